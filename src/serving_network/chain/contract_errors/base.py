@@ -1,0 +1,73 @@
+"""How the class of a contract error is written down: its signature, its fields, and words for people."""
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NewType, dataclass_transform
+
+from eth_typing import ChecksumAddress
+from eth_utils import keccak
+
+from serving_network.errors import ContractError
+from serving_network.money import Wei, describe
+
+Seconds = NewType("Seconds", int)
+
+
+@dataclass_transform(eq_default=False)
+class DeclaredError(ContractError):
+    """An error that a contract of the network declares.
+
+    A subclass gives in `wire` the signatures it stands for, with argument names, and annotates one
+    field for each name: `Wei` for money, `ChecksumAddress` for addresses, int or str otherwise.
+    `problem` and `remedy` are texts in which "{field}" stands for the field as people read it.
+    """
+
+    wire: ClassVar[tuple[str, ...]] = ()
+    problem: ClassVar[str] = ""
+    remedy: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(eq=False, repr=False)(cls)
+
+    def __init__(self) -> None:
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        words = {field.name: in_words(field.type, getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        super().__init__(self.problem.format(**words), next_step=self.remedy.format(**words) or None)
+
+    def as_dict(self) -> dict[str, Any]:
+        return super().as_dict() | {
+            "arguments": {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        }
+
+
+def in_words(kind: object, value: object) -> str:
+    """A field's value as people read it: wei in coins, seconds in hours, everything else as it is."""
+    if kind is Wei and isinstance(value, int):
+        return describe(value)
+    if kind is Seconds and isinstance(value, int):
+        return f"{value} s ({value / 3600:.4g} h)"
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One parsed entry of `wire`: "Name(type argument, ...)"."""
+
+    name: str
+    types: tuple[str, ...]
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Signature":
+        name, _, rest = text.partition("(")
+        pairs = [pair.split() for pair in rest.removesuffix(")").split(",") if pair]
+        return cls(name, tuple(kind for kind, _ in pairs), tuple(argument for _, argument in pairs))
+
+    @property
+    def selector(self) -> bytes:
+        """The first four bytes of the revert data."""
+        return keccak(text=f"{self.name}({','.join(self.types)})")[:4]
+
+
+__all__ = ["ChecksumAddress", "DeclaredError", "Seconds", "Signature", "Wei", "in_words"]

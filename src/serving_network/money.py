@@ -1,0 +1,98 @@
+"""Amounts of coins: exact decimals for people, whole wei for everything else.
+
+One coin is 10**18 wei and one gwei is 10**9 wei. A float never appears: it cannot hold most balances,
+so that "withdraw everything" would miss or exceed the balance by a few wei.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, localcontext
+from enum import Enum
+from typing import Final, Literal, NewType
+
+from serving_network.errors import NotAnAmount
+
+WEI_PER_COIN: Final = 10**18
+WEI_PER_GWEI: Final = 10**9
+MAX_WEI: Final = 2**256 - 1
+
+DECIMALS_OF_UNIT: Final = {"wei": 0, "gwei": 9, "coin": 18, "coins": 18, "0g": 18}
+
+_AMOUNT = re.compile(r"(?P<whole>\d[\d_]*)?(?:\.(?P<part>\d+))?\s*(?P<unit>[a-z0][a-z]*)?", re.ASCII)
+_ADVICE = 'Write an amount like "1.5" (coins), "1.5 coins", "250 gwei", "7 wei" or "all".'
+
+
+class Everything(Enum):
+    """The amount that is only known when it is moved: all that there is."""
+
+    ALL = "all"
+
+
+Wei = NewType("Wei", int)
+ALL: Final = Everything.ALL
+Amount = int | Literal[Everything.ALL]
+
+
+def parse_amount(text: str) -> Amount:
+    """Read an amount as a person writes it: wei as an int, or `ALL` for "all".
+
+    A number without a unit is in coins. Raises NotAnAmount for anything that is not an exact,
+    non-negative number of wei below 2**256.
+    """
+    cleaned = text.strip().lower()
+    if cleaned == "all":
+        return ALL
+    match = _AMOUNT.fullmatch(cleaned)
+    if match is None or (match["whole"] is None and match["part"] is None):
+        raise NotAnAmount(f"{text!r} is not an amount.", next_step=_ADVICE)
+    unit = match["unit"] or "coin"
+    if unit not in DECIMALS_OF_UNIT:
+        raise NotAnAmount(
+            f"{text!r} has the unknown unit {unit!r}.",
+            cause="The units are wei, gwei and coins (also written 0G).",
+            next_step=_ADVICE,
+        )
+    decimals = DECIMALS_OF_UNIT[unit]
+    part = (match["part"] or "").rstrip("0")
+    if len(part) > decimals:
+        raise NotAnAmount(
+            f"{text!r} is smaller than one wei in its last digits.",
+            cause=f"A number of {unit} has at most {decimals} decimals, and this one has {len(part)}.",
+            next_step=_ADVICE,
+        )
+    wei = int((match["whole"] or "0").replace("_", "") + part.ljust(decimals, "0"))
+    if wei > MAX_WEI:
+        raise NotAnAmount(f"{text!r} is more than any contract can hold.", next_step=_ADVICE)
+    return wei
+
+
+def parse_wei(text: str) -> int:
+    """Read an amount as parse_amount does, where "all" has no meaning; returns wei."""
+    amount = parse_amount(text)
+    if amount is ALL:
+        raise NotAnAmount('"all" has no meaning here.', next_step='Write an amount like "1.5" or "7 wei".')
+    return amount
+
+
+def to_coins(wei: int) -> Decimal:
+    """The exact number of coins in `wei`."""
+    with localcontext() as context:
+        context.prec = 100
+        return Decimal(wei).scaleb(-18)
+
+
+def format_coins(wei: int) -> str:
+    """`wei` as a plain number of coins, exact and without trailing zeros: 1500000000000000000 is "1.5"."""
+    sign, digits = ("-", str(-wei)) if wei < 0 else ("", str(wei))
+    whole, part = digits.rjust(19, "0")[:-18], digits.rjust(19, "0")[-18:].rstrip("0")
+    return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"
+
+
+def describe(wei: int) -> str:
+    """`wei` with its unit, in the unit that reads best: "1.5 coins", "1 coin", "7 wei", "20 gwei"."""
+    if wei and abs(wei) < WEI_PER_GWEI // 1000:
+        return f"{wei} wei"
+    if wei and abs(wei) < WEI_PER_COIN // 10**6 and wei % (WEI_PER_GWEI // 1000) == 0:
+        return f"{format_coins(wei * WEI_PER_GWEI)} gwei"
+    return f"{format_coins(wei)} {'coin' if wei == WEI_PER_COIN else 'coins'}"
