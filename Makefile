@@ -1,0 +1,58 @@
+# Everything a checkout needs, from python 3.11 or newer (with venv), git and make.
+# The first target that needs it makes .venv and installs what requirements.lock pins, by hash.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILDER := src/serving_network/contracts/build
+ARTIFACTS := src/serving_network/contracts/artifacts
+INPUTS := $(shell find contracts $(BUILDER) -type f -not -path '*/__pycache__/*' 2>/dev/null)
+
+.PHONY: demo test lint format build lock wheel clean
+
+demo: build ## play the whole network once, on a private chain in the process
+	$(BIN)/serving demo
+
+test: build ## all tests
+	$(BIN)/pytest -n auto --dist worksteal
+
+lint: $(VENV)/.installed ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## mend what the style check can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+build: $(ARTIFACTS)/.made ## compile the contracts that changed
+
+wheel: build ## the package with the compiled contracts in it, in dist/
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows; needs uv
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra dev \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+clean: ## everything that make made
+	rm -rf $(VENV) $(ARTIFACTS) dist
+
+$(ARTIFACTS)/.made: $(VENV)/.installed $(INPUTS)
+	$(BIN)/python -m serving_network.contracts.build
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml hatch_build.py
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.locked: $(VENV)/.created requirements.lock
+	$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer with venv was found: install one, or say make PYTHON=/path/to/it'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,1 @@
+"""A decentralised AI serving network: contracts, a local chain, and tools for its users, providers and owners."""

@@ -1,0 +1,21 @@
+"""The compiled contracts, and the codec that speaks to them."""
+
+from serving_network.contracts.artifacts import Artifact, ArtifactError, load
+from serving_network.contracts.codec import (
+    Decoded,
+    DecodedEvent,
+    Interface,
+    MalformedData,
+    UnencodableArguments,
+)
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "Decoded",
+    "DecodedEvent",
+    "Interface",
+    "MalformedData",
+    "UnencodableArguments",
+    "load",
+]

@@ -1,0 +1,100 @@
+"""Compiled contracts as the build leaves them beside this file: one JSON file a contract."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from serving_network.contracts.codec import Interface
+from serving_network.errors import ConfigurationError
+
+DIRECTORY = Path(__file__).parent / "artifacts"
+_CHECKOUT = Path(__file__).parents[3]
+
+
+class ArtifactError(ConfigurationError):
+    """There is no such contract, or its artifact is missing, damaged or older than its source."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One compiled contract.
+
+    `bytecode` is the creation code without constructor arguments, `deployed_bytecode` the code it leaves
+    without immutables. `constructor_arguments` are mainnet's values in the constructor's order, None for one that
+    depends on the deployment. `storage_layout` is the compiler's. `source_hashes` gives the SHA-256 of every file
+    the artifact was made from, by its path in the repository.
+    """
+
+    name: str
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+    deployed_bytecode: bytes
+    constructor_arguments: list[int | None]
+    storage_layout: dict[str, Any]
+    compiler: dict[str, Any]
+    source_hashes: dict[str, str]
+
+    @cached_property
+    def interface(self) -> Interface:
+        """The codec of this contract's ABI."""
+        return Interface(self.abi)
+
+    def creation_code(self, *arguments: Any) -> bytes:
+        """The data of a transaction that creates the contract. Raises `UnencodableArguments`."""
+        return self.bytecode + self.interface.encode_constructor(*arguments)
+
+
+def names() -> list[str]:
+    """The contracts that there are artifacts of, in alphabetical order."""
+    return sorted(path.stem for path in DIRECTORY.glob("*.json"))
+
+
+@cache
+def load(name: str) -> Artifact:
+    """The artifact of contract `name`.
+
+    Raises `ArtifactError` when there is none and, in a checkout, when a file it was made from has changed since.
+    """
+    artifact = read(DIRECTORY / f"{name}.json")
+    if (_CHECKOUT / "contracts").is_dir():
+        _check_fresh(artifact)
+    return artifact
+
+
+def read(path: Path) -> Artifact:
+    """The artifact in one file, wherever it lies. Raises `ArtifactError` when there is none or it is damaged."""
+    try:
+        stored = json.loads(path.read_text())
+        return Artifact(
+            name=path.stem,
+            abi=stored["abi"],
+            bytecode=bytes.fromhex(stored["bytecode"].removeprefix("0x")),
+            deployed_bytecode=bytes.fromhex(stored["deployedBytecode"].removeprefix("0x")),
+            constructor_arguments=stored["constructorArguments"],
+            storage_layout=stored["storageLayout"],
+            compiler=stored["compiler"],
+            source_hashes=stored["sourceHashes"],
+        )
+    except FileNotFoundError as error:
+        have = ", ".join(names()) or "none"
+        raise ArtifactError(
+            f"There is no artifact of {path.stem}.", cause=f"There are: {have}.", next_step="make build"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path} is damaged.", cause=repr(error), next_step="make build") from error
+
+
+def _check_fresh(artifact: Artifact) -> None:
+    for path, recorded in artifact.source_hashes.items():
+        source = _CHECKOUT / path
+        if not source.exists() or hashlib.sha256(source.read_bytes()).hexdigest() != recorded:
+            raise ArtifactError(
+                f"The artifact of {artifact.name} is stale.",
+                cause=f"{path} has changed since it was compiled.",
+                next_step="make build",
+            )

@@ -1,0 +1,373 @@
+"""Calls, results, events and errors of a contract, between Python values and ABI bytes.
+
+| ABI | Python |
+|---|---|
+| uint, int | int, exact |
+| address | str, with checksum |
+| bool, string, bytes, bytesN | bool, str, bytes, bytes of exactly N |
+| T[] | list |
+| struct | dict by component name; also taken as a tuple when encoding |
+
+Text that is not UTF-8 decodes with its bad bytes written as `\\xNN`: one provider's broken url must not hide a
+whole listing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from eth_abi.codec import ABICodec
+from eth_abi.decoding import StringDecoder
+from eth_abi.encoding import TextStringEncoder
+from eth_abi.exceptions import DecodingError, EncodingError
+from eth_abi.registry import BaseEquals
+from eth_abi.registry import registry as standard_registry
+from eth_utils import keccak, to_checksum_address
+
+from serving_network.errors import InvalidInput, NodeFailure
+
+AbiEntry = Mapping[str, Any]
+Convert = Callable[[Any], Any]
+
+
+class MalformedData(NodeFailure):
+    """Bytes from a node that are not what the ABI says they are."""
+
+
+class UnencodableArguments(InvalidInput):
+    """Arguments that do not fit the function: their number, their type or their range."""
+
+
+class Decoded(NamedTuple):
+    """A function call or an error: `args` by name, in the order of the ABI."""
+
+    name: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedEvent:
+    """An event: `args` by name, in the order of the ABI; an indexed string or list is its 32-byte hash.
+
+    `address` emitted it. Where it was mined is None when the log did not say.
+    """
+
+    name: str
+    args: dict[str, Any]
+    address: str
+    block_number: int | None = None
+    transaction_hash: str | None = None
+    log_index: int | None = None
+
+
+class Interface:
+    """What one contract understands and says, from its ABI.
+
+    Raises `ValueError` for an ABI that two readers could understand differently: two functions of one name with
+    as many arguments, or with different results.
+    """
+
+    def __init__(self, abi: Iterable[AbiEntry]) -> None:
+        self._calls: dict[tuple[str, int], _Call] = {}
+        self._calls_by_selector: dict[bytes, _Call] = {}
+        self._results: dict[str, _Values] = {}
+        self._errors = dict(_STANDARD_ERRORS)
+        self._events: dict[bytes, _Event] = {}
+        self._constructor = _Values([])
+        for entry in abi:
+            match entry["type"]:
+                case "function":
+                    self._add_function(entry)
+                case "error":
+                    error = _Call(entry)
+                    self._errors[error.selector] = error
+                case "event":
+                    event = _Event(entry)
+                    self._events[event.topic] = event
+                case "constructor":
+                    self._constructor = _Values(entry["inputs"])
+
+    def _add_function(self, entry: AbiEntry) -> None:
+        call, result = _Call(entry), _Values(entry["outputs"])
+        key = call.name, len(call.inputs.types)
+        if key in self._calls:
+            raise ValueError(f"{call.name} is declared twice with {key[1]} arguments")
+        if self._results.setdefault(call.name, result).types != result.types:
+            raise ValueError(f"{call.name} is declared with different results")
+        self._calls[key] = call
+        self._calls_by_selector[call.selector] = call
+
+    def selector(self, name: str, arguments: int | None = None) -> bytes:
+        """The 4 bytes that call function `name`; its number of arguments is needed only for an overloaded name.
+
+        Raises `UnencodableArguments` when there is no such function or more than one.
+        """
+        return self._call(name, arguments).selector
+
+    def topic(self, name: str) -> bytes:
+        """The 32-byte first topic of event `name`. Raises `KeyError` when there is none."""
+        for event in self._events.values():
+            if event.name == name:
+                return event.topic
+        raise KeyError(name)
+
+    def encode(self, name: str, *args: Any) -> bytes:
+        """Calldata for `name(*args)`; overloads are told apart by the number of arguments.
+
+        Raises `UnencodableArguments`.
+        """
+        call = self._call(name, len(args))
+        return call.selector + call.inputs.encode(args, name)
+
+    def encode_constructor(self, *args: Any) -> bytes:
+        """What follows the bytecode in a creation. Raises `UnencodableArguments`."""
+        return self._constructor.encode(args, "the constructor")
+
+    def decode_result(self, name: str, data: bytes) -> Any:
+        """What function `name` returned: None, its one value, or a tuple of its values.
+
+        Raises `MalformedData`, and `UnencodableArguments` when there is no such function.
+        """
+        values = self._results.get(name)
+        if values is None:
+            raise UnencodableArguments(f"the contract has no function {name}")
+        if not data and values.types:
+            raise MalformedData(
+                f"{name} answered nothing.",
+                cause="There is no contract at that address, or another one.",
+                next_step="Compare network and address with the deployment's record.",
+            )
+        result = values.decode(data, f"the result of {name}")
+        match result:
+            case ():
+                return None
+            case (single,):
+                return single
+            case _:
+                return result
+
+    def decode_call(self, data: bytes) -> Decoded | None:
+        """The function and arguments in calldata; None for an unknown selector. Raises `MalformedData`."""
+        call = self._calls_by_selector.get(data[:4])
+        if call is None:
+            return None
+        return Decoded(call.name, call.inputs.decode_named(data[4:], f"a call of {call.name}"))
+
+    def decode_error(self, data: bytes) -> Decoded | None:
+        """The error in revert data; None for empty data and for what is not a whole error of this contract.
+
+        Knows the two of every contract: `Error(message)` and `Panic(code)`.
+        """
+        error = self._errors.get(data[:4])
+        if error is None:
+            return None
+        try:
+            return Decoded(error.name, error.inputs.decode_named(data[4:], error.name))
+        except MalformedData:
+            return None
+
+    def decode_event(self, address: str, topics: Sequence[bytes], data: bytes) -> DecodedEvent | None:
+        """The event in a log; None when it is not one of this contract's. Raises `MalformedData`."""
+        event = self._events.get(topics[0]) if topics else None
+        if event is None:
+            return None
+        return DecodedEvent(event.name, event.decode(topics, data), to_checksum_address(address))
+
+    def decode_log(self, log: Mapping[str, Any]) -> DecodedEvent | None:
+        """The event in a log as JSON-RPC shapes it, with hex strings or bytes; None when it is not one of ours.
+
+        Raises `MalformedData`, also for a log without address, topics or data.
+        """
+        try:
+            topics = [_bytes(topic) for topic in log["topics"]]
+            found = self.decode_event(log["address"], topics, _bytes(log["data"]))
+            if found is None:
+                return None
+            block, transaction, index = (log.get(key) for key in ("blockNumber", "transactionHash", "logIndex"))
+            return DecodedEvent(
+                found.name,
+                found.args,
+                found.address,
+                block_number=None if block is None else _integer(block),
+                transaction_hash=None if transaction is None else "0x" + _bytes(transaction).hex(),
+                log_index=None if index is None else _integer(index),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedData("The node sent a log that is none.", cause=repr(error)) from error
+
+    def _call(self, name: str, arguments: int | None) -> _Call:
+        counts = sorted(count for known, count in self._calls if known == name)
+        if arguments is None and len(counts) == 1:
+            arguments = counts[0]
+        if arguments in counts:
+            return self._calls[name, arguments]
+        if not counts:
+            raise UnencodableArguments(f"the contract has no function {name}")
+        takes = " or ".join(str(count) for count in counts)
+        raise UnencodableArguments(f"{name} takes {takes} arguments, not {arguments}")
+
+
+class _Values:
+    """A list of ABI parameters: encoded and decoded together."""
+
+    def __init__(self, parameters: Sequence[AbiEntry]) -> None:
+        self.types = tuple(_type(parameter) for parameter in parameters)
+        self.names = tuple(parameter["name"] or f"arg{place}" for place, parameter in enumerate(parameters))
+        self._prepare = tuple(_preparation(parameter) for parameter in parameters)
+        self._present = tuple(_presentation(parameter) for parameter in parameters)
+
+    def encode(self, args: Sequence[Any], what: str) -> bytes:
+        try:
+            return _CODEC.encode(self.types, _fit(self._prepare, args))
+        except (EncodingError, TypeError, ValueError) as error:
+            raise UnencodableArguments(f"the arguments of {what} do not fit", cause=str(error)) from error
+
+    def decode(self, data: bytes, what: str) -> tuple[Any, ...]:
+        try:
+            values = _CODEC.decode(self.types, data)
+        except (DecodingError, OverflowError, ValueError) as error:
+            raise MalformedData(
+                f"{what} is malformed.",
+                cause=str(error),
+                next_step="Ask again, or ask another node: this one answered with something else or cut its answer.",
+            ) from error
+        return tuple(convert(value) if convert else value for convert, value in zip(self._present, values, strict=True))
+
+    def decode_named(self, data: bytes, what: str) -> dict[str, Any]:
+        return dict(zip(self.names, self.decode(data, what), strict=True))
+
+
+class _Call:
+    """A function or an error: a name, a selector and arguments."""
+
+    def __init__(self, entry: AbiEntry) -> None:
+        self.name: str = entry["name"]
+        self.inputs = _Values(entry["inputs"])
+        self.selector = keccak(text=_signature(entry))[:4]
+
+
+class _Event:
+    def __init__(self, entry: AbiEntry) -> None:
+        self.name: str = entry["name"]
+        self.topic = keccak(text=_signature(entry))
+        inputs = entry["inputs"]
+        self._names = [parameter["name"] for parameter in inputs]
+        self._indexed = _Values([_as_topic(parameter) for parameter in inputs if parameter["indexed"]])
+        self._plain = _Values([parameter for parameter in inputs if not parameter["indexed"]])
+
+    def decode(self, topics: Sequence[bytes], data: bytes) -> dict[str, Any]:
+        if len(topics) - 1 != len(self._indexed.types):
+            raise MalformedData(f"The node sent a {self.name} event with {len(topics)} topics.")
+        args = self._indexed.decode_named(b"".join(topics[1:]), f"the topics of {self.name}")
+        args |= self._plain.decode_named(data, f"the data of {self.name}")
+        return {name: args[name] for name in self._names}
+
+
+def _signature(entry: AbiEntry) -> str:
+    return f"{entry['name']}({','.join(_type(parameter) for parameter in entry['inputs'])})"
+
+
+def _type(parameter: AbiEntry) -> str:
+    """The type as it stands in a signature, structs written out as tuples."""
+    kind: str = parameter["type"]
+    if not kind.startswith("tuple"):
+        return kind
+    return f"({','.join(_type(component) for component in parameter['components'])}){kind.removeprefix('tuple')}"
+
+
+def _as_topic(parameter: AbiEntry) -> AbiEntry:
+    kind: str = parameter["type"]
+    hashed = kind in ("string", "bytes") or kind.endswith("]") or kind.startswith("tuple")
+    return {"name": parameter["name"], "type": "bytes32"} if hashed else parameter
+
+
+def _preparation(parameter: AbiEntry) -> Convert | None:
+    """What turns a Python value into what the encoder takes; None where it is taken as it is."""
+    kind: str = parameter["type"]
+    if kind.endswith("]"):
+        return _each(_preparation(_item(parameter)))
+    if kind == "tuple":
+        names = tuple(component["name"] for component in parameter["components"])
+        members = tuple(_preparation(component) for component in parameter["components"])
+        return lambda value: _fit(members, _members(value, names))
+    if kind.startswith("bytes") and kind != "bytes":
+        size = int(kind.removeprefix("bytes"))
+        return lambda value: _exactly(value, size)
+    return None
+
+
+def _presentation(parameter: AbiEntry) -> Convert | None:
+    """What turns a decoded value into the one that we promise; None where it is that already."""
+    kind: str = parameter["type"]
+    if kind.endswith("]"):
+        return _each(_presentation(_item(parameter))) or list
+    if kind == "tuple":
+        names = tuple(component["name"] for component in parameter["components"])
+        members = tuple(_presentation(component) for component in parameter["components"])
+        return lambda value: {
+            name: convert(member) if convert else member
+            for name, convert, member in zip(names, members, value, strict=True)
+        }
+    if kind == "address":
+        return _checksummed
+    return None
+
+
+def _item(parameter: AbiEntry) -> AbiEntry:
+    return {**parameter, "type": parameter["type"][: parameter["type"].rindex("[")]}
+
+
+def _each(convert: Convert | None) -> Convert | None:
+    return convert and (lambda values: [convert(value) for value in values])
+
+
+def _fit(converts: Sequence[Convert | None], values: Sequence[Any]) -> list[Any]:
+    return [convert(value) if convert else value for convert, value in zip(converts, values, strict=True)]
+
+
+def _members(value: Any, names: Sequence[str]) -> Sequence[Any]:
+    if not isinstance(value, Mapping):
+        return tuple(value)
+    if value.keys() != set(names):
+        raise ValueError(f"a struct of {', '.join(names)} was given {', '.join(value)}")
+    return [value[name] for name in names]
+
+
+def _exactly(value: bytes, size: int) -> bytes:
+    if len(value) != size:
+        raise ValueError(f"{len(value)} bytes where exactly {size} are needed")
+    return value
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else value
+
+
+def _integer(value: str | int) -> int:
+    return int(value, 16) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=65536)
+def _checksummed(address: str) -> str:
+    return to_checksum_address(address)
+
+
+def _codec() -> ABICodec:
+    registry = standard_registry.copy()
+    registry.unregister("string")
+    tolerant = StringDecoder(handle_string_errors="backslashreplace")
+    registry.register(BaseEquals("string", with_sub=False), TextStringEncoder, tolerant, label="string")
+    return ABICodec(registry)
+
+
+_CODEC = _codec()
+_STANDARD_ERRORS = {
+    call.selector: call
+    for call in (
+        _Call({"name": "Error", "inputs": [{"name": "message", "type": "string"}]}),
+        _Call({"name": "Panic", "inputs": [{"name": "code", "type": "uint256"}]}),
+    )
+}
