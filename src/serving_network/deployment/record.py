@@ -1,0 +1,213 @@
+"""What a network is: the file that the tool writes, `networks/NAME.json`.
+
+It is committed, so it is written to be read: every contract with its addresses, arguments, compiler, hashes, storage
+layout, owners and what it replaced. `pending` is the journal of work under way: it is on disk before anything is
+sent, so that a killed run leaves behind what the next one needs to go on.
+
+Integers of contract arguments are kept as text, since they are wei and do not fit a JSON number.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from serving_network.deployment.errors import RecordProblem
+from serving_network.deployment.spec import Model
+
+Value = str | bool | list["Value"]
+
+
+class Open(Model):
+    """A part of the record that changes while work goes on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=False, strict=True, validate_assignment=True)
+
+
+class Mined(Model):
+    """Where a transaction stands on the chain."""
+
+    transaction: str
+    block: int
+    gas_used: int
+
+
+class Code(Model):
+    """One piece of deployed code. `artifact_hash` is keccak of the creation code without arguments, `code_hash`
+    keccak of what lies at the address."""
+
+    contract: str
+    address: str
+    arguments: dict[str, str]
+    mined: Mined
+    artifact_hash: str
+    code_hash: str
+
+
+class Implementation(Code):
+    """The code behind a front. `release` is the version of this package that it came from; `replaced` the address
+    of the implementation before it."""
+
+    release: str
+    compiler: dict[str, Any]
+    storage_layout: dict[str, Any]
+    replaced: str | None = None
+
+
+class Registration(Open):
+    """How the ledger knows a service. `transaction` is None while the ledger's owner has yet to register it."""
+
+    type: str
+    version: str
+    description: str
+    recommended: bool
+    transaction: str | None
+
+
+class Contract(Open):
+    """One front with everything behind it. `initial` holds the arguments of `initialize` by name; `clients` and
+    `providers` are the releases of client and provider software that go with it; `former` is oldest first."""
+
+    front: Code
+    beacon: Code
+    implementation: Implementation
+    former: list[Implementation] = Field(default_factory=list)
+    initial: dict[str, str]
+    owner: str
+    upgrade_owner: str
+    clients: str
+    providers: str
+    registration: Registration | None = None
+
+
+class Attempt(Model):
+    """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time."""
+
+    nonce: int
+    hash: str
+    raw: str
+
+
+class Step(Open):
+    """One transaction of a plan.
+
+    `contract` names the artifact that is created or called, `to` what is called. A value that begins with "@" stands
+    for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` are the
+    arguments of `initialize` that a front passes on while it is created, and `behind` the artifact they are for.
+    `gas` is the limit it is sent with.
+    """
+
+    id: str
+    says: str
+    action: Literal["create", "call"]
+    contract: str
+    function: str | None = None
+    to: str | None = None
+    arguments: list[Value]
+    behind: str | None = None
+    initial: list[Value] = Field(default_factory=list)
+    gas: int
+    attempts: list[Attempt] = Field(default_factory=list)
+    address: str | None = None
+    mined: Mined | None = None
+
+
+class Pending(Open):
+    """Work under way: `sender` sends all of it, in this order. `subject` is the contract or service concerned."""
+
+    what: Literal["deploy", "upgrade", "rollback", "handover", "accept", "recommend"]
+    sender: str
+    subject: str
+    steps: list[Step]
+
+
+class Instruction(Open):
+    """A call that somebody else must make. `effect` is the answer that `watch` (an argument-free getter of the
+    called contract) gives once it was done. `done_in` is the block in which it was seen to be done."""
+
+    id: str
+    says: str
+    sender: str
+    to: str
+    contract: str
+    function: str
+    arguments: list[Value]
+    data: str
+    subject: str
+    done_in: int | None = None
+
+
+class Record(Open):
+    """A network as it stands. `genesis` is the hash of block 0, which a node of another chain cannot show."""
+
+    format: Literal[1] = 1
+    network: str
+    chain_id: int
+    genesis: str
+    deployer: str
+    contracts: dict[str, Contract] = Field(default_factory=dict)
+    instructions: list[Instruction] = Field(default_factory=list)
+    pending: Pending | None = None
+
+    @property
+    def ledger(self) -> Contract:
+        """The ledger. Raises RecordProblem when none is deployed."""
+        if "ledger" not in self.contracts:
+            raise RecordProblem(f"{self.network} has no ledger yet.", next_step=f"serving deploy apply {self.network}")
+        return self.contracts["ledger"]
+
+    @property
+    def services(self) -> dict[str, Contract]:
+        return {name: one for name, one in self.contracts.items() if name != "ledger"}
+
+    def contract(self, name: str) -> Contract:
+        """The contract of that name, "ledger" or a service's full name. Raises RecordProblem."""
+        if name not in self.contracts:
+            raise RecordProblem(f"{self.network} has no contract called {name}.",
+                                next_step=f"Choose one of: {', '.join(self.contracts) or 'none is deployed yet'}.")
+        return self.contracts[name]
+
+
+def load_record(path: Path) -> Record:
+    """Read a record. Raises RecordProblem naming what is missing or wrong."""
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RecordProblem(f"There is no record {path}.", next_step=f"serving deploy apply {path.stem}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise RecordProblem(f"{path} is damaged at {where}: {first['msg']}.",
+                            next_step=f"Take {path} back from version control.") from error
+
+
+class RecordFile:
+    """A record on disk, or only in memory where `path` is None. Saving replaces the file in one step."""
+
+    def __init__(self, path: Path | None, record: Record) -> None:
+        self.path = path
+        self.record = record
+
+    @classmethod
+    def open(cls, path: Path) -> "RecordFile":
+        return cls(path, load_record(path))
+
+    def save(self) -> None:
+        """Write the record so that a crash leaves the old file or the new one, never half of one."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
+        text = json.dumps(self.record.model_dump(mode="json", exclude_defaults=False), indent=2) + "\n"
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

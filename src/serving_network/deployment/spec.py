@@ -1,0 +1,140 @@
+"""What a network should be: the file that an operator writes, `networks/NAME.toml`.
+
+    [network]
+    chain_id = 16602
+    confirmations = 3
+
+    [ledger]
+    min_account_balance = "0.1 coins"
+    min_transfer_amount = "0.01 coins"
+    owner = "0x..."            # business owner; the deployer where it is left out
+    upgrade_owner = "0x..."    # owner of the beacon; the deployer where it is left out
+
+    [[service]]
+    contract = "InferenceServing"
+    type = "inference"
+    version = "v1.0"
+    description = "..."
+    lock_time = 86400
+    min_provider_stake = "100 coins"
+    recommended = true
+    clients = ">=0.1"
+    providers = ">=0.1"
+
+A fine-tuning service also has `penalty_percentage`. What is done already stands in the record beside it,
+`networks/NAME.json`, so the file can grow: an added `[[service]]` is deployed beside the old ones.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from eth_utils import is_checksum_address
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from serving_network.deployment.errors import RecordProblem
+from serving_network.money import parse_amount
+
+HOUR = 3600
+WEEK = 7 * 24 * HOUR
+
+
+def _address(value: str) -> str:
+    if not is_checksum_address(value):
+        raise ValueError(f"{value} is not an address with its checksum capitals")
+    return value
+
+
+def _wei(value: object) -> object:
+    return parse_amount(value) if isinstance(value, str) else value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Wei = Annotated[int, BeforeValidator(_wei), Field(gt=0, lt=2**256)]
+
+
+class Model(BaseModel):
+    """A part of a file: no unknown keys, no silent conversions, never changed in place."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class LedgerSpec(Model):
+    """The one ledger. Minimums in wei; owners default to the deployer."""
+
+    min_account_balance: Wei
+    min_transfer_amount: Wei
+    owner: Address | None = None
+    upgrade_owner: Address | None = None
+    clients: str = ""
+    providers: str = ""
+
+
+class ServiceSpec(Model):
+    """One version of one service type. `lock_time` in seconds, stake in wei."""
+
+    contract: Literal["InferenceServing", "FineTuningServing"]
+    type: Annotated[str, Field(min_length=1)]
+    version: Annotated[str, Field(min_length=1)]
+    description: str
+    lock_time: Annotated[int, Field(ge=HOUR, le=WEEK)]
+    min_provider_stake: Wei
+    penalty_percentage: Annotated[int, Field(ge=0, le=100)] | None = None
+    recommended: bool = False
+    owner: Address | None = None
+    upgrade_owner: Address | None = None
+    clients: str = ""
+    providers: str = ""
+
+    @property
+    def name(self) -> str:
+        """The full name under which the ledger registers it."""
+        return f"{self.type}-{self.version}"
+
+    @model_validator(mode="after")
+    def _penalty_where_it_belongs(self) -> Self:
+        if (self.contract == "FineTuningServing") != (self.penalty_percentage is not None):
+            raise ValueError("penalty_percentage belongs to FineTuningServing, and only to it")
+        return self
+
+
+class NetworkSpec(Model):
+    """A whole network. `confirmations` is how many blocks, the transaction's own included, make a step final."""
+
+    chain_id: Annotated[int, Field(gt=0)]
+    confirmations: Annotated[int, Field(ge=1, le=1000)] = 1
+    ledger: LedgerSpec
+    services: tuple[ServiceSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [one.name for one in self.services]
+        if len(set(names)) != len(names):
+            raise ValueError("two services have the same type and version")
+        kinds = [one.type for one in self.services if one.recommended]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError("two versions of one service type are recommended")
+        return self
+
+
+def load_spec(path: Path) -> NetworkSpec:
+    """Read a network file. Raises RecordProblem naming the line or key that is wrong."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecordProblem(f"There is no {path}.", next_step=f"Write {path}; docs/operations.md shows one.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecordProblem(f"{path} is not TOML.", cause=str(error), next_step=f"Correct {path}.") from error
+    network = content.pop("network", None)
+    if not isinstance(network, dict):
+        raise RecordProblem(f"{path} has no [network] part.", next_step="Add [network] with its chain_id.")
+    content["services"] = tuple(content.pop("service", ()))
+    try:
+        return NetworkSpec.model_validate({**network, **content})
+    except ValidationError as error:
+        raise RecordProblem(f"{path}: {_problems(error)}.", next_step=f"Correct {path}.") from error
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'file'}: {one['msg']}"
+                     for one in error.errors(include_url=False))
