@@ -1,25 +1,25 @@
 """Every failure that this package reports, as one tree of exceptions.
 
-    ServingError                     a failure with its cause and one next step
-    ├── InvalidInput                 what the caller gave cannot be used
-    │   ├── NotAnAmount              not an exact amount of coins
-    │   └── NotAnAddress             not an address, or its checksum is wrong
-    ├── ConfigurationError           the config file, the address book or the environment
-    │   └── UnknownName              no network, key, service or person of that name
-    ├── KeyFailure                   no key could be had
-    │   ├── KeyLocked                a password is needed and there is no way to ask for it
-    │   └── WrongPassword            the password does not open the keystore
-    ├── NodeFailure                  the node could not be asked, or answered nonsense
-    │   ├── NodeUnreachable          no answer after all retries
-    │   ├── WrongChain               the node serves another chain than the one expected
-    │   └── RpcError                 the node answered with an error
-    ├── TransactionFailure           a transaction was not made, not sent or not mined
-    │   ├── NotEnoughCoins           the sender cannot pay value and gas
-    │   ├── OutOfGas                 mined, but its gas limit was too low
-    │   ├── TransactionPending       sent, but not mined in time
-    │   └── TransactionDropped       neither waiting nor mined: another one took its nonce
-    └── ContractError                a contract refused; one class per error of the wire format,
-                                     see `serving_network.chain.contract_errors`
+ServingError                     a failure with its cause and one next step
+├── InvalidInput                 what the caller gave cannot be used
+│   ├── NotAnAmount              not an exact amount of coins
+│   └── NotAnAddress             not an address, or its checksum is wrong
+├── ConfigurationError           the config file, the address book or the environment
+│   └── UnknownName              no network, key, service or person of that name
+├── KeyFailure                   no key could be had
+│   ├── KeyLocked                a password is needed and there is no way to ask for it
+│   └── WrongPassword            the password does not open the keystore
+├── NodeFailure                  the node could not be asked, or answered nonsense
+│   ├── NodeUnreachable          no answer after all retries
+│   ├── WrongChain               the node serves another chain than the one expected
+│   └── RpcError                 the node answered with an error
+├── TransactionFailure           a transaction was not made, not sent or not mined
+│   ├── NotEnoughCoins           the sender cannot pay value and gas
+│   ├── OutOfGas                 mined, but its gas limit was too low
+│   ├── TransactionPending       sent, but not mined in time
+│   └── TransactionDropped       neither waiting nor mined: another one took its nonce
+└── ContractError                a contract refused; one class per error of the wire format,
+                                 see `serving_network.chain.contract_errors`
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ class ServingError(Exception):
     thing to do now, usually a command.
     """
 
-    def __init__(
-        self, message: str, *, cause: str | None = None, next_step: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, cause: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.cause = cause

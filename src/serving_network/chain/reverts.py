@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
@@ -13,6 +12,9 @@ from eth_utils import to_checksum_address
 from serving_network.chain.contract_errors import DeclaredError, InvalidVerifierInput, OwnershipError
 from serving_network.chain.contract_errors.base import Signature
 from serving_network.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MESSAGE_SELECTOR = bytes.fromhex("08c379a0")  # Error(string)
 PANIC_SELECTOR = bytes.fromhex("4e487b71")  # Panic(uint256)

@@ -1,0 +1,82 @@
+"""The sync face of an async class: the same coroutines, run to their end on a loop that the sync object holds.
+
+class User(SyncFace[AsyncUser]):
+    deposit = blocking(AsyncUser.deposit)
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+Core = TypeVar("Core")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SyncFace(Generic[Core]):
+    """Holds the async object (`core`) and the runner of the loop on which its coroutines run.
+
+    Not for use inside a running event loop: there the async class itself is at hand.
+    """
+
+    def __init__(self, core: Core, runner: asyncio.Runner) -> None:
+        self.core = core
+        self.runner = runner
+
+
+class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it is
+    """A sync method that runs one coroutine of the core."""
+
+    def __init__(self, method: Callable[Concatenate[Core, P], Coroutine[Any, Any, R]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, face: None, owner: type[SyncFace[Core]]) -> Self: ...
+    @overload
+    def __get__(self, face: SyncFace[Core], owner: type[SyncFace[Core]]) -> Callable[P, R]: ...
+    def __get__(self, face: SyncFace[Core] | None, owner: type[SyncFace[Core]]) -> Self | Callable[P, R]:
+        if face is None:
+            return self
+
+        @functools.wraps(self._method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return face.runner.run(self._method(face.core, *args, **kwargs))
+
+        return call
+
+
+class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
+    """A sync method that hands out what an async iterator of the core yields."""
+
+    def __init__(self, method: Callable[Concatenate[Core, P], AsyncIterator[R]]) -> None:
+        self._method = method
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, face: None, owner: type[SyncFace[Core]]) -> Self: ...
+    @overload
+    def __get__(self, face: SyncFace[Core], owner: type[SyncFace[Core]]) -> Callable[P, Iterator[R]]: ...
+    def __get__(self, face: SyncFace[Core] | None, owner: type[SyncFace[Core]]) -> Self | Callable[P, Iterator[R]]:
+        if face is None:
+            return self
+
+        @functools.wraps(self._method)
+        def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+            source = self._method(face.core, *args, **kwargs)
+
+            async def following() -> R:
+                return await anext(source)
+
+            while True:
+                try:
+                    yield face.runner.run(following())
+                except StopAsyncIteration:
+                    return
+
+        return iterate

@@ -1,0 +1,74 @@
+"""What can sign: a key in memory, a hardware wallet, anything with these three methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from hexbytes import HexBytes
+
+from serving_network.errors import KeyFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eth_typing import ChecksumAddress
+
+
+class Signer(Protocol):
+    """Somebody who signs with the key of `address`. Each method may take long: a person may have to confirm."""
+
+    @property
+    def address(self) -> ChecksumAddress:
+        """Whose signature it is."""
+
+    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
+        """The raw signed transaction, ready to be broadcast, for the fields that eth-account takes."""
+
+    def sign_message(self, message: bytes) -> bytes:
+        """personal_sign (EIP-191) of `message`: 65 bytes, r, s, v."""
+
+    def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
+        """EIP-712 signature of the full typed data (types, primaryType, domain, message): 65 bytes, r, s, v."""
+
+
+class LocalSigner:
+    """A private key in memory. It shows itself by its address only."""
+
+    def __init__(self, private_key: bytes | str) -> None:
+        try:
+            self._account = Account.from_key(HexBytes(private_key))
+        except Exception:  # noqa: BLE001 - whatever eth-account says could quote the key
+            raise KeyFailure(
+                "This is not a private key.",
+                cause="A private key is 32 bytes, written as 64 hexadecimal digits.",
+                next_step="serving key import NAME",
+            ) from None
+
+    @classmethod
+    def create(cls) -> LocalSigner:
+        """A new key from the system's source of randomness."""
+        return cls(Account.create().key)
+
+    @property
+    def address(self) -> ChecksumAddress:
+        address: ChecksumAddress = self._account.address
+        return address
+
+    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
+        return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
+
+    def sign_message(self, message: bytes) -> bytes:
+        return bytes(self._account.sign_message(encode_defunct(message)).signature)
+
+    def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
+        return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
+
+    def encrypt(self, password: str) -> dict[str, Any]:
+        """The key as an encrypted keystore (Web3 Secret Storage, version 3)."""
+        keystore: dict[str, Any] = self._account.encrypt(password)
+        return keystore
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
