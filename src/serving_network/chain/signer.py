@@ -65,9 +65,9 @@ class LocalSigner:
     def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
         return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
 
-    def encrypt(self, password: str) -> dict[str, Any]:
-        """The key as an encrypted keystore (Web3 Secret Storage, version 3)."""
-        keystore: dict[str, Any] = self._account.encrypt(password)
+    def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
+        """The key as an encrypted keystore (Web3 Secret Storage, version 3); `scrypt_work` is the factor n."""
+        keystore: dict[str, Any] = self._account.encrypt(password, kdf="scrypt", iterations=scrypt_work)
         return keystore
 
     def __repr__(self) -> str:
