@@ -7,8 +7,11 @@ sent, so that a killed run leaves behind what the next one needs to go on.
 Integers of contract arguments are kept as text, since they are wei and do not fit a JSON number.
 """
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,10 +30,12 @@ class Open(Model):
 
 
 class Mined(Model):
-    """Where a transaction stands on the chain."""
+    """Where a transaction stands on the chain. `nonce` is the sender's."""
 
     transaction: str
+    nonce: int
     block: int
+    block_hash: str
     gas_used: int
 
 
@@ -83,11 +88,16 @@ class Contract(Open):
 
 
 class Attempt(Model):
-    """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time."""
+    """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time.
+    Fees are in wei per gas."""
 
     nonce: int
     hash: str
     raw: str
+    gas: int
+    max_fee_per_gas: int
+    max_priority_fee_per_gas: int
+    legacy: bool
 
 
 class Step(Open):
@@ -96,7 +106,8 @@ class Step(Open):
     `contract` names the artifact that is created or called, `to` what is called. A value that begins with "@" stands
     for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` are the
     arguments of `initialize` that a front passes on while it is created, and `behind` the artifact they are for.
-    `gas` is the limit it is sent with.
+    `gas` is a limit that it does not reach. `artifact_hash` is that of the code to be created, so that a plan is not
+    finished with other code than it was begun with.
     """
 
     id: str
@@ -109,6 +120,7 @@ class Step(Open):
     behind: str | None = None
     initial: list[Value] = Field(default_factory=list)
     gas: int
+    artifact_hash: str | None = None
     attempts: list[Attempt] = Field(default_factory=list)
     address: str | None = None
     mined: Mined | None = None
@@ -124,8 +136,8 @@ class Pending(Open):
 
 
 class Instruction(Open):
-    """A call that somebody else must make. `effect` is the answer that `watch` (an argument-free getter of the
-    called contract) gives once it was done. `done_in` is the block in which it was seen to be done."""
+    """A call that somebody else must make, on the contract called `subject`. `done_in` is the block at which it was
+    first seen to be done."""
 
     id: str
     says: str
@@ -193,6 +205,22 @@ class RecordFile:
     @classmethod
     def open(cls, path: Path) -> "RecordFile":
         return cls(path, load_record(path))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs away while work goes on. The lock ends with the process, however that ends. Raises
+        RecordProblem when another run has it."""
+        if self.path is None:
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_name(f".{self.path.stem}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RecordProblem(f"Another run is at work on {self.path}.",
+                                    next_step="Wait until it is done, then run this again.") from error
+            yield
 
     def save(self) -> None:
         """Write the record so that a crash leaves the old file or the new one, never half of one."""

@@ -1,0 +1,36 @@
+"""The local network: a ledger, inference and fine-tuning, at the addresses where clients look for them."""
+
+from typing import Final
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.signer import Signer
+from serving_network.deployment.deploy import apply_deployment, new_record
+from serving_network.deployment.engine import Progress
+from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
+from serving_network.money import WEI_PER_COIN
+
+LOCAL: Final = NetworkSpec(
+    chain_id=31337,
+    ledger=LedgerSpec(min_account_balance=3 * WEI_PER_COIN, min_transfer_amount=WEI_PER_COIN),
+    services=(
+        ServiceSpec(contract="InferenceServing", type="inference", version="v1.0",
+                    description="Answers of language models, settled per user", lock_time=86_400,
+                    min_provider_stake=100 * WEI_PER_COIN, recommended=True),
+        ServiceSpec(contract="FineTuningServing", type="fine-tuning", version="v1.1",
+                    description="Training of models, settled per deliverable", lock_time=86_400,
+                    min_provider_stake=100 * WEI_PER_COIN, penalty_percentage=30, recommended=True),
+    ),
+)
+
+
+async def deploy_local_network(chain: AsyncConnection, deployer: Signer, *,
+                               progress: Progress | None = None) -> Record:
+    """Deploy and register everything on a fresh local chain; returns the record, which is kept in memory only.
+
+    The addresses are the documented ones when `deployer` is the first development account and has sent nothing yet.
+    Raises what `apply_deployment` raises.
+    """
+    file = RecordFile(None, await new_record(chain, "local", LOCAL, deployer.address))
+    await apply_deployment(chain, deployer, LOCAL, file, estimate=False, progress=progress)
+    return file.record
