@@ -1,0 +1,464 @@
+"""The chain itself: blocks on a world, a pool in front of it, a clock, and snapshots to go back to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE, HISTORY_BUFFER_LENGTH
+from eth_utils import keccak
+
+from serving_network.errors import RpcError
+
+from .blocks import EMPTY_ROOT, NO_HASH, Block, Receipt, logs_bloom, next_base_fee
+from .evm import MAX_INITCODE_SIZE, BlockContext, Call, EvmState, Log, execute, intrinsic_gas
+from .pool import Pool
+from .store import Entry, Store
+from .transactions import INVALID_INPUT, Transaction
+from .world import Account, Changes, Reader, World
+
+MAX_UINT64 = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a chain starts from. Money in wei, time in unix seconds (None: the clock of this machine).
+
+    `balances` says what the accounts own in block 0.
+    """
+
+    chain_id: int = 31337
+    gas_limit: int = 30_000_000
+    base_fee: int = 10**9
+    coinbase: bytes = bytes(20)
+    genesis_time: int | None = None
+    balances: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a mined transaction is."""
+
+    block: Block
+    index: int
+
+    @property
+    def transaction(self) -> Transaction:
+        return self.block.transactions[self.index]
+
+    @property
+    def receipt(self) -> Receipt:
+        return self.block.receipts[self.index]
+
+
+@dataclass(frozen=True)
+class MinedLog:
+    """A log with its place. `removed` is true when the block that held it was undone."""
+
+    log: Log
+    location: Location
+    index: int
+    removed: bool = False
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    version: int
+    entries: int
+    pool: Pool
+    offset: int
+    next_timestamp: int | None
+
+
+Listener = Callable[[Block, bool], None]
+"""Called with every new block, and with every undone one (then the second argument is True)."""
+
+
+class Chain:
+    """A private chain. What it does is synchronous and not guarded against threads."""
+
+    def __init__(self, settings: Settings, world: World, store: Store | None = None) -> None:
+        self.chain_id = settings.chain_id
+        self.gas_limit = settings.gas_limit
+        self.coinbase = settings.coinbase
+        self.automine = True
+        self.pool = Pool()
+        self.world = world
+        self.blocks: list[Block] = []
+        self.impersonated: set[bytes] = set()
+        self.listeners: list[Listener] = []
+        self._store = store
+        self._offset = 0
+        self._next_timestamp: int | None = None
+        self._next_base_fee: int | None = None
+        self._by_hash: dict[bytes, int] = {}
+        self._transactions: dict[bytes, tuple[int, int]] = {}
+        self._snapshots: dict[int, _Snapshot] = {}
+        self._snapshots_taken = 0
+        if store is not None and store.count:
+            self._restore(store)
+        else:
+            self._make_genesis(settings)
+
+    # Reading
+
+    @property
+    def head(self) -> Block:
+        return self.blocks[-1]
+
+    def block_by_hash(self, block_hash: bytes) -> Block | None:
+        number = self._by_hash.get(block_hash)
+        return None if number is None else self.blocks[number]
+
+    def locate(self, transaction_hash: bytes) -> Location | None:
+        """Where the transaction was mined, or None."""
+        place = self._transactions.get(transaction_hash)
+        return None if place is None else Location(self.blocks[place[0]], place[1])
+
+    def state_at(self, block: Block) -> Reader:
+        """The state that the next block started from, or starts from."""
+        if block.number == self.head.number:
+            return self.world
+        return self.world.at(self.blocks[block.number + 1].version - 1)
+
+    def logs(self, first: int, last: int) -> Iterator[MinedLog]:
+        """All logs of a range of blocks, both ends included, in order."""
+        for block in self.blocks[max(first, 0) : last + 1]:
+            yield from block_logs(block)
+
+    def context_of(self, block: Block) -> BlockContext:
+        """What contracts saw of the block, for a call that pretends to be in it."""
+        return BlockContext(
+            chain_id=self.chain_id,
+            number=block.number,
+            timestamp=block.timestamp,
+            gas_limit=block.gas_limit,
+            base_fee=block.base_fee,
+            coinbase=block.coinbase,
+            randomness=block.randomness,
+            block_hash=self._block_hash,
+        )
+
+    def next_context(self) -> BlockContext:
+        """What contracts would see of the block that comes next, if it were made now."""
+        parent = self.head
+        return BlockContext(
+            chain_id=self.chain_id,
+            number=parent.number + 1,
+            timestamp=self._timestamp_of_next(),
+            gas_limit=self.gas_limit,
+            base_fee=self.next_base_fee,
+            coinbase=self.coinbase,
+            randomness=keccak(parent.hash),
+            block_hash=self._block_hash,
+        )
+
+    @property
+    def next_base_fee(self) -> int:
+        """The base fee of the next block, in wei per gas."""
+        return next_base_fee(self.head) if self._next_base_fee is None else self._next_base_fee
+
+    def set_next_base_fee(self, fee: int) -> None:
+        """Give the next block this base fee; later ones follow from it."""
+        self._next_base_fee = fee
+
+    def waiting(self) -> tuple[list[Transaction], list[Transaction]]:
+        """The waiting transactions: those that can be mined now, and those that something holds back."""
+        pending = self._executable()
+        held = {transaction.hash for transaction in pending}
+        return pending, [transaction for transaction in self.pool.all() if transaction.hash not in held]
+
+    def next_nonce(self, sender: bytes) -> int:
+        """The nonce for the sender's next transaction, counting those that wait."""
+        return self.pool.next_nonce(sender, self.world.account(sender).nonce)
+
+    # Clock
+
+    def increase_time(self, seconds: int) -> int:
+        """Move the clock ahead; returns by how many seconds it is ahead now."""
+        self._offset += seconds
+        self._keep(Changes(), None)
+        return self._offset
+
+    def set_next_timestamp(self, timestamp: int) -> None:
+        """Give the next block this time; the clock goes on from there."""
+        if timestamp < self.head.timestamp:
+            raise RpcError(
+                INVALID_INPUT, f"timestamp {timestamp} is before the latest block's, {self.head.timestamp}"
+            )
+        self._next_timestamp = timestamp
+
+    def _timestamp_of_next(self) -> int:
+        if self._next_timestamp is not None:
+            return self._next_timestamp
+        return max(int(time.time()) + self._offset, self.head.timestamp)
+
+    # Sending
+
+    def send(self, transaction: Transaction) -> bytes:
+        """Take a transaction into the pool and, unless mining is manual, mine it. Returns its hash."""
+        self._check(transaction)
+        self.pool.add(transaction)
+        if self.automine:
+            self.mine_waiting()
+        return transaction.hash
+
+    def mine_waiting(self) -> None:
+        """Make one block per transaction, for as long as one can be mined."""
+        while executable := self._executable():
+            self._seal(executable[:1])
+
+    def mine(self) -> Block:
+        """Make one block with everything that waits and fits; it may be empty."""
+        return self._seal(self._executable())
+
+    def preview(self) -> tuple[Block, EvmState]:
+        """The block that `mine` would make now, with the state after it; nothing is kept."""
+        return self._build(self._executable())
+
+    def _executable(self) -> list[Transaction]:
+        return self.pool.executable(self.world, self.next_base_fee, self.gas_limit)
+
+    def _check(self, transaction: Transaction) -> None:
+        account = self.world.account(transaction.sender)
+        impersonated = transaction.sender in self.impersonated
+        needed = intrinsic_gas(transaction.to, transaction.data, transaction.access_list)
+        problem = None
+        if transaction.chain_id not in (None, self.chain_id):
+            problem = f"invalid chain id for signer: have {transaction.chain_id} want {self.chain_id}"
+        elif transaction.max_priority_fee_per_gas > transaction.max_fee_per_gas:
+            problem = (
+                "max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas: "
+                f"{transaction.max_priority_fee_per_gas}, maxFeePerGas: {transaction.max_fee_per_gas}"
+            )
+        elif transaction.to is None and len(transaction.data) > MAX_INITCODE_SIZE:
+            problem = f"max initcode size exceeded: code size {len(transaction.data)}, limit {MAX_INITCODE_SIZE}"
+        elif transaction.gas > self.gas_limit:
+            problem = "exceeds block gas limit"
+        elif transaction.gas < needed:
+            problem = f"intrinsic gas too low: gas {transaction.gas}, minimum needed {needed}"
+        elif transaction.nonce < account.nonce:
+            problem = f"nonce too low: next nonce {account.nonce}, tx nonce {transaction.nonce}"
+        elif transaction.nonce >= MAX_UINT64:
+            problem = "nonce has max value"
+        elif transaction.cost > account.balance:
+            problem = (
+                f"insufficient funds for gas * price + value: balance {account.balance}, "
+                f"tx cost {transaction.cost}, overshot {transaction.cost - account.balance}"
+            )
+        elif not impersonated and self.world.code(account.code_hash):
+            problem = "sender not an eoa"
+        if problem:
+            raise RpcError(INVALID_INPUT, problem)
+
+    # Making blocks
+
+    def _build(self, candidates: list[Transaction]) -> tuple[Block, EvmState]:
+        parent, context = self.head, self.next_context()
+        state = EvmState(self.world, context)
+        note_beacon_root(state, context.timestamp)
+        used, log_index = 0, 0
+        transactions: list[Transaction] = []
+        receipts: list[Receipt] = []
+        for transaction in candidates:
+            if used + transaction.gas > context.gas_limit:
+                continue
+            if state.account(transaction.sender).nonce != transaction.nonce:
+                continue
+            if state.account(transaction.sender).balance < transaction.cost:
+                continue
+            outcome = execute(state, call_of(transaction, context.base_fee))
+            used += outcome.gas_used
+            receipts.append(
+                Receipt(
+                    success=outcome.success,
+                    gas_used=outcome.gas_used,
+                    cumulative_gas_used=used,
+                    effective_gas_price=transaction.effective_gas_price(context.base_fee),
+                    logs=outcome.logs,
+                    first_log_index=log_index,
+                    created=outcome.created,
+                    bloom=logs_bloom(outcome.logs),
+                )
+            )
+            transactions.append(transaction)
+            log_index += len(outcome.logs)
+        block = Block(
+            number=context.number,
+            parent_hash=parent.hash,
+            timestamp=context.timestamp,
+            gas_limit=context.gas_limit,
+            gas_used=used,
+            base_fee=context.base_fee,
+            coinbase=context.coinbase,
+            randomness=context.randomness,
+            state_root=_bind(parent.state_root, state.changes),
+            transactions=tuple(transactions),
+            receipts=tuple(receipts),
+            transactions_root=EMPTY_ROOT,
+            receipts_root=EMPTY_ROOT,
+            bloom=0,
+            version=self.world.version + 1,
+        )
+        return block.sealed(), state
+
+    def _seal(self, candidates: list[Transaction]) -> Block:
+        block, state = self._build(candidates)
+        if self._next_timestamp is not None:
+            self._offset = self._next_timestamp - int(time.time())
+            self._next_timestamp = None
+        self._next_base_fee = None
+        self._keep(state.changes, block)
+        for transaction in block.transactions:
+            self.pool.remove(transaction.hash)
+        self.pool.forget_used_nonces(self.world)
+        for listener in list(self.listeners):
+            listener(block, False)
+        return block
+
+    def _keep(self, changes: Changes, block: Block | None) -> None:
+        changed = self.world.commit(changes)
+        if self._store is not None:
+            self._store.append(Entry(changed, block, self._offset))
+        if block is not None:
+            self._index(block)
+
+    def _index(self, block: Block) -> None:
+        self.blocks.append(block)
+        self._by_hash[block.hash] = block.number
+        for index, transaction in enumerate(block.transactions):
+            self._transactions[transaction.hash] = (block.number, index)
+
+    def _block_hash(self, number: int) -> bytes:
+        return self.blocks[number].hash if 0 <= number < len(self.blocks) else b""
+
+    def _make_genesis(self, settings: Settings) -> None:
+        genesis_time = int(time.time()) if settings.genesis_time is None else settings.genesis_time
+        self._offset = genesis_time - int(time.time())
+        code_hash = keccak(BEACON_ROOTS_CONTRACT_CODE)
+        changes = Changes(codes={code_hash: BEACON_ROOTS_CONTRACT_CODE})
+        changes.accounts[BEACON_ROOTS_ADDRESS] = Account(1, 0, code_hash)
+        for address, balance in settings.balances.items():
+            changes.accounts[address] = self.world.account(address)._replace(balance=balance)
+        block = Block(
+            number=0,
+            parent_hash=NO_HASH,
+            timestamp=genesis_time,
+            gas_limit=settings.gas_limit,
+            gas_used=0,
+            base_fee=settings.base_fee,
+            coinbase=settings.coinbase,
+            randomness=NO_HASH,
+            state_root=_bind(NO_HASH, changes),
+            transactions=(),
+            receipts=(),
+            transactions_root=EMPTY_ROOT,
+            receipts_root=EMPTY_ROOT,
+            bloom=0,
+            version=self.world.version + 1,
+        )
+        self._keep(changes, block.sealed())
+
+    def _restore(self, store: Store) -> None:
+        for entry in store.entries():
+            self.world.commit(entry.changes)
+            self._offset = entry.time_offset
+            if entry.block is not None:
+                self._index(entry.block)
+        self.gas_limit = self.head.gas_limit
+        self.coinbase = self.head.coinbase
+
+    def copy(self) -> Chain:
+        """A second chain in memory, as this one is now, without its snapshots and listeners."""
+        twin = object.__new__(Chain)
+        twin.__dict__ = self.__dict__ | {
+            "pool": self.pool.copy(),
+            "world": self.world.copy(),
+            "blocks": list(self.blocks),
+            "impersonated": set(self.impersonated),
+            "listeners": [],
+            "_store": None,
+            "_by_hash": dict(self._by_hash),
+            "_transactions": dict(self._transactions),
+            "_snapshots": {},
+        }
+        return twin
+
+    # Developer's methods
+
+    def change(self, changes: Changes) -> None:
+        """Set values of the state by hand, between two blocks."""
+        self._keep(changes, None)
+
+    def snapshot(self) -> int:
+        """Remember everything as it is; returns the number to give to `revert`."""
+        self._snapshots_taken += 1
+        self._snapshots[self._snapshots_taken] = _Snapshot(
+            version=self.world.version,
+            entries=len(self.blocks),
+            pool=self.pool.copy(),
+            offset=self._offset,
+            next_timestamp=self._next_timestamp,
+        )
+        return self._snapshots_taken
+
+    def revert(self, number: int) -> bool:
+        """Go back to a snapshot, which is used up with all later ones; False if there is none."""
+        snapshot = self._snapshots.get(number)
+        if snapshot is None:
+            return False
+        self._snapshots = {taken: kept for taken, kept in self._snapshots.items() if taken < number}
+        self.world.undo(snapshot.version)
+        undone = self.blocks[snapshot.entries :]
+        del self.blocks[snapshot.entries :]
+        for block in undone:
+            del self._by_hash[block.hash]
+            for transaction in block.transactions:
+                del self._transactions[transaction.hash]
+        self.pool = snapshot.pool
+        self._offset = snapshot.offset
+        self._next_timestamp = snapshot.next_timestamp
+        if self._store is not None:
+            self._store.truncate(snapshot.version)
+        for block in reversed(undone):
+            for listener in list(self.listeners):
+                listener(block, True)
+        return True
+
+
+def call_of(transaction: Transaction, base_fee: int) -> Call:
+    """The message of a transaction in a block with this base fee."""
+    return Call(
+        sender=transaction.sender,
+        to=transaction.to,
+        value=transaction.value,
+        data=transaction.data,
+        gas=transaction.gas,
+        gas_price=transaction.effective_gas_price(base_fee),
+        tip=transaction.effective_tip(base_fee),
+        access_list=transaction.access_list,
+    )
+
+
+def block_logs(block: Block, *, removed: bool = False) -> Iterator[MinedLog]:
+    """The logs of one block, in order."""
+    for index, receipt in enumerate(block.receipts):
+        for offset, log in enumerate(receipt.logs):
+            yield MinedLog(log, Location(block, index), receipt.first_log_index + offset, removed)
+
+
+def note_beacon_root(state: EvmState, timestamp: int) -> None:
+    """What the system call at the start of each block leaves behind (EIP-4788), for a parent root of zero."""
+    state.start_transaction()
+    state.set_storage(BEACON_ROOTS_ADDRESS, timestamp % HISTORY_BUFFER_LENGTH, timestamp)
+
+
+def _bind(root: bytes, changes: Changes) -> bytes:
+    """The next state root: a hash over the one before and every value that was set."""
+    parts = [root]
+    for address, account in sorted(changes.accounts.items()):
+        parts += (address, account.nonce.to_bytes(8, "big"), account.balance.to_bytes(32, "big"), account.code_hash)
+    for (address, slot), value in sorted(changes.slots.items()):
+        parts += (address, slot.to_bytes(32, "big"), value.to_bytes(32, "big"))
+    return keccak(b"".join(parts))

@@ -1,0 +1,148 @@
+"""Who wants to hear of what: log criteria, filters that are polled, and subscriptions that are pushed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving_network.errors import RpcError
+
+from .blocks import Block
+from .core import MinedLog, block_logs
+from .transactions import INVALID_INPUT
+from .wire import header_json, hexed, invalid, log_json, read_address, read_hash
+
+Push = Callable[[str, Any], None]
+"""Called with the id of a subscription and what it is to be told."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Which logs are wanted: of these addresses (none: of all), and per position one of these topics (None: any)."""
+
+    addresses: frozenset[bytes]
+    topics: tuple[frozenset[bytes] | None, ...]
+
+    @classmethod
+    def read(cls, asked: Mapping[str, Any]) -> Criteria:
+        """From the JSON object of `eth_getLogs`, without its range of blocks."""
+        addresses = asked.get("address") or []
+        if isinstance(addresses, str):
+            addresses = [addresses]
+        topics = asked.get("topics") or []
+        if not isinstance(addresses, list) or not isinstance(topics, list):
+            raise invalid("address must be an address or a list, topics must be a list")
+        return cls(
+            frozenset(read_address(address) for address in addresses),
+            tuple(_read_topic(topic) for topic in topics),
+        )
+
+    def wants(self, mined: MinedLog) -> bool:
+        log = mined.log
+        if self.addresses and log.address not in self.addresses:
+            return False
+        if len(self.topics) > len(log.topics):
+            return False
+        return all(
+            wanted is None or topic in wanted for wanted, topic in zip(self.topics, log.topics, strict=False)
+        )
+
+    def pick(self, logs: Iterable[MinedLog]) -> list[dict[str, Any]]:
+        """The wanted ones, as clients see them."""
+        return [log_json(mined) for mined in logs if self.wants(mined)]
+
+
+def _read_topic(topic: Any) -> frozenset[bytes] | None:
+    if topic is None or topic == []:
+        return None
+    choices = topic if isinstance(topic, list) else [topic]
+    if None in choices:
+        return None
+    return frozenset(read_hash(choice, "topic") for choice in choices)
+
+
+@dataclass
+class _Filter:
+    criteria: Criteria | None
+    asked: Mapping[str, Any]
+    changes: list[Any]
+
+
+class Events:
+    """All filters and subscriptions of a chain. `told` is to be called with every new and every undone block."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._filters: dict[str, _Filter] = {}
+        self._subscriptions: dict[str, tuple[Criteria | None, Push]] = {}
+
+    def told(self, block: Block, undone: bool) -> None:
+        logs = list(block_logs(block, removed=undone))
+        for waiting in self._filters.values():
+            if waiting.criteria is not None:
+                waiting.changes += waiting.criteria.pick(logs)
+            elif not undone:
+                waiting.changes.append(hexed(block.hash))
+        for name, (criteria, push) in list(self._subscriptions.items()):
+            if criteria is not None:
+                for shown in criteria.pick(logs):
+                    push(name, shown)
+            elif not undone:
+                push(name, header_json(block))
+
+    # Filters
+
+    def new_filter(self, asked: Mapping[str, Any] | None) -> str:
+        """A filter for logs, or for blocks where `asked` is None. Returns its id."""
+        name = hex(next(self._numbers))
+        criteria = None if asked is None else Criteria.read(asked)
+        self._filters[name] = _Filter(criteria, asked or {}, [])
+        return name
+
+    def changes(self, name: Any) -> list[Any]:
+        """What has happened since the last time."""
+        waiting = self._filter(name)
+        changes, waiting.changes = waiting.changes, []
+        return changes
+
+    def asked_for(self, name: Any) -> Mapping[str, Any]:
+        """What a filter for logs was made for."""
+        waiting = self._filter(name)
+        if waiting.criteria is None:
+            raise RpcError(INVALID_INPUT, "filter not found")
+        return waiting.asked
+
+    def uninstall(self, name: Any) -> bool:
+        return self._filters.pop(_normal(name), None) is not None
+
+    def _filter(self, name: Any) -> _Filter:
+        waiting = self._filters.get(_normal(name))
+        if waiting is None:
+            raise RpcError(INVALID_INPUT, "filter not found")
+        return waiting
+
+    # Subscriptions
+
+    def subscribe(self, kind: Any, asked: Any, push: Push) -> str:
+        """Have `push` called for every new head or every wanted log; returns the id to stop it with."""
+        criteria = None
+        if kind == "logs":
+            criteria = Criteria.read(asked if isinstance(asked, Mapping) else {})
+        elif kind != "newHeads":
+            raise RpcError(INVALID_INPUT, f'no "{kind}" subscription in eth namespace; there are newHeads and logs')
+        name = hex(next(self._numbers))
+        self._subscriptions[name] = (criteria, push)
+        return name
+
+    def unsubscribe(self, name: Any) -> bool:
+        return self._subscriptions.pop(_normal(name), None) is not None
+
+
+def _normal(name: Any) -> str:
+    """An id as it was given out, however a client pads it."""
+    try:
+        return hex(int(name, 16)) if isinstance(name, str) else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,369 @@
+"""Running one message under cancun rules on a state, with the exact gas of a transaction.
+
+py-evm brings the interpreter. The state below it is ours: an overlay of new values over a `Reader`,
+with a journal that takes them back when a call fails. Nothing reaches the state below until the
+overlay's `changes` are committed to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rlp
+from eth.abc import ComputationAPI, MessageAPI, TransactionContextAPI
+from eth.constants import CREATE_CONTRACT_ADDRESS
+from eth.exceptions import ContractCreationCollision, Revert, VMError
+from eth.typing import JournalDBCheckpoint
+from eth.vm.execution_context import ExecutionContext
+from eth.vm.forks.cancun.computation import CANCUN_PRECOMPILES, CancunComputation
+from eth.vm.forks.cancun.state import CancunState
+from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
+from eth.vm.message import Message
+from eth_typing import Address, BlockNumber, Hash32
+from eth_utils import keccak
+
+from .transactions import AccessList
+from .world import EMPTY_CODE_HASH, NOBODY, Account, Changes, Reader, Slot
+
+GAS_TRANSACTION = 21_000
+GAS_CREATION = 32_000
+GAS_ZERO_BYTE = 4
+GAS_NONZERO_BYTE = 16
+GAS_LISTED_ADDRESS = 2_400
+GAS_LISTED_SLOT = 1_900
+GAS_INITCODE_WORD = 2
+MAX_INITCODE_SIZE = 49_152
+REFUND_QUOTIENT = 5
+
+_NO_ROOT = Hash32(b"")
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class BlockContext:
+    """What contracts can ask about the block they run in. Time in unix seconds, fees in wei per gas."""
+
+    chain_id: int
+    number: int
+    timestamp: int
+    gas_limit: int
+    base_fee: int
+    coinbase: bytes
+    randomness: bytes
+    block_hash: Callable[[int], bytes]
+    """The hash of an earlier block by its number."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One message from outside. `to` is None to create a contract; `gas` includes the intrinsic gas.
+
+    `gas_price` is what the sender pays per gas, and `tip` the part of it that the block's maker gets.
+    """
+
+    sender: bytes
+    to: bytes | None
+    value: int
+    data: bytes
+    gas: int
+    gas_price: int = 0
+    tip: int = 0
+    access_list: AccessList = ()
+
+
+@dataclass(frozen=True)
+class Log:
+    """One event. Topics are 32 bytes each."""
+
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a message did. `gas_used` is what a receipt says; `gas_refunded` was taken off it already.
+
+    `output` is the return data, or the revert data where `error` is a revert.
+    """
+
+    error: VMError | None
+    output: bytes
+    gas_used: int
+    gas_refunded: int
+    logs: tuple[Log, ...]
+    created: bytes | None
+
+    @property
+    def success(self) -> bool:
+        return self.error is None
+
+    @property
+    def reverted(self) -> bool:
+        """Whether the contract refused, rather than ran out of gas or off the rails."""
+        return isinstance(self.error, Revert)
+
+
+def intrinsic_gas(to: bytes | None, data: bytes, access_list: AccessList) -> int:
+    """Gas that a transaction costs before its first instruction."""
+    zeros = data.count(0)
+    gas = GAS_TRANSACTION + GAS_ZERO_BYTE * zeros + GAS_NONZERO_BYTE * (len(data) - zeros)
+    gas += sum(GAS_LISTED_ADDRESS + GAS_LISTED_SLOT * len(slots) for _, slots in access_list)
+    if to is None:
+        gas += GAS_CREATION + GAS_INITCODE_WORD * (-(-len(data) // 32))
+    return gas
+
+
+def created_address(sender: bytes, nonce: int) -> bytes:
+    """Where the contract lands that `sender` creates with its transaction `nonce`."""
+    return keccak(rlp.encode([sender, nonce]))[12:]
+
+
+class EvmState(CancunState):
+    """New values over a reader, and everything that lives only as long as one transaction."""
+
+    def __init__(self, base: Reader, context: BlockContext) -> None:
+        self._base = base
+        self._context = context
+        self.execution_context = ExecutionContext(
+            coinbase=Address(context.coinbase),
+            timestamp=context.timestamp,
+            block_number=BlockNumber(context.number),
+            difficulty=0,
+            mix_hash=Hash32(context.randomness),
+            gas_limit=context.gas_limit,
+            prev_hashes=(),
+            chain_id=context.chain_id,
+            base_fee_per_gas=context.base_fee,
+            excess_blob_gas=0,
+        )
+        self.changes = Changes()
+        self.observer: Any = None
+        self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._originals: dict[Slot, int] = {}
+        self._warm: dict[bytes | Slot, bool] = {}
+        self._transient: dict[Slot, bytes] = {}
+
+    def start_transaction(self) -> None:
+        """Forget what the last transaction left behind in warm slots and transient storage."""
+        self._journal = []
+        self._originals = {}
+        self._transient = {}
+        self._warm = dict.fromkeys(CANCUN_PRECOMPILES, True)
+        self._warm[self._context.coinbase] = True
+
+    def _write(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        self._journal.append((table, key, table.get(key, _ABSENT)))
+        table[key] = value
+
+    # Journal
+
+    def snapshot(self) -> tuple[Hash32, JournalDBCheckpoint]:
+        return _NO_ROOT, JournalDBCheckpoint(len(self._journal))
+
+    def revert(self, snapshot: tuple[Hash32, JournalDBCheckpoint]) -> None:
+        journal = self._journal
+        while len(journal) > snapshot[1]:
+            table, key, value = journal.pop()
+            if value is _ABSENT:
+                del table[key]
+            else:
+                table[key] = value
+
+    def commit(self, snapshot: tuple[Hash32, JournalDBCheckpoint]) -> None:
+        """Keep what happened since: it stays revertible through an earlier snapshot."""
+
+    # Storage
+
+    def get_storage(self, address: Address, slot: int, from_journal: bool = True) -> int:
+        key = (address, slot)
+        if not from_journal and key in self._originals:
+            return self._originals[key]
+        value = self.changes.slots.get(key)
+        return self._base.slot(key) if value is None else value
+
+    def set_storage(self, address: Address, slot: int, value: int) -> None:
+        key = (address, slot)
+        if key not in self._originals:
+            self._originals[key] = self.get_storage(address, slot)
+        self._write(self.changes.slots, key, value)
+
+    def delete_storage(self, address: Address) -> None:
+        for key in [key for key, value in self.changes.slots.items() if value and key[0] == address]:
+            self._write(self.changes.slots, key, 0)
+
+    def get_transient_storage(self, address: Address, slot: int) -> bytes:
+        return self._transient.get((address, slot), b"")
+
+    def set_transient_storage(self, address: Address, slot: int, value: bytes) -> None:
+        self._write(self._transient, (address, slot), value)
+
+    # A state like any other, for what runs on top of this one
+
+    def slot(self, key: Slot) -> int:
+        value = self.changes.slots.get(key)
+        return self._base.slot(key) if value is None else value
+
+    def code(self, code_hash: bytes) -> bytes:
+        code = self.changes.codes.get(code_hash)
+        return self._base.code(code_hash) if code is None else code
+
+    # Accounts
+
+    def account(self, address: bytes) -> Account:
+        account = self.changes.accounts.get(address)
+        return self._base.account(address) if account is None else account
+
+    def set_account(self, address: bytes, account: Account) -> None:
+        self._write(self.changes.accounts, address, account)
+
+    def get_balance(self, address: Address) -> int:
+        return self.account(address).balance
+
+    def set_balance(self, address: Address, balance: int) -> None:
+        self.set_account(address, self.account(address)._replace(balance=balance))
+
+    def delta_balance(self, address: Address, delta: int) -> None:
+        if delta:
+            account = self.account(address)
+            self.set_account(address, Account(account.nonce, account.balance + delta, account.code_hash))
+
+    def get_nonce(self, address: Address) -> int:
+        return self.account(address).nonce
+
+    def set_nonce(self, address: Address, nonce: int) -> None:
+        self.set_account(address, self.account(address)._replace(nonce=nonce))
+
+    def increment_nonce(self, address: Address) -> None:
+        self.set_nonce(address, self.get_nonce(address) + 1)
+
+    def get_code(self, address: Address) -> bytes:
+        code_hash = self.account(address).code_hash
+        return b"" if code_hash == EMPTY_CODE_HASH else self.code(code_hash)
+
+    def set_code(self, address: Address, code: bytes) -> None:
+        code_hash = keccak(code)
+        self.changes.codes[code_hash] = code
+        self.set_account(address, self.account(address)._replace(code_hash=code_hash))
+
+    def get_code_hash(self, address: Address) -> Hash32:
+        return Hash32(self.account(address).code_hash)
+
+    def delete_account(self, address: Address) -> None:
+        self.delete_storage(address)
+        self.set_account(address, NOBODY)
+
+    def has_code_or_nonce(self, address: Address) -> bool:
+        account = self.account(address)
+        return account.nonce != 0 or account.code_hash != EMPTY_CODE_HASH
+
+    def account_exists(self, address: Address) -> bool:
+        return self.account(address) != NOBODY
+
+    def account_is_empty(self, address: Address) -> bool:
+        return self.account(address) == NOBODY
+
+    def touch_account(self, address: Address) -> None:
+        """Nothing to note: an empty account is no account, so none is ever left to clear away."""
+
+    # Warm addresses and slots (EIP-2929)
+
+    def is_address_warm(self, address: Address) -> bool:
+        return address in self._warm
+
+    def mark_address_warm(self, address: Address) -> None:
+        if address not in self._warm:
+            self._write(self._warm, address, True)
+
+    def is_storage_warm(self, address: Address, slot: int) -> bool:
+        return (address, slot) in self._warm
+
+    def mark_storage_warm(self, address: Address, slot: int) -> None:
+        if (address, slot) not in self._warm:
+            self._write(self._warm, (address, slot), True)
+
+    # Block
+
+    def get_ancestor_hash(self, block_number: int) -> Hash32:
+        if not self._context.number - 256 <= block_number < self._context.number:
+            return Hash32(b"")
+        return Hash32(self._context.block_hash(block_number))
+
+
+def execute(state: EvmState, call: Call, computation_class: type[CancunComputation] = CancunComputation) -> Outcome:
+    """Run a message as a transaction: gas bought, nonce raised, refunds and tip paid.
+
+    The caller has made sure that the sender can pay and that `gas` covers the intrinsic gas.
+    """
+    state.start_transaction()
+    sender = Address(call.sender)
+    nonce = state.get_nonce(sender)
+    state.delta_balance(sender, -call.gas * call.gas_price)
+    state.set_nonce(sender, nonce + 1)
+    message = _message(state, call, nonce)
+    state.mark_address_warm(sender)
+    state.mark_address_warm(message.storage_address)
+    for address, slots in call.access_list:
+        state.mark_address_warm(Address(address))
+        for slot in slots:
+            state.mark_storage_warm(Address(address), slot)
+    context = CancunTransactionContext(gas_price=call.gas_price, origin=sender)
+    computation = _run(state, message, context, computation_class)
+    return _settle(state, call, computation)
+
+
+def _message(state: EvmState, call: Call, nonce: int) -> Message:
+    # py-evm charges the initcode words when the creation starts, so they are not deducted twice.
+    gas = call.gas - intrinsic_gas(call.to, call.data, call.access_list)
+    if call.to is not None:
+        to = Address(call.to)
+        return Message(
+            gas=gas, to=to, sender=Address(call.sender), value=call.value, data=call.data, code=state.get_code(to)
+        )
+    return Message(
+        gas=gas + GAS_INITCODE_WORD * (-(-len(call.data) // 32)),
+        to=CREATE_CONTRACT_ADDRESS,
+        sender=Address(call.sender),
+        value=call.value,
+        data=b"",
+        code=call.data,
+        create_address=Address(created_address(call.sender, nonce)),
+    )
+
+
+def _run(
+    state: EvmState,
+    message: MessageAPI,
+    context: TransactionContextAPI,
+    computation_class: type[CancunComputation],
+) -> ComputationAPI:
+    if not message.is_create:
+        return computation_class.apply_message(state, message, context)
+    if state.has_code_or_nonce(message.storage_address):
+        computation = computation_class(state, message, context)
+        computation.error = ContractCreationCollision("contract address collision")
+        return computation
+    return computation_class.apply_create_message(state, message, context)
+
+
+def _settle(state: EvmState, call: Call, computation: ComputationAPI) -> Outcome:
+    remaining = computation.get_gas_remaining()
+    refunded = min(computation.get_gas_refund(), (call.gas - remaining) // REFUND_QUOTIENT)
+    used = call.gas - remaining - refunded
+    state.delta_balance(Address(call.sender), (call.gas - used) * call.gas_price)
+    state.delta_balance(Address(state.coinbase), used * call.tip)
+    for address in computation.get_accounts_for_deletion():
+        state.delete_account(address)
+    return Outcome(
+        error=computation.error if computation.is_error else None,
+        output=computation.output,
+        gas_used=used,
+        gas_refunded=refunded,
+        logs=tuple(
+            Log(address, tuple(topic.to_bytes(32, "big") for topic in topics), data)
+            for address, topics, data in computation.get_log_entries()
+        ),
+        created=computation.msg.storage_address if computation.msg.is_create and computation.is_success else None,
+    )

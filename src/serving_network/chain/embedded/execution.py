@@ -1,0 +1,284 @@
+"""Messages that are run and then forgotten: calls, gas estimates, traces, and what to say when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eth.exceptions import (
+    ContractCreationCollision,
+    FullStack,
+    InsufficientFunds,
+    InsufficientStack,
+    InvalidInstruction,
+    InvalidJumpDestination,
+    OutOfBoundsRead,
+    OutOfGas,
+    ReservedBytesInCode,
+    StackDepthLimit,
+    VMError,
+    WriteProtection,
+)
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils import keccak
+
+from serving_network.errors import RpcError
+
+from .evm import (
+    MAX_INITCODE_SIZE,
+    BlockContext,
+    Call,
+    EvmState,
+    Outcome,
+    execute,
+    intrinsic_gas,
+)
+from .transactions import INVALID_INPUT
+from .wire import (
+    EXECUTION_REVERTED,
+    address_text,
+    hexed,
+    invalid,
+    read_access_list,
+    read_address,
+    read_bytes,
+    read_quantity,
+    read_slot,
+)
+from .world import Account, Reader
+
+DEFAULT_CALL_GAS = 30_000_000
+CALL_STIPEND = 2_300
+ESTIMATE_TOLERANCE = 1024
+
+_ERROR_SELECTOR = keccak(text="Error(string)")[:4]
+_PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
+_PANICS = {
+    0x00: "generic panic",
+    0x01: "assert(false)",
+    0x11: "arithmetic underflow or overflow",
+    0x12: "division or modulo by zero",
+    0x21: "enum overflow",
+    0x22: "invalid encoded storage byte array accessed",
+    0x31: "out-of-bounds array access; popping on an empty array",
+    0x32: "out-of-bounds access of an array or bytesN",
+    0x41: "out of memory",
+    0x51: "uninitialized function",
+}
+_HALTS: dict[type[VMError], str] = {
+    OutOfGas: "out of gas",
+    InsufficientStack: "stack underflow",
+    FullStack: "stack limit reached 1024 (1023)",
+    InvalidJumpDestination: "invalid jump destination",
+    InvalidInstruction: "invalid opcode",
+    WriteProtection: "write protection",
+    OutOfBoundsRead: "return data out of bounds",
+    ReservedBytesInCode: "invalid code: must not begin with 0xef",
+    ContractCreationCollision: "contract address collision",
+    InsufficientFunds: "insufficient balance for transfer",
+    StackDepthLimit: "max call depth exceeded",
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """A state and the block in which a call pretends to run."""
+
+    state: Reader
+    context: BlockContext
+
+
+@dataclass(frozen=True)
+class CallRequest:
+    """A call as a client asked for it. Fees are wei per gas, None where the client named none."""
+
+    sender: bytes
+    to: bytes | None
+    value: int
+    data: bytes
+    gas: int | None
+    max_fee: int | None
+    max_tip: int | None
+    call: Call
+
+    @classmethod
+    def read(cls, asked: Any) -> CallRequest:
+        """From the JSON object of `eth_call` and its kin. Raises RpcError where it cannot be read."""
+        if not isinstance(asked, Mapping):
+            raise invalid("the transaction must be an object")
+
+        def number(name: str) -> int | None:
+            return None if asked.get(name) is None else read_quantity(asked[name], name)
+
+        data = asked.get("input", asked.get("data"))
+        gas_price, max_fee, max_tip = number("gasPrice"), number("maxFeePerGas"), number("maxPriorityFeePerGas")
+        if gas_price is not None and (max_fee is not None or max_tip is not None):
+            raise RpcError(
+                INVALID_INPUT, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"
+            )
+        sender = bytes(20) if asked.get("from") is None else read_address(asked["from"], "from")
+        to = None if not asked.get("to") else read_address(asked["to"], "to")
+        payload = b"" if data is None else read_bytes(data, "data")
+        accesses = () if asked.get("accessList") is None else read_access_list(asked["accessList"])
+        value = number("value") or 0
+        return cls(
+            sender=sender,
+            to=to,
+            value=value,
+            data=payload,
+            gas=number("gas"),
+            max_fee=gas_price if gas_price is not None else max_fee,
+            max_tip=gas_price if gas_price is not None else max_tip,
+            call=Call(sender, to, value, payload, 0, access_list=accesses),
+        )
+
+    def in_block(self, context: BlockContext, gas: int) -> tuple[Call, BlockContext]:
+        """The message with this gas limit; without a fee it runs as if gas and block space cost nothing."""
+        if not self.max_fee and not self.max_tip:
+            return replace(self.call, gas=gas), replace(context, base_fee=0)
+        fee = self.max_fee if self.max_fee is not None else context.base_fee + (self.max_tip or 0)
+        tip = min(self.max_tip or 0, fee - context.base_fee)
+        if tip < 0:
+            raise RpcError(
+                INVALID_INPUT,
+                f"max fee per gas less than block base fee: maxFeePerGas: {fee}, baseFee: {context.base_fee}",
+            )
+        return replace(self.call, gas=gas, gas_price=context.base_fee + tip, tip=tip), context
+
+
+def run(request: CallRequest, view: View, gas: int) -> Outcome:
+    """Run the message on the view and forget its changes. Raises RpcError if it could not even start."""
+    call, context = request.in_block(view.context, gas)
+    state = EvmState(view.state, context)
+    ensure_startable(call, state)
+    return execute(state, call)
+
+
+def ensure_startable(call: Call, state: Reader) -> None:
+    """Refuse what a chain would refuse before the first instruction."""
+    needed = intrinsic_gas(call.to, call.data, call.access_list)
+    if call.gas < needed:
+        raise RpcError(INVALID_INPUT, f"intrinsic gas too low: have {call.gas}, want {needed}")
+    if call.to is None and len(call.data) > MAX_INITCODE_SIZE:
+        raise RpcError(
+            INVALID_INPUT, f"max initcode size exceeded: code size {len(call.data)}, limit {MAX_INITCODE_SIZE}"
+        )
+    has, wants = state.account(call.sender).balance, call.gas * call.gas_price + call.value
+    if has < wants:
+        raise RpcError(
+            INVALID_INPUT,
+            "insufficient funds for gas * price + value: "
+            f"address {address_text(call.sender)} have {has} want {wants}",
+        )
+
+
+def call(request: CallRequest, view: View) -> bytes:
+    """What the message returns. Raises RpcError with the revert data if it fails."""
+    outcome = run(request, view, DEFAULT_CALL_GAS if request.gas is None else request.gas)
+    if outcome.error is not None:
+        raise failure(outcome)
+    return outcome.output
+
+
+def estimate(request: CallRequest, view: View) -> int:
+    """The gas limit that the message needs: never too low, and at most a thousandth above the least.
+
+    What a message uses is not what it needs: refunds come only at its end, and a call hands on no more
+    than 63/64 of the gas that is left. Raises RpcError if it fails with all the gas there is.
+    """
+    ceiling = request.gas if request.gas is not None else max(view.context.gas_limit, DEFAULT_CALL_GAS)
+    price = request.max_fee or 0
+    if price:
+        affordable = (view.state.account(request.sender).balance - request.value) // price
+        ceiling = min(ceiling, max(affordable, 0))
+    needed = intrinsic_gas(request.to, request.data, request.call.access_list)
+    if ceiling < needed:
+        raise RpcError(INVALID_INPUT, f"gas required exceeds allowance ({ceiling})")
+    outcome = run(request, view, ceiling)
+    if outcome.error is not None:
+        if isinstance(outcome.error, OutOfGas):
+            raise RpcError(INVALID_INPUT, f"gas required exceeds allowance ({ceiling})")
+        raise failure(outcome)
+    used = outcome.gas_used + outcome.gas_refunded
+    if used == ceiling or run(request, view, used).success:
+        return used
+    too_low, enough = used, ceiling
+    likely = min((used + CALL_STIPEND) * 64 // 63 + 1, ceiling)
+    while enough - too_low > max(1, too_low // ESTIMATE_TOLERANCE):
+        if run(request, view, likely).success:
+            enough = likely
+        else:
+            too_low = likely
+        likely = (too_low + enough) // 2
+    return enough
+
+
+def failure(outcome: Outcome) -> RpcError:
+    """The error for a message that ran and failed, in the words and with the code that nodes use."""
+    if outcome.reverted:
+        reason = revert_reason(outcome.output)
+        message = f"execution reverted: {reason}" if reason else "execution reverted"
+        return RpcError(EXECUTION_REVERTED, message, hexed(outcome.output))
+    return RpcError(INVALID_INPUT, halt_text(outcome.error))
+
+
+def halt_text(error: VMError | None) -> str:
+    """Why a message stopped that did not revert."""
+    return next((text for kind, text in _HALTS.items() if isinstance(error, kind)), "execution failed")
+
+
+def revert_reason(data: bytes) -> str | None:
+    """The text inside `Error(string)` or `Panic(uint256)`; None for any other revert data."""
+    try:
+        if data[:4] == _ERROR_SELECTOR:
+            return str(decode(["string"], data[4:])[0])
+        if data[:4] == _PANIC_SELECTOR:
+            code = int(decode(["uint256"], data[4:])[0])
+            return _PANICS.get(code, f"unknown panic code: {hex(code)}")
+    except (DecodingError, UnicodeDecodeError):
+        return None
+    return None
+
+
+class Overridden:
+    """A state with some values replaced for one call, as the third argument of `eth_call` asks."""
+
+    def __init__(self, base: Reader, overrides: Any) -> None:
+        if not isinstance(overrides, Mapping):
+            raise invalid("state overrides must be an object")
+        self._base = base
+        self._accounts: dict[bytes, Account] = {}
+        self._codes: dict[bytes, bytes] = {}
+        self._slots: dict[tuple[bytes, int], int] = {}
+        self._replaced: set[bytes] = set()
+        for text, wanted in overrides.items():
+            self._override(read_address(text), wanted)
+
+    def _override(self, address: bytes, wanted: Any) -> None:
+        account = self._base.account(address)
+        if wanted.get("balance") is not None:
+            account = account._replace(balance=read_quantity(wanted["balance"], "balance"))
+        if wanted.get("nonce") is not None:
+            account = account._replace(nonce=read_quantity(wanted["nonce"], "nonce"))
+        if wanted.get("code") is not None:
+            code = read_bytes(wanted["code"], "code")
+            account = account._replace(code_hash=keccak(code))
+            self._codes[account.code_hash] = code
+        self._accounts[address] = account
+        if wanted.get("state") is not None:
+            self._replaced.add(address)
+        for slot, value in (wanted.get("state") or wanted.get("stateDiff") or {}).items():
+            self._slots[address, read_slot(slot)] = int.from_bytes(read_bytes(value, "storage value", 32), "big")
+
+    def account(self, address: bytes) -> Account:
+        return self._accounts.get(address) or self._base.account(address)
+
+    def slot(self, key: tuple[bytes, int]) -> int:
+        if key in self._slots:
+            return self._slots[key]
+        return 0 if key[0] in self._replaced else self._base.slot(key)
+
+    def code(self, code_hash: bytes) -> bytes:
+        return self._codes[code_hash] if code_hash in self._codes else self._base.code(code_hash)

@@ -1,0 +1,377 @@
+"""The JSON-RPC methods that every node has: what they are called and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from eth_keys.datatypes import PrivateKey
+from eth_utils import keccak
+
+from serving_network.errors import RpcError
+
+from .blocks import Block, next_base_fee
+from .core import Chain, Location, block_logs
+from .events import Criteria, Events
+from .execution import CallRequest, Overridden, View, call, estimate
+from .transactions import (
+    ACCESS_LIST,
+    DYNAMIC_FEE,
+    INVALID_INPUT,
+    LEGACY,
+    Transaction,
+    UnsignedTransaction,
+    decode_transaction,
+    sign_transaction,
+)
+from .wire import (
+    address_text,
+    block_json,
+    hexed,
+    invalid,
+    read_address,
+    read_bytes,
+    read_hash,
+    read_quantity,
+    read_slot,
+    receipt_json,
+    transaction_json,
+)
+
+SUGGESTED_TIP = 10**9
+MOST_FEE_HISTORY = 1024
+
+Methods = dict[str, Callable[..., Any]]
+
+
+class BlockChoice:
+    """What the block argument of a method means on this chain."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+
+    def is_pending(self, asked: Any) -> bool:
+        return bool(asked == "pending")
+
+    def find(self, asked: Any) -> Block | None:
+        """The block for a tag, a number or an EIP-1898 object; None if there is no such block."""
+        if asked is None or asked in ("latest", "safe", "finalized"):
+            return self._chain.head
+        if asked == "earliest":
+            return self._chain.blocks[0]
+        if isinstance(asked, Mapping):
+            if "blockHash" in asked:
+                return self._chain.block_by_hash(read_hash(asked["blockHash"], "blockHash"))
+            asked = asked.get("blockNumber")
+        number = read_quantity(asked, "block number")
+        return self._chain.blocks[number] if number < len(self._chain.blocks) else None
+
+    def must_find(self, asked: Any) -> Block:
+        block = self.find(asked)
+        if block is None:
+            raise RpcError(INVALID_INPUT, "header not found")
+        return block
+
+    def view(self, asked: Any) -> View:
+        """The state after that block and the block itself, or the next block on what waits now."""
+        if self.is_pending(asked):
+            context = self._chain.next_context()
+            if not len(self._chain.pool):
+                return View(self._chain.world, context)
+            return View(self._chain.preview()[1], context)
+        block = self.must_find(asked)
+        return View(self._chain.state_at(block), self._chain.context_of(block))
+
+
+@dataclass(frozen=True)
+class NodeMethods:
+    """Who the node is."""
+
+    chain: Chain
+
+    def methods(self) -> Methods:
+        return {
+            "web3_clientVersion": lambda: f"serving-network/embedded/py-evm-{version('py-evm')}",
+            "web3_sha3": lambda data: hexed(keccak(read_bytes(data, "data"))),
+            "net_version": lambda: str(self.chain.chain_id),
+            "net_listening": lambda: True,
+            "net_peerCount": lambda: "0x0",
+            "eth_chainId": lambda: hex(self.chain.chain_id),
+            "eth_syncing": lambda: False,
+            "eth_mining": lambda: self.chain.automine,
+            "eth_protocolVersion": lambda: "0x41",
+        }
+
+
+@dataclass(frozen=True)
+class BlockMethods:
+    """Blocks and what they hold."""
+
+    chain: Chain
+    choice: BlockChoice
+
+    def methods(self) -> Methods:
+        return {
+            "eth_blockNumber": lambda: hex(self.chain.head.number),
+            "eth_getBlockByNumber": self.by_number,
+            "eth_getBlockByHash": self.by_hash,
+            "eth_getBlockTransactionCountByNumber": lambda number: _count(self.choice.find(number)),
+            "eth_getBlockTransactionCountByHash": lambda block: _count(self.chain.block_by_hash(read_hash(block))),
+            "eth_getUncleCountByBlockNumber": lambda number: "0x0" if self.choice.find(number) else None,
+            "eth_getUncleCountByBlockHash": lambda block: "0x0" if self.chain.block_by_hash(read_hash(block)) else None,
+            "eth_getTransactionByHash": self.transaction,
+            "eth_getTransactionByBlockNumberAndIndex": self.transaction_in_number,
+            "eth_getTransactionByBlockHashAndIndex": self.transaction_in_hash,
+            "eth_getRawTransactionByHash": self.raw_transaction,
+            "eth_getTransactionReceipt": self.receipt,
+            "eth_getBlockReceipts": self.block_receipts,
+        }
+
+    def by_number(self, number: Any, full: bool = False) -> Any:
+        if self.choice.is_pending(number):
+            return block_json(self.chain.preview()[0], full=full, pending=True)
+        block = self.choice.find(number)
+        return None if block is None else block_json(block, full=full)
+
+    def by_hash(self, block_hash: Any, full: bool = False) -> Any:
+        block = self.chain.block_by_hash(read_hash(block_hash))
+        return None if block is None else block_json(block, full=full)
+
+    def transaction(self, transaction_hash: Any) -> Any:
+        wanted = read_hash(transaction_hash)
+        location = self.chain.locate(wanted)
+        if location is not None:
+            return transaction_json(location.transaction, location)
+        waiting = self.chain.pool.get(wanted)
+        return None if waiting is None else transaction_json(waiting, None)
+
+    def transaction_in_number(self, number: Any, index: Any) -> Any:
+        return _transaction_in(self.choice.find(number), index)
+
+    def transaction_in_hash(self, block_hash: Any, index: Any) -> Any:
+        return _transaction_in(self.chain.block_by_hash(read_hash(block_hash)), index)
+
+    def raw_transaction(self, transaction_hash: Any) -> Any:
+        wanted = read_hash(transaction_hash)
+        location = self.chain.locate(wanted)
+        found = location.transaction if location else self.chain.pool.get(wanted)
+        return None if found is None else hexed(found.raw)
+
+    def receipt(self, transaction_hash: Any) -> Any:
+        location = self.chain.locate(read_hash(transaction_hash))
+        return None if location is None else receipt_json(location)
+
+    def block_receipts(self, asked: Any) -> Any:
+        block = (
+            self.chain.block_by_hash(read_hash(asked))
+            if isinstance(asked, str) and len(asked) == 66
+            else self.choice.find(asked)
+        )
+        if block is None:
+            return None
+        return [receipt_json(Location(block, index)) for index in range(len(block.transactions))]
+
+
+def _count(block: Block | None) -> str | None:
+    return None if block is None else hex(len(block.transactions))
+
+
+def _transaction_in(block: Block | None, index: Any) -> Any:
+    place = read_quantity(index, "index")
+    if block is None or place >= len(block.transactions):
+        return None
+    return transaction_json(block.transactions[place], Location(block, place))
+
+
+@dataclass(frozen=True)
+class StateMethods:
+    """What accounts own and what contracts answer."""
+
+    chain: Chain
+    choice: BlockChoice
+
+    def methods(self) -> Methods:
+        return {
+            "eth_getBalance": self.balance,
+            "eth_getTransactionCount": self.nonce,
+            "eth_getCode": self.code,
+            "eth_getStorageAt": self.storage,
+            "eth_call": self.call,
+            "eth_estimateGas": self.estimate,
+        }
+
+    def balance(self, address: Any, block: Any = "latest") -> str:
+        return hex(self.choice.view(block).state.account(read_address(address)).balance)
+
+    def nonce(self, address: Any, block: Any = "latest") -> str:
+        who = read_address(address)
+        if self.choice.is_pending(block):
+            return hex(self.chain.next_nonce(who))
+        return hex(self.choice.view(block).state.account(who).nonce)
+
+    def code(self, address: Any, block: Any = "latest") -> str:
+        state = self.choice.view(block).state
+        return hexed(state.code(state.account(read_address(address)).code_hash))
+
+    def storage(self, address: Any, slot: Any, block: Any = "latest") -> str:
+        value = self.choice.view(block).state.slot((read_address(address), read_slot(slot)))
+        return hexed(value.to_bytes(32, "big"))
+
+    def call(self, transaction: Any, block: Any = "latest", overrides: Any = None) -> str:
+        return hexed(call(CallRequest.read(transaction), self._view(block, overrides)))
+
+    def estimate(self, transaction: Any, block: Any = None, overrides: Any = None) -> str:
+        # An estimate is for a transaction in the next block, whatever the clock said at the last one.
+        where = "pending" if block in (None, "latest") else block
+        return hex(estimate(CallRequest.read(transaction), self._view(where, overrides)))
+
+    def _view(self, block: Any, overrides: Any) -> View:
+        view = self.choice.view(block)
+        return replace(view, state=Overridden(view.state, overrides)) if overrides else view
+
+
+@dataclass(frozen=True)
+class FeeMethods:
+    """What gas costs."""
+
+    chain: Chain
+    choice: BlockChoice
+
+    def methods(self) -> Methods:
+        return {
+            "eth_gasPrice": lambda: hex(self.chain.next_base_fee + SUGGESTED_TIP),
+            "eth_maxPriorityFeePerGas": lambda: hex(SUGGESTED_TIP),
+            "eth_blobBaseFee": lambda: "0x1",
+            "eth_feeHistory": self.history,
+        }
+
+    def history(self, count: Any, newest: Any, percentiles: Any = None) -> dict[str, Any]:
+        last = self.chain.head if self.choice.is_pending(newest) else self.choice.must_find(newest)
+        size = min(read_quantity(count, "block count"), MOST_FEE_HISTORY, last.number + 1)
+        wanted = percentiles or []
+        if any(not 0 <= p <= 100 for p in wanted) or sorted(wanted) != list(wanted):
+            raise RpcError(INVALID_INPUT, "invalid reward percentile: they must rise from 0 to 100")
+        blocks = self.chain.blocks[last.number + 1 - size : last.number + 1]
+        told: dict[str, Any] = {
+            "oldestBlock": hex(last.number + 1 - size),
+            "baseFeePerGas": [hex(block.base_fee) for block in blocks] + [hex(next_base_fee(last))],
+            "gasUsedRatio": [block.gas_used / block.gas_limit for block in blocks],
+        }
+        if wanted:
+            told["reward"] = [_rewards(block, wanted) for block in blocks]
+        return told
+
+
+def _rewards(block: Block, percentiles: list[float]) -> list[str]:
+    """The tip at each percentile of the block's gas, cheapest gas first."""
+    paid = sorted(
+        (transaction.effective_tip(block.base_fee), receipt.gas_used)
+        for transaction, receipt in zip(block.transactions, block.receipts, strict=True)
+    )
+    rewards = []
+    for percentile in percentiles:
+        threshold, so_far, reward = block.gas_used * percentile / 100, 0, 0
+        for tip, gas in paid:
+            so_far, reward = so_far + gas, tip
+            if so_far >= threshold:
+                break
+        rewards.append(hex(reward))
+    return rewards
+
+
+@dataclass(frozen=True)
+class SendMethods:
+    """Sending transactions: signed ones from anybody, unsigned ones for accounts whose keys are here."""
+
+    chain: Chain
+    states: StateMethods
+    keys: Mapping[bytes, PrivateKey]
+
+    def methods(self) -> Methods:
+        return {
+            "eth_accounts": lambda: [address_text(address) for address in self.keys],
+            "eth_sendRawTransaction": self.send_raw,
+            "eth_sendTransaction": self.send,
+            "eth_signTransaction": lambda asked: hexed(self._made(asked).raw),
+        }
+
+    def send_raw(self, raw: Any) -> str:
+        return hexed(self.chain.send(decode_transaction(read_bytes(raw, "the raw transaction"))))
+
+    def send(self, asked: Any) -> str:
+        return hexed(self.chain.send(self._made(asked)))
+
+    def _made(self, asked: Any) -> Transaction:
+        request = CallRequest.read(asked)
+        key = self.keys.get(request.sender)
+        if key is None and request.sender not in self.chain.impersonated:
+            raise RpcError(INVALID_INPUT, f"unknown account {address_text(request.sender)}")
+        base_fee = self.chain.next_base_fee
+        kind = DYNAMIC_FEE
+        if asked.get("gasPrice") is not None:
+            kind = LEGACY if asked.get("accessList") is None else ACCESS_LIST
+        tip = request.max_tip
+        if tip is None:
+            tip = SUGGESTED_TIP if request.max_fee is None else min(SUGGESTED_TIP, request.max_fee)
+        nonce = asked.get("nonce")
+        fields = UnsignedTransaction(
+            type=kind,
+            chain_id=self.chain.chain_id,
+            nonce=self.chain.next_nonce(request.sender) if nonce is None else read_quantity(nonce, "nonce"),
+            max_fee_per_gas=2 * base_fee + tip if request.max_fee is None else request.max_fee,
+            max_priority_fee_per_gas=tip,
+            gas=int(self.states.estimate(asked), 16) if request.gas is None else request.gas,
+            to=request.to,
+            value=request.value,
+            data=request.data,
+            access_list=request.call.access_list,
+        )
+        return fields.as_sent_by(request.sender) if key is None else sign_transaction(key, fields)
+
+
+@dataclass(frozen=True)
+class LogMethods:
+    """Logs, asked for once or followed with a filter."""
+
+    chain: Chain
+    choice: BlockChoice
+    events: Events
+
+    def methods(self) -> Methods:
+        return {
+            "eth_getLogs": self.logs,
+            "eth_newFilter": lambda asked: self.events.new_filter(_object(asked)),
+            "eth_newBlockFilter": lambda: self.events.new_filter(None),
+            "eth_getFilterChanges": self.events.changes,
+            "eth_getFilterLogs": lambda name: self.logs(self.events.asked_for(name)),
+            "eth_uninstallFilter": self.events.uninstall,
+        }
+
+    def logs(self, asked: Any) -> list[dict[str, Any]]:
+        wanted = _object(asked)
+        criteria = Criteria.read(wanted)
+        if wanted.get("blockHash") is not None:
+            if wanted.get("fromBlock") is not None or wanted.get("toBlock") is not None:
+                raise invalid("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other")
+            block = self.chain.block_by_hash(read_hash(wanted["blockHash"], "blockHash"))
+            if block is None:
+                raise RpcError(INVALID_INPUT, "unknown block")
+            return criteria.pick(block_logs(block))
+        first, last = self._number(wanted.get("fromBlock")), self._number(wanted.get("toBlock"))
+        if first > last:
+            raise RpcError(INVALID_INPUT, "invalid block range params")
+        return criteria.pick(self.chain.logs(first, last))
+
+    def _number(self, asked: Any) -> int:
+        if asked is None or self.choice.is_pending(asked):
+            return self.chain.head.number
+        block = None if isinstance(asked, str) and asked.startswith("0x") else self.choice.find(asked)
+        return read_quantity(asked, "block number") if block is None else block.number
+
+
+def _object(asked: Any) -> Mapping[str, Any]:
+    if not isinstance(asked, Mapping):
+        raise invalid("the filter must be an object")
+    return asked

@@ -1,0 +1,143 @@
+"""The private chain as a node: one method that answers JSON-RPC."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving_network.errors import RpcError
+
+from .accounts import development_keys
+from .core import Chain, Settings
+from .developer import DeveloperMethods
+from .events import Events, Push
+from .methods import (
+    BlockChoice,
+    BlockMethods,
+    FeeMethods,
+    LogMethods,
+    Methods,
+    NodeMethods,
+    SendMethods,
+    StateMethods,
+)
+from .store import Store
+from .trace import TraceMethods
+from .wire import invalid
+from .world import Reader, World
+
+METHOD_NOT_FOUND = -32601
+COIN = 10**18
+
+
+class EmbeddedChain:
+    """A private chain in this process, with cancun rules and ten funded accounts.
+
+    Every transaction is mined into a block of its own as soon as it is sent, unless `automine` is off
+    (`evm_setAutomine`). Without `state` it lives in memory; with it, in that directory, from which a
+    chain of the same id goes on where it stopped. `coins` is what each account owns at the start, in
+    whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None: now).
+    `origin` is the state of another chain to start from, which is read as it is needed.
+
+    May be used from several threads. Raises ConfigurationError if the directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain_id: int = 31337,
+        gas_limit: int = 30_000_000,
+        coins: int = 1_000_000,
+        genesis_time: int | None = None,
+        automine: bool = True,
+        state: Path | None = None,
+        origin: Reader | None = None,
+    ) -> None:
+        self._keys = {key.public_key.to_canonical_address(): key for key in development_keys()}
+        settings = Settings(
+            chain_id=chain_id,
+            gas_limit=gas_limit,
+            genesis_time=genesis_time,
+            balances=dict.fromkeys(self._keys, coins * COIN),
+        )
+        self._store = None if state is None else Store(state, chain_id)
+        self._use(Chain(settings, World(origin), self._store))
+        self._chain.automine = automine
+
+    def _use(self, chain: Chain) -> None:
+        self._lock = threading.RLock()
+        self._chain = chain
+        self._events = Events()
+        chain.listeners.append(self._events.told)
+        choice = BlockChoice(chain)
+        states = StateMethods(chain, choice)
+        groups: list[Methods] = [
+            NodeMethods(chain).methods(),
+            BlockMethods(chain, choice).methods(),
+            states.methods(),
+            FeeMethods(chain, choice).methods(),
+            SendMethods(chain, states, self._keys).methods(),
+            LogMethods(chain, choice, self._events).methods(),
+            TraceMethods(chain, choice).methods(),
+            DeveloperMethods(chain).methods(),
+        ]
+        self._methods = {name: (method, *_arity(method)) for group in groups for name, method in group.items()}
+
+    @property
+    def accounts(self) -> list[str]:
+        """The ten funded accounts, checksummed."""
+        return [str(key.public_key.to_checksum_address()) for key in self._keys.values()]
+
+    def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        """The answer of one JSON-RPC method, in JSON values. Raises RpcError as a node would answer it."""
+        found = self._methods.get(method)
+        if found is None:
+            raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
+        answer, least, most = found
+        if not least <= len(params) <= most:
+            raise invalid(f"{method} takes {least} to {most} arguments, not {len(params)}")
+        with self._lock:
+            return answer(*params)
+
+    def subscribe(self, kind: str, criteria: Any, push: Push) -> str:
+        """Have `push(id, what)` called for every new head (`newHeads`) or wanted log (`logs`). Returns the id.
+
+        `push` is called in whichever thread mines, and must not wait. Raises RpcError for another kind.
+        """
+        with self._lock:
+            return self._events.subscribe(kind, criteria, push)
+
+    def unsubscribe(self, name: str) -> bool:
+        """Stop a subscription; False if there is none of that id."""
+        with self._lock:
+            return self._events.unsubscribe(name)
+
+    def copy(self) -> EmbeddedChain:
+        """A second chain in memory with the same blocks and state: what is tried there does not happen here."""
+        with self._lock:
+            twin = object.__new__(EmbeddedChain)
+            twin._keys = self._keys
+            twin._store = None
+            twin._use(self._chain.copy())
+            return twin
+
+    def close(self) -> None:
+        """Give the state directory back. A chain in memory needs no closing."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+
+    def __enter__(self) -> EmbeddedChain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _arity(method: Callable[..., Any]) -> tuple[int, int]:
+    """How many arguments the method needs at least and takes at most."""
+    parameters = inspect.signature(method).parameters.values()
+    return sum(parameter.default is parameter.empty for parameter in parameters), len(parameters)
