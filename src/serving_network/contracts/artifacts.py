@@ -61,7 +61,7 @@ def load(name: str) -> Artifact:
     Raises `ArtifactError` when there is none and, in a checkout, when a file it was made from has changed since.
     """
     artifact = read(DIRECTORY / f"{name}.json")
-    if (_CHECKOUT / "contracts").is_dir():
+    if (_CHECKOUT / "hatch_build.py").exists():
         _check_fresh(artifact)
     return artifact
 

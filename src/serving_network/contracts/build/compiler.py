@@ -1,0 +1,139 @@
+"""What the compiler makes of one Vyper contract, and the storage layout with what the compiler leaves out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import vyper
+from vyper.ast import nodes
+from vyper.compiler import outputs_from_compiler_data
+from vyper.compiler.input_bundle import FilesystemInputBundle
+from vyper.compiler.phases import CompilerData
+from vyper.compiler.settings import Settings
+from vyper.semantics.data_locations import DataLocation
+from vyper.semantics.types import DArrayT, FlagT, HashMapT, SArrayT, StructT, VyperType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VYPER_VERSION = "0.4.3"
+EVM_VERSION = "cancun"
+
+_PACKED = re.compile(r"^# @custom:packed (?P<variable>\w+) (?P<fields>\w+:\d+(?:, \w+:\d+)*)$", re.MULTILINE)
+
+
+class CompilationError(Exception):
+    """The contract cannot be compiled as this repository demands."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One contract: its ABI as the compiler gives it, its code, and the files that it was made from.
+
+    `raw_returns` are the functions that encode their result by hand: the compiler calls it bytes.
+    """
+
+    abi: list[dict[str, Any]]
+    raw_returns: frozenset[str]
+    bytecode: bytes
+    deployed_bytecode: bytes
+    storage_layout: dict[str, Any]
+    settings: dict[str, Any]
+    sources: list[Path]
+
+
+def prepare(source: Path, search_path: Path) -> CompilerData:
+    """The compiler's own view of a contract; imports are looked up under `search_path`.
+
+    Raises `CompilationError` when the installed compiler is not the pinned one.
+    """
+    if vyper.__version__ != VYPER_VERSION:
+        raise CompilationError(f"Vyper {VYPER_VERSION} is needed, {vyper.__version__} is installed: make clean build")
+    bundle = FilesystemInputBundle([search_path])
+    return CompilerData(
+        bundle.load_file(source.resolve()),
+        bundle,
+        settings=Settings(evm_version=EVM_VERSION, experimental_codegen=False),
+    )
+
+
+def compile_contract(source: Path, search_path: Path) -> Compiled:
+    """Compile one contract. Raises `CompilationError`, and the compiler's own errors for a faulty source."""
+    contract = prepare(source, search_path)
+    outputs = outputs_from_compiler_data(contract, ("abi", "layout", "bytecode", "bytecode_runtime", "settings_dict"))
+    modules = _modules(contract.annotated_vyper_module)
+    return Compiled(
+        abi=outputs["abi"],
+        raw_returns=frozenset(one.name for one in contract.global_ctx.exposed_functions if one.do_raw_return),
+        bytecode=bytes.fromhex(outputs["bytecode"].removeprefix("0x")),
+        deployed_bytecode=bytes.fromhex(outputs["bytecode_runtime"].removeprefix("0x")),
+        storage_layout=_layout(outputs["layout"], modules),
+        settings={
+            "name": "vyper",
+            "version": vyper.__long_version__,
+            "evmVersion": contract.settings.evm_version,
+            "optimize": str(contract.settings.optimize),
+            "codegen": "venom" if contract.settings.experimental_codegen else "legacy",
+            "settings": outputs["settings_dict"],
+        },
+        sources=[source.resolve(), *(file.resolved_path for file in contract.resolved_imports.compiler_inputs)],
+    )
+
+
+def _modules(top: nodes.Module) -> dict[str, nodes.Module]:
+    """Every module with state in a contract, by its name in the storage layout; "" is the contract itself."""
+    found = {"": top}
+    for declaration in top.get_children(nodes.InitializesDecl):
+        info = declaration._metadata["initializes_info"].module_info
+        for name, module in _modules(info.module_node).items():
+            found[f"{info.alias}.{name}".rstrip(".")] = module
+    return found
+
+
+def _layout(exported: dict[str, Any], modules: dict[str, nodes.Module]) -> dict[str, Any]:
+    """The compiler's layout, with the bits of packed words and the members of stored structs and flags.
+
+    A packed word declares its bits, lowest first, in a comment: `# @custom:packed VARIABLE FIELD:BITS, ...`.
+    """
+    stored = [kind for module in modules.values() for kind in _stored_types(module)]
+    return {
+        **exported,
+        "packed": {name: fields for prefix, module in modules.items() for name, fields in _packed(prefix, module)},
+        "structs": {
+            kind.name: {field: str(member) for field, member in kind.members.items()}
+            for kind in stored
+            if isinstance(kind, StructT)
+        },
+        "flags": {kind.name: list(kind._flag_members) for kind in stored if isinstance(kind, FlagT)},
+    }
+
+
+def _stored_types(module: nodes.Module) -> Iterator[VyperType]:
+    for declaration in module.get_children(nodes.VariableDecl):
+        variable = declaration.target._metadata["varinfo"]
+        if variable.location is DataLocation.STORAGE:
+            yield from _with_parts(variable.typ)
+
+
+def _with_parts(kind: VyperType) -> Iterator[VyperType]:
+    yield kind
+    match kind:
+        case HashMapT():
+            yield from _with_parts(kind.value_type)
+        case SArrayT() | DArrayT():
+            yield from _with_parts(kind.value_type)
+        case StructT():
+            for member in kind.members.values():
+                yield from _with_parts(member)
+
+
+def _packed(prefix: str, module: nodes.Module) -> Iterator[tuple[str, list[tuple[str, int]]]]:
+    declared = list(_PACKED.finditer(module.full_source_code))
+    if len(declared) != module.full_source_code.count("@custom:packed"):
+        raise CompilationError(f"{module.path}: a @custom:packed is not of the form VARIABLE FIELD:BITS, ...")
+    for match in declared:
+        fields = (field.partition(":") for field in match["fields"].split(", "))
+        yield f"{prefix}.{match['variable']}".lstrip("."), [(field, int(bits)) for field, _, bits in fields]

@@ -1,0 +1,44 @@
+"""ABI entries from lines that people read: `event Paid(address indexed user, uint256 amount)`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_LINE = re.compile(
+    r"^(?P<kind>constructor|event|error|receive|fallback) ?(?P<name>\w*)\((?P<inputs>[^()]*)\)(?P<payable> payable)?$"
+)
+
+
+class SignatureError(Exception):
+    """The line is not an entry of an ABI."""
+
+
+def parse(line: str) -> dict[str, Any]:
+    """One entry. Takes constructors, events, errors, receive and fallback, without structs. Raises `SignatureError`."""
+    match = _LINE.match(line)
+    if match is None:
+        raise SignatureError(line)
+    kind = match["kind"]
+    inputs = [_input(text, line) for text in match["inputs"].split(", ") if text]
+    mutability = "payable" if match["payable"] else "nonpayable"
+    match kind:
+        case "event":
+            return {"type": kind, "name": match["name"], "inputs": inputs, "anonymous": False}
+        case "error":
+            return {"type": kind, "name": match["name"], "inputs": inputs}
+        case "constructor":
+            return {"type": kind, "inputs": inputs, "stateMutability": mutability}
+        case _:
+            return {"type": kind, "stateMutability": mutability}
+
+
+def _input(text: str, line: str) -> dict[str, Any]:
+    match text.split(" "):
+        case [kind, "indexed", name] if line.startswith("event"):
+            return {"name": name, "type": kind, "indexed": True}
+        case [kind, name] if line.startswith("event"):
+            return {"name": name, "type": kind, "indexed": False}
+        case [kind, name]:
+            return {"name": name, "type": kind}
+    raise SignatureError(f"{text} in {line}")
