@@ -1,0 +1,66 @@
+"""What requests cost, and the hash that binds a settlement to them.
+
+    fee = input tokens * input price + output tokens * output price          (wei, whole numbers)
+
+A row that brings its own fees is charged those. The fee of a request is fixed when it is recorded: a later
+change of prices does not touch it.
+
+The requests hash is what the live brokers compute: keccak-256 over the requests in the order of the log, each
+as the ASCII text
+
+    requestHash userAddress fee inputFee outputFee
+
+without anything between the parts or the requests. The hash and the address are spelled as the log spells
+them, the fees in decimal digits, and fee = inputFee + outputFee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from eth_hash.auto import keccak
+
+_UPDATE_EVERY = 512
+
+
+class Prices(NamedTuple):
+    """The prices of a service, in wei per token."""
+
+    input_price: int
+    output_price: int
+
+    def fees(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
+        """The input and the output fee in wei."""
+        return input_tokens * self.input_price, output_tokens * self.output_price
+
+
+class Charge(NamedTuple):
+    """What one request adds to a settlement: how the hash spells it, and its fees in wei."""
+
+    request_text: str
+    user_text: str
+    input_fee: int
+    output_fee: int
+
+    def less(self, paid: int) -> Charge:
+        """What is still due after `paid` wei of it, which count for the input first."""
+        of_input = min(paid, self.input_fee)
+        return self._replace(input_fee=self.input_fee - of_input, output_fee=self.output_fee - (paid - of_input))
+
+
+def hash_requests(charges: Iterable[Charge]) -> tuple[bytes, int, int]:
+    """The requests hash (32 bytes), the total fee in wei and the number of the charges."""
+    hasher = keccak.new(b"")
+    texts: list[str] = []
+    total = count = 0
+    for request_text, user_text, input_fee, output_fee in charges:
+        fee = input_fee + output_fee
+        total += fee
+        count += 1
+        texts.append(f"{request_text}{user_text}{fee}{input_fee}{output_fee}")
+        if len(texts) == _UPDATE_EVERY:
+            hasher.update("".join(texts).encode("ascii"))
+            texts.clear()
+    hasher.update("".join(texts).encode("ascii"))
+    return hasher.digest(), total, count

@@ -1,0 +1,40 @@
+"""Fees are exact, and the requests hash is the one that live brokers compute."""
+
+from __future__ import annotations
+
+from eth_utils.crypto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving_network.settlement.pricing import Charge, Prices, hash_requests
+
+FEES = st.integers(0, 2**94)
+
+
+def test_a_fee_is_tokens_times_price() -> None:
+    assert Prices(10**15 + 1, 3).fees(10**12, 7) == (10**27 + 10**12, 21)
+
+
+def test_the_hash_is_keccak_over_the_texts_one_after_another() -> None:
+    charges = [Charge("0xab", "0xUser", 1, 2), Charge("cd", "0xUser", 0, 10**24)]
+    text = "0xab0xUser312" + "cd0xUser1000000000000000000000000" + "0" + "1000000000000000000000000"
+    assert hash_requests(charges) == (keccak(text=text), 10**24 + 3, 2)
+    assert hash_requests([]) == (keccak(b""), 0, 0)
+
+
+@given(st.lists(st.tuples(FEES, FEES), max_size=1200))
+def test_the_hash_does_not_depend_on_how_it_is_fed(fees: list[tuple[int, int]]) -> None:
+    charges = [Charge(f"0x{number:064x}", "0xu", *fee) for number, fee in enumerate(fees)]
+    text = "".join(f"{c.request_text}0xu{c.input_fee + c.output_fee}{c.input_fee}{c.output_fee}" for c in charges)
+    assert hash_requests(iter(charges)) == (keccak(text=text), sum(map(sum, fees)), len(fees))
+
+
+@given(FEES, FEES, st.data())
+def test_what_is_paid_of_a_request_counts_for_the_input_first(
+    of_input: int, of_output: int, data: st.DataObject
+) -> None:
+    paid = data.draw(st.integers(0, of_input + of_output))
+    rest = Charge("0x", "0x", of_input, of_output).less(paid)
+    assert rest.input_fee + rest.output_fee == of_input + of_output - paid
+    assert rest.input_fee >= 0
+    assert rest.output_fee == of_output or rest.input_fee == 0
