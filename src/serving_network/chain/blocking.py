@@ -37,10 +37,10 @@ class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it i
         self.__doc__ = method.__doc__
 
     @overload
-    def __get__(self, face: None, owner: type[SyncFace[Core]]) -> Self: ...
+    def __get__(self, face: None, owner: type[SyncFace[Any]]) -> Self: ...
     @overload
-    def __get__(self, face: SyncFace[Core], owner: type[SyncFace[Core]]) -> Callable[P, R]: ...
-    def __get__(self, face: SyncFace[Core] | None, owner: type[SyncFace[Core]]) -> Self | Callable[P, R]:
+    def __get__(self, face: SyncFace[Any], owner: type[SyncFace[Any]]) -> Callable[P, R]: ...
+    def __get__(self, face: SyncFace[Any] | None, owner: type[SyncFace[Any]]) -> Self | Callable[P, R]:
         if face is None:
             return self
 
@@ -59,10 +59,10 @@ class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
         self.__doc__ = method.__doc__
 
     @overload
-    def __get__(self, face: None, owner: type[SyncFace[Core]]) -> Self: ...
+    def __get__(self, face: None, owner: type[SyncFace[Any]]) -> Self: ...
     @overload
-    def __get__(self, face: SyncFace[Core], owner: type[SyncFace[Core]]) -> Callable[P, Iterator[R]]: ...
-    def __get__(self, face: SyncFace[Core] | None, owner: type[SyncFace[Core]]) -> Self | Callable[P, Iterator[R]]:
+    def __get__(self, face: SyncFace[Any], owner: type[SyncFace[Any]]) -> Callable[P, Iterator[R]]: ...
+    def __get__(self, face: SyncFace[Any] | None, owner: type[SyncFace[Any]]) -> Self | Callable[P, Iterator[R]]:
         if face is None:
             return self
 

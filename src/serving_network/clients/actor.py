@@ -1,0 +1,92 @@
+"""Whoever acts on the network: reading, plus a key that signs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Self
+
+from serving_network.chain.connection import AsyncConnection, Connection
+from serving_network.chain.transactions import Receipt
+from serving_network.clients.contract import Call
+from serving_network.clients.network import LOCAL_LEDGER, AsyncNetwork, Network
+
+if TYPE_CHECKING:
+    from eth_typing import ChecksumAddress
+
+    from serving_network.chain.connection import Target
+    from serving_network.chain.signer import Signer
+    from serving_network.chain.transactions import Fees
+
+Submit = Callable[[Call], Awaitable[Receipt]]
+
+
+class AsyncActor(AsyncNetwork):
+    """A network and a signer. Everything it changes goes through `submit`.
+
+    `fees` and `gas` stand for every transaction where they are given; otherwise both are found out. With
+    `confirmations` a transaction counts once it is that many blocks deep; `timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        chain: AsyncConnection,
+        signer: Signer,
+        ledger: str = LOCAL_LEDGER,
+        *,
+        fees: Fees | None = None,
+        gas: int | None = None,
+        confirmations: int = 1,
+        timeout: float = 120,
+    ) -> None:
+        super().__init__(chain, ledger)
+        self.signer = signer
+        self.submit: Submit = self._send
+        self._fees = fees
+        self._gas = gas
+        self._confirmations = confirmations
+        self._timeout = timeout
+
+    @property
+    def address(self) -> ChecksumAddress:
+        """Whose key it is."""
+        return self.signer.address
+
+    async def _send(self, call: Call) -> Receipt:
+        """Send the call and wait for it."""
+        return await self.chain.send(
+            self.signer,
+            call.to,
+            call.data,
+            value=call.value,
+            gas=self._gas,
+            fees=self._fees,
+            timeout=self._timeout,
+            confirmations=self._confirmations,
+        )
+
+    @classmethod
+    async def connect(
+        cls, target: Target, signer: Signer, ledger: str = LOCAL_LEDGER, expected_chain_id: int | None = None
+    ) -> Self:
+        """Connect and act with this key. `target` is as for `AsyncConnection.open`."""
+        return cls(await AsyncConnection.open(target, expected_chain_id), signer, ledger)
+
+
+class Actor(Network):
+    """What the sync faces of the roles share."""
+
+    role: type[AsyncActor] = AsyncActor
+
+    def __init__(
+        self,
+        connection: Connection,
+        signer: Signer,
+        ledger: str = LOCAL_LEDGER,
+        *,
+        fees: Fees | None = None,
+        confirmations: int = 1,
+        timeout: float = 120,
+    ) -> None:
+        super().__init__(connection, ledger)
+        self.core = self.role(connection.core, signer, ledger, fees=fees, confirmations=confirmations, timeout=timeout)
+        self.address = signer.address

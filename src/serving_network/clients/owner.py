@@ -1,0 +1,127 @@
+"""What the network's owner does: confirming signers, settings, versions, and handing over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eth_utils import to_checksum_address
+
+from serving_network.chain.blocking import blocking
+from serving_network.chain.contract_errors import ServiceNotExist
+from serving_network.chain.reverts import RevertedWithoutReason
+from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.clients.models import FINE_TUNING, INFERENCE
+
+if TYPE_CHECKING:
+    from serving_network.chain.transactions import Receipt
+    from serving_network.clients.models import ProviderService
+
+
+class AsyncOwner(AsyncActor):
+    """The business owner of the ledger and the services."""
+
+    async def waiting(self, service: str = INFERENCE) -> list[ProviderService]:
+        """The providers that wait for their TEE signer to be confirmed, with what they registered."""
+        return [one for one in await self.offers(service) if not one.confirmed]
+
+    async def confirm(self, provider: str, service: str = INFERENCE, *, signer: str | None = None) -> Receipt:
+        """Confirm the provider's TEE signer: the one given, or the one registered at this moment.
+
+        The contract is told which signer is meant, so that a provider cannot swap it in between. Raises
+        UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
+        """
+        found = await self.service(service)
+        registered = await self.offer(provider, service)
+        if registered is None:
+            raise ServiceNotExist(provider=to_checksum_address(provider))
+        expected = to_checksum_address(signer or registered.offer.tee_signer)
+        effect = f"confirms {expected} as the TEE signer of {provider} in {found.name}: it can then move users' coins"
+        call = found.contract.call(
+            "acknowledgeTEESignerByOwner", to_checksum_address(provider), expected, effect=effect
+        )
+        try:
+            await self.chain.call(call.to, call.data, sender=self.address)
+        except RevertedWithoutReason:  # the live network's contract does not take the signer
+            whose = to_checksum_address(provider)
+        call = found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect)
+        try:
+            await self.chain.call(call.to, call.data, sender=self.address)
+        except RevertedWithoutReason:  # the live network's contract does not take the signer
+            call = found.contract.call("acknowledgeTEESignerByOwner", whose, effect=effect)
+        return await self.submit(call)
+
+    async def revoke(self, provider: str, service: str = INFERENCE) -> Receipt:
+        """Take the confirmation back: nothing this provider's TEE signs is paid any more."""
+        found = await self.service(service)
+        effect = f"takes back the confirmation of {provider} in {found.name}: it is paid nothing any more"
+        return await self.submit(
+            found.contract.call("revokeTEESignerAcknowledgement", to_checksum_address(provider), effect=effect)
+        )
+
+    async def set_lock_time(self, seconds: int, service: str = INFERENCE) -> Receipt:
+        """Change how long coins take to come home, at once and for pending refunds too. Raises LockTimeOutOfRange."""
+        found = await self.service(service)
+        effect = f"sets the lock time of {found.name} to {seconds} s, for refunds that are waiting too"
+        return await self.submit(found.contract.call("updateLockTime", seconds, effect=effect))
+
+    async def set_penalty(self, percent: int, service: str = FINE_TUNING) -> Receipt:
+        """Change the part of the fee that is due for a deliverable nobody accepted. Raises PenaltyPercentageTooHigh."""
+        found = await self.service(service)
+        effect = f"sets the penalty of {found.name} to {percent} %"
+        return await self.submit(found.contract.call("updatePenaltyPercentage", percent, effect=effect))
+
+    async def register_version(self, service_type: str, version: str, address: str, description: str) -> Receipt:
+        """Make a service contract known to the ledger. Such a contract is trusted with users' coins."""
+        effect = f"registers {address} as {service_type}-{version}; the ledger sends users' coins there"
+        return await self.submit(
+            self.ledger_contract.call(
+                "registerService", service_type, version, to_checksum_address(address), description, effect=effect
+            )
+        )
+
+    async def recommend(self, service_type: str, version: str) -> Receipt:
+        """Make this the recommended version of its type. Raises ServiceNotFound."""
+        effect = f"recommends {service_type}-{version} to clients"
+        return await self.submit(
+            self.ledger_contract.call("setRecommendedService", service_type, version, effect=effect)
+        )
+
+    async def offer_ownership(self, contract: str, new_owner: str) -> Receipt:
+        """Offer the business ownership of "ledger" or a service; it moves when the other side accepts."""
+        found = await self.contract(contract)
+        effect = f"offers the ownership of {contract} to {new_owner}; nothing changes until it accepts"
+        return await self.submit(found.call("offerOwnership", to_checksum_address(new_owner), effect=effect))
+
+    async def accept_ownership(self, contract: str) -> Receipt:
+        """Take the ownership that was offered. Raises CallerNotOfferedOwner."""
+        found = await self.contract(contract)
+        return await self.submit(found.call("acceptOwnership", effect=f"makes {self.address} the owner of {contract}"))
+
+    async def transfer_ownership(self, contract: str, new_owner: str) -> Receipt:
+        """Give the ownership away in one step. A wrong address loses it for ever: `offer_ownership` is safer."""
+        found = await self.contract(contract)
+        effect = f"gives the ownership of {contract} to {new_owner} at once, for good"
+        return await self.submit(found.call("transferOwnership", to_checksum_address(new_owner), effect=effect))
+
+    async def renounce_ownership(self, contract: str) -> Receipt:
+        """Leave the contract without an owner, for ever: no signer can be confirmed or revoked after that."""
+        found = await self.contract(contract)
+        return await self.submit(found.call("renounceOwnership", effect=f"leaves {contract} without an owner for ever"))
+
+
+class Owner(Actor):
+    """`AsyncOwner` for code without an event loop."""
+
+    role = AsyncOwner
+
+    waiting = blocking(AsyncOwner.waiting)
+    confirm = blocking(AsyncOwner.confirm)
+    revoke = blocking(AsyncOwner.revoke)
+    set_lock_time = blocking(AsyncOwner.set_lock_time)
+    set_penalty = blocking(AsyncOwner.set_penalty)
+    register_version = blocking(AsyncOwner.register_version)
+    recommend = blocking(AsyncOwner.recommend)
+    offer_ownership = blocking(AsyncOwner.offer_ownership)
+    accept_ownership = blocking(AsyncOwner.accept_ownership)
+    transfer_ownership = blocking(AsyncOwner.transfer_ownership)
+    renounce_ownership = blocking(AsyncOwner.renounce_ownership)

@@ -1,0 +1,357 @@
+"""What a provider does: its service, its settlements, its deliverables, its earnings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eth_utils import to_checksum_address
+
+from serving_network.chain.blocking import blocking
+from serving_network.chain.contract_errors import InsufficientStake, ServiceNotExist
+from serving_network.chain.node import from_hex
+from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.clients.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
+from serving_network.clients.tokens import SessionToken, check_token, read_token
+from serving_network.errors import InvalidInput
+from serving_network.money import Wei, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_network.chain.transactions import Receipt
+    from serving_network.clients.models import Account
+    from serving_network.clients.network import Service
+    from serving_network.settlement.typed_data import UserSettlement, VerifierMessage
+
+SETTLEMENTS_PER_CALL = 50
+ROWS_PER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class SignedSettlement:
+    """One user's settlement with the TEE signer's signature over it alone."""
+
+    settlement: UserSettlement
+    signature: bytes
+
+    def as_entry(self, provider: str) -> dict[str, Any]:
+        """The contract's TEESettlementData."""
+        return {
+            "user": self.settlement.user,
+            "provider": provider,
+            "totalFee": self.settlement.total_fee,
+            "requestsHash": self.settlement.requests_hash,
+            "nonce": self.settlement.nonce,
+            "signature": self.signature,
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one settlement: `paid` and `unsettled` in wei."""
+
+    user: str
+    status: Status
+    fee: int
+    paid: int
+
+    @property
+    def unsettled(self) -> int:
+        """The part of the fee that was not paid."""
+        return self.fee - self.paid
+
+
+@dataclass(frozen=True)
+class Earning:
+    """One payment to the provider. `fee` is None where the transaction came through another contract."""
+
+    service: str
+    user: str
+    paid: int
+    block_number: int
+    transaction_hash: str
+    reason: str
+
+
+class AsyncProvider(AsyncActor):
+    """A provider of the network. Amounts are in wei."""
+
+    async def register(
+        self, offer: Offer | FineTuningOffer, stake: int | None = None, service: str | None = None
+    ) -> Receipt:
+        """Register a service with a stake, by default the least that is taken.
+
+        Raises InsufficientStake, TextTooLong, TooManyItems, AdditionalInfoTooLong, and InvalidInput when the
+        service is registered already.
+        """
+        found = await self._service_for(offer, service)
+        if await self.offer(self.address, found.name) is not None:
+            raise InvalidInput(
+                f"{self.address} has registered a service in {found.name} already.",
+                next_step="serving service update --help",
+            )
+        least = await found.contract.read("MIN_PROVIDER_STAKE")
+        stake = least if stake is None else stake
+        if stake < least:
+            raise InsufficientStake(provided=Wei(stake), required=Wei(least))
+        effect = f"registers {self.address} in {found.name} with a stake of {describe(stake)}"
+        return await self.submit(
+            found.contract.call("addOrUpdateService", *_arguments(offer), value=stake, effect=effect)
+        )
+
+    async def update_costs(self, offer: Offer | FineTuningOffer, service: str | None = None) -> list[str]:
+        """The fields whose change would take the owner's confirmation back; empty when it stays or is not there."""
+        found = await self._service_for(offer, service)
+        now = await self.offer(self.address, found.name)
+        if now is None:
+            raise ServiceNotExist(provider=self.address)
+        if not now.confirmed:
+            return []
+        if isinstance(now.offer, Offer) and isinstance(offer, Offer):
+            return now.offer.critical_changes(offer)
+        if isinstance(now.offer, FineTuningOffer) and isinstance(offer, FineTuningOffer):
+            return now.offer.critical_changes(offer)
+        raise InvalidInput("This offer is of another kind of service.", next_step="serving version list")
+
+    async def update(self, offer: Offer | FineTuningOffer, service: str | None = None) -> Receipt:
+        """Change the registered service. `update_costs` tells beforehand whether the owner must confirm again."""
+        found = await self._service_for(offer, service)
+        lost = await self.update_costs(offer, service)
+        effect = f"updates the service in {found.name}"
+        if lost:
+            effect += f"; the owner must confirm its TEE signer again, because these change: {', '.join(lost)}"
+        return await self.submit(found.contract.call("addOrUpdateService", *_arguments(offer), effect=effect))
+
+    async def open_accounts(self, service: str = INFERENCE) -> list[Account]:
+        """The accounts that hold coins: what users could still owe. Read them before removing the service."""
+        return [one for one in await self.accounts(provider=self.address, service=service) if one.balance]
+
+    async def remove(self, service: str = INFERENCE) -> Receipt:
+        """Take the service off the list and the stake back. What is unsettled then can no longer be settled."""
+        found = await self.service(service)
+        effect = f"removes the service from {found.name} and returns its stake; nothing can be settled after that"
+        return await self.submit(found.contract.call("removeService", effect=effect))
+
+    async def supports_batches(self, service: str = INFERENCE) -> bool:
+        """Whether the service takes many settlements under one signature."""
+        found = await self.service(service)
+        return found.kind == INFERENCE and await found.contract.has("previewBatchWithTEE", [], b"", sender=self.address)
+
+    async def preview(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
+        """What settling these would do now, entry by entry; a user may be among them more than once.
+
+        Raises TransferFailed when the provider's wallet would refuse the coins.
+        """
+        found = await self.service(service)
+        entries = [one.as_entry(self.address) for one in settlements]
+        statuses = await found.contract.read("settleFeesWithTEE", entries, sender=self.address)
+        _, _, _, unsettled = await found.contract.read("previewSettlementResults", entries, sender=self.address)
+        left = iter(unsettled)  # one for each PARTIAL entry, in order
+        outcomes = []
+        for one, status in zip(settlements, map(Status, statuses), strict=True):
+            fee = one.settlement.total_fee
+            paid = fee - next(left) if status is Status.PARTIAL else fee if status.paid else 0
+            outcomes.append(Outcome(one.settlement.user, status, fee, paid))
+        return outcomes
+
+    def encode_settlements(self, settlements: Sequence[SignedSettlement], service: Service) -> bytes:
+        """Calldata of settleFeesWithTEE."""
+        entries = [one.as_entry(self.address) for one in settlements]
+        return service.contract.interface.encode("settleFeesWithTEE", entries)
+
+    def encode_batch(self, rows: Sequence[UserSettlement], signature: bytes, service: Service) -> bytes:
+        """Calldata of settleBatchWithTEE."""
+        return service.contract.interface.encode("settleBatchWithTEE", _rows(rows), signature)
+
+    async def preview_batch(
+        self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
+    ) -> list[Outcome]:
+        """What settling these rows would do now."""
+        found = await self.service(service)
+        statuses, paid = await found.contract.read("previewBatchWithTEE", _rows(rows), signature, sender=self.address)
+        return [
+            Outcome(row.user, Status(status), row.total_fee, amount)
+            for row, status, amount in zip(rows, statuses, paid, strict=True)
+        ]
+
+    async def settle(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
+        """Settle, 50 in a transaction, and read from the receipts what became of each. Raises TransferFailed."""
+        found = await self.service(service)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(settlements), SETTLEMENTS_PER_CALL):
+            part = settlements[start : start + SETTLEMENTS_PER_CALL]
+            effect = f"settles {len(part)} entries over {describe(sum(one.settlement.total_fee for one in part))}"
+            entries = [one.as_entry(self.address) for one in part]
+            receipt = await self.submit(found.contract.call("settleFeesWithTEE", entries, effect=effect))
+            outcomes += settlement_outcomes(found, [one.settlement for one in part], receipt)
+        return outcomes
+
+    async def settle_batch(
+        self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
+    ) -> list[Outcome]:
+        """Settle up to 256 rows that are signed as one."""
+        found = await self.service(service)
+        effect = f"settles {len(rows)} rows over {describe(sum(one.total_fee for one in rows))}"
+        receipt = await self.submit(found.contract.call("settleBatchWithTEE", _rows(rows), signature, effect=effect))
+        return settlement_outcomes(found, rows, receipt)
+
+    async def add_deliverable(
+        self,
+        user: str,
+        id: str,  # noqa: A002
+        model_root_hash: bytes,
+        service: str = FINE_TUNING,
+    ) -> Receipt:
+        """Hand over a fine-tuned model.
+
+        Raises PreviousDeliverableNotAcknowledged, DeliverableAlreadyExists, CannotEvictUnsettledDeliverable.
+        """
+        found = await self.service(service)
+        effect = f"adds the deliverable {id!r} for {user}"
+        return await self.submit(
+            found.contract.call("addDeliverable", to_checksum_address(user), id, model_root_hash, effect=effect)
+        )
+
+    async def abandon_deliverable(self, user: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
+        """Give up a deliverable: it is never paid. Raises CannotAbandonSettledDeliverable."""
+        found = await self.service(service)
+        effect = f"gives up the deliverable {id!r} for {user}: it will never be paid"
+        return await self.submit(
+            found.contract.call("abandonDeliverable", to_checksum_address(user), id, effect=effect)
+        )
+
+    async def settle_deliverable(
+        self, message: VerifierMessage, signature: bytes, service: str = FINE_TUNING
+    ) -> Receipt:
+        """Settle one deliverable. Raises the error of the first check that fails (see `serving doctor`)."""
+        found = await self.service(service)
+        verifier_input = {
+            "id": message.id,
+            "encryptedSecret": message.encrypted_secret,
+            "modelRootHash": message.model_root_hash,
+            "nonce": message.nonce,
+            "signature": signature,
+            "taskFee": message.task_fee,
+            "user": message.user,
+        }
+        effect = f"settles the deliverable {message.id!r} of {message.user} over {describe(message.task_fee)}"
+        return await self.submit(found.contract.call("settleFees", verifier_input, effect=effect))
+
+    async def check_header(self, header: str, now_ms: int, service: str = INFERENCE) -> SessionToken:
+        """The session token in an Authorization header, checked against the chain. Raises InvalidToken."""
+        token, signer = read_token(header)
+        account = await self.account(token.address, self.address, service)
+        check_token(token, signer, self.address, account, now_ms)
+        return token
+
+    async def earnings(
+        self, service: str = INFERENCE, *, from_block: int = 0, to_block: int | None = None
+    ) -> list[Earning]:
+        """Every payment of this service to this provider in these blocks."""
+        found = await self.service(service)
+        events = [
+            event
+            for event in await self.past_events(from_block=from_block, to_block=to_block)
+            if event.address == found.address
+        ]
+        if found.kind == FINE_TUNING:
+            return [
+                Earning(
+                    found.name,
+                    one.args["user"],
+                    one.args["fee"],
+                    one.block_number,
+                    one.transaction_hash,
+                    "in full" if one.args["acknowledged"] else "penalty",
+                )
+                for one in events
+                if one.name == "FeesSettled" and one.args["provider"] == self.address
+            ]
+        return await self._inference_earnings(found, events)
+
+    async def _inference_earnings(self, found: Service, events: Sequence[Any]) -> list[Earning]:
+        """An entry's pay is its fee in the calldata less what its event calls unsettled; a batch's row tells it."""
+        by_transaction: dict[str, list[Any]] = {}
+        for event in events:
+            by_transaction.setdefault(event.transaction_hash, []).append(event)
+        earnings: list[Earning] = []
+        for transaction_hash, told in by_transaction.items():
+            results = [one for one in told if one.name in ("TEESettlementResult", "BatchRowSettled")]
+            if not results:
+                continue
+            mined = await self.chain.rpc("eth_getTransactionByHash", [transaction_hash])
+            if to_checksum_address(mined["from"]) != self.address:
+                continue
+            rows = _rows_in(found, from_hex(mined["input"]))
+            for row, result in zip(rows, results, strict=True):
+                paid = (
+                    result.args["paid"] if "paid" in result.args else row["totalFee"] - result.args["unsettledAmount"]
+                )
+                if paid:
+                    reason = Status(result.args["status"]).name.lower()
+                    earnings.append(
+                        Earning(found.name, row["user"], paid, result.block_number, transaction_hash, reason)
+                    )
+        return earnings
+
+    async def _service_for(self, offer: Offer | FineTuningOffer, service: str | None) -> Service:
+        kind = FINE_TUNING if isinstance(offer, FineTuningOffer) else INFERENCE
+        found = await self.service(service or kind)
+        if found.kind != kind:
+            raise InvalidInput(f"{found.name} takes no {kind} offer.", next_step="serving version list")
+        return found
+
+
+def settlement_outcomes(service: Service, rows: Sequence[UserSettlement], receipt: Receipt) -> list[Outcome]:
+    """What became of each row, from the events of the receipt, which come in the order of the rows."""
+    results = []
+    for entry in receipt.logs:
+        if to_checksum_address(entry["address"]) != service.address:
+            continue
+        event = service.contract.interface.decode_log(entry)
+        if event is not None and event.name in ("TEESettlementResult", "BatchRowSettled"):
+            results.append(event)
+    outcomes = []
+    for row, event in zip(rows, results, strict=True):
+        paid = event.args["paid"] if "paid" in event.args else row.total_fee - event.args["unsettledAmount"]
+        outcomes.append(Outcome(row.user, Status(event.args["status"]), row.total_fee, paid))
+    return outcomes
+
+
+def _arguments(offer: Offer | FineTuningOffer) -> tuple[Any, ...]:
+    return (offer.as_params(),) if isinstance(offer, Offer) else offer.as_arguments()
+
+
+def _rows(rows: Sequence[UserSettlement]) -> list[tuple[str, int, int, bytes]]:
+    return [(row.user, row.total_fee, row.nonce, row.requests_hash) for row in rows]
+
+
+def _rows_in(service: Service, calldata: bytes) -> list[dict[str, Any]]:
+    call = service.contract.interface.decode_call(calldata)
+    if call is None:
+        return []
+    found: list[dict[str, Any]] = call.args.get("settlements") or call.args.get("rows") or []
+    return found
+
+
+class Provider(Actor):
+    """`AsyncProvider` for code without an event loop."""
+
+    role = AsyncProvider
+
+    register = blocking(AsyncProvider.register)
+    update_costs = blocking(AsyncProvider.update_costs)
+    update = blocking(AsyncProvider.update)
+    open_accounts = blocking(AsyncProvider.open_accounts)
+    remove = blocking(AsyncProvider.remove)
+    supports_batches = blocking(AsyncProvider.supports_batches)
+    preview = blocking(AsyncProvider.preview)
+    preview_batch = blocking(AsyncProvider.preview_batch)
+    settle = blocking(AsyncProvider.settle)
+    settle_batch = blocking(AsyncProvider.settle_batch)
+    add_deliverable = blocking(AsyncProvider.add_deliverable)
+    abandon_deliverable = blocking(AsyncProvider.abandon_deliverable)
+    settle_deliverable = blocking(AsyncProvider.settle_deliverable)
+    check_header = blocking(AsyncProvider.check_header)
+    earnings = blocking(AsyncProvider.earnings)

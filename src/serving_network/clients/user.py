@@ -1,0 +1,296 @@
+"""What a user does: money in, money to providers and back, confirmations, tokens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eth_utils import to_checksum_address
+
+from serving_network.chain.blocking import blocking
+from serving_network.chain.contract_errors import (
+    AccountNotExists,
+    InsufficientAvailableBalance,
+    LedgerNotExists,
+    MinimumDepositRequired,
+    ServiceNotExist,
+)
+from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.clients.models import FINE_TUNING, INFERENCE
+from serving_network.clients.tokens import (
+    DAY_MS,
+    SESSION_ID,
+    IssuedToken,
+    TokenBook,
+    new_token,
+    sign_token,
+)
+from serving_network.errors import InvalidInput, ServingError
+from serving_network.money import ALL, Amount, Wei, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_network.chain.transactions import Receipt
+    from serving_network.clients.models import Account, Ledger, ProviderService
+
+PROVIDERS_PER_RETRIEVAL = 20
+
+
+@dataclass(frozen=True)
+class Funding:
+    """What a transfer to a provider will do, found out before it is sent. Amounts in wei.
+
+    `cancelled` is what it takes back of the user's own pending refunds, `moved` what leaves the ledger,
+    `locked_for` the seconds that the coins need to come home once they are asked back. `obstacle` is the
+    error that it would fail with, and `warnings` what a careful person wants to know first.
+    """
+
+    amount: int
+    cancelled: int
+    moved: int
+    available: int
+    locked_for: int
+    account: Account | None
+    offer: ProviderService | None
+    obstacle: ServingError | None
+    warnings: tuple[str, ...]
+
+
+class AsyncUser(AsyncActor):
+    """A user of the network. Amounts are in wei; `ALL` where everything may be meant."""
+
+    async def open_ledger(self, amount: int, info: str = "") -> Receipt:
+        """Open the ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
+        effect = f"opens the ledger of {self.address} with {describe(amount)}"
+        return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
+
+    async def describe_ledger(self, info: str) -> Receipt:
+        """Change the information that providers get of this user."""
+        effect = "changes the additional information of the ledger"
+        return await self.submit(self.ledger_contract.call("updateAdditionalInfo", info, effect=effect))
+
+    async def deposit(self, amount: int, recipient: str | None = None) -> Receipt:
+        """Put `amount` into the own ledger or a recipient's; opens it when there is none yet."""
+        whose = to_checksum_address(recipient or self.address)
+        effect = f"moves {describe(amount)} from the wallet to the ledger of {whose}"
+        if recipient is None:
+            call = self.ledger_contract.call("depositFund", value=amount, effect=effect)
+        else:
+            call = self.ledger_contract.call("depositFundFor", whose, value=amount, effect=effect)
+        return await self.submit(call)
+
+    async def withdraw(self, amount: Amount) -> Receipt:
+        """Take `amount`, or `ALL` that is available, from the ledger into the wallet, to the wei.
+
+        Raises MinimumDepositRequired when less than the minimum would stay behind.
+        """
+        if amount is not ALL:
+            effect = f"moves {describe(amount)} from the ledger to the wallet"
+            return await self.submit(self.ledger_contract.call("refund", amount, effect=effect))
+        ledger = await self._own_ledger()
+        effect = f"moves everything that is available, {describe(ledger.available)}, from the ledger to the wallet"
+        if await self.ledger_contract.has("refundAll", sender=self.address):
+            return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
+        return await self.submit(self.ledger_contract.call("refund", ledger.available, effect=effect))
+
+    async def delete_ledger(self) -> Receipt:
+        """Delete the empty ledger. Raises MustWithdrawAllFundsFirst."""
+        effect = f"deletes the ledger of {self.address} and its empty accounts"
+        return await self.submit(self.ledger_contract.call("deleteLedger", effect=effect))
+
+    async def check_funding(self, provider: str, amount: int, service: str = INFERENCE) -> Funding:
+        """What `fund` would do, and what stands in its way. Sends nothing."""
+        ledger = await self.ledger(self.address)
+        account = await self.account(self.address, provider, service)
+        offer = await self.offer(provider, service)
+        settings = await self.settings(service)
+        _, minimum = await self.minimums()
+        cancelled = min(amount, account.pending_refund) if account else 0
+        obstacle: ServingError | None = None
+        if ledger is None:
+            obstacle = LedgerNotExists(user=self.address)
+        elif offer is None:
+            obstacle = ServiceNotExist(provider=to_checksum_address(provider))
+        elif account is None and amount < minimum:
+            obstacle = MinimumDepositRequired(provided=Wei(amount), required=Wei(minimum))
+        elif amount - cancelled > ledger.available:
+            obstacle = InsufficientAvailableBalance(available=Wei(ledger.available), required=Wei(amount - cancelled))
+        warnings = []
+        if offer is not None and not offer.confirmed:
+            warnings.append("The network's owner has not confirmed this provider's TEE signer: it cannot be paid yet.")
+        if account is not None and not account.acknowledged:
+            warnings.append("You took back the acknowledgement of this provider; funding acknowledges it again.")
+        if cancelled:
+            warnings.append(f"{describe(cancelled)} come out of refunds that you asked for, the newest first.")
+        return Funding(
+            amount=amount,
+            cancelled=cancelled,
+            moved=amount - cancelled,
+            available=ledger.available if ledger else 0,
+            locked_for=settings["lockTime"],
+            account=account,
+            offer=offer,
+            obstacle=obstacle,
+            warnings=tuple(warnings),
+        )
+
+    async def fund(
+        self, provider: str, amount: int, service: str = INFERENCE, *, even_unregistered: bool = False
+    ) -> Receipt:
+        """Move `amount` from the ledger to the account with a provider, and acknowledge its TEE signer.
+
+        0 on an existing account only acknowledges. Raises ServiceNotExist for a provider that is not
+        registered, unless `even_unregistered`: the contract would take the coins.
+        """
+        found = await self.service(service)
+        if not even_unregistered and await self.offer(provider, service) is None:
+            raise ServiceNotExist(provider=to_checksum_address(provider))
+        effect = f"moves {describe(amount)} from the ledger to the account with {provider} in {found.name}"
+        call = self.ledger_contract.call(
+            "transferFund", to_checksum_address(provider), found.name, amount, effect=effect
+        )
+        return await self.submit(call)
+
+    async def top_up(self, provider: str, below: int, to: int, service: str = INFERENCE) -> Receipt | None:
+        """When less than `below` can be spent with the provider, fund it up to `to`; None when nothing was needed."""
+        if to < below:
+            raise InvalidInput("A top-up ends above where it starts.", next_step="Give a higher amount to fill up to.")
+        account = await self.account(self.address, provider, service)
+        spendable = account.spendable if account else 0
+        if account is not None and spendable >= below:
+            return None
+        return await self.fund(provider, to - spendable, service)
+
+    async def retrieve(self, providers: Sequence[str] | None = None, service: str | None = None) -> list[Receipt]:
+        """Ask coins back from these providers, or from all; what was asked for long enough ago comes home.
+
+        Without `service` it means all services. More than 20 providers go in several transactions. Raises
+        AccountNotExists, before anything is sent, for a provider without an account.
+        """
+        services = [await self.service(service)] if service else await self.services()
+        listed: dict[str, list[str]] = {
+            one.name: await self.ledger_contract.read("getLedgerProviders", self.address, one.name) for one in services
+        }
+        for provider in providers or ():
+            if not any(provider in names for names in listed.values()):
+                raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
+        receipts = []
+        for name, known in listed.items():
+            wanted = [one for one in known if providers is None or one in providers]
+            for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
+                part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
+                effect = f"asks everything back from {len(part)} providers in {name} and takes home what is unlocked"
+                call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
+                receipts.append(await self.submit(call))
+        return receipts
+
+    async def acknowledge(self, provider: str, service: str = INFERENCE, *, acknowledged: bool = True) -> Receipt:
+        """Confirm the provider's TEE signer, or take the confirmation back (with an empty account only)."""
+        found = await self.service(service)
+        does = "confirms" if acknowledged else "takes back the confirmation of"
+        effect = f"{does} the TEE signer of {provider} in {found.name}"
+        return await self.submit(
+            found.contract.call("acknowledgeTEESigner", to_checksum_address(provider), acknowledged, effect=effect)
+        )
+
+    async def acknowledge_deliverable(self, provider: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
+        """Accept a fine-tuned model, so that the provider is paid in full and hands over its secret."""
+        found = await self.service(service)
+        effect = f"accepts the deliverable {id!r} of {provider}: its fee will be paid in full"
+        return await self.submit(
+            found.contract.call("acknowledgeDeliverable", to_checksum_address(provider), id, effect=effect)
+        )
+
+    async def make_session(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> str:
+        """An Authorization header for one session of at most 24 hours. Raises InvalidInput for a longer one."""
+        account = await self._account_with(provider, service)
+        return sign_token(new_token(account, _now_ms(), token_id=SESSION_ID, lifetime_ms=lifetime_ms), self.signer)
+
+    async def make_api_key(
+        self,
+        provider: str,
+        book: TokenBook,
+        service: str = INFERENCE,
+        *,
+        lifetime_ms: int = 0,
+        token_id: int | None = None,
+    ) -> str:
+        """An Authorization header that can be revoked by itself; `lifetime_ms` 0 means for ever.
+
+        Its id is neither revoked on the chain nor in use by another key in the book. Raises InvalidInput.
+        """
+        account, now = await self._account_with(provider, service), _now_ms()
+        if token_id is None:
+            token_id = book.free_id(self.chain.chain_id, account, now)
+        elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
+            raise InvalidInput(f"Token {token_id} is in use.", next_step="Leave the id out, and a free one is taken.")
+        token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
+        header = sign_token(token, self.signer)
+        book.remember(
+            IssuedToken(
+                self.chain.chain_id,
+                account.service,
+                account.user,
+                account.provider,
+                token.token_id,
+                token.generation,
+                token.timestamp,
+                token.expires_at,
+            )
+        )
+        return header
+
+    async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
+        """Revoke API keys for ever, also beyond deletion of the account."""
+        found = await self.service(service)
+        whose = to_checksum_address(provider)
+        effect = f"revokes the tokens {', '.join(map(str, token_ids))} for {provider}, for ever"
+        if len(token_ids) == 1:
+            return await self.submit(found.contract.call("revokeToken", whose, token_ids[0], effect=effect))
+        return await self.submit(found.contract.call("revokeTokens", whose, list(token_ids), effect=effect))
+
+    async def revoke_all_tokens(self, provider: str, service: str = INFERENCE) -> Receipt:
+        """Revoke every token for this provider, sessions included."""
+        found = await self.service(service)
+        effect = f"revokes every token for {provider}"
+        return await self.submit(found.contract.call("revokeAllTokens", to_checksum_address(provider), effect=effect))
+
+    async def _own_ledger(self) -> Ledger:
+        ledger = await self.ledger(self.address)
+        if ledger is None:
+            raise LedgerNotExists(user=self.address)
+        return ledger
+
+    async def _account_with(self, provider: str, service: str) -> Account:
+        account = await self.account(self.address, provider, service)
+        if account is None:
+            raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
+        return account
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class User(Actor):
+    """`AsyncUser` for code without an event loop."""
+
+    role = AsyncUser
+
+    open_ledger = blocking(AsyncUser.open_ledger)
+    describe_ledger = blocking(AsyncUser.describe_ledger)
+    deposit = blocking(AsyncUser.deposit)
+    withdraw = blocking(AsyncUser.withdraw)
+    delete_ledger = blocking(AsyncUser.delete_ledger)
+    check_funding = blocking(AsyncUser.check_funding)
+    fund = blocking(AsyncUser.fund)
+    top_up = blocking(AsyncUser.top_up)
+    retrieve = blocking(AsyncUser.retrieve)
+    acknowledge = blocking(AsyncUser.acknowledge)
+    acknowledge_deliverable = blocking(AsyncUser.acknowledge_deliverable)
+    make_session = blocking(AsyncUser.make_session)
+    make_api_key = blocking(AsyncUser.make_api_key)
+    revoke_tokens = blocking(AsyncUser.revoke_tokens)
+    revoke_all_tokens = blocking(AsyncUser.revoke_all_tokens)
