@@ -40,7 +40,7 @@ class EmbeddedChain:
     (`evm_setAutomine`). Without `state` it lives in memory; with it, in that directory, from which a
     chain of the same id goes on where it stopped. `coins` is what each account owns at the start, in
     whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None: now).
-    `origin` is the state of another chain to start from, which is read as it is needed.
+    `origin` is the state of another chain to start from, read as it is needed; it gives no coins away.
 
     May be used from several threads. Raises ConfigurationError if the directory cannot be used.
     """
@@ -61,7 +61,7 @@ class EmbeddedChain:
             chain_id=chain_id,
             gas_limit=gas_limit,
             genesis_time=genesis_time,
-            balances=dict.fromkeys(self._keys, coins * COIN),
+            balances=dict.fromkeys(self._keys, coins * COIN) if origin is None else {},
         )
         self._store = None if state is None else Store(state, chain_id)
         self._use(Chain(settings, World(origin), self._store))
