@@ -176,15 +176,12 @@ def _registration(service: ServiceSpec, steps: dict[str, Step]) -> Registration:
 
 
 def _instruct(file: RecordFile, plan: Plan) -> tuple[Instruction, ...]:
-    """Write down what other owners have to do, once."""
+    """Write down what the ledger's owner has to do."""
     record = file.record
     addresses = known_addresses(record)
-    known = {one.id for one in record.instructions if one.done_in is None}
     for step in plan.instructions:
-        if step.id in known:
-            continue
         arguments = [resolve(one, addresses) for one in step.arguments]
         data = "0x" + call_data(load(step.contract), str(step.function), arguments).hex()
-        record.instructions.append(foreign_call(step, record.ledger.owner, addresses, data, "ledger"))
+        record.instruct(foreign_call(step, record.ledger.owner, addresses, data, "ledger"))
     file.save()
-    return tuple(one for one in record.instructions if one.done_in is None)
+    return tuple(record.open_instructions)

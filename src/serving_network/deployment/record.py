@@ -73,12 +73,14 @@ class Registration(Open):
 
 class Contract(Open):
     """One front with everything behind it. `initial` holds the arguments of `initialize` by name; `clients` and
-    `providers` are the releases of client and provider software that go with it; `former` is oldest first."""
+    `providers` are the releases of client and provider software that go with it; `former` is oldest first; `prepared`
+    is deployed and waits for the upgrade owner."""
 
     front: Code
     beacon: Code
     implementation: Implementation
     former: list[Implementation] = Field(default_factory=list)
+    prepared: Implementation | None = None
     initial: dict[str, str]
     owner: str
     upgrade_owner: str
@@ -173,6 +175,16 @@ class Record(Open):
     @property
     def services(self) -> dict[str, Contract]:
         return {name: one for name, one in self.contracts.items() if name != "ledger"}
+
+    @property
+    def open_instructions(self) -> list[Instruction]:
+        """What other owners have yet to do."""
+        return [one for one in self.instructions if one.done_in is None]
+
+    def instruct(self, instruction: Instruction) -> None:
+        """Add an instruction; an open one for the same thing is replaced."""
+        self.instructions = [one for one in self.instructions if one.id != instruction.id or one.done_in is not None]
+        self.instructions.append(instruction)
 
     def contract(self, name: str) -> Contract:
         """The contract of that name, "ledger" or a service's full name. Raises RecordProblem."""

@@ -1,0 +1,128 @@
+"""Compare a network's record with its chain, item by item."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.contracts import load
+from serving_network.deployment.bytecode import code_hash, front_code
+from serving_network.deployment.calls import constructor_inputs, typed
+from serving_network.deployment.chain_copy import on_a_copy
+from serving_network.deployment.effects import ZERO, read
+from serving_network.deployment.engine import check_chain
+from serving_network.deployment.record import Code, Contract, Record
+from serving_network.errors import ContractError
+
+BEACON = "UpgradeableBeacon"
+LEDGER = "LedgerManager"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One item of the record, and what the chain has to say about it; `difference` is None where they agree."""
+
+    item: str
+    difference: str | None
+
+
+async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = True) -> list[Finding]:
+    """Every item of the record with what differs on the chain.
+
+    With `deep`, implementations whose build this package still holds are created once more on a copy of the chain,
+    which gives their code with its immutables to the byte. Raises WrongChain, and PlanRefused for another chain of
+    the same number.
+    """
+    await check_chain(chain, record)
+    findings: list[Finding] = []
+    for name, contract in record.contracts.items():
+        findings += [one async for one in _contract(chain, record, name, contract)]
+        if deep:
+            findings.append(await _rebuilt(chain, record, name, contract))
+    findings += [one async for one in _registry(chain, record)]
+    return findings
+
+
+async def _contract(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> AsyncIterator[Finding]:
+    for part, code in (("front", contract.front), ("beacon", contract.beacon),
+                       ("implementation", contract.implementation)):
+        yield await _code(chain, f"{name} {part}", code)
+        yield await _mined(chain, f"{name} {part} transaction", code)
+    expected = code_hash(front_code(contract.beacon.address))
+    yield _same(f"{name} front looks to its beacon", expected, contract.front.code_hash)
+    yield await _asked(chain, f"{name} runs the implementation", BEACON, contract.beacon.address, "implementation",
+                       contract.implementation.address)
+    yield await _asked(chain, f"{name} front is attached", BEACON, contract.beacon.address, "front",
+                       contract.front.address)
+    kind, front = contract.implementation.contract, contract.front.address
+    yield await _asked(chain, f"{name} owner", kind, front, "owner", contract.owner)
+    yield await _asked(chain, f"{name} upgrade owner", BEACON, contract.beacon.address, "owner",
+                       contract.upgrade_owner)
+    yield await _asked(chain, f"{name} is initialised", kind, front, "initialized", expected=True)
+    yield await _asked(chain, f"{name} implementation is locked", kind, contract.implementation.address,
+                       "initialized", expected=False)
+    if name != "ledger":
+        yield await _asked(chain, f"{name} ledger", kind, front, "ledgerAddress", record.ledger.front.address)
+    for former in contract.former:
+        yield await _code(chain, f"{name} former implementation {former.address}", former)
+
+
+async def _registry(chain: AsyncConnection, record: Record) -> AsyncIterator[Finding]:
+    for name, service in record.services.items():
+        registration = service.registration
+        if registration is None or (registration.transaction is None and any(
+                one.id == f"{name}/register" for one in record.open_instructions)):
+            continue
+        ledger = record.ledger.front.address
+        yield await _asked(chain, f"{name} is registered", LEDGER, ledger, "getServiceAddressByName",
+                           service.front.address, name)
+        yield await _asked(chain, f"{name} recommended", LEDGER, ledger, "isRecommendedVersion",
+                           registration.recommended, registration.type, registration.version)
+
+
+async def _code(chain: AsyncConnection, item: str, code: Code) -> Finding:
+    found = await chain.code(code.address)
+    if not found:
+        return Finding(item, f"there is no code at {code.address}")
+    return _same(item, code.code_hash, code_hash(found))
+
+
+async def _mined(chain: AsyncConnection, item: str, code: Code) -> Finding:
+    receipt = await chain.receipt(code.mined.transaction)
+    if receipt is None:
+        return Finding(item, f"the chain does not know {code.mined.transaction}")
+    return _same(item, f"block {code.mined.block}", f"block {receipt.block_number}")
+
+
+async def _asked(chain: AsyncConnection, item: str, contract: str, address: str, getter: str,
+                 expected: str | bool, *arguments: str) -> Finding:
+    try:
+        return _same(item, expected, await read(chain, contract, address, getter, *arguments))
+    except ContractError as error:
+        return Finding(item, f"the contract refuses to say: {error}")
+
+
+def _same(item: str, recorded: object, found: object) -> Finding:
+    if recorded == found:
+        return Finding(item, None)
+    told = "nobody" if found == ZERO else found
+    return Finding(item, f"recorded {recorded}, found {told}")
+
+
+async def _rebuilt(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> Finding:
+    """Create the implementation once more, from the same sender, and compare code and immutables to the byte. Where
+    this package holds another build, there is nothing to compare with: `serving verify` of that release does it."""
+    implementation = contract.implementation
+    item = f"{name} implementation is what its source and arguments give"
+    artifact = load(implementation.contract)
+    if code_hash(artifact.bytecode) != implementation.artifact_hash:
+        return Finding(item, None)
+    values = list(implementation.arguments.values())
+    data = artifact.creation_code(*typed(constructor_inputs(artifact), values))
+
+    async def create(copy: AsyncConnection) -> bytes:
+        asked = {"from": record.deployer, "data": "0x" + data.hex()}
+        return bytes.fromhex(str(await copy.rpc("eth_call", [asked, "latest"])).removeprefix("0x"))
+
+    code = await on_a_copy(chain, await chain.block_number(), create)
+    return _same(item, code_hash(code), code_hash(await chain.code(implementation.address)))
+

@@ -1,0 +1,198 @@
+"""Try a plan on a copy of the chain's state, and look whether anything that matters has changed.
+
+An upgrade must not change an answer: every listing, every balance and every setting is read before and after, and
+once more after the former implementation was put back. Then somebody deposits and takes everything out again, which
+must leave the books as they were.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils import keccak, to_checksum_address
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.contracts import load
+from serving_network.deployment.books import Books, read_all, read_books, read_providers
+from serving_network.deployment.calls import step_data
+from serving_network.deployment.chain_copy import on_a_copy, send_as
+from serving_network.deployment.effects import read
+from serving_network.deployment.errors import RehearsalFailed
+from serving_network.deployment.record import Contract, Record, Step
+from serving_network.deployment.spec import WEEK
+from serving_network.deployment.steps import Plan, created_address, known_addresses, resolve
+from serving_network.deployment.upgrade import UpgradePlan
+from serving_network.errors import ContractError, ServingError
+
+Answers = dict[str, str]
+
+NEWCOMER = to_checksum_address(keccak(text="a newcomer of the rehearsal")[12:])
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsal showed. `gas` by step; `answers` is how many were compared; `settings` are constants of the
+    code that differ, as "name: before -> after"; the books in wei."""
+
+    block: int
+    gas: Mapping[str, int]
+    answers: int
+    settings: tuple[str, ...]
+    before: Books
+    after: Books
+
+
+async def rehearse_deployment(chain: AsyncConnection, record: Record, plan: Plan) -> tuple[dict[str, int],
+                                                                                          dict[str, str]]:
+    """The gas of every step of the plan, and where each creation lands, found by doing it all on a copy.
+
+    Raises RehearsalFailed naming the step that would fail.
+    """
+
+    async def work(copy: AsyncConnection) -> tuple[dict[str, int], dict[str, str]]:
+        addresses = known_addresses(record)
+        gas = await _do(copy, plan.sender, plan.steps, addresses)
+        return gas, addresses
+
+    return await on_a_copy(chain, await chain.block_number(), work)
+
+
+async def rehearse_upgrade(chain: AsyncConnection, record: Record, plan: UpgradePlan, sender: str) -> Rehearsal:
+    """Do the upgrade and its rollback on a copy of the newest state.
+
+    Raises RehearsalFailed when the books are not balanced, when an answer changes, or when a step fails.
+    """
+    block = await chain.block_number()
+    contract = record.contract(plan.name)
+
+    async def work(copy: AsyncConnection) -> Rehearsal:
+        before, asked = await read_books(copy, record), await answers(copy, record)
+        _balanced(before, "before the upgrade")
+        addresses = known_addresses(record)
+        create = [step for step in plan.steps if step.action == "create"]
+        gas = await _do(copy, sender, create, addresses)
+        gas |= await _do(copy, contract.upgrade_owner, [plan.call], addresses)
+        layouts = {plan.name: _new_layout(contract, create)}
+        after, again = await read_books(copy, record, layouts=layouts), await answers(copy, record)
+        _balanced(after, "after the upgrade")
+        settings = _compare(asked, again, "the upgrade changes")
+        await _live(copy, record, layouts)
+        back = plan.call.model_copy(update={"arguments": [contract.implementation.address]})
+        await _do(copy, contract.upgrade_owner, [back], addresses)
+        _compare(asked, await answers(copy, record), "putting the former implementation back changes")
+        return Rehearsal(block, gas, len(asked), settings, before, after)
+
+    return await on_a_copy(chain, block, work)
+
+
+async def answers(chain: AsyncConnection, record: Record, block: int | str = "latest") -> Answers:
+    """Everything that the contracts say about their state, by question. What one of them cannot answer is left out."""
+    ledger = record.ledger
+    users = [one["user"] for one in await read_all(
+        chain, "LedgerManager", ledger.front.address, "getAllLedgers", block)]
+    found: Answers = {}
+    for name, contract in record.contracts.items():
+        questions = _getters(contract)
+        if name == "ledger":
+            questions += [("getLedger", (user,)) for user in users]
+        else:
+            questions += [("getAccountsByUser", (user, 0, 50)) for user in users]
+            providers = [one["provider"] for one in await read_providers(chain, contract, block)]
+            questions += [("getService", (provider,)) for provider in providers]
+            questions += [("getAccountsByProvider", (provider, 0, 50)) for provider in providers]
+        interface = load(contract.implementation.contract).interface
+        calls = [(contract.front.address, interface.encode(getter, *arguments)) for getter, arguments in questions]
+        for (getter, arguments), answer in zip(questions, await chain.call_many(calls, block=block), strict=True):
+            question = f"{name}.{getter}({', '.join(map(str, arguments))})"
+            if not isinstance(answer, ContractError):
+                found[question] = answer.hex()
+            elif answer.data:
+                found[question] = str(answer)
+    return found
+
+
+def _getters(contract: Contract) -> list[tuple[str, tuple[Any, ...]]]:
+    return [(entry["name"], ()) for entry in load(contract.implementation.contract).abi
+            if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure") and not entry["inputs"]]
+
+
+async def _do(copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list[Step],
+              addresses: dict[str, str]) -> dict[str, int]:
+    """Send the steps as anybody; notes in `addresses` where creations land. Returns the gas by step."""
+    gas = {}
+    for step in steps:
+        to = None if step.to is None else str(resolve(step.to, addresses))
+        nonce = int(await copy.rpc("eth_getTransactionCount", [sender, "latest"]), 16)
+        try:
+            receipt = await send_as(copy, sender, to, step_data(step, addresses))
+        except ServingError as error:
+            raise RehearsalFailed(f"{step.id} would fail: {error}", cause=error.cause,
+                                  next_step="Correct the plan; nothing was sent.") from error
+        gas[step.id] = receipt.gas_used
+        if step.action == "create":
+            addresses[step.id] = created_address(sender, nonce)
+    return gas
+
+
+async def _live(copy: AsyncConnection, record: Record, layouts: Mapping[str, Mapping[str, Any]]) -> None:
+    """A newcomer deposits, funds a provider of every service, asks everything back and leaves."""
+    ledger, interface = record.ledger.front.address, load("LedgerManager").interface
+    minimum = max([await read(copy, "LedgerManager", ledger, name)
+                   for name in ("MIN_ACCOUNT_BALANCE", "MIN_TRANSFER_AMOUNT")])
+    deposit = minimum * (len(record.services) + 1)
+    try:
+        await send_as(copy, NEWCOMER, ledger, interface.encode("depositFund"), value=deposit)
+        await _fund_and_retrieve(copy, record, minimum)
+        balance = (await read(copy, "LedgerManager", ledger, "getLedger", NEWCOMER))["availableBalance"]
+        await send_as(copy, NEWCOMER, ledger, interface.encode("refund", balance))
+    except ServingError as error:
+        raise RehearsalFailed(f"After the upgrade a user cannot deposit and withdraw: {error}", cause=error.cause,
+                              next_step="Mend the implementation; nothing was sent.") from error
+    _balanced(await read_books(copy, record, layouts=layouts), "after a deposit and a withdrawal")
+    if balance != deposit:
+        raise RehearsalFailed("A newcomer does not get everything back.",
+                              cause=f"Deposited {deposit} wei, got {balance} wei.",
+                              next_step="Mend the implementation; nothing was sent.")
+
+
+async def _fund_and_retrieve(copy: AsyncConnection, record: Record, amount: int) -> None:
+    ledger, interface = record.ledger.front.address, load("LedgerManager").interface
+    for name, service in record.services.items():
+        providers = [one["provider"] for one in await read_providers(copy, service, "latest")]
+        if not providers or not (await read(copy, "LedgerManager", ledger, "getServiceInfo",
+                                            service.front.address))["fullName"]:
+            continue
+        await send_as(copy, NEWCOMER, ledger, interface.encode("transferFund", providers[0], name, amount))
+        retrieve = interface.encode("retrieveFund", providers[:1], name)
+        await send_as(copy, NEWCOMER, ledger, retrieve)
+        await copy.rpc("evm_increaseTime", [hex(WEEK + 1)])
+        await copy.rpc("evm_mine")
+        await send_as(copy, NEWCOMER, ledger, retrieve)
+
+
+def _new_layout(contract: Contract, create: list[Step]) -> Mapping[str, Any]:
+    if create:
+        return load(contract.implementation.contract).storage_layout
+    return contract.former[-1].storage_layout
+
+
+def _balanced(books: Books, when: str) -> None:
+    if books.problems:
+        raise RehearsalFailed(f"The books do not balance {when}: {'; '.join(books.problems)}.",
+                              next_step="Find out why before anything is sent.")
+
+
+def _compare(before: Answers, after: Answers, says: str) -> tuple[str, ...]:
+    """The constants of the code that differ. Raises RehearsalFailed for any other difference."""
+    changed = [question for question, answer in before.items() if after.get(question) != answer]
+    settings = [one for one in changed if one.partition(".")[2].partition("(")[0].isupper()]
+    if harm := [one for one in changed if one not in settings]:
+        raise RehearsalFailed(f"On a copy of the chain {says} {len(harm)} answers: {', '.join(harm[:5])}.",
+                              cause="The new code reads stored words otherwise than the old one.",
+                              next_step="Mend the implementation; nothing was sent.")
+    return tuple(f"{one}: {_number(before[one])} -> {_number(after.get(one, ''))}" for one in settings)
+
+
+def _number(answer: str) -> str:
+    return str(int(answer, 16)) if answer else "nothing"
+

@@ -1,0 +1,79 @@
+"""What a verification service needs to compile a contract again: the compiler's standard JSON input.
+
+The input is only handed out after it was compiled here and gave the very bytecode of the artifact, so a refusal of a
+service is never the input's fault. Sources come from a checkout; an installed wheel has none.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving_network.contracts import Artifact
+from serving_network.deployment.errors import VerifierFailed
+
+ROOT = Path(__file__).parents[3]
+SOURCES = "contracts/"
+
+
+@dataclass(frozen=True)
+class StandardJson:
+    """`content` is the input, `compiler` the version as the services name it, `identifier` the contract in it."""
+
+    content: dict[str, Any]
+    compiler: str
+    identifier: str
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.content, indent=2, ensure_ascii=False) + "\n"
+
+
+def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
+    """The input for a contract made from the sources under `root`.
+
+    Raises VerifierFailed for a contract that is not Vyper, and when sources are missing.
+    """
+    if artifact.compiler.get("name") != "vyper":
+        raise VerifierFailed(f"{artifact.name} is not written in Vyper, so no service can compile it.",
+                             next_step="serving verify local NETWORK: it is verified by comparing its bytes.")
+    paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
+    target = next(path for path in paths if Path(path).stem == artifact.name)
+    settings = artifact.compiler["settings"]
+    try:
+        sources = {path: {"content": (root / SOURCES / path).read_text(encoding="utf-8")} for path in sorted(paths)}
+    except FileNotFoundError as error:
+        raise VerifierFailed(f"The source {error.filename} is missing.",
+                             cause="An installed package carries compiled contracts only.",
+                             next_step="Run this in a checkout of the release that was deployed.") from error
+    content = {
+        "language": "Vyper",
+        "sources": sources,
+        "settings": {
+            "evmVersion": settings["evm_version"],
+            "optimize": settings["optimize"],
+            "experimentalCodegen": settings["experimental_codegen"],
+            "search_paths": ["."],
+            "outputSelection": {target: ["abi", "evm.bytecode", "evm.deployedBytecode", "layout", "metadata"]},
+        },
+    }
+    return StandardJson(content, artifact.compiler["version"], f"{target}:{artifact.name}")
+
+
+def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
+    """Compile the input and compare. Raises VerifierFailed when it does not give the artifact's bytecode, or when the
+    compiler is not installed."""
+    try:
+        from vyper.cli.vyper_json import compile_json, exc_handler_to_dict
+    except ImportError as error:
+        raise VerifierFailed("The Vyper compiler is not installed.", next_step="pip install vyper==0.4.3") from error
+    path, name = made.identifier.split(":")
+    compiled = compile_json(json.loads(made.text), exc_handler_to_dict)
+    if "contracts" not in compiled:
+        raise VerifierFailed("The standard JSON input does not compile.", cause=str(compiled.get("errors")),
+                             next_step="make build")
+    code = compiled["contracts"][path][name]["evm"]
+    for what, expected in (("bytecode", artifact.bytecode), ("deployedBytecode", artifact.deployed_bytecode)):
+        if bytes.fromhex(code[what]["object"].removeprefix("0x")) != expected:
+            raise VerifierFailed(f"The sources of {artifact.name} give another {what} than the artifact.",
+                                 cause="The sources are not those that it was made from.", next_step="make build")
