@@ -9,7 +9,9 @@ Order of writing (each step is one transaction of the database):
 1. `record`: requests as they are read, each once. The fee is fixed here.
 2. `add_batch`: the signed settlements together with the raw transaction that will carry them, *before* it is
    broadcast. From now on the users in it are not settled anew until its fate is known.
-3. `add_transaction`: a replacement with the same account nonce, again before it is broadcast.
+3. `add_transaction`: another transaction that carries the same signed settlements, again before it is
+   broadcast: a replacement with a higher fee, or a new one where something else took the wallet's nonce. The
+   contract takes a settlement's nonce once, so carrying it twice pays it once.
 4. `finish_batch`: what each settlement really did, read from the chain; moves the cursors.
 
 A kill between 2 and 4 leaves the batch open, with every transaction hash that could have taken effect.
@@ -42,7 +44,8 @@ CREATE TABLE user (
     owed TEXT NOT NULL,                 -- wei of all recorded requests
     paid TEXT NOT NULL,                 -- wei that the chain paid for them
     open_from INTEGER NOT NULL,         -- the first request that is not fully paid
-    open_paid TEXT NOT NULL             -- wei of it that are paid
+    open_paid TEXT NOT NULL,            -- wei of it that are paid
+    last_nonce TEXT NOT NULL            -- of the newest settlement that was signed to be sent
 );
 CREATE TABLE request (
     user INTEGER NOT NULL,
@@ -67,9 +70,8 @@ CREATE TABLE batch (
     form TEXT NOT NULL,                 -- 'entries' or 'batch'
     signer TEXT NOT NULL,
     signature BLOB NOT NULL,            -- over the whole batch; empty for entries
-    account_nonce INTEGER NOT NULL,
     from_block INTEGER NOT NULL,        -- the newest block when it was made
-    state TEXT NOT NULL,                -- 'open', 'mined', 'reverted' or 'void'
+    state TEXT NOT NULL,                -- 'open', 'mined' or 'reverted'
     block_number INTEGER,
     block_hash TEXT,
     gas_used INTEGER,
@@ -90,13 +92,17 @@ CREATE TABLE settlement (
     PRIMARY KEY (batch, position)
 ) WITHOUT ROWID;
 CREATE TABLE sent (
-    hash TEXT PRIMARY KEY,
+    id INTEGER PRIMARY KEY,
     batch INTEGER NOT NULL,
+    hash TEXT NOT NULL UNIQUE,
     raw BLOB NOT NULL,
+    nonce INTEGER NOT NULL,             -- of the provider's wallet
     gas INTEGER NOT NULL,
     max_fee_per_gas TEXT NOT NULL,
-    max_priority_fee_per_gas TEXT NOT NULL
-) WITHOUT ROWID;
+    max_priority_fee_per_gas TEXT NOT NULL,
+    legacy INTEGER NOT NULL
+);
+CREATE INDEX sent_batch ON sent (batch);
 CREATE INDEX settlement_user ON settlement (user);
 CREATE INDEX batch_state ON batch (state, block_number);
 """
@@ -132,6 +138,7 @@ class UserState:
     owed: int
     paid: int
     open_from: int
+    last_nonce: int
 
     @property
     def open(self) -> int:
@@ -151,13 +158,15 @@ class Recorded(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """A signed transaction that may have been broadcast. Fees in wei per gas."""
+    """A signed transaction that may have been broadcast. `nonce` is the wallet's; fees are in wei per gas."""
 
     hash: str
     raw: bytes
+    nonce: int
     gas: int
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
+    legacy: bool = False
 
 
 class SignedRow(NamedTuple):
@@ -179,13 +188,12 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Settlements that one transaction carries; `transactions` are it and its replacements, newest last."""
+    """Settlements that go together; `transactions` are all that may carry them to the chain, newest last."""
 
     id: int
     form: str
     signer: str
     signature: bytes
-    account_nonce: int
     from_block: int
     rows: tuple[SignedRow, ...]
     transactions: tuple[Transaction, ...]
@@ -215,11 +223,11 @@ class Journal:
 
     def _load_users(self) -> None:
         for row in self._db.execute(
-            "SELECT id, address, requests, input_tokens, output_tokens, owed, paid, open_from FROM user"
+            "SELECT id, address, requests, input_tokens, output_tokens, owed, paid, open_from, last_nonce FROM user"
         ):
-            number, address, requests, input_tokens, output_tokens, owed, paid, open_from = row
+            number, address, requests, input_tokens, output_tokens, owed, paid, open_from, last_nonce = row
             self._users[address] = self._by_id[number] = UserState(
-                number, address, requests, input_tokens, output_tokens, int(owed), int(paid), open_from
+                number, address, requests, input_tokens, output_tokens, int(owed), int(paid), open_from, int(last_nonce)
             )
 
     # ---------------------------------------------------------------------------------------- recording
@@ -325,9 +333,9 @@ class Journal:
 
     def _add_user(self, address: str) -> UserState:
         (number,) = self._db.execute(
-            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', 0, '0') RETURNING id", (address,)
+            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', 0, '0', '0') RETURNING id", (address,)
         ).fetchone()
-        user = UserState(number, address, 0, 0, 0, 0, 0, 0)
+        user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0)
         self._users[address] = self._by_id[number] = user
         return user
 
@@ -365,20 +373,24 @@ class Journal:
             yield charge.less(already) if already else charge
             already = 0
 
-    def last_nonce(self) -> int:
-        """The highest nonce that was ever given to a settlement; 0 if none was."""
-        (nonce,) = self._db.execute("SELECT value FROM meta WHERE key = 'last_nonce'").fetchone()
-        return int(nonce)
+    def open_tokens(self, user: UserState) -> tuple[int, int]:
+        """The input and the output tokens of one user's open requests."""
+        found: tuple[int, int] = self._db.execute(
+            "SELECT ifnull(sum(input_tokens), 0), ifnull(sum(output_tokens), 0) FROM request"
+            " WHERE user = ? AND number >= ?",
+            (user.id, user.open_from),
+        ).fetchone()
+        return found
 
     def open_batches(self) -> list[Batch]:
-        """Batches whose fate is not known, in the order of their account nonces."""
-        ids = self._db.execute("SELECT id FROM batch WHERE state = 'open' ORDER BY account_nonce").fetchall()
+        """Batches whose fate is not known, oldest first."""
+        ids = self._db.execute("SELECT id FROM batch WHERE state = 'open' ORDER BY id").fetchall()
         return [self.batch(number) for (number,) in ids]
 
     def batch(self, number: int) -> Batch:
         """One batch with its settlements and transactions."""
-        form, signer, signature, account_nonce, from_block = self._db.execute(
-            "SELECT form, signer, signature, account_nonce, from_block FROM batch WHERE id = ?", (number,)
+        form, signer, signature, from_block = self._db.execute(
+            "SELECT form, signer, signature, from_block FROM batch WHERE id = ?", (number,)
         ).fetchone()
         rows = tuple(
             SignedRow(
@@ -395,21 +407,14 @@ class Journal:
             )
         )
         transactions = tuple(
-            Transaction(hash_, raw, gas, int(fee), int(tip))
-            for hash_, raw, gas, fee, tip in self._db.execute(
-                "SELECT hash, raw, gas, max_fee_per_gas, max_priority_fee_per_gas FROM sent WHERE batch = ?", (number,)
+            Transaction(hash_, raw, nonce, gas, int(fee), int(tip), bool(legacy))
+            for hash_, raw, nonce, gas, fee, tip, legacy in self._db.execute(
+                "SELECT hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy FROM sent"
+                " WHERE batch = ? ORDER BY id",
+                (number,),
             )
         )
-        return Batch(
-            number,
-            form,
-            signer,
-            signature,
-            account_nonce,
-            from_block,
-            rows,
-            tuple(sorted(transactions, key=lambda sent: sent.max_fee_per_gas)),
-        )
+        return Batch(number, form, signer, signature, from_block, rows, transactions)
 
     def mined_since(self, block_number: int) -> list[tuple[Batch, Mined]]:
         """Batches that took effect in this block or later, newest first."""
@@ -432,7 +437,6 @@ class Journal:
         form: str,
         signer: str,
         signature: bytes,
-        account_nonce: int,
         from_block: int,
         rows: Sequence[SignedRow],
         transaction: Transaction,
@@ -440,9 +444,9 @@ class Journal:
         """Write down a batch and the transaction that will carry it; broadcast only after this returned."""
         with self._transaction():
             (number,) = self._db.execute(
-                "INSERT INTO batch (form, signer, signature, account_nonce, from_block, state)"
-                " VALUES (?, ?, ?, ?, ?, 'open') RETURNING id",
-                (form, signer, signature, account_nonce, from_block),
+                "INSERT INTO batch (form, signer, signature, from_block, state)"
+                " VALUES (?, ?, ?, ?, 'open') RETURNING id",
+                (form, signer, signature, from_block),
             ).fetchone()
             self._db.executemany(
                 "INSERT INTO settlement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
@@ -461,21 +465,33 @@ class Journal:
                     for position, row in enumerate(rows)
                 ],
             )
-            highest = max(self.last_nonce(), *(row.settlement.nonce for row in rows))
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'last_nonce'", (str(highest),))
+            for row in rows:
+                row.user.last_nonce = max(row.user.last_nonce, row.settlement.nonce)
+            self._db.executemany(
+                "UPDATE user SET last_nonce = ? WHERE id = ?", [(str(row.user.last_nonce), row.user.id) for row in rows]
+            )
             self._add_transaction(number, transaction)
         return self.batch(number)
 
     def add_transaction(self, batch: Batch, transaction: Transaction) -> Batch:
-        """Write down a replacement for a batch's transaction; broadcast only after this returned."""
+        """Write down another transaction for a batch; broadcast only after this returned."""
         with self._transaction():
             self._add_transaction(batch.id, transaction)
         return self.batch(batch.id)
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?)",
-            (sent.hash, number, sent.raw, sent.gas, str(sent.max_fee_per_gas), str(sent.max_priority_fee_per_gas)),
+            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                sent.hash,
+                sent.raw,
+                sent.nonce,
+                sent.gas,
+                str(sent.max_fee_per_gas),
+                str(sent.max_priority_fee_per_gas),
+                sent.legacy,
+            ),
         )
 
     def finish_batch(self, batch: Batch, outcomes: Sequence[Outcome], mined: Mined) -> None:
@@ -485,10 +501,6 @@ class Journal:
     def revert_batch(self, batch: Batch, mined: Mined) -> None:
         """Book that a batch's transaction was mined and failed: nothing was paid, its requests are open again."""
         self._settle(batch, "reverted", (), mined)
-
-    def void_batch(self, batch: Batch) -> None:
-        """Book that a batch can never take effect: nothing was paid, its requests are open again."""
-        self._settle(batch, "void", (), None)
 
     def reopen_batch(self, batch: Batch) -> None:
         """Take back what was booked for a batch, because its block is no longer part of the chain."""
@@ -501,15 +513,12 @@ class Journal:
             )
             self._db.execute("UPDATE settlement SET status = NULL, paid = NULL WHERE batch = ?", (batch.id,))
 
-    def _settle(self, batch: Batch, state: str, outcomes: Sequence[Outcome], mined: Mined | None) -> None:
+    def _settle(self, batch: Batch, state: str, outcomes: Sequence[Outcome], mined: Mined) -> None:
         with self._transaction():
-            where: tuple[object, ...] = (None,) * 4
-            if mined is not None:
-                where = (mined.block_number, mined.block_hash, mined.gas_used, str(mined.gas_cost))
             self._db.execute(
                 "UPDATE batch SET state = ?, block_number = ?, block_hash = ?, gas_used = ?, gas_cost = ?"
                 " WHERE id = ? AND state = 'open'",
-                (state, *where, batch.id),
+                (state, mined.block_number, mined.block_hash, mined.gas_used, str(mined.gas_cost), batch.id),
             )
             for position, (row, outcome) in enumerate(zip(batch.rows, outcomes, strict=bool(outcomes))):
                 self._db.execute(
@@ -611,7 +620,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             for statement in _SCHEMA.split(";\n"):
                 connection.execute(statement)
-            rows: Iterable[tuple[str, str]] = (expected | {"pass": "0", "last_nonce": "0"}).items()
+            rows: Iterable[tuple[str, str]] = (expected | {"pass": "0"}).items()
             connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
         found = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     except BaseException:
