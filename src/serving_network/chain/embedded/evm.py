@@ -24,6 +24,7 @@ from eth.vm.message import Message
 from eth_typing import Address, BlockNumber, Hash32
 from eth_utils import keccak
 
+from .interpreter import Computation
 from .transactions import AccessList
 from .world import EMPTY_CODE_HASH, NOBODY, Account, Changes, Reader, Slot
 
@@ -292,7 +293,7 @@ class EvmState(CancunState):
         return Hash32(self._context.block_hash(block_number))
 
 
-def execute(state: EvmState, call: Call, computation_class: type[CancunComputation] = CancunComputation) -> Outcome:
+def execute(state: EvmState, call: Call, computation_class: type[CancunComputation] = Computation) -> Outcome:
     """Run a message as a transaction: gas bought, nonce raised, refunds and tip paid.
 
     The caller has made sure that the sender can pay and that `gas` covers the intrinsic gas.

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from eth.abc import ComputationAPI, MessageAPI, OpcodeAPI, StateAPI, TransactionContextAPI
-from eth.vm.forks.cancun.computation import CancunComputation
-from eth.vm.forks.cancun.opcodes import CANCUN_OPCODES
-from eth.vm.logic.invalid import InvalidOpcode
+from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 
 from serving_network.errors import RpcError
 
 from .core import Chain, Location, call_of, note_beacon_root
 from .evm import EvmState, Outcome, execute
 from .execution import DEFAULT_CALL_GAS, CallRequest, Overridden, ensure_startable, halt_text
+from .interpreter import MNEMONICS, Computation
 from .methods import BlockChoice, Methods
 from .transactions import INVALID_INPUT
 from .wire import invalid, read_hash
@@ -109,32 +107,29 @@ class Recorder:
             step["gasCost"] = step["gas"] - computation._gas_meter.gas_remaining
 
 
-class _TracedOpcode:
+def _traced(mnemonic: str, instruction: Any) -> Any:
     """An instruction that tells the recorder before it runs and after."""
+    calls = mnemonic in CALLS
 
-    def __init__(self, opcode: Any) -> None:
-        self._opcode = opcode
-        self._mnemonic: str = getattr(opcode, "mnemonic", None) or opcode.__wrapped__.mnemonic
-        self._calls = self._mnemonic in CALLS
-
-    def __call__(self, computation: Any) -> None:
+    def run(computation: Any) -> None:
         recorder: Recorder = computation.state.observer
-        step = recorder.before(computation, computation.code.program_counter - 1, self._mnemonic)
-        if self._calls:
+        step = recorder.before(computation, computation.code.program_counter - 1, mnemonic)
+        if calls:
             recorder.calling(step, computation)
         try:
-            self._opcode(computation=computation)
+            instruction(computation)
         finally:
             recorder.after(step, computation)
 
+    return run
+
 
 _TRACED_OPCODES = {
-    number: cast(OpcodeAPI, _TracedOpcode(CANCUN_OPCODES.get(number) or InvalidOpcode(number)))
-    for number in range(256)
+    number: _traced(MNEMONICS[number], instruction) for number, instruction in Computation.opcodes.items()
 }
 
 
-class TracedComputation(CancunComputation):
+class TracedComputation(Computation):
     """Runs like any other, and tells the recorder of its state."""
 
     opcodes = _TRACED_OPCODES
