@@ -1,0 +1,37 @@
+"""What the shell offers when Tab is pressed. Read from files only: a completion must not wait for a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serving_network.chain.networks import Configuration, home
+from serving_network.errors import ServingError
+
+
+def complete_network(incomplete: str) -> list[str]:
+    """Names of networks."""
+    return _starting(lambda configuration: [one.name for one in configuration.networks()], incomplete)
+
+
+def complete_key(incomplete: str) -> list[str]:
+    """Names of keys."""
+    return _starting(lambda configuration: [one.name for one in configuration.keys.list()], incomplete)
+
+
+def complete_address(incomplete: str) -> list[str]:
+    """Names in the address book, and of keys."""
+    return _starting(
+        lambda configuration: [*configuration.addresses(), *(one.name for one in configuration.keys.list())], incomplete
+    )
+
+
+def complete_service(incomplete: str) -> list[str]:
+    """The service types of the network."""
+    return [name for name in ("inference", "fine-tuning") if name.startswith(incomplete)]
+
+
+def _starting(names: Callable[[Configuration], list[str]], incomplete: str) -> list[str]:
+    try:
+        return [name for name in names(Configuration(home())) if name.startswith(incomplete)]
+    except ServingError:
+        return []

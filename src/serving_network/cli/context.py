@@ -1,0 +1,345 @@
+"""What every verb shares: the options, the network, the key, and the way in which something is sent.
+
+    @reads
+    async def show(session: Session, user: ...) -> None: ...
+
+    @writes
+    async def deposit(session: Session, amount: ...) -> None: ...
+
+The decorators add --network and --json, and for writes also --key, --yes, --dry-run and the fees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import getpass
+import inspect
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.networks import Configuration, Network, home
+from serving_network.chain.transactions import Fees, Receipt
+from serving_network.cli.complete import complete_key, complete_network
+from serving_network.cli.output import Output, money
+from serving_network.clients.actor import AsyncActor
+from serving_network.clients.network import AsyncNetwork
+from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure
+from serving_network.money import describe, parse_wei
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eth_typing import ChecksumAddress
+
+    from serving_network.chain.signer import Signer
+    from serving_network.clients.contract import Call
+
+A = TypeVar("A", bound=AsyncActor)
+
+NETWORK = Annotated[
+    str | None,
+    typer.Option(
+        "--network", "-n", help="The network, by name.", envvar="SERVING_NETWORK", autocompletion=complete_network
+    ),
+]
+KEY = Annotated[
+    str | None,
+    typer.Option("--key", "-k", help="The key, by name.", envvar="SERVING_KEY", autocompletion=complete_key),
+]
+KEY_FROM_INPUT = Annotated[bool, typer.Option("--key-stdin", help="Read a private key from standard input.")]
+JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")]
+DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show the call, what it changes and its gas. Send nothing.")]
+FEE = Annotated[str | None, typer.Option("--max-fee", help="The most that a unit of gas may cost, such as '5 gwei'.")]
+TIP = Annotated[str | None, typer.Option("--tip", help="The part of it for the block's maker.")]
+LEGACY = Annotated[bool, typer.Option("--legacy", help="Send the older kind of transaction, with one gas price.")]
+
+
+class Interrupted(TransactionFailure):
+    """Ctrl-C. `transaction` is what was sent and not yet seen mined."""
+
+    exit_code = 130
+
+
+class Declined(InvalidInput):
+    """The person said no, or there is nobody to ask."""
+
+
+@dataclass
+class Session:
+    """One run of one verb."""
+
+    configuration: Configuration
+    network: Network
+    out: Output
+    key: str | None = None
+    key_from_input: bool = False
+    yes: bool = False
+    dry_run: bool = False
+    max_fee: str | None = None
+    tip: str | None = None
+    legacy: bool = False
+    sent: str | None = None
+    done: list[dict[str, Any]] = field(default_factory=list)
+    _chain: AsyncConnection | None = None
+    _signer: Signer | None = None
+
+    async def chain(self) -> AsyncConnection:
+        """The connection to the network's chain. Raises NodeUnreachable and WrongChain."""
+        if self._chain is None:
+            self._chain = await AsyncConnection.open(self.network.urls, self.network.chain_id)
+        return self._chain
+
+    async def reader(self) -> AsyncNetwork:
+        """The network for reading."""
+        return AsyncNetwork(await self.chain(), self.network.require_ledger())
+
+    async def act(self, role: type[A]) -> A:
+        """The network for acting in a role; what the client sends goes through this session."""
+        fees = await self._fees()
+        actor = role(await self.chain(), self.signer(), self.network.require_ledger(), fees=fees)
+        actor.submit = functools.partial(self._submit, actor, fees)
+        return actor
+
+    def address(self, text: str) -> ChecksumAddress:
+        """An address, a name in the address book, or a key's name."""
+        return self.configuration.address(text)
+
+    def name(self, address: str) -> str:
+        """The address with its name, if it has one."""
+        known = self.configuration.name_of(address)
+        return f"{known} {address}" if known else address
+
+    def own_address(self) -> ChecksumAddress:
+        """The address of the key in use. Needs no password."""
+        if self._signer is None and not self.key_from_input:
+            name = self.key or self.configuration.key_in_use
+            if name and not (self.key is None and _environment_key()):
+                return self.configuration.keys.find(name).address
+        return self.signer().address
+
+    def signer(self) -> Signer:
+        """The key: from standard input, the environment, or the key store. Raises KeyFailure and UnknownName."""
+        if self._signer is None:
+            self._signer = self._find_signer()
+        return self._signer
+
+    def _find_signer(self) -> Signer:
+        from serving_network.chain.keys import key_from_environment, key_from_stream, no_password
+
+        if self.key_from_input:
+            return key_from_stream(sys.stdin)
+        if self.key is None and (found := key_from_environment()) is not None:
+            return found
+        name = self.key or self.configuration.key_in_use
+        if name is None:
+            raise KeyFailure("No key is in use.", next_step="serving key new NAME")
+        self.configuration.keys.find(name)
+        password = ask_password(f"Password of the key {name!r}: ")
+        if password is None:
+            raise no_password(name)
+        return self.configuration.keys.unlock(name, password)
+
+    async def _fees(self) -> Fees | None:
+        if self.max_fee is None:
+            if self.tip is None and not self.legacy:
+                return None
+            suggested = await (await self.chain()).suggested_fees()
+            if self.legacy:
+                return Fees.gas_price(suggested.max_fee_per_gas)
+            return Fees(suggested.max_fee_per_gas, parse_wei(self.tip or "0"))
+        most = parse_wei(self.max_fee)
+        if self.legacy:
+            return Fees.gas_price(most)
+        return Fees(most, min(most, parse_wei(self.tip)) if self.tip else most)
+
+    async def _submit(self, actor: AsyncActor, fees: Fees | None, call: Call) -> Receipt:
+        """Show, ask, send, wait, and remember what was sent."""
+        chain = actor.chain
+        gas = await chain.estimate_gas(actor.address, call.to, call.data, call.value)
+        fees = fees or await chain.suggested_fees()
+        most = gas * fees.max_fee_per_gas
+        told = {
+            "contract": call.contract,
+            "to": call.to,
+            "function": call.function,
+            "arguments": {name: _plain(value) for name, value in call.arguments.items()},
+            "value": money(call.value),
+            "effect": call.effect,
+            "gas": gas,
+            "highest_gas_cost": money(most),
+        }
+        if self.dry_run:
+            self.done.append(told)
+            self._show(call, gas, most)
+            return _nothing_sent()
+        if not self.yes:
+            self.out.note(f"This {call.effect}.")
+            self.out.note(f"Gas: up to {gas}, at most {describe(most)}.")
+            ask_to_go_on()
+        signed = await chain.prepare(actor.signer, call.to, call.data, value=call.value, gas=gas, fees=fees)
+        self.sent = signed.hash
+        await chain.broadcast(signed)
+        receipt = await chain.wait(signed)
+        self.sent = None
+        self.done.append(
+            told
+            | {
+                "transaction": receipt.transaction_hash,
+                "block": receipt.block_number,
+                "gas_used": receipt.gas_used,
+                "gas_cost": money(receipt.cost),
+            }
+        )
+        self.out.line(f"Done: {call.effect}.")
+        self.out.line(f"Transaction {receipt.transaction_hash} in block {receipt.block_number}.")
+        self.out.line(f"Gas used {receipt.gas_used}, {describe(receipt.cost)}.")
+        return receipt
+
+    def _show(self, call: Call, gas: int, most: int) -> None:
+        self.out.line(f"{call.contract}.{call.function} at {call.to}", "bold")
+        for name, value in call.arguments.items():
+            self.out.line(f"  {name} = {_plain(value)}")
+        self.out.line(f"  coins sent with it: {describe(call.value)}")
+        self.out.line(f"It {call.effect}.")
+        self.out.line(f"It would succeed now. Gas: up to {gas}, at most {describe(most)}. Nothing was sent.")
+
+    def finish(self) -> None:
+        """Print what was done, for programs."""
+        if self.done:
+            self.out.result({"dry_run": self.dry_run, "transactions": self.done})
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        if self._chain is not None:
+            await self._chain.close()
+
+
+def reads(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """A verb that sends nothing: adds --network, --key (whose address to look at) and --json."""
+    return _verb(function, {"network": NETWORK, "key": KEY, "as_json": JSON})
+
+
+def writes(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """A verb that sends transactions."""
+    options = {"network": NETWORK, "key": KEY, "key_from_input": KEY_FROM_INPUT, "as_json": JSON, "yes": YES}
+    return _verb(function, options | {"dry_run": DRY_RUN, "max_fee": FEE, "tip": TIP, "legacy": LEGACY})
+
+
+def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> Callable[..., None]:
+    hints = get_type_hints(function, include_extras=True)
+    own = [one for name, one in inspect.signature(function).parameters.items() if name != "session"]
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in options}
+        configuration = Configuration(home())
+        session = Session(
+            configuration, configuration.network(chosen.pop("network")), Output(chosen.pop("as_json")), **chosen
+        )
+        try:
+            asyncio.run(_run(session, function, given))
+        except KeyboardInterrupt:
+            raise _interrupted(session) from None
+
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None if name in OPTIONAL else False, annotation=kind
+        )
+        for name, kind in options.items()
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name]) for one in own]
+    run.__signature__ = inspect.Signature([*parameters, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*parameters, *added]}
+    del run.__dict__["__wrapped__"]
+    return run
+
+
+OPTIONAL = ("network", "key", "max_fee", "tip")
+
+
+async def _run(session: Session, function: Callable[..., Awaitable[None]], given: dict[str, Any]) -> None:
+    try:
+        await function(session, **given)
+        session.finish()
+    finally:
+        await session.close()
+
+
+def _interrupted(session: Session) -> Interrupted:
+    if session.sent is None:
+        finished = f" {len(session.done)} transactions were finished before." if session.done else ""
+        return Interrupted(f"Interrupted. Nothing is under way.{finished}")
+    return Interrupted(
+        f"Interrupted. This transaction was signed, and may have been sent: {session.sent}",
+        transaction=session.sent,
+        cause="What was sent can still take effect.",
+        next_step=f"serving transaction show {session.sent}",
+    )
+
+
+def ask_to_go_on(question: str = "Go on?") -> None:
+    """Ask on the terminal. Raises Declined on no, and where there is no terminal."""
+    if not sys.stdin.isatty():
+        raise Declined("This would be sent, and there is nobody to ask.", next_step="Add --yes, or --dry-run to look.")
+    with interruptible():
+        if not typer.confirm(question, default=True, err=True):
+            raise Declined("Nothing was sent.")
+
+
+def ask_password(prompt: str) -> str | None:
+    """The password from the environment or the terminal; None where there is neither."""
+    from serving_network.chain.keys import password_from_environment
+
+    known = password_from_environment()
+    if known is not None:
+        return known
+    if not sys.stdin.isatty():
+        return None
+    with interruptible():
+        return getpass.getpass(prompt)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C ends a question at once; the event loop's own handler would wait for an answer first."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _environment_key() -> bool:
+    from serving_network.chain.keys import key_from_environment
+
+    return key_from_environment() is not None
+
+
+def _nothing_sent() -> Receipt:
+    return Receipt(
+        "", succeeded=True, block_number=0, block_hash="", gas_used=0, gas_price=0, contract_address=None, logs=[]
+    )
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON and people can read it: whole numbers as text where JavaScript would round them."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if value < 2**53 else str(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value

@@ -1,0 +1,149 @@
+"""What a command prints: text for people, JSON for programs, failures with their exit code.
+
+Results go to standard output, everything else (questions, progress, failures) to standard error, so that
+a pipe holds results only. Money in JSON is an object with `wei` and `coins`, both exact texts.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | a fault of this program |
+| 2 | the input cannot be used |
+| 3 | the configuration, or a name in it |
+| 4 | no key, a locked key or a wrong password |
+| 5 | no answer from the node, or the wrong chain |
+| 6 | the transaction was not sent, or failed for another reason than a contract's |
+| 7 | a contract refused |
+| 8 | sent, and not mined yet |
+| 9 | a check did not pass |
+| 130 | interrupted |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from serving_network.errors import (
+    ConfigurationError,
+    ContractError,
+    InvalidInput,
+    KeyFailure,
+    NodeFailure,
+    ServingError,
+    TransactionFailure,
+    TransactionPending,
+)
+from serving_network.money import format_coins
+
+EXIT_CODES: Sequence[tuple[type[ServingError], int]] = (
+    (TransactionPending, 8),
+    (InvalidInput, 2),
+    (ConfigurationError, 3),
+    (KeyFailure, 4),
+    (NodeFailure, 5),
+    (TransactionFailure, 6),
+    (ContractError, 7),
+)
+EXIT_CHECK_FAILED = 9
+WIDTH_OF_A_PIPE = 10_000
+
+
+def exit_code(error: ServingError) -> int:
+    """The exit code that tells a script what kind of failure this is."""
+    own = getattr(error, "exit_code", None)
+    if isinstance(own, int):
+        return own
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def money(wei: int) -> dict[str, str]:
+    """An amount in JSON."""
+    return {"wei": str(wei), "coins": format_coins(wei)}
+
+
+class Output:
+    """Prints for one command. With `as_json` only the result is printed, as one JSON document."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+        self._console = Console(width=width, highlight=False, soft_wrap=False)
+        self._errors = Console(stderr=True, highlight=False)
+
+    def result(self, data: Any) -> None:
+        """The result for programs; prints with --json only."""
+        if self.as_json:
+            self._write(json.dumps(data, indent=2, default=_json_value))
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """A line of the result for people."""
+        if not self.as_json:
+            self._console.print(Text(text, style=style or ""))
+
+    def note(self, text: str, style: str | None = None) -> None:
+        """A line beside the result, on standard error."""
+        if not self.as_json:
+            self._errors.print(Text(text, style=style or ""))
+
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Names and values, one a line."""
+        width = max((len(name) for name in facts), default=0)
+        for name, value in facts.items():
+            self.line(f"{name:<{width}}  {value}")
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+        """A table; where it does not fit the terminal, each row as a block of lines. `empty` is said of no rows.
+
+        In a pipe the columns are separated by tabs, for cut and awk.
+        """
+        if self.as_json:
+            return
+        if not rows:
+            self.note(empty)
+        elif not sys.stdout.isatty():
+            self._write("\n".join("\t".join(row) for row in (columns, *rows)))
+        else:
+            table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+            for row in rows:
+                table.add_row(*(Text(cell, no_wrap=True) for cell in row))
+            if Measurement.get(self._console, self._console.options, table).maximum <= self._console.width:
+                self._console.print(table)
+                return
+            for row in rows:
+                self.facts(dict(zip(columns, row, strict=True)))
+                self.line()
+
+    def failure(self, error: ServingError) -> int:
+        """Tell what failed, why, and what to do; returns the exit code."""
+        code = exit_code(error)
+        if self.as_json:
+            print(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value), file=sys.stderr)
+            return code
+        self._errors.print(Text.assemble(("Error  ", "bold red"), str(error)))
+        if error.cause:
+            self._errors.print(Text.assemble(("Why    ", "bold"), error.cause))
+        if error.next_step:
+            self._errors.print(Text.assemble(("Next   ", "bold green"), error.next_step))
+        transaction = getattr(error, "transaction", None)
+        if transaction:
+            self._errors.print(Text.assemble(("Sent   ", "bold"), transaction))
+        return code
+
+    def _write(self, text: str) -> None:
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            # The reader has seen enough. Nothing more is to be written, also not when the program ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _json_value(value: Any) -> Any:
+    return "0x" + value.hex() if isinstance(value, bytes) else str(value)
