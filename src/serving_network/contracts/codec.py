@@ -3,7 +3,7 @@
 | ABI | Python |
 |---|---|
 | uint, int | int, exact |
-| address | str, with checksum |
+| address | str, with checksum; when encoding also all in one case |
 | bool, string, bytes, bytesN | bool, str, bytes, bytes of exactly N |
 | T[] | list |
 | struct | dict by component name; also taken as a tuple when encoding |
@@ -25,7 +25,7 @@ from eth_abi.encoding import TextStringEncoder
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.registry import BaseEquals
 from eth_abi.registry import registry as standard_registry
-from eth_utils import keccak, to_checksum_address
+from eth_utils import is_address, keccak, to_checksum_address
 
 from serving_network.errors import InvalidInput, NodeFailure
 
@@ -293,6 +293,8 @@ def _preparation(parameter: AbiEntry) -> Convert | None:
         names = tuple(component["name"] for component in parameter["components"])
         members = tuple(_preparation(component) for component in parameter["components"])
         return lambda value: _fit(members, _members(value, names))
+    if kind == "address":
+        return _verified
     if kind.startswith("bytes") and kind != "bytes":
         size = int(kind.removeprefix("bytes"))
         return lambda value: _exactly(value, size)
@@ -348,6 +350,14 @@ def _bytes(value: str | bytes) -> bytes:
 
 def _integer(value: str | int) -> int:
     return int(value, 16) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=65536)
+def _verified(address: str) -> str:
+    """The address itself. eth-abi would take one whose checksum says that it was mistyped."""
+    if not is_address(address):
+        raise ValueError(f"{address!r} is not an address, or its checksum is wrong")
+    return address
 
 
 @lru_cache(maxsize=65536)

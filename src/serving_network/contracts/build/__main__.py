@@ -2,6 +2,12 @@
 
 import sys
 
-from . import build
+from vyper.exceptions import VyperException
 
-sys.stdout.writelines(f"compiled {name}\n" for name in build(sys.argv[1:] or None))
+from . import BuildError, build
+
+try:
+    for name in build(sys.argv[1:] or None):
+        sys.stdout.write(f"compiled {name}\n")
+except (BuildError, VyperException) as error:
+    sys.exit(f"{type(error).__name__}: {error}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import assembler, signatures
-from .compiler import EVM_VERSION, VYPER_VERSION, CompilationError, Compiled, compile_contract
+from .compiler import EVM_VERSION, VYPER_VERSION, Compiled, compile_contract
+from .errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ def table() -> dict[str, dict[str, Any]]:
 def build(names: Iterable[str] | None = None, *, output: Path = OUTPUT) -> list[str]:
     """Write the artifacts of `names`, by default of all contracts, whose sources have changed. Returns those names.
 
-    Raises `CompilationError`, and what the compiler and the assembler raise for a faulty source.
+    Raises `BuildError`, and the compiler's own errors for a faulty source.
     """
     entries = table()
     output.mkdir(exist_ok=True)
@@ -73,13 +74,13 @@ def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, An
     abi += [signatures.parse(f"error {line}") for line in entry.get("errors", [])]
     functions = {item["name"]: item for item in abi if item["type"] == "function"}
     if unknown := names.keys() - functions:
-        raise CompilationError(f"contracts.toml names results of functions that do not exist: {sorted(unknown)}")
+        raise TableError(f"contracts.toml names results of functions that do not exist: {sorted(unknown)}")
     if raw.keys() != compiled.raw_returns:
-        raise CompilationError(f"raw_outputs in contracts.toml must be exactly those of {sorted(compiled.raw_returns)}")
+        raise TableError(f"raw_outputs in contracts.toml must be exactly those of {sorted(compiled.raw_returns)}")
     for name, given in names.items():
         outputs = functions[name]["outputs"]
         if len(outputs) != len(given):
-            raise CompilationError(f"{name} does not return what contracts.toml names: {given}")
+            raise TableError(f"{name} does not return what contracts.toml names: {given}")
         for output, output_name in zip(outputs, given, strict=True):
             output["name"] = output_name
     for name, given in raw.items():
@@ -102,7 +103,7 @@ def _raw_output(text: str, functions: Mapping[str, Mapping[str, Any]]) -> dict[s
 def _constructor_arguments(abi: list[dict[str, Any]], values: Mapping[str, int]) -> list[int | None]:
     names = [item["name"] for entry in abi if entry["type"] == "constructor" for item in entry["inputs"]]
     if unknown := values.keys() - set(names):
-        raise CompilationError(f"contracts.toml gives constructor arguments that do not exist: {sorted(unknown)}")
+        raise TableError(f"contracts.toml gives constructor arguments that do not exist: {sorted(unknown)}")
     return [values.get(name) for name in names]
 
 

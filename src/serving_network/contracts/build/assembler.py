@@ -19,11 +19,9 @@ from dataclasses import dataclass, field
 
 from vyper.evm.opcodes import OPCODES
 
+from .errors import AssemblyError
+
 _STATEMENT = re.compile(r'^(?P<word>\.?\w+:?)(?:\s+(?P<operand>"[^"]*"|\S+))?$')
-
-
-class AssemblyError(Exception):
-    """The listing is not one: `str(error)` names the line."""
 
 
 @dataclass(frozen=True)

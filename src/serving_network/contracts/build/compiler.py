@@ -15,6 +15,8 @@ from vyper.compiler.settings import Settings
 from vyper.semantics.data_locations import DataLocation
 from vyper.semantics.types import DArrayT, FlagT, HashMapT, SArrayT, StructT, VyperType
 
+from .errors import CompilerMismatch, LayoutError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -23,10 +25,6 @@ VYPER_VERSION = "0.4.3"
 EVM_VERSION = "cancun"
 
 _PACKED = re.compile(r"^# @custom:packed (?P<variable>\w+) (?P<fields>\w+:\d+(?:, \w+:\d+)*)$", re.MULTILINE)
-
-
-class CompilationError(Exception):
-    """The contract cannot be compiled as this repository demands."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,10 @@ class Compiled:
 def prepare(source: Path, search_path: Path) -> CompilerData:
     """The compiler's own view of a contract; imports are looked up under `search_path`.
 
-    Raises `CompilationError` when the installed compiler is not the pinned one.
+    Raises `CompilerMismatch` when the installed compiler is not the pinned one.
     """
     if vyper.__version__ != VYPER_VERSION:
-        raise CompilationError(f"Vyper {VYPER_VERSION} is needed, {vyper.__version__} is installed: make clean build")
+        raise CompilerMismatch(f"Vyper {VYPER_VERSION} is needed, {vyper.__version__} is installed: make clean build")
     bundle = FilesystemInputBundle([search_path])
     return CompilerData(
         bundle.load_file(source.resolve()),
@@ -61,7 +59,7 @@ def prepare(source: Path, search_path: Path) -> CompilerData:
 
 
 def compile_contract(source: Path, search_path: Path) -> Compiled:
-    """Compile one contract. Raises `CompilationError`, and the compiler's own errors for a faulty source."""
+    """Compile one contract. Raises `BuildError`, and the compiler's own errors for a faulty source."""
     contract = prepare(source, search_path)
     outputs = outputs_from_compiler_data(contract, ("abi", "layout", "bytecode", "bytecode_runtime", "settings_dict"))
     modules = _modules(contract.annotated_vyper_module)
@@ -133,7 +131,7 @@ def _with_parts(kind: VyperType) -> Iterator[VyperType]:
 def _packed(prefix: str, module: nodes.Module) -> Iterator[tuple[str, list[tuple[str, int]]]]:
     declared = list(_PACKED.finditer(module.full_source_code))
     if len(declared) != module.full_source_code.count("@custom:packed"):
-        raise CompilationError(f"{module.path}: a @custom:packed is not of the form VARIABLE FIELD:BITS, ...")
+        raise LayoutError(f"{module.path}: a @custom:packed is not of the form VARIABLE FIELD:BITS, ...")
     for match in declared:
         fields = (field.partition(":") for field in match["fields"].split(", "))
         yield f"{prefix}.{match['variable']}".lstrip("."), [(field, int(bits)) for field, _, bits in fields]

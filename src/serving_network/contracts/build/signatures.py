@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .errors import SignatureError
+
 _LINE = re.compile(
     r"^(?P<kind>constructor|event|error|receive|fallback) ?(?P<name>\w*)\((?P<inputs>[^()]*)\)(?P<payable> payable)?$"
 )
-
-
-class SignatureError(Exception):
-    """The line is not an entry of an ABI."""
 
 
 def parse(line: str) -> dict[str, Any]:

@@ -1,0 +1,59 @@
+"""`serving artifacts`: the compiled contracts as files, for anybody's toolchain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serving_network.contracts import Artifact, load
+from serving_network.contracts.artifacts import names
+from serving_network.errors import InvalidInput
+
+
+def artifacts(
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Where to write; made if it does not exist.", file_okay=False),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the files' names as a list in JSON.")] = False,
+) -> None:
+    """Write one JSON file per contract: ABI with errors, bytecode, constructor arguments, storage layout, compiler.
+
+    Example: serving artifacts build/contracts
+    """
+    paths = [str(path) for path in write(directory)]
+    typer.echo(json.dumps(paths) if as_json else "\n".join(paths))
+
+
+def write(directory: Path) -> list[Path]:
+    """Write every contract's artifact into `directory`, and return the files in alphabetical order.
+
+    Raises `InvalidInput` when the directory cannot be written, `ArtifactError` when an artifact is missing or stale.
+    """
+    written = []
+    for artifact in map(load, names()):
+        path = directory / f"{artifact.name}.json"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(_published(artifact), indent=2) + "\n")
+        except OSError as error:
+            raise InvalidInput(
+                f"{directory} cannot be written.", cause=str(error), next_step="Give a directory that you may write."
+            ) from error
+        written.append(path)
+    return written
+
+
+def _published(artifact: Artifact) -> dict[str, Any]:
+    return {
+        "contractName": artifact.name,
+        "abi": artifact.abi,
+        "bytecode": "0x" + artifact.bytecode.hex(),
+        "deployedBytecode": "0x" + artifact.deployed_bytecode.hex(),
+        "constructorArguments": artifact.constructor_arguments,
+        "storageLayout": artifact.storage_layout,
+        "compiler": artifact.compiler,
+    }
