@@ -25,7 +25,7 @@ from eth_abi.encoding import TextStringEncoder
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.registry import BaseEquals
 from eth_abi.registry import registry as standard_registry
-from eth_utils import is_address, keccak, to_checksum_address
+from eth_utils import is_checksum_address, keccak, to_checksum_address
 
 from serving_network.errors import InvalidInput, NodeFailure
 
@@ -353,10 +353,12 @@ def _integer(value: str | int) -> int:
 
 
 @lru_cache(maxsize=65536)
-def _verified(address: str) -> str:
+def _verified(address: object) -> object:
     """The address itself. eth-abi would take one whose checksum says that it was mistyped."""
-    if not is_address(address):
-        raise ValueError(f"{address!r} is not an address, or its checksum is wrong")
+    if isinstance(address, str):
+        digits = address.removeprefix("0x")
+        if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(address):
+            raise ValueError(f"the checksum of {address} is wrong")
     return address
 
 
