@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving_network.contracts import Artifact, load
-from serving_network.deployment.record import Step, Value
+from serving_network.deployment.record import Step
 from serving_network.deployment.steps import resolve
 
 
@@ -23,19 +23,19 @@ def step_data(step: Step, addresses: dict[str, str]) -> bytes:
     return artifact.creation_code(*arguments)
 
 
-def call_data(artifact: Artifact, function: str, arguments: Sequence[Value]) -> bytes:
+def call_data(artifact: Artifact, function: str, arguments: Sequence[str]) -> bytes:
     """Calldata for `function` of the contract, its arguments given as text."""
     return artifact.interface.encode(function, *typed(function_inputs(artifact, function, len(arguments)), arguments))
 
 
-def typed(inputs: Sequence[Mapping[str, Any]], values: Sequence[Value]) -> list[Any]:
+def typed(inputs: Sequence[Mapping[str, Any]], values: Sequence[str]) -> list[Any]:
     """Text values as the Python values that their ABI types stand for. A missing last value is left out."""
     return [_typed(one["type"], value) for one, value in zip(inputs, values, strict=False)]
 
 
-def named(inputs: Sequence[Mapping[str, Any]], values: Sequence[Value]) -> dict[str, str]:
+def named(inputs: Sequence[Mapping[str, Any]], values: Sequence[str]) -> dict[str, str]:
     """Arguments by name, as text, for a record or a person."""
-    return {one["name"].strip("_"): str(value) for one, value in zip(inputs, values, strict=True)}
+    return {one["name"].strip("_"): value for one, value in zip(inputs, values, strict=True)}
 
 
 def constructor_inputs(artifact: Artifact) -> list[dict[str, Any]]:
@@ -54,9 +54,5 @@ def function_entry(artifact: Artifact, function: str, count: int) -> dict[str, A
     raise KeyError(f"{artifact.name}.{function} with {count} arguments")
 
 
-def _typed(kind: str, value: Value) -> Any:
-    if isinstance(value, list):
-        return [_typed(kind.removesuffix("[]"), one) for one in value]
-    if kind.startswith(("uint", "int")) and not kind.endswith("]"):
-        return int(str(value))
-    return value
+def _typed(kind: str, value: str) -> Any:
+    return int(value) if kind.startswith(("uint", "int")) else value

@@ -10,7 +10,6 @@ from typing import Any
 from serving_network.chain.connection import AsyncConnection
 from serving_network.contracts import load
 from serving_network.deployment.calls import function_inputs, typed
-from serving_network.deployment.record import Value
 from serving_network.errors import ContractError
 
 ZERO = "0x" + "0" * 40
@@ -25,7 +24,7 @@ async def read(chain: AsyncConnection, contract: str, address: str, getter: str,
 
 
 async def has_happened(chain: AsyncConnection, contract: str, address: str, function: str,
-                       arguments: Sequence[Value], sender: str) -> bool:
+                       arguments: Sequence[str], sender: str) -> bool:
     """Whether the state is what `function(*arguments)` sent by `sender` leaves behind.
 
     Raises KeyError for a function that no plan contains.

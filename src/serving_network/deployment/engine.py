@@ -162,7 +162,7 @@ class Engine:
 
     async def _sign(self, step: Step) -> SignedTransaction:
         addresses = known_addresses(self._file.record)
-        to = None if step.to is None else str(resolve(step.to, addresses))
+        to = None if step.to is None else resolve(step.to, addresses)
         signed = await self._chain.prepare(self._account, to, step_data(step, addresses),
                                            gas=None if self._estimate else step.gas)
         if step.action == "create":
@@ -190,7 +190,7 @@ class Engine:
 
     def _attempts(self, step: Step) -> list[SignedTransaction]:
         addresses = known_addresses(self._file.record)
-        to = None if step.to is None else to_checksum_address(str(resolve(step.to, addresses)))
+        to = None if step.to is None else to_checksum_address(resolve(step.to, addresses))
         return [SignedTransaction(
             hash=one.hash, raw=bytes.fromhex(one.raw.removeprefix("0x")), sender=self._account.address,
             nonce=one.nonce, to=to, value=0, data=step_data(step, addresses), gas=one.gas,
@@ -231,11 +231,11 @@ class Engine:
         for step in pending.steps:
             if step.action == "create":
                 code = await self._chain.code(str(step.address))
-                beacon = str(resolve(step.arguments[0], addresses)) if step.contract == FRONT else None
+                beacon = resolve(step.arguments[0], addresses) if step.contract == FRONT else None
                 if (problem := code_problem(step.contract, code, beacon)) is not None:
                     missing.append(f"{step.id} at {step.address} {problem}")
             elif not await self._overtaken(pending, step) and not await has_happened(
-                    self._chain, step.contract, str(resolve(str(step.to), addresses)), str(step.function),
+                    self._chain, step.contract, resolve(str(step.to), addresses), str(step.function),
                     [resolve(one, addresses) for one in step.arguments], pending.sender):
                 missing.append(f"{step.says}: without effect")
         if missing:

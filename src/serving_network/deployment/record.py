@@ -20,8 +20,6 @@ from pydantic import ConfigDict, Field, ValidationError
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Model
 
-Value = str | bool | list["Value"]
-
 
 class Open(Model):
     """A part of the record that changes while work goes on."""
@@ -118,9 +116,9 @@ class Step(Open):
     contract: str
     function: str | None = None
     to: str | None = None
-    arguments: list[Value]
+    arguments: list[str]
     behind: str | None = None
-    initial: list[Value] = Field(default_factory=list)
+    initial: list[str] = Field(default_factory=list)
     gas: int
     artifact_hash: str | None = None
     attempts: list[Attempt] = Field(default_factory=list)
@@ -147,7 +145,7 @@ class Instruction(Open):
     to: str
     contract: str
     function: str
-    arguments: list[Value]
+    arguments: list[str]
     data: str
     subject: str
     done_in: int | None = None

@@ -121,7 +121,7 @@ async def _do(copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list
     """Send the steps as anybody; notes in `addresses` where creations land. Returns the gas by step."""
     gas = {}
     for step in steps:
-        to = None if step.to is None else str(resolve(step.to, addresses))
+        to = None if step.to is None else resolve(step.to, addresses)
         nonce = int(await copy.rpc("eth_getTransactionCount", [sender, "latest"]), 16)
         try:
             receipt = await send_as(copy, sender, to, step_data(step, addresses))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import rlp
 from eth_utils import keccak, to_canonical_address, to_checksum_address
 
-from serving_network.deployment.record import Instruction, Record, Step, Value
+from serving_network.deployment.record import Instruction, Record, Step
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 
 # Gas limits that no step of ours reaches, for where nothing is known better; what is not used is not paid.
@@ -88,22 +88,18 @@ def known_addresses(record: Record) -> dict[str, str]:
     return found
 
 
-def resolve(value: Value, addresses: dict[str, str]) -> Value:
-    """The value with every "@" name replaced by its address. Raises KeyError for a name that is not known."""
-    if isinstance(value, list):
-        return [resolve(one, addresses) for one in value]
-    if isinstance(value, str) and value.startswith("@"):
-        return addresses[value[1:]]
-    return value
+def resolve(value: str, addresses: dict[str, str]) -> str:
+    """The address that an "@" value stands for, or the value itself. Raises KeyError for a name that is not known."""
+    return addresses[value[1:]] if value.startswith("@") else value
 
 
-def implementation_step(name: str, contract: str, arguments: list[Value]) -> Step:
+def implementation_step(name: str, contract: str, arguments: list[str]) -> Step:
     """The creation of an implementation for the contract called `name`."""
     return Step(id=f"{name}/implementation", says=f"create the {contract} implementation", action="create",
                 contract=contract, arguments=arguments, gas=CREATE_IMPLEMENTATION_GAS)
 
 
-def _proxied(name: str, contract: str, constructor: list[Value], initial: list[Value],
+def _proxied(name: str, contract: str, constructor: list[str], initial: list[str],
              upgrade_owner: str | None, sender: str) -> Iterator[Step]:
     yield implementation_step(name, contract, constructor)
     yield Step(id=f"{name}/beacon", says="create its beacon", action="create", contract="UpgradeableBeacon",
@@ -126,13 +122,13 @@ def _ledger(spec: LedgerSpec, sender: str) -> Iterator[Step]:
 
 
 def _service(spec: ServiceSpec, sender: str) -> Iterator[Step]:
-    initial: list[Value] = [str(spec.lock_time), "@ledger/front", spec.owner or sender]
+    initial: list[str] = [str(spec.lock_time), "@ledger/front", spec.owner or sender]
     if spec.penalty_percentage is not None:
         initial.append(str(spec.penalty_percentage))
     return _proxied(spec.name, spec.contract, [str(spec.min_provider_stake)], initial, spec.upgrade_owner, sender)
 
 
-def ledger_arguments(spec: LedgerSpec) -> list[Value]:
+def ledger_arguments(spec: LedgerSpec) -> list[str]:
     return [str(spec.min_account_balance), str(spec.min_transfer_amount)]
 
 
@@ -162,9 +158,9 @@ def _service_differences(spec: ServiceSpec, record: Record) -> Iterator[str]:
     yield from _owner_differences(spec.name, spec.owner, stands.owner, spec.upgrade_owner, stands.upgrade_owner)
 
 
-def _constructor_differences(name: str, wanted: list[Value], has: list[str]) -> Iterator[str]:
-    if list(wanted) != has:
-        yield (f"{name} was built with {', '.join(has)}, the file says {', '.join(map(str, wanted))}: "
+def _constructor_differences(name: str, wanted: list[str], has: list[str]) -> Iterator[str]:
+    if wanted != has:
+        yield (f"{name} was built with {', '.join(has)}, the file says {', '.join(wanted)}: "
                f"serving upgrade apply NETWORK {name}")
 
 
@@ -178,7 +174,7 @@ def _owner_differences(name: str, owner: str | None, has_owner: str, upgrade: st
 
 def foreign_call(step: Step, owner: str, addresses: dict[str, str], data: str, subject: str) -> Instruction:
     """The instruction for a step that belongs to another owner; `data` is its calldata."""
-    to = resolve(step.to or "", addresses)
+    to = resolve(str(step.to), addresses)
     arguments = [resolve(one, addresses) for one in step.arguments]
-    return Instruction(id=step.id, says=step.says, sender=owner, to=str(to), contract=step.contract,
+    return Instruction(id=step.id, says=step.says, sender=owner, to=to, contract=step.contract,
                        function=str(step.function), arguments=arguments, data=data, subject=subject)

@@ -1,0 +1,144 @@
+"""Whether a network is well, for monitoring: findings, an exit code, and text for Prometheus.
+
+A *failure* means that money may be at stake (books that do not balance, an owner or an implementation that nobody
+recorded); a *warning* that somebody should look (providers waiting for confirmation, unfinished work, a service that
+does not answer).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.deployment.books import Books, read_all, read_books, read_providers
+from serving_network.deployment.check import check_record
+from serving_network.deployment.effects import read
+from serving_network.deployment.handover import ownerships
+from serving_network.deployment.record import Contract, Record
+from serving_network.errors import ContractError, NodeFailure
+
+LEDGER = "LedgerManager"
+SERVING_ID = bytes.fromhex("160841b1")
+
+
+class Level(IntEnum):
+    """How bad it is; also the exit code of the health command."""
+
+    WELL = 0
+    WARNING = 1
+    FAILURE = 2
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """One thing that is not as it should be. `check` is a short name that stays the same from release to release."""
+
+    level: Level
+    check: str
+    subject: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """A network at one block. `pending_confirmations` are providers by service whose signer the owner has yet to
+    confirm."""
+
+    network: str
+    block: int
+    block_time: int
+    books: Books
+    symptoms: tuple[Symptom, ...]
+    pending_confirmations: dict[str, int]
+
+    @property
+    def level(self) -> Level:
+        return max((one.level for one in self.symptoms), default=Level.WELL)
+
+
+async def examine(chain: AsyncConnection, record: Record) -> Health:
+    """Look at everything once, with the books and listings of one block. Raises WrongChain and PlanRefused for
+    another chain than the record's."""
+    symptoms = [Symptom(Level.FAILURE, "as_recorded", finding.item, finding.difference)
+                for finding in await check_record(chain, record, deep=False) if finding.difference is not None]
+    block = await chain.block_number()
+    books = await read_books(chain, record, block)
+    symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
+    symptoms += [Symptom(Level.WARNING, "ownership_offered", f"{one.name} {one.kind}",
+                         f"is offered to {one.offered_to}")
+                 for one in await ownerships(chain, record) if one.offered_to is not None]
+    if record.pending is not None:
+        symptoms.append(Symptom(Level.WARNING, "unfinished", record.pending.subject,
+                                f"a {record.pending.what} is not finished"))
+    symptoms += [Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} has yet to: {one.says}")
+                 for one in record.open_instructions]
+    waiting = {name: await _waiting(chain, service, block) for name, service in record.services.items()}
+    symptoms += [Symptom(Level.WARNING, "confirmations", name, f"{count} providers wait for the owner's confirmation")
+                 for name, count in waiting.items() if count]
+    symptoms += await _silent_services(chain, record, block)
+    header = await chain.block(block)
+    return Health(record.network, block, int(header["timestamp"], 16), books, tuple(symptoms), waiting)
+
+
+def prometheus(health: Health) -> str:
+    """The health in the text format of Prometheus; amounts in wei."""
+    network = f'network="{_label(health.network)}"'
+    failures: dict[str, int] = {"as_recorded": 0, "books": 0, "service_silent": 0}
+    for one in health.symptoms:
+        failures[one.check] = failures.get(one.check, 0) + 1
+    books = health.books
+    metrics = [
+        _metric("serving_health_level", "0 well, 1 warning, 2 failure", [(network, int(health.level))]),
+        _metric("serving_block", "The block that was looked at", [(network, health.block)]),
+        _metric("serving_block_timestamp_seconds", "Its time", [(network, health.block_time)]),
+        _metric("serving_symptoms", "Things that are not as they should be, by check",
+                [(f'{network},check="{check}"', count) for check, count in sorted(failures.items())]),
+        _metric("serving_pending_confirmations", "Providers that wait for the owner",
+                [(f'{network},service="{_label(name)}"', count)
+                 for name, count in health.pending_confirmations.items()]),
+        _metric("serving_held_wei", "Coins that a contract holds",
+                [(f'{network},contract="ledger"', books.ledger_holds)]
+                + [(f'{network},contract="{_label(one.name)}"', one.holds) for one in books.services]),
+        _metric("serving_owed_wei", "Coins that a contract owes to users and providers",
+                [(f'{network},contract="ledger"', books.available)]
+                + [(f'{network},contract="{_label(one.name)}"', one.owed) for one in books.services]),
+        _metric("serving_accounts", "Accounts of users with providers",
+                [(f'{network},service="{_label(one.name)}"', one.accounts) for one in books.services]),
+        _metric("serving_providers", "Registered providers",
+                [(f'{network},service="{_label(one.name)}"', len(one.providers)) for one in books.services]),
+        _metric("serving_ledgers", "Users with a ledger", [(network, books.ledgers)]),
+    ]
+    return "".join(metrics)
+
+
+async def _waiting(chain: AsyncConnection, service: Contract, block: int) -> int:
+    return sum(not one["teeSignerAcknowledged"] for one in await read_providers(chain, service, block))
+
+
+async def _silent_services(chain: AsyncConnection, record: Record, block: int) -> list[Symptom]:
+    """Registered services, recorded or not, that do not answer as a service must."""
+    symptoms = []
+    known = {one.front.address for one in record.services.values()}
+    for info in await read_all(chain, LEDGER, record.ledger.front.address, "getActiveServices", block):
+        address, name = info["serviceAddress"], info["fullName"]
+        try:
+            answers = await read(chain, "InferenceServing", address, "supportsInterface", SERVING_ID, block=block)
+        except (ContractError, NodeFailure) as error:
+            symptoms.append(Symptom(Level.WARNING, "service_silent", name, f"{address} does not answer: {error}"))
+            continue
+        if not answers:
+            symptoms.append(Symptom(Level.WARNING, "service_silent", name,
+                                    f"{address} no longer says that it is a service"))
+        if address not in known:
+            symptoms.append(Symptom(Level.WARNING, "service_unrecorded", name,
+                                    f"{address} is registered, but the record does not know it"))
+    return symptoms
+
+
+def _metric(name: str, says: str, samples: Iterable[tuple[str, int]]) -> str:
+    lines = [f"# HELP {name} {says}", f"# TYPE {name} gauge"]
+    return "\n".join([*lines, *(f"{name}{{{labels}}} {value}" for labels, value in samples)]) + "\n"
+
+
+def _label(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
