@@ -69,8 +69,7 @@ async def _contract(chain: AsyncConnection, record: Record, name: str, contract:
 async def _registry(chain: AsyncConnection, record: Record) -> AsyncIterator[Finding]:
     for name, service in record.services.items():
         registration = service.registration
-        if registration is None or (registration.transaction is None and any(
-                one.id == f"{name}/register" for one in record.open_instructions)):
+        if registration is None or not registration.registered:
             continue
         ledger = record.ledger.front.address
         yield await _asked(chain, f"{name} is registered", LEDGER, ledger, "getServiceAddressByName",

@@ -23,7 +23,7 @@ from serving_network.deployment.record import (
     Registration,
     Step,
 )
-from serving_network.deployment.spec import NetworkSpec, ServiceSpec
+from serving_network.deployment.spec import NetworkSpec
 from serving_network.deployment.steps import (
     Plan,
     created_address,
@@ -134,10 +134,17 @@ async def _write_down(chain: AsyncConnection, spec: NetworkSpec, file: RecordFil
             owner=await read(chain, implementation.contract, str(front.address), "owner"),
             upgrade_owner=await read(chain, beacon.contract, str(beacon.address), "owner"),
             clients=about.clients, providers=about.providers,
-            registration=None if service is None else _registration(service, steps))
+            registration=None if service is None else Registration(
+                type=service.type, version=service.version, description=service.description))
     for step in done.steps:
-        if step.function == "setRecommendedService":
-            recommend(record, str(step.arguments[0]), str(step.arguments[1]))
+        registration = record.contracts[step.id.rpartition("/")[0]].registration
+        if step.function == "registerService" and registration is not None and step.mined is not None:
+            registration.registered, registration.transaction = True, step.mined.transaction
+        elif step.function == "setRecommendedService":
+            recommend(record, step.arguments[0], step.arguments[1])
+        for one in record.open_instructions:
+            if one.id == step.id and step.mined is not None:
+                one.done_in = step.mined.block
     record.pending = None
     file.save()
 
@@ -167,12 +174,6 @@ async def deployed_implementation(chain: AsyncConnection, step: Step, addresses:
     artifact = load(step.contract)
     return Implementation(**code.model_dump(exclude={"mined"}), mined=code.mined, release=__version__,
                           compiler=artifact.compiler, storage_layout=artifact.storage_layout, replaced=replaced)
-
-
-def _registration(service: ServiceSpec, steps: dict[str, Step]) -> Registration:
-    step = steps.get(f"{service.name}/register")
-    return Registration(type=service.type, version=service.version, description=service.description,
-                        recommended=False, transaction=step.mined.transaction if step and step.mined else None)
 
 
 def _instruct(file: RecordFile, plan: Plan) -> tuple[Instruction, ...]:

@@ -7,7 +7,9 @@ was mined and failed. And nothing counts as done before it is as deep in the cha
 the chain is reorganised, the step goes back to being sent.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,9 +25,11 @@ from serving_network.deployment.effects import has_happened
 from serving_network.deployment.errors import DeploymentError, NotAsRecorded, NotTheOwner, PlanRefused
 from serving_network.deployment.record import Attempt, Mined, Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import created_address, known_addresses, resolve
-from serving_network.errors import ServingError, TransactionDropped, WrongChain
+from serving_network.errors import ServingError, TransactionDropped, TransactionPending, WrongChain
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
 
 Progress = Callable[[Step, Literal["sent", "mined"]], None]
 
@@ -208,22 +212,32 @@ class Engine:
         self._progress(step, "mined")
 
     async def _all_final(self, pending: Pending) -> bool:
-        """Wait until the last step is deep enough, then see that every step is still where it was."""
-        if not pending.steps:
-            return True
-        last = pending.steps[-1].mined
-        if last is not None and self._confirmations > 1:
-            await self._chain.wait(last.transaction, timeout=self._timeout, confirmations=self._confirmations)
-        for step in pending.steps:
-            if step.mined is None:
+        """Wait until every step is deep enough; False as soon as one of them is no longer where it was mined."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            if await self._undone(pending):
                 return False
-            receipt = await self._chain.receipt(step.mined.transaction)
-            if receipt is None or receipt.block_hash != step.mined.block_hash:
+            head = await self._chain.block_number()
+            waiting = [one for one in pending.steps if one.mined and head - one.mined.block + 1 < self._confirmations]
+            if not waiting:
+                return True
+            if time.monotonic() + LOOK_SECONDS > deadline:
+                raise TransactionPending(
+                    f"Everything is sent, but {waiting[-1].id} is not {self._confirmations} blocks deep after "
+                    f"{self._timeout:.0f} s.", transaction=waiting[-1].attempts[-1].hash,
+                    next_step="Run this again later: it goes on where it stopped.")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _undone(self, pending: Pending) -> bool:
+        """Whether a reorganisation has taken a step back; it is then marked as not done."""
+        for step in pending.steps:
+            receipt = step.mined and await self._chain.receipt(step.mined.transaction)
+            if step.mined is None or receipt is None or receipt.block_hash != step.mined.block_hash:
                 log.warning("%s was undone by a reorganisation of the chain; it is sent again", step.id)
                 step.mined = None
                 self._file.save()
-                return False
-        return True
+                return True
+        return False
 
     async def _check_effects(self, pending: Pending) -> None:
         addresses = known_addresses(self._file.record)

@@ -229,7 +229,7 @@ async def _powers(copy: AsyncConnection, record: Record, name: str, kind: Kind,
     powers: list[tuple[str, str, list[str]]] = [("give the contract away", "transferOwnership", [stranger])]
     if name == "ledger":
         registered = next((one.registration for one in record.services.values()
-                           if one.registration is not None and one.registration.transaction is not None), None)
+                           if one.registration is not None and one.registration.registered), None)
         if registered is not None:
             powers.append(("choose the recommended version", "setRecommendedService",
                            [registered.type, registered.version]))

@@ -100,6 +100,8 @@ def _note(record: Record, one: Instruction) -> None:
     match one.function:
         case "upgradeTo":
             take_over(contract)
+        case "registerService" if (service := record.contract("-".join(arguments[:2]))).registration is not None:
+            service.registration.registered = True
         case "setRecommendedService":
             recommend(record, *arguments)
         case "transferOwnership" if one.contract == "UpgradeableBeacon":

@@ -60,13 +60,15 @@ class Implementation(Code):
 
 
 class Registration(Open):
-    """How the ledger knows a service. `transaction` is None while the ledger's owner has yet to register it."""
+    """How the ledger knows a service. Until `registered` it waits for the ledger's owner; `transaction` is None where
+    somebody else than this tool registered it."""
 
     type: str
     version: str
     description: str
-    recommended: bool
-    transaction: str | None
+    registered: bool = False
+    recommended: bool = False
+    transaction: str | None = None
 
 
 class Contract(Open):

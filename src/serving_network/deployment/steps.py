@@ -56,13 +56,14 @@ def deployment(spec: NetworkSpec, record: Record, sender: str) -> Plan:
     mine = steps if registrar == sender else foreign
     for service in spec.services:
         known = record.contracts.get(service.name)
+        registration = None if known is None else known.registration
         if known is None:
             steps += _service(service, sender)
-            mine.append(_register(service))
         else:
             notes += _service_differences(service, record)
-        recommended = known is not None and known.registration is not None and known.registration.recommended
-        if service.recommended and not recommended:
+        if registration is None or not registration.registered:
+            mine.append(_register(service))
+        if service.recommended and not (registration is not None and registration.recommended):
             mine.append(_recommend(service))
     wanted = {service.name for service in spec.services}
     notes += [f"{name} stands but is not in the file; it is left alone" for name in record.services

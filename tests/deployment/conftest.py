@@ -1,0 +1,130 @@
+"""A chain in the process, the people of a network, and the network on it, with its files in an empty directory."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.signer import LocalSigner
+from serving_network.contracts import artifacts
+from serving_network.deployment.deploy import Done, apply_deployment, new_record
+from serving_network.deployment.local import LOCAL
+from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.spec import NetworkSpec
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One network under test. Each `run` opens a connection of its own, as each command of a person does."""
+
+    chain: Any
+    folder: Path
+    owner: LocalSigner
+    upgrade_owner: LocalSigner
+    provider: LocalSigner
+    user: LocalSigner
+    tee_signer: LocalSigner
+    stranger: LocalSigner
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "net.json"
+
+    def file(self) -> RecordFile:
+        return RecordFile.open(self.path)
+
+    def record(self) -> Record:
+        return self.file().record
+
+    def run(self, work: Callable[[AsyncConnection], Coroutine[Any, Any, Result]], chain: Any = None) -> Result:
+        async def connected() -> Result:
+            async with await AsyncConnection.open(chain or self.chain) as connection:
+                return await work(connection)
+
+        return asyncio.run(connected())
+
+    def deploy(self, spec: NetworkSpec = LOCAL, chain: Any = None, account: LocalSigner | None = None) -> Done:
+        async def work(connection: AsyncConnection) -> Done:
+            who = account or self.owner
+            if self.path.exists():
+                file = self.file()
+            else:
+                file = RecordFile(self.path, await new_record(connection, "net", spec, who.address))
+            return await apply_deployment(connection, who, spec, file, estimate=False, timeout=2)
+
+        return self.run(work, chain)
+
+    def nonce(self, who: LocalSigner) -> int:
+        return int(self.chain.request("eth_getTransactionCount", [who.address, "latest"]), 16)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    keys = [LocalSigner(key.to_bytes()) for key in development_keys()]
+    return Bench(EmbeddedChain(), tmp_path, *keys[:6])
+
+
+@pytest.fixture
+def network(bench: Bench) -> Bench:
+    """As `bench`, with everything deployed."""
+    bench.deploy()
+    return bench
+
+
+@pytest.fixture
+def other_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory of artifacts that tests may change, in place of the package's own."""
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    for path in artifacts.DIRECTORY.glob("*.json"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(artifacts, "DIRECTORY", folder)
+    artifacts.load.cache_clear()
+    yield folder
+    artifacts.load.cache_clear()
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this point was done."""
+
+
+class DyingChain:
+    """A chain whose caller is killed when it calls `method` for the `nth` time, before or after the chain did it."""
+
+    def __init__(self, chain: EmbeddedChain, method: str, nth: int, *, after: bool) -> None:
+        self._chain = chain
+        self._method = method
+        self._left = nth
+        self._after = after
+
+    def request(self, method: str, params: list[Any]) -> Any:
+        if method != self._method:
+            return self._chain.request(method, params)
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Killed
+        answer = self._chain.request(method, params)
+        if self._left == 0:
+            raise Killed
+        return answer
+
+
+class LyingChain:
+    """A node that gives the answers of `lies` instead of its own."""
+
+    def __init__(self, chain: EmbeddedChain, lies: dict[str, Any]) -> None:
+        self._chain = chain
+        self._lies = lies
+
+    def request(self, method: str, params: list[Any]) -> Any:
+        if method in self._lies:
+            return self._lies[method]
+        return self._chain.request(method, params)
