@@ -1,0 +1,83 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title Session tokens that a user has revoked
+@notice A user signs tokens off the chain, numbered 0 to 255 within a generation. The chain only remembers what is
+        revoked: single numbers, or everything older than the current generation. Both survive the deletion of the
+        account, so a token that was revoked stays dead for ever.
+
+            255           200 199        0
+            [ generation:56 | ids 0-199   ]   word 0: the current generation
+            [ generation:56 | ids 200-255 ]   word 1: counts only while its generation is the current one
+
+@dev The second word need not be cleared when the generation moves on, and the first is all that most calls touch.
+     How money is lost here: who holds a token that is not revoked can spend the user's balance with that provider.
+     How the user prevents it: `revokeToken`, `revokeAllTokens`.
+"""
+
+event TokenRevoked:
+    user: indexed(address)
+    provider: indexed(address)
+    tokenId: uint8
+
+
+event TokensRevoked:
+    user: indexed(address)
+    provider: indexed(address)
+    tokenIds: DynArray[uint8, MAX_IDS]
+
+
+event AllTokensRevoked:
+    user: indexed(address)
+    provider: indexed(address)
+    newGeneration: uint256
+
+
+# @dev Every id once, and as many again for a careless caller.
+MAX_IDS: constant(uint256) = 512
+
+FIRST_IDS: constant(uint256) = 200
+IDS_MASK: constant(uint256) = 2**200 - 1
+GENERATION_OFFSET: constant(uint256) = 200
+ONE_GENERATION: constant(uint256) = 2**200
+
+# @custom:packed _revoked ids:200, generation:56
+_revoked: HashMap[address, HashMap[address, uint256[2]]]
+
+
+@internal
+@view
+def _state(user: address, provider: address) -> (uint256, uint256):
+    """
+    @dev The current generation and the bitmap of what is revoked in it.
+    """
+    first: uint256 = self._revoked[user][provider][0]
+    generation: uint256 = first >> GENERATION_OFFSET
+    second: uint256 = self._revoked[user][provider][1]
+    bitmap: uint256 = first & IDS_MASK
+    if second >> GENERATION_OFFSET == generation:
+        bitmap |= (second & IDS_MASK) << FIRST_IDS
+    return generation, bitmap
+
+
+@internal
+def _revoke(user: address, provider: address, id: uint8):
+    number: uint256 = convert(id, uint256)
+    if number < FIRST_IDS:
+        self._revoked[user][provider][0] |= 1 << number
+    else:
+        generation: uint256 = self._revoked[user][provider][0] >> GENERATION_OFFSET
+        second: uint256 = self._revoked[user][provider][1]
+        if second >> GENERATION_OFFSET != generation:
+            second = generation << GENERATION_OFFSET
+        self._revoked[user][provider][1] = second | (1 << (number - FIRST_IDS))
+
+
+@internal
+def _revoke_all(user: address, provider: address) -> uint256:
+    """
+    @dev Begin a new generation and return it.
+    """
+    first: uint256 = (self._revoked[user][provider][0] & ~IDS_MASK) + ONE_GENERATION
+    self._revoked[user][provider][0] = first
+    return first >> GENERATION_OFFSET

@@ -1,0 +1,521 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title The accounts of users with providers
+@notice One account per (user, provider): what the user has here for that provider, what of it is asked back, and the
+        last settled nonce. Both services build on it. Only the ledger opens, funds, refunds and deletes accounts;
+        each service checks that, because the two raise different errors.
+
+        Everything that a settlement reads and writes is one word:
+
+            255      254      253            252      250 249      186 185             93 92       0
+            [ flag:1 | exists:1 | acknowledged:1 | refunds:3 | nonce:64 | pendingRefund:93 | balance:93 ]
+
+        balance       wei; 2**93 is about ten billion coins, eight times the supply
+        pendingRefund wei, part of the balance: the sum of the active refunds
+        nonce         of the last settlement; survives deletion, so that nothing is ever paid twice
+        refunds       how many are active, 0 to 5
+        acknowledged  the user accepts the provider's TEE signer; implies exists
+        flag          free for the service (fine-tuning: a penalty was taken and the user has not acted since)
+
+        A refund is half a word, two in a word, oldest first:
+
+            127          93 92     0
+            [ createdAt:35 | amount:93 ]
+
+@dev Lists hold one word per account each:
+
+            by provider:  [ posUser:32 | posAll:32      | user:160     ]
+            by user:      [ 0          | posProvider:32 | provider:160 ]
+            all:          [ 0          | posProvider:32 | provider:160 ]
+
+     The entry in the provider's list knows the two others and is known by them, so that removal moves three last
+     entries and never searches beyond the user's own list (at most 50: the ledger's limit).
+
+     How money is lost here: a settlement pays what the TEE signer whom user and owner confirmed has signed; a stolen
+     signer key costs at most the balances of the accounts that confirmed it.
+     How the user prevents it: by holding little with each provider and asking the rest back. How the owner does: by
+     taking the confirmation of the signer back, which stops the provider's settlements at once.
+"""
+
+from . import blobs
+from . import errors
+from . import lists
+
+uses: blobs
+uses: lists
+
+
+event BalanceUpdated:
+    user: indexed(address)
+    provider: indexed(address)
+    amount: uint256
+    pendingRefund: uint256
+
+
+event RefundRequested:
+    user: indexed(address)
+    provider: indexed(address)
+    index: indexed(uint256)
+    timestamp: uint256
+
+
+event AccountDeleted:
+    user: indexed(address)
+    provider: indexed(address)
+    refundedAmount: uint256
+
+
+event LockTimeUpdated:
+    oldLockTime: uint256
+    newLockTime: uint256
+
+
+MAX_COINS: constant(uint256) = 2**93 - 1
+MAX_NONCE: constant(uint256) = 2**64 - 1
+MAX_REFUNDS: constant(uint256) = 5
+MAX_PAGE: constant(uint256) = 50
+# @dev Room above the documented limit, so that the named error is reached for input past it.
+MAX_INFO: constant(uint256) = 4096
+MAX_INFO_DECODED: constant(uint256) = 5120
+# @dev More than the 50 providers per user and service that the ledger allows.
+MAX_PROVIDERS: constant(uint256) = 256
+MAX_ACCOUNTS: constant(uint256) = 2**32 - 1
+
+COINS_MASK: constant(uint256) = MAX_COINS
+PENDING_OFFSET: constant(uint256) = 93
+NONCE_OFFSET: constant(uint256) = 186
+NONCE_MASK: constant(uint256) = MAX_NONCE
+NONCE_BITS: constant(uint256) = NONCE_MASK << NONCE_OFFSET
+REFUNDS_OFFSET: constant(uint256) = 250
+REFUNDS_MASK: constant(uint256) = 7
+ACKNOWLEDGED: constant(uint256) = 2**253
+EXISTS: constant(uint256) = 2**254
+FLAG: constant(uint256) = 2**255
+
+CREATED_OFFSET: constant(uint256) = 93
+REFUND_BITS: constant(uint256) = 128
+REFUND_MASK: constant(uint256) = 2**128 - 1
+
+ADDRESS_MASK: constant(uint256) = 2**160 - 1
+POSITION_MASK: constant(uint256) = 2**32 - 1
+POSITION_OFFSET: constant(uint256) = 160
+POS_ALL_MASK: constant(uint256) = POSITION_MASK << 160
+POS_USER_OFFSET: constant(uint256) = 192
+POS_USER_MASK: constant(uint256) = POSITION_MASK << 192
+
+ALL: constant(uint256) = 0
+BY_USER: constant(uint256) = 1 << 160
+BY_PROVIDER: constant(uint256) = 2 << 160
+
+
+struct Refund:
+    index: uint256
+    amount: uint256
+    createdAt: uint256
+    processed: bool
+
+
+# @notice The ledger that this service belongs to.
+ledgerAddress: public(address)
+
+# @notice Seconds between the request of a refund and its payment.
+lockTime: public(uint256)
+
+# @custom:packed _words balance:93, pendingRefund:93, nonce:64, refunds:3, acknowledged:1, exists:1, flag:1
+_words: HashMap[address, HashMap[address, uint256]]
+
+# @custom:packed _refunds amount:93, createdAt:35, amount2:93, createdAt2:35
+_refunds: HashMap[address, HashMap[address, uint256[3]]]
+
+_infos: HashMap[address, HashMap[address, address]]
+
+
+@external
+@view
+def accountExists(user: address, provider: address) -> bool:
+    """
+    @notice Whether the user has an account with the provider.
+    """
+    return self._words[user][provider] & EXISTS != 0
+
+
+@external
+@view
+def getPendingRefund(user: address, provider: address) -> uint256:
+    """
+    @notice Wei of the account that are asked back and not yet paid.
+    @dev Reverts `AccountNotExists`.
+    """
+    return (self._existing(user, provider) >> PENDING_OFFSET) & COINS_MASK
+
+
+@external
+@view
+def lockedBalance(user: address) -> uint256:
+    """
+    @notice Wei that the user has in this service, with all providers together. The ledger asks this instead of
+            keeping a second book.
+    """
+    total: uint256 = 0
+    for i: uint256 in range(lists._length(self._by_user(user)), bound=MAX_ACCOUNTS):
+        provider: address = self._address(lists._at(self._by_user(user), i))
+        total += self._words[user][provider] & COINS_MASK
+    return total
+
+
+@external
+@view
+def providerCount(user: address) -> uint256:
+    """
+    @notice How many accounts the user has in this service.
+    """
+    return lists._length(self._by_user(user))
+
+
+@external
+@view
+def providersOf(user: address) -> DynArray[address, MAX_PROVIDERS]:
+    """
+    @notice The providers that the user has an account with, in insertion order, at most 256 of them.
+    """
+    found: DynArray[address, MAX_PROVIDERS] = []
+    count: uint256 = min(lists._length(self._by_user(user)), MAX_PROVIDERS)
+    for i: uint256 in range(count, bound=MAX_PROVIDERS):
+        found.append(self._address(lists._at(self._by_user(user), i)))
+    return found
+
+
+@internal
+@pure
+def _address(entry: uint256) -> address:
+    return convert(entry & ADDRESS_MASK, address)
+
+
+@internal
+@pure
+def _by_user(user: address) -> uint256:
+    return BY_USER | convert(user, uint256)
+
+
+@internal
+@pure
+def _by_provider(provider: address) -> uint256:
+    return BY_PROVIDER | convert(provider, uint256)
+
+
+@internal
+@view
+def _existing(user: address, provider: address) -> uint256:
+    """
+    @dev The account's word; reverts `AccountNotExists`.
+    """
+    word: uint256 = self._words[user][provider]
+    if word & EXISTS == 0:
+        errors._account_not_exists(user, provider)
+    return word
+
+
+@internal
+def _open(user: address, provider: address, amount: uint256, info: String[MAX_INFO_DECODED]):
+    """
+    @dev Create the account with `amount` wei, acknowledged. An account that was deleted keeps its nonce.
+    """
+    word: uint256 = self._words[user][provider]
+    if word & EXISTS != 0:
+        errors._account_exists(user, provider)
+    if amount > MAX_COINS:
+        errors._amount_too_large(amount, MAX_COINS)
+    self._words[user][provider] = (word & NONCE_BITS) | amount | ACKNOWLEDGED | EXISTS
+    if len(info) != 0:
+        self._write_info(user, provider, info)
+    self._enlist(user, provider)
+    log BalanceUpdated(user=user, provider=provider, amount=amount, pendingRefund=0)
+
+
+@internal
+def _write_info(user: address, provider: address, info: String[MAX_INFO_DECODED]):
+    prefix: bytes11 = blobs._creation_prefix(len(info))
+    self._infos[user][provider] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
+
+
+@internal
+@view
+def _info(user: address, provider: address) -> String[MAX_INFO]:
+    blob: address = self._infos[user][provider]
+    if blob == empty(address):
+        return ""
+    return convert(
+        raw_call(blobs.READER, abi_encode(blob), max_outsize=MAX_INFO, is_static_call=True),
+        String[MAX_INFO],
+    )
+
+
+@internal
+def _deposit(user: address, provider: address, amount: uint256, cancel: uint256):
+    """
+    @dev Add `amount` wei, take up to `cancel` wei of refunds back (newest first) and acknowledge the TEE signer: a
+         transfer is the user's act. The service's flag is cleared for the same reason.
+    """
+    word: uint256 = self._existing(user, provider)
+    balance: uint256 = (word & COINS_MASK) + amount
+    if balance > MAX_COINS:
+        errors._amount_too_large(balance, MAX_COINS)
+    word = (word & ~(COINS_MASK | FLAG)) | balance | ACKNOWLEDGED
+    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    cancelled: uint256 = min(cancel, pending)
+    if cancelled != 0:
+        word = self._cancel(user, provider, word, cancelled)
+        pending -= cancelled
+    self._words[user][provider] = word
+    log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+
+
+@internal
+def _charge(
+    user: address, provider: address, word: uint256, nonce: uint256, amount: uint256
+) -> uint256:
+    """
+    @dev Take `amount` wei (at most the balance) for a settlement and remember its nonce. Refunds give way, newest
+         first, where the rest of the balance does not cover them. Returns the account's new word.
+    """
+    charged: uint256 = unsafe_sub((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET), amount)
+    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    left: uint256 = charged & COINS_MASK
+    if pending > left:
+        charged = self._cancel(user, provider, charged, unsafe_sub(pending, left))
+    self._words[user][provider] = charged
+    return charged
+
+
+@internal
+def _cancel(user: address, provider: address, word: uint256, amount: uint256) -> uint256:
+    """
+    @dev Take `amount` wei (at most what is pending) out of the active refunds, newest first; a refund that is cut
+         keeps its age. Returns the account's word without storing it.
+    """
+    left: uint256 = amount
+    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
+    for _: uint256 in range(MAX_REFUNDS):
+        if left == 0:
+            break
+        newest: uint256 = self._refund(user, provider, count - 1)
+        size: uint256 = newest & COINS_MASK
+        if size > left:
+            self._set_refund(user, provider, count - 1, newest - left)
+            break
+        left -= size
+        count -= 1
+    return ((word - (amount << PENDING_OFFSET)) & ~(REFUNDS_MASK << REFUNDS_OFFSET)) | (
+        count << REFUNDS_OFFSET
+    )
+
+
+@internal
+def _request_refund(user: address, provider: address):
+    """
+    @dev Ask everything back that is not asked back already. When five refunds are active the amount joins the newest,
+         whose clock restarts. Emits `RefundRequested` for the newest active refund, also when nothing was booked.
+    """
+    word: uint256 = self._existing(user, provider)
+    balance: uint256 = word & COINS_MASK
+    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
+    amount: uint256 = balance - pending
+    if amount != 0:
+        if count == MAX_REFUNDS:
+            count -= 1
+            amount += self._refund(user, provider, count) & COINS_MASK
+        self._set_refund(user, provider, count, amount | (block.timestamp << CREATED_OFFSET))
+        count += 1
+        self._words[user][provider] = (
+            word & ~((COINS_MASK << PENDING_OFFSET) | (REFUNDS_MASK << REFUNDS_OFFSET))
+        ) | (balance << PENDING_OFFSET) | (count << REFUNDS_OFFSET)
+    if count != 0:
+        log RefundRequested(user=user, provider=provider, index=count - 1, timestamp=block.timestamp)
+
+
+@internal
+def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
+    """
+    @dev Take the refunds out that are payable now, keep the others in order. Returns what is to be paid out, the
+         balance and what is still pending; the caller sends the coins, last.
+    """
+    word: uint256 = self._existing(user, provider)
+    balance: uint256 = word & COINS_MASK
+    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
+    paid: uint256 = 0
+    if count != 0:
+        lock: uint256 = self.lockTime
+        kept: uint256 = 0
+        for i: uint256 in range(count, bound=MAX_REFUNDS):
+            refund: uint256 = self._refund(user, provider, i)
+            if block.timestamp >= (refund >> CREATED_OFFSET) + lock:
+                paid += refund & COINS_MASK
+            else:
+                if kept != i:
+                    self._set_refund(user, provider, kept, refund)
+                kept += 1
+        if paid != 0:
+            balance -= paid
+            pending -= paid
+            self._words[user][provider] = (
+                word & ((FLAG | EXISTS | ACKNOWLEDGED) | NONCE_BITS)
+            ) | balance | (pending << PENDING_OFFSET) | (kept << REFUNDS_OFFSET)
+            log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+    return paid, balance, pending
+
+
+@internal
+@view
+def _refund(user: address, provider: address, index: uint256) -> uint256:
+    return (self._refunds[user][provider][index // 2] >> (REFUND_BITS * (index % 2))) & REFUND_MASK
+
+
+@internal
+def _set_refund(user: address, provider: address, index: uint256, refund: uint256):
+    offset: uint256 = REFUND_BITS * (index % 2)
+    word: uint256 = self._refunds[user][provider][index // 2]
+    self._refunds[user][provider][index // 2] = (word & ~(REFUND_MASK << offset)) | (refund << offset)
+
+
+@internal
+@view
+def _active_refunds(user: address, provider: address, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
+    active: DynArray[Refund, MAX_REFUNDS] = []
+    for i: uint256 in range((word >> REFUNDS_OFFSET) & REFUNDS_MASK, bound=MAX_REFUNDS):
+        refund: uint256 = self._refund(user, provider, i)
+        active.append(
+            Refund(
+                index=i,
+                amount=refund & COINS_MASK,
+                createdAt=refund >> CREATED_OFFSET,
+                processed=False,
+            )
+        )
+    return active
+
+
+@internal
+def _acknowledge(user: address, provider: address, acknowledged: bool):
+    """
+    @dev The user's word on the provider's TEE signer. It cannot be taken back while there is money in the account.
+    """
+    word: uint256 = self._existing(user, provider)
+    if acknowledged:
+        word = (word | ACKNOWLEDGED) & ~FLAG
+    else:
+        balance: uint256 = word & COINS_MASK
+        if balance != 0:
+            errors._cannot_revoke(user, provider, balance)
+        word = word & ~(ACKNOWLEDGED | FLAG)
+    self._words[user][provider] = word
+
+
+@internal
+def _delete(user: address, provider: address) -> bool:
+    """
+    @dev Forget the account, all but its nonce; an account that holds coins is refused. Returns whether there was one.
+    """
+    word: uint256 = self._words[user][provider]
+    existed: bool = word & EXISTS != 0
+    if existed:
+        balance: uint256 = word & COINS_MASK
+        if balance != 0:
+            errors._account_not_empty(user, provider, balance)
+        self._words[user][provider] = word & NONCE_BITS
+        if self._infos[user][provider] != empty(address):
+            self._infos[user][provider] = empty(address)
+        self._delist(user, provider)
+    log AccountDeleted(user=user, provider=provider, refundedAmount=0)
+    return existed
+
+
+@internal
+def _enlist(user: address, provider: address):
+    position: uint256 = lists._length(self._by_provider(provider))
+    account: uint256 = convert(provider, uint256) | (position << POSITION_OFFSET)
+    in_all: uint256 = lists._push(ALL, account)
+    of_user: uint256 = lists._push(self._by_user(user), account)
+    lists._push(
+        self._by_provider(provider),
+        convert(user, uint256) | (in_all << POSITION_OFFSET) | (of_user << POS_USER_OFFSET),
+    )
+
+
+@internal
+def _delist(user: address, provider: address):
+    by_user: uint256 = self._by_user(user)
+    by_provider: uint256 = self._by_provider(provider)
+
+    of_user: uint256 = lists._length(by_user)
+    account: uint256 = 0
+    for _: uint256 in range(of_user, bound=MAX_ACCOUNTS):
+        of_user -= 1
+        account = lists._at(by_user, of_user)
+        if self._address(account) == provider:
+            break
+    position: uint256 = account >> POSITION_OFFSET
+
+    in_all: uint256 = (lists._at(by_provider, position) >> POSITION_OFFSET) & POSITION_MASK
+    moved: uint256 = lists._remove(ALL, in_all)
+    if moved != 0:
+        self._point(moved, POS_ALL_MASK, in_all << POSITION_OFFSET)
+
+    moved = lists._remove(by_provider, position)
+    if moved != 0:
+        lists._set(ALL, (moved >> POSITION_OFFSET) & POSITION_MASK, account)
+        lists._set(self._by_user(self._address(moved)), moved >> POS_USER_OFFSET, account)
+
+    moved = lists._remove(by_user, of_user)
+    if moved != 0:
+        self._point(moved, POS_USER_MASK, of_user << POS_USER_OFFSET)
+
+
+@internal
+def _point(account: uint256, mask: uint256, position: uint256):
+    """
+    @dev Tell the entry in the provider's list where another entry of the same account has moved to.
+    """
+    by_provider: uint256 = self._by_provider(self._address(account))
+    entry: uint256 = lists._at(by_provider, account >> POSITION_OFFSET)
+    lists._set(by_provider, account >> POSITION_OFFSET, (entry & ~mask) | position)
+
+
+@internal
+@view
+def _listed(kind: uint256, key: address) -> uint256:
+    """
+    @dev How many accounts a list has: `ALL`, or the ones of a user or provider.
+    """
+    return lists._length(kind | convert(key, uint256))
+
+
+@internal
+@view
+def _account_at(kind: uint256, key: address, position: uint256) -> (address, address):
+    """
+    @dev User and provider of one account of a list.
+    """
+    entry: uint256 = lists._at(kind | convert(key, uint256), position)
+    party: address = self._address(entry)
+    if kind == BY_USER:
+        return key, party
+    if kind == BY_PROVIDER:
+        return party, key
+    return self._address(lists._at(self._by_provider(party), entry >> POSITION_OFFSET)), party
+
+
+@internal
+@pure
+def _page_size(offset: uint256, limit: uint256, total: uint256) -> uint256:
+    """
+    @dev How many entries a page holds: no limit means 50, past the end nothing.
+    """
+    if offset >= total:
+        return 0
+    size: uint256 = limit
+    if size == 0:
+        size = MAX_PAGE
+    return min(size, total - offset)

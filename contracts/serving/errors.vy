@@ -1,0 +1,138 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title The errors that both services and the ledger raise alike
+@notice Vyper 0.4.3 has no custom errors of its own: each is revert data made by hand, once, here.
+@dev How money is lost here: a wrong selector would make a client cache a wrong truth (clients treat a decoded
+     `AccountNotExists` as such). A test compares every selector with the published list of errors.
+     Its owner has nothing to stop: the module holds no state.
+"""
+
+
+@internal
+@pure
+def _account_exists(user: address, provider: address):
+    raw_revert(abi_encode(user, provider, method_id=method_id("AccountExists(address,address)")))
+
+
+@internal
+@pure
+def _account_not_exists(user: address, provider: address):
+    raw_revert(abi_encode(user, provider, method_id=method_id("AccountNotExists(address,address)")))
+
+
+@internal
+@pure
+def _account_not_empty(user: address, provider: address, balance: uint256):
+    raw_revert(
+        abi_encode(
+            user,
+            provider,
+            balance,
+            method_id=method_id("AccountNotEmpty(address,address,uint256)"),
+        )
+    )
+
+
+@internal
+@pure
+def _cannot_revoke(user: address, provider: address, balance: uint256):
+    raw_revert(
+        abi_encode(
+            user,
+            provider,
+            balance,
+            method_id=method_id("CannotRevokeWithNonZeroBalance(address,address,uint256)"),
+        )
+    )
+
+
+@internal
+@pure
+def _service_not_exist(provider: address):
+    raw_revert(abi_encode(provider, method_id=method_id("ServiceNotExist(address)")))
+
+
+@internal
+@pure
+def _insufficient_stake(provided: uint256, required: uint256):
+    raw_revert(
+        abi_encode(provided, required, method_id=method_id("InsufficientStake(uint256,uint256)"))
+    )
+
+
+@internal
+@pure
+def _cannot_add_stake():
+    raw_revert(method_id("CannotAddStakeWhenUpdating()"))
+
+
+@internal
+@pure
+def _unexpected_signer(provider: address, expected: address, actual: address):
+    raw_revert(
+        abi_encode(
+            provider,
+            expected,
+            actual,
+            method_id=method_id("UnexpectedTEESigner(address,address,address)"),
+        )
+    )
+
+
+@internal
+@pure
+def _invalid_address(addr: address):
+    raw_revert(abi_encode(addr, method_id=method_id("InvalidAddress(address)")))
+
+
+@internal
+@pure
+def _provider_cannot_be_user():
+    raw_revert(method_id("ProviderCannotBeUser()"))
+
+
+@internal
+@pure
+def _additional_info_too_long():
+    raw_revert(method_id("AdditionalInfoTooLong()"))
+
+
+@internal
+@pure
+def _amount_too_large(amount: uint256, maximum: uint256):
+    raw_revert(
+        abi_encode(amount, maximum, method_id=method_id("AmountTooLarge(uint256,uint256)"))
+    )
+
+
+@internal
+@pure
+def _text_too_long(length: uint256, maximum: uint256):
+    raw_revert(abi_encode(length, maximum, method_id=method_id("TextTooLong(uint256,uint256)")))
+
+
+@internal
+@pure
+def _batch_size_too_large(size: uint256, maximum: uint256):
+    raw_revert(
+        abi_encode(size, maximum, method_id=method_id("BatchSizeTooLarge(uint256,uint256)"))
+    )
+
+
+@internal
+@pure
+def _payout_in_progress():
+    raw_revert(method_id("PayoutInProgress()"))
+
+
+@internal
+@pure
+def _direct_deposits_disabled():
+    raw_revert(method_id("DirectDepositsDisabled()"))
+
+
+@internal
+@pure
+def _already_initialized():
+    raw_revert(method_id("AlreadyInitialized()"))

@@ -1,0 +1,189 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title Providers: their stake, their TEE signer, their place in the list
+@notice A provider registers once with a stake, which comes back whole when the service is removed. The owner of the
+        contract confirms the provider's TEE signer; what that confirmation depends on each service decides.
+
+        What a settlement needs to know about a provider is one word; what only readers want is another:
+
+            255            254          160 159       0
+            [ acknowledged:1 | stake:95      | signer:160 ]
+
+            255      192 191         160 159     0
+            [ extra:64 | position:32    | text:160  ]
+
+        signer        signs the provider's settlements
+        stake         wei; not zero exactly when the provider has a service
+        acknowledged  the owner has confirmed the signer
+        text          the blob with the service's strings
+        position      in the list of services
+        extra         free for the service
+
+@dev How money is lost here: an owner who confirms a signer that is no TEE lets that provider take what its users
+     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change.
+     How the owner stops it: `revokeTEESignerAcknowledgement`, which takes effect at the next settlement.
+"""
+
+from . import errors
+from . import lists
+from . import ownable
+
+uses: lists
+uses: ownable
+
+
+event ProviderStaked:
+    provider: indexed(address)
+    amount: uint256
+
+
+event ProviderStakeReturned:
+    provider: indexed(address)
+    amount: uint256
+
+
+event ProviderTEESignerAcknowledged:
+    provider: indexed(address)
+    teeSignerAddress: indexed(address)
+    acknowledged: bool
+
+
+SIGNER_MASK: constant(uint256) = 2**160 - 1
+STAKE_OFFSET: constant(uint256) = 160
+STAKE_MASK: constant(uint256) = 2**95 - 1
+ACKNOWLEDGED: constant(uint256) = 2**255
+
+TEXT_MASK: constant(uint256) = 2**160 - 1
+POSITION_OFFSET: constant(uint256) = 160
+POSITION_MASK: constant(uint256) = 2**32 - 1
+EXTRA_OFFSET: constant(uint256) = 192
+
+LIST: constant(uint256) = 3 << 160
+
+# @notice The least stake in wei, fixed when the implementation is deployed.
+MIN_PROVIDER_STAKE: public(immutable(uint256))
+
+# @custom:packed _words signer:160, stake:95, acknowledged:1
+_words: HashMap[address, uint256]
+
+# @custom:packed _details text:160, position:32, extra:64
+_details: HashMap[address, uint256]
+
+
+@deploy
+def __init__(minProviderStake: uint256):
+    assert minProviderStake != 0, "Minimum of zero"
+    MIN_PROVIDER_STAKE = minProviderStake
+
+
+@external
+def acknowledgeTEESignerByOwner(provider: address, expectedSigner: address = empty(address)):
+    """
+    @notice Confirm the provider's TEE signer. Only the owner. Give the signer that you have checked: without it,
+            whatever key the provider has registered at that moment is confirmed.
+    @dev Reverts `ServiceNotExist`, `UnexpectedTEESigner`; emits `ProviderTEESignerAcknowledged`.
+    """
+    ownable._check_owner()
+    word: uint256 = self._registered(provider)
+    signer: address = convert(word & SIGNER_MASK, address)
+    if expectedSigner != empty(address) and expectedSigner != signer:
+        errors._unexpected_signer(provider, expectedSigner, signer)
+    self._words[provider] = word | ACKNOWLEDGED
+    log ProviderTEESignerAcknowledged(provider=provider, teeSignerAddress=signer, acknowledged=True)
+
+
+@external
+def revokeTEESignerAcknowledgement(provider: address):
+    """
+    @notice Take the confirmation back; the provider's settlements stop. Only the owner.
+    @dev Reverts `ServiceNotExist`; emits `ProviderTEESignerAcknowledged`.
+    """
+    ownable._check_owner()
+    word: uint256 = self._registered(provider)
+    self._words[provider] = word & ~ACKNOWLEDGED
+    log ProviderTEESignerAcknowledged(
+        provider=provider,
+        teeSignerAddress=convert(word & SIGNER_MASK, address),
+        acknowledged=False,
+    )
+
+
+@internal
+@view
+def _registered(provider: address) -> uint256:
+    """
+    @dev The provider's word; reverts `ServiceNotExist`.
+    """
+    word: uint256 = self._words[provider]
+    if word >> STAKE_OFFSET == 0:
+        errors._service_not_exist(provider)
+    return word
+
+
+@internal
+def _stake(provider: address, word: uint256, amount: uint256) -> uint256:
+    """
+    @dev The stake of a first registration, or the refusal of one at an update. Returns the provider's word without
+         storing it. Emits `ProviderStaked` for a first registration.
+    """
+    if word >> STAKE_OFFSET != 0:
+        if amount != 0:
+            errors._cannot_add_stake()
+        return word
+    if amount < MIN_PROVIDER_STAKE:
+        errors._insufficient_stake(amount, MIN_PROVIDER_STAKE)
+    if amount > STAKE_MASK:
+        errors._amount_too_large(amount, STAKE_MASK)
+    log ProviderStaked(provider=provider, amount=amount)
+    return amount << STAKE_OFFSET
+
+
+@internal
+def _enlist(provider: address) -> uint256:
+    """
+    @dev Append the provider to the list and return its details, still without text, without storing them.
+    """
+    return lists._push(LIST, convert(provider, uint256)) << POSITION_OFFSET
+
+
+@internal
+def _remove(provider: address) -> uint256:
+    """
+    @dev Forget the service and return the stake in wei, which the caller pays out last.
+    """
+    stake: uint256 = (self._registered(provider) >> STAKE_OFFSET) & STAKE_MASK
+    position: uint256 = self._position(provider)
+    moved: uint256 = lists._remove(LIST, position)
+    if moved != 0:
+        last: address = convert(moved, address)
+        self._details[last] = (self._details[last] & ~(POSITION_MASK << POSITION_OFFSET)) | (
+            position << POSITION_OFFSET
+        )
+    self._words[provider] = 0
+    self._details[provider] = 0
+    return stake
+
+
+@internal
+@view
+def _count() -> uint256:
+    return lists._length(LIST)
+
+
+@internal
+@view
+def _provider_at(position: uint256) -> address:
+    return convert(lists._at(LIST, position), address)
+
+
+@internal
+@view
+def _position(provider: address) -> uint256:
+    return (self._details[provider] >> POSITION_OFFSET) & POSITION_MASK
+
+
+@internal
+@view
+def _text(details: uint256) -> address:
+    return convert(details & TEXT_MASK, address)
