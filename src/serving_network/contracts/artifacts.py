@@ -85,7 +85,7 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(
             f"There is no artifact of {path.stem}.", cause=f"There are: {have}.", next_step="make build"
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged.", cause=repr(error), next_step="make build") from error
 
 

@@ -124,7 +124,7 @@ def _is_fresh(target: Path) -> bool:
     try:
         recorded = json.loads(target.read_text())["sourceHashes"]
         return all(_sha256(ROOT / path) == known for path, known in recorded.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -132,6 +132,9 @@ def _packed(prefix: str, module: nodes.Module) -> Iterator[tuple[str, list[tuple
     declared = list(_PACKED.finditer(module.full_source_code))
     if len(declared) != module.full_source_code.count("@custom:packed"):
         raise LayoutError(f"{module.path}: a @custom:packed is not of the form VARIABLE FIELD:BITS, ...")
+    stored = {declaration.target.id for declaration in module.get_children(nodes.VariableDecl)}
     for match in declared:
+        if match["variable"] not in stored:
+            raise LayoutError(f"{module.path}: @custom:packed names {match['variable']}, which is no variable")
         fields = (field.partition(":") for field in match["fields"].split(", "))
         yield f"{prefix}.{match['variable']}".lstrip("."), [(field, int(bits)) for field, _, bits in fields]

@@ -1,0 +1,152 @@
+"""Artifacts: what is in them, and that a missing, damaged or stale one is never used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from serving_network.cli.artifacts import artifacts
+from serving_network.contracts import ArtifactError, load
+from serving_network.contracts import artifacts as store
+from serving_network.contracts.build import artifacts as builder
+from serving_network.contracts.build.compiler import compile_contract
+from serving_network.contracts.build.errors import TableError
+
+NAMES = list(builder.table())
+COMPILED = [name for name, entry in builder.table().items() if entry["source"].endswith(".vy")]
+MAINNET = {
+    "LedgerManager": [3 * 10**18, 10**18],
+    "InferenceServing": [100 * 10**18],
+    "FineTuningServing": [100 * 10**18],
+    "UpgradeableBeacon": [None],
+    "BeaconProxy": [None, None],
+}
+MOST_CODE = 24_576
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_artifact_is_complete(name: str) -> None:
+    artifact = load(name)
+    assert artifact.name == name
+    assert artifact.constructor_arguments == MAINNET[name]
+    assert artifact.deployed_bytecode in artifact.bytecode
+    assert 0 < len(artifact.deployed_bytecode) <= MOST_CODE
+    assert builder.table()[name]["source"] in artifact.source_hashes
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_compiler_is_the_pinned_one_with_the_networks_rules(name: str) -> None:
+    compiler = load(name).compiler
+    assert compiler["version"].startswith("0.4.3+commit.")
+    assert (compiler["evmVersion"], compiler["codegen"]) == ("cancun", "legacy")
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_the_build_changes_names_in_the_abi_and_never_an_encoding(name: str) -> None:
+    compiled = compile_contract(builder.ROOT / builder.table()[name]["source"], builder.ROOT / "contracts")
+    raw = compiled.raw_returns
+    before = [_encoding(entry, raw) for entry in compiled.abi]
+    after = [_encoding(entry, raw) for entry in load(name).abi if entry["type"] != "error"]
+    assert after[: len(before)] == before
+    assert all(entry[0] == "event" for entry in after[len(before) :])
+
+
+def test_every_artifact_is_listed() -> None:
+    assert store.names() == sorted(NAMES)
+
+
+def test_a_missing_artifact_is_named_with_those_there_are() -> None:
+    with pytest.raises(ArtifactError, match="There is no artifact of Missing") as refused:
+        load("Missing")
+    assert "BeaconProxy" in str(refused.value.cause)
+    assert refused.value.next_step == "make build"
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"abi": []}'])
+def test_a_damaged_artifact_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "BeaconProxy.json"
+    path.write_text(damage)
+    with pytest.raises(ArtifactError, match="is damaged"):
+        store.read(path)
+
+
+@pytest.mark.parametrize("change", ["changed", "gone"])
+def test_a_stale_artifact_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    stored = json.loads((store.DIRECTORY / "BeaconProxy.json").read_text())
+    source = "contracts/proxy/BeaconProxy.evm"
+    stored["sourceHashes"][source if change == "changed" else "contracts/proxy/Gone.evm"] = "00" * 32
+    (tmp_path / "BeaconProxy.json").write_text(json.dumps(stored))
+    monkeypatch.setattr(store, "DIRECTORY", tmp_path)
+    load.cache_clear()
+    with pytest.raises(ArtifactError, match="stale") as refused:
+        load("BeaconProxy")
+    assert refused.value.next_step == "make build"
+    load.cache_clear()
+
+
+def test_only_what_changed_is_built_again(tmp_path: Path) -> None:
+    assert builder.build(["BeaconProxy"], output=tmp_path) == ["BeaconProxy"]
+    assert builder.build(["BeaconProxy"], output=tmp_path) == []
+    path = tmp_path / "BeaconProxy.json"
+    stored = json.loads(path.read_text())
+    stored["sourceHashes"]["contracts/proxy/BeaconProxy.evm"] = "00" * 32
+    path.write_text(json.dumps(stored))
+    assert builder.build(["BeaconProxy"], output=tmp_path) == ["BeaconProxy"]
+    assert json.loads(path.read_text())["sourceHashes"] != stored["sourceHashes"]
+
+
+@pytest.mark.parametrize(
+    ("addition", "complaint"),
+    [
+        ({"outputs": {"missing": ["name"]}}, "functions that do not exist"),
+        ({"outputs": {"front": ["one", "two"]}}, "front does not return what"),
+        ({"raw_outputs": {"front": ["address name"]}}, "raw_outputs"),
+        ({"constructor_arguments": {"missing": 1}}, "constructor arguments that do not exist"),
+    ],
+)
+def test_a_table_that_does_not_fit_the_contract_is_refused(addition: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(TableError, match=complaint):
+        builder.make("UpgradeableBeacon", {**builder.table()["UpgradeableBeacon"], **addition})
+
+
+def test_the_command_writes_a_file_for_each_contract(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(artifacts)
+    target = tmp_path / "new" / "folder"
+    result = CliRunner().invoke(app, [str(target), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == [str(target / f"{name}.json") for name in sorted(NAMES)]
+    for name in NAMES:
+        written = json.loads((target / f"{name}.json").read_text())
+        assert written.keys() == {
+            "contractName",
+            "abi",
+            "bytecode",
+            "deployedBytecode",
+            "constructorArguments",
+            "storageLayout",
+            "compiler",
+        }
+        assert written["abi"] == load(name).abi
+        assert written["bytecode"] == "0x" + load(name).bytecode.hex()
+
+
+def _encoding(entry: dict[str, Any], raw: frozenset[str]) -> tuple[Any, ...]:
+    """All that decides how an entry is encoded. What takes plain transfers only is a fallback or a receive alike."""
+    kind = "fallback" if entry["type"] == "receive" else entry["type"]
+    outputs = [] if entry.get("name") in raw else entry.get("outputs", [])
+    return (
+        kind,
+        entry.get("name"),
+        entry.get("stateMutability"),
+        [_shape(parameter) for parameter in entry.get("inputs", [])],
+        [_shape(parameter) for parameter in outputs],
+    )
+
+
+def _shape(parameter: dict[str, Any]) -> tuple[Any, ...]:
+    parts = [_shape(component) for component in parameter.get("components", [])]
+    return parameter["type"], parameter.get("indexed"), parts
