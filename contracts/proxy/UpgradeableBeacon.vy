@@ -13,7 +13,7 @@
      implementation comes back with one more `upgradeTo`.
 """
 
-from serving import ownable
+from ..serving import ownable
 
 initializes: ownable
 exports: (

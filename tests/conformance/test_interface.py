@@ -30,8 +30,8 @@ BOTH_SERVICES = {
     "function acknowledgeTEESignerByOwner(address provider, address expectedSigner)",
     "error AccountNotEmpty(address user, address provider, uint256 balance)",
     "error AmountTooLarge(uint256 amount, uint256 max)",
+    "error PayoutInProgress()",
     "error TextTooLong(uint256 length, uint256 max)",
-    "error TooManyItems(uint256 count, uint256 max)",
     "error UnexpectedTEESigner(address provider, address expected, address actual)",
 }
 SERVICE_INFO = (
@@ -43,7 +43,7 @@ SERVICE = (
     "string gpuType) quota, uint256 pricePerToken, bool occupied, string[] models, address teeSignerAddress, "
     "bool teeSignerAcknowledged)"
 )
-BATCH = "(address user, uint256 totalFee, uint256 nonce, bytes32 requestsHash)[] rows, bytes signature"
+BATCH = "(uint256 userAndFee, uint256 nonce, bytes32 requestsHash)[] rows, bytes signature"
 
 ADDED: Mapping[str, set[str]] = {
     "LedgerManager": {
@@ -69,8 +69,7 @@ ADDED: Mapping[str, set[str]] = {
         *OWNERSHIP,
         *ACCOUNT_BOOK,
         *BOTH_SERVICES,
-        f"function previewBatchWithTEE({BATCH}) view returns (uint8[] statuses, uint256[] paid)",
-        f"function settleBatchWithTEE({BATCH}) returns (uint8[] statuses)",
+        f"function settleBatchWithTEE({BATCH}) returns (uint256[4] statuses)",
         "event BatchRowSettled(address indexed user, uint8 status, uint256 paid, uint256 balance)",
         "event BatchSettled(address indexed provider, uint256 rows, uint256 paid)",
     },
@@ -81,6 +80,7 @@ ADDED: Mapping[str, set[str]] = {
         f"function getServices(uint256 offset, uint256 limit) view returns ({SERVICE}[] services, uint256 total)",
         "error InvalidAddress(address addr)",
         "error ProviderCannotBeUser()",
+        "error TooManyItems(uint256 count, uint256 max)",
         "error UserActionRequired(address user, address provider)",
     },
     "UpgradeableBeacon": {

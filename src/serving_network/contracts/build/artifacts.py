@@ -84,20 +84,20 @@ def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, An
         for output, output_name in zip(outputs, given, strict=True):
             output["name"] = output_name
     for name, given in raw.items():
-        functions[name]["outputs"] = [_raw_output(text, functions) for text in given]
+        functions[name]["outputs"] = [_raw_output(text, compiled) for text in given]
     for item in abi:
         if item["type"] == "fallback" and entry.get("receive"):
             item["type"] = "receive"
     return abi
 
 
-def _raw_output(text: str, functions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """An output from `TYPE NAME`, where TYPE may be `FUNCTION[]`: a list of what that function returns."""
+def _raw_output(text: str, compiled: Compiled) -> dict[str, Any]:
+    """An output from `TYPE NAME`, where TYPE may be a struct of the contract, or a list of them."""
     kind, _, name = text.partition(" ")
-    if kind.removesuffix("[]") not in functions:
+    struct, brackets, _ = kind.partition("[]")
+    if struct not in compiled.structs:
         return {"name": name, "type": kind}
-    (item,) = functions[kind.removesuffix("[]")]["outputs"]
-    return {**item, "name": name, "type": item["type"] + "[]"}
+    return {"name": name, "type": "tuple" + brackets, "components": compiled.structs[struct]}
 
 
 def _constructor_arguments(abi: list[dict[str, Any]], values: Mapping[str, int]) -> list[int | None]:
@@ -112,6 +112,7 @@ def _assemble(source: Path) -> Compiled:
     return Compiled(
         abi=[],
         raw_returns=frozenset(),
+        structs={},
         bytecode=b"".join(sections.values()),
         deployed_bytecode=sections["runtime"],
         storage_layout={},

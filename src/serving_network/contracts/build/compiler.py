@@ -31,11 +31,13 @@ _PACKED = re.compile(r"^# @custom:packed (?P<variable>\w+) (?P<fields>\w+:\d+(?:
 class Compiled:
     """One contract: its ABI as the compiler gives it, its code, and the files that it was made from.
 
-    `raw_returns` are the functions that encode their result by hand: the compiler calls it bytes.
+    `raw_returns` are the functions that encode their result by hand: the compiler calls it bytes. `structs` are the
+    components, as an ABI lists them, of the structs that the contract declares.
     """
 
     abi: list[dict[str, Any]]
     raw_returns: frozenset[str]
+    structs: dict[str, list[dict[str, Any]]]
     bytecode: bytes
     deployed_bytecode: bytes
     storage_layout: dict[str, Any]
@@ -66,6 +68,10 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
     return Compiled(
         abi=outputs["abi"],
         raw_returns=frozenset(one.name for one in contract.global_ctx.exposed_functions if one.do_raw_return),
+        structs={
+            struct.name: struct._metadata["struct_type"].to_abi_arg()["components"]
+            for struct in contract.annotated_vyper_module.get_children(nodes.StructDef)
+        },
         bytecode=bytes.fromhex(outputs["bytecode"].removeprefix("0x")),
         deployed_bytecode=bytes.fromhex(outputs["bytecode_runtime"].removeprefix("0x")),
         storage_layout=_layout(outputs["layout"], modules),
