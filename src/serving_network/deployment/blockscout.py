@@ -76,10 +76,10 @@ class Blockscout:
             raise _failure(status, body)
         if OPTION not in body.get("verification_options", []):
             raise VerifierFailed("This explorer does not verify Vyper from standard JSON.",
-                                 next_step="serving verify sourcify NETWORK CONTRACT")
+                                 next_step="serving verify sourcify CONTRACT")
         if f"v{compiler}" not in body.get("vyper_compiler_versions", []):
             raise VerifierFailed(f"This explorer does not have Vyper {compiler}.",
-                                 next_step="serving verify sourcify NETWORK CONTRACT")
+                                 next_step="serving verify sourcify CONTRACT")
 
     async def _get(self, path: str) -> tuple[int, dict[str, Any]]:
         return await self._read(self._session.get(self._url + path))
@@ -99,4 +99,4 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or body.get("errors") or f"HTTP status {status}"
     return VerifierFailed(f"The explorer refused: {reason}",
                           next_step="Wait a minute and try again." if status == 429
-                          else "serving verify local NETWORK CONTRACT")
+                          else "serving verify local CONTRACT")

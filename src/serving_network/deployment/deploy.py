@@ -10,7 +10,7 @@ from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash
 from serving_network.deployment.calls import call_data, constructor_inputs, function_inputs, named
 from serving_network.deployment.effects import read
-from serving_network.deployment.engine import Engine, Progress, check_chain, genesis_hash
+from serving_network.deployment.engine import Engine, Progress, check_ready, genesis_hash
 from serving_network.deployment.errors import PlanRefused
 from serving_network.deployment.record import (
     Code,
@@ -64,10 +64,7 @@ async def plan_deployment(chain: AsyncConnection, spec: NetworkSpec, record: Rec
     Raises WrongChain, and PlanRefused when other work is under way or when the sender has deployed fronts that the
     record does not know, so that a lost record does not become a second network.
     """
-    await check_chain(chain, record)
-    if record.pending is not None and record.pending.what != "deploy":
-        raise PlanRefused(f"A {record.pending.what} of {record.pending.subject} is not finished.",
-                          next_step=f"serving {record.pending.what} apply {record.network}")
+    await check_ready(chain, record, "deploy", record.network)
     if not record.contracts and record.pending is None:
         await _check_unknown_fronts(chain, sender)
     return deployment(spec, record, sender)

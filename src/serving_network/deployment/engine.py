@@ -48,6 +48,30 @@ async def check_chain(chain: AsyncConnection, record: Record) -> None:
         )
 
 
+async def check_ready(chain: AsyncConnection, record: Record, what: str, subject: str) -> None:
+    """Make sure that the chain is the record's and that no other work is under way. Raises WrongChain and
+    PlanRefused."""
+    await check_chain(chain, record)
+    pending = record.pending
+    if pending is not None and (pending.what, pending.subject) != (what, subject):
+        raise PlanRefused(f"A {pending.what} of {pending.subject} is not finished.",
+                          next_step=f"serving {_command(pending)} --network {record.network}, then this again.")
+
+
+def _command(pending: Pending) -> str:
+    match pending.what:
+        case "deploy":
+            return "deploy apply"
+        case "upgrade":
+            return f"upgrade apply {pending.subject}"
+        case "rollback":
+            return f"upgrade rollback {pending.subject}"
+        case "recommend":
+            return f"registry recommend {pending.subject}"
+        case what:
+            return f"handover {'apply' if what == 'handover' else 'accept'}"
+
+
 async def genesis_hash(chain: AsyncConnection) -> str:
     """The hash of block 0."""
     return str((await chain.block(0))["hash"])

@@ -21,13 +21,19 @@ from serving_network.errors import ServingError
 class DeploymentError(ServingError):
     """A deployment, upgrade or handover did not happen, or not completely."""
 
+    exit_code = 6
+
 
 class RecordProblem(DeploymentError):
     """A network's file cannot be used as it is."""
 
+    exit_code = 3
+
 
 class PlanRefused(DeploymentError):
     """What was asked must not be done. Nothing was sent."""
+
+    exit_code = 2
 
 
 class LayoutRefused(PlanRefused):
@@ -49,6 +55,8 @@ class ForeignProxy(PlanRefused):
 class NotTheOwner(PlanRefused):
     """The key at hand may not do this step; `owner` is who may."""
 
+    exit_code = 4
+
     def __init__(self, message: str, *, owner: str, next_step: str) -> None:
         super().__init__(message, next_step=next_step)
         self.owner = owner
@@ -56,6 +64,8 @@ class NotTheOwner(PlanRefused):
 
 class NotAsRecorded(DeploymentError):
     """The chain differs from the network's file; `differences` names each place."""
+
+    exit_code = 9
 
     def __init__(self, differences: Sequence[str], *, next_step: str) -> None:
         super().__init__("The chain is not as recorded: " + "; ".join(differences) + ".", next_step=next_step)
@@ -65,6 +75,10 @@ class NotAsRecorded(DeploymentError):
 class RehearsalFailed(DeploymentError):
     """On a copy of the chain's state the change did harm. Nothing was sent."""
 
+    exit_code = 9
+
 
 class VerifierFailed(DeploymentError):
     """A verification service refused, or answered what its protocol does not know."""
+
+    exit_code = 5

@@ -17,7 +17,7 @@ from serving_network.deployment.calls import call_data
 from serving_network.deployment.chain_copy import on_a_copy, send_as
 from serving_network.deployment.deploy import Done
 from serving_network.deployment.effects import ZERO, read
-from serving_network.deployment.engine import Engine, Progress, check_chain
+from serving_network.deployment.engine import Engine, Progress, check_ready
 from serving_network.deployment.errors import NotTheOwner, PlanRefused, RehearsalFailed
 from serving_network.deployment.record import Instruction, Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import CALL_GAS, known_addresses, resolve
@@ -61,7 +61,7 @@ async def plan_handover(chain: AsyncConnection, record: Record, sender: str, to:
     What `to` owns already is left out. Raises NotTheOwner naming who owns what the sender does not, NotAnAddress
     for nobody, and PlanRefused when nothing is left to be done.
     """
-    await _ready(chain, record, "handover", record.network)
+    await check_ready(chain, record, "handover", record.network)
     if to == ZERO:
         raise NotAnAddress("The zero address cannot own anything.", next_step="Give the new owner's address.")
     steps = []
@@ -77,17 +77,17 @@ async def plan_handover(chain: AsyncConnection, record: Record, sender: str, to:
                                f"{'offer' if two_steps else 'give'} {_what(kind).lower()} of {name} to {to}"))
     if not steps:
         raise PlanRefused(f"{to} already owns all of it, or it is offered to them.",
-                          next_step=f"serving handover show {record.network}")
+                          next_step=f"serving handover show --network {record.network}")
     return steps
 
 
 async def plan_acceptance(chain: AsyncConnection, record: Record, sender: str) -> list[Step]:
     """The calls with which `sender` takes over everything that is offered to it. Raises PlanRefused for nothing."""
-    await _ready(chain, record, "accept", record.network)
-    steps = [_step(record, one.name, one.kind, "acceptOwnership", [], f"accept {_what(one.kind).lower()} of {one.name}")
-             for one in await ownerships(chain, record) if one.offered_to == sender]
+    await check_ready(chain, record, "accept", record.network)
+    steps = [_step(record, one.name, one.kind, "acceptOwnership", [],
+                   f"accept {_what(one.kind).lower()} of {one.name}") for one in await ownerships(chain, record) if one.offered_to == sender]
     if not steps:
-        raise PlanRefused(f"Nothing is offered to {sender}.", next_step=f"serving handover show {record.network}")
+        raise PlanRefused(f"Nothing is offered to {sender}.", next_step=f"serving handover show --network {record.network}")
     return steps
 
 
@@ -107,7 +107,8 @@ async def apply_handover(chain: AsyncConnection, account: Signer, file: RecordFi
             record.pending = Pending(what="handover", sender=account.address, subject=record.network, steps=steps)
             file.save()
         else:
-            await _ready(chain, record, "handover", record.network)
+            await check_ready(chain, record, "handover", record.network)
+            _check_same_heir(record.pending, to)
         done = await Engine(chain, account, file, confirmations=confirmations, timeout=timeout, progress=progress).run()
         for step in done.steps:
             if step.function == "offerOwnership":
@@ -125,7 +126,7 @@ async def apply_acceptance(chain: AsyncConnection, account: Signer, file: Record
             record.pending = Pending(what="accept", sender=account.address, subject=record.network, steps=steps)
             file.save()
         else:
-            await _ready(chain, record, "accept", record.network)
+            await check_ready(chain, record, "accept", record.network)
         done = await Engine(chain, account, file, confirmations=confirmations, timeout=timeout, progress=progress).run()
         return await _write_down(chain, file, done)
 
@@ -157,12 +158,11 @@ async def rehearse_handover(chain: AsyncConnection, record: Record, steps: Seque
     return await on_a_copy(chain, await chain.block_number(), work)
 
 
-async def _ready(chain: AsyncConnection, record: Record, what: str, subject: str) -> None:
-    await check_chain(chain, record)
-    pending = record.pending
-    if pending is not None and (pending.what, pending.subject) != (what, subject):
-        raise PlanRefused(f"A {pending.what} of {pending.subject} is not finished.",
-                          next_step=f"Finish the {pending.what} first.")
+def _check_same_heir(pending: Pending, to: str) -> None:
+    begun = pending.steps[0].arguments[0]
+    if begun != to:
+        raise PlanRefused(f"A handover to {begun} is not finished.",
+                          next_step=f"serving handover apply {begun}, then this one.")
 
 
 async def _ownership(chain: AsyncConnection, record: Record, name: str, kind: Kind) -> Ownership:

@@ -22,7 +22,7 @@ SERVING_ID = bytes.fromhex("160841b1")
 
 
 class Level(IntEnum):
-    """How bad it is; also the exit code of the health command."""
+    """How bad it is."""
 
     WELL = 0
     WARNING = 1

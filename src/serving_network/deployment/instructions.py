@@ -33,7 +33,8 @@ def text(instruction: Instruction, record: Record) -> str:
         f"Calldata  {instruction.data}",
         "",
         "Before signing: compare To with the network's record, and decode the calldata with a tool of your own.",
-        f"Afterwards, this tells whether it was done as written here: serving upgrade status {record.network}",
+        "Afterwards, this tells whether it was done as written here:",
+        f"serving upgrade status --network {record.network}",
     ]
     return "\n".join(lines) + "\n"
 

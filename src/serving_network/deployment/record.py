@@ -169,7 +169,8 @@ class Record(Open):
     def ledger(self) -> Contract:
         """The ledger. Raises RecordProblem when none is deployed."""
         if "ledger" not in self.contracts:
-            raise RecordProblem(f"{self.network} has no ledger yet.", next_step=f"serving deploy apply {self.network}")
+            raise RecordProblem(f"{self.network} has no ledger yet.",
+                                next_step=f"serving deploy apply --network {self.network}")
         return self.contracts["ledger"]
 
     @property
@@ -199,7 +200,8 @@ def load_record(path: Path) -> Record:
     try:
         return Record.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise RecordProblem(f"There is no record {path}.", next_step=f"serving deploy apply {path.stem}") from error
+        raise RecordProblem(f"There is no record {path}.",
+                            next_step=f"serving deploy apply --network {path.stem}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"

@@ -8,7 +8,7 @@ from serving_network.chain.signer import Signer
 from serving_network.deployment.books import read_all, read_books, read_providers
 from serving_network.deployment.deploy import Done, recommend
 from serving_network.deployment.effects import read
-from serving_network.deployment.engine import Engine, Progress, check_chain
+from serving_network.deployment.engine import Engine, Progress, check_chain, check_ready
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
 from serving_network.deployment.record import Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import CALL_GAS
@@ -83,18 +83,14 @@ async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
 
 async def plan_recommendation(chain: AsyncConnection, record: Record, name: str, sender: str) -> Step:
     """The call that makes a registered version the recommended one. Raises NotTheOwner and PlanRefused."""
-    await check_chain(chain, record)
+    await check_ready(chain, record, "recommend", name)
     ledger = record.ledger.front.address
-    pending = record.pending
-    if pending is not None and (pending.what, pending.subject) != ("recommend", name):
-        raise PlanRefused(f"A {pending.what} of {pending.subject} is not finished.",
-                          next_step=f"Finish the {pending.what} first.")
     address = await read(chain, LEDGER, ledger, "getServiceAddressByName", name)
     info = await read(chain, LEDGER, ledger, "getServiceInfo", address)
     if info["fullName"] != name:
         raise PlanRefused(f"No service called {name} is registered.",
-                          next_step=f"serving registry list {record.network}")
-    if info["isRecommended"] and pending is None:
+                          next_step=f"serving registry list --network {record.network}")
+    if info["isRecommended"] and record.pending is None:
         raise PlanRefused(f"{name} is the recommended {info['serviceType']} already.",
                           next_step="Nothing is to be done.")
     owner = await read(chain, LEDGER, ledger, "owner")
@@ -133,7 +129,7 @@ async def plan_migration(chain: AsyncConnection, record: Record, left: str, ente
     old, new = record.contract(left), record.contract(entered)
     if old.implementation.contract != new.implementation.contract:
         raise PlanRefused(f"{left} and {entered} are not versions of the same service.",
-                          next_step=f"serving registry list {record.network}")
+                          next_step=f"serving registry list --network {record.network}")
     block = await chain.block_number()
     kind, front = old.implementation.contract, old.front.address
     moved = {one["provider"] for one in await read_providers(chain, new, block)}

@@ -91,7 +91,7 @@ def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
         raise VerifierFailed("Sourcify finished without a match.", cause=str(body),
-                             next_step="serving verify local NETWORK CONTRACT")
+                             next_step="serving verify local CONTRACT")
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
 
@@ -100,4 +100,4 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     code = body.get("customCode")
     return VerifierFailed(f"Sourcify refused: {reason}", cause=f"its code: {code}" if code else None,
                           next_step="Wait a minute and try again." if status == 429
-                          else "serving verify local NETWORK CONTRACT")
+                          else "serving verify local CONTRACT")

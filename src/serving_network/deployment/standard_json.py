@@ -36,7 +36,7 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     """
     if artifact.compiler.get("name") != "vyper":
         raise VerifierFailed(f"{artifact.name} is not written in Vyper, so no service can compile it.",
-                             next_step="serving verify local NETWORK: it is verified by comparing its bytes.")
+                             next_step="serving verify local: it is verified by comparing its bytes.")
     paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
     target = next(path for path in paths if Path(path).stem == artifact.name)
     settings = artifact.compiler["settings"]

@@ -162,15 +162,15 @@ def _service_differences(spec: ServiceSpec, record: Record) -> Iterator[str]:
 def _constructor_differences(name: str, wanted: list[str], has: list[str]) -> Iterator[str]:
     if wanted != has:
         yield (f"{name} was built with {', '.join(has)}, the file says {', '.join(wanted)}: "
-               f"serving upgrade apply NETWORK {name}")
+               f"serving upgrade apply {name}")
 
 
 def _owner_differences(name: str, owner: str | None, has_owner: str, upgrade: str | None,
                        has_upgrade: str) -> Iterator[str]:
     if owner not in (None, has_owner):
-        yield f"{name} belongs to {has_owner}, the file says {owner}: serving handover apply NETWORK {name}"
+        yield f"{name} belongs to {has_owner}, the file says {owner}: serving handover apply {name}"
     if upgrade not in (None, has_upgrade):
-        yield f"{name} is upgraded by {has_upgrade}, the file says {upgrade}: serving handover apply NETWORK {name}"
+        yield f"{name} is upgraded by {has_upgrade}, the file says {upgrade}: serving handover apply {name}"
 
 
 def foreign_call(step: Step, owner: str, addresses: dict[str, str], data: str, subject: str) -> Instruction:

@@ -15,7 +15,7 @@ from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_h
 from serving_network.deployment.calls import call_data, constructor_inputs, named
 from serving_network.deployment.deploy import Done, deployed_implementation
 from serving_network.deployment.effects import read
-from serving_network.deployment.engine import Engine, Progress, check_chain
+from serving_network.deployment.engine import Engine, Progress, check_ready
 from serving_network.deployment.errors import ForeignProxy, LayoutRefused, NotAsRecorded, PlanRefused
 from serving_network.deployment.layout import Layout, compare
 from serving_network.deployment.record import Contract, Implementation, Instruction, Pending, Record, RecordFile, Step
@@ -45,7 +45,7 @@ async def plan_upgrade(chain: AsyncConnection, record: Record, name: str, sender
     ForeignProxy, NotAsRecorded, WrongChain, and PlanRefused when there is nothing to replace or other work is under
     way.
     """
-    await _ready(chain, record, "upgrade", name)
+    await check_ready(chain, record, "upgrade", name)
     contract = record.contract(name)
     await check_ours(chain, contract)
     kind = contract.implementation.contract
@@ -68,7 +68,7 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
     What the present implementation has appended to the storage stays there, unread. Raises what `plan_upgrade` raises,
     and PlanRefused when there is no former implementation.
     """
-    await _ready(chain, record, "rollback", name)
+    await check_ready(chain, record, "rollback", name)
     contract = record.contract(name)
     await check_ours(chain, contract)
     if not contract.former:
@@ -80,7 +80,7 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
         raise LayoutRefused(former.contract, refusals)
     if code_hash(await chain.code(former.address)) != former.code_hash:
         raise NotAsRecorded([f"the former implementation at {former.address} has other code"],
-                            next_step=f"serving deploy check {record.network}")
+                            next_step=f"serving deploy check --network {record.network}")
     call = _upgrade_call(name, former.address, f"let {name} run its former implementation again")
     return _plan(contract, name, sender, (), call, ())
 
@@ -104,7 +104,7 @@ async def apply_upgrade(chain: AsyncConnection, account: Signer, file: RecordFil
                                      steps=list(plan.steps))
             file.save()
         else:
-            await _ready(chain, record, what, name)
+            await check_ready(chain, record, what, name)
         done = await Engine(chain, account, file, confirmations=confirmations, estimate=estimate, timeout=timeout,
                             progress=progress).run()
         return await _write_down(chain, file, done)
@@ -120,7 +120,7 @@ async def check_ours(chain: AsyncConnection, contract: Contract) -> None:
     running = await read(chain, BEACON, contract.beacon.address, "implementation")
     if running != contract.implementation.address:
         raise NotAsRecorded([f"the beacon runs {running}, the record says {contract.implementation.address}"],
-                            next_step="serving upgrade status NETWORK")
+                            next_step="serving upgrade status")
     code = await chain.code(running)
     if code_hash(code) != contract.implementation.code_hash:
         raise NotAsRecorded([f"the implementation at {running} has other code than recorded"],
@@ -133,7 +133,7 @@ async def check_ours(chain: AsyncConnection, contract: Contract) -> None:
 
 async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
     """Make sure that these two are a front and a beacon of ours that belong together. Raises ForeignProxy."""
-    next_step = "Deploy a new version beside it: serving deploy plan NETWORK"
+    next_step = "Deploy a new version beside it: serving deploy plan"
     cause = "Contracts of the live network keep their storage in another layout; ours would misread every balance."
     inside = beacon_of(await chain.code(front))
     if inside is None:
@@ -143,26 +143,6 @@ async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
                            next_step=next_step)
     if (problem := code_problem(BEACON, await chain.code(beacon))) is not None:
         raise ForeignProxy(f"The beacon {beacon} {problem}.", cause=cause, next_step=next_step)
-
-
-async def _ready(chain: AsyncConnection, record: Record, what: str, name: str) -> None:
-    await check_chain(chain, record)
-    pending = record.pending
-    if pending is not None and (pending.what, pending.subject) != (what, name):
-        raise PlanRefused(f"A {pending.what} of {pending.subject} is not finished.",
-                          next_step=f"serving {_command(pending)}, then this again.")
-
-
-def _command(pending: Pending) -> str:
-    match pending.what:
-        case "deploy":
-            return f"deploy apply {pending.subject}"
-        case "upgrade":
-            return f"upgrade apply NETWORK {pending.subject}"
-        case "rollback":
-            return f"upgrade rollback NETWORK {pending.subject}"
-        case what:
-            return f"handover {what} NETWORK"
 
 
 def _plan(contract: Contract, name: str, sender: str, steps: tuple[Step, ...], call: Step,

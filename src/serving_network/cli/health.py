@@ -1,0 +1,45 @@
+"""`serving health`"""
+
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.context import Session, reads
+from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.deployment.health import Level, examine, prometheus
+from serving_network.money import describe
+
+
+@reads
+async def health(
+    session: Session,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    metrics: Annotated[bool, typer.Option("--prometheus", help="Print metrics for Prometheus.")] = False,
+    files: FILES = DEFAULT_FILES,
+) -> None:
+    """Tell whether the network is well: owners and code as recorded, books balanced, services that answer.
+
+    Exit code 9 for a failure (money may be at stake), with --strict also for a warning.
+
+    Example: serving health --network testnet --prometheus > /var/lib/node_exporter/serving.prom
+    """
+    found = await examine(await session.chain(), record_of(session, files).record)
+    session.out.result({
+        "level": found.level.name.lower(), "block": found.block,
+        "symptoms": [{"level": one.level.name.lower(), "check": one.check, "subject": one.subject, "says": one.says}
+                     for one in found.symptoms],
+        "available": str(found.books.available), "in_accounts": str(found.books.in_accounts),
+        "total": str(found.books.total)})
+    if metrics:
+        session.out.line(prometheus(found).rstrip("\n"))
+    else:
+        for one in found.symptoms:
+            session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
+        session.out.line(f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
+                         f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
+                         "accounts.")
+        session.out.line({Level.WELL: "All is well.", Level.WARNING: "Somebody should look.",
+                          Level.FAILURE: "Act: money may be at stake."}[found.level])
+    if found.level is Level.FAILURE or (strict and found.level is Level.WARNING):
+        raise typer.Exit(EXIT_CHECK_FAILED)
