@@ -7,9 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-BUILDER := src/serving_network/contracts/build
 ARTIFACTS := src/serving_network/contracts/artifacts
-INPUTS := $(shell find contracts $(BUILDER) -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .PHONY: demo test lint format build lock wheel clean
 
@@ -28,7 +26,8 @@ format: $(VENV)/.installed ## mend what the style check can mend by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-build: $(ARTIFACTS)/.made ## compile the contracts that changed
+build: $(VENV)/.installed ## compile the contracts that changed, by the hashes of their sources
+	@$(BIN)/python -m serving_network.contracts.build
 
 wheel: build ## the package with the compiled contracts in it, in dist/
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
@@ -39,10 +38,6 @@ lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows; 
 
 clean: ## everything that make made
 	rm -rf $(VENV) $(ARTIFACTS) dist
-
-$(ARTIFACTS)/.made: $(VENV)/.installed $(INPUTS)
-	$(BIN)/python -m serving_network.contracts.build
-	@touch $@
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml hatch_build.py
 	$(PIP) install --no-deps --no-build-isolation --editable .
