@@ -20,10 +20,11 @@ from typing import Any
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from serving_network.chain.embedded import EmbeddedChain
-from serving_network.errors import RpcError, ServingError
+from serving_network.errors import ConfigurationError, RpcError
 
 LARGEST_BODY = 16 * 1024 * 1024
 LARGEST_BATCH = 1_000
+DEEPEST_NESTING = 64
 LONGEST_BACKLOG = 10_000
 WORKER_STACK = 64 * 1024 * 1024
 HEARTBEAT = 30.0
@@ -40,10 +41,11 @@ CORS = {
     "Access-Control-Max-Age": "600",
 }
 
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _log = logging.getLogger(__name__)
 
 
-class PortUnavailable(ServingError):
+class PortUnavailable(ConfigurationError):
     """The server cannot listen where it was told to."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
@@ -60,9 +62,7 @@ class PortUnavailable(ServingError):
 
 
 class ChainServer:
-    """Serves one chain. `port` 0 takes any free port; the one in use is in `port` after `start`.
-
-    """
+    """Serves one chain. `port` 0 takes any free port; the one in use is in `port` after `start`."""
 
     def __init__(self, chain: EmbeddedChain, host: str = "127.0.0.1", port: int = 8545) -> None:
         self.chain = chain
@@ -131,9 +131,11 @@ class ChainServer:
 
     async def answer(self, body: bytes | str, subscriptions: _Subscriptions | None = None) -> str | None:
         """The answer to one request or a batch, as JSON; None where none is wanted."""
+        if _nested_too_deep(body.encode() if isinstance(body, str) else body):
+            return json.dumps(_error(None, PARSE_ERROR, f"parse error: nested more than {DEEPEST_NESTING} times"))
         try:
             asked = json.loads(body)
-        except (ValueError, RecursionError):
+        except ValueError:
             return json.dumps(_error(None, PARSE_ERROR, "parse error: the body is not JSON"))
         if not isinstance(asked, list):
             answer = await self._answer_one(asked, subscriptions)
@@ -277,6 +279,20 @@ def _error(number: Any, code: int, message: str, data: Any = None) -> dict[str, 
     if data is not None:
         error["data"] = data
     return {"jsonrpc": "2.0", "id": number, "error": error}
+
+
+def _nested_too_deep(body: bytes) -> bool:
+    """Whether lists and objects are inside each other more often than any request needs.
+
+    Python's own limit is no guard here: a library under py-evm raises it so far that the JSON parser
+    would overflow the stack and end the process.
+    """
+    depth = 0
+    for bracket in body.translate(None, _ALL_BUT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST_NESTING:
+            return True
+    return False
 
 
 def _deep_worker() -> ThreadPoolExecutor:

@@ -184,9 +184,7 @@ class Chain:
     def set_next_timestamp(self, timestamp: int) -> None:
         """Give the next block this time; the clock goes on from there."""
         if timestamp < self.head.timestamp:
-            raise RpcError(
-                INVALID_INPUT, f"timestamp {timestamp} is before the latest block's, {self.head.timestamp}"
-            )
+            raise RpcError(INVALID_INPUT, f"timestamp {timestamp} is before the latest block's, {self.head.timestamp}")
         self._next_timestamp = timestamp
 
     def _timestamp_of_next(self) -> int:

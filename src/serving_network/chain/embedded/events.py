@@ -45,9 +45,7 @@ class Criteria:
             return False
         if len(self.topics) > len(log.topics):
             return False
-        return all(
-            wanted is None or topic in wanted for wanted, topic in zip(self.topics, log.topics, strict=False)
-        )
+        return all(wanted is None or topic in wanted for wanted, topic in zip(self.topics, log.topics, strict=False))
 
     def pick(self, logs: Iterable[MinedLog]) -> list[dict[str, Any]]:
         """The wanted ones, as clients see them."""

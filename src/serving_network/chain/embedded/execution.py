@@ -115,9 +115,7 @@ class CallRequest:
         data = asked.get("input", asked.get("data"))
         gas_price, max_fee, max_tip = number("gasPrice"), number("maxFeePerGas"), number("maxPriorityFeePerGas")
         if gas_price is not None and (max_fee is not None or max_tip is not None):
-            raise RpcError(
-                INVALID_INPUT, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified"
-            )
+            raise RpcError(INVALID_INPUT, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
         sender = bytes(20) if asked.get("from") is None else read_address(asked["from"], "from")
         to = None if not asked.get("to") else read_address(asked["to"], "to")
         payload = b"" if data is None else read_bytes(data, "data")
@@ -169,8 +167,7 @@ def ensure_startable(call: Call, state: Reader) -> None:
     if has < wants:
         raise RpcError(
             INVALID_INPUT,
-            "insufficient funds for gas * price + value: "
-            f"address {address_text(call.sender)} have {has} want {wants}",
+            f"insufficient funds for gas * price + value: address {address_text(call.sender)} have {has} want {wants}",
         )
 
 

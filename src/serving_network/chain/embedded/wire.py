@@ -193,11 +193,7 @@ def block_json(block: Block, *, full: bool, pending: bool = False) -> dict[str, 
     if pending:
         shown |= {"hash": None, "nonce": None, "logsBloom": None, "miner": None}
     shown["transactions"] = [
-        transaction_json(transaction, None if pending else Location(block, index))
-        if full
-        else hexed(transaction.hash)
+        transaction_json(transaction, None if pending else Location(block, index)) if full else hexed(transaction.hash)
         for index, transaction in enumerate(block.transactions)
     ]
     return shown
-
-

@@ -1,0 +1,108 @@
+"""Our quick instructions against py-evm's own, on random programs."""
+
+from __future__ import annotations
+
+import pytest
+from eth.vm import opcode_values
+from eth.vm.forks.cancun.computation import CancunComputation
+from eth_utils import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_network.chain.embedded.evm import BlockContext, Call, EvmState, Outcome, execute
+from serving_network.chain.embedded.interpreter import _QUICK, Computation
+from serving_network.chain.embedded.world import Account, Changes, World
+from tests.embedded.programs import assemble
+
+SENDER, CONTRACT = b"\x11" * 20, b"\x22" * 20
+OTHERS = [
+    opcode_values.SHA3,
+    opcode_values.CALLDATASIZE,
+    opcode_values.ADDRESS,
+    opcode_values.MSTORE8,
+    opcode_values.MSIZE,
+    opcode_values.SLOAD,
+    opcode_values.SSTORE,
+    opcode_values.TLOAD,
+    opcode_values.TSTORE,
+    opcode_values.SDIV,
+    opcode_values.EXP,
+    opcode_values.BYTE,
+    opcode_values.GAS,
+    opcode_values.PC,
+    opcode_values.RETURN,
+    opcode_values.REVERT,
+]
+instructions = st.sampled_from(sorted(_QUICK) + OTHERS)
+pushes = st.one_of(
+    st.integers(0, 255).map(lambda value: bytes([opcode_values.PUSH1, value])),
+    st.binary(min_size=32, max_size=32).map(lambda value: bytes([opcode_values.PUSH32]) + value),
+)
+programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: bytes([number]))), max_size=60)
+
+
+def run(code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]) -> tuple[Outcome, Changes]:
+    world = World()
+    world.commit(
+        Changes(
+            accounts={SENDER: Account(0, 10**18, keccak(b"")), CONTRACT: Account(1, 0, keccak(code))},
+            codes={keccak(code): code},
+        )
+    )
+    context = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
+    state = EvmState(world, context)
+    return execute(state, Call(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
+
+
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
+@settings(max_examples=400, deadline=None)
+@given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
+def test_quick_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
+    code = b"".join(program)
+    ours, our_changes = run(code, data, gas, Computation)
+    theirs, their_changes = run(code, data, gas, CancunComputation)
+    assert (ours.success, ours.reverted, ours.output) == (theirs.success, theirs.reverted, theirs.output)
+    assert (ours.gas_used, ours.gas_refunded) == (theirs.gas_used, theirs.gas_refunded)
+    assert our_changes == their_changes
+
+
+@pytest.mark.parametrize("operation", sorted(_QUICK))
+def test_each_quick_instruction_alone(operation: int) -> None:
+    """On full, short and empty stacks, with words at the edges."""
+    edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
+    for first in edges:
+        for second in edges:
+            items = f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}"
+            for depth in (0, 2, 20):
+                code = assemble("PUSH1 0x07 " * (depth - 2) + (items if depth else "")) + bytes([operation])
+                code += assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+                ours, theirs = (
+                    run(code, b"\x01" * 40, 100_000, Computation),
+                    run(code, b"\x01" * 40, 100_000, CancunComputation),
+                )
+                assert ours[0].output == theirs[0].output
+                assert ours[0].gas_used == theirs[0].gas_used
+                assert ours[0].success == theirs[0].success
+
+
+def test_a_jump_into_the_data_of_a_push_fails() -> None:
+    # Position 3 holds a JUMPDEST byte, but as data of the PUSH1 before it.
+    code = assemble("PUSH1 0x04 JUMP PUSH1 0x5b STOP")
+    for kind in (Computation, CancunComputation):
+        assert not run(code, b"", 50_000, kind)[0].success
+
+
+def test_a_push_at_the_end_of_the_code_is_filled_with_zeros() -> None:
+    code = assemble("PUSH1 0x01 PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN PUSH4 0xff")
+    assert run(code, b"", 50_000, Computation)[0].output == (1).to_bytes(32, "big")
+    code = assemble(":end JUMP @end PUSH2 0xff")
+    ours, theirs = run(code, b"", 50_000, Computation)[0], run(code, b"", 50_000, CancunComputation)[0]
+    assert ours.success
+    assert theirs.success
+    assert ours.gas_used == theirs.gas_used
+
+
+def test_the_stack_holds_1024_items() -> None:
+    for count, fits in ((1024, True), (1025, False)):
+        assert run(assemble("PUSH0 " * count), b"", 50_000, Computation)[0].success is fits
+        assert run(assemble("PUSH0 " * count), b"", 50_000, CancunComputation)[0].success is fits
