@@ -1,0 +1,959 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title The ledger
+@notice Holds what users have deposited and not moved yet. Money goes from a wallet into the user's ledger, from there
+        into the user's accounts with providers (which the services hold), and back the same way.
+
+        A user's ledger is one word:
+
+            255    254         253        136 135    96 95         0
+            [ more:1 | described:1 | services:118 | place:40 | available:96 ]
+
+        available  wei that the user can move
+        place      position in the list of ledgers, plus one; zero: there is no ledger
+        services   bit i: the user may have accounts in service number i; bits from 118 on are in `_more`
+        described  additionalInfo is not empty
+        more       some bit of `_more` is set
+
+@dev Every coin is counted once: the ledger stores what is available and asks the services for the rest. Only for a
+     service that keeps no book (one written by others) the ledger keeps what each user has locked there.
+
+     Coins held here are never less than the sum of what is available. Operations on one user's ledger lock that ledger
+     (`LedgerLocked`), transiently; other users' ledgers stay open. State is written before coins or calls go out,
+     except in `retrieveFund`, which can only credit what has arrived: the lock covers it.
+
+     How a user could lose money: by transferring to a provider whose signed settlements are wrong, or to a service
+     whose code is wrong: at stake is what was transferred there.
+     How the owner stops it: by confirming only real TEEs and registering only services that were reviewed.
+"""
+
+from . import errors
+from . import registry
+from ..serving import blobs
+from ..serving import errors as shared_errors
+from ..serving import initializable
+from ..serving import lists
+from ..serving import ownable
+
+initializes: ownable
+initializes: initializable
+initializes: blobs
+initializes: lists
+initializes: registry[blobs := blobs, lists := lists, ownable := ownable]
+
+exports: (
+    ownable.owner,
+    ownable.pendingOwner,
+    ownable.transferOwnership,
+    ownable.renounceOwnership,
+    ownable.offerOwnership,
+    ownable.acceptOwnership,
+    initializable.initialized,
+    registry.MAX_SERVICES,
+    registry.registerService,
+    registry.setRecommendedService,
+    registry.getServiceInfo,
+    registry.getServiceAddressByName,
+    registry.getAllActiveServices,
+    registry.getActiveServices,
+    registry.getAllVersions,
+    registry.getVersionsPaged,
+    registry.getRecommendedService,
+    registry.isRecommendedVersion,
+)
+
+
+event FundSpent:
+    user: indexed(address)
+    service: indexed(address)
+    amount: uint256
+
+
+event LedgerInfoUpdated:
+    user: indexed(address)
+    additionalInfo: String[MAX_INFO_DECODED]
+
+
+event LedgerCreated:
+    user: indexed(address)
+
+
+event LedgerDeleted:
+    user: indexed(address)
+
+
+event Deposited:
+    user: indexed(address)
+    payer: indexed(address)
+    amount: uint256
+    availableBalance: uint256
+
+
+event Refunded:
+    user: indexed(address)
+    amount: uint256
+    availableBalance: uint256
+
+
+event FundsTransferred:
+    user: indexed(address)
+    provider: indexed(address)
+    service: indexed(address)
+    amount: uint256
+    cancelledRefund: uint256
+
+
+event FundsRetrieved:
+    user: indexed(address)
+    service: indexed(address)
+    amount: uint256
+    availableBalance: uint256
+
+
+struct Ledger:
+    user: address
+    availableBalance: uint256
+    totalBalance: uint256
+    additionalInfo: String[MAX_ADDITIONAL_INFO_LENGTH]
+
+
+# @notice The most providers in one call of `retrieveFund`.
+MAX_PROVIDERS_PER_BATCH: public(constant(uint256)) = 20
+
+# @notice The most accounts of one user in one service.
+MAX_PROVIDERS_PER_USER_PER_SERVICE: public(constant(uint256)) = 50
+
+# @notice The longest additionalInfo in bytes.
+MAX_ADDITIONAL_INFO_LENGTH: public(constant(uint256)) = 4096
+
+# @dev Room above the documented limits, so that the named error is reached for input past them.
+MAX_INFO_DECODED: constant(uint256) = 5120
+MAX_PROVIDERS_DECODED: constant(uint256) = 64
+
+MAX_PAGE: constant(uint256) = 50
+# @dev Longest revert data of a service that is passed on.
+MAX_REASON: constant(uint256) = 4096
+# @dev What a service's answer or deletion may cost, so that none can block a user. Adding 50 accounts up costs less.
+ANSWER_GAS: constant(uint256) = 500000
+DELETE_GAS: constant(uint256) = 200000
+# @dev More than any user can have; a larger answer is no answer.
+MAX_LOCKED: constant(uint256) = 2**96 - 1
+# @dev The longest call of a service: three words, the text and its length.
+MAX_CALL: constant(uint256) = 4 + 32 * 4 + MAX_ADDITIONAL_INFO_LENGTH
+ANSWER_BYTES: constant(uint256) = 64 + 32 * MAX_PROVIDERS_PER_USER_PER_SERVICE
+
+AVAILABLE_MASK: constant(uint256) = 2**96 - 1
+PLACE_OFFSET: constant(uint256) = 96
+PLACE_MASK: constant(uint256) = 2**40 - 1
+SERVICES_OFFSET: constant(uint256) = 136
+SERVICES_MASK: constant(uint256) = 2**118 - 1
+FIRST_SERVICES: constant(uint256) = 118
+DESCRIBED: constant(uint256) = 2**254
+MORE: constant(uint256) = 2**255
+
+LEDGERS: constant(uint256) = 0
+
+# @notice The least deposit that opens a ledger, and the least that may remain available, in wei.
+MIN_ACCOUNT_BALANCE: public(immutable(uint256))
+
+# @notice The least transfer that opens an account with a provider, in wei.
+MIN_TRANSFER_AMOUNT: public(immutable(uint256))
+
+# @custom:packed _words available:96, place:40, services:118, described:1, more:1
+_words: HashMap[address, uint256]
+
+# @dev Bits 118 to 373 and 374 to 499 of the user's services.
+_more: HashMap[address, uint256[2]]
+
+_infos: HashMap[address, address]
+
+# @dev The ledger's own book, for services that keep none: providers by user and service, and wei locked.
+_providers: HashMap[address, HashMap[address, DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]]]
+_lockedIn: HashMap[address, HashMap[address, uint256]]
+
+_locked: transient(HashMap[address, bool])
+
+# @dev Wei that each service has sent in this transaction and that are not credited yet.
+_arrived: transient(HashMap[address, uint256])
+
+
+@deploy
+def __init__(minAccountBalance: uint256, minTransferAmount: uint256):
+    """
+    @param minAccountBalance The least deposit that opens a ledger, in wei; not zero (3 coins on the live network).
+    @param minTransferAmount The least transfer that opens an account, in wei; not zero (1 coin on the live network).
+    """
+    assert minAccountBalance != 0 and minTransferAmount != 0, "Minimum of zero"
+    MIN_ACCOUNT_BALANCE = minAccountBalance
+    MIN_TRANSFER_AMOUNT = minTransferAmount
+    initializable.__init__()
+    blobs.__init__()
+
+
+@external
+@payable
+def __default__():
+    """
+    @notice Coins that come home from a registered service. Any other plain transfer reverts `DirectDepositsDisabled`;
+            calldata that fits no function reverts with empty data.
+    """
+    if len(msg.data) != 0:
+        raw_revert(b"")
+    if not registry._registered(msg.sender):
+        shared_errors._direct_deposits_disabled()
+    self._arrived[msg.sender] += msg.value
+
+
+@external
+def initialize(owner: address):
+    """
+    @notice Set a front up, once. Warning: whoever calls it first decides; our deployment calls it in the creation.
+    @param owner Keeps the registry of services.
+    @dev Reverts `AlreadyInitialized`; emits `OwnershipTransferred`, `Initialized`.
+    """
+    initializable._begin()
+    ownable._transfer_ownership(owner)
+    initializable._finish()
+
+
+# The user's ledger
+
+
+@external
+@payable
+def addLedger(additionalInfo: String[MAX_INFO_DECODED]) -> (uint256, uint256):
+    """
+    @notice Open a ledger with the coins sent.
+    @param additionalInfo At most 4096 bytes, passed to every account that the user opens.
+    @return The wei deposited, and zero
+    @dev Reverts `LedgerLocked`, `MinimumDepositRequired`, `AdditionalInfoTooLong`, `LedgerExists`, `AmountTooLarge`;
+         emits `LedgerCreated`, `Deposited`.
+    """
+    self._check_unlocked(msg.sender)
+    if msg.value < MIN_ACCOUNT_BALANCE:
+        errors._minimum_deposit_required(msg.value, MIN_ACCOUNT_BALANCE)
+    self._check_info(len(additionalInfo))
+    word: uint256 = self._words[msg.sender]
+    if self._exists(word):
+        errors._ledger_exists(msg.sender)
+    if len(additionalInfo) != 0:
+        word = self._describe(msg.sender, word, additionalInfo)
+    self._words[msg.sender] = self._credit(msg.sender, self._open(msg.sender, word), msg.value)
+    return msg.value, 0
+
+
+@external
+def updateAdditionalInfo(additionalInfo: String[MAX_INFO_DECODED]):
+    """
+    @notice Change what accounts opened from now on are told about the user. At most 4096 bytes.
+    @dev Reverts `LedgerLocked`, `AdditionalInfoTooLong`, `LedgerNotExists`; emits `LedgerInfoUpdated`.
+    """
+    self._check_unlocked(msg.sender)
+    self._check_info(len(additionalInfo))
+    word: uint256 = self._existing(msg.sender)
+    self._words[msg.sender] = self._describe(msg.sender, word, additionalInfo)
+    log LedgerInfoUpdated(user=msg.sender, additionalInfo=additionalInfo)
+
+
+@external
+@payable
+def depositFund():
+    """
+    @notice Add the coins sent to the caller's ledger; opens one when there is none.
+    @dev Reverts `LedgerLocked`, `ZeroAmountNotAllowed`, `MinimumDepositRequired`, `AmountTooLarge`; emits
+         `LedgerCreated` when it opens one, `Deposited`.
+    """
+    self._deposit(msg.sender)
+
+
+@external
+@payable
+def depositFundFor(recipient: address):
+    """
+    @notice Add the coins sent to somebody's ledger; opens one when there is none.
+    @dev Reverts `ZeroAddressNotAllowed` and what `depositFund` does; emits the same.
+    """
+    if recipient == empty(address):
+        errors._zero_address()
+    self._deposit(recipient)
+
+
+@external
+def refund(amount: uint256):
+    """
+    @notice Pay `amount` wei of what is available to the user's wallet. What remains available is nothing or at least
+            the minimum. When nothing is left anywhere, the ledger and its accounts are deleted.
+    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `InsufficientBalance`, `MinimumDepositRequired`, `TransferFailed`;
+         emits `Refunded`, and `LedgerDeleted` when it deletes. Re-entrancy: pays last, with this ledger locked.
+    """
+    self._lock(msg.sender)
+    self._refund(self._existing(msg.sender), amount)
+    self._unlock(msg.sender)
+
+
+@external
+def refundAll():
+    """
+    @notice Pay everything that is available to the user's wallet, however little somebody else has just added.
+    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `TransferFailed`; emits like `refund`.
+    """
+    self._lock(msg.sender)
+    word: uint256 = self._existing(msg.sender)
+    self._refund(word, word & AVAILABLE_MASK)
+    self._unlock(msg.sender)
+
+
+@external
+def deleteLedger():
+    """
+    @notice Delete the caller's ledger and its accounts, when no money is in any of them. A service that refuses to
+            delete an account does not stop it; that account stays listed.
+    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `MustWithdrawAllFundsFirst`, `ServiceNotAnswering`; emits
+         `LedgerDeleted`. Re-entrancy: calls services last, with this ledger locked.
+    """
+    self._lock(msg.sender)
+    word: uint256 = self._existing(msg.sender)
+    locked: uint256 = 0
+    silent: address = empty(address)
+    locked, silent = self._locked_total(msg.sender, word)
+    if (word & AVAILABLE_MASK) + locked != 0:
+        errors._must_withdraw_first((word & AVAILABLE_MASK) + locked)
+    if silent != empty(address):
+        errors._service_not_answering(silent)
+    self._delete(msg.sender, word)
+    self._unlock(msg.sender)
+
+
+# Between the ledger and the services
+
+
+@external
+def transferFund(
+    provider: address, serviceName: String[registry.MAX_NAME_DECODED], amount: uint256
+):
+    """
+    @notice Move `amount` wei into the caller's account with the provider in that service; opens the account when there
+            is none. Money that waits there to be retrieved is kept first and moves no coins. An amount of zero
+            acknowledges the provider's TEE signer again.
+    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `ServiceNotFound`, `MinimumDepositRequired` (for a new account),
+         `TooManyProvidersForService`, `InsufficientAvailableBalance`, whatever the service reverts with, and `CallFailed`
+         when it says nothing; emits `FundsTransferred`. Re-entrancy: calls the service last, with this ledger locked.
+    """
+    self._lock(msg.sender)
+    word: uint256 = self._existing(msg.sender)
+    entry: uint256 = registry._entry(serviceName)
+    service: address = registry._address(entry)
+    available: uint256 = word & AVAILABLE_MASK
+    is_new: bool = not self._account_exists(service, msg.sender, provider)
+    cancel: uint256 = 0
+    if is_new:
+        if amount < MIN_TRANSFER_AMOUNT:
+            errors._minimum_deposit_required(amount, MIN_TRANSFER_AMOUNT)
+        if entry & registry.BOOK != 0:
+            count: uint256 = self._ask(
+                service, abi_encode(msg.sender, method_id=method_id("providerCount(address)"))
+            )
+            if count >= MAX_PROVIDERS_PER_USER_PER_SERVICE:
+                errors._too_many_providers_for_service(count, MAX_PROVIDERS_PER_USER_PER_SERVICE)
+    elif amount != 0:
+        cancel = min(
+            amount,
+            self._ask(
+                service,
+                abi_encode(
+                    msg.sender, provider, method_id=method_id("getPendingRefund(address,address)")
+                ),
+            ),
+        )
+    moved: uint256 = amount - cancel
+    if entry & registry.BOOK == 0:
+        self._list(msg.sender, service, provider)
+    if available < moved:
+        errors._insufficient_available(available, moved)
+    if entry & registry.BOOK == 0:
+        self._lockedIn[msg.sender][service] += moved
+    self._words[msg.sender] = self._mark(
+        msg.sender, word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK
+    ) - moved
+    log FundsTransferred(
+        user=msg.sender, provider=provider, service=service, amount=moved, cancelledRefund=cancel
+    )
+    if is_new:
+        self._open_account(service, provider, moved, word)
+    else:
+        self._call(
+            service,
+            abi_encode(
+                msg.sender,
+                provider,
+                cancel,
+                method_id=method_id("depositFund(address,address,uint256)"),
+            ),
+            moved,
+        )
+    self._unlock(msg.sender)
+
+
+@external
+def retrieveFund(
+    providers: DynArray[address, MAX_PROVIDERS_DECODED],
+    serviceName: String[registry.MAX_NAME_DECODED],
+):
+    """
+    @notice For each of up to 20 providers: take home what was asked back and may be paid now, and ask back everything
+            else. Call it again after the lock time. Providers without an account are skipped.
+    @dev Reverts `TooManyProviders`, `ServiceNotFound`, `LedgerLocked`, `LedgerNotExists`, `RefundMismatch`,
+         `AmountTooLarge`, whatever the service reverts with, and `CallFailed` when it says nothing; emits
+         `FundsRetrieved` when coins came home. Re-entrancy: the ledger is locked, and only coins that arrived from this
+         service during the call are credited, each once.
+    """
+    if len(providers) > MAX_PROVIDERS_PER_BATCH:
+        errors._too_many_providers(len(providers), MAX_PROVIDERS_PER_BATCH)
+    entry: uint256 = registry._entry(serviceName)
+    service: address = registry._address(entry)
+    self._lock(msg.sender)
+    word: uint256 = self._existing(msg.sender)
+    retrieved: uint256 = 0
+    for provider: address in providers:
+        if not self._account_exists(service, msg.sender, provider):
+            continue
+        before: uint256 = self._arrived[service]
+        reported: uint256 = self._call(
+            service,
+            abi_encode(msg.sender, provider, method_id=method_id("processRefund(address,address)")),
+            0,
+        )
+        arrived: uint256 = self._arrived[service] - before
+        self._arrived[service] = before
+        if arrived != reported:
+            errors._refund_mismatch(arrived, reported)
+        retrieved += arrived
+        self._call(
+            service,
+            abi_encode(
+                msg.sender, provider, method_id=method_id("requestRefundAll(address,address)")
+            ),
+            0,
+        )
+    if retrieved != 0:
+        if entry & registry.BOOK == 0:
+            locked: uint256 = self._lockedIn[msg.sender][service]
+            self._lockedIn[msg.sender][service] = locked - min(locked, retrieved)
+        available: uint256 = (word & AVAILABLE_MASK) + retrieved
+        if available > AVAILABLE_MASK:
+            shared_errors._amount_too_large(available, AVAILABLE_MASK)
+        self._words[msg.sender] = word + retrieved
+        log FundsRetrieved(
+            user=msg.sender, service=service, amount=retrieved, availableBalance=available
+        )
+    self._unlock(msg.sender)
+
+
+@external
+def spendFund(user: address, amount: uint256):
+    """
+    @notice A service that keeps no book of its own reports that it has paid `amount` wei of the user's to a provider.
+            Only a registered service, and only what it holds for that user.
+    @dev Reverts `CallerNotRegisteredService`, `LedgerLocked`, `LedgerNotExists`, `InsufficientAvailableBalance`; emits
+         `FundSpent`.
+    """
+    if not registry._registered(msg.sender):
+        errors._caller_not_registered(msg.sender)
+    self._check_unlocked(user)
+    self._existing(user)
+    locked: uint256 = self._lockedIn[user][msg.sender]
+    if amount > locked:
+        errors._insufficient_available(locked, amount)
+    self._lockedIn[user][msg.sender] = locked - amount
+    log FundSpent(user=user, service=msg.sender, amount=amount)
+
+
+# Readers
+
+
+@external
+@view
+def getLedger(user: address) -> Ledger:
+    """
+    @notice A user's ledger in wei: available, and in total with what the services hold. A service that does not answer
+            counts as nothing. Inconsistent while the user's own call is under way.
+    @dev Reverts `LedgerNotExists`.
+    """
+    return self._ledger(user, self._existing(user))
+
+
+@external
+@view
+def getAllLedgers(
+    offset: uint256, limit: uint256
+) -> (DynArray[Ledger, MAX_PAGE], uint256):
+    """
+    @notice A page of all ledgers and their number. At most 50; 0 and more than that mean 50.
+    """
+    total: uint256 = lists._length(LEDGERS)
+    page: DynArray[Ledger, MAX_PAGE] = []
+    for i: uint256 in range(registry._page_size(offset, limit, total), bound=MAX_PAGE):
+        user: address = convert(lists._at(LEDGERS, offset + i), address)
+        page.append(self._ledger(user, self._words[user]))
+    return page, total
+
+
+@external
+@view
+def getLedgerProviders(
+    user: address, serviceName: String[registry.MAX_NAME_DECODED]
+) -> DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]:
+    """
+    @notice The providers that the user has an account with in that service.
+    @dev Reverts `ServiceNotFound`.
+    """
+    return self._providers_of(user, registry._entry(serviceName))
+
+
+@internal
+@payable
+def _deposit(user: address):
+    self._check_unlocked(user)
+    if msg.value == 0:
+        errors._zero_amount()
+    word: uint256 = self._words[user]
+    if not self._exists(word):
+        if msg.value < MIN_ACCOUNT_BALANCE:
+            errors._minimum_deposit_required(msg.value, MIN_ACCOUNT_BALANCE)
+        word = self._open(user, word)
+    self._words[user] = self._credit(user, word, msg.value)
+
+
+@internal
+def _open(user: address, word: uint256) -> uint256:
+    """
+    @dev Give a user without a ledger a place in the list. Returns the word without storing it.
+    """
+    place: uint256 = lists._push(LEDGERS, convert(user, uint256)) + 1
+    log LedgerCreated(user=user)
+    return word | (place << PLACE_OFFSET)
+
+
+@internal
+def _credit(user: address, word: uint256, amount: uint256) -> uint256:
+    """
+    @dev Book a deposit of the caller's. Returns the word without storing it.
+    """
+    available: uint256 = (word & AVAILABLE_MASK) + amount
+    if available > AVAILABLE_MASK:
+        shared_errors._amount_too_large(available, AVAILABLE_MASK)
+    log Deposited(user=user, payer=msg.sender, amount=amount, availableBalance=available)
+    return word + amount
+
+
+@internal
+def _describe(user: address, word: uint256, info: String[MAX_INFO_DECODED]) -> uint256:
+    """
+    @dev Remember the user's additionalInfo. Returns the word without storing it.
+    """
+    if len(info) == 0:
+        self._infos[user] = empty(address)
+        return word & ~DESCRIBED
+    prefix: bytes11 = blobs._creation_prefix(len(info))
+    self._infos[user] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
+    return word | DESCRIBED
+
+
+@internal
+def _refund(word: uint256, amount: uint256):
+    """
+    @dev Pay the caller, and delete the ledger when nothing is left anywhere. Services are asked only when nothing
+         remains available; one that does not answer keeps the ledger alive and never the money back.
+    """
+    available: uint256 = word & AVAILABLE_MASK
+    if amount > available:
+        errors._insufficient_balance(msg.sender)
+    remaining: uint256 = available - amount
+    if remaining != 0 and remaining < MIN_ACCOUNT_BALANCE:
+        errors._minimum_deposit_required(remaining, MIN_ACCOUNT_BALANCE)
+    left: uint256 = word - amount
+    self._words[msg.sender] = left
+    log Refunded(user=msg.sender, amount=amount, availableBalance=remaining)
+    if remaining == 0:
+        locked: uint256 = 0
+        silent: address = empty(address)
+        locked, silent = self._locked_total(msg.sender, left)
+        if locked == 0 and silent == empty(address):
+            self._delete(msg.sender, left)
+    if amount != 0:
+        if not raw_call(msg.sender, b"", value=amount, revert_on_failure=False):
+            errors._transfer_failed()
+
+
+@internal
+def _delete(user: address, word: uint256):
+    """
+    @dev Forget an empty ledger, then delete its accounts. Bits of services that still list an account stay.
+    """
+    place: uint256 = (word >> PLACE_OFFSET) & PLACE_MASK
+    moved: uint256 = lists._remove(LEDGERS, place - 1)
+    if moved != 0:
+        other: address = convert(moved, address)
+        self._words[other] = (self._words[other] & ~(PLACE_MASK << PLACE_OFFSET)) | (
+            place << PLACE_OFFSET
+        )
+    if word & DESCRIBED != 0:
+        self._infos[user] = empty(address)
+    kept: uint256 = word & ((SERVICES_MASK << SERVICES_OFFSET) | MORE)
+    self._words[user] = kept
+    log LedgerDeleted(user=user)
+
+    for group: uint256 in range(3):
+        bits: uint256 = self._services(user, word, group)
+        left: uint256 = bits
+        for _: uint256 in range(256):
+            if bits == 0:
+                break
+            number: uint256 = self._lowest(bits)
+            bits &= bits - 1
+            if self._delete_accounts(user, registry._at(self._index(group, number))):
+                left &= ~(1 << number)
+        if group == 0:
+            kept = (kept & MORE) | (left << SERVICES_OFFSET)
+        elif word & MORE != 0:
+            self._more[user][group - 1] = left
+    if kept & MORE != 0 and self._more[user][0] == 0 and self._more[user][1] == 0:
+        kept &= ~MORE
+    self._words[user] = kept
+
+
+@internal
+def _delete_accounts(user: address, service: uint256) -> bool:
+    """
+    @dev Delete the user's accounts in one service, the last one first. Returns whether none is left.
+    """
+    contract: address = registry._address(service)
+    providers: DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE] = self._providers_of(
+        user, service
+    )
+    count: uint256 = len(providers)
+    for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
+        at: uint256 = count - 1 - i
+        deleted: bool = raw_call(
+            contract,
+            abi_encode(
+                user, providers[at], method_id=method_id("deleteAccount(address,address)")
+            ),
+            gas=DELETE_GAS,
+            revert_on_failure=False,
+        )
+        if service & registry.BOOK == 0 and deleted:
+            self._unlist(user, contract, at)
+    if service & registry.BOOK == 0:
+        return len(self._providers[user][contract]) == 0
+    answered: bool = False
+    left: uint256 = 0
+    answered, left = self._question(
+        contract, abi_encode(user, method_id=method_id("providerCount(address)"))
+    )
+    return answered and left == 0
+
+
+@internal
+def _open_account(service: address, provider: address, amount: uint256, word: uint256):
+    info: Bytes[MAX_ADDITIONAL_INFO_LENGTH] = b""
+    if word & DESCRIBED != 0:
+        info = raw_call(
+            blobs.READER,
+            abi_encode(self._infos[msg.sender]),
+            max_outsize=MAX_ADDITIONAL_INFO_LENGTH,
+            is_static_call=True,
+        )
+    self._call(
+        service,
+        abi_encode(
+            msg.sender, provider, info, method_id=method_id("addAccount(address,address,string)")
+        ),
+        amount,
+    )
+
+
+@internal
+@view
+def _locked_total(user: address, word: uint256) -> (uint256, address):
+    """
+    @dev What the services hold of the user's, and one that did not answer, if any.
+    """
+    total: uint256 = 0
+    silent: address = empty(address)
+    for group: uint256 in range(3):
+        bits: uint256 = self._services(user, word, group)
+        for _: uint256 in range(256):
+            if bits == 0:
+                break
+            service: uint256 = registry._at(self._index(group, self._lowest(bits)))
+            bits &= bits - 1
+            contract: address = registry._address(service)
+            if service & registry.BOOK == 0:
+                total += self._lockedIn[user][contract]
+            else:
+                answered: bool = False
+                locked: uint256 = 0
+                answered, locked = self._question(
+                    contract, abi_encode(user, method_id=method_id("lockedBalance(address)"))
+                )
+                if answered and locked <= MAX_LOCKED:
+                    total += locked
+                else:
+                    silent = contract
+    return total, silent
+
+
+@internal
+@view
+def _providers_of(
+    user: address, service: uint256
+) -> DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]:
+    """
+    @dev The providers that the user has accounts with in a service; what a service answers is read with care, since a
+         malformed answer must not stop a refund.
+    """
+    contract: address = registry._address(service)
+    if service & registry.BOOK == 0:
+        return self._providers[user][contract]
+    found: DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE] = []
+    answered: bool = False
+    answer: Bytes[ANSWER_BYTES] = b""
+    answered, answer = raw_call(
+        contract,
+        abi_encode(user, method_id=method_id("providersOf(address)")),
+        max_outsize=ANSWER_BYTES,
+        gas=ANSWER_GAS,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    if answered and len(answer) >= 64:
+        count: uint256 = min(convert(extract32(answer, 32), uint256), (len(answer) - 64) // 32)
+        for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
+            found.append(registry._address(convert(extract32(answer, 64 + 32 * i), uint256)))
+    return found
+
+
+@internal
+def _list(user: address, service: address, provider: address):
+    """
+    @dev Remember an account in a service that keeps no book, at most 50.
+    """
+    count: uint256 = len(self._providers[user][service])
+    for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
+        if self._providers[user][service][i] == provider:
+            return
+    if count >= MAX_PROVIDERS_PER_USER_PER_SERVICE:
+        errors._too_many_providers_for_service(count, MAX_PROVIDERS_PER_USER_PER_SERVICE)
+    self._providers[user][service].append(provider)
+
+
+@internal
+def _unlist(user: address, service: address, at: uint256):
+    """
+    @dev Forget an account in a service that keeps no book, once the service answers that there is none.
+    """
+    answered: bool = False
+    exists: uint256 = 0
+    answered, exists = self._question(
+        service,
+        abi_encode(
+            user,
+            self._providers[user][service][at],
+            method_id=method_id("accountExists(address,address)"),
+        ),
+    )
+    if answered and exists == 0:
+        last: address = self._providers[user][service].pop()
+        if at != len(self._providers[user][service]):
+            self._providers[user][service][at] = last
+
+
+@internal
+def _mark(user: address, word: uint256, index: uint256) -> uint256:
+    """
+    @dev Remember that the user may have accounts in the service with this number. Returns the word without storing it.
+    """
+    if index < FIRST_SERVICES:
+        return word | (1 << (SERVICES_OFFSET + index))
+    rest: uint256 = index - FIRST_SERVICES
+    self._more[user][rest // 256] |= 1 << (rest % 256)
+    return word | MORE
+
+
+@internal
+@view
+def _services(user: address, word: uint256, group: uint256) -> uint256:
+    """
+    @dev The user's service bits in one of three groups: in the word, and the two words of `_more`.
+    """
+    if group == 0:
+        return (word >> SERVICES_OFFSET) & SERVICES_MASK
+    if word & MORE == 0:
+        return 0
+    return self._more[user][group - 1]
+
+
+@internal
+@pure
+def _index(group: uint256, bit: uint256) -> uint256:
+    if group == 0:
+        return bit
+    return FIRST_SERVICES + 256 * (group - 1) + bit
+
+
+@internal
+@pure
+def _lowest(bits: uint256) -> uint256:
+    """
+    @dev The number of the lowest bit that is set; some bit is.
+    """
+    rest: uint256 = bits & unsafe_add(~bits, 1)
+    number: uint256 = 0
+    width: uint256 = 128
+    for _: uint256 in range(8):
+        if rest >> width != 0:
+            rest >>= width
+            number += width
+        width //= 2
+    return number
+
+
+@internal
+@view
+def _account_exists(service: address, user: address, provider: address) -> bool:
+    return (
+        self._ask(
+            service,
+            abi_encode(user, provider, method_id=method_id("accountExists(address,address)")),
+        )
+        != 0
+    )
+
+
+@internal
+@view
+def _ask(service: address, question: Bytes[68]) -> uint256:
+    """
+    @dev A service's answer of one word. A service that reverts is passed on, one that says nothing is `CallFailed`.
+    """
+    answered: bool = False
+    answer: Bytes[MAX_REASON] = b""
+    answered, answer = raw_call(
+        service, question, max_outsize=MAX_REASON, is_static_call=True, revert_on_failure=False
+    )
+    if not answered and len(answer) != 0:
+        raw_revert(answer)
+    if not answered or len(answer) < 32:
+        errors._call_failed()
+    return convert(extract32(answer, 0), uint256)
+
+
+@internal
+@view
+def _question(service: address, question: Bytes[68]) -> (bool, uint256):
+    """
+    @dev The same where a service must not be able to stop the user: no answer is an answer, and its gas is limited.
+    """
+    answered: bool = False
+    answer: Bytes[32] = b""
+    answered, answer = raw_call(
+        service,
+        question,
+        max_outsize=32,
+        gas=ANSWER_GAS,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    if not answered or len(answer) != 32:
+        return False, 0
+    return True, convert(answer, uint256)
+
+
+@internal
+def _call(service: address, data: Bytes[MAX_CALL], coins: uint256) -> uint256:
+    """
+    @dev Call a service and pass on what it reverts with; nothing said is `CallFailed`. Returns the first word of its
+         answer, zero when there is none.
+    """
+    done: bool = False
+    answer: Bytes[MAX_REASON] = b""
+    done, answer = raw_call(
+        service, data, max_outsize=MAX_REASON, value=coins, revert_on_failure=False
+    )
+    if not done:
+        if len(answer) == 0:
+            errors._call_failed()
+        raw_revert(answer)
+    if len(answer) < 32:
+        return 0
+    return convert(extract32(answer, 0), uint256)
+
+
+@internal
+@view
+def _ledger(user: address, word: uint256) -> Ledger:
+    locked: uint256 = 0
+    silent: address = empty(address)
+    locked, silent = self._locked_total(user, word)
+    info: String[MAX_ADDITIONAL_INFO_LENGTH] = ""
+    if word & DESCRIBED != 0:
+        info = convert(
+            raw_call(
+                blobs.READER,
+                abi_encode(self._infos[user]),
+                max_outsize=MAX_ADDITIONAL_INFO_LENGTH,
+                is_static_call=True,
+            ),
+            String[MAX_ADDITIONAL_INFO_LENGTH],
+        )
+    return Ledger(
+        user=user,
+        availableBalance=word & AVAILABLE_MASK,
+        totalBalance=(word & AVAILABLE_MASK) + locked,
+        additionalInfo=info,
+    )
+
+
+@internal
+@view
+def _existing(user: address) -> uint256:
+    """
+    @dev The user's word; reverts `LedgerNotExists`.
+    """
+    word: uint256 = self._words[user]
+    if not self._exists(word):
+        errors._ledger_not_exists(user)
+    return word
+
+
+@internal
+@pure
+def _exists(word: uint256) -> bool:
+    return (word >> PLACE_OFFSET) & PLACE_MASK != 0
+
+
+@internal
+@view
+def _check_unlocked(user: address):
+    if self._locked[user]:
+        errors._ledger_locked()
+
+
+@internal
+def _lock(user: address):
+    self._check_unlocked(user)
+    self._locked[user] = True
+
+
+@internal
+def _unlock(user: address):
+    self._locked[user] = False
+
+
+@internal
+@pure
+def _check_info(length: uint256):
+    if length > MAX_ADDITIONAL_INFO_LENGTH:
+        errors._additional_info_too_long(length, MAX_ADDITIONAL_INFO_LENGTH)
