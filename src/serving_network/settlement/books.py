@@ -1,0 +1,63 @@
+"""The books of a network: what each contract holds, against what it owes.
+
+| contract | owes |
+|---|---|
+| ledger | what its users have available |
+| a service | the balances of its accounts, and the stakes of its providers |
+
+Both are equal as long as nobody forced coins into a contract; what is held is never less. Everything is read as
+of one block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from serving_network.settlement.chain import BookLine
+
+if TYPE_CHECKING:
+    from serving_network.clients.contract import Contract
+    from serving_network.clients.network import AsyncNetwork
+
+_PAGE = 50
+
+
+async def read_books(network: AsyncNetwork) -> list[BookLine]:
+    """One line for the ledger and one for every service that it knows."""
+    block = await network.chain.block_number()
+    ledger = network.ledger_contract
+    available = sum(entry["availableBalance"] for entry in await _listing(ledger, "getAllLedgers", block))
+    lines = [
+        BookLine("ledger", ledger.address, await network.chain.balance(ledger.address, block), {"available": available})
+    ]
+    for service in await network.services():
+        contract = service.contract
+        accounts = await _listing(contract, "getAllAccounts", block)
+        owed = {
+            "accounts": sum(account["balance"] for account in accounts),
+            "stakes": await _stakes(network, contract, block),
+        }
+        held = await network.chain.balance(contract.address, block)
+        lines.append(BookLine(service.name, contract.address, held, owed))
+    return lines
+
+
+async def _listing(contract: Contract, function: str, block: int) -> list[Any]:
+    entries: list[Any] = []
+    while True:
+        page, total = await contract.read(function, len(entries), _PAGE, block=block)
+        entries += page
+        if len(entries) >= total or not page:
+            return entries
+
+
+async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
+    """The stakes that were paid in and not returned, from the contract's events: no view tells them."""
+    topics = ["0x" + contract.interface.topic(name).hex() for name in ("ProviderStaked", "ProviderStakeReturned")]
+    logs = await network.chain.logs([contract.address], topics=[topics], from_block=0, to_block=block)
+    total = 0
+    for log in logs:
+        event = contract.interface.decode_log(log)
+        if event is not None:
+            total += event.args["amount"] if event.name == "ProviderStaked" else -event.args["amount"]
+    return total

@@ -1,0 +1,493 @@
+"""A whole run, and everything that can happen to it on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving_network.clients.models import Status
+from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
+from serving_network.settlement.chain import Disagreement, Landed, SignedSettlements
+from serving_network.settlement.journal import Identity, Journal, JournalOfAnother, Outcome, Transaction, open_journal
+from serving_network.settlement.options import Options
+from serving_network.settlement.planning import Wait
+from serving_network.settlement.report import Report
+from serving_network.settlement.runner import NoService, Settlement, WrongSigner
+from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.settlement.usage import Reject, UsageLog
+from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
+
+USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
+FAST = Options(first_pause=0, patience=0, stuck_after=0, give_up_after=0.5)
+CALM = replace(FAST, stuck_after=60)
+COIN = 10**18
+
+
+def write_log(directory: Path, requests: list[tuple[str, str, int]], name: str = "usage.jsonl") -> Path:
+    """A log of (request id, user, fee in wei)."""
+    path = directory / name
+    lines = [json.dumps({"id": key, "user": user, "time": 1, "fee": fee}) + "\n" for key, user, fee in requests]
+    path.write_text("".join(lines))
+    return path
+
+
+def journal_at(path: Path) -> Any:
+    return open_journal(path, Identity(31337, "0x", CONTRACT, PROVIDER))
+
+
+def settle(
+    chain: FakeChain,
+    directory: Path,
+    requests: list[tuple[str, str, int]] | None = None,
+    options: Options = CALM,
+    signer: LocalTeeSigner = TEE,
+    rejects: list[Reject] | None = None,
+) -> Report:
+    log = None if requests is None else UsageLog(write_log(directory, requests), provider=PROVIDER)
+    with journal_at(directory / "journal") as journal:
+        run = Settlement(
+            chain,
+            journal,
+            signer,
+            options,
+            reject=(rejects if rejects is not None else []).append,
+            clock=lambda: chain.now,
+        )
+        report = asyncio.run(run.run(log))
+    assert report.fee == report.paid + report.unsettled
+    return report
+
+
+def line(report: Report, user: str) -> Any:
+    return report.lines[user]
+
+
+@pytest.fixture(params=[False, True], ids=["entries", "batch"])
+def chain(request: pytest.FixtureRequest) -> FakeChain:
+    return FakeChain(batches=request.param)
+
+
+def test_a_log_becomes_coins_in_the_wallet(chain: FakeChain, tmp_path: Path) -> None:
+    for user in USERS[:3]:
+        chain.fund(user, 100)
+    report = settle(
+        chain, tmp_path, [("a", USERS[0], 10), ("b", USERS[1], 20), ("c", USERS[0], 30), ("d", USERS[2], 100)]
+    )
+    assert (report.fee, report.paid, report.unsettled, report.batches, report.new_requests) == (160, 160, 0, 1, 4)
+    assert chain.state.wallet == 160
+    assert {user: account.balance for user, account in chain.state.accounts.items()} == dict(
+        zip(USERS, [60, 80, 0], strict=False)
+    )
+    assert [line(report, user).outcome for user in USERS[:3]] == ["settled"] * 3
+    assert report.balanced
+    json.dumps(report.as_dict())
+
+
+def test_tokens_are_priced_by_the_service(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 10**9)
+    path = tmp_path / "usage.csv"
+    path.write_text(f"id,user,time,input_tokens,output_tokens\na,{USERS[0]},1,7,11\n")
+    with journal_at(tmp_path / "journal") as journal:
+        report = asyncio.run(Settlement(chain, journal, TEE, CALM).run(UsageLog(path)))
+    assert report.paid == 7 * 1000 + 11 * 3000 == chain.state.wallet
+    assert (line(report, USERS[0]).input_tokens, line(report, USERS[0]).output_tokens) == (7, 11)
+
+
+def test_the_same_log_again_pays_nothing(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    requests = [("a", USERS[0], 10), ("b", USERS[0], 20), ("a", USERS[0], 10)]
+    rejects: list[Reject] = []
+    assert settle(chain, tmp_path, requests, rejects=rejects).rejected == 1
+    report = settle(chain, tmp_path, requests, rejects=rejects)
+    assert (report.new_requests, report.known_requests, report.rejected, report.paid) == (0, 2, 1, 0)
+    assert [reject.line for reject in rejects] == [3, 3]
+    assert chain.state.wallet == 30
+    assert settle(chain, tmp_path, [*requests, ("c", USERS[0], 1)]).paid == 1
+
+
+def fund_later(chain: FakeChain, user: str) -> None:
+    chain.fund(user, 1000)
+
+
+def acknowledge(chain: FakeChain, user: str) -> None:
+    chain.fund(user, 1000, acknowledged=True)
+
+
+DEAD_ENDS: list[tuple[Wait, Callable[[FakeChain], None], Options]] = [
+    (Wait.NO_ACCOUNT, lambda _: None, CALM),
+    (Wait.NOT_ACKNOWLEDGED, lambda chain: chain.fund(USERS[0], 500, acknowledged=False), CALM),
+    (Wait.NO_MONEY, lambda chain: chain.fund(USERS[0], 0), CALM),
+    (Wait.UNDER_MINIMUM, lambda chain: chain.fund(USERS[0], 500), replace(CALM, minimum_fee=101)),
+    (Wait.OVER_CAP, lambda chain: chain.fund(USERS[0], 500), replace(CALM, max_user_fee=99)),
+]
+
+
+@pytest.mark.parametrize(("wait", "prepare", "options"), DEAD_ENDS, ids=lambda value: getattr(value, "name", ""))
+def test_a_dead_end_keeps_the_records_for_the_next_run(
+    chain: FakeChain, tmp_path: Path, wait: Wait, prepare: Callable[[FakeChain], None], options: Options
+) -> None:
+    prepare(chain)
+    chain.fund(USERS[1], 100)
+    report = settle(
+        chain,
+        tmp_path,
+        [("a", USERS[0], 100), ("b", USERS[1], 100)],
+        replace(options, max_user_fee=None) if wait is not Wait.OVER_CAP and options.max_user_fee else options,
+    )
+    stuck = line(report, USERS[0])
+    assert (stuck.wait, stuck.unsettled, stuck.outcome) == (wait, 100, wait.name.lower().replace("_", " "))
+    assert stuck.wait.value
+    chain.fund(USERS[0], 1000)
+    assert settle(chain, tmp_path).paid == 100 + (100 if line(report, USERS[1]).unsettled else 0)
+    assert chain.state.wallet == 200
+
+
+def test_an_unconfirmed_signer_and_an_exhausted_nonce_are_dead_ends(chain: FakeChain, tmp_path: Path) -> None:
+    assert chain.state.service is not None
+    service = chain.state.service
+    chain.fund(USERS[0], 100)
+    chain.fund(USERS[1], 100, nonce=2**64 - 1)
+    chain.state.service = replace(service, confirmed=False)
+    report = settle(chain, tmp_path, [("a", USERS[0], 5), ("b", USERS[1], 5)])
+    assert line(report, USERS[0]).wait is Wait.SIGNER_NOT_CONFIRMED
+    chain.state.service = service
+    report = settle(chain, tmp_path)
+    assert (report.paid, line(report, USERS[1]).wait) == (5, Wait.NONCE_EXHAUSTED)
+
+
+def test_what_a_balance_does_not_cover_gets_a_new_signature_later(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 25)
+    report = settle(chain, tmp_path, [("a", USERS[0], 10), ("b", USERS[0], 20), ("c", USERS[0], 30)])
+    first = line(report, USERS[0])
+    assert (first.status, first.paid, first.unsettled, first.wait) == (Status.PARTIAL, 25, 35, Wait.PAID_IN_PART)
+    assert first.outcome == "partly settled"
+    chain.fund(USERS[0], 100)
+    report = settle(chain, tmp_path, [("d", USERS[0], 1)])
+    assert (report.paid, report.unsettled, chain.state.wallet) == (36, 0, 61)
+
+
+def test_nonces_are_above_the_clock_the_chain_and_everything_signed(chain: FakeChain, tmp_path: Path) -> None:
+    for user, nonce in zip(USERS, [0, 10**18], strict=False):
+        chain.fund(user, 100, nonce=nonce)
+    settle(chain, tmp_path, [("a", USERS[0], 1), ("b", USERS[1], 1)])
+    assert [chain.state.accounts[user].nonce for user in USERS[:2]] == [chain.now * 10**7, 10**18 + 1]
+    chain.now -= 1000
+    settle(chain, tmp_path, [("c", USERS[0], 1), ("d", USERS[1], 1)])
+    assert [chain.state.accounts[user].nonce for user in USERS[:2]] == [(chain.now + 1000) * 10**7 + 1, 10**18 + 2]
+
+
+def test_those_come_first_whose_money_may_be_gone(chain: FakeChain, tmp_path: Path) -> None:
+    for user in USERS[:5]:
+        chain.fund(user, 1000)
+    chain.ask_back(USERS[3], 1000, unlocks_in=7200)
+    chain.ask_back(USERS[4], 950, unlocks_in=3600)
+    chain.ask_back(USERS[0], 1000, unlocks_in=10**6)
+    requests = [
+        (f"r{place}", user, fee)
+        for place, (user, fee) in enumerate(zip(USERS, [500, 2000, 600, 100, 100], strict=False))
+    ]
+    order: list[str] = []
+
+    async def preview(signed: SignedSettlements) -> list[Outcome]:
+        order.extend(row.user for row in signed.settlements)
+        return await FakeChain.preview(chain, signed)
+
+    chain.preview = preview  # type: ignore[method-assign]
+    report = settle(chain, tmp_path, requests, replace(CALM, batch_rows=2))
+    assert order == [USERS[4], USERS[3], USERS[1], USERS[2], USERS[0]]
+    warnings = {user: line(report, user).stake.warning() for user in USERS[:5]}
+    assert "lose their cover" in warnings[USERS[3]]
+    assert "50 wei of open work lose" in warnings[USERS[4]]
+    assert "exceeds the balance by 1000 wei" in warnings[USERS[1]]
+    assert warnings[USERS[0]] is warnings[USERS[2]] is None
+
+
+def test_a_batch_that_needs_too_much_gas_is_halved(chain: FakeChain, tmp_path: Path) -> None:
+    for user in USERS:
+        chain.fund(user, 100)
+    requests = [(user, user, 10) for user in USERS]
+    report = settle(chain, tmp_path, requests, replace(CALM, gas_limit=45_000))
+    assert (report.paid, report.batches) == (70, 4)
+    report = settle(chain, tmp_path, [("new", USERS[0], 1)], replace(CALM, gas_limit=1))
+    assert report.stopped_by is not None
+    assert line(report, USERS[0]).wait is Wait.NOT_SENT
+    assert settle(chain, tmp_path).paid == 1
+
+
+def test_another_tee_signer_keeps_the_records_open(chain: FakeChain, tmp_path: Path) -> None:
+    other = LocalTeeSigner(b"\x08" * 32)
+    chain.fund(USERS[0], 100)
+    with pytest.raises(WrongSigner):
+        settle(chain, tmp_path, [("a", USERS[0], 10)], signer=other)
+    assert chain.state.service is not None
+    chain.state.service = replace(chain.state.service, tee_signer=other.address)
+    with pytest.raises(WrongSigner):
+        settle(chain, tmp_path)
+    assert settle(chain, tmp_path, signer=other).paid == 10
+
+
+def test_a_change_of_signer_while_a_batch_is_in_flight_is_signed_anew(chain: FakeChain, tmp_path: Path) -> None:
+    other = LocalTeeSigner(b"\x08" * 32)
+    chain.fund(USERS[0], 100)
+    chain.mines_at_once = False
+    report = settle(chain, tmp_path, [("a", USERS[0], 10)])
+    assert isinstance(report.stopped_by, TransactionPending)
+    assert line(report, USERS[0]).wait is Wait.IN_FLIGHT
+    assert chain.state.service is not None
+    chain.state.service = replace(chain.state.service, tee_signer=other.address)
+    chain.mine()
+    chain.mines_at_once = True
+    report = settle(chain, tmp_path, signer=other)
+    assert (report.taken_up, report.taken_up_paid, report.paid, chain.state.wallet) == (1, 0, 10, 10)
+    assert any("TEE signer was changed" in note for note in report.notes)
+
+
+def test_without_a_service_nothing_is_read_or_sent(chain: FakeChain, tmp_path: Path) -> None:
+    chain.state.service = None
+    with pytest.raises(NoService):
+        settle(chain, tmp_path, [("a", USERS[0], 10)])
+
+
+def test_a_stuck_transaction_is_replaced_not_doubled(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.least_fee = 7
+    report = settle(chain, tmp_path, [("a", USERS[0], 10)], FAST)
+    assert (report.replaced, report.paid, chain.state.wallet, chain.state.wallet_nonce) == (3, 10, 10, 1)
+
+
+def test_a_replacement_stops_at_the_cap_and_the_next_run_goes_on(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.least_fee = 100
+    report = settle(chain, tmp_path, [("a", USERS[0], 10)], replace(FAST, max_gas_price=50))
+    assert "cap" in str(report.stopped_by)
+    chain.least_fee = 1
+    report = settle(chain, tmp_path, None, FAST)
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
+
+
+def test_a_transaction_that_never_reached_the_node_is_sent_by_the_next_run(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+
+    def cut_off(method: str, _: str) -> None:
+        if method == "broadcast":
+            raise NodeUnreachable("gone")
+
+    chain.hook = cut_off
+    assert isinstance(settle(chain, tmp_path, [("a", USERS[0], 10)]).stopped_by, NodeUnreachable)
+    chain.hook = lambda *_: None
+    report = settle(chain, tmp_path)
+    assert (report.taken_up_paid, chain.state.wallet) == (10, 10)
+
+
+def test_a_receipt_that_vanished_is_found_through_the_events(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.mines_at_once = False
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    chain.hidden = set(chain.pool)
+    chain.mine()
+    report = settle(chain, tmp_path)
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
+
+
+def test_a_lost_transaction_is_carried_again_with_the_same_signatures(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.mines_at_once = False
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    (first,) = chain.pool.values()
+    chain.take_nonce()
+    chain.mines_at_once = True
+    report = settle(chain, tmp_path)
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
+    assert chain.blocks[-1].transactions[0][0].signed == first.signed
+    assert any("nonce 0 of the wallet could not be mined" in note for note in report.notes)
+
+
+def test_a_transaction_believed_lost_that_lands_after_all_pays_once(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.mines_at_once = False
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    (first,) = chain.pool.values()
+    chain.take_nonce()
+    settle_until_sent = replace(CALM, give_up_after=0)
+    with pytest.raises(TransactionPending):
+        settle(chain, tmp_path, None, settle_until_sent)
+    chain.reorganise(1)
+    chain.pool.pop("foreign")
+    chain.pool[first.hash] = first
+    chain.mines_at_once = True
+    chain.mine()
+    report = settle(chain, tmp_path)
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_block_that_is_reorganised_away_is_taken_up_again(chain: FakeChain, tmp_path: Path, keep: bool) -> None:
+    for user in USERS[:2]:
+        chain.fund(user, 100)
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    settle(chain, tmp_path, [("b", USERS[0], 5), ("c", USERS[1], 7)])
+    chain.reorganise(2, keep=keep)
+    assert chain.state.wallet == 0
+    chain.mine()
+    report = settle(chain, tmp_path, [("d", USERS[0], 1)])
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (22, 1, 23)
+    assert any("reorganised" in note for note in report.notes)
+
+
+def test_results_wait_for_confirmations(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    options = replace(CALM, confirmations=3, give_up_after=0.1)
+    report = settle(chain, tmp_path, [("a", USERS[0], 10)], options)
+    assert (report.paid, line(report, USERS[0]).wait) == (0, Wait.IN_FLIGHT)
+    chain.reorganise(1)
+    chain.mine()
+    for _ in range(2):
+        chain.mine()
+    report = settle(chain, tmp_path, None, options)
+    assert (report.taken_up_paid, chain.state.wallet) == (10, 10)
+
+
+def test_a_younger_chain_than_the_journal_knows_is_refused(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    for _ in range(300):
+        chain.mine()
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    with pytest.raises(JournalOfAnother, match="has only"):
+        settle(FakeChain(), tmp_path)
+
+
+LIES: list[Callable[[Landed], Landed]] = [
+    lambda landed: replace(landed, outcomes=tuple(Outcome(Status.NO_TEE_SIGNER, 0) for _ in landed.outcomes)),
+    lambda landed: replace(landed, outcomes=tuple(Outcome(Status.INVALID_NONCE, 0) for _ in landed.outcomes)),
+    lambda landed: replace(landed, succeeded=False, outcomes=()),
+]
+
+
+@pytest.mark.parametrize("lie", range(len(LIES)))
+def test_a_receipt_against_the_accounts_is_not_booked(chain: FakeChain, tmp_path: Path, lie: int) -> None:
+    chain.fund(USERS[0], 100)
+
+    async def landed(sent: Transaction, signed: SignedSettlements) -> Landed | None:
+        found = await FakeChain.landed(chain, sent, signed)
+        return None if found is None else LIES[lie](found)
+
+    async def search(*_: Any) -> Landed | None:
+        return None
+
+    chain.landed, chain.search = landed, search  # type: ignore[method-assign]
+    report = settle(chain, tmp_path, [("a", USERS[0], 10)])
+    assert isinstance(report.stopped_by, Disagreement)
+    assert report.stopped_by.next_step
+    del chain.landed, chain.search  # type: ignore[method-assign]
+    report = settle(chain, tmp_path)
+    assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
+
+
+def test_a_difference_between_preview_and_result_is_explained(chain: FakeChain, tmp_path: Path) -> None:
+    for user in USERS[:4]:
+        chain.fund(user, 100)
+
+    def meanwhile(method: str, when: str) -> None:
+        if method == "broadcast" and when == "before":
+            accounts = chain.state.accounts
+            accounts[USERS[0]] = replace(accounts[USERS[0]], balance=4)
+            accounts[USERS[1]] = replace(accounts[USERS[1]], acknowledged=False)
+            accounts[USERS[2]] = replace(accounts[USERS[2]], nonce=2**63)
+
+    chain.hook = meanwhile
+    report = settle(chain, tmp_path, [(user, user, 10) for user in USERS[:4]])
+    assert (report.paid, report.unsettled, chain.state.wallet) == (14, 26, 14)
+    notes = " ".join(report.notes)
+    for words in ("coins left the account", "took the acknowledgement back", "another settlement with a higher nonce"):
+        assert words in notes
+    assert len(report.notes) == 3
+
+
+def test_a_dry_run_sends_nothing_and_writes_nothing_to_the_chain(chain: FakeChain, tmp_path: Path) -> None:
+    chain.fund(USERS[0], 100)
+    chain.fund(USERS[1], 3)
+    report = settle(chain, tmp_path, [("a", USERS[0], 10), ("b", USERS[1], 10)], replace(CALM, dry_run=True))
+    assert [line(report, user).expected for user in USERS[:2]] == [10, 3]
+    assert (report.paid, chain.state.wallet, chain.broadcasts) == (0, 0, [])
+
+
+class Killed(BaseException):
+    """Ends a run on the spot, as kill -9 does."""
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), batches=st.booleans(), confirmations=st.sampled_from([1, 2]))
+def test_whatever_happens_every_wei_is_paid_once(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, batches: bool, confirmations: int
+) -> None:
+    """Kills, time-outs before and after the effect, lost and foreign transactions, reorganisations, in any order."""
+    directory, chance = tmp_path_factory.mktemp("run"), random.Random(seed)
+    chain = FakeChain(batches=batches)
+    owed = dict.fromkeys(USERS, 0)
+    requests = []
+    for number in range(chance.randrange(1, 40)):
+        user, fee = chance.choice(USERS), chance.randrange(50)
+        owed[user] += fee
+        requests.append((f"r{number}", user, fee))
+    for user in USERS:
+        chain.fund(user, chance.choice([0, owed[user] // 2, owed[user], 10_000]))
+    fault_rate = chance.choice([0.02, 0.1, 0.3])
+
+    def strike(*_: str) -> None:
+        if chance.random() < fault_rate:
+            raise chance.choice([Killed(), NodeUnreachable("no answer")])
+        match chance.randrange(60):
+            case 0:
+                chain.mines_at_once = not chain.mines_at_once
+            case 1:
+                chain.pool.clear()
+            case 2 if len(chain.blocks) > confirmations + 2:
+                chain.reorganise(confirmations, keep=chance.random() < 0.5)
+            case 3:
+                chain.take_nonce()
+            case 4:
+                chain.hidden = {sent.hash for sent, _ in chain._mined()} if not chain.hidden else set()
+            case 5 | 6 | 7 | 8 | 9:
+                chain.mine()
+
+    options = replace(FAST, confirmations=confirmations, batch_rows=2, give_up_after=0.02, stuck_after=0.005)
+    for attempt in range(chance.randrange(1, 8)):
+        chain.hook = strike
+        with contextlib.suppress(Killed, ServingError):
+            settle(chain, directory, requests if attempt % 2 == 0 else None, options)
+        chain.now += 1
+    chain.hook = lambda *_: None
+    chain.hidden, chain.mines_at_once = set(), True
+    for user in USERS:
+        chain.fund(user, 10_000)
+    paid_before = -1
+    while paid_before != chain.state.wallet:
+        paid_before = chain.state.wallet
+        chain.mine()
+        chain.mine()
+        try:
+            report = settle(chain, directory, requests, options)
+        except TransactionPending:
+            paid_before = -1
+    chain.mine()
+    chain.mine()
+    report = settle(chain, directory, requests, options)
+    assert report.unsettled == 0
+    assert chain.state.wallet == sum(owed.values())
+    with journal_at(directory / "journal") as journal:
+        assert _books(journal) == {user: amount for user, amount in owed.items() if any(r[1] == user for r in requests)}
+
+
+def _books(journal: Journal) -> dict[str, int]:
+    return {user.address: user.paid for user in journal.users()}
