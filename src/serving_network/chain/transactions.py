@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.chain.node import AsyncNode, Log, from_hex, from_quantity, refused
+from serving_network.chain.old_calls import OldStyleCall, recognise_call
 from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.errors import (
     ContractError,
@@ -91,7 +92,10 @@ class SignedTransaction:
 
 @dataclass(frozen=True)
 class Receipt:
-    """A mined transaction. `logs` are as JSON-RPC shapes them; `gas_price` is in wei per gas."""
+    """A mined transaction. `logs` are as JSON-RPC shapes them; `gas_price` is in wei per gas.
+
+    One of a rehearsal, in which nothing was sent, has an empty hash and no logs.
+    """
 
     transaction_hash: str
     succeeded: bool
@@ -101,6 +105,11 @@ class Receipt:
     gas_price: int
     contract_address: ChecksumAddress | None
     logs: list[Log] = field(repr=False)
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether nothing was sent."""
+        return not self.transaction_hash
 
     @property
     def cost(self) -> int:
@@ -341,8 +350,9 @@ class AsyncSender(AsyncNode):
         try:
             await self.rpc("eth_call", [asked, "latest"])
         except RpcError as second:
-            return refused(second)
-        return reason
+            reason = refused(second)
+        old = recognise_call(from_hex(asked["data"]))
+        return OldStyleCall(old) if old and isinstance(reason, RevertedWithoutReason) else reason
 
     async def _is_known(self, signed: SignedTransaction, refusal: RpcError) -> bool:
         words = str(refusal).lower()

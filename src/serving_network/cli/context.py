@@ -75,7 +75,7 @@ class Declined(InvalidInput):
 
 @dataclass
 class Session:
-    """One run of one verb."""
+    """One run of one verb. What a verb puts into `beside` joins the transactions in its JSON result."""
 
     configuration: Configuration
     network: Network
@@ -89,6 +89,7 @@ class Session:
     legacy: bool = False
     sent: str | None = None
     done: list[dict[str, Any]] = field(default_factory=list)
+    beside: dict[str, Any] = field(default_factory=dict)
     _chain: AsyncConnection | None = None
     _signer: Signer | None = None
 
@@ -133,7 +134,7 @@ class Session:
         return self._signer
 
     def _find_signer(self) -> Signer:
-        from serving_network.chain.keys import key_from_environment, key_from_stream, no_password
+        from serving_network.chain.keys import key_from_environment, key_from_stream
 
         if self.key_from_input:
             return key_from_stream(sys.stdin)
@@ -142,6 +143,12 @@ class Session:
         name = self.key or self.configuration.key_in_use
         if name is None:
             raise KeyFailure("No key is in use.", next_step="serving key new NAME")
+        return self.unlock(name)
+
+    def unlock(self, name: str) -> Signer:
+        """A key of the key store. Raises UnknownName, WrongPassword and KeyLocked."""
+        from serving_network.chain.keys import no_password
+
         self.configuration.keys.find(name)
         password = ask_password(f"Password of the key {name!r}: ")
         if password is None:
@@ -171,7 +178,7 @@ class Session:
             "contract": call.contract,
             "to": call.to,
             "function": call.function,
-            "arguments": {name: _plain(value) for name, value in call.arguments.items()},
+            "arguments": {name: plain(value) for name, value in call.arguments.items()},
             "value": money(call.value),
             "effect": call.effect,
             "gas": gas,
@@ -207,7 +214,7 @@ class Session:
     def _show(self, call: Call, gas: int, most: int) -> None:
         self.out.line(f"{call.contract}.{call.function} at {call.to}", "bold")
         for name, value in call.arguments.items():
-            self.out.line(f"  {name} = {_plain(value)}")
+            self.out.line(f"  {name} = {plain(value)}")
         self.out.line(f"  coins sent with it: {describe(call.value)}")
         self.out.line(f"It {call.effect}.")
         self.out.line(f"It would succeed now. Gas: up to {gas}, at most {describe(most)}. Nothing was sent.")
@@ -215,7 +222,7 @@ class Session:
     def finish(self) -> None:
         """Print what was done, for programs."""
         if self.done:
-            self.out.result({"dry_run": self.dry_run, "transactions": self.done})
+            self.out.result({"dry_run": self.dry_run, "transactions": self.done} | self.beside)
 
     async def close(self) -> None:
         """Give back the connection."""
@@ -330,7 +337,7 @@ def _nothing_sent() -> Receipt:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An argument as JSON and people can read it: whole numbers as text where JavaScript would round them."""
     if isinstance(value, bytes):
         return "0x" + value.hex()
@@ -339,7 +346,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value if value < 2**53 else str(value)
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value

@@ -16,7 +16,198 @@ class Serving(Root):
 
     members: ClassVar[Mapping[str, Verb | Noun]] = {
         "up": Verb(f"{CLI}.up:up", "Start a local network on this machine."),
+        "status": Verb(f"{CLI}.status:status", "Show the network and key in use, and whether the node answers."),
+        "doctor": Verb(
+            f"{CLI}.doctor:doctor", "Walk through all that stands between a user, a provider and a payment."
+        ),
+        "ledger": Noun(
+            {
+                "open": Verb(f"{CLI}.ledger.open:open_ledger", "Open a ledger."),
+                "show": Verb(f"{CLI}.ledger.show:show", "Show one ledger."),
+                "list": Verb(f"{CLI}.ledger.list:list_ledgers", "List all ledgers."),
+                "deposit": Verb(f"{CLI}.ledger.deposit:deposit", "Put coins in, also for others."),
+                "fund": Verb(f"{CLI}.ledger.fund:fund", "Move coins to the account with a provider."),
+                "top-up": Verb(f"{CLI}.ledger.top_up:top_up", "Keep an account with a provider topped up."),
+                "retrieve": Verb(f"{CLI}.ledger.retrieve:retrieve", "Ask coins back from providers."),
+                "withdraw": Verb(f"{CLI}.ledger.withdraw:withdraw", "Take coins out: so many, or all."),
+                "describe": Verb(f"{CLI}.ledger.describe:describe_ledger", "Change the information for providers."),
+                "delete": Verb(f"{CLI}.ledger.delete:delete", "Delete the empty ledger."),
+            },
+            "A user's money: in, out, to providers and back.",
+        ),
+        "account": Noun(
+            {
+                "show": Verb(f"{CLI}.account.show:show", "Show everything that a user has, as a tree."),
+                "list": Verb(f"{CLI}.account.list:list_accounts", "List accounts."),
+                "acknowledge": Verb(
+                    f"{CLI}.account.acknowledge:acknowledge", "Confirm a provider's TEE signer, or take it back."
+                ),
+            },
+            "Accounts of users with providers.",
+        ),
+        "token": Noun(
+            {
+                "make": Verb(f"{CLI}.token.make:make", "Make a token for a provider's server."),
+                "list": Verb(f"{CLI}.token.list:list_tokens", "List API keys and revoked ids."),
+                "revoke": Verb(f"{CLI}.token.revoke:revoke", "Revoke API keys."),
+                "revoke-all": Verb(f"{CLI}.token.revoke_all:revoke_all", "Revoke every token for a provider."),
+                "check": Verb(f"{CLI}.token.check:check", "For providers: check an Authorization header."),
+            },
+            "Session tokens and API keys.",
+        ),
+        "service": Noun(
+            {
+                "list": Verb(f"{CLI}.service.list:list_services", "List every provider's service."),
+                "show": Verb(f"{CLI}.service.show:show", "Show one provider's service."),
+                "register": Verb(f"{CLI}.service.register:register", "Register as a provider."),
+                "update": Verb(f"{CLI}.service.update:update", "Change the registered service."),
+                "remove": Verb(f"{CLI}.service.remove:remove", "Remove the service and get the stake back."),
+            },
+            "What providers offer.",
+        ),
+        "earnings": Verb(f"{CLI}.earnings:earnings", "List what a provider was paid."),
+        "settlement": Noun(
+            {
+                "preview": Verb(f"{CLI}.settlement.preview:preview", "Show what settling would do."),
+                "send": Verb(f"{CLI}.settlement.send:send", "Settle."),
+            },
+            "Settlements that a TEE has signed.",
+        ),
+        "deliverable": Noun(
+            {
+                "list": Verb(f"{CLI}.deliverable.list:list_deliverables", "List deliverables."),
+                "show": Verb(f"{CLI}.deliverable.show:show", "Show one deliverable."),
+                "add": Verb(f"{CLI}.deliverable.add:add", "For providers: hand one over."),
+                "acknowledge": Verb(f"{CLI}.deliverable.acknowledge:acknowledge", "For users: accept one."),
+                "abandon": Verb(f"{CLI}.deliverable.abandon:abandon", "For providers: give one up."),
+                "settle": Verb(f"{CLI}.deliverable.settle:settle", "For providers: be paid for one."),
+            },
+            "Fine-tuned models on their way from provider to user.",
+        ),
+        "signer": Noun(
+            {
+                "waiting": Verb(f"{CLI}.signer.waiting:waiting", "List who waits for confirmation."),
+                "confirm": Verb(f"{CLI}.signer.confirm:confirm", "Confirm a signer."),
+                "revoke": Verb(f"{CLI}.signer.revoke:revoke", "Take a confirmation back."),
+            },
+            "For the owner: providers' TEE signers.",
+        ),
+        "setting": Noun(
+            {
+                "show": Verb(f"{CLI}.setting.show:show", "Show owners, minimums, lock time, penalty."),
+                "lock-time": Verb(f"{CLI}.setting.lock_time:lock_time", "Change how long coins take to come home."),
+                "penalty": Verb(f"{CLI}.setting.penalty:penalty", "Change the penalty."),
+            },
+            "What the owner sets.",
+        ),
+        "version": Noun(
+            {
+                "list": Verb(f"{CLI}.version.list:list_versions", "List services and versions."),
+                "register": Verb(f"{CLI}.version.register:register", "Make a service known."),
+                "recommend": Verb(f"{CLI}.version.recommend:recommend", "Recommend a version."),
+            },
+            "Services that the ledger knows, by version.",
+        ),
+        "ownership": Noun(
+            {
+                "offer": Verb(f"{CLI}.ownership.offer:offer", "Offer it; the other side must accept."),
+                "accept": Verb(f"{CLI}.ownership.accept:accept", "Accept an offer."),
+                "transfer": Verb(f"{CLI}.ownership.transfer:transfer", "Give it away at once."),
+                "renounce": Verb(f"{CLI}.ownership.renounce:renounce", "Leave a contract without an owner."),
+            },
+            "Who owns the contracts.",
+        ),
+        "migrate": Noun(
+            {
+                "check": Verb(f"{CLI}.migrate.check:check", "A checklist against the chain's state."),
+            },
+            "Coming from the old version.",
+        ),
+        "events": Verb(f"{CLI}.events:events", "Print events, past and as they come."),
+        "watch": Verb(f"{CLI}.watch:watch", "Watch balances and settlements."),
+        "transaction": Noun(
+            {
+                "show": Verb(f"{CLI}.transaction.show:show", "Show what became of a transaction."),
+            },
+            "What was sent.",
+        ),
+        "key": Noun(
+            {
+                "new": Verb(f"{CLI}.key.new:new", "Make a new key."),
+                "import": Verb(f"{CLI}.key.import_:import_key", "Bring in a key."),
+                "list": Verb(f"{CLI}.key.list:list_keys", "List keys."),
+                "show-address": Verb(f"{CLI}.key.show_address:show_address", "Print a key's address."),
+                "use": Verb(f"{CLI}.key.use:use", "Use this key from now on."),
+                "forget": Verb(f"{CLI}.key.forget:forget", "Use no key from now on."),
+                "remove": Verb(f"{CLI}.key.remove:remove", "Delete a key."),
+            },
+            "Keys, in encrypted files.",
+        ),
+        "network": Noun(
+            {
+                "add": Verb(f"{CLI}.network.add:add", "Add or change a network."),
+                "list": Verb(f"{CLI}.network.list:list_networks", "List networks."),
+                "show": Verb(f"{CLI}.network.show:show", "Show one network."),
+                "use": Verb(f"{CLI}.network.use:use", "Use this network from now on."),
+                "remove": Verb(f"{CLI}.network.remove:remove", "Forget a network."),
+            },
+            "Networks by name.",
+        ),
+        "address": Noun(
+            {
+                "add": Verb(f"{CLI}.address.add:add", "Give an address a name."),
+                "list": Verb(f"{CLI}.address.list:list_addresses", "List names."),
+                "remove": Verb(f"{CLI}.address.remove:remove", "Forget a name."),
+            },
+            "The address book.",
+        ),
+        "deploy": Noun(
+            {
+                "plan": Verb(f"{CLI}.deploy.plan:plan", "Show what would be deployed, and for how much."),
+                "apply": Verb(f"{CLI}.deploy.apply:apply", "Deploy what is missing."),
+                "check": Verb(f"{CLI}.deploy.check:check", "Compare the record with the chain."),
+                "show": Verb(f"{CLI}.deploy.show:show", "Show the record."),
+            },
+            "For operators: bring a network to life.",
+        ),
+        "upgrade": Noun(
+            {
+                "plan": Verb(f"{CLI}.upgrade.plan:plan", "Compare layouts and rehearse."),
+                "apply": Verb(f"{CLI}.upgrade.apply:apply", "Replace an implementation."),
+                "rollback": Verb(f"{CLI}.upgrade.rollback:rollback", "Put the former one back."),
+                "status": Verb(f"{CLI}.upgrade.status:status", "Tell whether others followed their instructions."),
+            },
+            "For operators: replace code, keep state.",
+        ),
+        "verify": Noun(
+            {
+                "local": Verb(f"{CLI}.verify.local:local", "Recompile and compare with the chain."),
+                "input": Verb(f"{CLI}.verify.input:write_input", "Write the standard JSON input."),
+                "sourcify": Verb(f"{CLI}.verify.sourcify:sourcify", "Have Sourcify verify a contract."),
+                "blockscout": Verb(f"{CLI}.verify.blockscout:blockscout", "Have an explorer verify a contract."),
+            },
+            "For operators: show that the code is the source's.",
+        ),
+        "handover": Noun(
+            {
+                "show": Verb(f"{CLI}.handover.show:show", "Show who owns what."),
+                "rehearse": Verb(f"{CLI}.handover.rehearse:rehearse", "Show what the old owner can no longer do."),
+                "apply": Verb(f"{CLI}.handover.apply:apply", "Offer or give ownership."),
+                "accept": Verb(f"{CLI}.handover.accept:accept", "Take over what is offered."),
+            },
+            "For operators: give ownership to others.",
+        ),
+        "registry": Noun(
+            {
+                "list": Verb(f"{CLI}.registry.list:list_registered", "List services, and what is in them."),
+                "recommend": Verb(f"{CLI}.registry.recommend:recommend", "Recommend a version."),
+                "migration": Verb(f"{CLI}.registry.migration:migration", "Plan the move to the next version."),
+            },
+            "For operators: services, versions, and moving between them.",
+        ),
+        "health": Verb(f"{CLI}.health:health", "Tell whether the network is well."),
         "artifacts": Verb(f"{CLI}.artifacts:artifacts", "Write the compiled contracts for other toolchains."),
+        "completion": Verb(f"{CLI}.completion:completion", "Print the completion script for a shell."),
     }
 
 

@@ -83,6 +83,11 @@ class Output:
         if self.as_json:
             self._write(json.dumps(data, indent=2, default=_json_value))
 
+    def entry(self, data: Any) -> None:
+        """One of many results for programs, as one line of JSON, for commands that have no end."""
+        if self.as_json:
+            self._write(json.dumps(data, default=_json_value))
+
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people."""
         if not self.as_json:
@@ -125,7 +130,7 @@ class Output:
         """Tell what failed, why, and what to do; returns the exit code."""
         code = exit_code(error)
         if self.as_json:
-            print(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value), file=sys.stderr)
+            sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
         self._errors.print(Text.assemble(("Error  ", "bold red"), str(error)))
         if error.cause:
@@ -139,7 +144,8 @@ class Output:
 
     def _write(self, text: str) -> None:
         try:
-            print(text, flush=True)
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
         except BrokenPipeError:
             # The reader has seen enough. Nothing more is to be written, also not when the program ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,7 +38,7 @@ class Tree(TyperGroup):
 
     members: ClassVar[Mapping[str, Verb | Noun]] = {}
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature of the base
         return [*self.members, *self.commands]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

@@ -9,11 +9,11 @@ from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
 from serving_network.chain.contract_errors import InsufficientStake, ServiceNotExist
-from serving_network.chain.node import from_hex
 from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.clients.earnings import Earning, earnings_of
 from serving_network.clients.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
 from serving_network.clients.tokens import SessionToken, check_token, read_token
-from serving_network.errors import InvalidInput
+from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.money import Wei, describe
 
 if TYPE_CHECKING:
@@ -60,18 +60,6 @@ class Outcome:
     def unsettled(self) -> int:
         """The part of the fee that was not paid."""
         return self.fee - self.paid
-
-
-@dataclass(frozen=True)
-class Earning:
-    """One payment to the provider. `fee` is None where the transaction came through another contract."""
-
-    service: str
-    user: str
-    paid: int
-    block_number: int
-    transaction_hash: str
-    reason: str
 
 
 class AsyncProvider(AsyncActor):
@@ -184,7 +172,8 @@ class AsyncProvider(AsyncActor):
             effect = f"settles {len(part)} entries over {describe(sum(one.settlement.total_fee for one in part))}"
             entries = [one.as_entry(self.address) for one in part]
             receipt = await self.submit(found.contract.call("settleFeesWithTEE", entries, effect=effect))
-            outcomes += settlement_outcomes(found, [one.settlement for one in part], receipt)
+            if not receipt.rehearsed:
+                outcomes += settlement_outcomes(found, [one.settlement for one in part], receipt)
         return outcomes
 
     async def settle_batch(
@@ -194,7 +183,7 @@ class AsyncProvider(AsyncActor):
         found = await self.service(service)
         effect = f"settles {len(rows)} rows over {describe(sum(one.total_fee for one in rows))}"
         receipt = await self.submit(found.contract.call("settleBatchWithTEE", _rows(rows), signature, effect=effect))
-        return settlement_outcomes(found, rows, receipt)
+        return [] if receipt.rehearsed else settlement_outcomes(found, rows, receipt)
 
     async def add_deliverable(
         self,
@@ -249,51 +238,7 @@ class AsyncProvider(AsyncActor):
         self, service: str = INFERENCE, *, from_block: int = 0, to_block: int | None = None
     ) -> list[Earning]:
         """Every payment of this service to this provider in these blocks."""
-        found = await self.service(service)
-        events = [
-            event
-            for event in await self.past_events(from_block=from_block, to_block=to_block)
-            if event.address == found.address
-        ]
-        if found.kind == FINE_TUNING:
-            return [
-                Earning(
-                    found.name,
-                    one.args["user"],
-                    one.args["fee"],
-                    one.block_number,
-                    one.transaction_hash,
-                    "in full" if one.args["acknowledged"] else "penalty",
-                )
-                for one in events
-                if one.name == "FeesSettled" and one.args["provider"] == self.address
-            ]
-        return await self._inference_earnings(found, events)
-
-    async def _inference_earnings(self, found: Service, events: Sequence[Any]) -> list[Earning]:
-        """An entry's pay is its fee in the calldata less what its event calls unsettled; a batch's row tells it."""
-        by_transaction: dict[str, list[Any]] = {}
-        for event in events:
-            by_transaction.setdefault(event.transaction_hash, []).append(event)
-        earnings: list[Earning] = []
-        for transaction_hash, told in by_transaction.items():
-            results = [one for one in told if one.name in ("TEESettlementResult", "BatchRowSettled")]
-            if not results:
-                continue
-            mined = await self.chain.rpc("eth_getTransactionByHash", [transaction_hash])
-            if to_checksum_address(mined["from"]) != self.address:
-                continue
-            rows = _rows_in(found, from_hex(mined["input"]))
-            for row, result in zip(rows, results, strict=True):
-                paid = (
-                    result.args["paid"] if "paid" in result.args else row["totalFee"] - result.args["unsettledAmount"]
-                )
-                if paid:
-                    reason = Status(result.args["status"]).name.lower()
-                    earnings.append(
-                        Earning(found.name, row["user"], paid, result.block_number, transaction_hash, reason)
-                    )
-        return earnings
+        return await earnings_of(self, self.address, service, from_block=from_block, to_block=to_block)
 
     async def _service_for(self, offer: Offer | FineTuningOffer, service: str | None) -> Service:
         kind = FINE_TUNING if isinstance(offer, FineTuningOffer) else INFERENCE
@@ -304,7 +249,10 @@ class AsyncProvider(AsyncActor):
 
 
 def settlement_outcomes(service: Service, rows: Sequence[UserSettlement], receipt: Receipt) -> list[Outcome]:
-    """What became of each row, from the events of the receipt, which come in the order of the rows."""
+    """What became of each row, from the events of the receipt, which come in the order of the rows.
+
+    Raises NodeFailure when the node left events out.
+    """
     results = []
     for entry in receipt.logs:
         if to_checksum_address(entry["address"]) != service.address:
@@ -312,6 +260,12 @@ def settlement_outcomes(service: Service, rows: Sequence[UserSettlement], receip
         event = service.contract.interface.decode_log(entry)
         if event is not None and event.name in ("TEESettlementResult", "BatchRowSettled"):
             results.append(event)
+    if len(results) != len(rows):
+        raise NodeFailure(
+            f"The receipt of {receipt.transaction_hash} has {len(results)} results for {len(rows)} settlements.",
+            cause="The node left events out.",
+            next_step=f"Ask another node: serving transaction show {receipt.transaction_hash}",
+        )
     outcomes = []
     for row, event in zip(rows, results, strict=True):
         paid = event.args["paid"] if "paid" in event.args else row.total_fee - event.args["unsettledAmount"]
@@ -325,14 +279,6 @@ def _arguments(offer: Offer | FineTuningOffer) -> tuple[Any, ...]:
 
 def _rows(rows: Sequence[UserSettlement]) -> list[tuple[str, int, int, bytes]]:
     return [(row.user, row.total_fee, row.nonce, row.requests_hash) for row in rows]
-
-
-def _rows_in(service: Service, calldata: bytes) -> list[dict[str, Any]]:
-    call = service.contract.interface.decode_call(calldata)
-    if call is None:
-        return []
-    found: list[dict[str, Any]] = call.args.get("settlements") or call.args.get("rows") or []
-    return found
 
 
 class Provider(Actor):

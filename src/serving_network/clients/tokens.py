@@ -20,7 +20,7 @@ from eth_account import Account as EthAccount
 from eth_account.messages import encode_defunct
 from eth_utils import keccak, to_checksum_address
 
-from serving_network.errors import ConfigurationError, InvalidInput, ServingError
+from serving_network.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ PREFIX = "app-sk-"
 LONGEST_HEADER = 8192
 
 
-class InvalidToken(ServingError):
+class InvalidToken(InvalidInput):
     """The header does not let its bearer in. `str(error)` says why."""
 
     def __init__(self, message: str) -> None:

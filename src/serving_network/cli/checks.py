@@ -1,0 +1,40 @@
+"""How a list of checks is printed, and what exit code it ends with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.clients.doctor import first_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_network.cli.output import Output
+    from serving_network.clients.doctor import Check
+
+MARKS = {True: ("ok", "green"), False: ("FAILS", "bold red"), None: ("later", "yellow")}
+
+
+def report(out: Output, checks: Sequence[Check]) -> None:
+    """Print the checks and the one next step; ends the command with exit code 9 if one failed."""
+    failed = first_failure(checks)
+    out.result(
+        {
+            "passed": failed is None,
+            "next_step": failed.next_step if failed else None,
+            "checks": [asdict(one) for one in checks],
+        }
+    )
+    width = max(len(one.name) for one in checks)
+    for one in checks:
+        mark, style = MARKS[one.passed]
+        out.line(f"{mark:<6} {one.name:<{width}}  {one.detail}", style)
+    if failed is None:
+        out.line("Nothing stands in the way.", "bold")
+        return
+    out.line(f"Next   {failed.next_step}", "bold")
+    raise typer.Exit(EXIT_CHECK_FAILED)

@@ -1,0 +1,40 @@
+"""`serving earnings`"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE, USER_OR_SELF
+from serving_network.cli.context import Session, reads
+from serving_network.cli.output import money
+from serving_network.clients.earnings import earnings_of
+from serving_network.money import describe
+
+
+@reads
+async def earnings(
+    session: Session,
+    provider: USER_OR_SELF = None,
+    from_block: Annotated[int, typer.Option(min=0, help="The first block.")] = 0,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """List what a provider was paid, by user and transaction, and the sum.
+
+    Example: serving earnings --service fine-tuning
+    """
+    whose = session.address(provider) if provider else session.own_address()
+    found = await earnings_of(await session.reader(), whose, service, from_block=from_block)
+    total = sum(one.paid for one in found)
+    session.out.result({"total": money(total), "payments": [asdict(one) | {"paid": money(one.paid)} for one in found]})
+    session.out.table(
+        ("block", "user", "paid", "how", "transaction"),
+        [
+            (str(one.block_number), session.name(one.user), describe(one.paid), one.reason, one.transaction_hash)
+            for one in found
+        ],
+        empty="Nothing was paid yet.",
+    )
+    session.out.line(f"Together {describe(total)}")

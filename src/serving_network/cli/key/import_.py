@@ -1,0 +1,70 @@
+"""`serving key import`"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving_network.chain.keys import key_from_stream
+from serving_network.chain.signer import LocalSigner
+from serving_network.cli.context import interruptible
+from serving_network.cli.local import JSON, configuration, new_password
+from serving_network.cli.output import Output
+from serving_network.errors import InvalidInput, WrongPassword
+
+
+def import_key(
+    name: Annotated[str, typer.Argument(help="A name for the key.")],
+    keystore: Annotated[
+        Path | None, typer.Option(help="An encrypted keystore file of another wallet; its password stays.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Bring in a key: asked for on the terminal, read from standard input, or from a keystore file.
+
+    Example: serving key import main --keystore ./UTC--2026-11-22--f39f
+    """
+    settings = configuration()
+    if keystore is not None:
+        signer, password = _from_keystore(keystore)
+    elif sys.stdin.isatty():
+        with interruptible():
+            signer = LocalSigner(getpass.getpass("Private key (not shown): ").strip())
+        password = new_password()
+    else:
+        signer = key_from_stream(sys.stdin)
+        password = new_password()
+    key = settings.keys.add(name, signer, password)
+    if settings.key_in_use is None:
+        settings.use_key(name)
+    out = Output(as_json)
+    out.result({"name": key.name, "address": key.address, "file": str(key.path)})
+    out.line(f"{key.name}  {key.address}")
+
+
+def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
+    from eth_account import Account
+
+    from serving_network.chain.keys import no_password, password_from_environment
+
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} is not a keystore.", cause=str(error), next_step="Give another file.") from error
+    password = password_from_environment()
+    if password is None:
+        if not sys.stdin.isatty():
+            raise no_password(str(path))
+        with interruptible():
+            password = getpass.getpass(f"Password of {path.name}: ")
+    try:
+        return LocalSigner(bytes(Account.decrypt(content, password))), password
+    except (ValueError, KeyError, TypeError) as error:
+        if "MAC" in str(error):
+            raise WrongPassword(f"The password does not open {path}.", next_step="Try again.") from None
+        raise InvalidInput(f"{path} is not a keystore.", next_step="Give another file.") from None

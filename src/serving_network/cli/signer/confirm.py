@@ -1,0 +1,31 @@
+"""`serving signer confirm`"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serving_network.chain.networks import parse_address
+from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.context import Session, writes
+from serving_network.clients.owner import AsyncOwner
+
+
+@writes
+async def confirm(
+    session: Session,
+    provider: PROVIDER,
+    expect: Annotated[
+        str | None, typer.Option(help="The signer that you examined; by default the one registered now.")
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """For the owner: confirm a provider's TEE signer, so that its settlements are paid.
+
+    The contract refuses when the provider has swapped the signer in the meantime.
+
+    Example: serving signer confirm good-provider --expect 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+    """
+    owner = await session.act(AsyncOwner)
+    await owner.confirm(session.address(provider), service, signer=parse_address(expect) if expect else None)

@@ -1,0 +1,113 @@
+"""A checklist for those who come from the old version, against the state of the chain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serving_network.clients.doctor import Check
+from serving_network.clients.models import FINE_TUNING, ZERO_ADDRESS
+from serving_network.money import describe
+
+if TYPE_CHECKING:
+    from serving_network.clients.network import AsyncNetwork
+
+
+async def provider_checklist(network: AsyncNetwork, provider: str, service: str = FINE_TUNING) -> list[Check]:
+    """What a provider of the old version has to do."""
+    found = await network.service(service)
+    offer = await network.offer(provider, service)
+    stake = (await network.settings(service))["MIN_PROVIDER_STAKE"]
+    wallet = await network.chain.balance(provider)
+    signer = offer.offer.tee_signer if offer else ZERO_ADDRESS
+    return [
+        Check(
+            "stake ready",
+            offer is not None or wallet > stake,
+            "registered, the stake is in"
+            if offer
+            else f"{describe(wallet)} in the wallet, {describe(stake)} are needed",
+            f"Send at least {describe(stake)} and something for gas to {provider}.",
+        ),
+        Check(
+            "registered with the new order of arguments",
+            offer is not None,
+            "url, quota, price, occupied, models, teeSigner; the stake is sent with it",
+            f"serving service register OFFER --service {found.name}",
+        ),
+        Check(
+            "TEE signer in the service",
+            None if offer is None else signer != ZERO_ADDRESS,
+            f"{signer}; settlements are checked against it, not against a signer in the user's account",
+            f"serving service update --set tee_signer=0x... --service {found.name}",
+        ),
+        Check(
+            "confirmed by the owner",
+            None if offer is None else offer.confirmed,
+            "new: without it nothing is paid",
+            f"The owner runs: serving signer confirm {provider} --service {found.name}",
+        ),
+        Check(
+            "signed message",
+            True,
+            "VerifierMessage has id, encryptedSecret, modelRootHash, nonce, taskFee, user: no providerSigner "
+            "(check one with --typed-data)",
+        ),
+        Check(
+            "events",
+            True,
+            "ServiceUpdated now has the order url, quota, pricePerToken, teeSignerAddress, occupied; "
+            "ProviderStaked comes before the first one",
+        ),
+    ]
+
+
+async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_TUNING) -> list[Check]:
+    """What a user of the old version has to do."""
+    found = await network.service(service)
+    ledger = await network.ledger(user)
+    least, _ = await network.minimums()
+    checks = [
+        Check(
+            "ledger",
+            ledger is not None,
+            f"{describe(ledger.available)} available" if ledger else "none",
+            f"serving ledger open '{describe(least)}'",
+        ),
+        Check(
+            "no acknowledgeProviderSigner",
+            True,
+            "funding a provider acknowledges the signer that its service registered",
+        ),
+    ]
+    return checks + [
+        Check(
+            f"acknowledged: {account.provider}",
+            account.acknowledged,
+            f"{describe(account.balance)} with it in {found.name}",
+            f"serving ledger fund {account.provider} 0 --service {found.name}",
+        )
+        for account in await network.accounts(user=user, service=service)
+    ]
+
+
+async def owner_checklist(network: AsyncNetwork, service: str = FINE_TUNING) -> list[Check]:
+    """What the owner of the old version has to do."""
+    found = await network.service(service)
+    versions = [one for one in await network.versions() if one.name == found.name]
+    checks = [
+        Check(
+            "version recommended",
+            any(one.recommended for one in versions),
+            found.name,
+            f"serving version recommend {versions[0].type} {versions[0].version}",
+        )
+    ]
+    return checks + [
+        Check(
+            f"confirmed: {offer.provider}",
+            offer.confirmed,
+            f"TEE signer {offer.offer.tee_signer}",
+            f"serving signer confirm {offer.provider} --expect {offer.offer.tee_signer} --service {found.name}",
+        )
+        for offer in await network.offers(service)
+    ]
