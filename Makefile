@@ -9,13 +9,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
 
-.PHONY: demo test lint format build lock wheel clean
+.PHONY: demo test test-ethers lint format build lock wheel clean
 
 demo: build ## play the whole network once, on a private chain in the process
 	$(BIN)/serving demo
 
 test: build ## all tests
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-ethers: $(VENV)/.installed ## the local chain through ethers.js; needs node and npm
+	npm --prefix tests/embedded/ethers ci --no-audit --no-fund --silent
+	$(BIN)/python tests/embedded/ethers/run.py
 
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check

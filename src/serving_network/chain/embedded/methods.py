@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_defunct, encode_typed_data
 from eth_keys.datatypes import PrivateKey
 from eth_utils import keccak
 
@@ -295,7 +298,29 @@ class SendMethods:
             "eth_sendRawTransaction": self.send_raw,
             "eth_sendTransaction": self.send,
             "eth_signTransaction": lambda asked: hexed(self._made(asked).raw),
+            "eth_sign": self.sign,
+            "personal_sign": lambda message, address, password="": self.sign(address, message),  # noqa: ARG005
+            "eth_signTypedData_v4": self.sign_typed_data,
         }
+
+    def sign(self, address: Any, message: Any) -> str:
+        return self._signed(address, encode_defunct(read_bytes(message, "the message")))
+
+    def sign_typed_data(self, address: Any, typed_data: Any) -> str:
+        try:
+            content = json.loads(typed_data) if isinstance(typed_data, str) else typed_data
+            return self._signed(address, encode_typed_data(full_message=content))
+        except (ValueError, TypeError, KeyError) as error:
+            raise invalid(f"the typed data cannot be read: {error}") from error
+
+    def _signed(self, address: Any, message: SignableMessage) -> str:
+        key = self._key_of(read_address(address))
+        return hexed(bytes(Account.from_key(key.to_bytes()).sign_message(message).signature))
+
+    def _key_of(self, address: bytes) -> PrivateKey:
+        if address not in self.keys:
+            raise RpcError(INVALID_INPUT, f"unknown account {address_text(address)}")
+        return self.keys[address]
 
     def send_raw(self, raw: Any) -> str:
         return hexed(self.chain.send(decode_transaction(read_bytes(raw, "the raw transaction"))))
@@ -305,9 +330,7 @@ class SendMethods:
 
     def _made(self, asked: Any) -> Transaction:
         request = CallRequest.read(asked)
-        key = self.keys.get(request.sender)
-        if key is None and request.sender not in self.chain.impersonated:
-            raise RpcError(INVALID_INPUT, f"unknown account {address_text(request.sender)}")
+        key = None if request.sender in self.chain.impersonated else self._key_of(request.sender)
         base_fee = self.chain.next_base_fee
         kind = DYNAMIC_FEE
         if asked.get("gasPrice") is not None:
