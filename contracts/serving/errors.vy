@@ -136,3 +136,9 @@ def _direct_deposits_disabled():
 @pure
 def _already_initialized():
     raw_revert(method_id("AlreadyInitialized()"))
+
+
+@internal
+@pure
+def _too_many_items(count: uint256, maximum: uint256):
+    raw_revert(abi_encode(count, maximum, method_id=method_id("TooManyItems(uint256,uint256)")))
