@@ -1,0 +1,58 @@
+"""The example log is what its generator makes, and shows what it says it shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from serving_network.settlement.example import (
+    INPUT_PRICE,
+    LOG,
+    MINIMUM_FEE,
+    OUTPUT_PRICE,
+    REQUESTS,
+    USERS,
+    Part,
+    users,
+    write_log,
+)
+from serving_network.settlement.pricing import Prices
+from serving_network.settlement.usage import Reject, UsageLog, UsageRow
+
+
+def read() -> list[UsageRow]:
+    rejects: list[Reject] = []
+    rows = list(UsageLog(LOG).rows(rejects.append))
+    assert not rejects
+    return rows
+
+
+def test_the_committed_log_is_the_generators() -> None:
+    assert LOG.read_text("utf-8") == "".join(write_log())
+
+
+def test_the_log_looks_like_a_day_of_production() -> None:
+    rows = read()
+    assert len(rows) == REQUESTS >= 5000
+    assert len({row.request_hash for row in rows}) == REQUESTS
+    requests = Counter(row.user for row in rows)
+    assert len(requests) == USERS == 120
+    heaviest = [count for _, count in requests.most_common()]
+    assert sum(heaviest[:12]) > REQUESTS * 0.4
+    assert heaviest[-1] == 1
+    assert (max(row.time for row in rows) - min(row.time for row in rows)) > 23 * 3600 * 10**6
+    assert [row.time for row in rows] == sorted(row.time for row in rows)
+
+
+def test_everybody_plays_their_part() -> None:
+    owed: Counter[str] = Counter()
+    for row in read():
+        owed[row.user] += sum(Prices(INPUT_PRICE, OUTPUT_PRICE).fees(row.input_tokens, row.output_tokens))
+    cast = users()
+    assert [user.address for user in cast if user.address not in owed] == []
+    parts = Counter(user.part for user in cast)
+    assert parts[Part.SHORT] >= 3 <= parts[Part.SMALL]
+    assert parts[Part.REFUNDING] == parts[Part.UNACKNOWLEDGED] == 1
+    for user in cast:
+        assert (user.funds < owed[user.address]) == (user.part is Part.SHORT)
+        assert (owed[user.address] < MINIMUM_FEE) == (user.part is Part.SMALL)
+        assert user.funds >= 10**18
