@@ -118,6 +118,8 @@ def test_what_was_sent_is_there_after_a_crash(tmp_path: Path) -> None:
         journal.record([row(1), row(2, USERS[1])], PRICES)
         made = sign(journal, 5, USERS)
         journal.add_transaction(made, Transaction("0xcc", b"more", 5, 9, 10, 7, True))
+        journal.add_transaction(made, made.transactions[0])
+        journal.add_transaction(made, Transaction("0xcc", b"more", 5, 9, 10, 7, True))
     with journal_at(tmp_path / "j") as journal:
         (batch,) = journal.open_batches()
         assert [sent.hash for sent in batch.transactions] == [f"0x{5:064x}", "0xcc"]

@@ -375,7 +375,9 @@ LIES: list[Callable[[Landed], Landed]] = [
 
 
 @pytest.mark.parametrize("lie", range(len(LIES)))
-def test_a_receipt_against_the_accounts_is_not_booked(chain: FakeChain, tmp_path: Path, lie: int) -> None:
+def test_a_receipt_against_the_accounts_is_not_booked(
+    chain: FakeChain, tmp_path: Path, lie: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chain.fund(USERS[0], 100)
 
     async def landed(sent: Transaction, signed: SignedSettlements) -> Landed | None:
@@ -385,11 +387,12 @@ def test_a_receipt_against_the_accounts_is_not_booked(chain: FakeChain, tmp_path
     async def search(*_: Any) -> Landed | None:
         return None
 
-    chain.landed, chain.search = landed, search  # type: ignore[method-assign]
-    report = settle(chain, tmp_path, [("a", USERS[0], 10)])
+    with monkeypatch.context() as lying:
+        lying.setattr(chain, "landed", landed)
+        lying.setattr(chain, "search", search)
+        report = settle(chain, tmp_path, [("a", USERS[0], 10)])
     assert isinstance(report.stopped_by, Disagreement)
     assert report.stopped_by.next_step
-    del chain.landed, chain.search  # type: ignore[method-assign]
     report = settle(chain, tmp_path)
     assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
 

@@ -68,7 +68,7 @@ def test_the_vectors(kind: str, case: dict[str, Any]) -> None:
     assert domain.separator == hexed(case["domainSeparator"])
     assert message.struct_hash() == hexed(case["structHash"])
     assert domain.digest(message) == hexed(case["digest"])
-    assert signer.sign(domain.digest(message)) == hexed(case["signature"])
+    assert signer.sign_digest(domain.digest(message)) == hexed(case["signature"])
     assert signed_by(signer.address, domain.digest(message), hexed(case["signature"]))
     for signature in case.get("invalidSignatures", {}).values():
         assert not signed_by(signer.address, domain.digest(message), hexed(signature))
@@ -106,9 +106,9 @@ def test_a_batch_is_hashed_and_signed_as_eth_account_does(
     assert digest == keccak(b"\x19" + signable.version + signable.header + signable.body)
     signer = LocalTeeSigner(key)
     assert signer.address == Account.from_key(key).address
-    assert signer.sign(digest) == Account.unsafe_sign_hash(digest, key).signature
-    assert signed_by(signer.address, digest, signer.sign(digest))
-    assert not signed_by(signer.address, keccak(digest), signer.sign(digest))
+    assert signer.sign_digest(digest) == Account.unsafe_sign_hash(digest, key).signature
+    assert signed_by(signer.address, digest, signer.sign_digest(digest))
+    assert not signed_by(signer.address, keccak(digest), signer.sign_digest(digest))
 
 
 FINE = UserSettlement(USER, 1, 1, bytes(32))
@@ -144,4 +144,4 @@ def test_what_is_no_key_is_refused_and_not_shown(key: bytes) -> None:
     assert key.hex() not in str(caught.value) or not key
     assert "0101" not in repr(LocalTeeSigner(b"\x01" * 32))
     with pytest.raises(InvalidInput):
-        LocalTeeSigner(b"\x01" * 32).sign(b"short")
+        LocalTeeSigner(b"\x01" * 32).sign_digest(b"short")

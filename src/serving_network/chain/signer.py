@@ -65,6 +65,10 @@ class LocalSigner:
     def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
         return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
 
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The signature over 32 bytes that are a hash already, as TEEs sign settlements: 65 bytes, r, s, v."""
+        return bytes(self._account.unsafe_sign_hash(digest).signature)
+
     def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
         """The key as an encrypted keystore (Web3 Secret Storage, version 3); `scrypt_work` is the factor n."""
         keystore: dict[str, Any] = self._account.encrypt(password, kdf="scrypt", iterations=scrypt_work)

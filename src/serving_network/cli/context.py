@@ -241,6 +241,12 @@ def writes(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return _verb(function, options | {"dry_run": DRY_RUN, "max_fee": FEE, "tip": TIP, "legacy": LEGACY})
 
 
+def settles(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """The verb that sends many transactions without asking for each, and finds their fees itself, up to --max-fee."""
+    options = {"network": NETWORK, "key": KEY, "key_from_input": KEY_FROM_INPUT, "as_json": JSON}
+    return _verb(function, options | {"dry_run": DRY_RUN, "max_fee": FEE})
+
+
 def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> Callable[..., None]:
     hints = get_type_hints(function, include_extras=True)
     own = [one for name, one in inspect.signature(function).parameters.items() if name != "session"]

@@ -65,6 +65,7 @@ class Serving(Root):
             },
             "What providers offer.",
         ),
+        "settle": Verb(f"{CLI}.settle:settle", "For providers: settle a usage log."),
         "earnings": Verb(f"{CLI}.earnings:earnings", "List what a provider was paid."),
         "settlement": Noun(
             {

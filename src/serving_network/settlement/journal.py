@@ -474,14 +474,18 @@ class Journal:
         return self.batch(number)
 
     def add_transaction(self, batch: Batch, transaction: Transaction) -> Batch:
-        """Write down another transaction for a batch; broadcast only after this returned."""
+        """Write down another transaction for a batch; broadcast only after this returned.
+
+        One that was written down before becomes the newest: after a reorganisation the same nonce, and with it the
+        very same transaction, may be the right one again.
+        """
         with self._transaction():
             self._add_transaction(batch.id, transaction)
         return self.batch(batch.id)
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 number,
                 sent.hash,

@@ -153,7 +153,7 @@ class LiveChain:
                 f"A transaction is stuck at {describe(stuck.max_fee_per_gas)} per gas.",
                 transaction=stuck.hash,
                 cause=f"Replacing it costs more than the cap of {describe(gas_price_cap)} per gas.",
-                next_step="Wait, or run again with a higher --max-gas-price.",
+                next_step="Wait, or run again with a higher --max-fee.",
             )
         fees = await self._fees(gas_price_cap)
         return _written(await self._chain.replace(self._wallet, self._as_sent(signed, stuck), fees=fees))
@@ -235,7 +235,7 @@ class LiveChain:
             raise GasPriceAboveCap(
                 f"Gas costs {describe(base or fees.max_fee_per_gas)}, the cap is {describe(cap)} per gas.",
                 cause="Nothing was sent.",
-                next_step="Wait, or run again with a higher --max-gas-price.",
+                next_step="Wait, or run again with a higher --max-fee.",
             )
         return Fees(cap, min(fees.max_priority_fee_per_gas, cap))
 

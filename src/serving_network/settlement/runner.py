@@ -302,7 +302,7 @@ class Settlement:
             digests = [self._domain.digest(TEESettlementBatch(provider, settlements))]
         else:
             digests = [self._domain.digest(TEESettlement(provider, row)) for row in settlements]
-        return SignedSettlements(service.form, tuple(settlements), tuple(map(self._signer.sign, digests)))
+        return SignedSettlements(service.form, tuple(settlements), tuple(map(self._signer.sign_digest, digests)))
 
     async def _previewed(self, rows: list[SignedRow], service: Service) -> list[SignedRow]:
         """The rows that would be paid now, each with what is expected. The others are told why they wait."""

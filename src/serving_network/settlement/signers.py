@@ -29,7 +29,7 @@ class TeeSigner(Protocol):
         """The signer's address, with checksum."""
         ...
 
-    def sign(self, digest: bytes) -> bytes:
+    def sign_digest(self, digest: bytes) -> bytes:
         """65 bytes r, s, v over a 32-byte digest: s in the lower half of the order, v 27 or 28."""
         ...
 
@@ -57,7 +57,7 @@ class LocalTeeSigner:
     def address(self) -> str:
         return self._address
 
-    def sign(self, digest: bytes) -> bytes:
+    def sign_digest(self, digest: bytes) -> bytes:
         if len(digest) != 32:
             raise InvalidInput(f"A digest has 32 bytes, not {len(digest)}.")
         signature = self._sign(digest)

@@ -1,0 +1,261 @@
+"""`serving settle`: a usage log becomes settlements.
+
+| exit code | meaning |
+|---|---|
+| 0 | everything is settled |
+| 9 | a contract holds less than it owes |
+| 10 | rows of the log were rejected; everything else is settled |
+| 11 | something stays open; the report says what must happen first |
+| 12 | both |
+| others | the run was stopped, see serving --help; run again to go on |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from serving_network.chain.networks import home
+from serving_network.chain.signer import LocalSigner
+from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.complete import complete_key
+from serving_network.cli.context import Session, settles
+from serving_network.cli.output import EXIT_CHECK_FAILED, exit_code
+from serving_network.cli.settlement_report import show_report
+from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.money import parse_wei
+from serving_network.settlement.columns import Columns, load_columns, load_users
+from serving_network.settlement.journal import Identity, Journal, copy_journal, open_journal
+from serving_network.settlement.live import LiveChain
+from serving_network.settlement.lock import run_lock
+from serving_network.settlement.options import Options
+from serving_network.settlement.runner import Settlement
+from serving_network.settlement.signers import LocalTeeSigner, TeeSigner
+from serving_network.settlement.usage import Format, Reject, UsageLog
+
+if TYPE_CHECKING:
+    from serving_network.settlement.report import Report
+
+TEE_KEY_VARIABLE = "SERVING_TEE_KEY"
+EXIT_REJECTED = 10
+EXIT_UNSETTLED = 11
+EXIT_BOTH = 12
+
+
+@settles
+async def settle(
+    session: Session,
+    usage: Annotated[
+        Path | None, typer.Argument(help="The usage log: JSON lines or CSV, also gzipped. Without one, what is open.")
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+    tee_key: Annotated[
+        str | None,
+        typer.Option(
+            "--tee-key", help=f"The TEE's key, by name; else from {TEE_KEY_VARIABLE}.", autocompletion=complete_key
+        ),
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row.")
+    ] = None,
+    columns: Annotated[Path | None, typer.Option(help="A file that maps the columns.")] = None,
+    users: Annotated[Path | None, typer.Option(help="A file that gives the log's user names their addresses.")] = None,
+    log_format: Annotated[str | None, typer.Option("--format", help="jsonl or csv; else by the file's name.")] = None,
+    whole_last_line: Annotated[
+        bool, typer.Option("--whole-last-line", help="Take a last CSV line without a line end as whole.")
+    ] = False,
+    journal: Annotated[Path | None, typer.Option(help="The journal of this provider, if not the usual one.")] = None,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where rejected rows go. Default: beside the journal, by the log's name.")
+    ] = None,
+    minimum_fee: Annotated[
+        int, typer.Option("--min-fee", parser=parse_wei, metavar="AMOUNT", help="The least that is worth settling.")
+    ] = "0",  # type: ignore[assignment]  # read by the parser, as if it were typed
+    max_user_fee: Annotated[
+        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="The most that one user is charged at once.")
+    ] = None,
+    gas_limit: Annotated[int, typer.Option(help="The gas that one transaction may use.")] = Options.gas_limit,
+    confirmations: Annotated[int, typer.Option(min=1, help="How deep a block must be to be believed.")] = 1,
+    interval: Annotated[int, typer.Option(min=0, help="Seconds until the next settlement is due.")] = Options.interval,
+    stuck_after: Annotated[float, typer.Option(help="Seconds until a transaction is replaced.")] = Options.stuck_after,
+    give_up_after: Annotated[
+        float, typer.Option(help="Seconds until a transaction is left to the next run.")
+    ] = Options.give_up_after,
+) -> None:
+    """Settle a provider's usage log: from requests to coins in the provider's wallet.
+
+    May be killed and run again at any time: nothing is paid twice, nothing is forgotten.
+
+    Example: serving settle usage.jsonl --key provider --tee-key tee
+    """
+    options = Options(
+        minimum_fee=minimum_fee,
+        max_user_fee=max_user_fee,
+        max_gas_price=parse_wei(session.max_fee) if session.max_fee else Options.max_gas_price,
+        gas_limit=gas_limit,
+        confirmations=confirmations,
+        interval=interval,
+        stuck_after=stuck_after,
+        give_up_after=give_up_after,
+        dry_run=session.dry_run,
+    )
+    network = await session.reader()
+    chain = await LiveChain.open(network, session.signer(), service)
+    log = None
+    if usage is not None:
+        log = UsageLog(
+            usage,
+            (load_columns(columns) if columns else Columns()).with_assignments(mapping or []),
+            provider=chain.provider,
+            users=load_users(users) if users else None,
+            log_format=_format(log_format),
+            whole_last_line=whole_last_line,
+        )
+    directory = home() / "settlements"
+    name = f"{chain.chain_id}-{chain.contract}-{chain.provider}"
+    path = journal or directory / f"{name}.journal"
+    identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
+    with ExitStack() as held:
+        held.enter_context(run_lock(directory, name))
+        held.enter_context(run_lock(path.parent, path.name))
+        if session.dry_run:
+            copy = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
+            copy_journal(path, copy)
+            path = copy
+        opened = held.enter_context(open_journal(path, identity))
+        reject = held.enter_context(_reject_file(rejects or _rejects_beside(directory, usage)))
+        progress = held.enter_context(_progress(session))
+        run = Settlement(
+            chain, opened, _tee_signer(session, tee_key), options, reject=reject.add, progress=progress.show
+        )
+        try:
+            report = await run.run(log)
+        except asyncio.CancelledError:
+            session.sent = _under_way(opened)
+            raise
+    session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.told()})
+    show_report(session, report, reject.told())
+    code = _exit_code(session, report)
+    if code:
+        raise typer.Exit(code)
+
+
+def _exit_code(session: Session, report: Report) -> int:
+    if report.stopped_by is not None:
+        session.out.failure(report.stopped_by)
+        return exit_code(report.stopped_by)
+    if not report.balanced:
+        return EXIT_CHECK_FAILED
+    unsettled = bool(report.unsettled) and not session.dry_run
+    if report.rejected:
+        return EXIT_BOTH if unsettled else EXIT_REJECTED
+    return EXIT_UNSETTLED if unsettled else 0
+
+
+def _under_way(journal: Journal) -> str | None:
+    """The transaction that was sent last and not seen mined."""
+    batches = journal.open_batches()
+    return batches[-1].transactions[-1].hash if batches else None
+
+
+def _tee_signer(session: Session, name: str | None) -> TeeSigner:
+    if name is not None:
+        signer = session.unlock(name)
+        if not isinstance(signer, LocalSigner):
+            raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key of the key store.")
+        return signer
+    text = os.environ.get(TEE_KEY_VARIABLE, "").strip()
+    if not text:
+        raise KeyFailure(
+            "There is no TEE key to sign with.", next_step=f"Set {TEE_KEY_VARIABLE}, or add --tee-key NAME."
+        )
+    try:
+        return LocalTeeSigner(bytes.fromhex(text.removeprefix("0x")))
+    except ValueError:
+        raise KeyFailure(f"{TEE_KEY_VARIABLE} is not a private key.", next_step="Set 64 hexadecimal digits.") from None
+
+
+def _format(text: str | None) -> Format | None:
+    match text:
+        case None | "jsonl" | "csv":
+            return text
+    raise InvalidInput(f"{text!r} is no format of a log.", next_step="Write --format jsonl or --format csv.")
+
+
+def _rejects_beside(directory: Path, usage: Path | None) -> Path:
+    return directory / "rejected" / f"{usage.name if usage else 'none'}.jsonl"
+
+
+class _RejectFile:
+    """Rejected rows, one JSON object a line. Made with the first of them; an old one of the name goes at the start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def add(self, reject: Reject) -> None:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
+
+    def told(self) -> str | None:
+        return str(self.path) if self._file is not None else None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+@contextmanager
+def _reject_file(path: Path) -> Iterator[_RejectFile]:
+    path.unlink(missing_ok=True)
+    file = _RejectFile(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+class _Shown:
+    """Progress on the terminal: one bar for the phase that is going on."""
+
+    def __init__(self, bars: Progress | None) -> None:
+        self._bars = bars
+        self._task: TaskID | None = None
+        self._phase = ""
+
+    def show(self, phase: str, done: int, total: int) -> None:
+        if self._bars is None:
+            return
+        if self._task is None or phase != self._phase:
+            if self._task is not None:
+                self._bars.remove_task(self._task)
+            self._task, self._phase = self._bars.add_task(phase), phase
+        self._bars.update(self._task, completed=done, total=total or None)
+
+
+@contextmanager
+def _progress(session: Session) -> Iterator[_Shown]:
+    console = Console(stderr=True)
+    if session.out.as_json or not console.is_terminal:
+        yield _Shown(None)
+        return
+    layout = (
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*layout, console=console, transient=True) as bars:
+        yield _Shown(bars)

@@ -1,0 +1,98 @@
+"""A settlement run's report as text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from serving_network.money import describe, format_coins
+
+if TYPE_CHECKING:
+    from serving_network.cli.context import Session
+    from serving_network.settlement.planning import Wait
+    from serving_network.settlement.report import Report, UserLine
+
+COLUMNS = ("user", "requests", "input tokens", "output tokens", "fee", "paid", "unsettled", "status", "gas")
+
+
+def show_report(session: Session, report: Report, rejects: str | None) -> None:
+    """The table per user, what must happen first, and the totals, ending with the books."""
+    out = session.out
+    lines = list(report.lines.values())
+    paid = "expected" if session.dry_run else "paid"
+    columns = [paid if column == "paid" else column for column in COLUMNS]
+    rows = [_row(session, line, session.dry_run) for line in lines]
+    out.table(columns, rows, "Nothing is open.")
+    out.line()
+    _show_waits(session, lines)
+    _show_warnings(session, lines)
+    for note in report.notes:
+        out.line(f"Note  {note}")
+    if report.notes:
+        out.line()
+    out.facts(_totals(session, report, lines))
+    if rejects is not None:
+        out.line(f"{report.rejected} rows of the log were rejected: {rejects}", "yellow")
+    out.line()
+    for book in report.books:
+        owed = " + ".join(f"{name} {format_coins(amount)}" for name, amount in book.owed.items())
+        verdict = "balanced" if book.surplus == 0 else f"{describe(book.surplus)} more" if book.surplus > 0 else "SHORT"
+        out.line(f"{book.contract:<18} holds {format_coins(book.held)} = {owed}: {verdict}")
+
+
+def _row(session: Session, line: UserLine, dry_run: bool) -> tuple[str, ...]:
+    return (
+        session.name(line.user),
+        str(line.requests),
+        str(line.input_tokens),
+        str(line.output_tokens),
+        format_coins(line.fee),
+        format_coins(line.expected if dry_run else line.paid),
+        format_coins(line.fee - line.expected if dry_run else line.unsettled),
+        "would be settled" if dry_run and line.expected else line.outcome,
+        str(line.gas),
+    )
+
+
+def _show_waits(session: Session, lines: list[UserLine]) -> None:
+    waiting: dict[Wait, list[UserLine]] = defaultdict(list)
+    for line in lines:
+        if line.wait is not None and not (session.dry_run and line.expected):
+            waiting[line.wait].append(line)
+    for wait, those in waiting.items():
+        total = sum(line.unsettled for line in those)
+        users = "1 user" if len(those) == 1 else f"{len(those)} users"
+        session.out.line(f"Open  {describe(total)} of {users}. {wait.value}")
+    if waiting:
+        session.out.line()
+
+
+def _show_warnings(session: Session, lines: list[UserLine]) -> None:
+    warned = False
+    for line in lines:
+        warning = line.stake.warning() if line.stake is not None else None
+        if warning:
+            warned = True
+            session.out.line(f"At risk before this run  {session.name(line.user)}: {warning}.", "yellow")
+    if warned:
+        session.out.line()
+
+
+def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str, str]:
+    facts = {
+        "log": f"{report.new_requests} new requests, {report.known_requests} known, {report.rejected} rejected",
+        "open": f"{sum(line.requests for line in lines)} requests of {len(lines)} users",
+        "tokens": f"{sum(line.input_tokens for line in lines)} in, {sum(line.output_tokens for line in lines)} out",
+        "fee": describe(report.fee),
+    }
+    if session.dry_run:
+        return facts | {"would be paid": describe(sum(line.expected for line in lines))}
+    facts |= {
+        "paid": describe(report.paid),
+        "unsettled": describe(report.unsettled),
+        "settlements": f"{report.settlements} in {report.batches} transactions, {report.replaced} replaced",
+        "gas": f"{report.gas_used}, {describe(report.gas_cost)}",
+    }
+    if report.taken_up:
+        facts["from before"] = f"{report.taken_up} batches taken up, {describe(report.taken_up_paid)} paid by them"
+    return facts
