@@ -10,7 +10,7 @@ from eth_utils import keccak
 
 from serving_network.chain.embedded import EmbeddedChain
 from serving_network.errors import RpcError
-from tests.embedded.programs import LOAD, REVERT, STORE, STORE_OR_LOAD, deploy, gas_of, send, word
+from tests.embedded.programs import LOAD, REVERT, STORE, STORE_OR_LOAD, creation, deploy, gas_of, send, word
 
 
 def revert_with(chain: EmbeddedChain, method: str, data: str) -> RpcError:
@@ -63,6 +63,14 @@ def test_other_failures_have_no_data(chain: EmbeddedChain, program: str, message
     with pytest.raises(RpcError) as refusal:
         chain.request("eth_call", [{"to": contract, "gas": hex(100_000)}])
     assert (refusal.value.code, refusal.value.message, refusal.value.data) == (-32000, message, None)
+
+
+def test_a_contract_above_the_size_limit_cannot_be_created(chain: EmbeddedChain) -> None:
+    code = "0x" + creation(bytes(24_577)).hex()
+    with pytest.raises(RpcError, match="max code size exceeded"):
+        chain.request("eth_call", [{"data": code}])
+    assert send(chain, None, code, gas=hex(10_000_000))["status"] == "0x0"
+    assert send(chain, None, "0x" + creation(bytes(24_576)).hex(), gas=hex(10_000_000))["status"] == "0x1"
 
 
 def test_a_transaction_that_reverts_is_mined_and_says_so(chain: EmbeddedChain) -> None:

@@ -8,6 +8,7 @@ import pytest
 from eth_bloom.bloom import BloomFilter
 
 from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.events import Events
 from serving_network.errors import RpcError
 from tests.embedded.programs import EMIT, assemble, deploy, send, topic, word
 
@@ -117,6 +118,19 @@ def test_filters_tell_what_is_new(chain: EmbeddedChain, emitters: tuple[str, str
     assert chain.request("eth_uninstallFilter", [logs]) is False
     with pytest.raises(RpcError, match="filter not found"):
         chain.request("eth_getFilterChanges", [logs])
+
+
+def test_a_filter_that_nobody_asks_for_is_forgotten(chain: EmbeddedChain) -> None:
+    now = [0.0]
+    events = Events(clock=lambda: now[0])
+    kept, lost = events.new_filter(None), events.new_filter(None)
+    chain.request("evm_mine")
+    block = chain._chain.head
+    for now[0] in (200.0, 400.0):
+        events.told(block, False)
+        assert len(events.changes(kept)) == 1
+    with pytest.raises(RpcError, match="filter not found"):
+        events.changes(lost)
 
 
 def test_what_is_undone_is_told_as_removed(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:

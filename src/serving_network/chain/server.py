@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -269,9 +270,11 @@ class _Subscriptions:
 
     async def end(self) -> None:
         """Forget every subscription of this socket."""
-        names = [*self.announced, *self.answered]
-        for name in names:
-            self.server.chain.unsubscribe(name)
+        for name in [*self.announced, *self.answered]:
+            try:
+                await self.server.in_worker(partial(self.server.chain.unsubscribe, name))
+            except RuntimeError:  # the worker is gone when the server stops
+                self.server.chain.unsubscribe(name)
 
 
 def _error(number: Any, code: int, message: str, data: Any = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from .blocks import Block
 from .core import MinedLog, block_logs
 from .transactions import INVALID_INPUT
 from .wire import header_json, hexed, invalid, log_json, read_address, read_hash
+
+FORGOTTEN_AFTER_SECONDS = 300.0
 
 Push = Callable[[str, Any], None]
 """Called with the id of a subscription and what it is to be told."""
@@ -66,18 +69,25 @@ class _Filter:
     criteria: Criteria | None
     asked: Mapping[str, Any]
     changes: list[Any]
+    last_asked: float
 
 
 class Events:
-    """All filters and subscriptions of a chain. `told` is to be called with every new and every undone block."""
+    """All filters and subscriptions of a chain. `told` is to be called with every new and every undone block.
 
-    def __init__(self) -> None:
+    A filter that nobody has asked for five minutes of `clock` is gone, as on other nodes.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._numbers = itertools.count(1)
         self._filters: dict[str, _Filter] = {}
         self._subscriptions: dict[str, tuple[Criteria | None, Push]] = {}
 
     def told(self, block: Block, undone: bool) -> None:
         logs = list(block_logs(block, removed=undone))
+        oldest = self._clock() - FORGOTTEN_AFTER_SECONDS
+        self._filters = {name: kept for name, kept in self._filters.items() if kept.last_asked >= oldest}
         for waiting in self._filters.values():
             if waiting.criteria is not None:
                 waiting.changes += waiting.criteria.pick(logs)
@@ -96,7 +106,7 @@ class Events:
         """A filter for logs, or for blocks where `asked` is None. Returns its id."""
         name = hex(next(self._numbers))
         criteria = None if asked is None else Criteria.read(asked)
-        self._filters[name] = _Filter(criteria, asked or {}, [])
+        self._filters[name] = _Filter(criteria, asked or {}, [], self._clock())
         return name
 
     def changes(self, name: Any) -> list[Any]:
@@ -119,6 +129,7 @@ class Events:
         waiting = self._filters.get(_normal(name))
         if waiting is None:
             raise RpcError(INVALID_INPUT, "filter not found")
+        waiting.last_asked = self._clock()
         return waiting
 
     # Subscriptions

@@ -223,6 +223,8 @@ def failure(outcome: Outcome) -> RpcError:
 
 def halt_text(error: VMError | None) -> str:
     """Why a message stopped that did not revert."""
+    if isinstance(error, OutOfGas) and "code size" in str(error):
+        return "max code size exceeded"
     return next((text for kind, text in _HALTS.items() if isinstance(error, kind)), "execution failed")
 
 

@@ -37,10 +37,13 @@ class EmbeddedChain:
     """A private chain in this process, with cancun rules and ten funded accounts.
 
     Every transaction is mined into a block of its own as soon as it is sent, unless `automine` is off
-    (`evm_setAutomine`). Without `state` it lives in memory; with it, in that directory, from which a
-    chain of the same id goes on where it stopped. `coins` is what each account owns at the start, in
-    whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None: now).
-    `origin` is the state of another chain to start from, read as it is needed; it gives no coins away.
+    (`evm_setAutomine`). Blocks made within one second share its timestamp.
+
+    Without `state` the chain lives in memory; with it, in that directory, from which a chain of the same
+    id goes on where it stopped. Waiting transactions are not kept. `coins` is what each account owns at
+    the start, in whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None:
+    now). `origin` is the state of another chain to start from, read as it is needed; with it no coins
+    are given away.
 
     May be used from several threads. Raises ConfigurationError if the directory cannot be used.
     """

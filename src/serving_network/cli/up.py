@@ -1,0 +1,250 @@
+"""`serving up`: a chain on this machine with the whole network deployed on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.accounts import DERIVATION_PATH, MNEMONIC, development_keys
+from serving_network.chain.server import ChainServer, PortUnavailable
+from serving_network.chain.signer import LocalSigner
+from serving_network.deployment.deploy import apply_deployment, new_record
+from serving_network.deployment.local import LOCAL
+from serving_network.deployment.record import Record, RecordFile
+from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable
+
+COINS = 1_000_000
+RECORD_NAME = "network.json"
+ANVIL_STATE_NAME = "anvil.json"
+ANVIL_START_SECONDS = 20.0
+ANVIL_STOP_SECONDS = 10.0
+
+
+class Node(StrEnum):
+    """What runs the chain."""
+
+    EMBEDDED = "embedded"
+    ANVIL = "anvil"
+
+
+def up(
+    port: Annotated[int, typer.Option(help="Port for JSON-RPC and WebSocket; 0 takes any free one.")] = 8545,
+    host: Annotated[str, typer.Option(help="Address to listen on. Only this machine can reach the default.")] = (
+        "127.0.0.1"
+    ),
+    state: Annotated[
+        Path | None, typer.Option(help="Keep the chain in this directory, and go on with it next time.")
+    ] = None,
+    block_time: Annotated[
+        float | None, typer.Option(min=0.05, help="Seconds between blocks. Default: a block for each transaction.")
+    ] = None,
+    node: Annotated[
+        Node, typer.Option(help="The chain inside this program, or anvil where it is installed.")
+    ] = Node.EMBEDDED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is there as one line of JSON.")] = False,
+) -> None:
+    """Start a local network: a chain with all contracts deployed, registered, and ten funded accounts.
+
+    Example: serving up --state ./my-network
+    """
+    asyncio.run(_up(port, host, state, block_time, node, as_json))
+
+
+async def _up(port: int, host: str, state: Path | None, block_time: float | None, node: Node, as_json: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    start = _embedded if node is Node.EMBEDDED else _anvil
+    async with start(host, port, state, block_time, stop) as (url, record):
+        if record is not None:
+            typer.echo(_as_json(url, record, node, state) if as_json else _as_text(url, record, node, state))
+            await stop.wait()
+    if not as_json:
+        typer.echo("Stopped." if state is None else f"Stopped. The network is kept in {state}.")
+
+
+@contextlib.asynccontextmanager
+async def _embedded(
+    host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Record | None]]:
+    chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state)
+    server = ChainServer(chain, host, port)
+    try:
+        await server.start()
+        async with await AsyncConnection.open(chain, LOCAL.chain_id) as connection:
+            record = await _unless_stopped(bring_up_contracts(connection, state), stop)
+        if record is not None and block_time is not None:
+            await server.mine_every(block_time)
+        yield server.url, record
+    finally:
+        await server.stop()
+        chain.close()
+
+
+@contextlib.asynccontextmanager
+async def _anvil(
+    host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Record | None]]:
+    program = shutil.which("anvil")
+    if program is None:
+        raise ConfigurationError(
+            "anvil is not installed: there is no such program on the PATH.",
+            next_step="Leave --node away to use the chain inside this program.",
+        )
+    port = _free_port(host, port)
+    options = ["--host", host, "--port", str(port), "--chain-id", str(LOCAL.chain_id), "--hardfork", "cancun"]
+    options += ["--mnemonic", MNEMONIC, "--balance", str(COINS), "--silent"]
+    if block_time is not None:
+        options += ["--block-time", str(block_time)]
+    if state is not None:
+        state.mkdir(parents=True, exist_ok=True)
+        options += ["--state", str(state / ANVIL_STATE_NAME), "--state-interval", "1"]
+    # In a session of its own: Ctrl-C is for this program, which then ends anvil in its own time.
+    process = await asyncio.create_subprocess_exec(program, *options, start_new_session=True)
+    url = f"http://{host}:{port}"
+    gone = asyncio.create_task(_stop_when_gone(process, stop))
+    try:
+        await _wait_for(url, process)
+        async with await AsyncConnection.open(url, LOCAL.chain_id) as connection:
+            record = await _unless_stopped(bring_up_contracts(connection, state), stop)
+        yield url, record
+    finally:
+        gone.cancel()
+        await _end(process)
+
+
+async def bring_up_contracts(connection: AsyncConnection, state: Path | None) -> Record:
+    """Deploy and register what is missing; with a state directory, as the record in it says. Returns the record.
+
+    Raises what `apply_deployment` raises.
+    """
+    deployer = LocalSigner(development_keys()[0].to_bytes())
+    path = None if state is None else state / RECORD_NAME
+    if path is not None and path.exists():
+        file = RecordFile.open(path)
+    else:
+        file = RecordFile(path, await new_record(connection, "local", LOCAL, deployer.address))
+        file.save()
+    await apply_deployment(connection, deployer, LOCAL, file, estimate=False)
+    return file.record
+
+
+async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:
+    """The result of `work`, or None if it was stopped before."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for one in (task, stopping):
+            one.cancel()
+        await asyncio.gather(task, stopping, return_exceptions=True)
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or any free one for 0. Raises PortUnavailable before another process trips over it."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortUnavailable(host, port, error) from error
+        return int(probe.getsockname()[1])
+
+
+async def _wait_for(url: str, process: asyncio.subprocess.Process) -> None:
+    """Return when the node answers. Raises NodeFailure if it ends, or does not answer in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ANVIL_START_SECONDS):
+            while process.returncode is None:
+                with contextlib.suppress(NodeUnreachable):
+                    await (await AsyncConnection.open(url, attempts=1)).close()
+                    return
+                await asyncio.sleep(0.05)
+    raise NodeFailure(
+        "anvil did not start." if process.returncode is None else f"anvil ended with status {process.returncode}.",
+        next_step="Leave --node away to use the chain inside this program.",
+    )
+
+
+async def _stop_when_gone(process: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
+    await process.wait()
+    stop.set()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), ANVIL_STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _accounts() -> list[dict[str, str]]:
+    return [
+        {"address": key.public_key.to_checksum_address(), "private_key": key.to_hex()} for key in development_keys()
+    ]
+
+
+def _as_json(url: str, record: Record, node: Node, state: Path | None) -> str:
+    return json.dumps(
+        {
+            "url": url,
+            "ws_url": _ws(url),
+            "chain_id": record.chain_id,
+            "node": node.value,
+            "state": None if state is None else str(state),
+            "contracts": {name: contract.front.address for name, contract in record.contracts.items()},
+            "mnemonic": MNEMONIC,
+            "derivation_path": DERIVATION_PATH,
+            "accounts": _accounts(),
+        }
+    )
+
+
+def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
+    lines = [
+        f"A local network is up, on the {node.value} chain.",
+        "",
+        f"  JSON-RPC    {url}",
+        f"  WebSocket   {_ws(url)}",
+        f"  Chain id    {record.chain_id}",
+        f"  Kept in     {'memory only; --state DIR would keep it' if state is None else state}",
+        "",
+        "Contracts",
+        *(f"  {contract.front.address}  {name}" for name, contract in record.contracts.items()),
+        "",
+        f"Accounts, each with {COINS:,} coins at the start; the first owns the contracts",
+        *(f"  {number}  {account['address']}" for number, account in enumerate(_accounts())),
+        "",
+        "Private keys",
+        *(f"  {number}  {account['private_key']}" for number, account in enumerate(_accounts())),
+        "",
+        "These keys are everybody's. They follow from the phrase",
+        f"  {MNEMONIC}",
+        "Never send them anything of value on another network.",
+        "",
+        "Ctrl-C stops the network.",
+    ]
+    return "\n".join(lines)
+
+
+def _ws(url: str) -> str:
+    return "ws" + url.removeprefix("http")

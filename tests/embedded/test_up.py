@@ -1,0 +1,201 @@
+"""`serving up` as people start and stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FRONTS = {
+    "ledger": "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0",
+    "inference-v1.0": "0x0165878A594ca255338adfa4d48449f69242Eb8F",
+    "fine-tuning-v1.1": "0xA51c1fc2f0D1a1b8494Ed1FE312d7C3a78Ed91C0",
+}
+STEPS_OF_A_DEPLOYMENT = 16
+KILLS = 3
+STOP_SECONDS = 10
+SERVING = [sys.executable, "-c", "from serving_network.cli.main import app; app()"]
+
+
+def start(*options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*SERVING, "up", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+
+@contextlib.contextmanager
+def network(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    """A running network and what it says about itself; killed at the end if it still runs."""
+    process = start("--port", "0", "--json", *options)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ask(told: dict[str, Any], method: str, *params: Any) -> Any:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    request = urllib.request.Request(told["url"], body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["result"]
+
+
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=STOP_SECONDS)
+    assert process.returncode == 0
+    return out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_network_is_where_clients_look_for_it_and_stops_cleanly(number: signal.Signals) -> None:
+    with network() as (process, told):
+        assert told["chain_id"] == 31337
+        assert told["contracts"] == FRONTS
+        for address in FRONTS.values():
+            assert len(ask(told, "eth_getCode", address, "latest")) > 2
+        assert [account["address"] for account in told["accounts"]] == ask(told, "eth_accounts")
+        assert ask(told, "eth_getBalance", told["accounts"][9]["address"], "latest") == hex(10**24)
+        assert ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest") == hex(
+            STEPS_OF_A_DEPLOYMENT
+        )
+        out, err = stop(process, number)
+        assert (out, err) == ("", "")
+
+
+def test_people_can_read_what_is_there() -> None:
+    process = start("--port", "0")
+    assert process.stdout is not None
+    seen: list[str] = []
+    while not seen or "Ctrl-C" not in seen[-1]:
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        seen.append(line)
+    rest, err = stop(process, signal.SIGINT)
+    text = "".join(seen)
+    assert re.search(r"JSON-RPC +http://127\.0\.0\.1:\d+", text)
+    for name, address in FRONTS.items():
+        assert f"{address}  {name}" in text
+    assert "everybody's" in text
+    assert max(map(len, seen)) <= 80
+    assert (rest, err) == ("Stopped.\n", "")
+
+
+def test_a_taken_port() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start("--port", str(port))
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert out == ""
+    assert f"Port {port} on 127.0.0.1 is taken" in " ".join(err.split())
+    assert f"serving up --port {port + 1}" in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_kept_in_a_directory_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    target = "0x" + "77" * 20
+    with network("--state", str(tmp_path)) as (process, told):
+        sender = told["accounts"][1]["address"]
+        ask(told, "eth_sendTransaction", {"from": sender, "to": target, "value": "0x5"})
+        ask(told, "evm_increaseTime", 86_400)
+        head = ask(told, "eth_getBlockByNumber", "latest", False)
+        process.kill()
+    with network("--state", str(tmp_path)) as (process, told):
+        assert told["contracts"] == FRONTS
+        assert ask(told, "eth_getBlockByNumber", "latest", False) == head
+        assert ask(told, "eth_getBalance", target, "latest") == "0x5"
+        ask(told, "evm_mine")
+        assert int(ask(told, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > time.time() + 86_000
+        stop(process, signal.SIGTERM)
+    with network("--state", str(tmp_path)) as (_, told):
+        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+        assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
+
+
+def test_killed_while_it_deploys_it_finishes_the_next_time(tmp_path: Path) -> None:
+    seed = random.Random(9)
+    for _ in range(KILLS):
+        process = start("--port", "0", "--state", str(tmp_path))
+        while not (tmp_path / "network.json").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(seed.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+    with network("--state", str(tmp_path)) as (_, told):
+        assert told["contracts"] == FRONTS
+        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+        assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
+
+
+def test_a_directory_serves_one_network_at_a_time(tmp_path: Path) -> None:
+    with network("--state", str(tmp_path)):
+        second = start("--port", "0", "--state", str(tmp_path))
+        _, err = second.communicate(timeout=60)
+        assert second.returncode == 3
+        assert "in use by another process" in " ".join(err.split())
+
+
+def test_interrupted_at_any_moment_it_ends_without_a_traceback() -> None:
+    seed = random.Random(7)
+    for _ in range(KILLS):
+        process = start("--port", "0")
+        time.sleep(seed.uniform(1.0, 3.0))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=STOP_SECONDS)
+        assert process.returncode in (0, 130, -signal.SIGINT)
+        if process.returncode >= 0:
+            assert "Traceback" not in err
+
+
+def test_blocks_in_a_rhythm() -> None:
+    with network("--block-time", "0.2") as (process, told):
+        first = int(ask(told, "eth_blockNumber"), 16)
+        time.sleep(1)
+        assert int(ask(told, "eth_blockNumber"), 16) > first
+        stop(process, signal.SIGINT)
+
+
+def test_a_node_that_is_not_installed(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [*SERVING, "up", "--node", "anvil"],
+        env=os.environ | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 3
+    assert "anvil is not installed" in process.stderr
+
+
+@pytest.mark.skipif(shutil.which("anvil") is None, reason="anvil is not installed")
+def test_on_another_node_the_network_is_the_same(tmp_path: Path) -> None:
+    with network("--node", "anvil", "--state", str(tmp_path)) as (process, told):
+        assert told["contracts"] == FRONTS
+        assert "anvil" in ask(told, "web3_clientVersion")
+        stop(process, signal.SIGINT)
+    with network("--node", "anvil", "--state", str(tmp_path)) as (process, told):
+        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+        assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
+        stop(process, signal.SIGTERM)
