@@ -63,6 +63,7 @@ ADDED: Mapping[str, set[str]] = {
         "event Refunded(address indexed user, uint256 amount, uint256 availableBalance)",
         "error AmountTooLarge(uint256 amount, uint256 max)",
         "error RefundMismatch(uint256 received, uint256 reported)",
+        "error ServiceNotAnswering(address service)",
         "error TextTooLong(uint256 length, uint256 max)",
     },
     "InferenceServing": {

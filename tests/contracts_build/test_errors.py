@@ -38,18 +38,17 @@ def test_what_is_never_called_is_not_raised() -> None:
 
 
 def _raised(contract: CompilerData) -> Iterator[str]:
-    """The signatures in every raw_revert of every function that a call or the creation can reach."""
+    """The signatures of the errors in every function that a call or the creation can reach.
+
+    Errors begin with a capital letter, the functions that the contracts call with a small one.
+    """
     module = contract.global_ctx
     entered = [*module.exposed_functions, *([module.init_function] if module.init_function else [])]
     functions = {one for function in entered for one in (function, *function.reachable_internal_functions)}
     for function in functions:
-        for call in _calls(function.ast_def, "raw_revert"):
-            for signature in _calls(call, "method_id"):
-                yield signature.args[0].value
-
-
-def _calls(node: nodes.VyperNode, builtin: str) -> list[nodes.Call]:
-    return [call for call in node.get_descendants(nodes.Call) if getattr(call.func, "id", "") == builtin]
+        for call in function.ast_def.get_descendants(nodes.Call):
+            if getattr(call.func, "id", "") == "method_id" and call.args[0].value[0].isupper():
+                yield call.args[0].value
 
 
 def _canonical(line: str) -> str:

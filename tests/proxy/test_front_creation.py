@@ -82,7 +82,9 @@ def test_what_the_beacon_answers_must_be_a_contract(world: World) -> None:
 @pytest.mark.parametrize("size", [0, 31])
 def test_a_short_answer_of_the_beacon_is_refused(world: World, size: int) -> None:
     beacon = world.create(_answering(bytes(size)))
-    assert not world.evm.deploy(FRONT.creation_code(beacon, b""), sender=world.owner).success
+    outcome = world.evm.deploy(FRONT.creation_code(beacon, b""), sender=world.owner)
+    assert not outcome.success
+    assert outcome.output == bytes(size)
 
 
 def test_a_beacon_that_reverts_is_refused_with_its_reason(world: World) -> None:

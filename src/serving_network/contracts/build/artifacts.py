@@ -92,7 +92,7 @@ def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, An
 
 
 def _raw_output(text: str, compiled: Compiled) -> dict[str, Any]:
-    """An output from `TYPE NAME`, where TYPE may be a struct of the contract, or a list of them."""
+    """An output from `TYPE NAME`, where TYPE may be a struct, or a list of structs."""
     kind, _, name = text.partition(" ")
     struct, brackets, _ = kind.partition("[]")
     if struct not in compiled.structs:

@@ -32,7 +32,7 @@ class Compiled:
     """One contract: its ABI as the compiler gives it, its code, and the files that it was made from.
 
     `raw_returns` are the functions that encode their result by hand: the compiler calls it bytes. `structs` are the
-    components, as an ABI lists them, of the structs that the contract declares.
+    components, as an ABI lists them, of its structs: by name, those of modules as `module.Name`.
     """
 
     abi: list[dict[str, Any]]
@@ -68,10 +68,7 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
     return Compiled(
         abi=outputs["abi"],
         raw_returns=frozenset(one.name for one in contract.global_ctx.exposed_functions if one.do_raw_return),
-        structs={
-            struct.name: struct._metadata["struct_type"].to_abi_arg()["components"]
-            for struct in contract.annotated_vyper_module.get_children(nodes.StructDef)
-        },
+        structs=dict(_structs(contract.annotated_vyper_module)),
         bytecode=bytes.fromhex(outputs["bytecode"].removeprefix("0x")),
         deployed_bytecode=bytes.fromhex(outputs["bytecode_runtime"].removeprefix("0x")),
         storage_layout=_layout(outputs["layout"], modules),
@@ -95,6 +92,13 @@ def _modules(top: nodes.Module) -> dict[str, nodes.Module]:
         for name, module in _modules(info.module_node).items():
             found[f"{info.alias}.{name}".rstrip(".")] = module
     return found
+
+
+def _structs(module: nodes.Module, prefix: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for struct in module.get_children(nodes.StructDef):
+        yield prefix + struct.name, struct._metadata["struct_type"].to_abi_arg()["components"]
+    for info in module._metadata["type"].imported_modules.values():
+        yield from _structs(info.module_node, f"{prefix}{info.alias}.")
 
 
 def _layout(exported: dict[str, Any], modules: dict[str, nodes.Module]) -> dict[str, Any]:
