@@ -6,7 +6,7 @@ import typer
 
 from serving_network.cli.context import Session, reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.deployment.health import Level, examine, prometheus
 from serving_network.money import describe
 
@@ -29,16 +29,18 @@ async def health(
         "level": found.level.name.lower(), "block": found.block,
         "symptoms": [{"level": one.level.name.lower(), "check": one.check, "subject": one.subject, "says": one.says}
                      for one in found.symptoms],
-        "available": str(found.books.available), "in_accounts": str(found.books.in_accounts),
-        "total": str(found.books.total)})
+        "books": None if found.books is None else {
+            "available": money(found.books.available), "in_accounts": money(found.books.in_accounts),
+            "total": money(found.books.total)}})
     if metrics:
         session.out.line(prometheus(found).rstrip("\n"))
     else:
         for one in found.symptoms:
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
-        session.out.line(f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
-                         f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
-                         "accounts.")
+        if found.books is not None:
+            session.out.line(f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
+                             f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
+                             "accounts.")
         session.out.line({Level.WELL: "All is well.", Level.WARNING: "Somebody should look.",
                           Level.FAILURE: "Act: money may be at stake."}[found.level])
     if found.level is Level.FAILURE or (strict and found.level is Level.WARNING):

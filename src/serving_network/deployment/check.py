@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.node import from_hex
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import code_hash, front_code
 from serving_network.deployment.calls import constructor_inputs, typed
-from serving_network.deployment.chain_copy import on_a_copy
 from serving_network.deployment.effects import ZERO, read
 from serving_network.deployment.engine import check_chain
 from serving_network.deployment.record import Code, Contract, Record
@@ -28,8 +29,8 @@ class Finding:
 async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = True) -> list[Finding]:
     """Every item of the record with what differs on the chain.
 
-    With `deep`, implementations whose build this package still holds are created once more on a copy of the chain,
-    which gives their code with its immutables to the byte. Raises WrongChain, and PlanRefused for another chain of
+    With `deep`, implementations whose build this package still holds are created once more in an empty chain, which
+    gives their code with its immutables to the byte. Raises WrongChain, and PlanRefused for another chain of
     the same number.
     """
     await check_chain(chain, record)
@@ -37,7 +38,7 @@ async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = T
     for name, contract in record.contracts.items():
         findings += [one async for one in _contract(chain, record, name, contract)]
         if deep:
-            findings.append(await _rebuilt(chain, record, name, contract))
+            findings.append(await _rebuilt(chain, name, contract))
     findings += [one async for one in _registry(chain, record)]
     return findings
 
@@ -107,21 +108,17 @@ def _same(item: str, recorded: object, found: object) -> Finding:
     return Finding(item, f"recorded {recorded}, found {told}")
 
 
-async def _rebuilt(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> Finding:
-    """Create the implementation once more, from the same sender, and compare code and immutables to the byte. Where
-    this package holds another build, there is nothing to compare with: `serving verify` of that release does it."""
+async def _rebuilt(chain: AsyncConnection, name: str, contract: Contract) -> Finding:
+    """Create the implementation once more in an empty chain, by the same sender with the same nonce, and compare code
+    and immutables to the byte. Where this package holds another build, there is nothing to compare with:
+    `serving verify local` of that release does it."""
     implementation = contract.implementation
     item = f"{name} implementation is what its source and arguments give"
     artifact = load(implementation.contract)
     if code_hash(artifact.bytecode) != implementation.artifact_hash:
         return Finding(item, None)
-    values = list(implementation.arguments.values())
-    data = artifact.creation_code(*typed(constructor_inputs(artifact), values))
-
-    async def create(copy: AsyncConnection) -> bytes:
-        asked = {"from": record.deployer, "data": "0x" + data.hex()}
-        return bytes.fromhex(str(await copy.rpc("eth_call", [asked, "latest"])).removeprefix("0x"))
-
-    code = await on_a_copy(chain, await chain.block_number(), create)
-    return _same(item, code_hash(code), code_hash(await chain.code(implementation.address)))
-
+    data = artifact.creation_code(*typed(constructor_inputs(artifact), list(implementation.arguments.values())))
+    empty = EmbeddedChain(chain_id=chain.chain_id)
+    empty.request("anvil_setNonce", [implementation.mined.sender, hex(implementation.mined.nonce)])
+    code = empty.request("eth_call", [{"from": implementation.mined.sender, "data": "0x" + data.hex()}, "latest"])
+    return _same(item, code_hash(from_hex(code)), code_hash(await chain.code(implementation.address)))

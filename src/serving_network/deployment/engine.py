@@ -230,8 +230,9 @@ class Engine:
         if receipt.contract_address not in (None, step.address):
             raise NotAsRecorded([f"{step.id} landed at {receipt.contract_address} instead of {step.address}"],
                                 next_step="Ask another node: this one contradicts itself.")
-        step.mined = Mined(transaction=receipt.transaction_hash, nonce=nonce, block=receipt.block_number,
-                           block_hash=receipt.block_hash, gas_used=receipt.gas_used)
+        step.mined = Mined(transaction=receipt.transaction_hash, sender=self._account.address, nonce=nonce,
+                           block=receipt.block_number, block_hash=receipt.block_hash,
+                           gas_used=receipt.gas_used)
         self._file.save()
         self._progress(step, "mined")
 

@@ -85,9 +85,11 @@ async def plan_acceptance(chain: AsyncConnection, record: Record, sender: str) -
     """The calls with which `sender` takes over everything that is offered to it. Raises PlanRefused for nothing."""
     await check_ready(chain, record, "accept", record.network)
     steps = [_step(record, one.name, one.kind, "acceptOwnership", [],
-                   f"accept {_what(one.kind).lower()} of {one.name}") for one in await ownerships(chain, record) if one.offered_to == sender]
+                   f"accept {_what(one.kind).lower()} of {one.name}")
+             for one in await ownerships(chain, record) if one.offered_to == sender]
     if not steps:
-        raise PlanRefused(f"Nothing is offered to {sender}.", next_step=f"serving handover show --network {record.network}")
+        raise PlanRefused(f"Nothing is offered to {sender}.",
+                          next_step=f"serving handover show --network {record.network}")
     return steps
 
 

@@ -42,12 +42,12 @@ class Symptom:
 @dataclass(frozen=True)
 class Health:
     """A network at one block. `pending_confirmations` are providers by service whose signer the owner has yet to
-    confirm."""
+    confirm; `books` is None when a contract could not be read at all."""
 
     network: str
     block: int
     block_time: int
-    books: Books
+    books: Books | None
     symptoms: tuple[Symptom, ...]
     pending_confirmations: dict[str, int]
 
@@ -62,8 +62,13 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
     symptoms = [Symptom(Level.FAILURE, "as_recorded", finding.item, finding.difference)
                 for finding in await check_record(chain, record, deep=False) if finding.difference is not None]
     block = await chain.block_number()
-    books = await read_books(chain, record, block)
-    symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
+    books, waiting = None, {}
+    try:
+        books = await read_books(chain, record, block)
+        waiting = {name: await _waiting(chain, service, block) for name, service in record.services.items()}
+        symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
+    except (ContractError, NodeFailure) as error:
+        symptoms.append(Symptom(Level.FAILURE, "books", "network", f"the books cannot be read: {error}"))
     symptoms += [Symptom(Level.WARNING, "ownership_offered", f"{one.name} {one.kind}",
                          f"is offered to {one.offered_to}")
                  for one in await ownerships(chain, record) if one.offered_to is not None]
@@ -72,7 +77,6 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
                                 f"a {record.pending.what} is not finished"))
     symptoms += [Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} has yet to: {one.says}")
                  for one in record.open_instructions]
-    waiting = {name: await _waiting(chain, service, block) for name, service in record.services.items()}
     symptoms += [Symptom(Level.WARNING, "confirmations", name, f"{count} providers wait for the owner's confirmation")
                  for name, count in waiting.items() if count]
     symptoms += await _silent_services(chain, record, block)
@@ -86,7 +90,6 @@ def prometheus(health: Health) -> str:
     failures: dict[str, int] = {"as_recorded": 0, "books": 0, "service_silent": 0}
     for one in health.symptoms:
         failures[one.check] = failures.get(one.check, 0) + 1
-    books = health.books
     metrics = [
         _metric("serving_health_level", "0 well, 1 warning, 2 failure", [(network, int(health.level))]),
         _metric("serving_block", "The block that was looked at", [(network, health.block)]),
@@ -96,19 +99,26 @@ def prometheus(health: Health) -> str:
         _metric("serving_pending_confirmations", "Providers that wait for the owner",
                 [(f'{network},service="{_label(name)}"', count)
                  for name, count in health.pending_confirmations.items()]),
-        _metric("serving_held_wei", "Coins that a contract holds",
-                [(f'{network},contract="ledger"', books.ledger_holds)]
-                + [(f'{network},contract="{_label(one.name)}"', one.holds) for one in books.services]),
-        _metric("serving_owed_wei", "Coins that a contract owes to users and providers",
-                [(f'{network},contract="ledger"', books.available)]
-                + [(f'{network},contract="{_label(one.name)}"', one.owed) for one in books.services]),
-        _metric("serving_accounts", "Accounts of users with providers",
-                [(f'{network},service="{_label(one.name)}"', one.accounts) for one in books.services]),
-        _metric("serving_providers", "Registered providers",
-                [(f'{network},service="{_label(one.name)}"', len(one.providers)) for one in books.services]),
-        _metric("serving_ledgers", "Users with a ledger", [(network, books.ledgers)]),
+        *([] if health.books is None else _book_metrics(network, health.books)),
     ]
     return "".join(metrics)
+
+
+def _book_metrics(network: str, books: Books) -> list[str]:
+    services = {one: f'{network},service="{_label(one.name)}"' for one in books.services}
+    contracts = {one: f'{network},contract="{_label(one.name)}"' for one in books.services}
+    ledger = f'{network},contract="ledger"'
+    return [
+        _metric("serving_held_wei", "Coins that a contract holds",
+                [(ledger, books.ledger_holds)] + [(label, one.holds) for one, label in contracts.items()]),
+        _metric("serving_owed_wei", "Coins that a contract owes to users and providers",
+                [(ledger, books.available)] + [(label, one.owed) for one, label in contracts.items()]),
+        _metric("serving_accounts", "Accounts of users with providers",
+                [(label, one.accounts) for one, label in services.items()]),
+        _metric("serving_providers", "Registered providers",
+                [(label, len(one.providers)) for one, label in services.items()]),
+        _metric("serving_ledgers", "Users with a ledger", [(network, books.ledgers)]),
+    ]
 
 
 async def _waiting(chain: AsyncConnection, service: Contract, block: int) -> int:

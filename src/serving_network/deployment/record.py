@@ -28,9 +28,10 @@ class Open(Model):
 
 
 class Mined(Model):
-    """Where a transaction stands on the chain. `nonce` is the sender's."""
+    """Where a transaction stands on the chain, and whose it is."""
 
     transaction: str
+    sender: str
     nonce: int
     block: int
     block_hash: str

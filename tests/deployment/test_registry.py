@@ -1,0 +1,102 @@
+"""Listing services, recommending a version, and planning the move from one version to the next."""
+
+import pytest
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.deployment.deploy import Done
+from serving_network.deployment.errors import NotTheOwner, PlanRefused
+from serving_network.deployment.registry import (
+    Listed,
+    Move,
+    apply_recommendation,
+    list_services,
+    plan_migration,
+    plan_recommendation,
+)
+
+from .conftest import Bench, DyingChain, Killed
+from .people import COIN, open_accounts, register_provider
+from .test_deploy import NEXT_VERSION, with_service
+
+
+def listed(bench: Bench) -> dict[str, Listed]:
+    return {one.name: one for one in bench.run(lambda chain: list_services(chain, bench.record()))}
+
+
+def recommend(bench: Bench, name: str, chain: object = None) -> Done:
+    async def work(connection: AsyncConnection) -> Done:
+        return await apply_recommendation(connection, bench.owner, bench.file(), name)
+
+    return bench.run(work, chain)
+
+
+def moves(bench: Bench, left: str = "inference-v1.0", entered: str = "inference-v1.1") -> list[Move]:
+    return bench.run(lambda chain: plan_migration(chain, bench.record(), left, entered))
+
+
+def test_every_version_is_listed_with_what_is_in_it(network: Bench) -> None:
+    open_accounts(network)
+    network.deploy(with_service(NEXT_VERSION))
+    found = listed(network)
+    assert list(found) == ["inference-v1.0", "fine-tuning-v1.1", "inference-v1.1"]
+    first = found["inference-v1.0"]
+    assert (first.recommended, first.providers, first.accounts, first.users) == (True, 1, 2, 2)
+    assert first.stakes == 100 * COIN
+    assert first.in_accounts == 2 * (4 * COIN + 3)
+    assert first.holds == 100 * COIN + 2 * (4 * COIN + 3)
+    assert (found["inference-v1.1"].recommended, found["inference-v1.1"].holds) == (False, 0)
+
+
+def test_the_recommended_version_can_be_chosen(network: Bench) -> None:
+    network.deploy(with_service(NEXT_VERSION))
+    recommend(network, "inference-v1.1")
+    assert {name: one.recommended for name, one in listed(network).items()} == {
+        "inference-v1.0": False, "fine-tuning-v1.1": True, "inference-v1.1": True}
+    flags = {name: one.registration.recommended for name, one in network.record().services.items() if one.registration}
+    assert flags == {"inference-v1.0": False, "fine-tuning-v1.1": True, "inference-v1.1": True}
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_while_recommending_it_goes_on(network: Bench, after: bool) -> None:
+    network.deploy(with_service(NEXT_VERSION))
+    nonce = network.nonce(network.owner)
+    with pytest.raises(Killed):
+        recommend(network, "inference-v1.1", DyingChain(network.chain, "eth_sendRawTransaction", 1, after=after))
+    recommend(network, "inference-v1.1")
+    assert network.nonce(network.owner) == nonce + 1
+    assert listed(network)["inference-v1.1"].recommended
+
+
+def test_what_is_recommended_already_or_unknown_or_not_ours_is_refused(network: Bench) -> None:
+    async def by_stranger(chain: AsyncConnection) -> None:
+        await plan_recommendation(chain, network.record(), "inference-v1.1", network.stranger.address)
+
+    with pytest.raises(PlanRefused, match="is the recommended inference already"):
+        recommend(network, "inference-v1.0")
+    with pytest.raises(PlanRefused, match="No service called speech-v9 is registered"):
+        recommend(network, "speech-v9")
+    network.deploy(with_service(NEXT_VERSION))
+    with pytest.raises(NotTheOwner, match="The ledger belongs to"):
+        network.run(by_stranger)
+
+
+def test_a_migration_shows_whose_money_is_where_and_what_is_left_to_do(network: Bench) -> None:
+    open_accounts(network)
+    network.deploy(with_service(NEXT_VERSION))
+    found = {one.user: one for one in moves(network)}
+    user, leaving = found[network.user.address], found[network.stranger.address]
+    assert (user.balance, user.pending, user.unlocks_at) == (4 * COIN + 3, 0, None)
+    assert user.steps == ("retrieve", "wait for the lock time", "retrieve again",
+                          "choose a provider of the next version")
+    now = int(network.chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
+    assert leaving.pending == leaving.balance == 4 * COIN + 3
+    assert leaving.unlocks_at is not None
+    assert 0 < leaving.unlocks_at - now <= 86_400
+    assert leaving.steps == ("wait for the lock time", "retrieve again", "choose a provider of the next version")
+    register_provider(network, "inference-v1.1")
+    assert {one.provider_has_moved for one in moves(network)} == {True}
+
+
+def test_versions_of_different_services_are_no_migration(network: Bench) -> None:
+    with pytest.raises(PlanRefused, match="not versions of the same service"):
+        moves(network, entered="fine-tuning-v1.1")
