@@ -863,7 +863,7 @@ def _account(user: address, provider: address) -> Account:
         balance=word & accounts.COINS_MASK,
         pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
         refunds=accounts._active_refunds(user, provider, word),
-        additionalInfo=accounts._info(user, provider),
+        additionalInfo=accounts._info(user, provider, word),
         acknowledged=word & accounts.ACKNOWLEDGED != 0,
         validRefundsLength=(word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
         generation=generation,

@@ -132,20 +132,17 @@ MAX_INFO_DECODED: constant(uint256) = 5120
 MAX_PROVIDERS_DECODED: constant(uint256) = 64
 
 MAX_PAGE: constant(uint256) = 50
-# @dev Longest revert data of a service that is passed on.
-MAX_REASON: constant(uint256) = 4096
 # @dev What a service's answer or deletion may cost, so that none can block a user. Adding 50 accounts up costs less.
 ANSWER_GAS: constant(uint256) = 500000
 DELETE_GAS: constant(uint256) = 200000
 # @dev More than any user can have; a larger answer is no answer.
 MAX_LOCKED: constant(uint256) = 2**96 - 1
-# @dev The longest call of a service: three words, the text and its length.
-MAX_CALL: constant(uint256) = 4 + 32 * 4 + MAX_ADDITIONAL_INFO_LENGTH
 ANSWER_BYTES: constant(uint256) = 64 + 32 * MAX_PROVIDERS_PER_USER_PER_SERVICE
 
 AVAILABLE_MASK: constant(uint256) = 2**96 - 1
 PLACE_OFFSET: constant(uint256) = 96
 PLACE_MASK: constant(uint256) = 2**40 - 1
+PLACE_BITS: constant(uint256) = PLACE_MASK << PLACE_OFFSET
 SERVICES_OFFSET: constant(uint256) = 136
 SERVICES_MASK: constant(uint256) = 2**118 - 1
 FIRST_SERVICES: constant(uint256) = 118
@@ -166,7 +163,7 @@ _words: HashMap[address, uint256]
 # @dev Bits 118 to 373 and 374 to 499 of the user's services.
 _more: HashMap[address, uint256[2]]
 
-_infos: HashMap[address, address]
+_infos: HashMap[address, String[MAX_ADDITIONAL_INFO_LENGTH]]
 
 # @dev The ledger's own book, for services that keep none: providers by user and service, and wei locked.
 _providers: HashMap[address, HashMap[address, DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]]]
@@ -235,7 +232,7 @@ def addLedger(additionalInfo: String[MAX_INFO_DECODED]) -> (uint256, uint256):
         errors._minimum_deposit_required(msg.value, MIN_ACCOUNT_BALANCE)
     self._check_info(len(additionalInfo))
     word: uint256 = self._words[msg.sender]
-    if self._exists(word):
+    if word & PLACE_BITS != 0:
         errors._ledger_exists(msg.sender)
     if len(additionalInfo) != 0:
         word = self._describe(msg.sender, word, additionalInfo)
@@ -342,12 +339,13 @@ def transferFund(
     """
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
-    entry: uint256 = registry._entry(serviceName)
-    service: address = registry._address(entry)
+    entry: uint256 = registry._entry(keccak256(serviceName))
+    service: address = convert(entry & registry.ADDRESS_MASK, address)
     available: uint256 = word & AVAILABLE_MASK
-    is_new: bool = not self._account_exists(service, msg.sender, provider)
-    cancel: uint256 = 0
-    if is_new:
+    exists: bool = False
+    pending: uint256 = 0
+    exists, pending = self._account(service, entry, provider)
+    if not exists:
         if amount < MIN_TRANSFER_AMOUNT:
             errors._minimum_deposit_required(amount, MIN_TRANSFER_AMOUNT)
         if entry & registry.BOOK != 0:
@@ -356,31 +354,22 @@ def transferFund(
             )
             if count >= MAX_PROVIDERS_PER_USER_PER_SERVICE:
                 errors._too_many_providers_for_service(count, MAX_PROVIDERS_PER_USER_PER_SERVICE)
-    elif amount != 0:
-        cancel = min(
-            amount,
-            self._ask(
-                service,
-                abi_encode(
-                    msg.sender, provider, method_id=method_id("getPendingRefund(address,address)")
-                ),
-            ),
-        )
-    moved: uint256 = amount - cancel
+    cancel: uint256 = min(amount, pending)
+    moved: uint256 = unsafe_sub(amount, cancel)
     if entry & registry.BOOK == 0:
         self._list(msg.sender, service, provider)
     if available < moved:
         errors._insufficient_available(available, moved)
     if entry & registry.BOOK == 0:
         self._lockedIn[msg.sender][service] += moved
-    self._words[msg.sender] = self._mark(
-        msg.sender, word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK
-    ) - moved
+    if not exists or entry & registry.BOOK == 0:
+        word = self._mark(word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK)
+    self._words[msg.sender] = unsafe_sub(word, moved)
     log FundsTransferred(
         user=msg.sender, provider=provider, service=service, amount=moved, cancelledRefund=cancel
     )
-    if is_new:
-        self._open_account(service, provider, moved, word)
+    if not exists:
+        self._open_account(service, provider, moved)
     else:
         self._call(
             service,
@@ -410,16 +399,18 @@ def retrieveFund(
     """
     if len(providers) > MAX_PROVIDERS_PER_BATCH:
         errors._too_many_providers(len(providers), MAX_PROVIDERS_PER_BATCH)
-    entry: uint256 = registry._entry(serviceName)
+    entry: uint256 = registry._entry(keccak256(serviceName))
     service: address = registry._address(entry)
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
     retrieved: uint256 = 0
     for provider: address in providers:
-        if not self._account_exists(service, msg.sender, provider):
+        if not self._account_exists(service, provider):
             continue
         before: uint256 = self._arrived[service]
-        reported: uint256 = self._call(
+        reported: uint256 = 0
+        balance: uint256 = 0
+        reported, balance = self._call(
             service,
             abi_encode(msg.sender, provider, method_id=method_id("processRefund(address,address)")),
             0,
@@ -429,13 +420,14 @@ def retrieveFund(
         if arrived != reported:
             errors._refund_mismatch(arrived, reported)
         retrieved += arrived
-        self._call(
-            service,
-            abi_encode(
-                msg.sender, provider, method_id=method_id("requestRefundAll(address,address)")
-            ),
-            0,
-        )
+        if balance != 0 or entry & registry.BOOK == 0:
+            self._call(
+                service,
+                abi_encode(
+                    msg.sender, provider, method_id=method_id("requestRefundAll(address,address)")
+                ),
+                0,
+            )
     if retrieved != 0:
         if entry & registry.BOOK == 0:
             locked: uint256 = self._lockedIn[msg.sender][service]
@@ -508,7 +500,7 @@ def getLedgerProviders(
     @notice The providers that the user has an account with in that service.
     @dev Reverts `ServiceNotFound`.
     """
-    return self._providers_of(user, registry._entry(serviceName))
+    return self._providers_of(user, registry._entry(keccak256(serviceName)))
 
 
 @internal
@@ -518,7 +510,7 @@ def _deposit(user: address):
     if msg.value == 0:
         errors._zero_amount()
     word: uint256 = self._words[user]
-    if not self._exists(word):
+    if word & PLACE_BITS == 0:
         if msg.value < MIN_ACCOUNT_BALANCE:
             errors._minimum_deposit_required(msg.value, MIN_ACCOUNT_BALANCE)
         word = self._open(user, word)
@@ -550,13 +542,11 @@ def _credit(user: address, word: uint256, amount: uint256) -> uint256:
 @internal
 def _describe(user: address, word: uint256, info: String[MAX_INFO_DECODED]) -> uint256:
     """
-    @dev Remember the user's additionalInfo. Returns the word without storing it.
+    @dev Remember the user's additionalInfo, whose length is checked. Returns the word without storing it.
     """
+    self._infos[user] = convert(info, String[MAX_ADDITIONAL_INFO_LENGTH])
     if len(info) == 0:
-        self._infos[user] = empty(address)
         return word & ~DESCRIBED
-    prefix: bytes11 = blobs._creation_prefix(len(info))
-    self._infos[user] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
     return word | DESCRIBED
 
 
@@ -595,11 +585,11 @@ def _delete(user: address, word: uint256):
     moved: uint256 = lists._remove(LEDGERS, place - 1)
     if moved != 0:
         other: address = convert(moved, address)
-        self._words[other] = (self._words[other] & ~(PLACE_MASK << PLACE_OFFSET)) | (
+        self._words[other] = (self._words[other] & ~PLACE_BITS) | (
             place << PLACE_OFFSET
         )
     if word & DESCRIBED != 0:
-        self._infos[user] = empty(address)
+        self._infos[user] = ""
     kept: uint256 = word & ((SERVICES_MASK << SERVICES_OFFSET) | MORE)
     self._words[user] = kept
     log LedgerDeleted(user=user)
@@ -656,22 +646,35 @@ def _delete_accounts(user: address, service: uint256) -> bool:
 
 
 @internal
-def _open_account(service: address, provider: address, amount: uint256, word: uint256):
-    info: Bytes[MAX_ADDITIONAL_INFO_LENGTH] = b""
-    if word & DESCRIBED != 0:
-        info = raw_call(
-            blobs.READER,
-            abi_encode(self._infos[msg.sender]),
-            max_outsize=MAX_ADDITIONAL_INFO_LENGTH,
-            is_static_call=True,
-        )
-    self._call(
+def _open_account(service: address, provider: address, amount: uint256):
+    done: bool = False
+    answer: Bytes[32] = b""
+    done, answer = raw_call(
         service,
         abi_encode(
-            msg.sender, provider, info, method_id=method_id("addAccount(address,address,string)")
+            msg.sender,
+            provider,
+            self._infos[msg.sender],
+            method_id=method_id("addAccount(address,address,string)"),
         ),
-        amount,
+        max_outsize=32,
+        value=amount,
+        revert_on_failure=False,
     )
+    if not done:
+        if len(answer) == 0:
+            errors._call_failed()
+        raw_call(
+            service,
+            abi_encode(
+                msg.sender,
+                provider,
+                self._infos[msg.sender],
+                method_id=method_id("addAccount(address,address,string)"),
+            ),
+            value=amount,
+        )
+        errors._call_failed()
 
 
 @internal
@@ -771,14 +774,14 @@ def _unlist(user: address, service: address, at: uint256):
 
 
 @internal
-def _mark(user: address, word: uint256, index: uint256) -> uint256:
+def _mark(word: uint256, index: uint256) -> uint256:
     """
-    @dev Remember that the user may have accounts in the service with this number. Returns the word without storing it.
+    @dev Remember that the caller may have accounts in the service with this number. Returns the word without storing it.
     """
     if index < FIRST_SERVICES:
         return word | (1 << (SERVICES_OFFSET + index))
     rest: uint256 = index - FIRST_SERVICES
-    self._more[user][rest // 256] |= 1 << (rest % 256)
+    self._more[msg.sender][rest // 256] |= 1 << (rest % 256)
     return word | MORE
 
 
@@ -822,11 +825,28 @@ def _lowest(bits: uint256) -> uint256:
 
 @internal
 @view
-def _account_exists(service: address, user: address, provider: address) -> bool:
+def _account(service: address, entry: uint256, provider: address) -> (bool, uint256):
+    """
+    @dev Whether the caller has an account with the provider, and what of it is asked back. A service that keeps a book
+         answers the second question exactly when there is an account; any other is asked both.
+    """
+    pending: Bytes[68] = abi_encode(
+        msg.sender, provider, method_id=method_id("getPendingRefund(address,address)")
+    )
+    if entry & registry.BOOK != 0:
+        return self._question(service, pending)
+    if not self._account_exists(service, provider):
+        return False, 0
+    return True, self._ask(service, pending)
+
+
+@internal
+@view
+def _account_exists(service: address, provider: address) -> bool:
     return (
         self._ask(
             service,
-            abi_encode(user, provider, method_id=method_id("accountExists(address,address)")),
+            abi_encode(msg.sender, provider, method_id=method_id("accountExists(address,address)")),
         )
         != 0
     )
@@ -839,15 +859,16 @@ def _ask(service: address, question: Bytes[68]) -> uint256:
     @dev A service's answer of one word. A service that reverts is passed on, one that says nothing is `CallFailed`.
     """
     answered: bool = False
-    answer: Bytes[MAX_REASON] = b""
+    answer: Bytes[32] = b""
     answered, answer = raw_call(
-        service, question, max_outsize=MAX_REASON, is_static_call=True, revert_on_failure=False
+        service, question, max_outsize=32, is_static_call=True, revert_on_failure=False
     )
     if not answered and len(answer) != 0:
-        raw_revert(answer)
-    if not answered or len(answer) < 32:
+        # Asked once more, because only a call that is not caught passes on revert data of any size.
+        raw_call(service, question, is_static_call=True)
+    if not answered or len(answer) != 32:
         errors._call_failed()
-    return convert(extract32(answer, 0), uint256)
+    return convert(answer, uint256)
 
 
 @internal
@@ -872,23 +893,23 @@ def _question(service: address, question: Bytes[68]) -> (bool, uint256):
 
 
 @internal
-def _call(service: address, data: Bytes[MAX_CALL], coins: uint256) -> uint256:
+def _call(service: address, data: Bytes[100], coins: uint256) -> (uint256, uint256):
     """
-    @dev Call a service and pass on what it reverts with; nothing said is `CallFailed`. Returns the first word of its
-         answer, zero when there is none.
+    @dev Call a service and pass on what it reverts with; nothing said is `CallFailed`. Returns the first two words of
+         its answer, zeros when it is shorter.
     """
     done: bool = False
-    answer: Bytes[MAX_REASON] = b""
-    done, answer = raw_call(
-        service, data, max_outsize=MAX_REASON, value=coins, revert_on_failure=False
-    )
+    answer: Bytes[64] = b""
+    done, answer = raw_call(service, data, max_outsize=64, value=coins, revert_on_failure=False)
     if not done:
         if len(answer) == 0:
             errors._call_failed()
-        raw_revert(answer)
-    if len(answer) < 32:
-        return 0
-    return convert(extract32(answer, 0), uint256)
+        # The failed call changed nothing; only one that is not caught passes on revert data of any size.
+        raw_call(service, data, value=coins)
+        errors._call_failed()
+    if len(answer) != 64:
+        return 0, 0
+    return convert(extract32(answer, 0), uint256), convert(extract32(answer, 32), uint256)
 
 
 @internal
@@ -897,22 +918,11 @@ def _ledger(user: address, word: uint256) -> Ledger:
     locked: uint256 = 0
     silent: address = empty(address)
     locked, silent = self._locked_total(user, word)
-    info: String[MAX_ADDITIONAL_INFO_LENGTH] = ""
-    if word & DESCRIBED != 0:
-        info = convert(
-            raw_call(
-                blobs.READER,
-                abi_encode(self._infos[user]),
-                max_outsize=MAX_ADDITIONAL_INFO_LENGTH,
-                is_static_call=True,
-            ),
-            String[MAX_ADDITIONAL_INFO_LENGTH],
-        )
     return Ledger(
         user=user,
         availableBalance=word & AVAILABLE_MASK,
         totalBalance=(word & AVAILABLE_MASK) + locked,
-        additionalInfo=info,
+        additionalInfo=self._infos[user],
     )
 
 
@@ -923,15 +933,9 @@ def _existing(user: address) -> uint256:
     @dev The user's word; reverts `LedgerNotExists`.
     """
     word: uint256 = self._words[user]
-    if not self._exists(word):
+    if word & PLACE_BITS == 0:
         errors._ledger_not_exists(user)
     return word
-
-
-@internal
-@pure
-def _exists(word: uint256) -> bool:
-    return (word >> PLACE_OFFSET) & PLACE_MASK != 0
 
 
 @internal
@@ -943,7 +947,8 @@ def _check_unlocked(user: address):
 
 @internal
 def _lock(user: address):
-    self._check_unlocked(user)
+    if self._locked[user]:
+        errors._ledger_locked()
     self._locked[user] = True
 
 

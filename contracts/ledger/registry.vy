@@ -300,11 +300,11 @@ def isRecommendedVersion(
 
 @internal
 @view
-def _entry(name: String[MAX_NAME_DECODED]) -> uint256:
+def _entry(name_hash: bytes32) -> uint256:
     """
-    @dev What is registered under a full name; reverts `ServiceNotFound`.
+    @dev What is registered under the full name with this hash; reverts `ServiceNotFound`.
     """
-    entry: uint256 = self._named[keccak256(name)]
+    entry: uint256 = self._named[name_hash]
     if entry == 0:
         errors._service_not_found()
     return entry

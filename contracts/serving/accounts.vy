@@ -8,29 +8,30 @@
 
         Everything that a settlement reads and writes is one word:
 
-            255      254      253            252      250 249      186 185             93 92       0
-            [ flag:1 | exists:1 | acknowledged:1 | refunds:3 | nonce:64 | pendingRefund:93 | balance:93 ]
+            254    253         252      251            250     248 247    184 183             92 91        0
+            [ flag:1 | described:1 | exists:1 | acknowledged:1 | refunds:3 | nonce:64 | pendingRefund:92 | balance:92 ]
 
-        balance       wei; 2**93 is about ten billion coins, eight times the supply
+        balance       wei; 2**92 is about five billion coins, four times the supply
         pendingRefund wei, part of the balance: the sum of the active refunds
         nonce         of the last settlement; survives deletion, so that nothing is ever paid twice
         refunds       how many are active, 0 to 5
         acknowledged  the user accepts the provider's TEE signer; implies exists
+        described     additionalInfo is not empty
         flag          free for the service (fine-tuning: a penalty was taken and the user has not acted since)
 
         A refund is half a word, two in a word, oldest first:
 
-            127          93 92     0
-            [ createdAt:35 | amount:93 ]
+            127          92 91        0
+            [ createdAt:36 | amount:92 ]
 
 @dev Lists hold one word per account each:
 
-            by provider:  [ posUser:32 | posAll:32      | user:160     ]
-            by user:      [ 0          | posProvider:32 | provider:160 ]
-            all:          [ 0          | posProvider:32 | provider:160 ]
+            by user:      [ posProvider:32 | posAll:32  | provider:160 ]
+            by provider:  [ 0              | posUser:32 | user:160     ]
+            all:          [ 0              | posUser:32 | user:160     ]
 
-     The entry in the provider's list knows the two others and is known by them, so that removal moves three last
-     entries and never searches beyond the user's own list (at most 50: the ledger's limit).
+     The entry in the user's list knows the two others and is known by them, so that removal moves at most three last
+     entries and searches nothing but the user's own list (at most 50: the ledger's limit), from its end.
 
      How money is lost here: a settlement pays what the TEE signer whom user and owner confirmed has signed; a stolen
      signer key costs at most the balances of the accounts that confirmed it.
@@ -71,7 +72,7 @@ event LockTimeUpdated:
     newLockTime: uint256
 
 
-MAX_COINS: constant(uint256) = 2**93 - 1
+MAX_COINS: constant(uint256) = 2**92 - 1
 MAX_NONCE: constant(uint256) = 2**64 - 1
 MAX_REFUNDS: constant(uint256) = 5
 MAX_PAGE: constant(uint256) = 50
@@ -83,26 +84,28 @@ MAX_PROVIDERS: constant(uint256) = 256
 MAX_ACCOUNTS: constant(uint256) = 2**32 - 1
 
 COINS_MASK: constant(uint256) = MAX_COINS
-PENDING_OFFSET: constant(uint256) = 93
-NONCE_OFFSET: constant(uint256) = 186
+PENDING_OFFSET: constant(uint256) = 92
+NONCE_OFFSET: constant(uint256) = 184
 NONCE_MASK: constant(uint256) = MAX_NONCE
 NONCE_BITS: constant(uint256) = NONCE_MASK << NONCE_OFFSET
-REFUNDS_OFFSET: constant(uint256) = 250
+REFUNDS_OFFSET: constant(uint256) = 248
 REFUNDS_MASK: constant(uint256) = 7
-ACKNOWLEDGED: constant(uint256) = 2**253
-EXISTS: constant(uint256) = 2**254
-FLAG: constant(uint256) = 2**255
+ACKNOWLEDGED: constant(uint256) = 2**251
+EXISTS: constant(uint256) = 2**252
+DESCRIBED: constant(uint256) = 2**253
+FLAG: constant(uint256) = 2**254
 
-CREATED_OFFSET: constant(uint256) = 93
+CREATED_OFFSET: constant(uint256) = 92
 REFUND_BITS: constant(uint256) = 128
 REFUND_MASK: constant(uint256) = 2**128 - 1
 
 ADDRESS_MASK: constant(uint256) = 2**160 - 1
 POSITION_MASK: constant(uint256) = 2**32 - 1
 POSITION_OFFSET: constant(uint256) = 160
-POS_ALL_MASK: constant(uint256) = POSITION_MASK << 160
-POS_USER_OFFSET: constant(uint256) = 192
-POS_USER_MASK: constant(uint256) = POSITION_MASK << 192
+POS_ALL_OFFSET: constant(uint256) = 160
+POS_ALL_MASK: constant(uint256) = POSITION_MASK << POS_ALL_OFFSET
+POS_PROVIDER_OFFSET: constant(uint256) = 192
+POS_PROVIDER_MASK: constant(uint256) = POSITION_MASK << POS_PROVIDER_OFFSET
 
 ALL: constant(uint256) = 0
 BY_USER: constant(uint256) = 1 << 160
@@ -122,10 +125,10 @@ ledgerAddress: public(address)
 # @notice Seconds between the request of a refund and its payment.
 lockTime: public(uint256)
 
-# @custom:packed _words balance:93, pendingRefund:93, nonce:64, refunds:3, acknowledged:1, exists:1, flag:1
+# @custom:packed _words balance:92, pendingRefund:92, nonce:64, refunds:3, acknowledged:1, exists:1, described:1, flag:1
 _words: HashMap[address, HashMap[address, uint256]]
 
-# @custom:packed _refunds amount:93, createdAt:35, amount2:93, createdAt2:35
+# @custom:packed _refunds amount:92, createdAt:36, amount2:92, createdAt2:36
 _refunds: HashMap[address, HashMap[address, uint256[3]]]
 
 _infos: HashMap[address, HashMap[address, address]]
@@ -226,9 +229,11 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
         errors._account_exists(user, provider)
     if amount > MAX_COINS:
         errors._amount_too_large(amount, MAX_COINS)
-    self._words[user][provider] = (word & NONCE_BITS) | amount | ACKNOWLEDGED | EXISTS
+    word = (word & NONCE_BITS) | amount | ACKNOWLEDGED | EXISTS
     if len(info) != 0:
         self._write_info(user, provider, info)
+        word |= DESCRIBED
+    self._words[user][provider] = word
     self._enlist(user, provider)
     log BalanceUpdated(user=user, provider=provider, amount=amount, pendingRefund=0)
 
@@ -241,12 +246,16 @@ def _write_info(user: address, provider: address, info: String[MAX_INFO_DECODED]
 
 @internal
 @view
-def _info(user: address, provider: address) -> String[MAX_INFO]:
-    blob: address = self._infos[user][provider]
-    if blob == empty(address):
+def _info(user: address, provider: address, word: uint256) -> String[MAX_INFO]:
+    if word & DESCRIBED == 0:
         return ""
     return convert(
-        raw_call(blobs.READER, abi_encode(blob), max_outsize=MAX_INFO, is_static_call=True),
+        raw_call(
+            blobs.READER,
+            abi_encode(self._infos[user][provider]),
+            max_outsize=MAX_INFO,
+            is_static_call=True,
+        ),
         String[MAX_INFO],
     )
 
@@ -361,7 +370,7 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
             balance -= paid
             pending -= paid
             self._words[user][provider] = (
-                word & ((FLAG | EXISTS | ACKNOWLEDGED) | NONCE_BITS)
+                word & (FLAG | DESCRIBED | EXISTS | ACKNOWLEDGED | NONCE_BITS)
             ) | balance | (pending << PENDING_OFFSET) | (kept << REFUNDS_OFFSET)
             log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
     return paid, balance, pending
@@ -425,7 +434,7 @@ def _delete(user: address, provider: address) -> bool:
         if balance != 0:
             errors._account_not_empty(user, provider, balance)
         self._words[user][provider] = word & NONCE_BITS
-        if self._infos[user][provider] != empty(address):
+        if word & DESCRIBED != 0:
             self._infos[user][provider] = empty(address)
         self._delist(user, provider)
     log AccountDeleted(user=user, provider=provider, refundedAmount=0)
@@ -434,53 +443,56 @@ def _delete(user: address, provider: address) -> bool:
 
 @internal
 def _enlist(user: address, provider: address):
-    position: uint256 = lists._length(self._by_provider(provider))
-    account: uint256 = convert(provider, uint256) | (position << POSITION_OFFSET)
+    by_user: uint256 = self._by_user(user)
+    account: uint256 = convert(user, uint256) | (lists._length(by_user) << POSITION_OFFSET)
     in_all: uint256 = lists._push(ALL, account)
-    of_user: uint256 = lists._push(self._by_user(user), account)
+    of_provider: uint256 = lists._push(self._by_provider(provider), account)
     lists._push(
-        self._by_provider(provider),
-        convert(user, uint256) | (in_all << POSITION_OFFSET) | (of_user << POS_USER_OFFSET),
+        by_user,
+        convert(provider, uint256)
+        | (in_all << POS_ALL_OFFSET)
+        | (of_provider << POS_PROVIDER_OFFSET),
     )
 
 
 @internal
 def _delist(user: address, provider: address):
     by_user: uint256 = self._by_user(user)
-    by_provider: uint256 = self._by_provider(provider)
-
-    of_user: uint256 = lists._length(by_user)
-    account: uint256 = 0
-    for _: uint256 in range(of_user, bound=MAX_ACCOUNTS):
-        of_user -= 1
-        account = lists._at(by_user, of_user)
-        if self._address(account) == provider:
+    position: uint256 = lists._length(by_user)
+    entry: uint256 = 0
+    for _: uint256 in range(position, bound=MAX_ACCOUNTS):
+        position -= 1
+        entry = lists._at(by_user, position)
+        if self._address(entry) == provider:
             break
-    position: uint256 = account >> POSITION_OFFSET
 
-    in_all: uint256 = (lists._at(by_provider, position) >> POSITION_OFFSET) & POSITION_MASK
+    in_all: uint256 = (entry >> POS_ALL_OFFSET) & POSITION_MASK
     moved: uint256 = lists._remove(ALL, in_all)
     if moved != 0:
-        self._point(moved, POS_ALL_MASK, in_all << POSITION_OFFSET)
+        self._point(moved, POS_ALL_MASK, in_all << POS_ALL_OFFSET)
 
-    moved = lists._remove(by_provider, position)
+    of_provider: uint256 = entry >> POS_PROVIDER_OFFSET
+    moved = lists._remove(self._by_provider(provider), of_provider)
     if moved != 0:
-        lists._set(ALL, (moved >> POSITION_OFFSET) & POSITION_MASK, account)
-        lists._set(self._by_user(self._address(moved)), moved >> POS_USER_OFFSET, account)
+        self._point(moved, POS_PROVIDER_MASK, of_provider << POS_PROVIDER_OFFSET)
 
-    moved = lists._remove(by_user, of_user)
+    moved = lists._remove(by_user, position)
     if moved != 0:
-        self._point(moved, POS_USER_MASK, of_user << POS_USER_OFFSET)
+        account: uint256 = convert(user, uint256) | (position << POSITION_OFFSET)
+        lists._set(ALL, (moved >> POS_ALL_OFFSET) & POSITION_MASK, account)
+        lists._set(
+            self._by_provider(self._address(moved)), moved >> POS_PROVIDER_OFFSET, account
+        )
 
 
 @internal
 def _point(account: uint256, mask: uint256, position: uint256):
     """
-    @dev Tell the entry in the provider's list where another entry of the same account has moved to.
+    @dev Tell the entry in the user's list where another entry of the same account has moved to.
     """
-    by_provider: uint256 = self._by_provider(self._address(account))
-    entry: uint256 = lists._at(by_provider, account >> POSITION_OFFSET)
-    lists._set(by_provider, account >> POSITION_OFFSET, (entry & ~mask) | position)
+    by_user: uint256 = self._by_user(self._address(account))
+    entry: uint256 = lists._at(by_user, account >> POSITION_OFFSET)
+    lists._set(by_user, account >> POSITION_OFFSET, (entry & ~mask) | position)
 
 
 @internal
@@ -504,7 +516,7 @@ def _account_at(kind: uint256, key: address, position: uint256) -> (address, add
         return key, party
     if kind == BY_PROVIDER:
         return party, key
-    return self._address(lists._at(self._by_provider(party), entry >> POSITION_OFFSET)), party
+    return party, self._address(lists._at(self._by_user(party), entry >> POSITION_OFFSET))
 
 
 @internal

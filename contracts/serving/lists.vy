@@ -19,8 +19,11 @@ LENGTH_OFFSET: constant(uint256) = 224
 PAYLOAD_MASK: constant(uint256) = 2**224 - 1
 ONE: constant(uint256) = 2**224
 
+# @dev Numbers of lists have at most 192 bits, positions 32.
+POSITION_BITS: constant(uint256) = 64
+
 # @custom:packed _words payload:224, length:32
-_words: HashMap[uint256, HashMap[uint256, uint256]]
+_words: HashMap[uint256, uint256]
 
 
 @internal
@@ -59,27 +62,33 @@ def _push(id: uint256, payload: uint256) -> uint256:
 @internal
 def _remove(id: uint256, position: uint256) -> uint256:
     """
-    @dev Remove an entry. The last entry moves into the gap and is returned; zero when it was the last itself.
+    @dev Remove an entry. The last entry moves into the gap and is returned; zero when it was the last itself. What it
+         leaves behind lies past the end, is never read and makes the next entry cheaper.
     """
-    last: uint256 = self._length(id) - 1
-    moved: uint256 = 0
-    if position != last:
-        moved = self._word(id, last)
-        self._set(id, position, moved)
-    if last != 0:
-        self._store(id, last, 0)
-        self._store(id, 0, self._word(id, 0) - ONE)
-    else:
+    first: uint256 = self._word(id, 0)
+    last: uint256 = (first >> LENGTH_OFFSET) - 1
+    if last == 0:
         self._store(id, 0, 0)
+        return 0
+    if position == last:
+        self._store(id, last, 0)
+        self._store(id, 0, first - ONE)
+        return 0
+    moved: uint256 = self._word(id, last) & PAYLOAD_MASK
+    if position == 0:
+        self._store(id, 0, ((last << LENGTH_OFFSET) | moved))
+    else:
+        self._store(id, position, moved)
+        self._store(id, 0, first - ONE)
     return moved
 
 
 @internal
 @view
 def _word(id: uint256, position: uint256) -> uint256:
-    return self._words[id][position]
+    return self._words[(id << POSITION_BITS) | position]
 
 
 @internal
 def _store(id: uint256, position: uint256, word: uint256):
-    self._words[id][position] = word
+    self._words[(id << POSITION_BITS) | position] = word
