@@ -193,7 +193,7 @@ class AsyncSender(AsyncNode):
         return signed.hash
 
     def release(self, signed: SignedTransaction) -> None:
-        """Give back the nonce of a transaction that will not be sent."""
+        """Stop holding the nonce of a transaction that will not be sent, or that the chain itself counts now."""
         self._free_nonce(signed.sender, signed.nonce)
 
     async def send(
@@ -225,6 +225,9 @@ class AsyncSender(AsyncNode):
         while True:
             receipt = await self._first_receipt(sent)
             if receipt is not None and await self._depth(receipt) >= confirmations:
+                for transaction in sent:
+                    if isinstance(transaction, SignedTransaction):
+                        self.release(transaction)
                 if not receipt.succeeded:
                     raise await self._why_failed(receipt)
                 return receipt
@@ -313,7 +316,7 @@ class AsyncSender(AsyncNode):
                 raise mined
             lowest = from_quantity(mined)
             first = lowest if isinstance(pending, RpcError) else max(lowest, from_quantity(pending))
-            taken = {nonce for nonce in self._reserved.get(address, set()) if nonce >= lowest}
+            taken = {nonce for nonce in self._reserved.get(address, set()) if nonce >= first}
             self._reserved[address] = taken
             while first in taken:
                 first += 1

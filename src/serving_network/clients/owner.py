@@ -36,13 +36,7 @@ class AsyncOwner(AsyncActor):
             raise ServiceNotExist(provider=to_checksum_address(provider))
         expected = to_checksum_address(signer or registered.offer.tee_signer)
         effect = f"confirms {expected} as the TEE signer of {provider} in {found.name}: it can then move users' coins"
-        call = found.contract.call(
-            "acknowledgeTEESignerByOwner", to_checksum_address(provider), expected, effect=effect
-        )
-        try:
-            await self.chain.call(call.to, call.data, sender=self.address)
-        except RevertedWithoutReason:  # the live network's contract does not take the signer
-            whose = to_checksum_address(provider)
+        whose = to_checksum_address(provider)
         call = found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect)
         try:
             await self.chain.call(call.to, call.data, sender=self.address)
