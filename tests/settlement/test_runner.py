@@ -143,7 +143,9 @@ def test_a_dead_end_keeps_the_records_for_the_next_run(
         chain,
         tmp_path,
         [("a", USERS[0], 100), ("b", USERS[1], 100)],
-        replace(options, max_user_fee=None) if wait is not Wait.OVER_CAP and options.max_user_fee else options,
+        replace(options, max_user_fee=Options.max_user_fee)
+        if wait is not Wait.OVER_CAP and options.max_user_fee
+        else options,
     )
     stuck = line(report, USERS[0])
     assert (stuck.wait, stuck.unsettled, stuck.outcome) == (wait, 100, wait.name.lower().replace("_", " "))

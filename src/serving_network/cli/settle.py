@@ -100,7 +100,7 @@ async def settle(
     """
     options = Options(
         minimum_fee=minimum_fee,
-        max_user_fee=max_user_fee,
+        max_user_fee=Options.max_user_fee if max_user_fee is None else max_user_fee,
         max_gas_price=parse_wei(session.max_fee) if session.max_fee else Options.max_gas_price,
         gas_limit=gas_limit,
         confirmations=confirmations,

@@ -18,7 +18,7 @@ from serving_network.settlement.typed_data import UserSettlement
 Form = Literal["entries", "batch"]
 """How a batch is signed: each settlement on its own, or all rows at once."""
 
-ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 256}
+ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 200}
 
 
 class Disagreement(NodeFailure):

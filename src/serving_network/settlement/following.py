@@ -111,14 +111,14 @@ class Follower:
 
         Something else took the nonce of the last one, or a nonce before it was never used and blocks it.
         """
-        nonce = await self._chain.wallet_nonce()
+        lost, nonce = batch.transactions[-1].nonce, await self._chain.wallet_nonce()
         options = self._options
         transaction = await self._chain.prepare(signed, nonce, options.gas_limit, options.max_gas_price)
         batch = self._journal.add_transaction(batch, transaction)
         await self._chain.broadcast(transaction)
         self._report.notes.append(
-            f"A transaction with nonce {batch.transactions[-2].nonce} of the wallet could not be mined: the same signed"
-            f" settlements were sent again with nonce {nonce}."
+            f"A transaction with nonce {lost} of the wallet could not be mined: the same signed settlements were sent"
+            f" again with nonce {nonce}."
         )
         return batch
 

@@ -252,7 +252,9 @@ class Journal:
         changes = self._db.total_changes
         self._db.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
         if self._db.total_changes - changes == len(rows):
-            self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [new[0] for new in made])
+            self._db.executemany(
+                "INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made)
+            )
             recorded = Recorded(len(rows), 0, [])
         else:
             self._db.execute("ROLLBACK TO chunk")

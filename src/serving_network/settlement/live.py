@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 from serving_network.chain.contract_errors import ServiceNotExist, TransferFailed
 from serving_network.chain.signer import Signer
@@ -26,6 +26,9 @@ from serving_network.settlement.chain import (
     TooMuchGas,
 )
 from serving_network.settlement.journal import Mined, Outcome, Transaction
+
+
+_STATUSES_PER_WORD: Final = 64
 
 
 class GasPriceAboveCap(TransactionFailure):
@@ -88,7 +91,7 @@ class LiveChain:
         found = ProviderService.read(self._service, told)
         if not isinstance(found.offer, Offer):
             raise Disagreement("The node describes another kind of service than was asked for.")
-        takes_batches = await self._contract.has("previewBatchWithTEE", [], b"", sender=self.provider)
+        takes_batches = await self._contract.has("settleBatchWithTEE", [], b"", sender=self.provider)
         return Service(
             found.offer.input_price, found.offer.output_price, found.offer.tee_signer, found.confirmed, takes_batches
         )
@@ -98,13 +101,7 @@ class LiveChain:
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
         if signed.form == "batch":
-            told = await self._contract.read(
-                "previewBatchWithTEE", _rows(signed), signed.signatures[0], sender=self.provider
-            )
-            statuses, paid = told
-            if not len(statuses) == len(paid) == len(signed.settlements):
-                raise Disagreement("The preview tells of another number of settlements than were asked for.")
-            return [Outcome(Status(status), amount) for status, amount in zip(statuses, paid, strict=True)]
+            return await self._preview_batch(signed)
         failed, reasons, partial, unsettled = await self._contract.read(
             "previewSettlementResults", self._entries(signed), sender=self.provider
         )
@@ -119,6 +116,30 @@ class LiveChain:
             else:
                 outcomes.append(Outcome(Status.SUCCESS, row.total_fee))
         return outcomes
+
+    async def _preview_batch(self, signed: SignedSettlements) -> list[Outcome]:
+        """A batch is its own preview: called without a transaction it returns four bits of status per row."""
+        users = [row.user for row in signed.settlements]
+        accounts = await self.accounts(users)
+        try:
+            words = await self._contract.read(
+                "settleBatchWithTEE", _rows(signed), signed.signatures[0], sender=self.provider
+            )
+        except TransferFailed as error:
+            raise self._refuses_coins(error) from error
+        outcomes = []
+        for place, row in enumerate(signed.settlements):
+            status = Status(words[place // _STATUSES_PER_WORD] >> 4 * (place % _STATUSES_PER_WORD) & 15)
+            held = accounts[row.user].balance if row.user in accounts else 0
+            outcomes.append(Outcome(status, min(row.total_fee, held) if status.paid else 0))
+        return outcomes
+
+    def _refuses_coins(self, error: TransferFailed) -> WalletRefusesCoins:
+        return WalletRefusesCoins(
+            f"The provider's wallet {self.provider} does not accept coins, so nothing can be settled to it.",
+            cause=error.message,
+            next_step="Remove the code that the wallet delegates to, then run again.",
+        )
 
     async def wallet_nonce(self) -> int:
         counts = [await self._transactions_of_wallet(block) for block in ("latest", "pending")]
@@ -135,11 +156,7 @@ class LiveChain:
         try:
             made = await self._chain.prepare(self._wallet, self.contract, self._data(signed), nonce=nonce, fees=fees)
         except TransferFailed as error:
-            raise WalletRefusesCoins(
-                f"The provider's wallet {self.provider} does not accept coins, so nothing can be settled to it.",
-                cause=error.message,
-                next_step="Remove the code that the wallet delegates to, then run again.",
-            ) from error
+            raise self._refuses_coins(error) from error
         if made.gas > gas_limit:
             raise TooMuchGas(
                 f"A batch of {len(signed.settlements)} needs {made.gas} gas, the limit is {gas_limit}.",
@@ -256,7 +273,8 @@ class LiveChain:
 
 
 def _rows(signed: SignedSettlements) -> list[tuple[Any, ...]]:
-    return [(row.user, row.total_fee, row.nonce, row.requests_hash) for row in signed.settlements]
+    """The rows of a batch as the contract takes them: the user in the upper 160 bits, the fee in the lower 96."""
+    return [(int(row.user, 16) << 96 | row.total_fee, row.nonce, row.requests_hash) for row in signed.settlements]
 
 
 def _outcome(event: DecodedEvent, fee: int) -> Outcome:

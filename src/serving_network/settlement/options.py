@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from serving_network.settlement.usage import MAX_FEE
+
 
 @dataclass(frozen=True)
 class Options:
@@ -16,7 +18,7 @@ class Options:
     """
 
     minimum_fee: int = 0
-    max_user_fee: int | None = None
+    max_user_fee: int = MAX_FEE
     max_gas_price: int = 1000 * 10**9
     gas_limit: int = 3_000_000
     batch_rows: int | None = None

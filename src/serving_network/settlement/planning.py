@@ -84,7 +84,7 @@ def stake_of(user: UserState, account: Account | None, next_settlement: int) -> 
     )
 
 
-def obstacle(user: UserState, account: Account | None, service: Service, minimum: int, cap: int | None) -> Wait | None:
+def obstacle(user: UserState, account: Account | None, service: Service, minimum: int, cap: int) -> Wait | None:
     """What keeps a user from being settled now; None if nothing does. Amounts in wei."""
     if not user.open:
         return Wait.NOTHING_DUE
@@ -96,7 +96,7 @@ def obstacle(user: UserState, account: Account | None, service: Service, minimum
         return Wait.SIGNER_NOT_CONFIRMED
     if user.open < minimum:
         return Wait.UNDER_MINIMUM
-    if cap is not None and user.open > cap:
+    if user.open > cap:
         return Wait.OVER_CAP
     if not account.balance:
         return Wait.NO_MONEY

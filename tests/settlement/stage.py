@@ -1,0 +1,78 @@
+"""A network on a private chain with a provider and its users, as settlement tests need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.signer import LocalSigner
+from serving_network.clients.models import Offer
+from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.owner import AsyncOwner
+from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.user import AsyncUser
+from serving_network.deployment.deploy import apply_deployment, new_record
+from serving_network.deployment.local import LOCAL
+from serving_network.deployment.record import RecordFile
+from serving_network.deployment.spec import NetworkSpec
+from serving_network.settlement.signers import LocalTeeSigner
+
+COIN = 10**18
+TEE = LocalTeeSigner(b"\x07" * 32)
+INPUT_PRICE, OUTPUT_PRICE = 1_000_000, 3_000_000
+SPEC = NetworkSpec(chain_id=LOCAL.chain_id, ledger=LOCAL.ledger, services=LOCAL.services[:1])
+
+
+def dev_signer(number: int) -> LocalSigner:
+    """The development account of this number."""
+    return LocalSigner(development_keys()[number].to_bytes())
+
+
+OWNER, PROVIDER = dev_signer(0), dev_signer(1)
+USERS = [LocalSigner(bytes([number]) * 32) for number in range(1, 101)]
+
+
+@dataclass
+class Stage:
+    """A deployed network with the provider registered and confirmed."""
+
+    chain: AsyncConnection
+    network: AsyncNetwork
+    provider: AsyncProvider
+    owner: AsyncOwner
+
+    async def fund(self, user: LocalSigner, amount: int) -> AsyncUser:
+        """Give a user a ledger and an account with the provider that holds `amount` wei, or so much more."""
+        await self.chain.rpc("anvil_setBalance", [user.address, hex(1000 * COIN)])
+        acting = AsyncUser(self.chain, user)
+        if await self.network.ledger(user.address) is None:
+            await acting.open_ledger(max(3 * COIN, amount))
+        await acting.deposit(max(COIN, amount))
+        await acting.fund(PROVIDER.address, amount)
+        return acting
+
+
+async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amount: int = COIN) -> Stage:
+    """Deploy the network, register and confirm the provider, and fund users."""
+    file = RecordFile(None, await new_record(chain, "local", SPEC, OWNER.address))
+    await apply_deployment(chain, OWNER, SPEC, file, estimate=False)
+    provider = AsyncProvider(chain, PROVIDER)
+    offer = Offer(
+        service_type="chatbot",
+        url="https://provider.example/v1",
+        model="model-1",
+        verifiability="TeeML",
+        input_price=INPUT_PRICE,
+        output_price=OUTPUT_PRICE,
+        additional_info="{}",
+        tee_signer=TEE.address,
+    )
+    await provider.register(offer)
+    owner = AsyncOwner(chain, OWNER)
+    await owner.confirm(PROVIDER.address)
+    stage = Stage(chain, AsyncNetwork(chain), provider, owner)
+    for user in users:
+        await stage.fund(user, amount)
+    return stage

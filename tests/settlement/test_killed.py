@@ -1,0 +1,166 @@
+"""A run that is killed at random moments, over and over, on a real chain: in the end every wei is where it belongs.
+
+    SETTLE_KILLS=500 SETTLE_SEED=7 pytest tests/settlement/test_killed.py
+
+kills oftener, at other moments. A kill is SIGKILL to a process of its own, while it reads, signs, writes, sends or
+waits; the log grows all the while, and sometimes ends in the middle of a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.clients.network import AsyncNetwork
+from serving_network.settlement.books import read_books
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.live import LiveChain
+from serving_network.settlement.options import Options
+from tests.settlement.processes import Identity, serve_chain, settle, settle_once
+from tests.settlement.stage import COIN, PROVIDER, USERS
+
+KILLS = int(os.environ.get("SETTLE_KILLS", "60"))
+SEED = int(os.environ.get("SETTLE_SEED", "20261122"))
+FUNDED, UNFUNDED = 12, 2
+BLOCK_SECONDS = 0.1
+PROCESSES = multiprocessing.get_context("forkserver")
+
+
+@contextmanager
+def chain_process(users: int, funds: int, block_time: float | None) -> Iterator[str]:
+    """The URL of a chain in a process of its own."""
+    ours, theirs = PROCESSES.Pipe()
+    process = PROCESSES.Process(target=serve_chain, args=(theirs, users, funds, block_time))
+    process.start()
+    theirs.close()
+    try:
+        yield ours.recv()
+    finally:
+        ours.close()
+        process.join(10)
+        process.kill()
+
+
+class GrowingLog:
+    """A provider's log that is written while it is settled, and the truth about what it says."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        self.path = path
+        self.owed: Counter[str] = Counter()
+        self._chance = chance
+        self._rows = 0
+        self._rest = ""
+
+    def grow(self) -> None:
+        """Some more requests; the last one perhaps only in part, which the next call completes."""
+        text = self._rest
+        for _ in range(self._chance.randrange(20, 60)):
+            user = self._chance.choice(USERS[: FUNDED + UNFUNDED]).address
+            fee = self._chance.randrange(1, COIN // KILLS)
+            self._rows += 1
+            self.owed[user] += fee
+            text += json.dumps({"id": f"r{self._rows}", "user": user, "time": self._rows, "fee": fee}) + "\n"
+        cut = self._chance.choice([0, 0, 1, 9, 40])
+        self._rest = text[len(text) - cut :] if cut else ""
+        with self.path.open("a") as file:
+            file.write(text[: len(text) - cut])
+
+    def finish(self) -> None:
+        with self.path.open("a") as file:
+            file.write(self._rest)
+
+
+def test_killed_at_random_moments_no_wei_is_lost_or_doubled(tmp_path: Path) -> None:
+    PROCESSES.set_forkserver_preload(["tests.settlement.processes"])
+    chance = random.Random(SEED)
+    log = GrowingLog(tmp_path / "usage.jsonl", chance)
+    options = Options(batch_rows=3, stuck_after=5, give_up_after=60, patience=2)
+    with chain_process(FUNDED, COIN, BLOCK_SECONDS) as url:
+        before = asyncio.run(provider_coins(url))
+        log.grow()
+        started = time.monotonic()
+        assert run(url, tmp_path, log.path, options, kill_after=None) == 0
+        whole_run = time.monotonic() - started
+        kills = taken_up = 0
+        while kills < KILLS:
+            log.grow()
+            if run(url, tmp_path, log.path, options, chance.uniform(0, 1.1 * whole_run)) == -signal.SIGKILL:
+                kills += 1
+            taken_up += len(asyncio.run(open_batches(url, tmp_path)))
+        log.finish()
+        report = asyncio.run(settle(url, tmp_path, log.path, options))
+        assert report.stopped_by is None
+        paid = asyncio.run(compare(url, tmp_path, log))
+        assert asyncio.run(provider_coins(url)) == before + paid
+    assert taken_up > KILLS // 6, "the kills hardly ever hit a batch on its way: choose other moments"
+
+
+def run(url: str, directory: Path, log: Path, options: Options, kill_after: float | None) -> int | None:
+    """One run in a process of its own; returns its exit code, -9 if it was killed."""
+    process = PROCESSES.Process(target=settle_once, args=(url, directory, log, options))
+    process.start()
+    process.join(kill_after)
+    if process.is_alive():
+        process.kill()
+    process.join()
+    return process.exitcode
+
+
+async def open_batches(url: str, directory: Path) -> list[Any]:
+    async with await AsyncConnection.open(url) as connection:
+        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        with open_journal(directory / "journal", await identity_of(chain)) as journal:
+            return journal.open_batches()
+
+
+async def identity_of(chain: LiveChain) -> Identity:
+    return Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
+
+
+async def provider_coins(url: str) -> int:
+    """The provider's coins, with what was spent on gas added back."""
+    async with await AsyncConnection.open(url) as connection:
+        coins = await connection.balance(PROVIDER.address)
+        for number in range(await connection.block_number() + 1):
+            block = await connection.rpc("eth_getBlockByNumber", [hex(number), True])
+            for sent in block["transactions"]:
+                if int(sent["from"], 16) == int(PROVIDER.address, 16):
+                    receipt = await connection.receipt(sent["hash"])
+                    assert receipt is not None
+                    coins += receipt.cost
+        return coins
+
+
+async def compare(url: str, directory: Path, log: GrowingLog) -> int:
+    """Hold the log, the chain's accounts, its events and the journal against each other; the wei paid in all."""
+    async with await AsyncConnection.open(url) as connection:
+        network = AsyncNetwork(connection)
+        chain = await LiveChain.open(network, PROVIDER)
+        accounts = await network.accounts_with(PROVIDER.address, list(log.owed))
+        events: Counter[str] = Counter()
+        for event in await network.past_events():
+            if event.name == "BatchRowSettled":
+                events[event.args["user"]] += event.args["paid"]
+        with open_journal(directory / "journal", await identity_of(chain)) as journal:
+            assert not journal.open_batches()
+            users = {user.address: user for user in journal.users()}
+        assert set(users) == set(log.owed)
+        for user, owed in log.owed.items():
+            held = accounts[user].balance if user in accounts else 0
+            taken = COIN - held if user in accounts else 0
+            assert taken == min(owed, COIN) * (user in accounts)
+            assert users[user].owed == owed
+            assert users[user].paid == taken == events[user]
+        assert all(line.surplus == 0 for line in await read_books(network))
+        return sum(events.values())
