@@ -135,6 +135,8 @@ MAX_PAGE: constant(uint256) = 50
 # @dev What a service's answer or deletion may cost, so that none can block a user. Adding 50 accounts up costs less.
 ANSWER_GAS: constant(uint256) = 500000
 DELETE_GAS: constant(uint256) = 200000
+# @dev What asking all of a user's services and deleting all accounts may cost together. Deleting 200 accounts costs less.
+LEAVING_GAS: constant(uint256) = 12000000
 # @dev More than any user can have; a larger answer is no answer.
 MAX_LOCKED: constant(uint256) = 2**96 - 1
 ANSWER_BYTES: constant(uint256) = 64 + 32 * MAX_PROVIDERS_PER_USER_PER_SERVICE
@@ -305,20 +307,21 @@ def refundAll():
 def deleteLedger():
     """
     @notice Delete the caller's ledger and its accounts, when no money is in any of them. A service that refuses to
-            delete an account does not stop it; that account stays listed.
+            delete an account does not stop it; that account stays listed. So do accounts that would cost too much.
     @dev Reverts `LedgerLocked`, `LedgerNotExists`, `MustWithdrawAllFundsFirst`, `ServiceNotAnswering`; emits
          `LedgerDeleted`. Re-entrancy: calls services last, with this ledger locked.
     """
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
+    gas_floor: uint256 = self._gas_floor()
     locked: uint256 = 0
     silent: address = empty(address)
-    locked, silent = self._locked_total(msg.sender, word)
+    locked, silent = self._locked_total(msg.sender, word, gas_floor)
     if (word & AVAILABLE_MASK) + locked != 0:
         errors._must_withdraw_first((word & AVAILABLE_MASK) + locked)
     if silent != empty(address):
         errors._service_not_answering(silent)
-    self._delete(msg.sender, word)
+    self._delete(msg.sender, word, gas_floor)
     self._unlock(msg.sender)
 
 
@@ -362,8 +365,7 @@ def transferFund(
         errors._insufficient_available(available, moved)
     if entry & registry.BOOK == 0:
         self._lockedIn[msg.sender][service] += moved
-    if not exists or entry & registry.BOOK == 0:
-        word = self._mark(word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK)
+    word = self._mark(word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK)
     self._words[msg.sender] = unsafe_sub(word, moved)
     log FundsTransferred(
         user=msg.sender, provider=provider, service=service, amount=moved, cancelledRefund=cancel
@@ -402,7 +404,7 @@ def retrieveFund(
     entry: uint256 = registry._entry(keccak256(serviceName))
     service: address = registry._address(entry)
     self._lock(msg.sender)
-    word: uint256 = self._existing(msg.sender)
+    self._existing(msg.sender)
     retrieved: uint256 = 0
     for provider: address in providers:
         if not self._account_exists(service, provider):
@@ -432,6 +434,8 @@ def retrieveFund(
         if entry & registry.BOOK == 0:
             locked: uint256 = self._lockedIn[msg.sender][service]
             self._lockedIn[msg.sender][service] = locked - min(locked, retrieved)
+        # Read only now: while a service was called, another user's deletion may have moved this ledger's place.
+        word: uint256 = self._words[msg.sender]
         available: uint256 = (word & AVAILABLE_MASK) + retrieved
         if available > AVAILABLE_MASK:
             shared_errors._amount_too_large(available, AVAILABLE_MASK)
@@ -566,20 +570,31 @@ def _refund(word: uint256, amount: uint256):
     self._words[msg.sender] = left
     log Refunded(user=msg.sender, amount=amount, availableBalance=remaining)
     if remaining == 0:
+        gas_floor: uint256 = self._gas_floor()
         locked: uint256 = 0
         silent: address = empty(address)
-        locked, silent = self._locked_total(msg.sender, left)
+        locked, silent = self._locked_total(msg.sender, left, gas_floor)
         if locked == 0 and silent == empty(address):
-            self._delete(msg.sender, left)
+            self._delete(msg.sender, left, gas_floor)
     if amount != 0:
         if not raw_call(msg.sender, b"", value=amount, revert_on_failure=False):
             errors._transfer_failed()
 
 
 @internal
-def _delete(user: address, word: uint256):
+@view
+def _gas_floor() -> uint256:
     """
-    @dev Forget an empty ledger, then delete its accounts. Bits of services that still list an account stay.
+    @dev Where the gas stands when `LEAVING_GAS` is used up.
+    """
+    return msg.gas - min(msg.gas, LEAVING_GAS)
+
+
+@internal
+def _delete(user: address, word: uint256, gas_floor: uint256):
+    """
+    @dev Forget an empty ledger, then delete its accounts while more gas than `gas_floor` is left. Bits of services that
+         still list an account stay.
     """
     place: uint256 = (word >> PLACE_OFFSET) & PLACE_MASK
     moved: uint256 = lists._remove(LEDGERS, place - 1)
@@ -598,11 +613,11 @@ def _delete(user: address, word: uint256):
         bits: uint256 = self._services(user, word, group)
         left: uint256 = bits
         for _: uint256 in range(256):
-            if bits == 0:
+            if bits == 0 or msg.gas < gas_floor:
                 break
             number: uint256 = self._lowest(bits)
             bits &= bits - 1
-            if self._delete_accounts(user, registry._at(self._index(group, number))):
+            if self._delete_accounts(user, registry._at(self._index(group, number)), gas_floor):
                 left &= ~(1 << number)
         if group == 0:
             kept = (kept & MORE) | (left << SERVICES_OFFSET)
@@ -614,9 +629,10 @@ def _delete(user: address, word: uint256):
 
 
 @internal
-def _delete_accounts(user: address, service: uint256) -> bool:
+def _delete_accounts(user: address, service: uint256, gas_floor: uint256) -> bool:
     """
-    @dev Delete the user's accounts in one service, the last one first. Returns whether none is left.
+    @dev Delete the user's accounts in one service, the last one first, while more gas than `gas_floor` is left. Returns
+         whether no account is left.
     """
     contract: address = registry._address(service)
     providers: DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE] = self._providers_of(
@@ -624,6 +640,8 @@ def _delete_accounts(user: address, service: uint256) -> bool:
     )
     count: uint256 = len(providers)
     for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
+        if msg.gas < gas_floor:
+            break
         at: uint256 = count - 1 - i
         deleted: bool = raw_call(
             contract,
@@ -633,7 +651,9 @@ def _delete_accounts(user: address, service: uint256) -> bool:
             gas=DELETE_GAS,
             revert_on_failure=False,
         )
-        if service & registry.BOOK == 0 and deleted:
+        if not deleted:
+            self._check_given(DELETE_GAS)
+        elif service & registry.BOOK == 0:
             self._unlist(user, contract, at)
     if service & registry.BOOK == 0:
         return len(self._providers[user][contract]) == 0
@@ -679,9 +699,10 @@ def _open_account(service: address, provider: address, amount: uint256):
 
 @internal
 @view
-def _locked_total(user: address, word: uint256) -> (uint256, address):
+def _locked_total(user: address, word: uint256, gas_floor: uint256) -> (uint256, address):
     """
-    @dev What the services hold of the user's, and one that did not answer, if any.
+    @dev What the services hold of the user's, and one that did not answer, if any, or was not asked because less gas
+         than `gas_floor` was left.
     """
     total: uint256 = 0
     silent: address = empty(address)
@@ -698,9 +719,10 @@ def _locked_total(user: address, word: uint256) -> (uint256, address):
             else:
                 answered: bool = False
                 locked: uint256 = 0
-                answered, locked = self._question(
-                    contract, abi_encode(user, method_id=method_id("lockedBalance(address)"))
-                )
+                if msg.gas >= gas_floor:
+                    answered, locked = self._question(
+                        contract, abi_encode(user, method_id=method_id("lockedBalance(address)"))
+                    )
                 if answered and locked <= MAX_LOCKED:
                     total += locked
                 else:
@@ -731,6 +753,8 @@ def _providers_of(
         is_static_call=True,
         revert_on_failure=False,
     )
+    if not answered:
+        self._check_given(ANSWER_GAS)
     if answered and len(answer) >= 64:
         count: uint256 = min(convert(extract32(answer, 32), uint256), (len(answer) - 64) // 32)
         for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
@@ -887,9 +911,23 @@ def _question(service: address, question: Bytes[68]) -> (bool, uint256):
         is_static_call=True,
         revert_on_failure=False,
     )
+    if not answered:
+        self._check_given(ANSWER_GAS)
     if not answered or len(answer) != 32:
         return False, 0
     return True, convert(answer, uint256)
+
+
+@internal
+@view
+def _check_given(given: uint256):
+    """
+    @dev After a call that failed and should have got this much gas: when so little is left that it got less, that may
+         be why, and what only lacked gas must not count as a refusal. Otherwise a client that looks for the least gas
+         with which a deletion succeeds would find one with which it deletes nothing.
+    """
+    if msg.gas < given // 32:
+        errors._call_failed()
 
 
 @internal
@@ -917,7 +955,7 @@ def _call(service: address, data: Bytes[100], coins: uint256) -> (uint256, uint2
 def _ledger(user: address, word: uint256) -> Ledger:
     locked: uint256 = 0
     silent: address = empty(address)
-    locked, silent = self._locked_total(user, word)
+    locked, silent = self._locked_total(user, word, 0)
     return Ledger(
         user=user,
         availableBalance=word & AVAILABLE_MASK,
