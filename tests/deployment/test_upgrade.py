@@ -30,7 +30,7 @@ from serving_network.deployment.upgrade import UpgradePlan, apply_upgrade, check
 
 from .conftest import Bench, DyingChain, Killed
 from .people import open_accounts
-from .variants import rebuild, relayout
+from .variants import lay_out_again, rebuild, relayout
 
 BEACON = "UpgradeableBeacon"
 
@@ -131,16 +131,15 @@ def test_a_rehearsal_leaves_the_chain_alone(network: Bench, other_build: Path) -
     ("serving/ownable.vy", ((r"^owner: public\(address\)$", "former: address"),
                             (r"^pendingOwner: public\(address\)$",
                              "pendingOwner: public(address)\nowner: public(address)")), "moved", "ownable.owner"),
-    ("serving/accounts.vy", (("_words balance:93, pendingRefund:93, nonce:64",
-                              "_words nonce:64, balance:93, pendingRefund:93"),),
-     "repacked", "accounts._words.balance"),
-    ("serving/services.vy", (("_words signer:160, stake:95", "_words signer:160, stake:94"),),
+    ("serving/accounts.vy", ((r"(custom:packed _words) (\w+:\d+), (\w+:\d+)", r"\1 \3, \2"),),
+     "repacked", "accounts._words."),
+    ("serving/services.vy", ((r"(custom:packed _words signer:160, stake):\d+", r"\1:90"),),
      "repacked", "services._words.stake"),
 ], ids=["inserted", "reordered", "repacked in another order", "repacked narrower"])
 def test_a_layout_that_would_misread_a_word_is_refused_by_name(
         network: Bench, other_build: Path, file: str | None, edits: tuple[tuple[str, str], ...], kind: str,
         named: str) -> None:
-    rebuild(other_build, "InferenceServing", file=file, edits=edits)
+    lay_out_again(other_build, "InferenceServing", file, edits)
     refused(network, kind, named)
 
 
@@ -161,13 +160,13 @@ def refused(bench: Bench, kind: str, named: str) -> None:
     nonce = bench.nonce(bench.owner)
     with pytest.raises(LayoutRefused) as refusal:
         upgrade(bench, "inference-v1.0")
-    assert (kind, named) in {(one.kind, one.variable) for one in refusal.value.refusals}
+    assert any(one.kind == kind and one.variable.startswith(named) for one in refusal.value.refusals)
     assert named in str(refusal.value)
     assert bench.nonce(bench.owner) == nonce
 
 
 def test_appended_variables_are_accepted_and_named(network: Bench, other_build: Path) -> None:
-    rebuild(other_build, "LedgerManager", edits=((r"\Z", "\n\nappended: public(uint256)\n"),))
+    rebuild(other_build, "LedgerManager")
     assert plan(network).appended == ("appended",)
     upgrade(network)
     assert differences(network) == []
@@ -198,7 +197,7 @@ def test_a_constructor_argument_can_be_changed_and_is_shown(network: Bench, othe
 def test_rollback_is_one_command(network: Bench, other_build: Path) -> None:
     open_accounts(network)
     first = running(network)
-    rebuild(other_build, "LedgerManager", edits=((r"\Z", "\n\nappended: public(uint256)\n"),))
+    rebuild(other_build, "LedgerManager")
     upgrade(network)
     second = running(network)
     assert second != first

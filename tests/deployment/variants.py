@@ -3,18 +3,24 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from vyper.compiler import outputs_from_compiler_data
+
 from serving_network.contracts import artifacts
 from serving_network.contracts.build.artifacts import ROOT, table
-from serving_network.contracts.build.compiler import compile_contract
+from serving_network.contracts.build.compiler import _layout, _modules, compile_contract, prepare
 
-# A function that only another build of the ledger has; the services have no room for one.
-RELEASE = '''
+# What another build of the ledger has; the services have no room for more code.
+ADDITION = '''
+
+
+appended: public(uint256)
 
 
 @external
@@ -27,42 +33,64 @@ def release() -> uint256:
 '''
 
 
-def rebuild(folder: Path, contract: str, *, file: str | None = None,
-            edits: tuple[tuple[str, str], ...] = ()) -> None:
+def rebuild(folder: Path, contract: str, *, file: str | None = None, edits: tuple[tuple[str, str], ...] = ()) -> None:
     """Compile `contract` from sources in which every regular expression of `edits` is replaced once, and put its
-    artifact into `folder` in place of the present one. The ledger also gets a function that tells the build.
+    artifact into `folder` in place of the present one. The ledger also gets a function that tells the build, and a
+    variable behind all others.
 
     `file` is the source that is edited, from the directory of contracts; by default the contract's own.
     """
-    path = folder / f"{contract}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | _compiled(contract, file, edits)))
-    artifacts.load.cache_clear()
+    _replace(folder, contract, _compiled(contract, file, edits))
+
+
+def relayout(folder: Path, contract: str, change: Callable[[Any], Any]) -> None:
+    """Make the artifact in `folder` another build whose layout `change` has changed."""
+    stored = json.loads((folder / f"{contract}.json").read_text())
+    change(stored["storageLayout"])
+    _replace(folder, contract, {"bytecode": stored["bytecode"] + "00", "storageLayout": stored["storageLayout"]})
+
+
+def lay_out_again(folder: Path, contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> None:
+    """As `rebuild`, but only the storage layout is compiled, which takes a fraction of the time: for builds that are
+    refused before their code matters."""
+    with _edited(contract, file, edits) as (source, sources):
+        prepared = prepare(source, sources)
+        made = outputs_from_compiler_data(prepared, ("layout",))["layout"]
+        layout = _layout(made, _modules(prepared.annotated_vyper_module))
+    relayout(folder, contract, lambda stored: (stored.clear(), stored.update(layout)))
 
 
 @cache
 def _compiled(contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """What is other in the artifact of the changed build. Compiling takes seconds, so tests share it."""
+    with _edited(contract, file, edits) as (source, sources):
+        made = compile_contract(source, sources)
+    return {"bytecode": made.bytecode.hex(), "deployedBytecode": made.deployed_bytecode.hex(),
+            "storageLayout": made.storage_layout, "abi": made.abi}
+
+
+@contextmanager
+def _edited(contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> Iterator[tuple[Path, Path]]:
+    """A copy of the sources with the edits in it: the contract's own file, and the directory."""
     source = Path(table()[contract]["source"]).relative_to("contracts")
     with TemporaryDirectory() as scratch:
         sources = Path(scratch) / "contracts"
         shutil.copytree(ROOT / "contracts", sources)
         own = sources / source
-        own.write_text(own.read_text() + (RELEASE if contract == "LedgerManager" else "\n# another build\n"))
+        own.write_text(own.read_text() + (ADDITION if contract == "LedgerManager" else "\n# another build\n"))
         edited = sources / (file or source)
         text = edited.read_text()
         for pattern, replacement in edits:
             text, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
             assert count == 1, f"{pattern} is not in {edited.name}"
         edited.write_text(text)
-        made = compile_contract(own, sources)
-    return {"bytecode": made.bytecode.hex(), "deployedBytecode": made.deployed_bytecode.hex(),
-            "storageLayout": made.storage_layout, "sourceHashes": {}}
+        yield own, sources
 
 
-def relayout(folder: Path, contract: str, change: Callable[[Any], Any]) -> None:
-    """Make the artifact in `folder` another build whose layout `change` has changed."""
+def _replace(folder: Path, contract: str, parts: dict[str, Any]) -> None:
     path = folder / f"{contract}.json"
     stored = json.loads(path.read_text())
-    change(stored["storageLayout"])
-    path.write_text(json.dumps(stored | {"bytecode": stored["bytecode"] + "00", "sourceHashes": {}}))
+    known = {(entry["type"], entry.get("name")) for entry in stored["abi"]}
+    added = [entry for entry in parts.get("abi", []) if (entry["type"], entry.get("name")) not in known]
+    path.write_text(json.dumps(stored | parts | {"abi": stored["abi"] + added, "sourceHashes": {}}))
     artifacts.load.cache_clear()

@@ -75,11 +75,11 @@ async def rehearse_upgrade(chain: AsyncConnection, record: Record, plan: Upgrade
         layouts = {plan.name: _new_layout(contract, create)}
         after, again = await read_books(copy, record, layouts=layouts), await answers(copy, record)
         _balanced(after, "after the upgrade")
-        settings = _compare(asked, again, "the upgrade changes")
+        settings = _compare(asked, again, "the upgrade changes", may_lose=not create)
         await _live(copy, record, layouts)
         back = plan.call.model_copy(update={"arguments": [contract.implementation.address]})
         await _do(copy, contract.upgrade_owner, [back], addresses)
-        _compare(asked, await answers(copy, record), "putting the former implementation back changes")
+        _compare(asked, await answers(copy, record), "putting the former implementation back changes", may_lose=False)
         return Rehearsal(block, gas, len(asked), settings, before, after)
 
     return await on_a_copy(chain, block, work)
@@ -182,9 +182,12 @@ def _balanced(books: Books, when: str) -> None:
                               next_step="Find out why before anything is sent.")
 
 
-def _compare(before: Answers, after: Answers, says: str) -> tuple[str, ...]:
-    """The constants of the code that differ. Raises RehearsalFailed for any other difference."""
+def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> tuple[str, ...]:
+    """The constants of the code that differ. Raises RehearsalFailed for any other difference, and for questions that
+    are no longer answered, unless those may be lost, as what the present code has added is by a rollback."""
     changed = [question for question, answer in before.items() if after.get(question) != answer]
+    if may_lose:
+        changed = [one for one in changed if one in after]
     settings = [one for one in changed if one.partition(".")[2].partition("(")[0].isupper()]
     if harm := [one for one in changed if one not in settings]:
         raise RehearsalFailed(f"On a copy of the chain {says} {len(harm)} answers: {', '.join(harm[:5])}.",

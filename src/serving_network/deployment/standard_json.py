@@ -5,6 +5,7 @@ service is never the input's fault. Sources come from a checkout; an installed w
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,11 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
         raise VerifierFailed(f"{artifact.name} is not written in Vyper, so no service can compile it.",
                              next_step="serving verify local: it is verified by comparing its bytes.")
     paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
+    stems = Counter(Path(path).stem for path in paths)
+    if double := [path for path in paths if stems[Path(path).stem] > 1]:
+        raise VerifierFailed(f"{' and '.join(double)} have the same name.",
+                             cause="The compiler's standard JSON mode refuses that, so no service can compile it.",
+                             next_step="Rename one of them.")
     target = next(path for path in paths if Path(path).stem == artifact.name)
     settings = artifact.compiler["settings"]
     try:
