@@ -6,11 +6,13 @@ class User(SyncFace[AsyncUser]):
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+from serving_network.errors import InvalidInput
+
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
 Core = TypeVar("Core")
@@ -27,6 +29,17 @@ class SyncFace(Generic[Core]):
     def __init__(self, core: Core, runner: asyncio.Runner) -> None:
         self.core = core
         self.runner = runner
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """What the coroutine of `work` returns. Raises InvalidInput inside a running event loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self.runner.run(work())
+        raise InvalidInput(
+            f"{type(self).__name__} was used inside a running event loop.",
+            next_step=f"Use Async{type(self).__name__} there, and await its methods.",
+        )
 
 
 class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it is
@@ -46,7 +59,7 @@ class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it i
 
         @functools.wraps(self._method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return face.runner.run(self._method(face.core, *args, **kwargs))
+            return face.run(lambda: self._method(face.core, *args, **kwargs))
 
         return call
 
@@ -75,7 +88,7 @@ class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
 
             while True:
                 try:
-                    yield face.runner.run(following())
+                    yield face.run(following)
                 except StopAsyncIteration:
                     return
 
