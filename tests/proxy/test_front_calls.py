@@ -105,10 +105,10 @@ def test_an_asking_front_of_a_beacon_that_fell_silent_fails(world: World) -> Non
     for silent in (b"", b"\x60\x01\x5f\xf3", b"\x60\x1f\x5f\xf3"):
         world.evm.set_code(beacon, silent)
         assert not world.evm.send(front, interface.encode("version"), sender=world.user).success
-    world.evm.set_code(beacon, b"\x60\xab\x5f\x53\x60\x07\x5f\xfd")
+    world.evm.set_code(beacon, b"\x60\xab\x60\x27\x53\x60\x28\x5f\xfd")
     outcome = world.evm.send(front, interface.encode("version"), sender=world.user)
     assert not outcome.success
-    assert outcome.output == b"\xab" + bytes(6)
+    assert outcome.output == bytes(39) + b"\xab"
 
 
 def test_an_attached_front_does_not_ask(world: World) -> None:
