@@ -51,9 +51,7 @@ class Evm:
     """State, a clock, and transactions from any sender."""
 
     def __init__(self) -> None:
-        chain_class = MiningChain.configure(
-            vm_configuration=((0, CancunVM),), chain_id=CHAIN_ID
-        )
+        chain_class = MiningChain.configure(vm_configuration=((0, CancunVM),), chain_id=CHAIN_ID)
         self._database = AtomicDB()
         chain = chain_class.from_genesis(
             self._database,
@@ -62,8 +60,9 @@ class Evm:
         vm = chain.get_vm()
         self._vm = vm
         self._state: StateAPI = vm.state
-        self._context: Any = self._state.execution_context
-        self._context._base_fee_per_gas = 0
+        context: Any = self._state.execution_context
+        context._base_fee_per_gas = 0
+        self._context = context
         self._accounts = 0
         self.time = START_TIME + 1
 
@@ -102,9 +101,7 @@ class Evm:
     def deploy(self, creation_code: bytes, *, sender: str, value: int = 0) -> Outcome:
         return self._run(sender, CREATE_CONTRACT_ADDRESS, creation_code, value, GAS_LIMIT)
 
-    def send(
-        self, to: str, data: bytes = b"", *, sender: str, value: int = 0, gas: int = GAS_LIMIT
-    ) -> Outcome:
+    def send(self, to: str, data: bytes = b"", *, sender: str, value: int = 0, gas: int = GAS_LIMIT) -> Outcome:
         return self._run(sender, _raw(to), data, value, gas)
 
     def view(self, to: str, data: bytes, *, sender: str, gas: int = GAS_LIMIT) -> Outcome:
@@ -147,7 +144,7 @@ class Evm:
             value=value,
             data=data,
         )
-        transaction = SpoofTransaction(unsigned, from_=origin)
+        transaction: Any = SpoofTransaction(unsigned, from_=origin)
         if transaction.intrinsic_gas > gas:
             raise ValueError(f"gas {gas} is below the intrinsic gas {transaction.intrinsic_gas}")
         done: ComputationAPI = self._state.apply_transaction(transaction)
@@ -162,9 +159,7 @@ class Evm:
             for address, topics, payload in done.get_log_entries()
         )
         created = (
-            to_checksum_address(done.msg.storage_address)
-            if to == CREATE_CONTRACT_ADDRESS and done.is_success
-            else None
+            to_checksum_address(done.msg.storage_address) if to == CREATE_CONTRACT_ADDRESS and done.is_success else None
         )
         return Outcome(done.is_success, done.output, logs, spent - refund, spent, created)
 
