@@ -107,7 +107,8 @@ def test_a_rehearsal_shows_what_the_old_owner_can_no_longer_do(network: Bench) -
         return await rehearse_handover(chain, network.record(), steps, network.owner.address)
 
     powers = network.run(work)
-    assert {one.refusal for one in powers} == {"Ownable: caller is not the owner"}
+    assert {one.refusal for one in powers} == {
+        "Only the contract's owner may do this, and the key in use is not the owner's."}
     lost = {(one.name, one.says) for one in powers}
     assert {(name, "replace the implementation") for name in CONTRACTS} < lost
     assert {("inference-v1.0", "confirm a provider's TEE signer"), ("fine-tuning-v1.1", "change the penalty"),
