@@ -11,6 +11,24 @@
 
 @internal
 @pure
+def _bare(selector: uint256):
+    """
+    @dev Revert with an error that has no arguments.
+    """
+    raw_revert(slice(convert(selector << 224, bytes32), 0, 4))
+
+
+@internal
+@pure
+def _numbered(selector: uint256, number: uint256):
+    """
+    @dev Revert with an error whose only argument is a number.
+    """
+    raw_revert(concat(slice(convert(selector << 224, bytes32), 0, 4), convert(number, bytes32)))
+
+
+@internal
+@pure
 def _account_exists(user: address, provider: address):
     raw_revert(abi_encode(user, provider, method_id=method_id("AccountExists(address,address)")))
 
@@ -64,7 +82,7 @@ def _insufficient_stake(provided: uint256, required: uint256):
 @internal
 @pure
 def _cannot_add_stake():
-    raw_revert(method_id("CannotAddStakeWhenUpdating()"))
+    self._bare(convert(method_id("CannotAddStakeWhenUpdating()", output_type=bytes4), uint256))
 
 
 @internal
@@ -89,13 +107,13 @@ def _invalid_address(addr: address):
 @internal
 @pure
 def _provider_cannot_be_user():
-    raw_revert(method_id("ProviderCannotBeUser()"))
+    self._bare(convert(method_id("ProviderCannotBeUser()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _additional_info_too_long():
-    raw_revert(method_id("AdditionalInfoTooLong()"))
+    self._bare(convert(method_id("AdditionalInfoTooLong()", output_type=bytes4), uint256))
 
 
 @internal
@@ -123,19 +141,19 @@ def _batch_size_too_large(size: uint256, maximum: uint256):
 @internal
 @pure
 def _payout_in_progress():
-    raw_revert(method_id("PayoutInProgress()"))
+    self._bare(convert(method_id("PayoutInProgress()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _direct_deposits_disabled():
-    raw_revert(method_id("DirectDepositsDisabled()"))
+    self._bare(convert(method_id("DirectDepositsDisabled()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _already_initialized():
-    raw_revert(method_id("AlreadyInitialized()"))
+    self._bare(convert(method_id("AlreadyInitialized()", output_type=bytes4), uint256))
 
 
 @internal

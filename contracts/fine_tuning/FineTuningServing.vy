@@ -1,0 +1,765 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+# pragma optimize codesize
+"""
+@title Fine-tuning serving
+@notice Providers register with a stake, deliver fine-tuned models one after the other, and are paid out of the user's
+        account for what their TEE signed: in full for what the user acknowledged, a penalty otherwise.
+@dev State changes come before payouts, and a payout cannot start another one. Nothing here depends on
+     `self.balance`: coins forced in belong to nobody.
+     How a user could lose money: by acknowledging (every transfer of funds does) a provider whose signer the owner
+     confirmed although it is no TEE; at stake is what the account with that provider holds. A user who stays away
+     loses one penalty, not one after the other: the next one needs an act of the user since.
+     How the owner stops it: `revokeTEESignerAcknowledgement` ends that provider's settlements at once.
+"""
+
+from ..serving import accounts
+from ..serving import blobs
+from ..serving import errors
+from ..serving import initializable
+from ..serving import lists
+from ..serving import ownable
+from ..serving import payouts
+from ..serving import services
+from . import deliverables
+from . import offers
+from . import verifier
+
+initializes: ownable
+initializes: initializable
+initializes: blobs
+initializes: lists
+initializes: accounts[blobs := blobs, lists := lists]
+initializes: services[lists := lists, ownable := ownable]
+initializes: payouts
+initializes: deliverables[blobs := blobs]
+initializes: offers[blobs := blobs, services := services]
+
+exports: (
+    ownable.owner,
+    ownable.pendingOwner,
+    ownable.transferOwnership,
+    ownable.renounceOwnership,
+    ownable.offerOwnership,
+    ownable.acceptOwnership,
+    initializable.initialized,
+    accounts.ledgerAddress,
+    accounts.lockTime,
+    accounts.accountExists,
+    accounts.getPendingRefund,
+    accounts.lockedBalance,
+    accounts.providerCount,
+    accounts.providersOf,
+    services.MIN_PROVIDER_STAKE,
+    services.acknowledgeTEESignerByOwner,
+    services.revokeTEESignerAcknowledgement,
+    offers.addOrUpdateService,
+)
+
+
+event ServiceRemoved:
+    provider: indexed(address)
+
+
+event DeliverableAcknowledged:
+    user: indexed(address)
+    provider: indexed(address)
+    deliverableId: String[deliverables.MAX_ID_DECODED]
+    timestamp: uint256
+
+
+event DeliverableAbandoned:
+    user: indexed(address)
+    provider: indexed(address)
+    deliverableId: String[deliverables.MAX_ID_DECODED]
+    timestamp: uint256
+
+
+event FeesSettled:
+    user: indexed(address)
+    provider: indexed(address)
+    deliverableId: String[deliverables.MAX_ID_DECODED]
+    fee: uint256
+    acknowledged: bool
+    nonce: uint256
+
+
+struct Refund:
+    index: uint256
+    amount: uint256
+    createdAt: uint256
+    _deprecated_processed: bool
+
+
+struct Account:
+    user: address
+    provider: address
+    nonce: uint256
+    balance: uint256
+    pendingRefund: uint256
+    refunds: DynArray[Refund, accounts.MAX_REFUNDS]
+    additionalInfo: String[accounts.MAX_INFO]
+    deliverables: DynArray[deliverables.Deliverable, deliverables.CAPACITY]
+    validRefundsLength: uint256
+    deliverablesHead: uint256
+    deliverablesCount: uint256
+    acknowledged: bool
+
+
+struct Summary:
+    user: address
+    provider: address
+    nonce: uint256
+    balance: uint256
+    pendingRefund: uint256
+    additionalInfo: String[accounts.MAX_INFO]
+    validRefundsLength: uint256
+    deliverablesCount: uint256
+    acknowledged: bool
+
+
+# @notice The shortest lock time in seconds.
+MIN_LOCKTIME: public(constant(uint256)) = 3600
+
+# @notice The longest lock time in seconds.
+MAX_LOCKTIME: public(constant(uint256)) = 7 * 86400
+
+MAX_PERCENTAGE: constant(uint256) = 100
+
+# @dev The documented limit, and the room above it in which the named error is reached.
+MAX_BATCH: constant(uint256) = 50
+MAX_BATCH_DECODED: constant(uint256) = 64
+
+# @dev ERC-165, the serving interface of the live network, and what our ledger asks of our services
+#      (lockedBalance, providerCount, providersOf).
+ERC165_ID: constant(bytes4) = 0x01ffc9a7
+SERVING_ID: constant(bytes4) = 0x160841b1
+ACCOUNT_BOOK_ID: constant(bytes4) = 0x1ffc15d2
+
+# @dev An encoded account up to its deliverables: 14 words, the refunds and the text. An encoded summary: 10 words and
+#      the text. What a list can hold beside the places of its entries: 50 of the longest summaries.
+ACCOUNT_START: constant(uint256) = 32 * (14 + 4 * accounts.MAX_REFUNDS) + accounts.MAX_INFO
+SUMMARY_BYTES: constant(uint256) = 32 * 10 + accounts.MAX_INFO
+BODIES_BYTES: constant(uint256) = accounts.MAX_PAGE * SUMMARY_BYTES
+LIST_BYTES: constant(uint256) = 96 + 32 * accounts.MAX_PAGE + BODIES_BYTES
+
+# @dev Kinds of lists, beside those of the accounts and of the services.
+BATCH: constant(uint256) = 4 << 160
+DELIVERABLES: constant(uint256) = 5 << 160
+
+# @notice What a provider is paid for a deliverable that the user does not acknowledge, in percent of the fee.
+penaltyPercentage: public(uint256)
+
+
+@deploy
+def __init__(minProviderStake: uint256):
+    """
+    @param minProviderStake The least stake of a provider, in wei; not zero. Every front of this implementation has it.
+    """
+    initializable.__init__()
+    blobs.__init__()
+    services.__init__(minProviderStake)
+
+
+@external
+@payable
+def __default__():
+    """
+    @notice Coins come in through the ledger or as a stake. A plain transfer reverts `DirectDepositsDisabled`;
+            calldata that fits no function reverts with empty data.
+    """
+    if len(msg.data) != 0:
+        raw_revert(b"")
+    errors._direct_deposits_disabled()
+
+
+@external
+def initialize(
+    _locktime: uint256, _ledgerAddress: address, owner: address, _penaltyPercentage: uint256
+):
+    """
+    @notice Set a front up, once. Warning: whoever calls it first decides; our deployment calls it in the creation.
+    @param _locktime Seconds between asking money back and getting it, 1 hour to 7 days.
+    @param _ledgerAddress The ledger, which alone may open, fund and refund accounts. It has to be ours: other ledgers
+           count settlements through `spendFund`, which is never called here.
+    @param owner Confirms TEE signers, sets lock time and penalty.
+    @param _penaltyPercentage What is paid for a deliverable that is not acknowledged, 0 to 100 percent of its fee.
+    @dev Reverts `AlreadyInitialized`, `InvalidLedgerAddress` (no code there), `PenaltyPercentageTooHigh`,
+         `LockTimeOutOfRange`; emits `OwnershipTransferred`, `Initialized`.
+    """
+    initializable._begin()
+    if not _ledgerAddress.is_contract:
+        errors._bare(convert(method_id("InvalidLedgerAddress()", output_type=bytes4), uint256))
+    self._check_percentage(_penaltyPercentage)
+    self._check_lock_time(_locktime)
+    accounts.lockTime = _locktime
+    accounts.ledgerAddress = _ledgerAddress
+    self.penaltyPercentage = _penaltyPercentage
+    ownable._transfer_ownership(owner)
+    initializable._finish()
+
+
+@external
+def updateLockTime(_locktime: uint256):
+    """
+    @notice Change the lock time, also of refunds that are waiting. Only the owner.
+    @param _locktime Seconds, 1 hour to 7 days.
+    @dev Reverts `LockTimeOutOfRange`; emits `LockTimeUpdated` when it changes.
+    """
+    ownable._check_owner()
+    self._check_lock_time(_locktime)
+    old: uint256 = accounts.lockTime
+    if old != _locktime:
+        accounts.lockTime = _locktime
+        log accounts.LockTimeUpdated(oldLockTime=old, newLockTime=_locktime)
+
+
+@external
+def updatePenaltyPercentage(_penaltyPercentage: uint256):
+    """
+    @notice Change the penalty, also for what is delivered and not settled yet. Only the owner.
+    @param _penaltyPercentage 0 to 100 percent of a task's fee.
+    @dev Reverts `PenaltyPercentageTooHigh`; emits nothing.
+    """
+    ownable._check_owner()
+    self._check_percentage(_penaltyPercentage)
+    self.penaltyPercentage = _penaltyPercentage
+
+
+@external
+@view
+def supportsInterface(interfaceId: bytes4) -> bool:
+    """
+    @notice ERC-165: itself, the serving interface 0x160841b1, and our ledger's questions 0x1ffc15d2.
+    """
+    return interfaceId == ERC165_ID or interfaceId == SERVING_ID or interfaceId == ACCOUNT_BOOK_ID
+
+
+# Accounts: the ledger's calls
+
+
+@external
+@payable
+def addAccount(user: address, provider: address, additionalInfo: String[accounts.MAX_INFO_DECODED]):
+    """
+    @notice Open an account with the coins sent, acknowledged. Only the ledger.
+    @dev Reverts `CallerNotLedger`, `AdditionalInfoTooLong`, `InvalidAddress`, `ProviderCannotBeUser`,
+         `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
+    """
+    self._check_ledger()
+    if len(additionalInfo) > accounts.MAX_INFO:
+        errors._additional_info_too_long()
+    self._check_parties(user, provider)
+    accounts._open(user, provider, msg.value, additionalInfo)
+
+
+@external
+@payable
+def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256):
+    """
+    @notice Add the coins sent, keep up to `cancelRetrievingAmount` wei that were asked back (newest first), and
+            acknowledge the provider's TEE signer. An act of the user. Only the ledger.
+    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AccountNotExists`, `AmountTooLarge`;
+         emits `BalanceUpdated`.
+    """
+    self._check_ledger()
+    self._check_parties(user, provider)
+    accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
+
+
+@external
+def requestRefundAll(user: address, provider: address):
+    """
+    @notice Ask back what is not asked back yet. With five refunds waiting the amount joins the newest, whose clock
+            restarts. Only the ledger.
+    @dev Reverts `CallerNotLedger`, `AccountNotExists`; emits `RefundRequested` when any refund is active.
+    """
+    self._check_ledger()
+    accounts._request_refund(user, provider)
+
+
+@external
+def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
+    """
+    @notice Send the ledger every refund whose lock time is over. Only the ledger.
+    @return totalAmount, balance and pendingRefund: wei sent, wei left, wei still waiting
+    @dev Reverts `CallerNotLedger`, `AccountNotExists`, `TransferToLedgerFailed`, `PayoutInProgress`; emits
+         `BalanceUpdated` when something is paid. Re-entrancy: pays last, under the payout lock.
+    """
+    self._check_ledger()
+    paid: uint256 = 0
+    balance: uint256 = 0
+    pending: uint256 = 0
+    paid, balance, pending = accounts._mature(user, provider)
+    if paid != 0:
+        if not payouts._pay(msg.sender, paid):
+            errors._bare(convert(method_id("TransferToLedgerFailed()", output_type=bytes4), uint256))
+    return paid, balance, pending
+
+
+@external
+def deleteAccount(user: address, provider: address):
+    """
+    @notice Forget an account that holds no coins, and its deliverables; the nonce stays. Only the ledger. Without an
+            account nothing happens.
+    @dev Reverts `CallerNotLedger`, `AccountNotEmpty`; emits `AccountDeleted`.
+    """
+    self._check_ledger()
+    if accounts._delete(user, provider):
+        deliverables._forget(deliverables._pair(user, provider))
+
+
+# Accounts: the user's calls, and everybody's
+
+
+@external
+def acknowledgeTEESigner(provider: address, acknowledged: bool):
+    """
+    @notice Accept the provider's TEE signer or take that back, which needs an empty account. By the user.
+    @dev Reverts `AccountNotExists`, `CannotRevokeWithNonZeroBalance`.
+    """
+    accounts._acknowledge(msg.sender, provider, acknowledged)
+
+
+@external
+@view
+@raw_return
+def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + LIST_BYTES]:
+    """
+    @notice One account with its deliverables, oldest first; amounts in wei, times in unix seconds; `refunds` lists the
+            active ones.
+    @dev Reverts `AccountNotExists`. The deliverables are encoded apart and come last.
+    """
+    word: uint256 = accounts._existing(user, provider)
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
+        user, provider, word
+    )
+    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
+    pair: bytes32 = deliverables._pair(user, provider)
+    ring: uint256 = deliverables._rings[pair]
+    count: uint256 = (ring >> deliverables.COUNT_OFFSET) & deliverables.INDEX_MASK
+    words: uint256 = unsafe_add(unsafe_mul(4, len(refunds)), unsafe_add(len(info), 31) // 32)
+    start: Bytes[ACCOUNT_START] = abi_encode(
+        user,
+        provider,
+        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
+        word & accounts.COINS_MASK,
+        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        refunds,
+        info,
+        unsafe_mul(32, unsafe_add(14, words)),
+        len(refunds),
+        ring & deliverables.INDEX_MASK,
+        count,
+        (word // accounts.ACKNOWLEDGED) & 1,
+    )
+    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, pair, 0, count, [], 0, 64)
+    return concat(convert(32, bytes32), start, list)
+
+
+@external
+@view
+@raw_return
+def getAllAccounts(offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
+    """
+    @notice A page of all accounts, without refunds and deliverables, and their number. No limit (0) means 50, the most.
+    @dev Reverts `LimitTooLarge`.
+    """
+    return self._page(accounts.ALL, empty(address), offset, limit)
+
+
+@external
+@view
+@raw_return
+def getAccountsByProvider(
+    provider: address, offset: uint256, limit: uint256
+) -> Bytes[LIST_BYTES]:
+    """
+    @notice A page of the accounts with one provider and their number. No limit (0) means 50, the most.
+    @dev Reverts `LimitTooLarge`.
+    """
+    return self._page(accounts.BY_PROVIDER, provider, offset, limit)
+
+
+@external
+@view
+@raw_return
+def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
+    """
+    @notice A page of the accounts of one user and their number. No limit (0) means 50, the most.
+    @dev Reverts `LimitTooLarge`.
+    """
+    return self._page(accounts.BY_USER, user, offset, limit)
+
+
+@external
+@view
+@raw_return
+def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Bytes[LIST_BYTES]:
+    """
+    @notice The accounts of up to 50 users with the caller as provider, in their order; zeros where there is none.
+    @dev Reverts `BatchSizeTooLarge`.
+    """
+    if len(users) > MAX_BATCH:
+        errors._batch_size_too_large(len(users), MAX_BATCH)
+    return self._list(BATCH, empty(bytes32), 0, len(users), users, 32, 32)
+
+
+# Providers
+
+
+@external
+def removeService():
+    """
+    @notice End the registration and take the whole stake back. By the provider. Warning: what is not settled yet can
+            no longer be settled.
+    @dev Reverts `ServiceNotExist`, `ETHTransferFailed`, `PayoutInProgress`; emits `ProviderStakeReturned`,
+         `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
+    """
+    stake: uint256 = services._remove(msg.sender)
+    offers._forget(msg.sender)
+    log services.ProviderStakeReturned(provider=msg.sender, amount=stake)
+    log ServiceRemoved(provider=msg.sender)
+    self._pay(msg.sender, stake)
+
+
+@external
+@view
+@raw_return
+def getService(provider: address) -> Bytes[32 + offers.BODY_BYTES]:
+    """
+    @notice A provider's registration; the price in wei per token.
+    @dev Reverts `ServiceNotExist`.
+    """
+    services._registered(provider)
+    body: Bytes[offers.BODY_BYTES] = offers._body(provider)
+    return concat(convert(32, bytes32), body)
+
+
+@external
+@view
+@raw_return
+def getAllServices() -> Bytes[LIST_BYTES]:
+    """
+    @notice The first page of the registrations, at most 50. `getServices` shows them all.
+    """
+    count: uint256 = min(services._count(), accounts.MAX_PAGE)
+    return self._list(services.LIST, empty(bytes32), 0, count, [], 32, 32)
+
+
+@external
+@view
+@raw_return
+def getServices(offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
+    """
+    @notice A page of all registrations and their number. No limit (0) means 50, the most. A page that is full, at
+            200,000 bytes, ends early: ask on from where it ends.
+    @dev Reverts `LimitTooLarge`.
+    """
+    return self._page(services.LIST, empty(address), offset, limit)
+
+
+# Deliverables
+
+
+@external
+def addDeliverable(
+    user: address,
+    id: String[deliverables.MAX_ID_DECODED],
+    modelRootHash: Bytes[deliverables.MAX_ROOT_DECODED],
+):
+    """
+    @notice Offer a finished task to the user. By the provider. One at a time: the one before must be acknowledged or
+            settled. At most 20 are kept; the 21st pushes the oldest out.
+    @param id 1 to 256 bytes, not among those that are kept.
+    @param modelRootHash At most 1024 bytes; the settlement must name the same.
+    @dev Reverts `DeliverableIdInvalidLength`, `TextTooLong`, `AccountNotExists`, `DeliverableAlreadyExists`,
+         `PreviousDeliverableNotAcknowledged`, `CannotEvictUnsettledDeliverable`; emits `DeliverableEvicted` when one is
+         pushed out, then `DeliverableAdded`.
+    """
+    if len(id) == 0 or len(id) > deliverables.MAX_ID:
+        errors._numbered(convert(method_id("DeliverableIdInvalidLength(uint256)", output_type=bytes4), uint256), len(id))
+    if len(modelRootHash) > deliverables.MAX_ROOT:
+        errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
+    accounts._existing(user, msg.sender)
+    deliverables._add(user, msg.sender, id, modelRootHash)
+
+
+@external
+def acknowledgeDeliverable(provider: address, id: String[deliverables.MAX_ID_DECODED]):
+    """
+    @notice Accept a deliverable, whose fee is then due in full. By the user. May be repeated.
+    @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAcknowledgeSettledDeliverable`; emits
+         `DeliverableAcknowledged`.
+    """
+    word: uint256 = accounts._existing(msg.sender, provider)
+    deliverables._mark(
+        msg.sender,
+        provider,
+        id,
+        deliverables.ACKNOWLEDGED,
+        convert(method_id("CannotAcknowledgeSettledDeliverable(string)", output_type=bytes4), uint256),
+    )
+    if word // accounts.FLAG != 0:
+        accounts._acknowledge(msg.sender, provider, True)
+    log DeliverableAcknowledged(
+        user=msg.sender, provider=provider, deliverableId=id, timestamp=block.timestamp
+    )
+
+
+@external
+def abandonDeliverable(user: address, id: String[deliverables.MAX_ID_DECODED]):
+    """
+    @notice Give a deliverable up, unpaid: it counts as acknowledged and settled. By the provider.
+    @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAbandonSettledDeliverable`; emits
+         `DeliverableAbandoned`.
+    """
+    accounts._existing(user, msg.sender)
+    deliverables._mark(
+        user,
+        msg.sender,
+        id,
+        deliverables.ACKNOWLEDGED | deliverables.SETTLED,
+        convert(method_id("CannotAbandonSettledDeliverable(string)", output_type=bytes4), uint256),
+    )
+    log DeliverableAbandoned(
+        user=user, provider=msg.sender, deliverableId=id, timestamp=block.timestamp
+    )
+
+
+@external
+@view
+@raw_return
+def getDeliverable(
+    user: address, provider: address, id: String[deliverables.MAX_ID_DECODED]
+) -> Bytes[32 + deliverables.BODY_BYTES]:
+    """
+    @notice One deliverable; the time in unix seconds, the secret only after a settlement that paid the whole fee.
+    @dev Reverts `AccountNotExists`, `DeliverableNotExists`.
+    """
+    accounts._existing(user, provider)
+    key: bytes32 = empty(bytes32)
+    entry: uint256 = 0
+    key, entry = deliverables._find(user, provider, id, 0)
+    body: Bytes[deliverables.BODY_BYTES] = deliverables._body(entry)
+    return concat(convert(32, bytes32), body)
+
+
+@external
+@view
+@raw_return
+def getDeliverables(user: address, provider: address) -> Bytes[LIST_BYTES]:
+    """
+    @notice All deliverables that are kept, oldest first.
+    @dev Reverts `AccountNotExists`.
+    """
+    accounts._existing(user, provider)
+    pair: bytes32 = deliverables._pair(user, provider)
+    return self._list(DELIVERABLES, pair, 0, deliverables._count(pair), [], 32, 32)
+
+
+# Settlement
+
+
+@external
+def settleFees(verifierInput: verifier.VerifierInput):
+    """
+    @notice Settle one deliverable as the provider's TEE signed it. By the provider. What the user acknowledged is paid
+            in full and its secret handed over; of anything else the penalty is paid, rounded down, and the next such
+            settlement needs an act of the user since.
+    @param verifierInput `taskFee` in wei; the balance must cover it also where only the penalty is paid. The secret,
+           at most 1024 bytes, is empty exactly when the deliverable is not acknowledged.
+    @dev Reverts, in this order, `AccountNotExists`, `ServiceNotExist`, `InvalidVerifierInput` (signer not acknowledged,
+         nonce, balance), `DeliverableNotExists`, `DeliverableAlreadySettled`, `InvalidVerifierInput` (model root hash,
+         signature), `SecretShouldNotBeEmpty`, `TextTooLong`, `SecretShouldBeEmpty`, `UserActionRequired`, and last
+         `ETHTransferFailed`, `PayoutInProgress`; emits `FeesSettled`, `BalanceUpdated`. Re-entrancy: pays last, under
+         the payout lock.
+    """
+    user: address = verifierInput.user
+    word: uint256 = accounts._existing(user, msg.sender)
+    service: uint256 = services._registered(msg.sender)
+    signer: address = convert(service & services.SIGNER_MASK, address)
+    if (
+        (word // accounts.ACKNOWLEDGED) & 1 == 0
+        or service // services.ACKNOWLEDGED == 0
+        or signer == empty(address)
+    ):
+        verifier._refuse("TEE signer not acknowledged")
+    nonce: uint256 = verifierInput.nonce
+    if (
+        nonce <= (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK
+        or nonce > accounts.MAX_NONCE
+    ):
+        verifier._refuse("nonce should larger than the current nonce")
+    fee: uint256 = verifierInput.taskFee
+    if word & accounts.COINS_MASK < fee:
+        verifier._refuse("insufficient balance")
+    key: bytes32 = empty(bytes32)
+    entry: uint256 = 0
+    key, entry = deliverables._find(
+        user,
+        msg.sender,
+        verifierInput.id,
+        convert(method_id("DeliverableAlreadySettled(string)", output_type=bytes4), uint256),
+    )
+    if not deliverables._holds(entry, verifierInput.id, verifierInput.modelRootHash):
+        verifier._refuse("model root hash mismatch")
+    if not verifier._signed_by(signer, verifierInput):
+        verifier._refuse("TEE settlement validation failed")
+
+    acknowledged: bool = entry & deliverables.ACKNOWLEDGED != 0
+    if acknowledged:
+        if len(verifierInput.encryptedSecret) == 0:
+            errors._bare(convert(method_id("SecretShouldNotBeEmpty()", output_type=bytes4), uint256))
+        if len(verifierInput.encryptedSecret) > deliverables.MAX_SECRET:
+            errors._text_too_long(
+                len(verifierInput.encryptedSecret), deliverables.MAX_SECRET
+            )
+        blob: uint256 = deliverables._write(
+            verifierInput.id, verifierInput.modelRootHash, verifierInput.encryptedSecret
+        )
+        entry = (entry & deliverables.STATE_MASK) | blob
+    else:
+        if len(verifierInput.encryptedSecret) != 0:
+            errors._bare(convert(method_id("SecretShouldBeEmpty()", output_type=bytes4), uint256))
+        if word // accounts.FLAG != 0:
+            raw_revert(
+                abi_encode(
+                    user, msg.sender, method_id=method_id("UserActionRequired(address,address)")
+                )
+            )
+        word |= accounts.FLAG
+        fee = unsafe_div(unsafe_mul(fee, self.penaltyPercentage), 100)
+    deliverables._entries[key] = entry | deliverables.SETTLED
+    word = accounts._charge(user, msg.sender, word, nonce, fee)
+    log FeesSettled(
+        user=user,
+        provider=msg.sender,
+        deliverableId=verifierInput.id,
+        fee=fee,
+        acknowledged=acknowledged,
+        nonce=nonce,
+    )
+    log accounts.BalanceUpdated(
+        user=user,
+        provider=msg.sender,
+        amount=word & accounts.COINS_MASK,
+        pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+    )
+    self._pay(msg.sender, fee)
+
+
+@internal
+def _pay(to: address, amount: uint256):
+    if not payouts._pay(to, amount):
+        errors._bare(convert(method_id("ETHTransferFailed()", output_type=bytes4), uint256))
+
+
+@internal
+@view
+def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
+    """
+    @dev A page of accounts or services and their number, encoded; reverts `LimitTooLarge`.
+    """
+    if limit > accounts.MAX_PAGE:
+        errors._numbered(convert(method_id("LimitTooLarge(uint256)", output_type=bytes4), uint256), limit)
+    total: uint256 = accounts._listed(kind, key)
+    count: uint256 = accounts._page_size(offset, limit, total)
+    return self._list(kind, convert(key, bytes32), offset, count, [], total, 0)
+
+
+@internal
+@view
+def _list(
+    kind: uint256,
+    key: bytes32,
+    offset: uint256,
+    count: uint256,
+    users: DynArray[address, MAX_BATCH_DECODED],
+    total: uint256,
+    skipped: uint256,
+) -> Bytes[LIST_BYTES]:
+    """
+    @dev Up to `count` entries of a list, encoded: one encoder for all lists. Ends early when it is full. The encoding is
+         that of (list, total) without its first `skipped` bytes; 32, with a total of 32, leave that of the list alone.
+    """
+    places: DynArray[uint256, accounts.MAX_PAGE] = []
+    bodies: Bytes[BODIES_BYTES] = b""
+    for i: uint256 in range(count, bound=accounts.MAX_PAGE):
+        body: Bytes[offers.BODY_BYTES] = b""
+        if kind == services.LIST:
+            body = offers._body(services._provider_at(unsafe_add(offset, i)))
+        elif kind == DELIVERABLES:
+            body = deliverables._body(deliverables._nth(key, i))
+        else:
+            user: address = empty(address)
+            provider: address = msg.sender
+            if kind == BATCH:
+                user = users[i]
+            else:
+                user, provider = accounts._account_at(
+                    kind, convert(key, address), unsafe_add(offset, i)
+                )
+            body = self._summary(user, provider)
+        if unsafe_add(len(bodies), len(body)) > BODIES_BYTES:
+            break
+        places.append(len(bodies))
+        bodies = convert(concat(bodies, body), Bytes[BODIES_BYTES])
+    for i: uint256 in range(len(places), bound=accounts.MAX_PAGE):
+        places[i] = unsafe_add(places[i], unsafe_mul(32, len(places)))
+    list: Bytes[LIST_BYTES] = concat(abi_encode(places, total), bodies)
+    return slice(list, skipped, unsafe_sub(len(list), skipped))
+
+
+@internal
+@view
+def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
+    """
+    @dev An account as the listings show it, encoded as the members of `Summary`; zeros where there is none.
+    """
+    word: uint256 = accounts._words[user][provider]
+    exists: uint256 = (word // accounts.EXISTS) & 1
+    word = unsafe_mul(word, exists)
+    return abi_encode(
+        unsafe_mul(convert(user, uint256), exists),
+        unsafe_mul(convert(provider, uint256), exists),
+        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
+        word & accounts.COINS_MASK,
+        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        accounts._info(user, provider, word),
+        (word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
+        deliverables._count(deliverables._pair(user, provider)),
+        (word // accounts.ACKNOWLEDGED) & 1,
+    )
+
+
+@internal
+@view
+def _check_ledger():
+    if msg.sender != accounts.ledgerAddress:
+        errors._bare(convert(method_id("CallerNotLedger()", output_type=bytes4), uint256))
+
+
+@internal
+@pure
+def _check_parties(user: address, provider: address):
+    if user == empty(address):
+        errors._invalid_address(user)
+    if provider == empty(address):
+        errors._invalid_address(provider)
+    if user == provider:
+        errors._provider_cannot_be_user()
+
+
+@internal
+@pure
+def _check_lock_time(seconds: uint256):
+    if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
+        errors._numbered(convert(method_id("LockTimeOutOfRange(uint256)", output_type=bytes4), uint256), seconds)
+
+
+@internal
+@pure
+def _check_percentage(percentage: uint256):
+    if percentage > MAX_PERCENTAGE:
+        errors._numbered(convert(method_id("PenaltyPercentageTooHigh(uint256)", output_type=bytes4), uint256), percentage)

@@ -1,0 +1,314 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title What a provider has delivered to a user
+@notice For each pair of user and provider the last 20 deliverables in a ring, oldest first. A full ring makes room by
+        forgetting the oldest, once that one is settled.
+
+            255          74 73      10 9       5 4      0
+            [ 0            | epoch:64 | count:5 | head:5 ]   ring: `head` is the index of the oldest
+
+            255 202 201   42 41         2 1         0
+            [ 0    | blob:160 | timestamp:40 | settled:1 | acknowledged:1 ]   entry
+
+        epoch         how often the ring was thrown away; part of every entry's key, so that throwing the ring away
+                      costs the same whatever is in it
+        timestamp     unix seconds of its addition
+        acknowledged  the user has accepted it, or the provider has given it up
+        settled       nothing more happens to it
+
+        Everything is kept under the hash of user and provider, the pair. The ring's places hold the keys of the
+        entries; an entry is found by its id without searching. Its blob holds
+
+            [ length of id:16 | length of model root hash:16 | id | model root hash | encrypted secret ]
+
+        and is made anew, with the secret, when the provider is paid.
+
+@dev How money is lost here: no coins; an entry that could be settled twice would be paid twice, but for its nonce.
+     How the user prevents it: by acknowledging only what arrived. What is not acknowledged costs the penalty, once.
+"""
+
+from ..serving import blobs
+
+uses: blobs
+
+
+event DeliverableAdded:
+    user: indexed(address)
+    provider: indexed(address)
+    deliverableId: String[MAX_ID_DECODED]
+    modelRootHash: Bytes[MAX_ROOT_DECODED]
+    timestamp: uint256
+
+
+event DeliverableEvicted:
+    provider: indexed(address)
+    user: indexed(address)
+    evictedDeliverableId: String[MAX_ID]
+    newDeliverableId: String[MAX_ID_DECODED]
+    timestamp: uint256
+
+
+struct Deliverable:
+    id: String[MAX_ID]
+    modelRootHash: Bytes[MAX_ROOT]
+    encryptedSecret: Bytes[MAX_SECRET]
+    acknowledged: bool
+    timestamp: uint248
+    settled: bool
+
+
+# @dev Documented limits in bytes, and the room above them in which the named error is reached.
+MAX_ID: constant(uint256) = 256
+MAX_ID_DECODED: constant(uint256) = 512
+MAX_ROOT: constant(uint256) = 1024
+MAX_ROOT_DECODED: constant(uint256) = 1280
+MAX_SECRET: constant(uint256) = 1024
+MAX_SECRET_DECODED: constant(uint256) = 1280
+
+CAPACITY: constant(uint256) = 20
+
+INDEX_MASK: constant(uint256) = 31
+COUNT_OFFSET: constant(uint256) = 5
+ONE: constant(uint256) = 1 << COUNT_OFFSET
+EPOCH_OFFSET: constant(uint256) = 10
+
+ACKNOWLEDGED: constant(uint256) = 1
+SETTLED: constant(uint256) = 2
+TIMESTAMP_OFFSET: constant(uint256) = 2
+TIMESTAMP_MASK: constant(uint256) = 2**40 - 1
+BLOB_OFFSET: constant(uint256) = 42
+STATE_MASK: constant(uint256) = 2**BLOB_OFFSET - 1
+
+HEADER: constant(uint256) = 4
+TEXT_BYTES: constant(uint256) = HEADER + MAX_ID + MAX_ROOT + MAX_SECRET
+
+# @dev An encoded deliverable: 6 words and three texts with their lengths.
+BODY_BYTES: constant(uint256) = 32 * 9 + MAX_ID + MAX_ROOT + MAX_SECRET
+LENGTH_MASK: constant(uint256) = 65535
+
+# @custom:packed _rings head:5, count:5, epoch:64
+_rings: HashMap[bytes32, uint256]
+
+_places: HashMap[bytes32, bytes32[CAPACITY]]
+
+# @custom:packed _entries acknowledged:1, settled:1, timestamp:40, blob:160
+_entries: HashMap[bytes32, uint256]
+
+
+@internal
+@pure
+def _refuse(selector: uint256, id: String[MAX_ID_DECODED]):
+    """
+    @dev Revert with one of the errors whose only argument is the id of a deliverable.
+    """
+    raw_revert(concat(slice(convert(selector << 224, bytes32), 0, 4), abi_encode(id)))
+
+
+@internal
+@pure
+def _pair(user: address, provider: address) -> bytes32:
+    return keccak256(abi_encode(user, provider))
+
+
+@internal
+@pure
+def _key(pair: bytes32, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
+    return keccak256(abi_encode(pair, ring >> EPOCH_OFFSET, keccak256(id)))
+
+
+@internal
+@view
+def _find(
+    user: address, provider: address, id: String[MAX_ID_DECODED], settled: uint256
+) -> (bytes32, uint256):
+    """
+    @dev Key and entry of a deliverable that is not settled. Otherwise reverts with the error `settled`, and
+         `DeliverableNotExists` where there is none, also for an id that no deliverable can have.
+    """
+    pair: bytes32 = self._pair(user, provider)
+    key: bytes32 = self._key(pair, self._rings[pair], id)
+    entry: uint256 = self._entries[key]
+    if entry == 0:
+        self._refuse(convert(method_id("DeliverableNotExists(string)", output_type=bytes4), uint256), id)
+    if entry & SETTLED != 0 and settled != 0:
+        self._refuse(settled, id)
+    return key, entry
+
+
+@internal
+def _mark(
+    user: address,
+    provider: address,
+    id: String[MAX_ID_DECODED],
+    marks: uint256,
+    settled: uint256,
+):
+    """
+    @dev Set bits of the entry of a deliverable that is not settled; reverts as `_find`.
+    """
+    key: bytes32 = empty(bytes32)
+    entry: uint256 = 0
+    key, entry = self._find(user, provider, id, settled)
+    self._entries[key] = entry | marks
+
+
+@internal
+def _add(
+    user: address,
+    provider: address,
+    id: String[MAX_ID_DECODED],
+    modelRootHash: Bytes[MAX_ROOT_DECODED],
+):
+    """
+    @dev Append a deliverable, whose id and model root hash are not too long. Reverts `DeliverableAlreadyExists`,
+         `PreviousDeliverableNotAcknowledged` (one that is settled never blocks), `CannotEvictUnsettledDeliverable`;
+         emits `DeliverableEvicted` when the ring was full, then `DeliverableAdded`.
+    """
+    pair: bytes32 = self._pair(user, provider)
+    ring: uint256 = self._rings[pair]
+    key: bytes32 = self._key(pair, ring, id)
+    if self._entries[key] != 0:
+        self._refuse(convert(method_id("DeliverableAlreadyExists(string)", output_type=bytes4), uint256), id)
+    head: uint256 = ring & INDEX_MASK
+    place: uint256 = (ring >> COUNT_OFFSET) & INDEX_MASK
+    if place != 0:
+        latest: uint256 = self._nth(pair, unsafe_sub(place, 1))
+        if latest & (ACKNOWLEDGED | SETTLED) == 0:
+            self._refuse(
+                convert(method_id("PreviousDeliverableNotAcknowledged(string)", output_type=bytes4), uint256),
+                self._id(latest),
+            )
+    if place < CAPACITY:
+        ring = unsafe_add(ring, ONE)
+    else:
+        place = head
+        ring = unsafe_add(unsafe_sub(ring, head), unsafe_add(head, 1) % CAPACITY)
+        oldest: bytes32 = self._places[pair][head]
+        entry: uint256 = self._entries[oldest]
+        evicted: String[MAX_ID] = self._id(entry)
+        if entry & SETTLED == 0:
+            self._refuse(
+                convert(method_id("CannotEvictUnsettledDeliverable(string)", output_type=bytes4), uint256), evicted
+            )
+        self._entries[oldest] = 0
+        log DeliverableEvicted(
+            provider=provider,
+            user=user,
+            evictedDeliverableId=evicted,
+            newDeliverableId=id,
+            timestamp=block.timestamp,
+        )
+    self._rings[pair] = ring
+    self._places[pair][place] = key
+    blob: uint256 = self._write(id, modelRootHash, b"")
+    self._entries[key] = blob | (block.timestamp << TIMESTAMP_OFFSET)
+    log DeliverableAdded(
+        user=user,
+        provider=provider,
+        deliverableId=id,
+        modelRootHash=modelRootHash,
+        timestamp=block.timestamp,
+    )
+
+
+@internal
+def _forget(pair: bytes32):
+    """
+    @dev Throw the ring away, in one write whatever is in it.
+    """
+    ring: uint256 = self._rings[pair]
+    if ring & (INDEX_MASK << COUNT_OFFSET) != 0:
+        self._rings[pair] = unsafe_add(ring >> EPOCH_OFFSET, 1) << EPOCH_OFFSET
+
+
+@internal
+@view
+def _count(pair: bytes32) -> uint256:
+    return (self._rings[pair] >> COUNT_OFFSET) & INDEX_MASK
+
+
+@internal
+@view
+def _nth(pair: bytes32, index: uint256) -> uint256:
+    """
+    @dev The entry of a deliverable, counted from the oldest.
+    """
+    place: uint256 = unsafe_add(self._rings[pair] & INDEX_MASK, index) % CAPACITY
+    return self._entries[self._places[pair][place]]
+
+
+@internal
+@pure
+def _header(id_length: uint256, root_length: uint256) -> bytes4:
+    return convert(convert((id_length << 16) | root_length, uint32), bytes4)
+
+
+@internal
+def _write(
+    id: String[MAX_ID_DECODED],
+    root: Bytes[MAX_ROOT_DECODED],
+    secret: Bytes[MAX_SECRET_DECODED],
+) -> uint256:
+    """
+    @dev Make a deliverable's blob and return its address, as the entry holds it.
+    """
+    prefix: bytes11 = blobs._creation_prefix(HEADER + len(id) + len(root) + len(secret))
+    header: bytes4 = self._header(len(id), len(root))
+    blob: address = raw_create(
+        concat(prefix, header, convert(id, Bytes[MAX_ID_DECODED]), root, secret)
+    )
+    return convert(blob, uint256) << BLOB_OFFSET
+
+
+@internal
+@view
+def _holds(entry: uint256, id: String[MAX_ID_DECODED], root: Bytes[MAX_ROOT_DECODED]) -> bool:
+    """
+    @dev Whether an entry without a secret is about this id and model root hash.
+    """
+    header: bytes4 = self._header(len(id), len(root))
+    return (
+        keccak256(concat(x"00", header, convert(id, Bytes[MAX_ID_DECODED]), root))
+        == convert(entry >> BLOB_OFFSET, address).codehash
+    )
+
+
+@internal
+@view
+def _id(entry: uint256) -> String[MAX_ID]:
+    start: Bytes[HEADER + MAX_ID] = raw_call(
+        blobs.READER,
+        abi_encode(entry >> BLOB_OFFSET),
+        max_outsize=HEADER + MAX_ID,
+        is_static_call=True,
+    )
+    length: uint256 = convert(slice(start, 0, 2), uint256)
+    return convert(slice(start, HEADER, length), String[MAX_ID])
+
+
+@internal
+@view
+def _body(entry: uint256) -> Bytes[BODY_BYTES]:
+    """
+    @dev A deliverable, encoded as the members of the struct.
+    """
+    text: Bytes[TEXT_BYTES] = raw_call(
+        blobs.READER,
+        abi_encode(entry >> BLOB_OFFSET),
+        max_outsize=TEXT_BYTES,
+        is_static_call=True,
+    )
+    at_root: uint256 = unsafe_add(HEADER, convert(slice(text, 0, 2), uint256))
+    at_secret: uint256 = unsafe_add(at_root, convert(slice(text, 2, 2), uint256))
+    return convert(
+        abi_encode(
+            slice(text, HEADER, unsafe_sub(at_root, HEADER)),
+            slice(text, at_root, unsafe_sub(at_secret, at_root)),
+            slice(text, at_secret, unsafe_sub(len(text), at_secret)),
+            entry & ACKNOWLEDGED != 0,
+            (entry >> TIMESTAMP_OFFSET) & TIMESTAMP_MASK,
+            entry & SETTLED != 0,
+        ),
+        Bytes[BODY_BYTES],
+    )

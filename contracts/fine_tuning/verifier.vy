@@ -1,0 +1,57 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title What a fine-tuning provider's TEE signs
+@notice The EIP-712 message `VerifierMessage`, and the error for a settlement that does not verify.
+@dev How money is lost here: a part of a settlement that is not in the message could be signed for one task and paid
+     for another; everything but the signature is in it.
+     How the owner prevents it: the message is compared with vectors that another library made.
+"""
+
+from ..serving import tee
+from . import deliverables
+
+
+struct VerifierInput:
+    id: String[deliverables.MAX_ID_DECODED]
+    encryptedSecret: Bytes[deliverables.MAX_SECRET_DECODED]
+    modelRootHash: Bytes[deliverables.MAX_ROOT_DECODED]
+    nonce: uint256
+    signature: Bytes[tee.MAX_SIGNATURE]
+    taskFee: uint256
+    user: address
+
+
+MAX_REASON: constant(uint256) = 48
+
+NAME_HASH: constant(bytes32) = keccak256("0G Fine-Tuning Serving")
+MESSAGE_TYPEHASH: constant(bytes32) = keccak256(
+    "VerifierMessage(string id,bytes encryptedSecret,bytes modelRootHash,uint256 nonce,uint256 taskFee,address user)"
+)
+
+
+@internal
+@pure
+def _refuse(reason: String[MAX_REASON]):
+    raw_revert(abi_encode(reason, method_id=method_id("InvalidVerifierInput(string)")))
+
+
+@internal
+@view
+def _signed_by(signer: address, message: VerifierInput) -> bool:
+    """
+    @dev Whether the signer signed this message; text and bytes take part in it by their hashes.
+    """
+    prefix: Bytes[34] = tee._digest_prefix(NAME_HASH)
+    struct_hash: bytes32 = keccak256(
+        abi_encode(
+            MESSAGE_TYPEHASH,
+            keccak256(message.id),
+            keccak256(message.encryptedSecret),
+            keccak256(message.modelRootHash),
+            message.nonce,
+            message.taskFee,
+            message.user,
+        )
+    )
+    return tee._signed_by(signer, keccak256(concat(prefix, struct_hash)), message.signature)
