@@ -36,9 +36,8 @@ class DeclaredError(ContractError):
         super().__init__(self.problem.format(**words), next_step=self.remedy.format(**words) or None)
 
     def as_dict(self) -> dict[str, Any]:
-        return super().as_dict() | {
-            "arguments": {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return super().as_dict() | {"arguments": {name: value for name, value in values.items() if value is not None}}
 
 
 def in_words(kind: object, value: object) -> str:

@@ -139,6 +139,15 @@ class ServiceMustImplementIServing(DeclaredError):
     remedy = "Register the address of a service's front, not of its implementation or its beacon."
 
 
+class ServiceNotAnswering(DeclaredError):
+    """A service does not say what it holds, so that nothing that depends on it is done."""
+
+    wire = ("ServiceNotAnswering(address service)",)
+    service: ChecksumAddress
+    problem = "The service {service} does not answer, so the ledger cannot know that nothing is left in it."
+    remedy = "Try again later; if it stays so, tell the network's owner: serving health"
+
+
 class ServiceNameExists(DeclaredError):
     """A service of this type and version is registered already."""
 

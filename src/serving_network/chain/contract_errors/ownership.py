@@ -1,8 +1,17 @@
-"""What the owners' checks say: plain messages (`Error(string)`), as clients of the live network match them."""
+"""Errors of ownership and of the beacon. The owners' checks answer with plain messages, as clients match them."""
 
 from typing import ClassVar
 
-from serving_network.chain.contract_errors.base import DeclaredError
+from serving_network.chain.contract_errors.base import ChecksumAddress, DeclaredError
+
+
+class NotAFrontOfThisBeacon(DeclaredError):
+    """The beacon attaches its own fronts only."""
+
+    wire = ("NotAFrontOfThisBeacon(address front)",)
+    front: ChecksumAddress
+    problem = "{front} is not a front of this beacon."
+    remedy = "serving deploy show"
 
 
 class OwnershipError(DeclaredError):

@@ -148,6 +148,14 @@ class LockTimeOutOfRange(DeclaredError):
     remedy = "serving setting lock-time HOURS"
 
 
+class PayoutInProgress(DeclaredError):
+    """The service was entered a second time while it was paying somebody out."""
+
+    wire = ("PayoutInProgress()",)
+    problem = "The service was called from inside one of its own payouts."
+    remedy = "Make one call after the other: the receiver of coins must not call the service back."
+
+
 class ProviderCannotBeUser(DeclaredError):
     """A provider cannot be its own user."""
 

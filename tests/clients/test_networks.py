@@ -1,0 +1,102 @@
+"""The config file: people's edits stay, and what is wrong in it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving_network.chain.networks import Configuration, Network, home, parse_address
+from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+
+ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+
+
+def test_built_in_networks(tmp_path: Path) -> None:
+    names = {one.name: one.chain_id for one in Configuration(tmp_path).networks()}
+    assert names == {"local": 31337, "testnet": 16602, "mainnet": 16661}
+    assert Configuration(tmp_path).network().name == "local"
+    with pytest.raises(ConfigurationError, match="No ledger"):
+        Configuration(tmp_path).network("mainnet").require_ledger()
+
+
+def test_comments_and_order_stay(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('# mine\nnetwork = "local" # for now\n\n[addresses]\n# a friend\nfriend = "' + ADDRESS + '"\n')
+    configuration = Configuration(tmp_path)
+    configuration.save_network(Network("mine", ("https://one", "https://two"), 16602))
+    configuration.use_network("mine")
+    text = path.read_text()
+    assert text.startswith('# mine\nnetwork = "mine" # for now\n')
+    assert "# a friend" in text
+    again = Configuration(tmp_path)
+    assert again.network() == Network("mine", ("https://one", "https://two"), 16602)
+    assert again.address("friend") == ADDRESS
+
+
+def test_a_built_in_network_can_be_changed_and_put_back(tmp_path: Path) -> None:
+    configuration = Configuration(tmp_path)
+    (tmp_path / "config.toml").write_text('[networks.testnet]\nurls = "https://own"\n')
+    changed = Configuration(tmp_path).network("testnet")
+    assert (changed.urls, changed.chain_id) == (("https://own",), 16602)
+    configuration = Configuration(tmp_path)
+    configuration.remove_network("testnet")
+    assert configuration.network("testnet").urls == ("https://evmrpc-testnet.0g.ai",)
+    with pytest.raises(UnknownName):
+        configuration.remove_network("testnet")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "networks = 3\n",
+        "[networks.x]\nurls = 1\n",
+        "[networks.x]\n",
+        '[networks.x]\nurls = "u"\nchain_id = "a"\n',
+        "= =",
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as failure:
+        Configuration(tmp_path).network("x")
+    assert failure.value.next_step
+
+
+def test_names_are_suggested(tmp_path: Path) -> None:
+    configuration = Configuration(tmp_path)
+    configuration.save_address("good-provider", parse_address(ADDRESS))
+    with pytest.raises(UnknownName) as failure:
+        configuration.address("god-provider")
+    assert failure.value.cause == "Did you mean 'good-provider'?"
+    assert configuration.name_of(ADDRESS) == "good-provider"
+    with pytest.raises(ConfigurationError):
+        configuration.save_address("0xabc", parse_address(ADDRESS))
+    configuration.remove_address("good-provider")
+    assert configuration.addresses() == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["0x12", ADDRESS.swapcase(), ADDRESS[:-1] + "7", "f39Fd6e51aad88F6F4ce6aB8827279cffFb92266"]
+)
+def test_addresses_are_checked(text: str) -> None:
+    with pytest.raises(NotAnAddress):
+        parse_address(text)
+    assert parse_address(ADDRESS.lower()) == ADDRESS
+
+
+def test_home(tmp_path: Path) -> None:
+    assert home({"SERVING_HOME": str(tmp_path)}) == tmp_path
+    assert home({}).name == "serving-network"
+
+
+def test_keys_in_use(tmp_path: Path) -> None:
+    configuration = Configuration(tmp_path)
+    with pytest.raises(UnknownName):
+        configuration.use_key("main")
+    key = configuration.keys.create("main", "password")
+    configuration.use_key("main")
+    assert Configuration(tmp_path).key_in_use == "main"
+    assert configuration.address("main") == key.address
+    configuration.use_key(None)
+    assert Configuration(tmp_path).key_in_use is None
