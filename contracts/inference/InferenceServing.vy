@@ -1,5 +1,6 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize codesize
 """
 @title Inference serving
 @notice Providers register with a stake and are paid out of the users' accounts for exactly what their TEE signed.
@@ -174,6 +175,10 @@ PROVIDER_MISMATCH: constant(uint8) = 2
 NO_TEE_SIGNER: constant(uint8) = 3
 INVALID_NONCE: constant(uint8) = 4
 INVALID_SIGNATURE: constant(uint8) = 5
+
+# @dev The bit above the nonce is the user's acknowledgement. Turned over, it makes the last nonce of an account without
+#      one larger than every nonce that fits.
+UNACKNOWLEDGED: constant(uint256) = 2**64
 
 NAME_HASH: constant(bytes32) = keccak256("0G Inference Serving")
 SETTLEMENT_TYPEHASH: constant(bytes32) = keccak256(
@@ -371,7 +376,7 @@ def revokeToken(provider: address, tokenId: uint8):
     @dev Reverts `AccountNotExists`; emits `TokenRevoked`.
     """
     accounts._existing(msg.sender, provider)
-    tokens._revoke(msg.sender, provider, tokenId)
+    tokens._revoke(accounts._key(msg.sender, provider), tokenId)
     log tokens.TokenRevoked(user=msg.sender, provider=provider, tokenId=tokenId)
 
 
@@ -382,8 +387,9 @@ def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
     @dev Reverts `AccountNotExists`; emits `TokensRevoked`.
     """
     accounts._existing(msg.sender, provider)
+    key: uint256 = accounts._key(msg.sender, provider)
     for id: uint8 in tokenIds:
-        tokens._revoke(msg.sender, provider, id)
+        tokens._revoke(key, id)
     log tokens.TokensRevoked(user=msg.sender, provider=provider, tokenIds=tokenIds)
 
 
@@ -394,7 +400,7 @@ def revokeAllTokens(provider: address):
     @dev Reverts `AccountNotExists`; emits `AllTokensRevoked`.
     """
     accounts._existing(msg.sender, provider)
-    generation: uint256 = tokens._revoke_all(msg.sender, provider)
+    generation: uint256 = tokens._revoke_all(accounts._key(msg.sender, provider))
     log tokens.AllTokensRevoked(user=msg.sender, provider=provider, newGeneration=generation)
 
 
@@ -408,7 +414,7 @@ def isTokenRevoked(user: address, provider: address, tokenId: uint8) -> bool:
     accounts._existing(user, provider)
     generation: uint256 = 0
     bitmap: uint256 = 0
-    generation, bitmap = tokens._state(user, provider)
+    generation, bitmap = tokens._state(accounts._key(user, provider))
     return (bitmap >> convert(tokenId, uint256)) & 1 == 1
 
 
@@ -471,7 +477,7 @@ def getBatchAccountsByUsers(
         errors._batch_size_too_large(len(users), MAX_BATCH)
     batch: DynArray[Account, MAX_BATCH] = []
     for user: address in users:
-        if accounts._words[user][msg.sender] & accounts.EXISTS != 0:
+        if accounts._word(user, msg.sender) & accounts.EXISTS != 0:
             batch.append(self._account(user, msg.sender))
         else:
             batch.append(empty(Account))
@@ -624,28 +630,38 @@ def settleFeesWithTEE(
     """
     self._check_count(len(settlements), MAX_SETTLEMENTS)
     service: uint256 = services._words[msg.sender]
-    prefix: Bytes[34] = tee._digest_prefix(NAME_HASH)
+    signer: address = services._confirmed_signer(service)
+    domain: bytes32 = tee._domain(NAME_HASH)
     statuses: DynArray[uint8, MAX_SETTLEMENTS_DECODED] = []
+    provider_key: uint256 = accounts._key(empty(address), msg.sender)
     earned: uint256 = 0
     for settlement: TEESettlementData in settlements:
         user: address = settlement.user
-        word: uint256 = accounts._words[user][msg.sender]
+        key: uint256 = convert(user, uint256) ^ provider_key
+        word: uint256 = accounts._words[key]
         unsettled: uint256 = settlement.totalFee
-        status: uint8 = self._judge(settlement, word, service, prefix)
+        status: uint8 = self._judge(settlement, word, service, signer, domain)
         if status == SUCCESS:
+            used: uint256 = (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK
+            balance: uint256 = word & accounts.COINS_MASK
             paid: uint256 = unsettled
-            if paid > word & accounts.COINS_MASK:
-                paid = word & accounts.COINS_MASK
+            if paid > balance:
+                paid = balance
                 status = PARTIAL
-            word = accounts._charge(user, msg.sender, word, settlement.nonce, paid)
-            unsettled = unsafe_sub(unsettled, paid)
+            word = unsafe_sub(
+                unsafe_add(word, unsafe_sub(settlement.nonce, used) << accounts.NONCE_OFFSET), paid
+            )
+            balance = unsafe_sub(balance, paid)
+            pending: uint256 = (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK
+            if pending > balance:
+                pending = balance
+                word = accounts._cover(key, word)
+            accounts._words[key] = word
             if paid != 0:
+                unsettled = unsafe_sub(unsettled, paid)
                 earned = unsafe_add(earned, paid)
                 log accounts.BalanceUpdated(
-                    user=user,
-                    provider=msg.sender,
-                    amount=word & accounts.COINS_MASK,
-                    pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+                    user=user, provider=msg.sender, amount=balance, pendingRefund=pending
                 )
         statuses.append(status)
         log TEESettlementResult(user=user, status=status, unsettledAmount=unsettled)
@@ -671,18 +687,19 @@ def previewSettlementResults(
     """
     self._check_count(len(settlements), MAX_SETTLEMENTS)
     service: uint256 = services._words[msg.sender]
-    prefix: Bytes[34] = tee._digest_prefix(NAME_HASH)
+    signer: address = services._confirmed_signer(service)
+    domain: bytes32 = tee._domain(NAME_HASH)
     failed: DynArray[address, MAX_SETTLEMENTS_DECODED] = []
     reasons: DynArray[uint8, MAX_SETTLEMENTS_DECODED] = []
     partly: DynArray[address, MAX_SETTLEMENTS_DECODED] = []
     missing: DynArray[uint256, MAX_SETTLEMENTS_DECODED] = []
     words: DynArray[uint256, MAX_SETTLEMENTS_DECODED] = []
     for settlement: TEESettlementData in settlements:
-        word: uint256 = accounts._words[settlement.user][msg.sender]
+        word: uint256 = accounts._word(settlement.user, msg.sender)
         for i: uint256 in range(len(words), bound=MAX_SETTLEMENTS_DECODED):
             if settlements[i].user == settlement.user:
                 word = words[i]
-        status: uint8 = self._judge(settlement, word, service, prefix)
+        status: uint8 = self._judge(settlement, word, service, signer, domain)
         if status == SUCCESS:
             paid: uint256 = min(settlement.totalFee, word & accounts.COINS_MASK)
             word = (
@@ -712,46 +729,61 @@ def settleBatchWithTEE(
          `BatchRowSettled` per row, then `BatchSettled`. Re-entrancy: pays last, under the payout lock.
     """
     self._check_count(len(rows), MAX_ROWS)
-    hashes: DynArray[bytes32, MAX_ROWS_DECODED] = []
-    for row: UserSettlement in rows:
-        hashes.append(
-            keccak256(
-                abi_encode(
-                    ROW_TYPEHASH,
-                    row.userAndFee >> 96,
-                    row.userAndFee & FEE_MASK,
-                    row.nonce,
-                    row.requestsHash,
-                )
-            )
-        )
-    service: uint256 = services._words[msg.sender]
-    signed: bool = self._batch_signed(
-        keccak256(slice(abi_encode(hashes), 64, 32 * len(rows))), service, signature
-    )
-
-    statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
-    earned: uint256 = 0
+    hashes: bytes32[MAX_ROWS_DECODED] = empty(bytes32[MAX_ROWS_DECODED])
     at: uint256 = 0
     for row: UserSettlement in rows:
+        hashes[at] = keccak256(
+            abi_encode(
+                ROW_TYPEHASH,
+                row.userAndFee >> 96,
+                row.userAndFee & FEE_MASK,
+                row.nonce,
+                row.requestsHash,
+            )
+        )
+        at = unsafe_add(at, 1)
+    struct_hash: bytes32 = keccak256(
+        abi_encode(
+            BATCH_TYPEHASH, msg.sender, keccak256(slice(abi_encode(hashes), 0, 32 * len(rows)))
+        )
+    )
+    service: uint256 = services._words[msg.sender]
+    signer: address = services._confirmed_signer(service)
+    last: uint256 = 0
+    if signer != empty(address) and tee._signed_by(signer, keccak256(concat(x"1901", tee._domain(NAME_HASH), struct_hash)), signature):
+        last = accounts.MAX_NONCE
+
+    statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
+    provider_key: uint256 = accounts._key(empty(address), msg.sender)
+    earned: uint256 = 0
+    at = 0
+    for row: UserSettlement in rows:
         user: address = convert(row.userAndFee >> 96, address)
-        word: uint256 = accounts._words[user][msg.sender]
+        key: uint256 = convert(user, uint256) ^ provider_key
+        word: uint256 = accounts._words[key]
+        balance: uint256 = word & accounts.COINS_MASK
+        used: uint256 = (word >> accounts.NONCE_OFFSET) ^ UNACKNOWLEDGED
         paid: uint256 = 0
-        status: uint8 = self._standing(word, service, row.nonce)
-        if status == SUCCESS:
-            if signed:
-                paid = row.userAndFee & FEE_MASK
-                if paid > word & accounts.COINS_MASK:
-                    paid = word & accounts.COINS_MASK
-                    status = PARTIAL
-                earned = unsafe_add(earned, paid)
-                word = accounts._charge(user, msg.sender, word, row.nonce, paid)
-            else:
-                status = INVALID_SIGNATURE
-        if status != SUCCESS:
+        status: uint8 = SUCCESS
+        if row.nonce > used and row.nonce <= last:
+            paid = row.userAndFee & FEE_MASK
+            if paid > balance:
+                paid = balance
+                status = PARTIAL
+                statuses[at // 64] |= 1 << (4 * (at % 64))
+            balance = unsafe_sub(balance, paid)
+            earned = unsafe_add(earned, paid)
+            word = unsafe_sub(
+                unsafe_add(word, unsafe_sub(row.nonce, used) << accounts.NONCE_OFFSET), paid
+            )
+            if (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK > balance:
+                word = accounts._cover(key, word)
+            accounts._words[key] = word
+        else:
+            status = self._refusal(word, service, row.nonce)
             statuses[at // 64] |= convert(status, uint256) << (4 * (at % 64))
         at = unsafe_add(at, 1)
-        log BatchRowSettled(user=user, status=status, paid=paid, balance=word & accounts.COINS_MASK)
+        log BatchRowSettled(user=user, status=status, paid=paid, balance=balance)
     log BatchSettled(provider=msg.sender, rows=at, paid=earned)
     if earned != 0:
         self._pay(msg.sender, earned)
@@ -761,15 +793,18 @@ def settleBatchWithTEE(
 @internal
 @view
 def _judge(
-    settlement: TEESettlementData, word: uint256, service: uint256, prefix: Bytes[34]
+    settlement: TEESettlementData, word: uint256, service: uint256, signer: address, domain: bytes32
 ) -> uint8:
     """
     @dev Whether an entry may be charged to the account with this word (0), or why not.
     """
     if settlement.provider != msg.sender:
         return PROVIDER_MISMATCH
-    status: uint8 = self._standing(word, service, settlement.nonce)
-    if status == SUCCESS:
+    if (
+        signer != empty(address)
+        and settlement.nonce > (word >> accounts.NONCE_OFFSET) ^ UNACKNOWLEDGED
+        and settlement.nonce <= accounts.MAX_NONCE
+    ):
         struct_hash: bytes32 = keccak256(
             abi_encode(
                 SETTLEMENT_TYPEHASH,
@@ -780,50 +815,29 @@ def _judge(
                 settlement.totalFee,
             )
         )
-        if not tee._signed_by(
-            convert(service & services.SIGNER_MASK, address),
-            keccak256(concat(prefix, struct_hash)),
-            settlement.signature,
-        ):
-            return INVALID_SIGNATURE
-    return status
+        if tee._signed_by(signer, keccak256(concat(x"1901", domain, struct_hash)), settlement.signature):
+            return SUCCESS
+    return self._refusal(word, service, settlement.nonce)
 
 
 @internal
 @pure
-def _standing(word: uint256, service: uint256, nonce: uint256) -> uint8:
+def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
     """
-    @dev The checks of an entry that need no signature, in the order that clients know. An account that acknowledges
-         exists, and a service that the owner confirmed is registered, so that most entries need the first test only.
+    @dev Why an entry is not paid, in the order that clients know; what nothing else is wrong with has no signature.
     """
+    if word & accounts.EXISTS == 0:
+        return INVALID_SIGNATURE
+    if service == 0:
+        return PROVIDER_MISMATCH
     if (
-        word & accounts.ACKNOWLEDGED == 0
-        or service & services.ACKNOWLEDGED == 0
-        or service & services.SIGNER_MASK == 0
+        word >> accounts.ACKNOWLEDGED_OFFSET == 0
+        or services._confirmed_signer(service) == empty(address)
     ):
-        if word & accounts.EXISTS == 0:
-            return INVALID_SIGNATURE
-        if service == 0:
-            return PROVIDER_MISMATCH
         return NO_TEE_SIGNER
     if nonce <= (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK or nonce > accounts.MAX_NONCE:
         return INVALID_NONCE
-    return SUCCESS
-
-
-@internal
-@view
-def _batch_signed(rows_hash: bytes32, service: uint256, signature: Bytes[tee.MAX_SIGNATURE]) -> bool:
-    """
-    @dev Whether the provider's TEE signed the rows whose hashes are hashed here, for the caller.
-    """
-    prefix: Bytes[34] = tee._digest_prefix(NAME_HASH)
-    struct_hash: bytes32 = keccak256(abi_encode(BATCH_TYPEHASH, msg.sender, rows_hash))
-    return tee._signed_by(
-        convert(service & services.SIGNER_MASK, address),
-        keccak256(concat(prefix, struct_hash)),
-        signature,
-    )
+    return INVALID_SIGNATURE
 
 
 @internal
@@ -852,10 +866,10 @@ def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes
 @internal
 @view
 def _account(user: address, provider: address) -> Account:
-    word: uint256 = accounts._words[user][provider]
+    word: uint256 = accounts._word(user, provider)
     generation: uint256 = 0
     bitmap: uint256 = 0
-    generation, bitmap = tokens._state(user, provider)
+    generation, bitmap = tokens._state(accounts._key(user, provider))
     return Account(
         user=user,
         provider=provider,
@@ -864,8 +878,8 @@ def _account(user: address, provider: address) -> Account:
         pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
         refunds=accounts._active_refunds(user, provider, word),
         additionalInfo=accounts._info(user, provider, word),
-        acknowledged=word & accounts.ACKNOWLEDGED != 0,
-        validRefundsLength=(word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
+        acknowledged=word >> accounts.ACKNOWLEDGED_OFFSET != 0,
+        validRefundsLength=accounts._count(word),
         generation=generation,
         revokedBitmap=bitmap,
     )
@@ -914,7 +928,7 @@ def _service(provider: address) -> Service:
         ),
         additionalInfo=convert(slice(text, at_info, at_url - at_info), String[accounts.MAX_INFO]),
         teeSignerAddress=convert(word & services.SIGNER_MASK, address),
-        teeSignerAcknowledged=word & services.ACKNOWLEDGED != 0,
+        teeSignerAcknowledged=word >> services.ACKNOWLEDGED_OFFSET != 0,
     )
 
 

@@ -42,42 +42,41 @@ GENERATION_OFFSET: constant(uint256) = 200
 ONE_GENERATION: constant(uint256) = 2**200
 
 # @custom:packed _revoked ids:200, generation:56
-_revoked: HashMap[address, HashMap[address, uint256[2]]]
+_revoked: HashMap[uint256, uint256[2]]
 
 
 @internal
 @view
-def _state(user: address, provider: address) -> (uint256, uint256):
+def _state(key: uint256) -> (uint256, uint256):
     """
     @dev The current generation and the bitmap of what is revoked in it.
     """
-    first: uint256 = self._revoked[user][provider][0]
-    generation: uint256 = first >> GENERATION_OFFSET
-    second: uint256 = self._revoked[user][provider][1]
+    first: uint256 = self._revoked[key][0]
+    second: uint256 = self._revoked[key][1]
     bitmap: uint256 = first & IDS_MASK
-    if second >> GENERATION_OFFSET == generation:
-        bitmap |= (second & IDS_MASK) << FIRST_IDS
-    return generation, bitmap
+    if second >> GENERATION_OFFSET == first >> GENERATION_OFFSET:
+        bitmap |= second << FIRST_IDS
+    return first >> GENERATION_OFFSET, bitmap
 
 
 @internal
-def _revoke(user: address, provider: address, id: uint8):
+def _revoke(key: uint256, id: uint8):
     number: uint256 = convert(id, uint256)
+    first: uint256 = self._revoked[key][0]
     if number < FIRST_IDS:
-        self._revoked[user][provider][0] |= 1 << number
+        self._revoked[key][0] = first | (1 << number)
     else:
-        generation: uint256 = self._revoked[user][provider][0] >> GENERATION_OFFSET
-        second: uint256 = self._revoked[user][provider][1]
-        if second >> GENERATION_OFFSET != generation:
-            second = generation << GENERATION_OFFSET
-        self._revoked[user][provider][1] = second | (1 << (number - FIRST_IDS))
+        second: uint256 = self._revoked[key][1]
+        if second >> GENERATION_OFFSET != first >> GENERATION_OFFSET:
+            second = first & ~IDS_MASK
+        self._revoked[key][1] = second | (1 << (number - FIRST_IDS))
 
 
 @internal
-def _revoke_all(user: address, provider: address) -> uint256:
+def _revoke_all(key: uint256) -> uint256:
     """
     @dev Begin a new generation and return it.
     """
-    first: uint256 = (self._revoked[user][provider][0] & ~IDS_MASK) + ONE_GENERATION
-    self._revoked[user][provider][0] = first
-    return first >> GENERATION_OFFSET
+    generation: uint256 = (self._revoked[key][0] >> GENERATION_OFFSET) + 1
+    self._revoked[key][0] = generation << GENERATION_OFFSET
+    return generation

@@ -8,8 +8,8 @@
 
         Everything that a settlement reads and writes is one word:
 
-            254    253         252      251            250     248 247    184 183             92 91        0
-            [ flag:1 | described:1 | exists:1 | acknowledged:1 | refunds:3 | nonce:64 | pendingRefund:92 | balance:92 ]
+            255              254   191 190    189       187 186      185         184    183             92 91        0
+            [ acknowledged:1 | nonce:64 | free:1 | refunds:3 | exists:1 | described:1 | flag:1 | pendingRefund:92 | balance:92 ]
 
         balance       wei; 2**92 is about five billion coins, four times the supply
         pendingRefund wei, part of the balance: the sum of the active refunds
@@ -85,15 +85,17 @@ MAX_ACCOUNTS: constant(uint256) = 2**32 - 1
 
 COINS_MASK: constant(uint256) = MAX_COINS
 PENDING_OFFSET: constant(uint256) = 92
-NONCE_OFFSET: constant(uint256) = 184
+FLAG: constant(uint256) = 2**184
+DESCRIBED: constant(uint256) = 2**185
+EXISTS: constant(uint256) = 2**186
+REFUNDS_OFFSET: constant(uint256) = 187
+REFUNDS_MASK: constant(uint256) = 7
+ONE_REFUND: constant(uint256) = 2**187
+NONCE_OFFSET: constant(uint256) = 191
 NONCE_MASK: constant(uint256) = MAX_NONCE
 NONCE_BITS: constant(uint256) = NONCE_MASK << NONCE_OFFSET
-REFUNDS_OFFSET: constant(uint256) = 248
-REFUNDS_MASK: constant(uint256) = 7
-ACKNOWLEDGED: constant(uint256) = 2**251
-EXISTS: constant(uint256) = 2**252
-DESCRIBED: constant(uint256) = 2**253
-FLAG: constant(uint256) = 2**254
+ACKNOWLEDGED_OFFSET: constant(uint256) = 255
+ACKNOWLEDGED: constant(uint256) = 2**255
 
 CREATED_OFFSET: constant(uint256) = 92
 REFUND_BITS: constant(uint256) = 128
@@ -125,13 +127,13 @@ ledgerAddress: public(address)
 # @notice Seconds between the request of a refund and its payment.
 lockTime: public(uint256)
 
-# @custom:packed _words balance:92, pendingRefund:92, nonce:64, refunds:3, acknowledged:1, exists:1, described:1, flag:1
-_words: HashMap[address, HashMap[address, uint256]]
+# @custom:packed _words balance:92, pendingRefund:92, flag:1, described:1, exists:1, refunds:3, free:1, nonce:64, acknowledged:1
+_words: HashMap[uint256, uint256]
 
 # @custom:packed _refunds amount:92, createdAt:36, amount2:92, createdAt2:36
-_refunds: HashMap[address, HashMap[address, uint256[3]]]
+_refunds: HashMap[uint256, uint256[3]]
 
-_infos: HashMap[address, HashMap[address, address]]
+_infos: HashMap[uint256, address]
 
 
 @external
@@ -140,7 +142,7 @@ def accountExists(user: address, provider: address) -> bool:
     """
     @notice Whether the user has an account with the provider.
     """
-    return self._words[user][provider] & EXISTS != 0
+    return self._word(user, provider) & EXISTS != 0
 
 
 @external
@@ -163,7 +165,7 @@ def lockedBalance(user: address) -> uint256:
     total: uint256 = 0
     for i: uint256 in range(lists._length(self._by_user(user)), bound=MAX_ACCOUNTS):
         provider: address = self._address(lists._at(self._by_user(user), i))
-        total += self._words[user][provider] & COINS_MASK
+        total += self._word(user, provider) & COINS_MASK
     return total
 
 
@@ -208,12 +210,29 @@ def _by_provider(provider: address) -> uint256:
 
 
 @internal
+@pure
+def _key(user: address, provider: address) -> uint256:
+    """
+    @dev What an account is known by in every map: a hash of the provider, mixed with the user. For two accounts to
+         share a key, two hashes would have to agree in 96 bits and differ in the others exactly as two addresses
+         that somebody can send from; that is harder to find than two keys with one address.
+    """
+    return convert(keccak256(convert(provider, bytes32)), uint256) ^ convert(user, uint256)
+
+
+@internal
+@view
+def _word(user: address, provider: address) -> uint256:
+    return self._words[self._key(user, provider)]
+
+
+@internal
 @view
 def _existing(user: address, provider: address) -> uint256:
     """
     @dev The account's word; reverts `AccountNotExists`.
     """
-    word: uint256 = self._words[user][provider]
+    word: uint256 = self._words[self._key(user, provider)]
     if word & EXISTS == 0:
         errors._account_not_exists(user, provider)
     return word
@@ -224,24 +243,25 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
     """
     @dev Create the account with `amount` wei, acknowledged. An account that was deleted keeps its nonce.
     """
-    word: uint256 = self._words[user][provider]
+    key: uint256 = self._key(user, provider)
+    word: uint256 = self._words[key]
     if word & EXISTS != 0:
         errors._account_exists(user, provider)
     if amount > MAX_COINS:
         errors._amount_too_large(amount, MAX_COINS)
-    word = (word & NONCE_BITS) | amount | ACKNOWLEDGED | EXISTS
+    word |= amount | ACKNOWLEDGED | EXISTS
     if len(info) != 0:
-        self._write_info(user, provider, info)
+        self._write_info(key, info)
         word |= DESCRIBED
-    self._words[user][provider] = word
+    self._words[key] = word
     self._enlist(user, provider)
     log BalanceUpdated(user=user, provider=provider, amount=amount, pendingRefund=0)
 
 
 @internal
-def _write_info(user: address, provider: address, info: String[MAX_INFO_DECODED]):
+def _write_info(key: uint256, info: String[MAX_INFO_DECODED]):
     prefix: bytes11 = blobs._creation_prefix(len(info))
-    self._infos[user][provider] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
+    self._infos[key] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
 
 
 @internal
@@ -252,7 +272,7 @@ def _info(user: address, provider: address, word: uint256) -> String[MAX_INFO]:
     return convert(
         raw_call(
             blobs.READER,
-            abi_encode(self._infos[user][provider]),
+            abi_encode(self._infos[self._key(user, provider)]),
             max_outsize=MAX_INFO,
             is_static_call=True,
         ),
@@ -266,17 +286,20 @@ def _deposit(user: address, provider: address, amount: uint256, cancel: uint256)
     @dev Add `amount` wei, take up to `cancel` wei of refunds back (newest first) and acknowledge the TEE signer: a
          transfer is the user's act. The service's flag is cleared for the same reason.
     """
-    word: uint256 = self._existing(user, provider)
+    key: uint256 = self._key(user, provider)
+    word: uint256 = self._words[key]
+    if word & EXISTS == 0:
+        errors._account_not_exists(user, provider)
     balance: uint256 = (word & COINS_MASK) + amount
     if balance > MAX_COINS:
         errors._amount_too_large(balance, MAX_COINS)
-    word = (word & ~(COINS_MASK | FLAG)) | balance | ACKNOWLEDGED
+    word = ((word & ~FLAG) | ACKNOWLEDGED) + amount
     pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
-    cancelled: uint256 = min(cancel, pending)
-    if cancelled != 0:
-        word = self._cancel(user, provider, word, cancelled)
+    if cancel != 0 and pending != 0:
+        cancelled: uint256 = min(cancel, pending)
         pending -= cancelled
-    self._words[user][provider] = word
+        word = self._cancel(key, word, cancelled)
+    self._words[key] = word
     log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
 
 
@@ -285,39 +308,51 @@ def _charge(
     user: address, provider: address, word: uint256, nonce: uint256, amount: uint256
 ) -> uint256:
     """
-    @dev Take `amount` wei (at most the balance) for a settlement and remember its nonce. Refunds give way, newest
-         first, where the rest of the balance does not cover them. Returns the account's new word.
+    @dev Take `amount` wei (at most the balance) for a settlement and remember its nonce, which is larger than the
+         last one and fits. Refunds give way, newest first, where the rest of the balance does not cover them.
+         Returns the account's new word.
     """
-    charged: uint256 = unsafe_sub((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET), amount)
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
-    left: uint256 = charged & COINS_MASK
-    if pending > left:
-        charged = self._cancel(user, provider, charged, unsafe_sub(pending, left))
-    self._words[user][provider] = charged
+    key: uint256 = self._key(user, provider)
+    charged: uint256 = self._cover(
+        key, ((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET)) - amount
+    )
+    self._words[key] = charged
     return charged
 
 
 @internal
-def _cancel(user: address, provider: address, word: uint256, amount: uint256) -> uint256:
+def _cover(key: uint256, word: uint256) -> uint256:
+    """
+    @dev Let refunds give way, newest first, until the balance covers them. Returns the account's word without
+         storing it.
+    """
+    balance: uint256 = word & COINS_MASK
+    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    if pending <= balance:
+        return word
+    return self._cancel(key, word, pending - balance)
+
+
+@internal
+def _cancel(key: uint256, word: uint256, amount: uint256) -> uint256:
     """
     @dev Take `amount` wei (at most what is pending) out of the active refunds, newest first; a refund that is cut
          keeps its age. Returns the account's word without storing it.
     """
     left: uint256 = amount
-    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
+    after: uint256 = word - (amount << PENDING_OFFSET)
     for _: uint256 in range(MAX_REFUNDS):
         if left == 0:
             break
-        newest: uint256 = self._refund(user, provider, count - 1)
+        index: uint256 = self._count(after) - 1
+        newest: uint256 = self._refund(key, index)
         size: uint256 = newest & COINS_MASK
         if size > left:
-            self._set_refund(user, provider, count - 1, newest - left)
+            self._set_refund(key, index, newest - left)
             break
         left -= size
-        count -= 1
-    return ((word - (amount << PENDING_OFFSET)) & ~(REFUNDS_MASK << REFUNDS_OFFSET)) | (
-        count << REFUNDS_OFFSET
-    )
+        after -= ONE_REFUND
+    return after
 
 
 @internal
@@ -326,20 +361,21 @@ def _request_refund(user: address, provider: address):
     @dev Ask everything back that is not asked back already. When five refunds are active the amount joins the newest,
          whose clock restarts. Emits `RefundRequested` for the newest active refund, also when nothing was booked.
     """
-    word: uint256 = self._existing(user, provider)
-    balance: uint256 = word & COINS_MASK
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
-    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
-    amount: uint256 = balance - pending
+    key: uint256 = self._key(user, provider)
+    word: uint256 = self._words[key]
+    if word & EXISTS == 0:
+        errors._account_not_exists(user, provider)
+    count: uint256 = self._count(word)
+    amount: uint256 = (word & COINS_MASK) - ((word >> PENDING_OFFSET) & COINS_MASK)
     if amount != 0:
+        word += amount << PENDING_OFFSET
         if count == MAX_REFUNDS:
-            count -= 1
-            amount += self._refund(user, provider, count) & COINS_MASK
-        self._set_refund(user, provider, count, amount | (block.timestamp << CREATED_OFFSET))
-        count += 1
-        self._words[user][provider] = (
-            word & ~((COINS_MASK << PENDING_OFFSET) | (REFUNDS_MASK << REFUNDS_OFFSET))
-        ) | (balance << PENDING_OFFSET) | (count << REFUNDS_OFFSET)
+            amount += self._refund(key, MAX_REFUNDS - 1) & COINS_MASK
+        else:
+            word += ONE_REFUND
+            count += 1
+        self._set_refund(key, count - 1, amount | (block.timestamp << CREATED_OFFSET))
+        self._words[key] = word
     if count != 0:
         log RefundRequested(user=user, provider=provider, index=count - 1, timestamp=block.timestamp)
 
@@ -350,51 +386,63 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
     @dev Take the refunds out that are payable now, keep the others in order. Returns what is to be paid out, the
          balance and what is still pending; the caller sends the coins, last.
     """
-    word: uint256 = self._existing(user, provider)
+    key: uint256 = self._key(user, provider)
+    word: uint256 = self._words[key]
+    if word & EXISTS == 0:
+        errors._account_not_exists(user, provider)
     balance: uint256 = word & COINS_MASK
     pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
-    count: uint256 = (word >> REFUNDS_OFFSET) & REFUNDS_MASK
     paid: uint256 = 0
+    count: uint256 = self._count(word)
     if count != 0:
         lock: uint256 = self.lockTime
         kept: uint256 = 0
         for i: uint256 in range(count, bound=MAX_REFUNDS):
-            refund: uint256 = self._refund(user, provider, i)
+            refund: uint256 = self._refund(key, i)
             if block.timestamp >= (refund >> CREATED_OFFSET) + lock:
                 paid += refund & COINS_MASK
+                word -= ONE_REFUND
             else:
                 if kept != i:
-                    self._set_refund(user, provider, kept, refund)
+                    self._set_refund(key, kept, refund)
                 kept += 1
         if paid != 0:
             balance -= paid
             pending -= paid
-            self._words[user][provider] = (
-                word & (FLAG | DESCRIBED | EXISTS | ACKNOWLEDGED | NONCE_BITS)
-            ) | balance | (pending << PENDING_OFFSET) | (kept << REFUNDS_OFFSET)
+            self._words[key] = word - (paid | (paid << PENDING_OFFSET))
             log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
     return paid, balance, pending
 
 
 @internal
-@view
-def _refund(user: address, provider: address, index: uint256) -> uint256:
-    return (self._refunds[user][provider][index // 2] >> (REFUND_BITS * (index % 2))) & REFUND_MASK
+@pure
+def _count(word: uint256) -> uint256:
+    """
+    @dev How many refunds are active.
+    """
+    return (word >> REFUNDS_OFFSET) & REFUNDS_MASK
 
 
 @internal
-def _set_refund(user: address, provider: address, index: uint256, refund: uint256):
+@view
+def _refund(key: uint256, index: uint256) -> uint256:
+    return (self._refunds[key][index // 2] >> (REFUND_BITS * (index % 2))) & REFUND_MASK
+
+
+@internal
+def _set_refund(key: uint256, index: uint256, refund: uint256):
     offset: uint256 = REFUND_BITS * (index % 2)
-    word: uint256 = self._refunds[user][provider][index // 2]
-    self._refunds[user][provider][index // 2] = (word & ~(REFUND_MASK << offset)) | (refund << offset)
+    word: uint256 = self._refunds[key][index // 2]
+    self._refunds[key][index // 2] = (word & ~(REFUND_MASK << offset)) | (refund << offset)
 
 
 @internal
 @view
 def _active_refunds(user: address, provider: address, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
     active: DynArray[Refund, MAX_REFUNDS] = []
-    for i: uint256 in range((word >> REFUNDS_OFFSET) & REFUNDS_MASK, bound=MAX_REFUNDS):
-        refund: uint256 = self._refund(user, provider, i)
+    key: uint256 = self._key(user, provider)
+    for i: uint256 in range(self._count(word), bound=MAX_REFUNDS):
+        refund: uint256 = self._refund(key, i)
         active.append(
             Refund(
                 index=i,
@@ -419,7 +467,7 @@ def _acknowledge(user: address, provider: address, acknowledged: bool):
         if balance != 0:
             errors._cannot_revoke(user, provider, balance)
         word = word & ~(ACKNOWLEDGED | FLAG)
-    self._words[user][provider] = word
+    self._words[self._key(user, provider)] = word
 
 
 @internal
@@ -427,15 +475,16 @@ def _delete(user: address, provider: address) -> bool:
     """
     @dev Forget the account, all but its nonce; an account that holds coins is refused. Returns whether there was one.
     """
-    word: uint256 = self._words[user][provider]
+    key: uint256 = self._key(user, provider)
+    word: uint256 = self._words[key]
     existed: bool = word & EXISTS != 0
     if existed:
         balance: uint256 = word & COINS_MASK
         if balance != 0:
             errors._account_not_empty(user, provider, balance)
-        self._words[user][provider] = word & NONCE_BITS
+        self._words[key] = word & NONCE_BITS
         if word & DESCRIBED != 0:
-            self._infos[user][provider] = empty(address)
+            self._infos[key] = empty(address)
         self._delist(user, provider)
     log AccountDeleted(user=user, provider=provider, refundedAmount=0)
     return existed

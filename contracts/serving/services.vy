@@ -52,6 +52,7 @@ event ProviderTEESignerAcknowledged:
 SIGNER_MASK: constant(uint256) = 2**160 - 1
 STAKE_OFFSET: constant(uint256) = 160
 STAKE_MASK: constant(uint256) = 2**95 - 1
+ACKNOWLEDGED_OFFSET: constant(uint256) = 255
 ACKNOWLEDGED: constant(uint256) = 2**255
 
 TEXT_MASK: constant(uint256) = 2**160 - 1
@@ -163,6 +164,17 @@ def _remove(provider: address) -> uint256:
     self._words[provider] = 0
     self._details[provider] = 0
     return stake
+
+
+@internal
+@pure
+def _confirmed_signer(word: uint256) -> address:
+    """
+    @dev The TEE signer that the owner has confirmed, zero without one.
+    """
+    if word >> ACKNOWLEDGED_OFFSET == 0:
+        return empty(address)
+    return convert(word & SIGNER_MASK, address)
 
 
 @internal

@@ -49,3 +49,12 @@ def _signed_by(signer: address, digest: bytes32, signature: Bytes[MAX_SIGNATURE]
         return False
     v: uint256 = convert(extract32(signature, 33), uint256) & 255
     return ecrecover(digest, v, extract32(signature, 0), s) == signer
+
+
+@internal
+@view
+def _domain(name_hash: bytes32) -> bytes32:
+    """
+    @dev The hash of the domain: this contract on this chain.
+    """
+    return keccak256(abi_encode(DOMAIN_TYPEHASH, name_hash, VERSION_HASH, chain.id, self))
