@@ -500,7 +500,7 @@ def acknowledgeDeliverable(provider: address, id: String[deliverables.MAX_ID_DEC
         deliverables.ACKNOWLEDGED,
         convert(method_id("CannotAcknowledgeSettledDeliverable(string)", output_type=bytes4), uint256),
     )
-    if word // accounts.FLAG != 0:
+    if word & accounts.FLAG != 0:
         accounts._acknowledge(msg.sender, provider, True)
     log DeliverableAcknowledged(
         user=msg.sender, provider=provider, deliverableId=id, timestamp=block.timestamp
@@ -622,7 +622,7 @@ def settleFees(verifierInput: verifier.VerifierInput):
     else:
         if len(verifierInput.encryptedSecret) != 0:
             errors._bare(convert(method_id("SecretShouldBeEmpty()", output_type=bytes4), uint256))
-        if word // accounts.FLAG != 0:
+        if word & accounts.FLAG != 0:
             raw_revert(
                 abi_encode(
                     user, msg.sender, method_id=method_id("UserActionRequired(address,address)")
@@ -717,7 +717,7 @@ def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
     """
     @dev An account as the listings show it, encoded as the members of `Summary`; zeros where there is none.
     """
-    word: uint256 = accounts._words[user][provider]
+    word: uint256 = accounts._word(user, provider)
     exists: uint256 = (word // accounts.EXISTS) & 1
     word = unsafe_mul(word, exists)
     return abi_encode(
