@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from eth_utils.address import to_checksum_address
+
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.embedded.accounts import development_keys
 from serving_network.chain.signer import LocalSigner
@@ -43,10 +45,19 @@ class Stage:
     provider: AsyncProvider
     owner: AsyncOwner
 
+    @classmethod
+    async def on(cls, chain: AsyncConnection) -> Stage:
+        """The stage on a chain where it was set up before."""
+        return cls(chain, AsyncNetwork(chain), AsyncProvider(chain, PROVIDER), AsyncOwner(chain, OWNER))
+
+    def user(self, key: LocalSigner) -> AsyncUser:
+        """A user, acting."""
+        return AsyncUser(self.chain, key)
+
     async def fund(self, user: LocalSigner, amount: int) -> AsyncUser:
         """Give a user a ledger and an account with the provider that holds `amount` wei, or so much more."""
         await self.chain.rpc("anvil_setBalance", [user.address, hex(1000 * COIN)])
-        acting = AsyncUser(self.chain, user)
+        acting = self.user(user)
         if await self.network.ledger(user.address) is None:
             await acting.open_ledger(max(3 * COIN, amount))
         await acting.deposit(max(COIN, amount))
@@ -58,7 +69,7 @@ async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amou
     """Deploy the network, register and confirm the provider, and fund users."""
     file = RecordFile(None, await new_record(chain, "local", SPEC, OWNER.address))
     await apply_deployment(chain, OWNER, SPEC, file, estimate=False)
-    provider = AsyncProvider(chain, PROVIDER)
+    stage = await Stage.on(chain)
     offer = Offer(
         service_type="chatbot",
         url="https://provider.example/v1",
@@ -67,12 +78,10 @@ async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amou
         input_price=INPUT_PRICE,
         output_price=OUTPUT_PRICE,
         additional_info="{}",
-        tee_signer=TEE.address,
+        tee_signer=to_checksum_address(TEE.address),
     )
-    await provider.register(offer)
-    owner = AsyncOwner(chain, OWNER)
-    await owner.confirm(PROVIDER.address)
-    stage = Stage(chain, AsyncNetwork(chain), provider, owner)
+    await stage.provider.register(offer)
+    await stage.owner.confirm(PROVIDER.address)
     for user in users:
         await stage.fund(user, amount)
     return stage

@@ -49,7 +49,7 @@ class Follower:
         """Follow a batch until its result is booked. Raises TransactionPending when that takes too long."""
         signed = _signed(batch)
         started = time.monotonic()
-        replaced_at = started
+        carried_at = replaced_at = started
         contradicted_since: float | None = None
         pause = self._options.first_pause
         sent_again_at = float("-inf")
@@ -73,9 +73,9 @@ class Follower:
             now = time.monotonic()
             if landed is None and contradicted_since is None:
                 if nonce_used:
-                    if now - started >= self._options.patience:
+                    if now - carried_at >= self._options.patience:
                         batch = await self._carry_again(batch, signed)
-                        started = replaced_at = now
+                        carried_at = replaced_at = now
                 elif now - replaced_at >= self._options.stuck_after:
                     if await self._chain.wallet_nonce() < batch.transactions[-1].nonce:
                         batch = await self._carry_again(batch, signed)
@@ -111,6 +111,8 @@ class Follower:
 
         Something else took the nonce of the last one, or a nonce before it was never used and blocks it.
         """
+        accounts = await self._chain.accounts([row.user.address for row in batch.rows])
+        _check_untouched(batch, accounts)
         lost, nonce = batch.transactions[-1].nonce, await self._chain.wallet_nonce()
         options = self._options
         transaction = await self._chain.prepare(signed, nonce, options.gas_limit, options.max_gas_price)
@@ -172,13 +174,14 @@ def _check_accounts(batch: Batch, outcomes: Sequence[Outcome], accounts: dict[st
         contradicts = nonce < row.settlement.nonce if accepted else nonce == row.settlement.nonce
         if account is not None and contradicts:
             raise Disagreement(
-                f"The node tells of status {Status(outcome.status).name} for {row.user.address}, but the account's"
-                f" nonce is {nonce} and the settlement's {row.settlement.nonce}.",
+                f"By the node's receipts and events the settlement of {row.user.address} was"
+                f" {'' if accepted else 'not '}accepted, but the account's nonce is {nonce} and the settlement's"
+                f" {row.settlement.nonce}.",
                 cause="A node that is out of step, or one that does not tell the truth. Nothing was booked.",
                 next_step="Run again with another node.",
             )
 
 
 def _check_untouched(batch: Batch, accounts: dict[str, Account]) -> None:
-    """Raises Disagreement if an account shows that a batch which is said to have failed took effect."""
+    """Raises Disagreement if an account shows that a batch took effect which, by its receipts, did not."""
     _check_accounts(batch, [Outcome(Status.INVALID_SIGNATURE, 0)] * len(batch.rows), accounts)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from serving_network.chain.contract_errors import ServiceNotExist, TransferFailed
+from serving_network.chain.node import from_quantity
 from serving_network.chain.signer import Signer
 from serving_network.chain.transactions import Fees, Receipt, SignedTransaction
 from serving_network.clients.contract import Contract
@@ -26,7 +27,6 @@ from serving_network.settlement.chain import (
     TooMuchGas,
 )
 from serving_network.settlement.journal import Mined, Outcome, Transaction
-
 
 _STATUSES_PER_WORD: Final = 64
 
@@ -74,14 +74,13 @@ class LiveChain:
 
     async def block_hash(self, number: int) -> str | None:
         found = await self._chain.rpc("eth_getBlockByNumber", [hex(number), False])
+        if found is not None and not (isinstance(found, dict) and isinstance(found.get("hash"), str)):
+            raise Disagreement("The node sent a block that is none.")
         return None if found is None else str(found["hash"])
 
     async def head(self) -> Head:
         block = await self._chain.block("latest")
-        try:
-            return Head(int(block["number"], 16), int(block["timestamp"], 16))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Disagreement("The node sent a block that is none.", cause=repr(error)) from error
+        return Head(from_quantity(block.get("number")), from_quantity(block.get("timestamp")))
 
     async def service(self) -> Service | None:
         try:
@@ -192,7 +191,7 @@ class LiveChain:
             [self.contract], topics=[topic], from_block=from_block, to_block=await self._chain.block_number()
         )
         users = [row.user for row in signed.settlements]
-        for transaction_hash, group in groupby(logs, key=lambda log: str(log["transactionHash"])):
+        for transaction_hash, group in groupby(logs, key=lambda log: str(log.get("transactionHash"))):
             told = [self._contract.interface.decode_log(log) for log in group]
             if [event.args["user"] for event in told if event is not None] != users:
                 continue
@@ -240,14 +239,14 @@ class LiveChain:
         ]
 
     async def _transactions_of_wallet(self, block: str) -> int:
-        return int(await self._chain.rpc("eth_getTransactionCount", [self.provider, block]), 16)
+        return from_quantity(await self._chain.rpc("eth_getTransactionCount", [self.provider, block]))
 
     async def _fees(self, cap: int) -> Fees:
         """What to offer for gas now: at most the cap, and no less than what a block asks."""
         fees = await self._chain.suggested_fees()
         if fees.max_fee_per_gas <= cap:
             return fees
-        base = int((await self._chain.block("latest")).get("baseFeePerGas") or "0x0", 16)
+        base = from_quantity((await self._chain.block("latest")).get("baseFeePerGas") or "0x0")
         if fees.legacy or base >= cap:
             raise GasPriceAboveCap(
                 f"Gas costs {describe(base or fees.max_fee_per_gas)}, the cap is {describe(cap)} per gas.",

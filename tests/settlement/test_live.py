@@ -1,0 +1,311 @@
+"""Runs against the real contracts, on a node that is honest, slow, forgetful, or lies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.clients.models import Status
+from serving_network.clients.network import AsyncNetwork
+from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
+from serving_network.settlement.chain import Service
+from serving_network.settlement.journal import Identity, open_journal
+from serving_network.settlement.live import GasPriceAboveCap, LiveChain, WalletRefusesCoins
+from serving_network.settlement.options import Options
+from serving_network.settlement.planning import Wait
+from serving_network.settlement.report import Report
+from serving_network.settlement.runner import Settlement
+from serving_network.settlement.usage import UsageLog
+from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, Stage, set_up
+
+Requests = list[tuple[str, int, int]]
+"""Request id, number of the user, fee in wei."""
+
+FUNDED = 4
+OPTIONS = Options(stuck_after=0.4, give_up_after=3, patience=0.2, first_pause=0.01)
+
+
+def honest(_: str, __: Any, result: Any) -> Any:
+    """The answer as it is."""
+    return result
+
+
+class Node:
+    """A chain in this process behind a node that may answer otherwise."""
+
+    def __init__(self, chain: EmbeddedChain) -> None:
+        self.chain = chain
+        self.answer: Callable[[str, Any, Any], Any] = honest
+        self.refuse: Callable[[str], RpcError | None] = lambda _: None
+        self.asked: list[str] = []
+
+    def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        self.asked.append(method)
+        refusal = self.refuse(method)
+        if refusal is not None:
+            raise refusal
+        return self.answer(method, params, self.chain.request(method, params))
+
+
+class World:
+    """The node, a run's directory, and how the service is settled with."""
+
+    def __init__(self, node: Node, directory: Path, form: str) -> None:
+        self.node = node
+        self.directory = directory
+        self.form = form
+
+    def settle(self, requests: Requests | None = None, options: Options = OPTIONS) -> Report:
+        report = asyncio.run(self._settle(requests, options))
+        assert report.fee == report.paid + report.unsettled
+        return report
+
+    async def _settle(self, requests: Requests | None, options: Options) -> Report:
+        async with await AsyncConnection.open(self.node) as connection:
+            chain = await self.open_chain(connection)
+            identity = Identity(31337, "0x", chain.contract, chain.provider)
+            with open_journal(self.directory / "journal", identity) as journal:
+                log = None if requests is None else UsageLog(self._write(requests))
+                return await Settlement(chain, journal, TEE, options).run(log)
+
+    async def open_chain(self, connection: AsyncConnection) -> LiveChain:
+        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        if self.form == "entries":
+            batches = chain.service
+
+            async def without_batches() -> Service | None:
+                found = await batches()
+                return None if found is None else replace(found, takes_batches=False)
+
+            chain.service = without_batches  # type: ignore[method-assign]
+        return chain
+
+    def _write(self, requests: Requests) -> Path:
+        path = self.directory / "usage.jsonl"
+        rows = [{"id": key, "user": USERS[user].address, "time": 1, "fee": fee} for key, user, fee in requests]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    def act(self, what: Callable[[Stage], Awaitable[object]]) -> None:
+        """Let somebody act on the network."""
+
+        async def acting() -> None:
+            async with await AsyncConnection.open(self.node.chain) as connection:
+                await what(await Stage.on(connection))
+
+        asyncio.run(acting())
+
+    def balance(self, user: int) -> int:
+        async def ask() -> int:
+            async with await AsyncConnection.open(self.node.chain) as connection:
+                account = await AsyncNetwork(connection).account(USERS[user].address, PROVIDER.address)
+                return 0 if account is None else account.balance
+
+        return asyncio.run(ask())
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        return self.node.chain.request(method, list(params))
+
+
+@pytest.fixture(scope="module")
+def deployed() -> EmbeddedChain:
+    chain = EmbeddedChain()
+
+    async def prepare() -> None:
+        async with await AsyncConnection.open(chain) as connection:
+            await set_up(connection, USERS[:FUNDED], COIN)
+
+    asyncio.run(prepare())
+    return chain
+
+
+@pytest.fixture(params=["batch", "entries"])
+def world(deployed: EmbeddedChain, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    snapshot = deployed.request("evm_snapshot", [])
+    yield World(Node(deployed), tmp_path, request.param)
+    deployed.request("evm_setAutomine", [True])
+    assert deployed.request("evm_revert", [snapshot])
+
+
+def test_requests_become_coins(world: World) -> None:
+    report = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
+    assert (report.paid, report.unsettled, report.batches) == (35, 7, 1)
+    assert [world.balance(user) for user in range(2)] == [COIN - 15, COIN - 20]
+    assert report.lines[USERS[FUNDED].address].wait is Wait.NO_ACCOUNT
+    assert report.balanced
+    assert [line.surplus for line in report.books] == [0, 0]
+    again = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
+    assert (again.paid, again.known_requests) == (0, 4)
+
+
+def test_a_balance_that_runs_out_is_taken_whole_and_the_rest_is_paid_later(world: World) -> None:
+    report = world.settle([("a", 0, COIN // 2), ("b", 0, COIN)])
+    line = report.lines[USERS[0].address]
+    assert (line.status, line.paid, line.unsettled, line.wait) == (Status.PARTIAL, COIN, COIN // 2, Wait.PAID_IN_PART)
+    assert world.settle().lines[USERS[0].address].wait is Wait.NO_MONEY
+    world.act(lambda stage: stage.fund(USERS[0], 2 * COIN))
+    assert (world.settle().paid, world.balance(0)) == (COIN // 2, 3 * COIN // 2)
+
+
+def test_a_refund_is_at_stake_until_it_is_settled(world: World) -> None:
+    world.act(lambda stage: stage.user(USERS[2]).retrieve([PROVIDER.address]))
+    report = world.settle([("a", 0, 10), ("b", 2, COIN // 4)])
+    stake = report.lines[USERS[2].address].stake
+    assert stake is not None
+    assert (stake.leaving, stake.endangered) == (COIN, COIN // 4)
+    assert (report.paid, world.balance(2)) == (COIN // 4 + 10, 3 * COIN // 4)
+
+
+def test_a_wallet_that_refuses_coins_is_found_out_before_anything_is_sent(world: World) -> None:
+    world.rpc("anvil_setCode", PROVIDER.address, "0x60006000fd")
+    report = world.settle([("a", 0, 10)])
+    assert isinstance(report.stopped_by, WalletRefusesCoins)
+    assert "eth_sendRawTransaction" not in world.node.asked
+    world.rpc("anvil_setCode", PROVIDER.address, "0x")
+    assert world.settle().paid == 10
+
+
+def test_gas_above_the_cap_sends_nothing(world: World) -> None:
+    report = world.settle([("a", 0, 10)], replace(OPTIONS, max_gas_price=1))
+    assert isinstance(report.stopped_by, GasPriceAboveCap)
+    assert "eth_sendRawTransaction" not in world.node.asked
+
+
+def test_a_batch_is_cut_to_the_gas_limit(world: World) -> None:
+    report = world.settle([(str(user), user, 10) for user in range(FUNDED)], replace(OPTIONS, gas_limit=100_000))
+    assert (report.paid, report.stopped_by) == (40, None)
+    assert report.batches > 1
+
+
+def test_a_stuck_transaction_is_replaced_and_one_of_them_mined(world: World) -> None:
+    world.rpc("evm_setAutomine", False)
+    report = world.settle([("a", 0, 10)], replace(OPTIONS, give_up_after=1))
+    assert isinstance(report.stopped_by, TransactionPending)
+    assert report.replaced >= 1
+    world.rpc("evm_mine")
+    report = world.settle()
+    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
+
+
+def test_another_transaction_that_takes_the_nonce_does_not_lose_the_batch(world: World) -> None:
+    world.rpc("evm_setAutomine", False)
+    world.settle([("a", 0, 10)], replace(OPTIONS, give_up_after=0.1))
+    nonce = int(world.rpc("eth_getTransactionCount", PROVIDER.address, "latest"), 16)
+    world.rpc("anvil_setNonce", PROVIDER.address, hex(nonce + 1))
+    world.rpc("evm_setAutomine", True)
+    report = world.settle()
+    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
+    assert any("could not be mined" in note for note in report.notes)
+
+
+def test_a_reorganised_block_is_settled_again(world: World) -> None:
+    world.act(lambda stage: stage.fund(USERS[3], 1))
+    snapshot = world.rpc("evm_snapshot")
+    assert world.settle([("a", 0, 10)]).paid == 10
+    world.rpc("evm_revert", snapshot)
+    world.rpc("evm_increaseTime", 5)
+    world.rpc("evm_mine")
+    assert world.balance(0) == COIN
+    report = world.settle([("b", 0, 1)])
+    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 1, COIN - 11)
+
+
+def without_logs(method: str, _: Any, result: Any) -> Any:
+    """Receipts without their events."""
+    return result | {"logs": []} if method == "eth_getTransactionReceipt" and result else result
+
+
+def without_receipts(method: str, _: Any, result: Any) -> Any:
+    """No receipts, and no events either."""
+    return None if method == "eth_getTransactionReceipt" else [] if method == "eth_getLogs" else result
+
+
+def failed(method: str, _: Any, result: Any) -> Any:
+    """Receipts that say the transaction failed."""
+    return result | {"status": "0x0", "logs": []} if method == "eth_getTransactionReceipt" and result else result
+
+
+def other_users(method: str, _: Any, result: Any) -> Any:
+    """Events that name somebody else."""
+    if method == "eth_getTransactionReceipt" and result:
+        for log in result["logs"]:
+            log["topics"] = [log["topics"][0], *("0x" + "00" * 12 + "11" * 20 for _ in log["topics"][1:])]
+    return result
+
+
+def cut(method: str, _: Any, result: Any) -> Any:
+    """Receipts of which half is missing."""
+    return {"status": "0x1", "blockNumber": None} if method == "eth_getTransactionReceipt" and result else result
+
+
+def words(method: str, _: Any, result: Any) -> Any:
+    """Words where numbers belong."""
+    return "soon" if method == "eth_getTransactionCount" else result
+
+
+@pytest.mark.parametrize("lie", [without_logs, without_receipts, failed, other_users, cut, words])
+def test_a_lie_is_not_booked_and_the_truth_is_found_later(world: World, lie: Callable[[str, Any, Any], Any]) -> None:
+    world.node.answer = lie
+    try:
+        report = world.settle([("a", 0, 10)])
+    except ServingError as error:
+        told: ServingError | None = error
+    else:
+        told = report.stopped_by
+        assert report.paid == 0
+    assert isinstance(told, (NodeFailure, TransactionPending))
+    world.node.answer = honest
+    report = world.settle()
+    assert (report.taken_up_paid + report.paid, world.balance(0)) == (10, COIN - 10)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "eth_call",
+        "eth_blockNumber",
+        "eth_getBlockByNumber",
+        "eth_getTransactionCount",
+        "eth_estimateGas",
+        "eth_sendRawTransaction",
+        "eth_getTransactionReceipt",
+        "eth_getLogs",
+    ],
+)
+def test_a_node_that_stops_answering_costs_nothing(world: World, method: str) -> None:
+    refused = 0
+
+    def refuse(asked: str) -> RpcError | None:
+        nonlocal refused
+        refused += asked == method
+        return RpcError(-32000, "internal error") if asked == method and refused > 1 else None
+
+    world.node.refuse = refuse
+    with contextlib.suppress(ServingError):
+        report = world.settle([("a", 0, 10)])
+        assert report.stopped_by is not None or report.paid == 10
+    world.node.refuse = lambda _: None
+    world.settle([("a", 0, 10)])
+    assert (world.settle().unsettled, world.balance(0)) == (0, COIN - 10)
+
+
+def test_another_chain_behind_the_url_is_refused_by_the_journal(world: World) -> None:
+    world.settle([("a", 0, 10)])
+
+    async def elsewhere() -> None:
+        async with await AsyncConnection.open(world.node) as connection:
+            chain = await world.open_chain(connection)
+            with open_journal(world.directory / "journal", Identity(1, "0x", chain.contract, chain.provider)):
+                pass
+
+    with pytest.raises(ServingError, match="another chain id"):
+        asyncio.run(elsewhere())
