@@ -84,6 +84,7 @@ event FeesSettled:
     nonce: uint256
 
 
+# @dev What `getAccount` and the listings of accounts encode by hand.
 struct Refund:
     index: uint256
     amount: uint256
@@ -143,9 +144,13 @@ SUMMARY_BYTES: constant(uint256) = 32 * 10 + accounts.MAX_INFO
 BODIES_BYTES: constant(uint256) = accounts.MAX_PAGE * SUMMARY_BYTES
 LIST_BYTES: constant(uint256) = 96 + 32 * accounts.MAX_PAGE + BODIES_BYTES
 
-# @dev Kinds of lists, beside those of the accounts and of the services.
-BATCH: constant(uint256) = 4 << 160
-DELIVERABLES: constant(uint256) = 5 << 160
+# @dev Kinds of lists: the number of the list in the upper bits of its key, and two kinds that are no such lists.
+KIND_OFFSET: constant(uint256) = 160
+BY_USER: constant(uint256) = accounts.BY_USER >> KIND_OFFSET
+BY_PROVIDER: constant(uint256) = accounts.BY_PROVIDER >> KIND_OFFSET
+SERVICES: constant(uint256) = services.LIST >> KIND_OFFSET
+BATCH: constant(uint256) = SERVICES + 1
+DELIVERABLES: constant(uint256) = SERVICES + 2
 
 # @notice What a provider is paid for a deliverable that the user does not acknowledge, in percent of the fee.
 penaltyPercentage: public(uint256)
@@ -232,7 +237,12 @@ def supportsInterface(interfaceId: bytes4) -> bool:
     """
     @notice ERC-165: itself, the serving interface 0x160841b1, and our ledger's questions 0x1ffc15d2.
     """
-    return interfaceId == ERC165_ID or interfaceId == SERVING_ID or interfaceId == ACCOUNT_BOOK_ID
+    id: uint32 = convert(interfaceId, uint32)
+    return (
+        id == convert(ERC165_ID, uint32)
+        or id == convert(SERVING_ID, uint32)
+        or id == convert(ACCOUNT_BOOK_ID, uint32)
+    )
 
 
 # Accounts: the ledger's calls
@@ -293,7 +303,9 @@ def processRefund(user: address, provider: address) -> (uint256, uint256, uint25
     paid, balance, pending = accounts._mature(user, provider)
     if paid != 0:
         if not payouts._pay(msg.sender, paid):
-            errors._bare(convert(method_id("TransferToLedgerFailed()", output_type=bytes4), uint256))
+            errors._bare(
+                convert(method_id("TransferToLedgerFailed()", output_type=bytes4), uint256)
+            )
     return paid, balance, pending
 
 
@@ -306,7 +318,7 @@ def deleteAccount(user: address, provider: address):
     """
     self._check_ledger()
     if accounts._delete(user, provider):
-        deliverables._forget(deliverables._pair(user, provider))
+        deliverables._forget(accounts._key(user, provider))
 
 
 # Accounts: the user's calls, and everybody's
@@ -335,8 +347,8 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
         user, provider, word
     )
     info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
-    pair: bytes32 = deliverables._pair(user, provider)
-    ring: uint256 = deliverables._rings[pair]
+    account: uint256 = accounts._key(user, provider)
+    ring: uint256 = deliverables._rings[account]
     count: uint256 = (ring >> deliverables.COUNT_OFFSET) & deliverables.INDEX_MASK
     words: uint256 = unsafe_add(unsafe_mul(4, len(refunds)), unsafe_add(len(info), 31) // 32)
     start: Bytes[ACCOUNT_START] = abi_encode(
@@ -351,9 +363,9 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
         len(refunds),
         ring & deliverables.INDEX_MASK,
         count,
-        (word // accounts.ACKNOWLEDGED) & 1,
+        word >> accounts.ACKNOWLEDGED_OFFSET,
     )
-    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, pair, 0, count, [], 0, 64)
+    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, account, 0, count, [], 0, 64)
     return concat(convert(32, bytes32), start, list)
 
 
@@ -378,7 +390,7 @@ def getAccountsByProvider(
     @notice A page of the accounts with one provider and their number. No limit (0) means 50, the most.
     @dev Reverts `LimitTooLarge`.
     """
-    return self._page(accounts.BY_PROVIDER, provider, offset, limit)
+    return self._page(BY_PROVIDER, provider, offset, limit)
 
 
 @external
@@ -389,7 +401,7 @@ def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[L
     @notice A page of the accounts of one user and their number. No limit (0) means 50, the most.
     @dev Reverts `LimitTooLarge`.
     """
-    return self._page(accounts.BY_USER, user, offset, limit)
+    return self._page(BY_USER, user, offset, limit)
 
 
 @external
@@ -402,7 +414,7 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
     """
     if len(users) > MAX_BATCH:
         errors._batch_size_too_large(len(users), MAX_BATCH)
-    return self._list(BATCH, empty(bytes32), 0, len(users), users, 32, 32)
+    return self._list(BATCH, 0, 0, len(users), users, 32, 32)
 
 
 # Providers
@@ -441,10 +453,10 @@ def getService(provider: address) -> Bytes[32 + offers.BODY_BYTES]:
 @raw_return
 def getAllServices() -> Bytes[LIST_BYTES]:
     """
-    @notice The first page of the registrations, at most 50. `getServices` shows them all.
+    @notice The first page of `getServices`, without the total.
     """
     count: uint256 = min(services._count(), accounts.MAX_PAGE)
-    return self._list(services.LIST, empty(bytes32), 0, count, [], 32, 32)
+    return self._list(SERVICES, 0, 0, count, [], 32, 32)
 
 
 @external
@@ -452,11 +464,11 @@ def getAllServices() -> Bytes[LIST_BYTES]:
 @raw_return
 def getServices(offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
     """
-    @notice A page of all registrations and their number. No limit (0) means 50, the most. A page that is full, at
-            200,000 bytes, ends early: ask on from where it ends.
+    @notice A page of all registrations and their number. No limit (0) means 50, the most. A page ends early where the
+            next registration would take it past 220,800 bytes, which is after at least 9: ask on from there.
     @dev Reverts `LimitTooLarge`.
     """
-    return self._page(services.LIST, empty(address), offset, limit)
+    return self._page(SERVICES, empty(address), offset, limit)
 
 
 # Deliverables
@@ -478,11 +490,14 @@ def addDeliverable(
          pushed out, then `DeliverableAdded`.
     """
     if len(id) == 0 or len(id) > deliverables.MAX_ID:
-        errors._numbered(convert(method_id("DeliverableIdInvalidLength(uint256)", output_type=bytes4), uint256), len(id))
+        errors._numbered(
+            convert(method_id("DeliverableIdInvalidLength(uint256)", output_type=bytes4), uint256),
+            len(id),
+        )
     if len(modelRootHash) > deliverables.MAX_ROOT:
         errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
     accounts._existing(user, msg.sender)
-    deliverables._add(user, msg.sender, id, modelRootHash)
+    deliverables._add(accounts._key(user, msg.sender), user, msg.sender, id, modelRootHash)
 
 
 @external
@@ -492,13 +507,14 @@ def acknowledgeDeliverable(provider: address, id: String[deliverables.MAX_ID_DEC
     @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAcknowledgeSettledDeliverable`; emits
          `DeliverableAcknowledged`.
     """
-    word: uint256 = accounts._existing(msg.sender, provider)
-    deliverables._mark(
+    word: uint256 = self._mark(
         msg.sender,
         provider,
         id,
         deliverables.ACKNOWLEDGED,
-        convert(method_id("CannotAcknowledgeSettledDeliverable(string)", output_type=bytes4), uint256),
+        convert(
+            method_id("CannotAcknowledgeSettledDeliverable(string)", output_type=bytes4), uint256
+        ),
     )
     if word & accounts.FLAG != 0:
         accounts._acknowledge(msg.sender, provider, True)
@@ -514,8 +530,7 @@ def abandonDeliverable(user: address, id: String[deliverables.MAX_ID_DECODED]):
     @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAbandonSettledDeliverable`; emits
          `DeliverableAbandoned`.
     """
-    accounts._existing(user, msg.sender)
-    deliverables._mark(
+    self._mark(
         user,
         msg.sender,
         id,
@@ -540,7 +555,7 @@ def getDeliverable(
     accounts._existing(user, provider)
     key: bytes32 = empty(bytes32)
     entry: uint256 = 0
-    key, entry = deliverables._find(user, provider, id, 0)
+    key, entry = deliverables._find(accounts._key(user, provider), id, 0)
     body: Bytes[deliverables.BODY_BYTES] = deliverables._body(entry)
     return concat(convert(32, bytes32), body)
 
@@ -554,8 +569,8 @@ def getDeliverables(user: address, provider: address) -> Bytes[LIST_BYTES]:
     @dev Reverts `AccountNotExists`.
     """
     accounts._existing(user, provider)
-    pair: bytes32 = deliverables._pair(user, provider)
-    return self._list(DELIVERABLES, pair, 0, deliverables._count(pair), [], 32, 32)
+    account: uint256 = accounts._key(user, provider)
+    return self._list(DELIVERABLES, account, 0, deliverables._count(account), [], 32, 32)
 
 
 # Settlement
@@ -578,12 +593,8 @@ def settleFees(verifierInput: verifier.VerifierInput):
     user: address = verifierInput.user
     word: uint256 = accounts._existing(user, msg.sender)
     service: uint256 = services._registered(msg.sender)
-    signer: address = convert(service & services.SIGNER_MASK, address)
-    if (
-        (word // accounts.ACKNOWLEDGED) & 1 == 0
-        or service // services.ACKNOWLEDGED == 0
-        or signer == empty(address)
-    ):
+    signer: address = services._confirmed_signer(service)
+    if word >> accounts.ACKNOWLEDGED_OFFSET == 0 or signer == empty(address):
         verifier._refuse("TEE signer not acknowledged")
     nonce: uint256 = verifierInput.nonce
     if (
@@ -597,8 +608,7 @@ def settleFees(verifierInput: verifier.VerifierInput):
     key: bytes32 = empty(bytes32)
     entry: uint256 = 0
     key, entry = deliverables._find(
-        user,
-        msg.sender,
+        accounts._key(user, msg.sender),
         verifierInput.id,
         convert(method_id("DeliverableAlreadySettled(string)", output_type=bytes4), uint256),
     )
@@ -610,7 +620,9 @@ def settleFees(verifierInput: verifier.VerifierInput):
     acknowledged: bool = entry & deliverables.ACKNOWLEDGED != 0
     if acknowledged:
         if len(verifierInput.encryptedSecret) == 0:
-            errors._bare(convert(method_id("SecretShouldNotBeEmpty()", output_type=bytes4), uint256))
+            errors._bare(
+                convert(method_id("SecretShouldNotBeEmpty()", output_type=bytes4), uint256)
+            )
         if len(verifierInput.encryptedSecret) > deliverables.MAX_SECRET:
             errors._text_too_long(
                 len(verifierInput.encryptedSecret), deliverables.MAX_SECRET
@@ -650,6 +662,26 @@ def settleFees(verifierInput: verifier.VerifierInput):
 
 
 @internal
+def _mark(
+    user: address,
+    provider: address,
+    id: String[deliverables.MAX_ID_DECODED],
+    marks: uint256,
+    settled: uint256,
+) -> uint256:
+    """
+    @dev Set bits of the entry of a deliverable that is not settled, else revert with the error `settled`. Returns the
+         account's word.
+    """
+    word: uint256 = accounts._existing(user, provider)
+    key: bytes32 = empty(bytes32)
+    entry: uint256 = 0
+    key, entry = deliverables._find(accounts._key(user, provider), id, settled)
+    deliverables._entries[key] = entry | marks
+    return word
+
+
+@internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
         errors._bare(convert(method_id("ETHTransferFailed()", output_type=bytes4), uint256))
@@ -662,17 +694,19 @@ def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes
     @dev A page of accounts or services and their number, encoded; reverts `LimitTooLarge`.
     """
     if limit > accounts.MAX_PAGE:
-        errors._numbered(convert(method_id("LimitTooLarge(uint256)", output_type=bytes4), uint256), limit)
-    total: uint256 = accounts._listed(kind, key)
+        errors._numbered(
+            convert(method_id("LimitTooLarge(uint256)", output_type=bytes4), uint256), limit
+        )
+    total: uint256 = accounts._listed(kind << KIND_OFFSET, key)
     count: uint256 = accounts._page_size(offset, limit, total)
-    return self._list(kind, convert(key, bytes32), offset, count, [], total, 0)
+    return self._list(kind, convert(key, uint256), offset, count, [], total, 0)
 
 
 @internal
 @view
 def _list(
     kind: uint256,
-    key: bytes32,
+    key: uint256,
     offset: uint256,
     count: uint256,
     users: DynArray[address, MAX_BATCH_DECODED],
@@ -687,7 +721,7 @@ def _list(
     bodies: Bytes[BODIES_BYTES] = b""
     for i: uint256 in range(count, bound=accounts.MAX_PAGE):
         body: Bytes[offers.BODY_BYTES] = b""
-        if kind == services.LIST:
+        if kind == SERVICES:
             body = offers._body(services._provider_at(unsafe_add(offset, i)))
         elif kind == DELIVERABLES:
             body = deliverables._body(deliverables._nth(key, i))
@@ -698,7 +732,7 @@ def _list(
                 user = users[i]
             else:
                 user, provider = accounts._account_at(
-                    kind, convert(key, address), unsafe_add(offset, i)
+                    kind << KIND_OFFSET, convert(key, address), unsafe_add(offset, i)
                 )
             body = self._summary(user, provider)
         if unsafe_add(len(bodies), len(body)) > BODIES_BYTES:
@@ -707,8 +741,8 @@ def _list(
         bodies = convert(concat(bodies, body), Bytes[BODIES_BYTES])
     for i: uint256 in range(len(places), bound=accounts.MAX_PAGE):
         places[i] = unsafe_add(places[i], unsafe_mul(32, len(places)))
-    list: Bytes[LIST_BYTES] = concat(abi_encode(places, total), bodies)
-    return slice(list, skipped, unsafe_sub(len(list), skipped))
+    start: Bytes[96 + 32 * accounts.MAX_PAGE] = abi_encode(places, total)
+    return concat(slice(start, skipped, unsafe_sub(len(start), skipped)), bodies)
 
 
 @internal
@@ -728,8 +762,8 @@ def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
         (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
         accounts._info(user, provider, word),
         (word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
-        deliverables._count(deliverables._pair(user, provider)),
-        (word // accounts.ACKNOWLEDGED) & 1,
+        deliverables._count(accounts._key(user, provider)),
+        word >> accounts.ACKNOWLEDGED_OFFSET,
     )
 
 
@@ -755,11 +789,16 @@ def _check_parties(user: address, provider: address):
 @pure
 def _check_lock_time(seconds: uint256):
     if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
-        errors._numbered(convert(method_id("LockTimeOutOfRange(uint256)", output_type=bytes4), uint256), seconds)
+        errors._numbered(
+            convert(method_id("LockTimeOutOfRange(uint256)", output_type=bytes4), uint256), seconds
+        )
 
 
 @internal
 @pure
 def _check_percentage(percentage: uint256):
     if percentage > MAX_PERCENTAGE:
-        errors._numbered(convert(method_id("PenaltyPercentageTooHigh(uint256)", output_type=bytes4), uint256), percentage)
+        errors._numbered(
+            convert(method_id("PenaltyPercentageTooHigh(uint256)", output_type=bytes4), uint256),
+            percentage,
+        )

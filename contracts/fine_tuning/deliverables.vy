@@ -17,8 +17,8 @@
         acknowledged  the user has accepted it, or the provider has given it up
         settled       nothing more happens to it
 
-        Everything is kept under the hash of user and provider, the pair. The ring's places hold the keys of the
-        entries; an entry is found by its id without searching. Its blob holds
+        A ring is kept under the key of its account. Its places hold the keys of the entries; an entry is found by its
+        id without searching. Its blob holds
 
             [ length of id:16 | length of model root hash:16 | id | model root hash | encrypted secret ]
 
@@ -49,6 +49,7 @@ event DeliverableEvicted:
     timestamp: uint256
 
 
+# @dev What `_body` encodes.
 struct Deliverable:
     id: String[MAX_ID]
     modelRootHash: Bytes[MAX_ROOT]
@@ -88,9 +89,9 @@ BODY_BYTES: constant(uint256) = 32 * 9 + MAX_ID + MAX_ROOT + MAX_SECRET
 LENGTH_MASK: constant(uint256) = 65535
 
 # @custom:packed _rings head:5, count:5, epoch:64
-_rings: HashMap[bytes32, uint256]
+_rings: HashMap[uint256, uint256]
 
-_places: HashMap[bytes32, bytes32[CAPACITY]]
+_places: HashMap[uint256, bytes32[CAPACITY]]
 
 # @custom:packed _entries acknowledged:1, settled:1, timestamp:40, blob:160
 _entries: HashMap[bytes32, uint256]
@@ -102,59 +103,38 @@ def _refuse(selector: uint256, id: String[MAX_ID_DECODED]):
     """
     @dev Revert with one of the errors whose only argument is the id of a deliverable.
     """
-    raw_revert(concat(slice(convert(selector << 224, bytes32), 0, 4), abi_encode(id)))
+    raw_revert(concat(convert(convert(selector, uint32), bytes4), abi_encode(id)))
 
 
 @internal
 @pure
-def _pair(user: address, provider: address) -> bytes32:
-    return keccak256(abi_encode(user, provider))
-
-
-@internal
-@pure
-def _key(pair: bytes32, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
-    return keccak256(abi_encode(pair, ring >> EPOCH_OFFSET, keccak256(id)))
+def _key(account: uint256, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
+    return keccak256(abi_encode(account, ring >> EPOCH_OFFSET, keccak256(id)))
 
 
 @internal
 @view
 def _find(
-    user: address, provider: address, id: String[MAX_ID_DECODED], settled: uint256
+    account: uint256, id: String[MAX_ID_DECODED], settled: uint256
 ) -> (bytes32, uint256):
     """
     @dev Key and entry of a deliverable that is not settled. Otherwise reverts with the error `settled`, and
          `DeliverableNotExists` where there is none, also for an id that no deliverable can have.
     """
-    pair: bytes32 = self._pair(user, provider)
-    key: bytes32 = self._key(pair, self._rings[pair], id)
+    key: bytes32 = self._key(account, self._rings[account], id)
     entry: uint256 = self._entries[key]
     if entry == 0:
-        self._refuse(convert(method_id("DeliverableNotExists(string)", output_type=bytes4), uint256), id)
+        self._refuse(
+            convert(method_id("DeliverableNotExists(string)", output_type=bytes4), uint256), id
+        )
     if entry & SETTLED != 0 and settled != 0:
         self._refuse(settled, id)
     return key, entry
 
 
 @internal
-def _mark(
-    user: address,
-    provider: address,
-    id: String[MAX_ID_DECODED],
-    marks: uint256,
-    settled: uint256,
-):
-    """
-    @dev Set bits of the entry of a deliverable that is not settled; reverts as `_find`.
-    """
-    key: bytes32 = empty(bytes32)
-    entry: uint256 = 0
-    key, entry = self._find(user, provider, id, settled)
-    self._entries[key] = entry | marks
-
-
-@internal
 def _add(
+    account: uint256,
     user: address,
     provider: address,
     id: String[MAX_ID_DECODED],
@@ -165,18 +145,21 @@ def _add(
          `PreviousDeliverableNotAcknowledged` (one that is settled never blocks), `CannotEvictUnsettledDeliverable`;
          emits `DeliverableEvicted` when the ring was full, then `DeliverableAdded`.
     """
-    pair: bytes32 = self._pair(user, provider)
-    ring: uint256 = self._rings[pair]
-    key: bytes32 = self._key(pair, ring, id)
+    ring: uint256 = self._rings[account]
+    key: bytes32 = self._key(account, ring, id)
     if self._entries[key] != 0:
-        self._refuse(convert(method_id("DeliverableAlreadyExists(string)", output_type=bytes4), uint256), id)
+        self._refuse(
+            convert(method_id("DeliverableAlreadyExists(string)", output_type=bytes4), uint256), id
+        )
     head: uint256 = ring & INDEX_MASK
     place: uint256 = (ring >> COUNT_OFFSET) & INDEX_MASK
     if place != 0:
-        latest: uint256 = self._nth(pair, unsafe_sub(place, 1))
+        latest: uint256 = self._nth(account, unsafe_sub(place, 1))
         if latest & (ACKNOWLEDGED | SETTLED) == 0:
             self._refuse(
-                convert(method_id("PreviousDeliverableNotAcknowledged(string)", output_type=bytes4), uint256),
+                convert(
+                    method_id("PreviousDeliverableNotAcknowledged(string)", output_type=bytes4), uint256
+                ),
                 self._id(latest),
             )
     if place < CAPACITY:
@@ -184,12 +167,15 @@ def _add(
     else:
         place = head
         ring = unsafe_add(unsafe_sub(ring, head), unsafe_add(head, 1) % CAPACITY)
-        oldest: bytes32 = self._places[pair][head]
+        oldest: bytes32 = self._places[account][head]
         entry: uint256 = self._entries[oldest]
         evicted: String[MAX_ID] = self._id(entry)
         if entry & SETTLED == 0:
             self._refuse(
-                convert(method_id("CannotEvictUnsettledDeliverable(string)", output_type=bytes4), uint256), evicted
+                convert(
+                    method_id("CannotEvictUnsettledDeliverable(string)", output_type=bytes4), uint256
+                ),
+                evicted,
             )
         self._entries[oldest] = 0
         log DeliverableEvicted(
@@ -199,8 +185,8 @@ def _add(
             newDeliverableId=id,
             timestamp=block.timestamp,
         )
-    self._rings[pair] = ring
-    self._places[pair][place] = key
+    self._rings[account] = ring
+    self._places[account][place] = key
     blob: uint256 = self._write(id, modelRootHash, b"")
     self._entries[key] = blob | (block.timestamp << TIMESTAMP_OFFSET)
     log DeliverableAdded(
@@ -213,29 +199,29 @@ def _add(
 
 
 @internal
-def _forget(pair: bytes32):
+def _forget(account: uint256):
     """
     @dev Throw the ring away, in one write whatever is in it.
     """
-    ring: uint256 = self._rings[pair]
+    ring: uint256 = self._rings[account]
     if ring & (INDEX_MASK << COUNT_OFFSET) != 0:
-        self._rings[pair] = unsafe_add(ring >> EPOCH_OFFSET, 1) << EPOCH_OFFSET
+        self._rings[account] = unsafe_add(ring >> EPOCH_OFFSET, 1) << EPOCH_OFFSET
 
 
 @internal
 @view
-def _count(pair: bytes32) -> uint256:
-    return (self._rings[pair] >> COUNT_OFFSET) & INDEX_MASK
+def _count(account: uint256) -> uint256:
+    return (self._rings[account] >> COUNT_OFFSET) & INDEX_MASK
 
 
 @internal
 @view
-def _nth(pair: bytes32, index: uint256) -> uint256:
+def _nth(account: uint256, index: uint256) -> uint256:
     """
     @dev The entry of a deliverable, counted from the oldest.
     """
-    place: uint256 = unsafe_add(self._rings[pair] & INDEX_MASK, index) % CAPACITY
-    return self._entries[self._places[pair][place]]
+    place: uint256 = unsafe_add(self._rings[account] & INDEX_MASK, index) % CAPACITY
+    return self._entries[self._places[account][place]]
 
 
 @internal
@@ -253,7 +239,8 @@ def _write(
     """
     @dev Make a deliverable's blob and return its address, as the entry holds it.
     """
-    prefix: bytes11 = blobs._creation_prefix(HEADER + len(id) + len(root) + len(secret))
+    length: uint256 = unsafe_add(unsafe_add(HEADER, len(id)), unsafe_add(len(root), len(secret)))
+    prefix: bytes11 = blobs._creation_prefix(length)
     header: bytes4 = self._header(len(id), len(root))
     blob: address = raw_create(
         concat(prefix, header, convert(id, Bytes[MAX_ID_DECODED]), root, secret)

@@ -49,6 +49,7 @@ struct Quota:
     gpuType: String[MAX_SHORT]
 
 
+# @dev What `_body` encodes.
 struct Service:
     provider: address
     url: String[MAX_URL]
@@ -119,16 +120,14 @@ def addOrUpdateService(
         self._check_text(len(model), MAX_SHORT)
         digest = keccak256(concat(digest, keccak256(model)))
 
-    before: uint256 = services._details[msg.sender]
+    details: uint256 = services._details[msg.sender]
     if known == 0:
-        before = services._enlist(msg.sender)
-    details: uint256 = (before & ~OCCUPIED) | (convert(occupied, uint256) << services.EXTRA_OFFSET)
+        details = services._enlist(msg.sender)
+    details = (details & ~OCCUPIED) | (convert(occupied, uint256) << services.EXTRA_OFFSET)
     if convert(teeSignerAddress, uint256) != word & services.SIGNER_MASK:
-        word = (((word >> services.STAKE_OFFSET) & services.STAKE_MASK) << services.STAKE_OFFSET) | convert(
-            teeSignerAddress, uint256
-        )
-    if word != known:
-        services._words[msg.sender] = word
+        stake: uint256 = (word >> services.STAKE_OFFSET) & services.STAKE_MASK
+        word = (stake << services.STAKE_OFFSET) | convert(teeSignerAddress, uint256)
+    services._words[msg.sender] = word
     self._prices[msg.sender] = pricePerToken
     if digest != self._digests[msg.sender]:
         self._digests[msg.sender] = digest
@@ -149,8 +148,7 @@ def addOrUpdateService(
         details = ((details >> services.POSITION_OFFSET) << services.POSITION_OFFSET) | convert(
             blob, uint256
         )
-    if details != before:
-        services._details[msg.sender] = details
+    services._details[msg.sender] = details
     log ServiceUpdated(
         provider=msg.sender,
         url=url,
@@ -229,5 +227,5 @@ def _body(provider: address) -> Bytes[BODY_BYTES]:
         (details >> services.EXTRA_OFFSET) & 1,
         models,
         word & services.SIGNER_MASK,
-        word // services.ACKNOWLEDGED,
+        word >> services.ACKNOWLEDGED_OFFSET,
     )

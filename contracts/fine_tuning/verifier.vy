@@ -17,10 +17,13 @@ struct VerifierInput:
     encryptedSecret: Bytes[deliverables.MAX_SECRET_DECODED]
     modelRootHash: Bytes[deliverables.MAX_ROOT_DECODED]
     nonce: uint256
-    signature: Bytes[tee.MAX_SIGNATURE]
+    signature: Bytes[MAX_SIGNATURE]
     taskFee: uint256
     user: address
 
+
+# @dev Far longer than any signature, so that one of wrong length is wrong and not undecodable.
+MAX_SIGNATURE: constant(uint256) = 512
 
 MAX_REASON: constant(uint256) = 48
 
@@ -42,7 +45,9 @@ def _signed_by(signer: address, message: VerifierInput) -> bool:
     """
     @dev Whether the signer signed this message; text and bytes take part in it by their hashes.
     """
-    prefix: Bytes[34] = tee._digest_prefix(NAME_HASH)
+    if len(message.signature) > tee.MAX_SIGNATURE:
+        return False
+    domain: bytes32 = tee._domain(NAME_HASH)
     struct_hash: bytes32 = keccak256(
         abi_encode(
             MESSAGE_TYPEHASH,
@@ -54,4 +59,8 @@ def _signed_by(signer: address, message: VerifierInput) -> bool:
             message.user,
         )
     )
-    return tee._signed_by(signer, keccak256(concat(prefix, struct_hash)), message.signature)
+    return tee._signed_by(
+        signer,
+        keccak256(concat(x"1901", domain, struct_hash)),
+        convert(message.signature, Bytes[tee.MAX_SIGNATURE]),
+    )
