@@ -41,7 +41,7 @@ class LayoutRefused(PlanRefused):
 
     def __init__(self, contract: str, refusals: Sequence[Refusal]) -> None:
         super().__init__(
-            f"The new {contract} would misread what is stored: " + "; ".join(str(one) for one in refusals) + ".",
+            "\n  ".join([f"The new {contract} would misread what is stored.", *(str(one) for one in refusals)]),
             cause="A front keeps its storage when the code behind it changes, so every word must keep its meaning.",
             next_step="Put every stored variable back where it was and append the new ones at the end.",
         )

@@ -103,8 +103,7 @@ def compare(old: Layout, new: Layout, renames: Mapping[str, str] | None = None) 
             continue
         kept.add(after.name)
         if after.slot != before.slot:
-            refusals.append(Refusal("moved", before.name, f"from slot {before.slot} to slot {after.slot}, so the "
-                                    f"new code would read other data as {before.name}"))
+            refusals.append(Refusal("moved", before.name, f"from slot {before.slot} to slot {after.slot}"))
         elif after.type != before.type:
             refusals.append(Refusal("retyped", before.name, f"slot {before.slot} holds {before.type} and would be "
                                     f"read as {after.type}"))

@@ -4,7 +4,6 @@ from serving_network.cli.context import Session, writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, hand_out, record_path, spec_of
 from serving_network.cli.deploy.plan import record_or_new, show_plan
 from serving_network.cli.deploy.progress import confirm, done_as_json, progress
-from serving_network.cli.output import Output
 from serving_network.deployment.deploy import apply_deployment
 from serving_network.deployment.record import RecordFile
 
@@ -21,9 +20,7 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
     account, path = session.signer(), record_path(session, files)
     record = await record_or_new(chain, session.network.name, spec, path, account.address)
     if session.dry_run or not session.yes:
-        shown, session.out = session.out, Output(session.out.as_json and session.dry_run)
-        anything = await show_plan(session, chain, spec, record, account.address)
-        session.out = shown
+        anything = await show_plan(session, chain, spec, record, account.address, final=session.dry_run)
         if session.dry_run or not anything:
             return
         confirm(session, "Deploy?")

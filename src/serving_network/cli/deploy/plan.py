@@ -6,7 +6,7 @@ from typing import Any
 from serving_network.chain.connection import AsyncConnection
 from serving_network.cli.context import Session, reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_path, spec_of
-from serving_network.cli.deploy.progress import cost, cost_as_json
+from serving_network.cli.deploy.progress import cost, cost_as_json, show_pending
 from serving_network.deployment.deploy import new_record, plan_deployment
 from serving_network.deployment.record import Record, load_record
 from serving_network.deployment.rehearsal import rehearse_deployment
@@ -32,32 +32,29 @@ async def record_or_new(chain: AsyncConnection, name: str, spec: NetworkSpec, pa
     return load_record(path) if path.exists() else await new_record(chain, name, spec, sender)
 
 
-async def show_plan(session: Session, chain: AsyncConnection, spec: NetworkSpec, record: Record, sender: str) -> bool:
-    """Print the plan; returns whether there is anything to do."""
+async def show_plan(session: Session, chain: AsyncConnection, spec: NetworkSpec, record: Record, sender: str, *,
+                    final: bool = True) -> bool:
+    """Print the plan, for programs only where nothing comes after it; returns whether there is anything to do."""
     out = session.out
     made = await plan_deployment(chain, spec, record, sender)
     if record.pending is not None:
-        left = [step for step in record.pending.steps if step.mined is None]
-        out.line(f"A deployment by {record.pending.sender} is under way: {len(left)} of {len(record.pending.steps)} "
-                 "steps are left.")
-        for step in left:
-            out.line(f"  {step.id:<32} {step.says}")
-        out.result({"under_way": True, "left": [step.id for step in left]})
+        show_pending(session, record.pending, final=final)
         return True
     gas, addresses = await rehearse_deployment(chain, record, made)
     total = sum(gas.values())
     wei, told = await cost(session, total)
-    out.result({
-        "network": record.network, "chain_id": spec.chain_id, "sender": sender,
-        "exists": {name: contract.front.address for name, contract in record.contracts.items()},
-        "steps": [_step(step.id, step.says, gas[step.id], addresses.get(step.id)) for step in made.steps],
-        "for_others": [{"id": step.id, "says": step.says} for step in made.instructions],
-        "notes": list(made.notes), **cost_as_json(wei, total)})
+    if final:
+        out.result({
+            "network": record.network, "chain_id": spec.chain_id, "sender": sender,
+            "exists": {name: contract.front.address for name, contract in record.contracts.items()},
+            "steps": [_step(step.id, step.says, gas[step.id], addresses.get(step.id)) for step in made.steps],
+            "for_others": [{"id": step.id, "says": step.says} for step in made.instructions],
+            "notes": list(made.notes), **cost_as_json(wei, total)})
     for name, contract in record.contracts.items():
         out.line(f"exists   {name:<22} {contract.front.address}")
     for place, step in enumerate(made.steps, 1):
         where = f"  {addresses[step.id]}" if step.action == "create" else ""
-        out.line(f"step {place:>2}  {step.id:<32} {gas[step.id]:>9} gas{where}")
+        out.line(f"step {place:>2}  {step.id:<38} {gas[step.id]:>9} gas{where}")
     for step in made.instructions:
         out.line(f"then, by {record.contracts['ledger'].owner if record.contracts else spec.ledger.owner}: {step.says}")
     for note in made.notes:

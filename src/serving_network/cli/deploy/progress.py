@@ -6,7 +6,7 @@ from serving_network.cli.context import Session, ask_to_go_on
 from serving_network.cli.output import money
 from serving_network.deployment.deploy import Done
 from serving_network.deployment.engine import Progress
-from serving_network.deployment.record import Step
+from serving_network.deployment.record import Pending, Step
 from serving_network.money import describe
 
 
@@ -20,7 +20,7 @@ def progress(session: Session) -> Progress:
         session.sent = None
         if step.mined is not None:
             where = f" at {step.address}" if step.address else ""
-            session.out.line(f"{step.id:<32} block {step.mined.block}, gas {step.mined.gas_used}{where}")
+            session.out.line(f"{step.id:<38} block {step.mined.block}, gas {step.mined.gas_used}{where}")
 
     return tell
 
@@ -29,6 +29,17 @@ def confirm(session: Session, question: str) -> None:
     """Ask, unless --yes was given. Raises Declined."""
     if not session.yes:
         ask_to_go_on(question)
+
+
+def show_pending(session: Session, pending: Pending, *, final: bool = True) -> None:
+    """Say what of the work under way is left to be sent; for programs only where nothing comes after it."""
+    left = [step for step in pending.steps if step.mined is None]
+    if final:
+        session.out.result({"under_way": pending.what, "sender": pending.sender, "left": [step.id for step in left]})
+    session.out.line(f"A {pending.what} by {pending.sender} is under way: {len(left)} of {len(pending.steps)} steps "
+                     "are left.")
+    for step in left:
+        session.out.line(f"left     {step.id:<38} {step.says}")
 
 
 def done_as_json(done: Done, files: list[str]) -> dict[str, Any]:

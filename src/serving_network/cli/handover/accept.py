@@ -2,7 +2,7 @@
 
 from serving_network.cli.context import Session, writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of, spec_of
-from serving_network.cli.deploy.progress import confirm, done_as_json, progress
+from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
 from serving_network.cli.handover.show import report
 from serving_network.deployment.handover import apply_acceptance, ownerships, plan_acceptance
 
@@ -14,6 +14,9 @@ async def accept(session: Session, files: FILES = DEFAULT_FILES) -> None:
     Example: serving handover accept --network testnet --key foundation
     """
     chain, file, account = await session.chain(), record_of(session, files), session.signer()
+    if file.record.pending is not None and session.dry_run:
+        show_pending(session, file.record.pending)
+        return
     if file.record.pending is None:
         steps = await plan_acceptance(chain, file.record, account.address)
         for step in steps:

@@ -2,7 +2,7 @@
 
 from serving_network.cli.context import Session, writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, hand_out, record_of, spec_of
-from serving_network.cli.deploy.progress import confirm, done_as_json, progress
+from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
 from serving_network.cli.handover.options import HEIR, ONE_STEP, ONLY, WHAT, Ownership
 from serving_network.cli.handover.show import report
 from serving_network.deployment.handover import apply_handover, ownerships, plan_handover
@@ -17,14 +17,16 @@ async def apply(session: Session, to: HEIR, what: WHAT = Ownership.BOTH, only: O
     """
     chain, file, account, heir = (await session.chain(), record_of(session, files), session.signer(),
                                   session.address(to))
+    if file.record.pending is not None and session.dry_run:
+        show_pending(session, file.record.pending)
+        return
     if file.record.pending is None:
         steps = await plan_handover(chain, file.record, account.address, heir, kinds=what.kinds, names=only or (),
                                     two_steps=not one_step)
-        if session.dry_run:
-            session.out.result([step.says for step in steps])
         for step in steps:
             session.out.line(f"step     {step.says}")
         if session.dry_run:
+            session.out.result([step.says for step in steps])
             return
         if not await chain.code(heir) and not await chain.balance(heir):
             session.out.line(f"Nobody has ever used {heir} on this chain: make sure that somebody holds its key.")

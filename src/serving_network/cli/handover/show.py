@@ -15,10 +15,18 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
 
 def report(session: Session, found: list[Ownership]) -> None:
-    """Print who owns what."""
+    """Print who owns what: by name where there is one, with the addresses below."""
+    named: dict[str, str] = {}
+
+    def who(address: str) -> str:
+        name = session.configuration.name_of(address)
+        if name is not None:
+            named[name] = address
+        return name or address
+
     session.out.result([{"contract": one.name, "ownership": one.kind, "owner": one.owner,
                          "offered_to": one.offered_to} for one in found])
     session.out.table(("contract", "ownership", "owner", "offered to"),
-                      [(one.name, one.kind, session.name(one.owner),
-                        session.name(one.offered_to) if one.offered_to else "nobody") for one in found],
-                      empty="The network has no contracts yet.")
+                      [(one.name, one.kind, who(one.owner), who(one.offered_to) if one.offered_to else "nobody")
+                       for one in found], empty="The network has no contracts yet.")
+    session.out.facts(named)

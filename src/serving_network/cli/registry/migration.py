@@ -24,10 +24,10 @@ async def migration(session: Session, left: Annotated[str, typer.Argument(help="
     session.out.result([{"user": one.user, "provider": one.provider, "balance": money(one.balance),
                          "asked_back": money(one.pending), "unlocks_at": one.unlocks_at,
                          "provider_has_moved": one.provider_has_moved, "steps": list(one.steps)} for one in moves])
-    session.out.table(
-        ("user", "provider", "balance", "asked back", "all of it by", "what is left to do"),
-        [(session.name(one.user), session.name(one.provider), describe(one.balance), describe(one.pending),
-          moment(one.unlocks_at) if one.unlocks_at else "not asked back", ", ".join(one.steps)) for one in moves],
-        empty=f"Nobody has an account in {left}.")
-    session.out.line(f"{describe(sum(one.balance for one in moves))} of {len({one.user for one in moves})} users with "
-                     f"{len({one.provider for one in moves})} providers are in {left}.")
+    for one in moves:
+        unlocks = f", {describe(one.pending)} asked back until {moment(one.unlocks_at)}" if one.unlocks_at else ""
+        session.out.line(f"{session.name(one.user)} has {describe(one.balance)} with "
+                         f"{session.name(one.provider)}{unlocks}")
+        session.out.line(f"  to do: {', '.join(one.steps)}")
+    session.out.line(f"In {left}: {describe(sum(one.balance for one in moves))}; users: "
+                     f"{len({one.user for one in moves})}, providers: {len({one.provider for one in moves})}.")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from serving_network.chain.connection import AsyncConnection
 from serving_network.cli.context import Session, reads
 from serving_network.cli.deploy.files import CONTRACT, DEFAULT_FILES, FILES, record_of
+from serving_network.cli.output import money
 from serving_network.cli.upgrade.options import ARGUMENT, RENAME, pairs
 from serving_network.deployment.record import Record
 from serving_network.deployment.rehearsal import rehearse_upgrade
@@ -26,16 +27,17 @@ async def plan(session: Session, contract: CONTRACT, rename: RENAME = None, argu
 
 async def show_upgrade(session: Session, chain: AsyncConnection, record: Record, name: str, sender: str, *,
                        rollback: bool = False, arguments: Mapping[str, str] | None = None,
-                       renames: Mapping[str, str] | None = None) -> UpgradePlan:
-    """Plan and rehearse an upgrade or a rollback, and print both."""
+                       renames: Mapping[str, str] | None = None, final: bool = True) -> UpgradePlan:
+    """Plan and rehearse an upgrade or a rollback, and print both, for programs only where nothing comes after it."""
     out = session.out
     made = (await plan_rollback(chain, record, name, sender) if rollback else
             await plan_upgrade(chain, record, name, sender, arguments=arguments, renames=renames))
     shown = await rehearse_upgrade(chain, record, made, sender)
-    out.result({"contract": name, "steps": {step.id: shown.gas[step.id] for step in made.steps},
-                "foreign_owner": made.foreign_owner, "appended": list(made.appended), "answers": shown.answers,
-                "settings": list(shown.settings), "books": {"available": str(shown.after.available),
-                                                            "total": str(shown.after.total)}})
+    if final:
+        out.result({"contract": name, "steps": {step.id: shown.gas[step.id] for step in made.steps},
+                    "foreign_owner": made.foreign_owner, "appended": list(made.appended), "answers": shown.answers,
+                    "settings": list(shown.settings), "books": {"available": money(shown.after.available),
+                                                                "total": money(shown.after.total)}})
     running = record.contract(name).implementation
     out.line(f"{name} runs {running.contract} at {running.address}, release {running.release}.")
     out.line("Storage: every word keeps its place and meaning; appended: "
@@ -47,7 +49,7 @@ async def show_upgrade(session: Session, chain: AsyncConnection, record: Record,
     for setting in shown.settings:
         out.line(f"Changes with the code: {setting}")
     for step in made.steps:
-        out.line(f"step     {step.id:<32} {shown.gas[step.id]:>9} gas")
+        out.line(f"step     {step.id:<38} {shown.gas[step.id]:>9} gas")
     if made.foreign_owner is not None:
         out.line(f"then, by {made.foreign_owner}: {made.call.says}")
     return made

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from serving_network.cli.context import Session
 from serving_network.cli.deploy.files import hand_out, record_of, spec_of
-from serving_network.cli.deploy.progress import confirm, done_as_json, progress
-from serving_network.cli.output import Output
+from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
 from serving_network.cli.upgrade.plan import show_upgrade
 from serving_network.deployment.upgrade import apply_upgrade
 
@@ -16,12 +15,13 @@ async def run(session: Session, contract: str, files: Path, *, rollback: bool,
     """Rehearse, ask, do it. What was begun is gone on with, without another rehearsal."""
     chain, file, account = await session.chain(), record_of(session, files), session.signer()
     if file.record.pending is None:
-        shown, session.out = session.out, Output(session.out.as_json and session.dry_run)
         await show_upgrade(session, chain, file.record, contract, account.address, rollback=rollback,
-                           arguments=arguments, renames=renames)
-        session.out = shown
-        if session.dry_run:
-            return
+                           arguments=arguments, renames=renames, final=session.dry_run)
+    elif session.dry_run:
+        show_pending(session, file.record.pending)
+    if session.dry_run:
+        return
+    if file.record.pending is None:
         confirm(session, "Roll back?" if rollback else "Upgrade?")
     done = await apply_upgrade(chain, account, file, contract, rollback=rollback, arguments=arguments,
                                renames=renames, confirmations=spec_of(session, files).confirmations,

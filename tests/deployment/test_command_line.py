@@ -1,0 +1,140 @@
+"""The operators' verbs from the command line: what goes wrong and with which exit code, and JSON for programs."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from serving_network.deployment.record import RecordFile
+
+from .guide import GUIDE, Guide
+
+SPEC = GUIDE.read_text().split("```toml\n", 1)[1].split("```", 1)[0]
+
+
+@pytest.fixture
+def guide(tmp_path: Path) -> Iterator[Guide]:
+    """A terminal in a directory with the file of a network of which nothing is deployed yet."""
+    one = Guide(tmp_path)
+    (tmp_path / "networks" / "mine.toml").write_text(SPEC)
+    with one.playing():
+        yield one
+
+
+@pytest.fixture
+def deployed(guide: Guide) -> Guide:
+    guide.type("serving deploy apply --key deployer --yes")
+    assert guide.exit_code == 0
+    return guide
+
+
+def fails(guide: Guide, command: str, exit_code: int, says: str) -> None:
+    """The command fails with this exit code, says why, and what to do next."""
+    told = guide.type(command)
+    assert (guide.exit_code, says in told, "Next" in told) == (exit_code, True, True), told
+
+
+def answer(guide: Guide, command: str) -> Any:
+    """The one JSON document that the command prints."""
+    return json.loads(guide.type(f"{command} --json"))
+
+
+def test_without_files_it_says_what_to_write(guide: Guide) -> None:
+    fails(guide, "serving deploy plan --key deployer --files elsewhere", 3, "There is no elsewhere/mine.toml")
+    fails(guide, "serving deploy check", 3, "There is no record")
+    fails(guide, "serving upgrade apply ledger --key deployer --yes", 3, "There is no record")
+
+
+def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
+    told = guide.type("serving deploy apply --key deployer")
+    assert (guide.exit_code, "there is nobody to ask" in told) == (2, True)
+    guide.type("serving deploy apply --key deployer --dry-run")
+    assert guide.exit_code == 0
+    assert guide.chain.request("eth_blockNumber", []) == "0x0"
+    assert not (guide.folder / "networks" / "mine.json").exists()
+
+
+def test_the_wrong_key_is_refused_with_its_own_exit_code(deployed: Guide) -> None:
+    fails(deployed, "serving handover apply 0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65 --key foundation --yes", 4,
+          "belongs to 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
+
+
+def test_a_difference_between_record_and_chain_is_an_exit_code(deployed: Guide) -> None:
+    file = RecordFile.open(deployed.folder / "networks" / "mine.json")
+    file.record.ledger.owner = deployed.bench.stranger.address
+    file.save()
+    told = deployed.type("serving deploy check")
+    assert deployed.exit_code == 9
+    assert f"ledger owner: recorded {deployed.bench.stranger.address}" in told
+    deployed.type("serving health")
+    assert deployed.exit_code == 9
+
+
+def test_warnings_fail_only_when_asked_to(deployed: Guide) -> None:
+    deployed.type("serving handover apply foundation --key deployer --yes")
+    deployed.type("serving health")
+    assert deployed.exit_code == 0
+    deployed.type("serving health --strict")
+    assert deployed.exit_code == 9
+
+
+def test_a_dry_run_sends_nothing_also_when_work_is_under_way(deployed: Guide) -> None:
+    deployed.kill_at("1")
+    assert deployed.type("serving handover apply foundation --key deployer --yes").endswith("Killed\n")
+    block = deployed.chain.request("eth_blockNumber", [])
+    for command in ("serving handover apply foundation", "serving handover accept"):
+        told = deployed.type(f"{command} --key deployer --dry-run")
+        assert "is under way: 6 of 6 steps are left" in told
+    assert deployed.chain.request("eth_blockNumber", []) == block
+    deployed.type("serving handover apply foundation --key deployer --yes")
+    assert deployed.exit_code == 0
+
+
+def test_programs_get_one_json_document(guide: Guide) -> None:
+    plan = answer(guide, "serving deploy plan --key deployer")
+    assert len(plan["steps"]) == 16
+    done = answer(guide, "serving deploy apply --key deployer --yes")
+    assert [step["id"] for step in done["steps"]] == [step["id"] for step in plan["steps"]]
+    assert [step["address"] for step in done["steps"]] == [step["address"] for step in plan["steps"]]
+    assert answer(guide, "serving deploy check")["differences"] == []
+    assert answer(guide, "serving deploy show")["chain_id"] == 31337
+    assert [one["name"] for one in answer(guide, "serving registry list")] == ["inference-v1.0", "fine-tuning-v1.1"]
+    assert answer(guide, "serving registry migration inference-v1.0 inference-v1.0") == []
+    assert len(answer(guide, "serving handover show")) == 6
+    assert {one["refusal"] is None for one in answer(
+        guide, "serving handover rehearse foundation --key deployer")} == {False}
+    assert len(answer(guide, "serving handover apply foundation --key deployer --yes")["instructions"]) == 6
+    assert {one["state"] for one in answer(guide, "serving upgrade status")} == {"not yet"}
+    assert len(answer(guide, "serving handover accept --key foundation --yes")["steps"]) == 6
+    assert answer(guide, "serving health")["level"] == "well"
+
+
+def test_an_upgrade_with_nothing_new_is_refused(deployed: Guide) -> None:
+    fails(deployed, "serving upgrade plan ledger --key deployer", 2, "already runs this build")
+    fails(deployed, "serving upgrade plan nothing --key deployer", 3, "has no contract called nothing")
+    fails(deployed, "serving upgrade plan ledger --argument x --key deployer", 2, "not of the form NAME=VALUE")
+    fails(deployed, "serving upgrade plan ledger --argument other=1 --key deployer", 2, "is not built with other")
+
+
+def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
+    """A process of its own, killed at times that a fixed seed draws, until it is let through."""
+    times = Random(6)
+    command = [sys.executable, "-c", "from serving_network.cli.main import app; app()", "deploy", "apply", "--key",
+               "deployer", "--yes"]
+    killed = 0
+    for _ in range(8):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(timeout=times.uniform(1.0, 3.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += 1
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert killed
+    assert guide.bench.nonce(guide.bench.owner) == 16
+    assert "none differs" in guide.type("serving deploy check")
