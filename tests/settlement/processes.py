@@ -18,18 +18,13 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.usage import UsageLog
-from tests.settlement.stage import PROVIDER, TEE, USERS, set_up
+from tests.settlement.stage import PROVIDER, TEE, USERS, prepare_in_process
 
 
 def serve_chain(pipe: Pipe, users: int, funds: int, block_time: float | None) -> None:
     """Serve a chain with a network and funded users; send its URL, end when the pipe closes."""
     chain = EmbeddedChain()
-
-    async def prepare() -> None:
-        async with await AsyncConnection.open(chain) as connection:
-            await set_up(connection, USERS[:users], funds)
-
-    asyncio.run(prepare())
+    prepare_in_process(chain, USERS[:users], funds)
     with running_server(chain, block_time=block_time) as server:
         pipe.send(server.url)
         try:

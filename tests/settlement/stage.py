@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.embedded.accounts import development_keys
 from serving_network.chain.signer import LocalSigner
 from serving_network.clients.models import Offer
@@ -85,3 +87,13 @@ async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amou
     for user in users:
         await stage.fund(user, amount)
     return stage
+
+
+def prepare_in_process(chain: EmbeddedChain, users: Sequence[LocalSigner], amount: int) -> None:
+    """Set a stage up on a chain in this process."""
+
+    async def prepare() -> None:
+        async with await AsyncConnection.open(chain) as connection:
+            await set_up(connection, users, amount)
+
+    asyncio.run(prepare())

@@ -25,7 +25,7 @@ from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.usage import UsageLog
-from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, Stage, set_up
+from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, Stage, prepare_in_process
 
 Requests = list[tuple[str, int, int]]
 """Request id, number of the user, fee in wei."""
@@ -119,12 +119,7 @@ class World:
 @pytest.fixture(scope="module")
 def deployed() -> EmbeddedChain:
     chain = EmbeddedChain()
-
-    async def prepare() -> None:
-        async with await AsyncConnection.open(chain) as connection:
-            await set_up(connection, USERS[:FUNDED], COIN)
-
-    asyncio.run(prepare())
+    prepare_in_process(chain, USERS[:FUNDED], COIN)
     return chain
 
 

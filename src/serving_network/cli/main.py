@@ -16,6 +16,7 @@ class Serving(Root):
 
     members: ClassVar[Mapping[str, Verb | Noun]] = {
         "up": Verb(f"{CLI}.up:up", "Start a local network on this machine."),
+        "demo": Verb(f"{CLI}.demo:demo", "Watch a provider's day become payments, on a private network."),
         "status": Verb(f"{CLI}.status:status", "Show the network and key in use, and whether the node answers."),
         "doctor": Verb(
             f"{CLI}.doctor:doctor", "Walk through all that stands between a user, a provider and a payment."

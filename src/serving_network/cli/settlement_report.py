@@ -9,6 +9,8 @@ from serving_network.money import describe, format_coins
 
 if TYPE_CHECKING:
     from serving_network.cli.context import Session
+    from serving_network.cli.output import Output
+    from serving_network.settlement.chain import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 
@@ -34,7 +36,12 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
     if rejects is not None:
         out.line(f"{report.rejected} rows of the log were rejected: {rejects}", "yellow")
     out.line()
-    for book in report.books:
+    show_books(out, report.books)
+
+
+def show_books(out: Output, books: list[BookLine]) -> None:
+    """The books, a contract a line."""
+    for book in books:
         owed = " + ".join(f"{name} {format_coins(amount)}" for name, amount in book.owed.items())
         verdict = "balanced" if book.surplus == 0 else f"{describe(book.surplus)} more" if book.surplus > 0 else "SHORT"
         out.line(f"{book.contract:<18} holds {format_coins(book.held)} = {owed}: {verdict}")

@@ -1,0 +1,163 @@
+"""The demo, and `serving settle` as a person or a script runs it, with their exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.server import running_server
+from serving_network.cli.main import app
+from serving_network.settlement.example import MINIMUM_FEE, Part, users
+from tests.settlement.stage import COIN, USERS, prepare_in_process
+
+TEE_KEY = "07" * 32
+
+
+def serving(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_demo_tells_the_whole_story_and_the_books_balance() -> None:
+    result = serving("demo", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["balanced"]
+    assert told["seconds"] < 90
+    first, second = told["settlements"]
+    assert first["log"] == {"new": 5280, "known": 0, "rejected": 0}
+    parts = {user.address: user.part for user in users()}
+    expected = {
+        Part.ORDINARY: "settled",
+        Part.REFUNDING: "settled",
+        Part.SHORT: "partly settled",
+        Part.SMALL: "under minimum",
+        Part.UNACKNOWLEDGED: "not acknowledged",
+    }
+    assert len(first["users"]) == 120
+    for line in first["users"]:
+        assert line["status"] == expected[parts[line["user"]]], line
+        assert int(line["fee"]) == int(line["paid"]) + int(line["unsettled"])
+        if parts[line["user"]] is Part.SMALL:
+            assert int(line["unsettled"]) < MINIMUM_FEE
+        if parts[line["user"]] is Part.REFUNDING:
+            assert "lose their cover" in line["warning"]
+    assert {line["status"] for line in second["users"] if parts[line["user"]] is Part.SHORT} == {"settled"}
+    story = " ".join(step["what"] for step in told["story"])
+    for words in ("acknowledged: paid in full, 2 coins", "the penalty was paid, 0.6 coins", "ledger to the wallet"):
+        assert words in story
+
+
+def test_the_demo_reads_well() -> None:
+    result = serving("demo")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("balanced") == 3
+    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", result.stdout)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    chain = EmbeddedChain()
+    prepare_in_process(chain, USERS[:3], COIN)
+    with running_server(chain) as server:
+        yield server.url
+
+
+@pytest.fixture
+def home(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's directory, with the network and the keys in the environment."""
+    monkeypatch.setenv("SERVING_HOME", str(tmp_path))
+    monkeypatch.setenv("SERVING_PRIVATE_KEY", "0x" + development_keys()[1].to_bytes().hex())
+    monkeypatch.setenv("SERVING_TEE_KEY", TEE_KEY)
+    monkeypatch.delenv("SERVING_NETWORK", raising=False)
+    ledger = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"
+    added = serving("network", "add", "here", "--url", url, "--chain-id", "31337", "--ledger", ledger)
+    assert added.exit_code == 0, added.output
+    assert serving("network", "use", "here").exit_code == 0
+    return tmp_path
+
+
+def write(path: Path, *rows: tuple[str, str, int]) -> Path:
+    path.write_text("".join(json.dumps({"id": i, "user": u, "time": 1, "fee": fee}) + "\n" for i, u, fee in rows))
+    return path
+
+
+def test_exit_codes_tell_what_is_left(home: Path) -> None:
+    good, stranger = USERS[0].address, USERS[50].address
+    log = home / "usage.jsonl"
+    result = serving("settle", str(write(log, ("a", good, 10))))
+    assert result.exit_code == 0, result.output
+    assert "settled" in result.stdout
+    assert "balanced" in result.stdout
+    result = serving("settle", str(write(log, ("a", good, 10), ("b", good, 5), ("b", good, 5))), "--json")
+    assert result.exit_code == 10, result.output
+    told = json.loads(result.stdout)
+    assert (told["total"]["paid"], told["log"]) == ("5", {"new": 1, "known": 1, "rejected": 1})
+    reject = json.loads(Path(told["rejects"]).read_text())
+    assert reject["line"] == 3
+    assert "duplicate request id" in reject["reason"]
+    result = serving("settle", str(write(log, ("c", stranger, 10))))
+    assert result.exit_code == 11
+    assert "no account" in result.stdout
+    result = serving("settle", str(write(log, ("d", good, -1))))
+    assert result.exit_code == 12
+    result = serving("settle")
+    assert result.exit_code == 11
+
+
+def test_a_dry_run_leaves_no_trace(home: Path) -> None:
+    log = write(home / "usage.jsonl", ("dry", USERS[1].address, 10))
+    result = serving("settle", str(log), "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "would be settled" in result.stdout
+    result = serving("settle", str(log), "--json")
+    assert json.loads(result.stdout)["log"]["new"] == 1
+
+
+def test_another_systems_log_is_settled_as_it_is(home: Path) -> None:
+    log = home / "trace.csv"
+    log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens,customer\n2023-11-16 18:15:46.6805900,374,44,acme\n")
+    names = home / "users.json"
+    names.write_text(json.dumps({"acme": USERS[2].address}))
+    maps = ["time=TIMESTAMP", "input_tokens=ContextTokens", "output_tokens=GeneratedTokens", "user=customer", "id=@row"]
+    options = [word for one in maps for word in ("--map", one)]
+    result = serving("settle", str(log), *options, "--users", str(names), "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["total"]["paid"] == str(374 * 1_000_000 + 44 * 3_000_000)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["absent.jsonl"], 2, "cannot be read"),
+        (["absent.log"], 2, "does not tell"),
+        (["absent.jsonl", "--map", "colour=red"], 2, "colour"),
+        (["absent.jsonl", "--columns", "absent.toml"], 3, "absent.toml"),
+        (["absent.jsonl", "--format", "xml"], 2, "no format"),
+        (["--service", "fine-tuning"], 3, "fine-tuning"),
+        (["--tee-key", "nobody"], 3, "nobody"),
+    ],
+)
+@pytest.mark.usefixtures("home")
+def test_what_cannot_be_used_says_so_with_one_next_step(words: list[str], code: int, says: str) -> None:
+    result = serving("settle", *words)
+    assert result.exit_code == code, result.output
+    assert says in result.stderr
+    assert "Next" in result.stderr
+
+
+@pytest.mark.usefixtures("home")
+def test_no_tee_key_and_a_bad_one_are_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_TEE_KEY", "secret")
+    result = serving("settle")
+    assert result.exit_code == 4
+    assert "secret" not in result.output
+    monkeypatch.delenv("SERVING_TEE_KEY")
+    assert serving("settle").exit_code == 4
