@@ -304,8 +304,12 @@ def ask_to_go_on(question: str = "Go on?") -> None:
     if not sys.stdin.isatty():
         raise Declined("This would be sent, and there is nobody to ask.", next_step="Add --yes, or --dry-run to look.")
     with interruptible():
-        if not typer.confirm(question, default=True, err=True):
-            raise Declined("Nothing was sent.")
+        try:
+            agreed = typer.confirm(question, default=True, err=True)
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+    if not agreed:
+        raise Declined("Nothing was sent.")
 
 
 def ask_password(prompt: str) -> str | None:

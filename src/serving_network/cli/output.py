@@ -74,9 +74,8 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-        self._console = Console(width=width, highlight=False, soft_wrap=False)
-        self._errors = Console(stderr=True, highlight=False)
+        self._console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+        self._errors = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_PIPE, highlight=False)
 
     def result(self, data: Any) -> None:
         """The result for programs; prints with --json only."""
@@ -119,7 +118,8 @@ class Output:
             table = Table(*columns, box=None, pad_edge=False, header_style="bold")
             for row in rows:
                 table.add_row(*(Text(cell, no_wrap=True) for cell in row))
-            if Measurement.get(self._console, self._console.options, table).maximum <= self._console.width:
+            needed = Measurement.get(self._console, self._console.options.update_width(WIDTH_OF_A_PIPE), table).maximum
+            if needed <= self._console.width:
                 self._console.print(table)
                 return
             for row in rows:

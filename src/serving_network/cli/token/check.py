@@ -23,7 +23,7 @@ async def check(
 ) -> None:
     """For the provider: read an Authorization header from standard input and check it against the chain.
 
-    Example: echo "$HEADER" | serving token check
+    Example: serving token check < header.txt
     """
     whose = session.address(provider) if provider else session.own_address()
     token, signer = read_token(sys.stdin.readline())

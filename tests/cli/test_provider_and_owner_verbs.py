@@ -1,0 +1,191 @@
+"""The verbs of providers and owners, and those that look, against a served network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.settlement.typed_data import VerifierMessage
+from tests.cli.conftest import Terminal
+from tests.clients.network_fixture import World
+from tests.clients.test_provider import ROOT, signed, task, with_task
+
+
+def offer_file(directory: Path, world: World) -> Path:
+    path = directory / "offer.toml"
+    path.write_text(
+        f"""
+        service_type = "chatbot"
+        url = "https://provider.example"
+        model = "model-1"
+        verifiability = "TeeML"
+        input_price = "100 wei"
+        output_price = "200 wei"
+        additional_info = ""
+        tee_signer = "{world.tee_signer.address}"
+        """
+    )
+    return path
+
+
+def settlements_file(directory: Path, world: World, fee: int, nonce: int) -> Path:
+    one = signed(world, world.user.address, fee, nonce)
+    path = directory / f"settlement-{nonce}.json"
+    entry = {
+        "user": one.settlement.user,
+        "totalFee": str(fee) + " wei",
+        "requestsHash": "0x" + one.settlement.requests_hash.hex(),
+        "nonce": nonce,
+        "signature": "0x" + one.signature.hex(),
+    }
+    path.write_text(json.dumps([entry]))
+    return path
+
+
+def task_file(directory: Path, message: VerifierMessage, signature: bytes) -> Path:
+    path = directory / "task.json"
+    told = {
+        "id": message.id,
+        "user": message.user,
+        "taskFee": message.task_fee,
+        "modelRootHash": "0x" + message.model_root_hash.hex(),
+        "encryptedSecret": "0x" + message.encrypted_secret.hex(),
+        "nonce": message.nonce,
+        "signature": "0x" + signature.hex(),
+    }
+    path.write_text(json.dumps(told))
+    return path
+
+
+def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> None:
+    provider, owner = ("--key", "provider", "--yes"), ("--key", "owner", "--yes")
+    offer = offer_file(tmp_path, world)
+    serving("service", "register", str(offer), "--stake", "99", *provider, code=7)
+    serving("service", "register", str(offer), *provider)
+    (waiting,) = serving("signer", "waiting", "--json").json
+    assert waiting["tee_signer"] == world.tee_signer.address
+    serving("signer", "confirm", "provider", "--expect", world.stranger.address, *owner, code=7)
+    serving("signer", "confirm", "provider", "--expect", world.tee_signer.address, *owner)
+    assert "yes, by the owner" in serving("service", "show", "provider").out
+    harmless = serving("service", "update", "--set", "url=https://new.example", *provider)
+    assert "must confirm" not in harmless.err
+    costly = serving("service", "update", "--set", "model=other", *provider)
+    assert "must confirm the TEE signer again, because these change: model" in costly.err
+    assert "no" in serving("service", "list").out
+    serving("service", "update", "--set", "colour=blue", *provider, code=3)
+    serving("signer", "confirm", "provider", *owner)
+    world.user.open_ledger(5 * COIN)
+    world.user.fund(world.provider.address, 2 * COIN)
+    warned = serving("service", "remove", "--key", "provider", "--dry-run")
+    assert "1 users still have 2 coins" in warned.err
+    serving("signer", "revoke", "provider", *owner)
+    serving("service", "remove", *provider)
+    assert serving("service", "list", "--json").json == []
+
+
+def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: Path) -> None:
+    world.with_account(10 * COIN, 2 * COIN)
+    first = settlements_file(tmp_path, world, COIN, 1)
+    second = settlements_file(tmp_path, world, 2 * COIN, 2)
+    (foreseen,) = serving("settlement", "preview", str(first), "--key", "provider", "--json").json
+    assert (foreseen["status"], foreseen["paid"]["coins"]) == ("SUCCESS", "1")
+    dry = serving("settlement", "send", str(first), "--key", "provider", "--dry-run", "--json").json
+    assert dry["outcomes"][0]["status"] == "SUCCESS"
+    sent = serving("settlement", "send", str(first), "--key", "provider", "--yes", "--json").json
+    assert sent["outcomes"][0]["paid"]["coins"] == "1"
+    again = serving("settlement", "send", str(first), "--key", "provider", "--yes")
+    assert "invalid nonce" in again.out
+    partly = serving("settlement", "send", str(second), "--key", "provider", "--yes")
+    assert "Together 1 coin paid, 1 coin unsettled" in partly.out
+    earned = serving("earnings", "provider", "--json").json
+    assert earned["total"]["coins"] == "2"
+    assert "Together 2 coins" in serving("earnings", "provider").out
+
+
+def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:
+    with_task(world)
+    serving("deliverable", "acknowledge", "provider", "task-1", "--yes")
+    serving("deliverable", "add", "user", "task-2", "0x" + ROOT.hex(), "--key", "provider", "--yes")
+    serving("deliverable", "abandon", "user", "task-2", "--key", "provider", "--yes")
+    path = str(task_file(tmp_path, *task(world)))
+    checked = serving("doctor", "-u", "user", "-p", "provider", "-s", "fine-tuning", "--settlement", path)
+    assert "Nothing stands in the way." in checked.out
+    serving("deliverable", "settle", path, "--key", "provider", "--yes")
+    listed = serving("deliverable", "list", "user", "provider", "--json").json
+    assert [(one["id"], one["settled"]) for one in listed] == [("task-1", True), ("task-2", True)]
+    shown = serving("deliverable", "show", "user", "provider", "task-1").out
+    assert "0x" + b"secret".hex() in shown
+    assert "settled without its secret" in serving("deliverable", "list", "user", "provider").out
+    failed = serving("doctor", "-u", "user", "-p", "provider", "-s", "fine-tuning", "--settlement", path, code=9)
+    assert "FAILS  nonce" in failed.out
+
+
+def test_the_owners_settings(serving: Terminal, world: World) -> None:
+    owner = ("--key", "owner", "--yes")
+    serving("setting", "lock-time", "2", *owner)
+    serving("setting", "lock-time", "0.5", *owner, code=7)
+    serving("setting", "penalty", "50", *owner)
+    assert "2 h" in serving("setting", "show").out
+    assert serving("setting", "show", "-s", "fine-tuning", "--json").json["service"]["penalty_percent"] == 50
+    stranger = serving("setting", "penalty", "50", "--key", "stranger", "--yes", code=7)
+    assert "not the owner's" in stranger.err
+    serving("version", "recommend", "inference", "v1.0", *owner)
+    serving("version", "register", "inference", "v2", world.stranger.address, *owner, code=7)
+    assert len(serving("version", "list", "--json").json) == 2
+    serving("ownership", "offer", "ledger", "stranger", *owner)
+    serving("ownership", "accept", "ledger", "--key", "stranger", "--yes")
+    serving("ownership", "transfer", "inference", "stranger", *owner)
+    serving("ownership", "renounce", "inference", "--key", "stranger", "--yes")
+
+
+def test_the_doctor_leads_from_nothing_to_a_payment(serving: Terminal, world: World) -> None:
+    def next_step(*words: str) -> str:
+        return str(serving("doctor", *words, "--json", code=9).json["next_step"])
+
+    assert next_step() == "serving ledger open '3 coins'"
+    assert "serving ledger fund" in next_step("-p", "provider")
+    world.with_account()
+    assert "Nothing stands in the way." in serving("doctor", "-p", "provider").out
+    assert "Nothing stands in the way." in serving("doctor").out
+
+
+def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: Path) -> None:
+    unready = serving("migrate", "check", "provider", "--key", "provider", "--json", code=9).json
+    assert "serving service register" in unready["next_step"]
+    old = serving("migrate", "check", "owner", "--calldata", "0x2ba43b8200", "--json", code=None)
+    assert old.code in (0, 9)
+    with_task(world)
+    serving("migrate", "check", "provider", "--key", "provider")
+    serving("migrate", "check", "user")
+    serving("migrate", "check", "owner")
+    typed = tmp_path / "typed.json"
+    typed.write_text(json.dumps({"types": {"VerifierMessage": [{"name": "providerSigner", "type": "address"}]}}))
+    told = serving("migrate", "check", "owner", "--typed-data", str(typed), code=9)
+    assert "Leave providerSigner out" in told.out
+
+
+def test_events_and_watching(serving: Terminal, world: World) -> None:
+    start = world.connection.block_number() + 1
+    world.with_account()
+    lines = serving("events", "--from-block", str(start), "--about", "user", "--json").out.splitlines()
+    assert [json.loads(line)["event"] for line in lines][:2] == ["LedgerCreated", "Deposited"]
+    assert "LedgerManager.Deposited" in serving("events", "--from-block", str(start)).out
+    (line,) = serving("watch", "--times", "1", "--json").out.splitlines()
+    assert json.loads(line)["available"]["coins"] == "5"
+    assert "5 coins" in serving("watch", "--times", "2", "--every", "0.2").out
+
+
+def test_a_transaction_is_shown_with_its_call_and_events(serving: Terminal, world: World) -> None:
+    receipt = world.user.open_ledger(3 * COIN)
+    shown = serving("transaction", "show", receipt.transaction_hash, "--json").json
+    assert (shown["state"], shown["call"]["function"]) == ("done", "addLedger")
+    assert [one["event"] for one in shown["events"]] == ["LedgerCreated", "Deposited"]
+    assert "LedgerManager.addLedger" in serving("transaction", "show", receipt.transaction_hash).out
+    serving("transaction", "show", "0x" + "00" * 32, code=6)
+
+
+def test_status(serving: Terminal, world: World) -> None:
+    told = serving("status", "--json").json
+    assert (told["network"], told["chain_id"], told["key"]) == ("local", 31337, world.user.address)
+    assert "block" in serving("status").out

@@ -1,0 +1,226 @@
+"""Commands against what goes wrong: nodes, keys, pipes, impatient people."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pexpect
+import pytest
+
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.networks import Configuration, Network
+from serving_network.money import WEI_PER_COIN as COIN
+from tests.cli.conftest import PASSWORD, Terminal
+from tests.cli.test_local_verbs import VERBS
+from tests.clients.network_fixture import World
+
+READS = [
+    ("ledger", "show"),
+    ("ledger", "list"),
+    ("account", "show"),
+    ("account", "list"),
+    ("service", "list"),
+    ("service", "show"),
+    ("signer", "waiting"),
+    ("setting", "show"),
+    ("version", "list"),
+    ("earnings",),
+    ("events",),
+    ("deliverable", "list", "user", "provider"),
+    ("token", "list", "provider"),
+    ("migrate", "check", "owner"),
+]
+WRITES = [
+    ("ledger", "open", "3"),
+    ("ledger", "deposit", "3"),
+    ("ledger", "withdraw", "all"),
+    ("ledger", "fund", "provider", "1"),
+    ("ledger", "retrieve", "--all"),
+    ("ledger", "delete"),
+    ("account", "acknowledge", "provider"),
+    ("service", "remove"),
+    ("signer", "confirm", "provider"),
+    ("setting", "lock-time", "24"),
+    ("version", "recommend", "inference", "v1.0"),
+    ("deliverable", "acknowledge", "provider", "task"),
+    ("token", "revoke", "provider", "1"),
+]
+
+
+@pytest.mark.parametrize("words", READS + WRITES, ids=" ".join)
+def test_no_network(serving: Terminal, words: tuple[str, ...]) -> None:
+    use_node(serving, "http://127.0.0.1:9", 31337)
+    told = serving(*words, "--json", code=5)
+    failure = json.loads(told.err.splitlines()[-1])
+    assert failure["error"] == "NodeUnreachable"
+    assert "serving up" in failure["next_step"]
+
+
+@pytest.mark.parametrize("words", [READS[0], WRITES[0]], ids=" ".join)
+def test_the_wrong_chain(serving: Terminal, served: tuple[World, str], words: tuple[str, ...]) -> None:
+    use_node(serving, served[1], 16661)
+    told = serving(*words, "--json", code=5)
+    assert json.loads(told.err)["error"] == "WrongChain"
+
+
+def use_node(serving: Terminal, url: str, chain_id: int) -> None:
+    configuration = Configuration(serving.home)
+    configuration.save_network(Network("local", (url,), chain_id, configuration.network("local").ledger))
+
+
+@pytest.mark.parametrize("words", WRITES, ids=" ".join)
+def test_a_locked_key(serving: Terminal, words: tuple[str, ...]) -> None:
+    told = serving(*words, "--yes", "--json", code=4, SERVING_PASSWORD="")
+    assert json.loads(told.err)["error"] == "KeyLocked"
+
+
+def test_a_wrong_password(serving: Terminal) -> None:
+    told = serving("ledger", "open", "3", "--yes", "--json", code=4, SERVING_PASSWORD="not this one")
+    assert json.loads(told.err)["error"] == "WrongPassword"
+
+
+def test_no_key_at_all(serving: Terminal) -> None:
+    Configuration(serving.home).use_key(None)
+    told = serving("ledger", "open", "3", "--yes", "--json", code=4)
+    assert json.loads(told.err)["next_step"] == "serving key new NAME"
+
+
+def test_a_key_from_standard_input_or_the_environment(serving: Terminal, world: World) -> None:
+    key = development_keys()[4].to_hex()
+    serving("ledger", "open", "3", "--yes", "--key-stdin", stdin=key)
+    assert world.user.ledger(world.other_user.address) is not None
+    told = serving("account", "show", "--json", SERVING_PRIVATE_KEY=key).json
+    assert told["user"] == world.other_user.address
+
+
+def test_an_unknown_key_and_network(serving: Terminal) -> None:
+    assert "serving key list" in serving("ledger", "open", "3", "--key", "nobody", "--yes", code=3).err
+    assert "serving network list" in serving("ledger", "list", "--network", "nowhere", code=3).err
+
+
+@pytest.mark.parametrize("words", [("events",), ("ledger", "list"), ("account", "show")], ids=" ".join)
+def test_a_pipe_that_is_closed_early(serving: Terminal, world: World, words: tuple[str, ...]) -> None:
+    for amount in range(30):
+        world.stranger.deposit(3 * COIN + amount)
+    program = subprocess.Popen(
+        [sys.executable, "-m", "serving_network", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=serving.variables(),
+    )
+    assert program.stdout is not None
+    assert program.stderr is not None
+    program.stdout.readline()
+    program.stdout.close()
+    complaints = program.stderr.read()
+    program.wait(60)
+    program.stderr.close()
+    assert "Traceback" not in complaints
+    assert "BrokenPipe" not in complaints
+
+
+def test_ctrl_c_in_the_middle_of_a_send(serving: Terminal, world: World) -> None:
+    world.chain.request("evm_setAutomine", [False])
+    try:
+        terminal = spawn(serving, "ledger", "open", "3", "--yes")
+        deadline = time.monotonic() + 30
+        while not pending(world.chain, world.user.address) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        terminal.kill(signal.SIGINT)
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        told = " ".join(terminal.before.split())
+        assert terminal.exitstatus == 130
+        assert "Interrupted. This transaction was signed, and may have been sent: 0x" in told
+        transaction = told.partition("sent: ")[2][:66]
+        assert f"serving transaction show {transaction}" in told
+        assert "waiting" in serving("transaction", "show", transaction).out
+        world.chain.request("evm_mine", [])
+        assert "done" in serving("transaction", "show", transaction).out
+        assert world.user.ledger(world.user.address) is not None
+    finally:
+        world.chain.request("evm_setAutomine", [True])
+
+
+def pending(chain: EmbeddedChain, address: str) -> bool:
+    waiting, mined = (
+        int(chain.request("eth_getTransactionCount", [address, block]), 16) for block in ("pending", "latest")
+    )
+    return waiting > mined
+
+
+def spawn(serving: Terminal, *words: str, columns: int = 100) -> pexpect.spawn[str]:
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "serving_network", *words],
+        env=serving.variables() | {"TERM": "xterm", "COLUMNS": str(columns)},
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(40, columns),
+    )
+
+
+def test_asking_before_sending(serving: Terminal, world: World) -> None:
+    terminal = spawn(serving, "ledger", "open", "3")
+    terminal.expect("opens the ledger of")
+    terminal.expect("Go on")
+    terminal.sendline("n")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 2
+    assert world.user.ledger(world.user.address) is None
+
+
+def test_ctrl_c_at_a_question_ends_at_once(serving: Terminal, world: World) -> None:
+    terminal = spawn(serving, "ledger", "open", "3")
+    terminal.expect("Go on")
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF, timeout=10)
+    terminal.close()
+    assert terminal.exitstatus == 130
+    assert world.user.ledger(world.user.address) is None
+
+
+def test_the_password_is_asked_for_and_not_shown(serving: Terminal, world: World) -> None:
+    serving.environment["SERVING_PASSWORD"] = ""
+    terminal = spawn(serving, "ledger", "open", "3", "--yes")
+    terminal.expect("Password of the key 'user': ")
+    terminal.sendline(PASSWORD)
+    terminal.expect("Transaction 0x")
+    shown = terminal.before
+    terminal.expect(pexpect.EOF)
+    assert PASSWORD not in shown + terminal.before
+    assert world.user.ledger(world.user.address) is not None
+
+
+@pytest.mark.parametrize("columns", [30, 60, 200])
+def test_tables_fit_any_terminal(serving: Terminal, world: World, columns: int) -> None:
+    world.user.open_ledger(3 * COIN)
+    terminal = spawn(serving, "ledger", "list", columns=columns)
+    terminal.expect(pexpect.EOF)
+    told = terminal.before
+    assert world.user.address in told.replace("\r\n", "").replace(" ", "") or columns == 30
+    assert max(len(line) for line in strip(told).splitlines()) <= columns
+
+
+def strip(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_a_pipe_gets_no_colours_and_whole_lines(serving: Terminal, world: World) -> None:
+    world.user.open_ledger(3 * COIN)
+    told = serving("ledger", "list").out
+    assert "\x1b" not in told
+    assert f"user {world.user.address}\t3 coins\t0 coins\t3 coins" in told
+
+
+def test_all_verbs_are_known_here() -> None:
+    known = {" ".join(words) for words in VERBS}
+    assert {" ".join(words[:2]) for words in READS + WRITES if len(words) > 1} <= known
