@@ -112,6 +112,10 @@ class Guide:
         words = shlex.split(command)
         if words[0] == "cat":
             return (self.folder / words[1]).read_text()
+        if words[0] == "ls":
+            return "".join(
+                f"{path.name}\n" for path in sorted((self.folder / words[1]).iterdir()) if not path.name.startswith(".")
+            )
         if command == "echo $?":
             return f"{self.exit_code}\n"
         terminal = Terminal()
@@ -154,9 +158,15 @@ class Guide:
     def _environment(self, url: str) -> Iterator[None]:
         (self.home / "config.toml").write_text(
             f'network = "mine"\n[networks.mine]\nurls = ["{url}"]\nchain_id = 31337\n'
-            f'[addresses]\nfoundation = "{self.bench.upgrade_owner.address}"\n')
-        values = {"SERVING_HOME": str(self.home), "SERVING_PASSWORD": "secret", "COLUMNS": COLUMNS, "TERM": "xterm",
-                  "NO_COLOR": "1"}
+            f'[addresses]\nfoundation = "{self.bench.upgrade_owner.address}"\n'
+        )
+        values = {
+            "SERVING_HOME": str(self.home),
+            "SERVING_PASSWORD": "secret",
+            "COLUMNS": COLUMNS,
+            "TERM": "xterm",
+            "NO_COLOR": "1",
+        }
         unset = [name for name in ("SERVING_PRIVATE_KEY", "SERVING_KEY", "SERVING_NETWORK") if name in os.environ]
         with mock.patch.dict(os.environ, values), contextlib.chdir(self.folder):
             for name in unset:
@@ -198,9 +208,15 @@ class Guide:
 
     def bad_release(self) -> None:
         """A release is installed whose inference service has two variables in another order."""
-        variants.lay_out_again(self._own_artifacts(), "InferenceServing", "serving/ownable.vy", (
-            (r"^owner: public\(address\)$", "former: address"),
-            (r"^pendingOwner: public\(address\)$", "pendingOwner: public(address)\nowner: public(address)")))
+        variants.lay_out_again(
+            self._own_artifacts(),
+            "InferenceServing",
+            "serving/ownable.vy",
+            (
+                (r"^owner: public\(address\)$", "former: address"),
+                (r"^pendingOwner: public\(address\)$", "pendingOwner: public(address)\nowner: public(address)"),
+            ),
+        )
 
     def first_release(self) -> None:
         """The release that was there at the beginning is installed again."""

@@ -60,8 +60,12 @@ def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
 
 
 def test_the_wrong_key_is_refused_with_its_own_exit_code(deployed: Guide) -> None:
-    fails(deployed, "serving handover apply 0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65 --key foundation --yes", 4,
-          "belongs to 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266")
+    fails(
+        deployed,
+        "serving handover apply 0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65 --key foundation --yes",
+        4,
+        "belongs to 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+    )
 
 
 def test_a_difference_between_record_and_chain_is_an_exit_code(deployed: Guide) -> None:
@@ -106,8 +110,9 @@ def test_programs_get_one_json_document(guide: Guide) -> None:
     assert [one["name"] for one in answer(guide, "serving registry list")] == ["inference-v1.0", "fine-tuning-v1.1"]
     assert answer(guide, "serving registry migration inference-v1.0 inference-v1.0") == []
     assert len(answer(guide, "serving handover show")) == 6
-    assert {one["refusal"] is None for one in answer(
-        guide, "serving handover rehearse foundation --key deployer")} == {False}
+    assert {one["refusal"] is None for one in answer(guide, "serving handover rehearse foundation --key deployer")} == {
+        False
+    }
     assert len(answer(guide, "serving handover apply foundation --key deployer --yes")["instructions"]) == 6
     assert {one["state"] for one in answer(guide, "serving upgrade status")} == {"not yet"}
     assert len(answer(guide, "serving handover accept --key foundation --yes")["steps"]) == 6
@@ -124,8 +129,16 @@ def test_an_upgrade_with_nothing_new_is_refused(deployed: Guide) -> None:
 def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
     """A process of its own, killed at times that a fixed seed draws, until it is let through."""
     times = Random(6)
-    command = [sys.executable, "-c", "from serving_network.cli.main import app; app()", "deploy", "apply", "--key",
-               "deployer", "--yes"]
+    command = [
+        sys.executable,
+        "-c",
+        "from serving_network.cli.main import app; app()",
+        "deploy",
+        "apply",
+        "--key",
+        "deployer",
+        "--yes",
+    ]
     killed = 0
     for _ in range(8):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:

@@ -22,10 +22,25 @@ from serving_network.errors import TransactionFailure, WrongChain
 from .conftest import Bench, DyingChain, Killed, LyingChain
 
 STEPS = 16
-NEXT_VERSION = ServiceSpec(contract="InferenceServing", type="inference", version="v1.1", description="the next one",
-                           lock_time=7200, min_provider_stake=10**18, clients=">=0.2", providers=">=0.2")
-NEW_SERVICE = ServiceSpec(contract="InferenceServing", type="speech", version="v1.0", description="speech",
-                          lock_time=7200, min_provider_stake=10**18, recommended=True)
+NEXT_VERSION = ServiceSpec(
+    contract="InferenceServing",
+    type="inference",
+    version="v1.1",
+    description="the next one",
+    lock_time=7200,
+    min_provider_stake=10**18,
+    clients=">=0.2",
+    providers=">=0.2",
+)
+NEW_SERVICE = ServiceSpec(
+    contract="InferenceServing",
+    type="speech",
+    version="v1.0",
+    description="speech",
+    lock_time=7200,
+    min_provider_stake=10**18,
+    recommended=True,
+)
 
 
 def with_service(*services: ServiceSpec) -> NetworkSpec:
@@ -65,8 +80,11 @@ def test_the_fronts_land_where_clients_look_for_a_local_network(bench: Bench) ->
 def test_the_record_holds_all_there_is_to_know_and_agrees_with_the_chain(network: Bench) -> None:
     record = network.record()
     inference = record.contracts["inference-v1.0"]
-    assert inference.initial == {"locktime": "86400", "ledgerAddress": record.ledger.front.address,
-                                 "owner": network.owner.address}
+    assert inference.initial == {
+        "locktime": "86400",
+        "ledgerAddress": record.ledger.front.address,
+        "owner": network.owner.address,
+    }
     assert inference.implementation.arguments == {"minProviderStake": str(100 * 10**18)}
     assert inference.implementation.compiler["version"].startswith("0.4.3")
     assert inference.implementation.storage_layout["storage_layout"]
@@ -80,12 +98,16 @@ def test_the_record_holds_all_there_is_to_know_and_agrees_with_the_chain(network
 def test_everything_is_registered_and_recommended(network: Bench) -> None:
     async def work(chain: AsyncConnection) -> list[Any]:
         ledger = network.record().ledger.front.address
-        return [await read(chain, "LedgerManager", ledger, "getRecommendedService", kind)
-                for kind in ("inference", "fine-tuning")]
+        return [
+            await read(chain, "LedgerManager", ledger, "getRecommendedService", kind)
+            for kind in ("inference", "fine-tuning")
+        ]
 
     contracts = network.record().contracts
-    assert network.run(work) == [("v1.0", contracts["inference-v1.0"].front.address),
-                                 ("v1.1", contracts["fine-tuning-v1.1"].front.address)]
+    assert network.run(work) == [
+        ("v1.0", contracts["inference-v1.0"].front.address),
+        ("v1.1", contracts["fine-tuning-v1.1"].front.address),
+    ]
 
 
 def test_nothing_is_deployed_twice(network: Bench) -> None:
@@ -106,8 +128,9 @@ def test_a_new_version_stands_beside_the_old_one_and_does_not_touch_it(network: 
     before = network.record().contracts
     done = network.deploy(with_service(NEXT_VERSION))
     after = network.record()
-    assert [step.id for step in done.steps] == [f"inference-v1.1/{part}" for part in (
-        "implementation", "beacon", "front", "attach", "register")]
+    assert [step.id for step in done.steps] == [
+        f"inference-v1.1/{part}" for part in ("implementation", "beacon", "front", "attach", "register")
+    ]
     assert {name: after.contracts[name] for name in before} == before
     added = after.contracts["inference-v1.1"]
     assert (added.clients, added.providers) == (">=0.2", ">=0.2")
@@ -118,19 +141,32 @@ def test_a_new_version_stands_beside_the_old_one_and_does_not_touch_it(network: 
 
 def test_a_new_service_is_registered_and_recommended_in_its_own_type(network: Bench) -> None:
     network.deploy(with_service(NEW_SERVICE))
-    registered = {name: one.registration.recommended for name, one in network.record().services.items()
-                  if one.registration is not None}
+    registered = {
+        name: one.registration.recommended
+        for name, one in network.record().services.items()
+        if one.registration is not None
+    }
     assert registered == {"inference-v1.0": True, "fine-tuning-v1.1": True, "speech-v1.0": True}
     assert differences(network) == []
 
 
 def test_recommending_the_next_version_takes_the_flag_from_the_former(network: Bench) -> None:
     old, tuning = LOCAL.services
-    spec = LOCAL.model_copy(update={"services": (
-        old.model_copy(update={"recommended": False}), tuning, NEXT_VERSION.model_copy(update={"recommended": True}))})
+    spec = LOCAL.model_copy(
+        update={
+            "services": (
+                old.model_copy(update={"recommended": False}),
+                tuning,
+                NEXT_VERSION.model_copy(update={"recommended": True}),
+            )
+        }
+    )
     network.deploy(spec)
-    flags = {name: one.registration.recommended for name, one in network.record().services.items()
-             if one.registration is not None}
+    flags = {
+        name: one.registration.recommended
+        for name, one in network.record().services.items()
+        if one.registration is not None
+    }
     assert flags == {"inference-v1.0": False, "fine-tuning-v1.1": True, "inference-v1.1": True}
     assert differences(network) == []
 
@@ -165,6 +201,15 @@ def test_a_nonce_taken_by_another_transaction_moves_the_addresses_and_nothing_el
     assert differences(bench) == []
 
 
+def test_what_was_begun_cannot_be_taken_out_of_the_file(bench: Bench) -> None:
+    with pytest.raises(Killed):
+        bench.deploy(chain=DyingChain(bench.chain, "eth_sendRawTransaction", 5, after=True))
+    with pytest.raises(PlanRefused, match="deployment of fine-tuning-v1.1 is not finished"):
+        bench.deploy(LOCAL.model_copy(update={"services": LOCAL.services[:1]}))
+    bench.deploy()
+    assert bench.nonce(bench.owner) == STEPS
+
+
 def test_only_the_key_that_began_can_go_on(bench: Bench) -> None:
     with pytest.raises(Killed):
         bench.deploy(chain=DyingChain(bench.chain, "eth_sendRawTransaction", 5, after=True))
@@ -194,13 +239,17 @@ def test_another_chain_of_the_same_number_is_refused_once_there_is_a_record(netw
 
 
 def test_a_ledger_of_another_owner_leaves_them_an_instruction(bench: Bench) -> None:
-    ledger = LOCAL.ledger.model_copy(update={"owner": bench.stranger.address,
-                                             "upgrade_owner": bench.upgrade_owner.address})
+    ledger = LOCAL.ledger.model_copy(
+        update={"owner": bench.stranger.address, "upgrade_owner": bench.upgrade_owner.address}
+    )
     spec = LOCAL.model_copy(update={"ledger": ledger})
     done = bench.deploy(spec)
     assert [one.id for one in done.instructions] == [
-        "inference-v1.0/register", "inference-v1.0/recommend",
-        "fine-tuning-v1.1/register", "fine-tuning-v1.1/recommend"]
+        "inference-v1.0/register",
+        "inference-v1.0/recommend",
+        "fine-tuning-v1.1/register",
+        "fine-tuning-v1.1/recommend",
+    ]
     assert bench.record().ledger.upgrade_owner == bench.upgrade_owner.address
     follow(bench, bench.stranger, done)
     said = bench.run(lambda chain: look_after(chain, bench.file()))
@@ -233,8 +282,10 @@ def test_what_a_deployment_cannot_change_is_told(network: Bench) -> None:
     plan = network.run(work)
     assert plan.steps == ()
     assert [note.partition(":")[0].partition(",")[0] for note in plan.notes] == [
-        "ledger was built with 3000000000000000000", f"ledger belongs to {network.owner.address}",
-        "fine-tuning-v1.1 stands but is not in the file; it is left alone"]
+        "ledger was built with 3000000000000000000",
+        f"ledger belongs to {network.owner.address}",
+        "fine-tuning-v1.1 stands but is not in the file; it is left alone",
+    ]
 
 
 def test_two_runs_on_one_record_do_not_meet(network: Bench) -> None:

@@ -38,9 +38,12 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_the_committed_file_of_the_local_network_is_what_is_deployed() -> None:
     compatible = {"clients": ">=0.1", "providers": ">=0.1"}
-    assert load_spec(ROOT / "networks" / "local.toml") == LOCAL.model_copy(update={
-        "ledger": LOCAL.ledger.model_copy(update=compatible),
-        "services": tuple(one.model_copy(update=compatible) for one in LOCAL.services)})
+    assert load_spec(ROOT / "networks" / "local.toml") == LOCAL.model_copy(
+        update={
+            "ledger": LOCAL.ledger.model_copy(update=compatible),
+            "services": tuple(one.model_copy(update=compatible) for one in LOCAL.services),
+        }
+    )
 
 
 def test_amounts_are_exact(tmp_path: Path) -> None:
@@ -49,21 +52,28 @@ def test_amounts_are_exact(tmp_path: Path) -> None:
     assert spec.services[0].min_provider_stake == 10**20
 
 
-@pytest.mark.parametrize(("old", "new", "says"), [
-    ("chain_id = 7", "chain_id = 0", "chain_id"),
-    ("[network]", "[net]", r"no \[network\] part"),
-    ('"7 wei"', '"0 wei"', "ledger.min_transfer_amount"),
-    ('"7 wei"', "0.1", "ledger.min_transfer_amount"),
-    ('"7 wei"', '"all"', "ledger.min_transfer_amount"),
-    ("lock_time = 3600", "lock_time = 3599", "services.0.lock_time"),
-    ("lock_time = 3600", "lock_time = 604801", "services.0.lock_time"),
-    ("lock_time = 3600", "lock_time = 3600\npenalty_percentage = 30", "penalty_percentage belongs to"),
-    ('"InferenceServing"', '"FineTuningServing"', "penalty_percentage belongs to"),
-    ('"InferenceServing"', '"Serving"', "services.0.contract"),
-    ("lock_time = 3600", "lock_time = 3600\nlock_tme = 1", "lock_tme"),
-    ("lock_time = 3600", 'lock_time = 3600\nowner = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"', "checksum capitals"),
-    ("[ledger]", "[ledger", "is not TOML"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("chain_id = 7", "chain_id = 0", "chain_id"),
+        ("[network]", "[net]", r"no \[network\] part"),
+        ('"7 wei"', '"0 wei"', "ledger.min_transfer_amount"),
+        ('"7 wei"', "0.1", "ledger.min_transfer_amount"),
+        ('"7 wei"', '"all"', "ledger.min_transfer_amount"),
+        ("lock_time = 3600", "lock_time = 3599", "services.0.lock_time"),
+        ("lock_time = 3600", "lock_time = 604801", "services.0.lock_time"),
+        ("lock_time = 3600", "lock_time = 3600\npenalty_percentage = 30", "penalty_percentage belongs to"),
+        ('"InferenceServing"', '"FineTuningServing"', "penalty_percentage belongs to"),
+        ('"InferenceServing"', '"Serving"', "services.0.contract"),
+        ("lock_time = 3600", "lock_time = 3600\nlock_tme = 1", "lock_tme"),
+        (
+            "lock_time = 3600",
+            'lock_time = 3600\nowner = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"',
+            "checksum capitals",
+        ),
+        ("[ledger]", "[ledger", "is not TOML"),
+    ],
+)
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, says: str) -> None:
     assert old in GOOD
     with pytest.raises(RecordProblem, match=says) as problem:
@@ -72,7 +82,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, old: str, new: str, sa
 
 
 def test_two_services_of_one_name_or_two_recommendations_of_one_type_are_a_mistake(tmp_path: Path) -> None:
-    service = GOOD[GOOD.index("[[service]]"):] + "recommended = true\n"
+    service = GOOD[GOOD.index("[[service]]") :] + "recommended = true\n"
     with pytest.raises(RecordProblem, match="same type and version"):
         load_spec(written(tmp_path, GOOD + service))
     with pytest.raises(RecordProblem, match="two versions of one service type are recommended"):
@@ -92,13 +102,17 @@ def test_a_record_reads_back_as_it_was_written(network: Bench) -> None:
     assert network.path.read_text() == text
 
 
-@pytest.mark.parametrize("damage", [
-    lambda text: text[: len(text) // 2],
-    lambda text: text.replace('"chain_id": 31337', '"chain_id": "31337"'),
-    lambda text: text.replace('"format": 1', '"format": 2'),
-    lambda text: text.replace('"genesis"', '"genesys"'),
-    lambda _: "",
-], ids=["cut in half", "another type", "another format", "an unknown key", "empty"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"chain_id": 31337', '"chain_id": "31337"'),
+        lambda text: text.replace('"format": 1', '"format": 2'),
+        lambda text: text.replace('"genesis"', '"genesys"'),
+        lambda _: "",
+    ],
+    ids=["cut in half", "another type", "another format", "an unknown key", "empty"],
+)
 def test_a_damaged_record_is_refused(network: Bench, damage: object) -> None:
     assert callable(damage)
     network.path.write_text(damage(network.path.read_text()))

@@ -31,11 +31,27 @@ from .people import register_provider
 CONTRACTS = ("ledger", "inference-v1.0", "fine-tuning-v1.1")
 
 
-def hand_over(bench: Bench, heir: LocalSigner, *, kinds: Sequence[Kind] = KINDS, names: Sequence[str] = (),
-              two_steps: bool = False, chain: Any = None, account: LocalSigner | None = None) -> Done:
+def hand_over(
+    bench: Bench,
+    heir: LocalSigner,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    names: Sequence[str] = (),
+    two_steps: bool = False,
+    chain: Any = None,
+    account: LocalSigner | None = None,
+) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_handover(connection, account or bench.owner, bench.file(), heir.address, kinds=kinds,
-                                    names=names, two_steps=two_steps, timeout=5)
+        return await apply_handover(
+            connection,
+            account or bench.owner,
+            bench.file(),
+            heir.address,
+            kinds=kinds,
+            names=names,
+            two_steps=two_steps,
+            timeout=5,
+        )
 
     return bench.run(work, chain)
 
@@ -102,17 +118,22 @@ def test_a_rehearsal_shows_what_the_old_owner_can_no_longer_do(network: Bench) -
     register_provider(network)
 
     async def work(chain: AsyncConnection) -> list[Power]:
-        steps = await plan_handover(chain, network.record(), network.owner.address, network.upgrade_owner.address,
-                                    two_steps=True)
+        steps = await plan_handover(
+            chain, network.record(), network.owner.address, network.upgrade_owner.address, two_steps=True
+        )
         return await rehearse_handover(chain, network.record(), steps, network.owner.address)
 
     powers = network.run(work)
     assert {one.refusal for one in powers} == {
-        "Only the contract's owner may do this, and the key in use is not the owner's."}
+        "Only the contract's owner may do this, and the key in use is not the owner's."
+    }
     lost = {(one.name, one.says) for one in powers}
     assert {(name, "replace the implementation") for name in CONTRACTS} < lost
-    assert {("inference-v1.0", "confirm a provider's TEE signer"), ("fine-tuning-v1.1", "change the penalty"),
-            ("ledger", "choose the recommended version")} < lost
+    assert {
+        ("inference-v1.0", "confirm a provider's TEE signer"),
+        ("fine-tuning-v1.1", "change the penalty"),
+        ("ledger", "choose the recommended version"),
+    } < lost
     assert set(owners(network).values()) == {network.owner.address}
 
 
@@ -121,8 +142,9 @@ def test_a_rehearsal_shows_what_the_old_owner_can_no_longer_do(network: Bench) -
 def test_killed_in_the_middle_it_goes_on(network: Bench, nth: int, after: bool) -> None:
     nonce = network.nonce(network.owner)
     with pytest.raises(Killed):
-        hand_over(network, network.upgrade_owner,
-                  chain=DyingChain(network.chain, "eth_sendRawTransaction", nth, after=after))
+        hand_over(
+            network, network.upgrade_owner, chain=DyingChain(network.chain, "eth_sendRawTransaction", nth, after=after)
+        )
     with pytest.raises(PlanRefused, match=f"A handover to {network.upgrade_owner.address} is not finished"):
         hand_over(network, network.stranger)
     hand_over(network, network.upgrade_owner)

@@ -28,8 +28,11 @@ def test_a_network_in_use_is_well_and_its_books_balance(network: Bench) -> None:
 def test_a_provider_that_waits_for_confirmation_is_a_warning(network: Bench) -> None:
     open_accounts(network)
     front = network.record().contracts["inference-v1.0"].front.address
-    network.run(lambda chain: send(chain, network.owner, "InferenceServing", front, "revokeTEESignerAcknowledgement",
-                                   network.provider.address))
+    network.run(
+        lambda chain: send(
+            chain, network.owner, "InferenceServing", front, "revokeTEESignerAcknowledgement", network.provider.address
+        )
+    )
     found = health(network)
     assert found.pending_confirmations == {"inference-v1.0": 1, "fine-tuning-v1.1": 0}
     assert [(one.check, one.subject) for one in found.symptoms] == [("confirmations", "inference-v1.0")]
@@ -38,8 +41,9 @@ def test_a_provider_that_waits_for_confirmation_is_a_warning(network: Bench) -> 
 
 def test_an_owner_that_nobody_recorded_is_a_failure(network: Bench) -> None:
     front = network.record().ledger.front.address
-    network.run(lambda chain: send(chain, network.owner, "LedgerManager", front, "transferOwnership",
-                                   network.stranger.address))
+    network.run(
+        lambda chain: send(chain, network.owner, "LedgerManager", front, "transferOwnership", network.stranger.address)
+    )
     (symptom,) = health(network).symptoms
     assert (symptom.level, symptom.check, symptom.subject) == (Level.FAILURE, "as_recorded", "ledger owner")
     assert network.stranger.address in symptom.says
@@ -51,7 +55,8 @@ def test_an_implementation_that_nobody_recorded_is_a_failure(network: Bench) -> 
     data = load("UpgradeableBeacon").interface.encode("upgradeTo", other)
     network.run(lambda chain: chain.send(network.owner, record.contracts["fine-tuning-v1.1"].beacon.address, data))
     assert "fine-tuning-v1.1 runs the implementation" in {
-        one.subject for one in health(network).symptoms if one.level is Level.FAILURE}
+        one.subject for one in health(network).symptoms if one.level is Level.FAILURE
+    }
 
 
 def test_coins_that_are_missing_are_a_failure(network: Bench) -> None:

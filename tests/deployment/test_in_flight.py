@@ -1,6 +1,5 @@
 """An upgrade while a settlement is on its way: whichever is mined first, the provider is paid once, and in full."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,11 @@ from serving_network.settlement.typed_data import Domain, TEESettlement, UserSet
 from .conftest import Bench
 from .people import COIN, open_accounts
 from .test_upgrade import differences, running, upgrade
-from .variants import rebuild
 
 SERVICE = "inference-v1.0"
 GWEI = 10**9
+# Another implementation, without another compilation: one with another minimum.
+OTHER = {"minProviderStake": str(10 * COIN)}
 
 
 class InFlight:
@@ -49,16 +49,24 @@ def settlement(bench: Bench) -> bytes:
     due = UserSettlement(bench.user.address, COIN, 1, b"\x01" * 32)
     signer = LocalTeeSigner(development_keys()[4].to_bytes())
     digest = Domain("0G Inference Serving", 31337, front).digest(TEESettlement(bench.provider.address, due))
-    return load("InferenceServing").interface.encode("settleFeesWithTEE", [{
-        "user": due.user, "provider": bench.provider.address, "totalFee": due.total_fee,
-        "requestsHash": due.requests_hash, "nonce": due.nonce, "signature": signer.sign_digest(digest)}])
+    return load("InferenceServing").interface.encode(
+        "settleFeesWithTEE",
+        [
+            {
+                "user": due.user,
+                "provider": bench.provider.address,
+                "totalFee": due.total_fee,
+                "requestsHash": due.requests_hash,
+                "nonce": due.nonce,
+                "signature": signer.sign_digest(digest),
+            }
+        ],
+    )
 
 
 @pytest.mark.parametrize(("tip", "first"), [(5 * GWEI, True), (1, False)], ids=["settled before", "settled after"])
-def test_a_settlement_in_the_pool_is_paid_once_and_in_full(
-        network: Bench, other_build: Path, tip: int, first: bool) -> None:
+def test_a_settlement_in_the_pool_is_paid_once_and_in_full(network: Bench, tip: int, first: bool) -> None:
     open_accounts(network)
-    rebuild(other_build, "InferenceServing")
     front, old = network.record().contracts[SERVICE].front.address, running(network, SERVICE)
     data = settlement(network)
 
@@ -68,20 +76,26 @@ def test_a_settlement_in_the_pool_is_paid_once_and_in_full(
     async def outcome(chain: AsyncConnection) -> tuple[Receipt | None, Books, list[str]]:
         receipt = await chain.receipt(signed.hash)
         assert receipt is not None
-        return receipt, await read_books(chain, network.record()), (await chain.block(receipt.block_number))[
-            "transactions"]
+        return (
+            receipt,
+            await read_books(chain, network.record()),
+            (await chain.block(receipt.block_number))["transactions"],
+        )
 
     signed = network.run(prepare)
-    done = upgrade(network, SERVICE, chain=InFlight(network.chain, signed.raw))
+    done = upgrade(network, SERVICE, chain=InFlight(network.chain, signed.raw), arguments=OTHER)
     receipt, books, together = network.run(outcome)
     switched = done.steps[-1].mined
     assert switched is not None
     assert together == [signed.hash, switched.transaction][:: 1 if first else -1]
     assert receipt is not None
     assert receipt.succeeded
-    (result,) = [event.args for log in receipt.logs
-                 if (event := load("InferenceServing").interface.decode_log(log)) is not None
-                 and event.name == "TEESettlementResult"]
+    (result,) = [
+        event.args
+        for log in receipt.logs
+        if (event := load("InferenceServing").interface.decode_log(log)) is not None
+        and event.name == "TEESettlementResult"
+    ]
     assert result == {"user": network.user.address, "status": 0, "unsettledAmount": 0}
     assert books.problems == ()
     assert books.in_accounts == 2 * (4 * COIN + 3) - COIN

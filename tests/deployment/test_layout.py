@@ -54,13 +54,19 @@ def test_the_same_layout_is_accepted() -> None:
     assert refusals(DEPLOYED) == []
 
 
-@pytest.mark.parametrize("appended", [
-    changed("storage_layout", added=word("uint256", 6)),
-    changed("packed", **{"accounts.words": [["balance", 93], ["pendingRefund", 93], ["nonce", 64], ["refunds", 3]]}),
-    changed("structs", Profile={"url": "address", "price": "uint256", "stars": "uint8"}),
-    changed("flags", Mode=["OPEN", "CLOSED", "FROZEN"]),
-    changed("structs", Unrelated={"x": "uint256"}),
-], ids=["a variable", "bits of a packed word", "a field of a mapped struct", "a flag's member", "a new struct"])
+@pytest.mark.parametrize(
+    "appended",
+    [
+        changed("storage_layout", added=word("uint256", 6)),
+        changed(
+            "packed", **{"accounts.words": [["balance", 93], ["pendingRefund", 93], ["nonce", 64], ["refunds", 3]]}
+        ),
+        changed("structs", Profile={"url": "address", "price": "uint256", "stars": "uint8"}),
+        changed("flags", Mode=["OPEN", "CLOSED", "FROZEN"]),
+        changed("structs", Unrelated={"x": "uint256"}),
+    ],
+    ids=["a variable", "bits of a packed word", "a field of a mapped struct", "a flag's member", "a new struct"],
+)
 def test_appending_is_accepted(appended: dict[str, Any]) -> None:
     assert refusals(appended) == []
 
@@ -85,7 +91,10 @@ def test_a_removed_variable_is_refused() -> None:
 def test_a_variable_inserted_before_others_is_refused_with_those_that_it_pushes() -> None:
     new = changed("storage_layout", extra=word("uint256", 4), lockTime=word("uint256", 5), mode=word("Mode", 6))
     assert {(one.kind, one.variable) for one in refusals(new)} == {
-        ("inserted", "extra"), ("moved", "lockTime"), ("moved", "mode")}
+        ("inserted", "extra"),
+        ("moved", "lockTime"),
+        ("moved", "mode"),
+    }
 
 
 def test_a_variable_that_grows_over_its_neighbour_is_refused() -> None:
@@ -100,13 +109,17 @@ def test_a_renamed_variable_needs_the_operators_word() -> None:
     assert refusals(new, lockTime="waitingTime") == []
 
 
-@pytest.mark.parametrize(("fields", "named"), [
-    ([["pendingRefund", 93], ["balance", 93], ["nonce", 64]], "accounts.words.balance"),
-    ([["balance", 94], ["pendingRefund", 93], ["nonce", 64]], "accounts.words.balance"),
-    ([["balance", 93], ["pendingRefund", 93]], "accounts.words.nonce"),
-    ([["balance", 93], ["flag", 1], ["pendingRefund", 93], ["nonce", 64]], "accounts.words.pendingRefund"),
-    ([["balance", 93], ["waiting", 93], ["nonce", 64]], "accounts.words.pendingRefund"),
-], ids=["reordered", "widened", "removed", "inserted", "renamed"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ([["pendingRefund", 93], ["balance", 93], ["nonce", 64]], "accounts.words.balance"),
+        ([["balance", 94], ["pendingRefund", 93], ["nonce", 64]], "accounts.words.balance"),
+        ([["balance", 93], ["pendingRefund", 93]], "accounts.words.nonce"),
+        ([["balance", 93], ["flag", 1], ["pendingRefund", 93], ["nonce", 64]], "accounts.words.pendingRefund"),
+        ([["balance", 93], ["waiting", 93], ["nonce", 64]], "accounts.words.pendingRefund"),
+    ],
+    ids=["reordered", "widened", "removed", "inserted", "renamed"],
+)
 def test_a_repacked_word_is_refused_and_the_first_wrong_field_is_named(fields: list[Any], named: str) -> None:
     (found,) = refusals(changed("packed", **{"accounts.words": fields}))
     assert (found.kind, found.variable) == ("repacked", named)
@@ -123,12 +136,16 @@ def test_a_packed_word_that_loses_its_declaration_is_refused() -> None:
     assert (found.kind, found.variable) == ("repacked", "accounts.words")
 
 
-@pytest.mark.parametrize("fields", [
-    {"createdAt": "uint256", "amount": "uint256"},
-    {"amount": "uint128", "createdAt": "uint256"},
-    {"amount": "uint256"},
-    {"amount": "uint256", "createdAt": "uint256", "paid": "bool"},
-], ids=["reordered", "retyped", "removed", "grown inside a list"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"createdAt": "uint256", "amount": "uint256"},
+        {"amount": "uint128", "createdAt": "uint256"},
+        {"amount": "uint256"},
+        {"amount": "uint256", "createdAt": "uint256", "paid": "bool"},
+    ],
+    ids=["reordered", "retyped", "removed", "grown inside a list"],
+)
 def test_a_struct_in_a_list_keeps_its_fields(fields: dict[str, str]) -> None:
     (found,) = refusals(changed("structs", Refund=fields))
     assert found.kind == "retyped"

@@ -51,7 +51,10 @@ def test_the_recommended_version_can_be_chosen(network: Bench) -> None:
     network.deploy(with_service(NEXT_VERSION))
     recommend(network, "inference-v1.1")
     assert {name: one.recommended for name, one in listed(network).items()} == {
-        "inference-v1.0": False, "fine-tuning-v1.1": True, "inference-v1.1": True}
+        "inference-v1.0": False,
+        "fine-tuning-v1.1": True,
+        "inference-v1.1": True,
+    }
     flags = {name: one.registration.recommended for name, one in network.record().services.items() if one.registration}
     assert flags == {"inference-v1.0": False, "fine-tuning-v1.1": True, "inference-v1.1": True}
 
@@ -86,8 +89,12 @@ def test_a_migration_shows_whose_money_is_where_and_what_is_left_to_do(network: 
     found = {one.user: one for one in moves(network)}
     user, leaving = found[network.user.address], found[network.stranger.address]
     assert (user.balance, user.pending, user.unlocks_at) == (4 * COIN + 3, 0, None)
-    assert user.steps == ("retrieve", "wait for the lock time", "retrieve again",
-                          "choose a provider of the next version")
+    assert user.steps == (
+        "retrieve",
+        "wait for the lock time",
+        "retrieve again",
+        "choose a provider of the next version",
+    )
     now = int(network.chain.request("eth_getBlockByNumber", ["latest", False])["timestamp"], 16)
     assert leaving.pending == leaving.balance == 4 * COIN + 3
     assert leaving.unlocks_at is not None

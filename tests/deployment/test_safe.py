@@ -5,16 +5,27 @@ from typing import Any
 from serving_network.deployment.safe import SafeCall, batch, checksum
 
 APPROVE: dict[str, Any] = {
-    "type": "function", "name": "approve", "stateMutability": "nonpayable",
+    "type": "function",
+    "name": "approve",
+    "stateMutability": "nonpayable",
     "inputs": [{"name": "spender", "type": "address"}, {"name": "value", "type": "uint256"}],
 }
 
 
 def approval(name: str = "Transactions Batch", value: str = "100000000000") -> dict[str, Any]:
-    call = SafeCall(to="0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48", method=APPROVE, arguments={
-        "spender": "0x474e5Ded6b5D078163BFB8F6dBa355C3aA5478C8", "value": value})
-    return batch([call], chain_id=1, safe="0xA77DE01e157f9f57C7c4A326eeE9C4874D0598b6", name=name,
-                 description="", created_at_ms=1761326849944)
+    call = SafeCall(
+        to="0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48",
+        method=APPROVE,
+        arguments={"spender": "0x474e5Ded6b5D078163BFB8F6dBa355C3aA5478C8", "value": value},
+    )
+    return batch(
+        [call],
+        chain_id=1,
+        safe="0xA77DE01e157f9f57C7c4A326eeE9C4874D0598b6",
+        name=name,
+        description="",
+        created_at_ms=1761326849944,
+    )
 
 
 def test_the_checksum_is_the_one_that_the_builder_itself_wrote_for_this_batch() -> None:

@@ -42,11 +42,26 @@ def plan(bench: Bench, name: str = "ledger", **options: Any) -> UpgradePlan:
     return bench.run(work)
 
 
-def upgrade(bench: Bench, name: str = "ledger", *, chain: Any = None, account: LocalSigner | None = None,
-            rollback: bool = False) -> Done:
+def upgrade(
+    bench: Bench,
+    name: str = "ledger",
+    *,
+    chain: Any = None,
+    account: LocalSigner | None = None,
+    rollback: bool = False,
+    arguments: dict[str, str] | None = None,
+) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_upgrade(connection, account or bench.owner, bench.file(), name, rollback=rollback,
-                                   estimate=False, timeout=5)
+        return await apply_upgrade(
+            connection,
+            account or bench.owner,
+            bench.file(),
+            name,
+            rollback=rollback,
+            arguments=arguments,
+            estimate=False,
+            timeout=5,
+        )
 
     return bench.run(work, chain)
 
@@ -60,8 +75,9 @@ def rehearse(bench: Bench, name: str = "ledger") -> Rehearsal:
 
 
 def running(bench: Bench, name: str = "ledger") -> str:
-    return str(bench.run(lambda chain: read(chain, BEACON, bench.record().contract(name).beacon.address,
-                                            "implementation")))
+    return str(
+        bench.run(lambda chain: read(chain, BEACON, bench.record().contract(name).beacon.address, "implementation"))
+    )
 
 
 def release(bench: Bench, name: str = "ledger") -> int:
@@ -115,7 +131,11 @@ def test_the_ledger_is_upgraded_under_live_balances(network: Bench, other_build:
     upgrade(network)
     after = network.run(books)
     assert (after.available, after.total, after.in_accounts, after.problems) == (
-        before.available, before.total, before.in_accounts, ())
+        before.available,
+        before.total,
+        before.in_accounts,
+        (),
+    )
 
 
 def test_a_rehearsal_leaves_the_chain_alone(network: Bench, other_build: Path) -> None:
@@ -126,31 +146,57 @@ def test_a_rehearsal_leaves_the_chain_alone(network: Bench, other_build: Path) -
     assert network.chain.request("eth_blockNumber", []) == block
 
 
-@pytest.mark.parametrize(("file", "edits", "kind", "named"), [
-    (None, (("^initializes: ownable$", "inserted: uint256\ninitializes: ownable"),), "inserted", "inserted"),
-    ("serving/ownable.vy", ((r"^owner: public\(address\)$", "former: address"),
-                            (r"^pendingOwner: public\(address\)$",
-                             "pendingOwner: public(address)\nowner: public(address)")), "moved", "ownable.owner"),
-    ("serving/accounts.vy", ((r"(custom:packed _words) (\w+:\d+), (\w+:\d+)", r"\1 \3, \2"),),
-     "repacked", "accounts._words."),
-    ("serving/services.vy", ((r"(custom:packed _words signer:160, stake):\d+", r"\1:90"),),
-     "repacked", "services._words.stake"),
-], ids=["inserted", "reordered", "repacked in another order", "repacked narrower"])
+@pytest.mark.parametrize(
+    ("file", "edits", "kind", "named"),
+    [
+        (None, (("^initializes: ownable$", "inserted: uint256\ninitializes: ownable"),), "inserted", "inserted"),
+        (
+            "serving/ownable.vy",
+            (
+                (r"^owner: public\(address\)$", "former: address"),
+                (r"^pendingOwner: public\(address\)$", "pendingOwner: public(address)\nowner: public(address)"),
+            ),
+            "moved",
+            "ownable.owner",
+        ),
+        (
+            "serving/accounts.vy",
+            ((r"(custom:packed _words) (\w+:\d+), (\w+:\d+)", r"\1 \3, \2"),),
+            "repacked",
+            "accounts._words.",
+        ),
+        (
+            "serving/services.vy",
+            ((r"(custom:packed _words signer:160, stake):\d+", r"\1:90"),),
+            "repacked",
+            "services._words.stake",
+        ),
+    ],
+    ids=["inserted", "reordered", "repacked in another order", "repacked narrower"],
+)
 def test_a_layout_that_would_misread_a_word_is_refused_by_name(
-        network: Bench, other_build: Path, file: str | None, edits: tuple[tuple[str, str], ...], kind: str,
-        named: str) -> None:
+    network: Bench, other_build: Path, file: str | None, edits: tuple[tuple[str, str], ...], kind: str, named: str
+) -> None:
     lay_out_again(other_build, "InferenceServing", file, edits)
     refused(network, kind, named)
 
 
-@pytest.mark.parametrize(("change", "kind", "named"), [
-    (lambda layout: layout["storage_layout"].pop("_prices"), "removed", "_prices"),
-    (lambda layout: layout["storage_layout"]["accounts"]["lockTime"].update(type="int256"), "retyped",
-     "accounts.lockTime"),
-    (lambda layout: layout["packed"].pop("accounts._words"), "repacked", "accounts._words"),
-], ids=["removed", "retyped", "declaration lost"])
+@pytest.mark.parametrize(
+    ("change", "kind", "named"),
+    [
+        (lambda layout: layout["storage_layout"].pop("_prices"), "removed", "_prices"),
+        (
+            lambda layout: layout["storage_layout"]["accounts"]["lockTime"].update(type="int256"),
+            "retyped",
+            "accounts.lockTime",
+        ),
+        (lambda layout: layout["packed"].pop("accounts._words"), "repacked", "accounts._words"),
+    ],
+    ids=["removed", "retyped", "declaration lost"],
+)
 def test_a_build_whose_layout_lost_something_is_refused_by_name(
-        network: Bench, other_build: Path, change: Callable[[Any], Any], kind: str, named: str) -> None:
+    network: Bench, other_build: Path, change: Callable[[Any], Any], kind: str, named: str
+) -> None:
     relayout(other_build, "InferenceServing", change)
     refused(network, kind, named)
 
@@ -172,12 +218,15 @@ def test_appended_variables_are_accepted_and_named(network: Bench, other_build: 
     assert differences(network) == []
 
 
-def test_code_that_misreads_what_it_declares_right_is_found_by_the_rehearsal(
-        network: Bench, other_build: Path) -> None:
+def test_code_that_misreads_what_it_declares_right_is_found_by_the_rehearsal(network: Bench, other_build: Path) -> None:
     """The layout is declared as before, but the code reads the coins in other bits."""
     open_accounts(network)
-    rebuild(other_build, "InferenceServing", file="serving/accounts.vy",
-            edits=((r"^COINS_MASK: constant\(uint256\) = .*$", "COINS_MASK: constant(uint256) = 2**60 - 1"),))
+    rebuild(
+        other_build,
+        "InferenceServing",
+        file="serving/accounts.vy",
+        edits=((r"^COINS_MASK: constant\(uint256\) = .*$", "COINS_MASK: constant(uint256) = 2**60 - 1"),),
+    )
     with pytest.raises(RehearsalFailed):
         rehearse(network, "inference-v1.0")
 
@@ -186,12 +235,12 @@ def test_a_constructor_argument_can_be_changed_and_is_shown(network: Bench, othe
     rebuild(other_build, "LedgerManager")
 
     async def work(chain: AsyncConnection) -> Rehearsal:
-        made = await plan_upgrade(chain, network.record(), "ledger", network.owner.address,
-                                  arguments={"minAccountBalance": str(10**18)})
+        made = await plan_upgrade(
+            chain, network.record(), "ledger", network.owner.address, arguments={"minAccountBalance": str(10**18)}
+        )
         return await rehearse_upgrade(chain, network.record(), made, network.owner.address)
 
-    assert network.run(work).settings == (
-        "ledger.MIN_ACCOUNT_BALANCE(): 3000000000000000000 -> 1000000000000000000",)
+    assert network.run(work).settings == ("ledger.MIN_ACCOUNT_BALANCE(): 3000000000000000000 -> 1000000000000000000",)
 
 
 def test_rollback_is_one_command(network: Bench, other_build: Path) -> None:
@@ -238,14 +287,22 @@ def given_away(bench: Bench) -> None:
     """The ledger's upgrades belong to somebody else."""
 
     async def work(chain: AsyncConnection) -> Done:
-        return await apply_handover(chain, bench.owner, bench.file(), bench.upgrade_owner.address, kinds=("upgrade",),
-                                    names=("ledger",), two_steps=False)
+        return await apply_handover(
+            chain,
+            bench.owner,
+            bench.file(),
+            bench.upgrade_owner.address,
+            kinds=("upgrade",),
+            names=("ledger",),
+            two_steps=False,
+        )
 
     bench.run(work)
 
 
 def test_a_foreign_upgrade_owner_gets_an_instruction_and_the_record_follows(
-        network: Bench, other_build: Path, tmp_path: Path) -> None:
+    network: Bench, other_build: Path, tmp_path: Path
+) -> None:
     given_away(network)
     first = running(network)
     rebuild(other_build, "LedgerManager")
@@ -255,7 +312,11 @@ def test_a_foreign_upgrade_owner_gets_an_instruction_and_the_record_follows(
     assert prepared is not None
     assert running(network) == first
     assert (instruction.sender, instruction.to, instruction.function, instruction.arguments) == (
-        network.upgrade_owner.address, record.ledger.beacon.address, "upgradeTo", [prepared.address])
+        network.upgrade_owner.address,
+        record.ledger.beacon.address,
+        "upgradeTo",
+        [prepared.address],
+    )
     assert instruction.data == "0x3659cfe6" + prepared.address[2:].lower().rjust(64, "0")
 
     paths = write_files([instruction], record, tmp_path / "instructions", created_at_ms=1)

@@ -55,29 +55,38 @@ class Service:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     moods: list[web.Response] = field(default_factory=list)
-    offers: dict[str, Any] = field(default_factory=lambda: {
-        "verification_options": ["vyper-standard-input"], "vyper_compiler_versions": [f"v{COMPILER}"]})
+    offers: dict[str, Any] = field(
+        default_factory=lambda: {
+            "verification_options": ["vyper-standard-input"],
+            "vyper_compiler_versions": [f"v{COMPILER}"],
+        }
+    )
 
     def matches(self, address: str, code: bytes | None) -> bool:
         found = bytes.fromhex(self.bench.chain.request("eth_getCode", [address, "latest"]).removeprefix("0x"))
         return bool(code) and found.startswith(code or b"-")
 
     @web.middleware
-    async def mood(self, request: web.Request,
-                   handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+    async def mood(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
         return self.moods.pop(0) if self.moods else await handler(request)
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self.mood], client_max_size=10**8)
-        app.add_routes([
-            web.get("/v2/contract/{chain}/{address}", self.sourcify_known),
-            web.post("/v2/verify/{chain}/{address}", self.sourcify_verify),
-            web.get("/v2/verify/{job}", self.sourcify_job),
-            web.get("/api/v2/smart-contracts/verification/config", self.blockscout_config),
-            web.get("/api/v2/smart-contracts/{address}", self.blockscout_known),
-            web.post("/api/v2/smart-contracts/{address}/verification/via/vyper-standard-input", self.blockscout_verify),
-        ])
+        app.add_routes(
+            [
+                web.get("/v2/contract/{chain}/{address}", self.sourcify_known),
+                web.post("/v2/verify/{chain}/{address}", self.sourcify_verify),
+                web.get("/v2/verify/{job}", self.sourcify_job),
+                web.get("/api/v2/smart-contracts/verification/config", self.blockscout_config),
+                web.get("/api/v2/smart-contracts/{address}", self.blockscout_known),
+                web.post(
+                    "/api/v2/smart-contracts/{address}/verification/via/vyper-standard-input", self.blockscout_verify
+                ),
+            ]
+        )
         return app
 
     async def sourcify_known(self, request: web.Request) -> web.Response:
@@ -88,8 +97,9 @@ class Service:
     async def sourcify_verify(self, request: web.Request) -> web.Response:
         address = request.match_info["address"]
         if address in self.verified:
-            return web.json_response({"customCode": "already_verified", "message": "verified already",
-                                      "errorId": "1"}, status=409)
+            return web.json_response(
+                {"customCode": "already_verified", "message": "verified already", "errorId": "1"}, status=409
+            )
         body = await request.json()
         assert set(body) == {"stdJsonInput", "compilerVersion", "contractIdentifier", "creationTransactionHash"}
         assert body["compilerVersion"] == COMPILER
@@ -98,16 +108,23 @@ class Service:
             self.verified[address] = "match"
             self.jobs[job] = {"contract": {"match": "match", "creationMatch": "match", "runtimeMatch": "match"}}
         else:
-            self.jobs[job] = {"contract": {"match": None}, "error": {
-                "customCode": "no_match", "message": "The bytecodes do not match", "errorId": "2"}}
+            self.jobs[job] = {
+                "contract": {"match": None},
+                "error": {"customCode": "no_match", "message": "The bytecodes do not match", "errorId": "2"},
+            }
         return web.json_response({"verificationId": job}, status=202)
 
     async def sourcify_job(self, request: web.Request) -> web.Response:
         job = self.jobs[request.match_info["job"]]
         done = job.get("seen", False)
         job["seen"] = True
-        return web.json_response({"isJobCompleted": done, "verificationId": request.match_info["job"],
-                                  **{key: value for key, value in job.items() if done and key != "seen"}})
+        return web.json_response(
+            {
+                "isJobCompleted": done,
+                "verificationId": request.match_info["job"],
+                **{key: value for key, value in job.items() if done and key != "seen"},
+            }
+        )
 
     async def blockscout_config(self, _: web.Request) -> web.Response:
         return web.json_response(self.offers)
@@ -155,7 +172,8 @@ def serve(service: Service, work: Callable[[aiohttp.ClientSession, str], Awaitab
 def sourcify(service: Service, made: StandardJson, address: str, timeout: float = 20) -> SourcifyResult:
     async def work(session: aiohttp.ClientSession, url: str) -> SourcifyResult:
         return await Sourcify(session, url, poll_seconds=0.01).verify(
-            31337, address, made.content, made.compiler, made.identifier, "0x" + "11" * 32, timeout)
+            31337, address, made.content, made.compiler, made.identifier, "0x" + "11" * 32, timeout
+        )
 
     return serve(service, work)
 
@@ -240,13 +258,19 @@ def test_an_explorer_that_shows_nothing_is_not_waited_for_forever(network: Bench
         blockscout(Service(network), beacon_input, network.record().ledger.front.address, timeout=0.2)
 
 
-@pytest.mark.parametrize(("offers", "says"), [
-    ({"verification_options": ["flattened-code"]}, "does not verify Vyper from standard JSON"),
-    ({"verification_options": ["vyper-standard-input"], "vyper_compiler_versions": ["v0.3.10+commit.91361694"]},
-     "does not have Vyper 0.4.3"),
-])
-def test_an_explorer_that_cannot_verify_is_not_asked_to(network: Bench, beacon_input: StandardJson,
-                                                        offers: dict[str, Any], says: str) -> None:
+@pytest.mark.parametrize(
+    ("offers", "says"),
+    [
+        ({"verification_options": ["flattened-code"]}, "does not verify Vyper from standard JSON"),
+        (
+            {"verification_options": ["vyper-standard-input"], "vyper_compiler_versions": ["v0.3.10+commit.91361694"]},
+            "does not have Vyper 0.4.3",
+        ),
+    ],
+)
+def test_an_explorer_that_cannot_verify_is_not_asked_to(
+    network: Bench, beacon_input: StandardJson, offers: dict[str, Any], says: str
+) -> None:
     service = Service(network, offers=offers)
     with pytest.raises(VerifierFailed, match=says):
         blockscout(service, beacon_input, beacon_of(network))
@@ -254,13 +278,17 @@ def test_an_explorer_that_cannot_verify_is_not_asked_to(network: Bench, beacon_i
 
 
 @pytest.mark.parametrize("ask", [sourcify, blockscout])
-@pytest.mark.parametrize(("mood", "says"), [
-    (lambda: web.Response(status=502, text="<html>bad gateway</html>"), "no answer that can be read"),
-    (lambda: web.json_response({"message": "too many requests"}, status=429), "too many requests"),
-    (lambda: web.json_response([1, 2]), "refused|does not verify"),
-])
-def test_a_service_in_a_bad_mood_is_a_clear_failure(network: Bench, beacon_input: StandardJson, ask: Any,
-                                                    mood: Callable[[], web.Response], says: str) -> None:
+@pytest.mark.parametrize(
+    ("mood", "says"),
+    [
+        (lambda: web.Response(status=502, text="<html>bad gateway</html>"), "no answer that can be read"),
+        (lambda: web.json_response({"message": "too many requests"}, status=429), "too many requests"),
+        (lambda: web.json_response([1, 2]), "refused|does not verify"),
+    ],
+)
+def test_a_service_in_a_bad_mood_is_a_clear_failure(
+    network: Bench, beacon_input: StandardJson, ask: Any, mood: Callable[[], web.Response], says: str
+) -> None:
     with pytest.raises(VerifierFailed, match=says) as failure:
         ask(Service(network, moods=[mood(), mood()]), beacon_input, beacon_of(network))
     assert failure.value.next_step

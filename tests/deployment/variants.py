@@ -65,8 +65,12 @@ def _compiled(contract: str, file: str | None, edits: tuple[tuple[str, str], ...
     """What is other in the artifact of the changed build. Compiling takes seconds, so tests share it."""
     with _edited(contract, file, edits) as (source, sources):
         made = compile_contract(source, sources)
-    return {"bytecode": made.bytecode.hex(), "deployedBytecode": made.deployed_bytecode.hex(),
-            "storageLayout": made.storage_layout, "abi": made.abi}
+    return {
+        "bytecode": made.bytecode.hex(),
+        "deployedBytecode": made.deployed_bytecode.hex(),
+        "storageLayout": made.storage_layout,
+        "abi": made.abi,
+    }
 
 
 @contextmanager

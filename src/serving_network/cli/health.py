@@ -25,23 +25,40 @@ async def health(
     Example: serving health --network testnet --prometheus > /var/lib/node_exporter/serving.prom
     """
     found = await examine(await session.chain(), record_of(session, files).record)
-    session.out.result({
-        "level": found.level.name.lower(), "block": found.block,
-        "symptoms": [{"level": one.level.name.lower(), "check": one.check, "subject": one.subject, "says": one.says}
-                     for one in found.symptoms],
-        "books": None if found.books is None else {
-            "available": money(found.books.available), "in_accounts": money(found.books.in_accounts),
-            "total": money(found.books.total)}})
+    session.out.result(
+        {
+            "level": found.level.name.lower(),
+            "block": found.block,
+            "symptoms": [
+                {"level": one.level.name.lower(), "check": one.check, "subject": one.subject, "says": one.says}
+                for one in found.symptoms
+            ],
+            "books": None
+            if found.books is None
+            else {
+                "available": money(found.books.available),
+                "in_accounts": money(found.books.in_accounts),
+                "total": money(found.books.total),
+            },
+        }
+    )
     if metrics:
         session.out.line(prometheus(found).rstrip("\n"))
     else:
         for one in found.symptoms:
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
         if found.books is not None:
-            session.out.line(f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
-                             f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
-                             "accounts.")
-        session.out.line({Level.WELL: "All is well.", Level.WARNING: "Somebody should look.",
-                          Level.FAILURE: "Act: money may be at stake."}[found.level])
+            session.out.line(
+                f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
+                f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
+                "accounts."
+            )
+        session.out.line(
+            {
+                Level.WELL: "All is well.",
+                Level.WARNING: "Somebody should look.",
+                Level.FAILURE: "Act: money may be at stake.",
+            }[found.level]
+        )
     if found.level is Level.FAILURE or (strict and found.level is Level.WARNING):
         raise typer.Exit(EXIT_CHECK_FAILED)

@@ -42,8 +42,9 @@ class Blockscout:
             raise _failure(status, body)
         return BlockscoutResult(str(body.get("name") or ""), already_known=True) if body.get("is_verified") else None
 
-    async def verify(self, address: str, standard_json: dict[str, Any], compiler: str,
-                     timeout_seconds: float = 300) -> BlockscoutResult:
+    async def verify(
+        self, address: str, standard_json: dict[str, Any], compiler: str, timeout_seconds: float = 300
+    ) -> BlockscoutResult:
         """Submit sources and wait until the explorer shows the contract as verified.
 
         `compiler` like "0.4.3+commit.bff19ea2". Raises VerifierFailed when the explorer cannot verify this kind of
@@ -65,9 +66,11 @@ class Blockscout:
                 while (found := await self.known(address)) is None:
                     await asyncio.sleep(self._poll_seconds)
         except TimeoutError as error:
-            raise VerifierFailed(f"The explorer does not show {address} as verified after {timeout_seconds:.0f} "
-                                 "seconds.", cause="It does not say whether it is still at work or has failed.",
-                                 next_step=f"Look at {self._url}/address/{address}") from error
+            raise VerifierFailed(
+                f"The explorer does not show {address} as verified after {timeout_seconds:.0f} seconds.",
+                cause="It does not say whether it is still at work or has failed.",
+                next_step=f"Look at {self._url}/address/{address}",
+            ) from error
         return BlockscoutResult(found.name, already_known=False)
 
     async def _check_offer(self, compiler: str) -> None:
@@ -75,11 +78,13 @@ class Blockscout:
         if status != 200:
             raise _failure(status, body)
         if OPTION not in body.get("verification_options", []):
-            raise VerifierFailed("This explorer does not verify Vyper from standard JSON.",
-                                 next_step="serving verify sourcify CONTRACT")
+            raise VerifierFailed(
+                "This explorer does not verify Vyper from standard JSON.", next_step="serving verify sourcify CONTRACT"
+            )
         if f"v{compiler}" not in body.get("vyper_compiler_versions", []):
-            raise VerifierFailed(f"This explorer does not have Vyper {compiler}.",
-                                 next_step="serving verify sourcify CONTRACT")
+            raise VerifierFailed(
+                f"This explorer does not have Vyper {compiler}.", next_step="serving verify sourcify CONTRACT"
+            )
 
     async def _get(self, path: str) -> tuple[int, dict[str, Any]]:
         return await self._read(self._session.get(self._url + path))
@@ -90,13 +95,17 @@ class Blockscout:
                 body = await response.json(content_type=None)
                 status = int(response.status)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise VerifierFailed(f"The explorer at {self._url} gave no answer that can be read.", cause=str(error),
-                                 next_step="Check the address and try again; verifying twice does no harm.") from error
+            raise VerifierFailed(
+                f"The explorer at {self._url} gave no answer that can be read.",
+                cause=str(error),
+                next_step="Check the address and try again; verifying twice does no harm.",
+            ) from error
         return status, body if isinstance(body, dict) else {}
 
 
 def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or body.get("errors") or f"HTTP status {status}"
-    return VerifierFailed(f"The explorer refused: {reason}",
-                          next_step="Wait a minute and try again." if status == 429
-                          else "serving verify local CONTRACT")
+    return VerifierFailed(
+        f"The explorer refused: {reason}",
+        next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
+    )

@@ -63,16 +63,25 @@ class Books:
         found = []
         if self.ledger_holds < self.available:
             found.append(f"the ledger holds {describe(self.ledger_holds)} and owes {describe(self.available)}")
-        found += [f"{one.name} holds {describe(one.holds)} and owes {describe(one.owed)}"
-                  for one in self.services if one.holds < one.owed]
+        found += [
+            f"{one.name} holds {describe(one.holds)} and owes {describe(one.owed)}"
+            for one in self.services
+            if one.holds < one.owed
+        ]
         if self.total != self.available + self.in_accounts:
-            found.append(f"users have {describe(self.total)} in total, but {describe(self.available)} available and "
-                         f"{describe(self.in_accounts)} in accounts")
+            found.append(
+                f"users have {describe(self.total)} in total, but {describe(self.available)} available and "
+                f"{describe(self.in_accounts)} in accounts"
+            )
         return tuple(found)
 
 
-async def read_books(chain: AsyncConnection, record: Record, block: int | None = None,
-                     layouts: Mapping[str, Mapping[str, Any]] | None = None) -> Books:
+async def read_books(
+    chain: AsyncConnection,
+    record: Record,
+    block: int | None = None,
+    layouts: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Books:
     """Add up everything as it is at `block`, by default the newest.
 
     Stakes have no getter on the wire: they are read from storage, by the layout in the record, or by the one in
@@ -80,8 +89,14 @@ async def read_books(chain: AsyncConnection, record: Record, block: int | None =
     """
     at = await chain.block_number() if block is None else block
     ledgers = await read_all(chain, "LedgerManager", record.ledger.front.address, "getAllLedgers", at)
-    services = tuple([await _service_books(chain, name, service, at, (layouts or {}).get(
-        name, service.implementation.storage_layout)) for name, service in record.services.items()])
+    services = tuple(
+        [
+            await _service_books(
+                chain, name, service, at, (layouts or {}).get(name, service.implementation.storage_layout)
+            )
+            for name, service in record.services.items()
+        ]
+    )
     return Books(
         block=at,
         ledger_holds=await chain.balance(record.ledger.front.address, at),
@@ -92,8 +107,9 @@ async def read_books(chain: AsyncConnection, record: Record, block: int | None =
     )
 
 
-async def read_all(chain: AsyncConnection, contract: str, address: str, getter: str, block: int | str,
-                   *arguments: Any) -> list[Any]:
+async def read_all(
+    chain: AsyncConnection, contract: str, address: str, getter: str, block: int | str, *arguments: Any
+) -> list[Any]:
     """Every entry of a paged listing `getter(*arguments, offset, limit)`."""
     interface = load(contract).interface
     found: list[Any] = []
@@ -111,26 +127,33 @@ async def read_providers(chain: AsyncConnection, service: Contract, block: int |
     return await read_all(chain, service.implementation.contract, service.front.address, getter, block)
 
 
-async def _service_books(chain: AsyncConnection, name: str, service: Contract, block: int,
-                         layout: Mapping[str, Any]) -> ServiceBooks:
+async def _service_books(
+    chain: AsyncConnection, name: str, service: Contract, block: int, layout: Mapping[str, Any]
+) -> ServiceBooks:
     contract, address = service.implementation.contract, service.front.address
     accounts = await read_all(chain, contract, address, "getAllAccounts", block)
     providers = tuple([one["provider"] for one in await read_providers(chain, service, block)])
     return ServiceBooks(
-        name=name, address=address, holds=await chain.balance(address, block),
+        name=name,
+        address=address,
+        holds=await chain.balance(address, block),
         owed_to_users=sum(one["balance"] for one in accounts),
         stakes=sum(await _stakes(chain, address, providers, block, Layout.from_artifact(layout))),
-        accounts=len(accounts), users=frozenset(one["user"] for one in accounts), providers=providers)
+        accounts=len(accounts),
+        users=frozenset(one["user"] for one in accounts),
+        providers=providers,
+    )
 
 
-async def _stakes(chain: AsyncConnection, address: str, providers: tuple[str, ...], block: int,
-                  layout: Layout) -> list[int]:
+async def _stakes(
+    chain: AsyncConnection, address: str, providers: tuple[str, ...], block: int, layout: Layout
+) -> list[int]:
     slot = next((one.slot for one in layout.variables if one.name == PROVIDER_WORDS), None)
     if slot is None:
         raise KeyError(f"the layout has no {PROVIDER_WORDS}")
     questions: list[tuple[str, list[Any]]] = [
-        ("eth_getStorageAt", [address, mapping_slot(slot, provider), block_parameter(block)])
-        for provider in providers]
+        ("eth_getStorageAt", [address, mapping_slot(slot, provider), block_parameter(block)]) for provider in providers
+    ]
     answers = await chain.batch(questions)
     return [_bits(layout, PROVIDER_WORDS, "stake", int.from_bytes(from_hex(answer))) for answer in answers]
 

@@ -36,7 +36,7 @@ def code_problem(contract: str, code: bytes, beacon: str | None = None) -> str |
         return None if code == front_code(beacon) else f"is not a front of the beacon {beacon}"
     artifact = load(contract)
     immutables = _immutables_size(artifact.storage_layout.get("code_layout", {}))
-    if code[:len(artifact.deployed_bytecode)] != artifact.deployed_bytecode:
+    if code[: len(artifact.deployed_bytecode)] != artifact.deployed_bytecode:
         return f"has other code than {contract}"
     if len(code) != len(artifact.deployed_bytecode) + immutables:
         return f"has {len(code)} bytes where {contract} has {len(artifact.deployed_bytecode) + immutables}"

@@ -39,7 +39,9 @@ class NodeState:
             self._codes[keccak(code)] = code
             self._accounts[address] = Account(
                 nonce=from_quantity(self._ask("eth_getTransactionCount", asked)),
-                balance=from_quantity(self._ask("eth_getBalance", asked)), code_hash=keccak(code))
+                balance=from_quantity(self._ask("eth_getBalance", asked)),
+                code_hash=keccak(code),
+            )
         return self._accounts[address]
 
     def slot(self, key: Slot) -> int:
@@ -65,8 +67,9 @@ async def on_a_copy(chain: AsyncConnection, block: int, work: Callable[[AsyncCon
         return asyncio.run_coroutine_threadsafe(chain.rpc(method, params), here).result()
 
     async def work_there() -> Result:
-        copy = EmbeddedChain(chain_id=chain.chain_id, origin=NodeState(ask, block),
-                             genesis_time=from_quantity(header["timestamp"]))
+        copy = EmbeddedChain(
+            chain_id=chain.chain_id, origin=NodeState(ask, block), genesis_time=from_quantity(header["timestamp"])
+        )
         async with await AsyncConnection.open(copy) as connection:
             return await work(connection)
 

@@ -44,23 +44,33 @@ async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = T
 
 
 async def _contract(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> AsyncIterator[Finding]:
-    for part, code in (("front", contract.front), ("beacon", contract.beacon),
-                       ("implementation", contract.implementation)):
+    for part, code in (
+        ("front", contract.front),
+        ("beacon", contract.beacon),
+        ("implementation", contract.implementation),
+    ):
         yield await _code(chain, f"{name} {part}", code)
         yield await _mined(chain, f"{name} {part} transaction", code)
     expected = code_hash(front_code(contract.beacon.address))
     yield _same(f"{name} front looks to its beacon", expected, contract.front.code_hash)
-    yield await _asked(chain, f"{name} runs the implementation", BEACON, contract.beacon.address, "implementation",
-                       contract.implementation.address)
-    yield await _asked(chain, f"{name} front is attached", BEACON, contract.beacon.address, "front",
-                       contract.front.address)
+    yield await _asked(
+        chain,
+        f"{name} runs the implementation",
+        BEACON,
+        contract.beacon.address,
+        "implementation",
+        contract.implementation.address,
+    )
+    yield await _asked(
+        chain, f"{name} front is attached", BEACON, contract.beacon.address, "front", contract.front.address
+    )
     kind, front = contract.implementation.contract, contract.front.address
     yield await _asked(chain, f"{name} owner", kind, front, "owner", contract.owner)
-    yield await _asked(chain, f"{name} upgrade owner", BEACON, contract.beacon.address, "owner",
-                       contract.upgrade_owner)
+    yield await _asked(chain, f"{name} upgrade owner", BEACON, contract.beacon.address, "owner", contract.upgrade_owner)
     yield await _asked(chain, f"{name} is initialised", kind, front, "initialized", expected=True)
-    yield await _asked(chain, f"{name} implementation is locked", kind, contract.implementation.address,
-                       "initialized", expected=False)
+    yield await _asked(
+        chain, f"{name} implementation is locked", kind, contract.implementation.address, "initialized", expected=False
+    )
     if name != "ledger":
         yield await _asked(chain, f"{name} ledger", kind, front, "ledgerAddress", record.ledger.front.address)
     for former in contract.former:
@@ -73,10 +83,19 @@ async def _registry(chain: AsyncConnection, record: Record) -> AsyncIterator[Fin
         if registration is None or not registration.registered:
             continue
         ledger = record.ledger.front.address
-        yield await _asked(chain, f"{name} is registered", LEDGER, ledger, "getServiceAddressByName",
-                           service.front.address, name)
-        yield await _asked(chain, f"{name} recommended", LEDGER, ledger, "isRecommendedVersion",
-                           registration.recommended, registration.type, registration.version)
+        yield await _asked(
+            chain, f"{name} is registered", LEDGER, ledger, "getServiceAddressByName", service.front.address, name
+        )
+        yield await _asked(
+            chain,
+            f"{name} recommended",
+            LEDGER,
+            ledger,
+            "isRecommendedVersion",
+            registration.recommended,
+            registration.type,
+            registration.version,
+        )
 
 
 async def _code(chain: AsyncConnection, item: str, code: Code) -> Finding:
@@ -93,8 +112,9 @@ async def _mined(chain: AsyncConnection, item: str, code: Code) -> Finding:
     return _same(item, f"block {code.mined.block}", f"block {receipt.block_number}")
 
 
-async def _asked(chain: AsyncConnection, item: str, contract: str, address: str, getter: str,
-                 expected: str | bool, *arguments: str) -> Finding:
+async def _asked(
+    chain: AsyncConnection, item: str, contract: str, address: str, getter: str, expected: str | bool, *arguments: str
+) -> Finding:
     try:
         return _same(item, expected, await read(chain, contract, address, getter, *arguments))
     except ContractError as error:

@@ -6,6 +6,7 @@ from serving_network.__about__ import __version__
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_quantity
 from serving_network.chain.signer import Signer
+from serving_network.chain.transactions import Fees
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash
 from serving_network.deployment.calls import call_data, constructor_inputs, function_inputs, named
@@ -70,8 +71,17 @@ async def plan_deployment(chain: AsyncConnection, spec: NetworkSpec, record: Rec
     return deployment(spec, record, sender)
 
 
-async def apply_deployment(chain: AsyncConnection, account: Signer, spec: NetworkSpec, file: RecordFile, *,
-                           estimate: bool = True, timeout: float = 300, progress: Progress | None = None) -> Done:
+async def apply_deployment(
+    chain: AsyncConnection,
+    account: Signer,
+    spec: NetworkSpec,
+    file: RecordFile,
+    *,
+    estimate: bool = True,
+    timeout: float = 300,
+    fees: Fees | None = None,
+    progress: Progress | None = None,
+) -> Done:
     """Do what is missing, or go on with what was begun, and write the record.
 
     `timeout` is in seconds and for one step. Raises what `plan_deployment` and `Engine.run` raise; calling it again
@@ -82,30 +92,59 @@ async def apply_deployment(chain: AsyncConnection, account: Signer, spec: Networ
         plan = await plan_deployment(chain, spec, record, account.address)
         if record.pending is None:
             if plan.steps:
-                record.pending = Pending(what="deploy", sender=account.address, subject=record.network,
-                                         steps=[_fixed(step) for step in plan.steps])
+                record.pending = Pending(
+                    what="deploy",
+                    sender=account.address,
+                    subject=record.network,
+                    steps=[_fixed(step) for step in plan.steps],
+                )
                 file.save()
             else:
                 return Done((), _instruct(file, plan))
-        engine = Engine(chain, account, file, confirmations=spec.confirmations, estimate=estimate, timeout=timeout,
-                        progress=progress)
+        _check_still_wanted(spec, record.pending)
+        engine = Engine(
+            chain,
+            account,
+            file,
+            confirmations=spec.confirmations,
+            estimate=estimate,
+            timeout=timeout,
+            fees=fees,
+            progress=progress,
+        )
         done = await engine.run()
         await _write_down(chain, spec, file, done)
         rest = deployment(spec, record, account.address)
         return Done(tuple(done.steps), _instruct(file, rest))
 
 
+def _check_still_wanted(spec: NetworkSpec, pending: Pending) -> None:
+    """Make sure that the file still has what was begun. Raises PlanRefused."""
+    wanted = {"ledger", *(service.name for service in spec.services)}
+    for step in pending.steps:
+        name = step.id.rpartition("/")[0]
+        if name not in wanted:
+            raise PlanRefused(
+                f"The deployment of {name} is not finished, but the network's file no longer has it.",
+                next_step=f"Put {name} back into the file, finish, and leave it out of the registry then.",
+            )
+
+
 async def _check_unknown_fronts(chain: AsyncConnection, sender: str) -> None:
     count = from_quantity(await chain.rpc("eth_getTransactionCount", [sender, "latest"]))
     addresses = [created_address(sender, nonce) for nonce in range(max(0, count - SEARCHED_NONCES), count)]
     codes = await chain.batch([("eth_getCode", [address, "latest"]) for address in addresses])
-    fronts = [address for address, code in zip(addresses, codes, strict=True)
-              if isinstance(code, str) and beacon_of(bytes.fromhex(code.removeprefix("0x"))) is not None]
+    fronts = [
+        address
+        for address, code in zip(addresses, codes, strict=True)
+        if isinstance(code, str) and beacon_of(bytes.fromhex(code.removeprefix("0x"))) is not None
+    ]
     if fronts:
         raise PlanRefused(
             f"{sender} has deployed here before: the fronts {', '.join(fronts)} stand, but no record knows them.",
             cause="A second network beside the first one is hardly ever meant.",
-            next_step="Take the network's record back from version control, or deploy with a fresh key.")
+            next_step="Take the network's record back from version control, or deploy with a fresh key.",
+        )
 
 
 def _fixed(step: Step) -> Step:
@@ -130,9 +169,12 @@ async def _write_down(chain: AsyncConnection, spec: NetworkSpec, file: RecordFil
             initial=named(initial, [resolve(one, addresses) for one in front.initial]),
             owner=await read(chain, implementation.contract, str(front.address), "owner"),
             upgrade_owner=await read(chain, beacon.contract, str(beacon.address), "owner"),
-            clients=about.clients, providers=about.providers,
-            registration=None if service is None else Registration(
-                type=service.type, version=service.version, description=service.description))
+            clients=about.clients,
+            providers=about.providers,
+            registration=None
+            if service is None
+            else Registration(type=service.type, version=service.version, description=service.description),
+        )
     for step in done.steps:
         registration = record.contracts[step.id.rpartition("/")[0]].registration
         if step.function == "registerService" and registration is not None and step.mined is not None:
@@ -157,20 +199,31 @@ async def deployed_code(chain: AsyncConnection, step: Step, addresses: dict[str,
     """What a finished creation left, as the record keeps it. Raises ValueError for a step that is not finished."""
     if step.mined is None or step.address is None:
         raise ValueError(f"{step.id} is not deployed")
-    inputs = constructor_inputs(load(step.contract))[:len(step.arguments)]
+    inputs = constructor_inputs(load(step.contract))[: len(step.arguments)]
     return Code(
-        contract=step.contract, address=step.address, mined=step.mined, artifact_hash=artifact_hash(step.contract),
+        contract=step.contract,
+        address=step.address,
+        mined=step.mined,
+        artifact_hash=artifact_hash(step.contract),
         arguments=named(inputs, [resolve(one, addresses) for one in step.arguments]),
-        code_hash=code_hash(await chain.code(step.address)))
+        code_hash=code_hash(await chain.code(step.address)),
+    )
 
 
-async def deployed_implementation(chain: AsyncConnection, step: Step, addresses: dict[str, str],
-                                  replaced: str | None = None) -> Implementation:
+async def deployed_implementation(
+    chain: AsyncConnection, step: Step, addresses: dict[str, str], replaced: str | None = None
+) -> Implementation:
     """As `deployed_code`, for an implementation that takes the place of the one at `replaced`."""
     code = await deployed_code(chain, step, addresses)
     artifact = load(step.contract)
-    return Implementation(**code.model_dump(exclude={"mined"}), mined=code.mined, release=__version__,
-                          compiler=artifact.compiler, storage_layout=artifact.storage_layout, replaced=replaced)
+    return Implementation(
+        **code.model_dump(exclude={"mined"}),
+        mined=code.mined,
+        release=__version__,
+        compiler=artifact.compiler,
+        storage_layout=artifact.storage_layout,
+        replaced=replaced,
+    )
 
 
 def _instruct(file: RecordFile, plan: Plan) -> tuple[Instruction, ...]:

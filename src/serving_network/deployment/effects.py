@@ -15,16 +15,17 @@ from serving_network.errors import ContractError
 ZERO = "0x" + "0" * 40
 
 
-async def read(chain: AsyncConnection, contract: str, address: str, getter: str, *arguments: Any,
-               block: int | str = "latest") -> Any:
+async def read(
+    chain: AsyncConnection, contract: str, address: str, getter: str, *arguments: Any, block: int | str = "latest"
+) -> Any:
     """What a getter of a contract answers, decoded. Raises the ContractError that it answers with."""
     interface = load(contract).interface
-    return interface.decode_result(
-        getter, await chain.call(address, interface.encode(getter, *arguments), block=block))
+    return interface.decode_result(getter, await chain.call(address, interface.encode(getter, *arguments), block=block))
 
 
-async def has_happened(chain: AsyncConnection, contract: str, address: str, function: str,
-                       arguments: Sequence[str], sender: str) -> bool:
+async def has_happened(
+    chain: AsyncConnection, contract: str, address: str, function: str, arguments: Sequence[str], sender: str
+) -> bool:
     """Whether the state is what `function(*arguments)` sent by `sender` leaves behind.
 
     Raises KeyError for a function that no plan contains.

@@ -18,7 +18,7 @@ from eth_utils import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_quantity
 from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Receipt, SignedTransaction
+from serving_network.chain.transactions import Fees, Receipt, SignedTransaction
 from serving_network.deployment.bytecode import FRONT, artifact_hash, code_problem
 from serving_network.deployment.calls import step_data
 from serving_network.deployment.effects import has_happened
@@ -54,8 +54,10 @@ async def check_ready(chain: AsyncConnection, record: Record, what: str, subject
     await check_chain(chain, record)
     pending = record.pending
     if pending is not None and (pending.what, pending.subject) != (what, subject):
-        raise PlanRefused(f"A {pending.what} of {pending.subject} is not finished.",
-                          next_step=f"serving {_command(pending)} --network {record.network}, then this again.")
+        raise PlanRefused(
+            f"A {pending.what} of {pending.subject} is not finished.",
+            next_step=f"serving {_command(pending)} --network {record.network}, then this again.",
+        )
 
 
 def _command(pending: Pending) -> str:
@@ -81,17 +83,28 @@ class Engine:
     """Carries out what is pending in a record, from wherever it stands.
 
     With `estimate` every step's gas is asked of the node; without, the step's own limit is used. `timeout` is in
-    seconds and for one step.
+    seconds and for one step; without `fees` the node's suggestion is paid.
     """
 
-    def __init__(self, chain: AsyncConnection, account: Signer, file: RecordFile, *, confirmations: int = 1,
-                 estimate: bool = True, timeout: float = 300, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        chain: AsyncConnection,
+        account: Signer,
+        file: RecordFile,
+        *,
+        confirmations: int = 1,
+        estimate: bool = True,
+        timeout: float = 300,
+        fees: Fees | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         self._chain = chain
         self._account = account
         self._file = file
         self._confirmations = confirmations
         self._estimate = estimate
         self._timeout = timeout
+        self._fees = fees
         self._progress = progress or (lambda _step, _event: None)
 
     async def run(self) -> Pending:
@@ -105,8 +118,11 @@ class Engine:
         if pending is None:
             raise PlanRefused("There is nothing under way.", next_step="Make a plan first.")
         if pending.sender != self._account.address:
-            raise NotTheOwner(f"This work was begun with {pending.sender}, not with {self._account.address}.",
-                              owner=pending.sender, next_step=f"Run this again with the key of {pending.sender}.")
+            raise NotTheOwner(
+                f"This work was begun with {pending.sender}, not with {self._account.address}.",
+                owner=pending.sender,
+                next_step=f"Run this again with the key of {pending.sender}.",
+            )
         self._check_artifacts(pending)
         while True:
             for step in pending.steps:
@@ -123,9 +139,11 @@ class Engine:
                 continue
             now = artifact_hash(step.contract)
             if step.artifact_hash not in (None, now):
-                raise PlanRefused(f"{step.id} was planned with another build of {step.contract}.",
-                                  cause=f"Planned: {step.artifact_hash}, now: {now}.",
-                                  next_step="Finish with the release that it was begun with.")
+                raise PlanRefused(
+                    f"{step.id} was planned with another build of {step.contract}.",
+                    cause=f"Planned: {step.artifact_hash}, now: {now}.",
+                    next_step="Finish with the release that it was begun with.",
+                )
 
     async def _do(self, step: Step) -> None:
         receipt = await self._receipt_of_earlier(step)
@@ -183,32 +201,45 @@ class Engine:
         then a reorganisation could bring them back to life, beside whatever was sent in their place."""
         deep = await self._chain.block_number() - self._confirmations + 1
         if deep < 0 or not await self._used(nonce, deep):
-            raise DeploymentError(f"Another transaction of {self._account.address} took nonce {nonce}, which was "
-                                  f"meant for {step.id}, and is not final yet.",
-                                  next_step="Run this again when it is: it goes on where it stopped.")
+            raise DeploymentError(
+                f"Another transaction of {self._account.address} took nonce {nonce}, which was "
+                f"meant for {step.id}, and is not final yet.",
+                next_step="Run this again when it is: it goes on where it stopped.",
+            )
         self._forget(step)
 
     async def _sign(self, step: Step) -> SignedTransaction:
         addresses = known_addresses(self._file.record)
         to = None if step.to is None else resolve(step.to, addresses)
-        signed = await self._chain.prepare(self._account, to, step_data(step, addresses),
-                                           gas=None if self._estimate else step.gas)
+        signed = await self._chain.prepare(
+            self._account, to, step_data(step, addresses), gas=None if self._estimate else step.gas, fees=self._fees
+        )
         if step.action == "create":
             address = created_address(self._account.address, signed.nonce)
             if await self._chain.code(address):
                 self._chain.release(signed)
-                raise DeploymentError(f"{step.id} would land at {address}, where there is code already.",
-                                      cause="The node is behind: it does not count all transactions of this key.",
-                                      next_step="Use another node, or wait until this one is in step.")
+                raise DeploymentError(
+                    f"{step.id} would land at {address}, where there is code already.",
+                    cause="The node is behind: it does not count all transactions of this key.",
+                    next_step="Use another node, or wait until this one is in step.",
+                )
             step.address = address
         self._journal(step, signed)
         return signed
 
     def _journal(self, step: Step, signed: SignedTransaction) -> None:
-        step.attempts = [*step.attempts, Attempt(
-            nonce=signed.nonce, hash=signed.hash, raw="0x" + signed.raw.hex(), gas=signed.gas,
-            max_fee_per_gas=signed.max_fee_per_gas, max_priority_fee_per_gas=signed.max_priority_fee_per_gas,
-            legacy=signed.legacy)]
+        step.attempts = [
+            *step.attempts,
+            Attempt(
+                nonce=signed.nonce,
+                hash=signed.hash,
+                raw="0x" + signed.raw.hex(),
+                gas=signed.gas,
+                max_fee_per_gas=signed.max_fee_per_gas,
+                max_priority_fee_per_gas=signed.max_priority_fee_per_gas,
+                legacy=signed.legacy,
+            ),
+        ]
         self._file.save()
 
     def _forget(self, step: Step) -> None:
@@ -219,20 +250,38 @@ class Engine:
     def _attempts(self, step: Step) -> list[SignedTransaction]:
         addresses = known_addresses(self._file.record)
         to = None if step.to is None else to_checksum_address(resolve(step.to, addresses))
-        return [SignedTransaction(
-            hash=one.hash, raw=bytes.fromhex(one.raw.removeprefix("0x")), sender=self._account.address,
-            nonce=one.nonce, to=to, value=0, data=step_data(step, addresses), gas=one.gas,
-            max_fee_per_gas=one.max_fee_per_gas, max_priority_fee_per_gas=one.max_priority_fee_per_gas,
-            legacy=one.legacy) for one in step.attempts]
+        return [
+            SignedTransaction(
+                hash=one.hash,
+                raw=bytes.fromhex(one.raw.removeprefix("0x")),
+                sender=self._account.address,
+                nonce=one.nonce,
+                to=to,
+                value=0,
+                data=step_data(step, addresses),
+                gas=one.gas,
+                max_fee_per_gas=one.max_fee_per_gas,
+                max_priority_fee_per_gas=one.max_priority_fee_per_gas,
+                legacy=one.legacy,
+            )
+            for one in step.attempts
+        ]
 
     async def _note(self, step: Step, receipt: Receipt) -> None:
         (nonce,) = {one.nonce for one in step.attempts}
         if receipt.contract_address not in (None, step.address):
-            raise NotAsRecorded([f"{step.id} landed at {receipt.contract_address} instead of {step.address}"],
-                                next_step="Ask another node: this one contradicts itself.")
-        step.mined = Mined(transaction=receipt.transaction_hash, sender=self._account.address, nonce=nonce,
-                           block=receipt.block_number, block_hash=receipt.block_hash,
-                           gas_used=receipt.gas_used)
+            raise NotAsRecorded(
+                [f"{step.id} landed at {receipt.contract_address} instead of {step.address}"],
+                next_step="Ask another node: this one contradicts itself.",
+            )
+        step.mined = Mined(
+            transaction=receipt.transaction_hash,
+            sender=self._account.address,
+            nonce=nonce,
+            block=receipt.block_number,
+            block_hash=receipt.block_hash,
+            gas_used=receipt.gas_used,
+        )
         self._file.save()
         self._progress(step, "mined")
 
@@ -249,8 +298,10 @@ class Engine:
             if time.monotonic() + LOOK_SECONDS > deadline:
                 raise TransactionPending(
                     f"Everything is sent, but {waiting[-1].id} is not {self._confirmations} blocks deep after "
-                    f"{self._timeout:.0f} s.", transaction=waiting[-1].attempts[-1].hash,
-                    next_step="Run this again later: it goes on where it stopped.")
+                    f"{self._timeout:.0f} s.",
+                    transaction=waiting[-1].attempts[-1].hash,
+                    next_step="Run this again later: it goes on where it stopped.",
+                )
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _undone(self, pending: Pending) -> bool:
@@ -274,14 +325,20 @@ class Engine:
                 if (problem := code_problem(step.contract, code, beacon)) is not None:
                     missing.append(f"{step.id} at {step.address} {problem}")
             elif not await self._overtaken(pending, step) and not await has_happened(
-                    self._chain, step.contract, resolve(str(step.to), addresses), str(step.function),
-                    [resolve(one, addresses) for one in step.arguments], pending.sender):
+                self._chain,
+                step.contract,
+                resolve(str(step.to), addresses),
+                str(step.function),
+                [resolve(one, addresses) for one in step.arguments],
+                pending.sender,
+            ):
                 missing.append(f"{step.says}: without effect")
         if missing:
             raise NotAsRecorded(missing, next_step="Ask another node, then run this again.")
 
     async def _overtaken(self, pending: Pending, step: Step) -> bool:
         """Whether a later step of the same plan undoes this one, as one recommendation does another."""
-        later = pending.steps[pending.steps.index(step) + 1:]
-        return any((one.function, one.to, one.arguments[:1]) == (step.function, step.to, step.arguments[:1])
-                   for one in later)
+        later = pending.steps[pending.steps.index(step) + 1 :]
+        return any(
+            (one.function, one.to, one.arguments[:1]) == (step.function, step.to, step.arguments[:1]) for one in later
+        )

@@ -1,15 +1,15 @@
 """What can go wrong between a plan and a network.
 
-    ServingError
-    └── DeploymentError
-        ├── RecordProblem        the network's file is missing, damaged, or written by another version
-        ├── PlanRefused          what was asked must not be done; nothing was sent
-        │   ├── LayoutRefused    the new implementation would misread stored words
-        │   ├── ForeignProxy     the beacon or front is not one of ours
-        │   └── NotTheOwner      the key at hand may not do this step
-        ├── NotAsRecorded        the chain differs from the file
-        ├── RehearsalFailed      the books or the answers changed on the copy of the chain
-        └── VerifierFailed       a verification service refused or did not understand
+ServingError
+└── DeploymentError
+    ├── RecordProblem        the network's file is missing, damaged, or written by another version
+    ├── PlanRefused          what was asked must not be done; nothing was sent
+    │   ├── LayoutRefused    the new implementation would misread stored words
+    │   ├── ForeignProxy     the beacon or front is not one of ours
+    │   └── NotTheOwner      the key at hand may not do this step
+    ├── NotAsRecorded        the chain differs from the file
+    ├── RehearsalFailed      the books or the answers changed on the copy of the chain
+    └── VerifierFailed       a verification service refused or did not understand
 """
 
 from collections.abc import Sequence

@@ -11,6 +11,7 @@ from typing import Literal
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.signer import Signer
+from serving_network.chain.transactions import Fees
 from serving_network.contracts import load
 from serving_network.deployment.books import read_providers
 from serving_network.deployment.calls import call_data
@@ -54,8 +55,16 @@ async def ownerships(chain: AsyncConnection, record: Record) -> list[Ownership]:
     return [await _ownership(chain, record, name, kind) for name in record.contracts for kind in KINDS]
 
 
-async def plan_handover(chain: AsyncConnection, record: Record, sender: str, to: str, *, kinds: Sequence[Kind] = KINDS,
-                        names: Sequence[str] = (), two_steps: bool) -> list[Step]:
+async def plan_handover(
+    chain: AsyncConnection,
+    record: Record,
+    sender: str,
+    to: str,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    names: Sequence[str] = (),
+    two_steps: bool,
+) -> list[Step]:
     """The calls with which `sender` gives `to` the chosen ownerships, of all contracts where none is named.
 
     What `to` owns already is left out. Raises NotTheOwner naming who owns what the sender does not, NotAnAddress
@@ -71,31 +80,58 @@ async def plan_handover(chain: AsyncConnection, record: Record, sender: str, to:
             if now.owner == to or (two_steps and now.offered_to == to):
                 continue
             if now.owner != sender:
-                raise NotTheOwner(f"{_what(kind)} of {name} belongs to {now.owner}, not to {sender}.", owner=now.owner,
-                                  next_step=f"Run this with the key of {now.owner}, or leave {name} out.")
-            steps.append(_step(record, name, kind, "offerOwnership" if two_steps else "transferOwnership", [to],
-                               f"{'offer' if two_steps else 'give'} {_what(kind).lower()} of {name} to {to}"))
+                raise NotTheOwner(
+                    f"{_what(kind)} of {name} belongs to {now.owner}, not to {sender}.",
+                    owner=now.owner,
+                    next_step=f"Run this with the key of {now.owner}, or leave {name} out.",
+                )
+            steps.append(
+                _step(
+                    record,
+                    name,
+                    kind,
+                    "offerOwnership" if two_steps else "transferOwnership",
+                    [to],
+                    f"{'offer' if two_steps else 'give'} {_what(kind).lower()} of {name} to {to}",
+                )
+            )
     if not steps:
-        raise PlanRefused(f"{to} already owns all of it, or it is offered to them.",
-                          next_step=f"serving handover show --network {record.network}")
+        raise PlanRefused(
+            f"{to} already owns all of it, or it is offered to them.",
+            next_step=f"serving handover show --network {record.network}",
+        )
     return steps
 
 
 async def plan_acceptance(chain: AsyncConnection, record: Record, sender: str) -> list[Step]:
     """The calls with which `sender` takes over everything that is offered to it. Raises PlanRefused for nothing."""
     await check_ready(chain, record, "accept", record.network)
-    steps = [_step(record, one.name, one.kind, "acceptOwnership", [],
-                   f"accept {_what(one.kind).lower()} of {one.name}")
-             for one in await ownerships(chain, record) if one.offered_to == sender]
+    steps = [
+        _step(record, one.name, one.kind, "acceptOwnership", [], f"accept {_what(one.kind).lower()} of {one.name}")
+        for one in await ownerships(chain, record)
+        if one.offered_to == sender
+    ]
     if not steps:
-        raise PlanRefused(f"Nothing is offered to {sender}.",
-                          next_step=f"serving handover show --network {record.network}")
+        raise PlanRefused(
+            f"Nothing is offered to {sender}.", next_step=f"serving handover show --network {record.network}"
+        )
     return steps
 
 
-async def apply_handover(chain: AsyncConnection, account: Signer, file: RecordFile, to: str, *,
-                         kinds: Sequence[Kind] = KINDS, names: Sequence[str] = (), two_steps: bool,
-                         confirmations: int = 1, timeout: float = 300, progress: Progress | None = None) -> Done:
+async def apply_handover(
+    chain: AsyncConnection,
+    account: Signer,
+    file: RecordFile,
+    to: str,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    names: Sequence[str] = (),
+    two_steps: bool,
+    confirmations: int = 1,
+    timeout: float = 300,
+    fees: Fees | None = None,
+    progress: Progress | None = None,
+) -> Done:
     """Hand over, or go on with it, and write down who owns what.
 
     Where ownership is offered to somebody without a key here, what they have to accept becomes an instruction.
@@ -104,22 +140,33 @@ async def apply_handover(chain: AsyncConnection, account: Signer, file: RecordFi
     with file.locked():
         record = file.record
         if record.pending is None:
-            steps = await plan_handover(chain, record, account.address, to, kinds=kinds, names=names,
-                                        two_steps=two_steps)
+            steps = await plan_handover(
+                chain, record, account.address, to, kinds=kinds, names=names, two_steps=two_steps
+            )
             record.pending = Pending(what="handover", sender=account.address, subject=record.network, steps=steps)
             file.save()
         else:
             await check_ready(chain, record, "handover", record.network)
             _check_same_heir(record.pending, to)
-        done = await Engine(chain, account, file, confirmations=confirmations, timeout=timeout, progress=progress).run()
+        done = await Engine(
+            chain, account, file, confirmations=confirmations, timeout=timeout, fees=fees, progress=progress
+        ).run()
         for step in done.steps:
             if step.function == "offerOwnership":
                 record.instruct(_acceptance(record, step))
         return await _write_down(chain, file, done)
 
 
-async def apply_acceptance(chain: AsyncConnection, account: Signer, file: RecordFile, *, confirmations: int = 1,
-                           timeout: float = 300, progress: Progress | None = None) -> Done:
+async def apply_acceptance(
+    chain: AsyncConnection,
+    account: Signer,
+    file: RecordFile,
+    *,
+    confirmations: int = 1,
+    timeout: float = 300,
+    fees: Fees | None = None,
+    progress: Progress | None = None,
+) -> Done:
     """Accept everything that is offered to the account, or go on with it, and write down who owns what."""
     with file.locked():
         record = file.record
@@ -129,7 +176,9 @@ async def apply_acceptance(chain: AsyncConnection, account: Signer, file: Record
             file.save()
         else:
             await check_ready(chain, record, "accept", record.network)
-        done = await Engine(chain, account, file, confirmations=confirmations, timeout=timeout, progress=progress).run()
+        done = await Engine(
+            chain, account, file, confirmations=confirmations, timeout=timeout, fees=fees, progress=progress
+        ).run()
         return await _write_down(chain, file, done)
 
 
@@ -153,8 +202,9 @@ async def rehearse_handover(chain: AsyncConnection, record: Record, steps: Seque
             address = resolve(str(step.to), addresses)
             for says, function, arguments in await _powers(copy, record, name, kind, sender):
                 await _must_be_allowed(copy, to, address, step.contract, function, arguments)
-                powers.append(Power(name, says, await _refusal(
-                    copy, sender, address, step.contract, function, arguments)))
+                powers.append(
+                    Power(name, says, await _refusal(copy, sender, address, step.contract, function, arguments))
+                )
         return powers
 
     return await on_a_copy(chain, await chain.block_number(), work)
@@ -163,8 +213,9 @@ async def rehearse_handover(chain: AsyncConnection, record: Record, steps: Seque
 def _check_same_heir(pending: Pending, to: str) -> None:
     begun = pending.steps[0].arguments[0]
     if begun != to:
-        raise PlanRefused(f"A handover to {begun} is not finished.",
-                          next_step=f"serving handover apply {begun}, then this one.")
+        raise PlanRefused(
+            f"A handover to {begun} is not finished.", next_step=f"serving handover apply {begun}, then this one."
+        )
 
 
 async def _ownership(chain: AsyncConnection, record: Record, name: str, kind: Kind) -> Ownership:
@@ -182,8 +233,16 @@ def _owned(record: Record, name: str, kind: Kind) -> tuple[str, str]:
 
 def _step(record: Record, name: str, kind: Kind, function: str, arguments: list[str], says: str) -> Step:
     contract, _ = _owned(record, name, kind)
-    return Step(id=f"{name}/{kind}-{function}", says=says, action="call", contract=contract, function=function,
-                to=f"@{name}/{'beacon' if kind == 'upgrade' else 'front'}", arguments=arguments, gas=CALL_GAS)
+    return Step(
+        id=f"{name}/{kind}-{function}",
+        says=says,
+        action="call",
+        contract=contract,
+        function=function,
+        to=f"@{name}/{'beacon' if kind == 'upgrade' else 'front'}",
+        arguments=arguments,
+        gas=CALL_GAS,
+    )
 
 
 def _subject(step: Step) -> tuple[str, Kind]:
@@ -194,9 +253,17 @@ def _subject(step: Step) -> tuple[str, Kind]:
 def _acceptance(record: Record, step: Step) -> Instruction:
     name, kind = _subject(step)
     data = "0x" + call_data(load(step.contract), "acceptOwnership", []).hex()
-    return Instruction(id=f"{name}/{kind}-acceptOwnership", says=f"accept {_what(kind).lower()} of {name}",
-                       sender=str(step.arguments[0]), to=_owned(record, name, kind)[1], contract=step.contract,
-                       function="acceptOwnership", arguments=[], data=data, subject=name)
+    return Instruction(
+        id=f"{name}/{kind}-acceptOwnership",
+        says=f"accept {_what(kind).lower()} of {name}",
+        sender=str(step.arguments[0]),
+        to=_owned(record, name, kind)[1],
+        contract=step.contract,
+        function="acceptOwnership",
+        arguments=[],
+        data=data,
+        subject=name,
+    )
 
 
 async def _write_down(chain: AsyncConnection, file: RecordFile, done: Pending) -> Done:
@@ -218,8 +285,9 @@ async def _write_down(chain: AsyncConnection, file: RecordFile, done: Pending) -
     return Done(tuple(done.steps), tuple(file.record.open_instructions))
 
 
-async def _powers(copy: AsyncConnection, record: Record, name: str, kind: Kind,
-                  stranger: str) -> list[tuple[str, str, list[str]]]:
+async def _powers(
+    copy: AsyncConnection, record: Record, name: str, kind: Kind, stranger: str
+) -> list[tuple[str, str, list[str]]]:
     """What this ownership allows: in words, the function, and arguments with which its owner would succeed."""
     contract = record.contract(name)
     if kind == "upgrade":
@@ -230,41 +298,57 @@ async def _powers(copy: AsyncConnection, record: Record, name: str, kind: Kind,
         ]
     powers: list[tuple[str, str, list[str]]] = [("give the contract away", "transferOwnership", [stranger])]
     if name == "ledger":
-        registered = next((one.registration for one in record.services.values()
-                           if one.registration is not None and one.registration.registered), None)
+        registered = next(
+            (
+                one.registration
+                for one in record.services.values()
+                if one.registration is not None and one.registration.registered
+            ),
+            None,
+        )
         if registered is not None:
-            powers.append(("choose the recommended version", "setRecommendedService",
-                           [registered.type, registered.version]))
+            powers.append(
+                ("choose the recommended version", "setRecommendedService", [registered.type, registered.version])
+            )
         return powers
     powers.append(("change the lock time", "updateLockTime", [contract.initial["locktime"]]))
     if "penaltyPercentage" in contract.initial:
         powers.append(("change the penalty", "updatePenaltyPercentage", [contract.initial["penaltyPercentage"]]))
     for provider in (await read_providers(copy, contract, "latest"))[:1]:
-        powers += [("confirm a provider's TEE signer", "acknowledgeTEESignerByOwner", [provider["provider"]]),
-                   ("take a confirmation back", "revokeTEESignerAcknowledgement", [provider["provider"]])]
+        powers += [
+            ("confirm a provider's TEE signer", "acknowledgeTEESignerByOwner", [provider["provider"]]),
+            ("take a confirmation back", "revokeTEESignerAcknowledgement", [provider["provider"]]),
+        ]
     return powers
 
 
-async def _send(copy: AsyncConnection, sender: str, address: str, contract: str, function: str,
-                arguments: list[str]) -> None:
+async def _send(
+    copy: AsyncConnection, sender: str, address: str, contract: str, function: str, arguments: list[str]
+) -> None:
     try:
         await send_as(copy, sender, address, call_data(load(contract), function, arguments))
     except ServingError as error:
-        raise RehearsalFailed(f"{function} by {sender} would fail: {error}", cause=error.cause,
-                              next_step="Nothing was sent; correct the plan.") from error
+        raise RehearsalFailed(
+            f"{function} by {sender} would fail: {error}",
+            cause=error.cause,
+            next_step="Nothing was sent; correct the plan.",
+        ) from error
 
 
-async def _must_be_allowed(copy: AsyncConnection, owner: str, address: str, contract: str, function: str,
-                           arguments: list[str]) -> None:
+async def _must_be_allowed(
+    copy: AsyncConnection, owner: str, address: str, contract: str, function: str, arguments: list[str]
+) -> None:
     try:
         await copy.call(address, call_data(load(contract), function, arguments), sender=owner)
     except ContractError as error:
-        raise RehearsalFailed(f"The new owner {owner} could not call {function}: {error}",
-                              next_step="Nothing was sent; correct the plan.") from error
+        raise RehearsalFailed(
+            f"The new owner {owner} could not call {function}: {error}", next_step="Nothing was sent; correct the plan."
+        ) from error
 
 
-async def _refusal(copy: AsyncConnection, sender: str, address: str, contract: str, function: str,
-                   arguments: list[str]) -> str | None:
+async def _refusal(
+    copy: AsyncConnection, sender: str, address: str, contract: str, function: str, arguments: list[str]
+) -> str | None:
     try:
         await copy.call(address, call_data(load(contract), function, arguments), sender=sender)
     except ContractError as error:

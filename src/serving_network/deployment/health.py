@@ -59,8 +59,11 @@ class Health:
 async def examine(chain: AsyncConnection, record: Record) -> Health:
     """Look at everything once, with the books and listings of one block. Raises WrongChain and PlanRefused for
     another chain than the record's."""
-    symptoms = [Symptom(Level.FAILURE, "as_recorded", finding.item, finding.difference)
-                for finding in await check_record(chain, record, deep=False) if finding.difference is not None]
+    symptoms = [
+        Symptom(Level.FAILURE, "as_recorded", finding.item, finding.difference)
+        for finding in await check_record(chain, record, deep=False)
+        if finding.difference is not None
+    ]
     block = await chain.block_number()
     books, waiting = None, {}
     try:
@@ -69,16 +72,24 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
         symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
     except (ContractError, NodeFailure) as error:
         symptoms.append(Symptom(Level.FAILURE, "books", "network", f"the books cannot be read: {error}"))
-    symptoms += [Symptom(Level.WARNING, "ownership_offered", f"{one.name} {one.kind}",
-                         f"is offered to {one.offered_to}")
-                 for one in await ownerships(chain, record) if one.offered_to is not None]
+    symptoms += [
+        Symptom(Level.WARNING, "ownership_offered", f"{one.name} {one.kind}", f"is offered to {one.offered_to}")
+        for one in await ownerships(chain, record)
+        if one.offered_to is not None
+    ]
     if record.pending is not None:
-        symptoms.append(Symptom(Level.WARNING, "unfinished", record.pending.subject,
-                                f"a {record.pending.what} is not finished"))
-    symptoms += [Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} has yet to: {one.says}")
-                 for one in record.open_instructions]
-    symptoms += [Symptom(Level.WARNING, "confirmations", name, f"{count} providers wait for the owner's confirmation")
-                 for name, count in waiting.items() if count]
+        symptoms.append(
+            Symptom(Level.WARNING, "unfinished", record.pending.subject, f"a {record.pending.what} is not finished")
+        )
+    symptoms += [
+        Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} has yet to: {one.says}")
+        for one in record.open_instructions
+    ]
+    symptoms += [
+        Symptom(Level.WARNING, "confirmations", name, f"{count} providers wait for the owner's confirmation")
+        for name, count in waiting.items()
+        if count
+    ]
     symptoms += await _silent_services(chain, record, block)
     header = await chain.block(block)
     return Health(record.network, block, int(header["timestamp"], 16), books, tuple(symptoms), waiting)
@@ -94,11 +105,16 @@ def prometheus(health: Health) -> str:
         _metric("serving_health_level", "0 well, 1 warning, 2 failure", [(network, int(health.level))]),
         _metric("serving_block", "The block that was looked at", [(network, health.block)]),
         _metric("serving_block_timestamp_seconds", "Its time", [(network, health.block_time)]),
-        _metric("serving_symptoms", "Things that are not as they should be, by check",
-                [(f'{network},check="{check}"', count) for check, count in sorted(failures.items())]),
-        _metric("serving_pending_confirmations", "Providers that wait for the owner",
-                [(f'{network},service="{_label(name)}"', count)
-                 for name, count in health.pending_confirmations.items()]),
+        _metric(
+            "serving_symptoms",
+            "Things that are not as they should be, by check",
+            [(f'{network},check="{check}"', count) for check, count in sorted(failures.items())],
+        ),
+        _metric(
+            "serving_pending_confirmations",
+            "Providers that wait for the owner",
+            [(f'{network},service="{_label(name)}"', count) for name, count in health.pending_confirmations.items()],
+        ),
         *([] if health.books is None else _book_metrics(network, health.books)),
     ]
     return "".join(metrics)
@@ -109,14 +125,26 @@ def _book_metrics(network: str, books: Books) -> list[str]:
     contracts = {one: f'{network},contract="{_label(one.name)}"' for one in books.services}
     ledger = f'{network},contract="ledger"'
     return [
-        _metric("serving_held_wei", "Coins that a contract holds",
-                [(ledger, books.ledger_holds)] + [(label, one.holds) for one, label in contracts.items()]),
-        _metric("serving_owed_wei", "Coins that a contract owes to users and providers",
-                [(ledger, books.available)] + [(label, one.owed) for one, label in contracts.items()]),
-        _metric("serving_accounts", "Accounts of users with providers",
-                [(label, one.accounts) for one, label in services.items()]),
-        _metric("serving_providers", "Registered providers",
-                [(label, len(one.providers)) for one, label in services.items()]),
+        _metric(
+            "serving_held_wei",
+            "Coins that a contract holds",
+            [(ledger, books.ledger_holds)] + [(label, one.holds) for one, label in contracts.items()],
+        ),
+        _metric(
+            "serving_owed_wei",
+            "Coins that a contract owes to users and providers",
+            [(ledger, books.available)] + [(label, one.owed) for one, label in contracts.items()],
+        ),
+        _metric(
+            "serving_accounts",
+            "Accounts of users with providers",
+            [(label, one.accounts) for one, label in services.items()],
+        ),
+        _metric(
+            "serving_providers",
+            "Registered providers",
+            [(label, len(one.providers)) for one, label in services.items()],
+        ),
         _metric("serving_ledgers", "Users with a ledger", [(network, books.ledgers)]),
     ]
 
@@ -137,11 +165,18 @@ async def _silent_services(chain: AsyncConnection, record: Record, block: int) -
             symptoms.append(Symptom(Level.WARNING, "service_silent", name, f"{address} does not answer: {error}"))
             continue
         if not answers:
-            symptoms.append(Symptom(Level.WARNING, "service_silent", name,
-                                    f"{address} no longer says that it is a service"))
+            symptoms.append(
+                Symptom(Level.WARNING, "service_silent", name, f"{address} no longer says that it is a service")
+            )
         if address not in known:
-            symptoms.append(Symptom(Level.WARNING, "service_unrecorded", name,
-                                    f"{address} is registered, but the record does not know it"))
+            symptoms.append(
+                Symptom(
+                    Level.WARNING,
+                    "service_unrecorded",
+                    name,
+                    f"{address} is registered, but the record does not know it",
+                )
+            )
     return symptoms
 
 

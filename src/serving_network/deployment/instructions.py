@@ -49,9 +49,14 @@ def write_files(instructions: Sequence[Instruction], record: Record, folder: Pat
         written.append(path)
     for sender in dict.fromkeys(one.sender for one in instructions):
         mine = [one for one in instructions if one.sender == sender]
-        content = batch([_safe_call(one) for one in mine], chain_id=record.chain_id, safe=sender,
-                        name=f"{record.network}: {mine[0].says}",
-                        description="; ".join(one.says for one in mine), created_at_ms=created_at_ms)
+        content = batch(
+            [_safe_call(one) for one in mine],
+            chain_id=record.chain_id,
+            safe=sender,
+            name=f"{record.network}: {mine[0].says}",
+            description="; ".join(one.says for one in mine),
+            created_at_ms=created_at_ms,
+        )
         path = folder / f"safe-{sender}.json"
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)

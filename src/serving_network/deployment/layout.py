@@ -70,8 +70,10 @@ class Layout:
         for before, after in pairwise(variables):
             if after.slot < before.end:
                 raise ValueError(f"{before.name} and {after.name} share slot {after.slot}")
-        packed = {name: tuple((str(field), int(bits)) for field, bits in fields)
-                  for name, fields in layout.get("packed", {}).items()}
+        packed = {
+            name: tuple((str(field), int(bits)) for field, bits in fields)
+            for name, fields in layout.get("packed", {}).items()
+        }
         for name, fields in packed.items():
             if sum(bits for _, bits in fields) > WORD_BITS:
                 raise ValueError(f"{name} declares more than {WORD_BITS} bits")
@@ -105,14 +107,22 @@ def compare(old: Layout, new: Layout, renames: Mapping[str, str] | None = None) 
         if after.slot != before.slot:
             refusals.append(Refusal("moved", before.name, f"from slot {before.slot} to slot {after.slot}"))
         elif after.type != before.type:
-            refusals.append(Refusal("retyped", before.name, f"slot {before.slot} holds {before.type} and would be "
-                                    f"read as {after.type}"))
+            refusals.append(
+                Refusal(
+                    "retyped", before.name, f"slot {before.slot} holds {before.type} and would be read as {after.type}"
+                )
+            )
         refusals += _packed(before, after, old, new, renamed)
     end = max((one.end for one in old.variables), default=0)
     refusals += [
-        Refusal("inserted", one.name, f"takes slot {one.slot}, which lies among the {end} slots already in use; "
-                "declare it after the last variable")
-        for one in new.variables if one.name not in kept and one.slot < end
+        Refusal(
+            "inserted",
+            one.name,
+            f"takes slot {one.slot}, which lies among the {end} slots already in use; "
+            "declare it after the last variable",
+        )
+        for one in new.variables
+        if one.name not in kept and one.slot < end
     ]
     return [*refusals, *_structs(old, new), *_flags(old, new)]
 
@@ -128,14 +138,22 @@ def _variables(tree: Mapping[str, Any], prefix: str = "") -> Iterator[Variable]:
 def _gone(before: Variable, squatter: Variable | None, old: Layout) -> Refusal:
     taken = squatter is not None and squatter.name not in {one.name for one in old.variables}
     if squatter is not None and taken and squatter.type == before.type:
-        return Refusal("renamed", before.name, f"slot {before.slot} is now called {squatter.name}; if it means the "
-                       f"same, say so with --rename {before.name}={squatter.name}")
-    return Refusal("removed", before.name, f"slot {before.slot} ({before.type}) has no place in the new layout; "
-                   "keep an unused variable where it was")
+        return Refusal(
+            "renamed",
+            before.name,
+            f"slot {before.slot} is now called {squatter.name}; if it means the "
+            f"same, say so with --rename {before.name}={squatter.name}",
+        )
+    return Refusal(
+        "removed",
+        before.name,
+        f"slot {before.slot} ({before.type}) has no place in the new layout; keep an unused variable where it was",
+    )
 
 
-def _packed(before: Variable, after: Variable, old: Layout, new: Layout,
-            renames: Mapping[str, str]) -> Iterator[Refusal]:
+def _packed(
+    before: Variable, after: Variable, old: Layout, new: Layout, renames: Mapping[str, str]
+) -> Iterator[Refusal]:
     was, now = old.packed.get(before.name), new.packed.get(after.name)
     if was == now:
         return
@@ -168,31 +186,49 @@ def _structs(old: Layout, new: Layout) -> Iterator[Refusal]:
         where = ", ".join(holders)
         if now is None:
             yield Refusal("retyped", name, f"the struct stored in {where} is gone")
-        elif now[:len(was)] != was:
+        elif now[: len(was)] != was:
             field, kind = next((b for b, a in zip(was, [*now, *[("", "")] * len(was)], strict=False) if a != b))
-            yield Refusal("retyped", f"{name}.{field}", f"the struct stored in {where} had {field}: {kind} here and "
-                          f"is now {', '.join(f'{f}: {t}' for f, t in now)}")
-        elif len(now) > len(was) and (tight := [one.name for one in old.variables
-                                                if _mentions(one.type, name, old)
-                                                and not _ends_in(one.type, name)]):
-            yield Refusal("retyped", name, f"it grew by {', '.join(f for f, _ in now[len(was):])} and sits side by "
-                          f"side with other data in {', '.join(tight)}")
+            yield Refusal(
+                "retyped",
+                f"{name}.{field}",
+                f"the struct stored in {where} had {field}: {kind} here and "
+                f"is now {', '.join(f'{f}: {t}' for f, t in now)}",
+            )
+        elif len(now) > len(was) and (
+            tight := [
+                one.name for one in old.variables if _mentions(one.type, name, old) and not _ends_in(one.type, name)
+            ]
+        ):
+            yield Refusal(
+                "retyped",
+                name,
+                f"it grew by {', '.join(f for f, _ in now[len(was) :])} and sits side by "
+                f"side with other data in {', '.join(tight)}",
+            )
 
 
 def _flags(old: Layout, new: Layout) -> Iterator[Refusal]:
     for name, was in old.flags.items():
         now = new.flags.get(name)
-        if now is not None and now[:len(was)] != was:
-            yield Refusal("retyped", name, f"its members were {', '.join(was)} and are now {', '.join(now)}, so "
-                          "stored values change their meaning")
+        if now is not None and now[: len(was)] != was:
+            yield Refusal(
+                "retyped",
+                name,
+                f"its members were {', '.join(was)} and are now {', '.join(now)}, so "
+                "stored values change their meaning",
+            )
 
 
 def _mentions(kind: str, struct: str, layout: Layout, seen: frozenset[str] = frozenset()) -> bool:
     words = set(re.findall(r"[A-Za-z_]\w*", kind)) - seen
     if struct in words:
         return True
-    return any(_mentions(field, struct, layout, seen | words)
-               for word in words if word in layout.structs for _, field in layout.structs[word])
+    return any(
+        _mentions(field, struct, layout, seen | words)
+        for word in words
+        if word in layout.structs
+        for _, field in layout.structs[word]
+    )
 
 
 def _ends_in(kind: str, struct: str) -> bool:

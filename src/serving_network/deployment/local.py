@@ -14,18 +14,30 @@ LOCAL: Final = NetworkSpec(
     chain_id=31337,
     ledger=LedgerSpec(min_account_balance=3 * WEI_PER_COIN, min_transfer_amount=WEI_PER_COIN),
     services=(
-        ServiceSpec(contract="InferenceServing", type="inference", version="v1.0",
-                    description="Answers of language models, settled per user", lock_time=86_400,
-                    min_provider_stake=100 * WEI_PER_COIN, recommended=True),
-        ServiceSpec(contract="FineTuningServing", type="fine-tuning", version="v1.1",
-                    description="Training of models, settled per deliverable", lock_time=86_400,
-                    min_provider_stake=100 * WEI_PER_COIN, penalty_percentage=30, recommended=True),
+        ServiceSpec(
+            contract="InferenceServing",
+            type="inference",
+            version="v1.0",
+            description="Answers of language models, settled per user",
+            lock_time=86_400,
+            min_provider_stake=100 * WEI_PER_COIN,
+            recommended=True,
+        ),
+        ServiceSpec(
+            contract="FineTuningServing",
+            type="fine-tuning",
+            version="v1.1",
+            description="Training of models, settled per deliverable",
+            lock_time=86_400,
+            min_provider_stake=100 * WEI_PER_COIN,
+            penalty_percentage=30,
+            recommended=True,
+        ),
     ),
 )
 
 
-async def deploy_local_network(chain: AsyncConnection, deployer: Signer, *,
-                               progress: Progress | None = None) -> Record:
+async def deploy_local_network(chain: AsyncConnection, deployer: Signer, *, progress: Progress | None = None) -> Record:
     """Deploy and register everything on a fresh local chain; returns the record, which is kept in memory only.
 
     The addresses are the documented ones when `deployer` is the first development account and has sent nothing yet.

@@ -170,8 +170,9 @@ class Record(Open):
     def ledger(self) -> Contract:
         """The ledger. Raises RecordProblem when none is deployed."""
         if "ledger" not in self.contracts:
-            raise RecordProblem(f"{self.network} has no ledger yet.",
-                                next_step=f"serving deploy apply --network {self.network}")
+            raise RecordProblem(
+                f"{self.network} has no ledger yet.", next_step=f"serving deploy apply --network {self.network}"
+            )
         return self.contracts["ledger"]
 
     @property
@@ -191,8 +192,10 @@ class Record(Open):
     def contract(self, name: str) -> Contract:
         """The contract of that name, "ledger" or a service's full name. Raises RecordProblem."""
         if name not in self.contracts:
-            raise RecordProblem(f"{self.network} has no contract called {name}.",
-                                next_step=f"Choose one of: {', '.join(self.contracts) or 'none is deployed yet'}.")
+            raise RecordProblem(
+                f"{self.network} has no contract called {name}.",
+                next_step=f"Choose one of: {', '.join(self.contracts) or 'none is deployed yet'}.",
+            )
         return self.contracts[name]
 
 
@@ -201,13 +204,15 @@ def load_record(path: Path) -> Record:
     try:
         return Record.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise RecordProblem(f"There is no record {path}.",
-                            next_step=f"serving deploy apply --network {path.stem}") from error
+        raise RecordProblem(
+            f"There is no record {path}.", next_step=f"serving deploy apply --network {path.stem}"
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise RecordProblem(f"{path} is damaged at {where}: {first['msg']}.",
-                            next_step=f"Take {path} back from version control.") from error
+        raise RecordProblem(
+            f"{path} is damaged at {where}: {first['msg']}.", next_step=f"Take {path} back from version control."
+        ) from error
 
 
 class RecordFile:
@@ -233,8 +238,9 @@ class RecordFile:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RecordProblem(f"Another run is at work on {self.path}.",
-                                    next_step="Wait until it is done, then run this again.") from error
+                raise RecordProblem(
+                    f"Another run is at work on {self.path}.", next_step="Wait until it is done, then run this again."
+                ) from error
             yield
 
     def save(self) -> None:

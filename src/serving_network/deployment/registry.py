@@ -5,6 +5,7 @@ from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.signer import Signer
+from serving_network.chain.transactions import Fees
 from serving_network.deployment.books import read_all, read_books, read_providers
 from serving_network.deployment.deploy import Done, recommend
 from serving_network.deployment.effects import read
@@ -56,8 +57,13 @@ class Move:
         """What the user has to do, in order."""
         ask = () if self.pending == self.balance else ("retrieve",)
         wait = () if self.balance == 0 else ("wait for the lock time", "retrieve again")
-        return (*ask, *wait, "fund the provider in the next version" if self.provider_has_moved else
-                "choose a provider of the next version")
+        return (
+            *ask,
+            *wait,
+            "fund the provider in the next version"
+            if self.provider_has_moved
+            else "choose a provider of the next version",
+        )
 
 
 async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
@@ -69,15 +75,23 @@ async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
     found = []
     for info in infos:
         ours = books.get(info["serviceAddress"])
-        found.append(Listed(
-            name=info["fullName"], type=info["serviceType"], version=info["version"], address=info["serviceAddress"],
-            recommended=info["isRecommended"], registered_at=info["registeredAt"],
-            holds=await chain.balance(info["serviceAddress"], block), ours=ours is not None,
-            providers=None if ours is None else len(ours.providers),
-            accounts=None if ours is None else ours.accounts,
-            users=None if ours is None else len(ours.users),
-            in_accounts=None if ours is None else ours.owed_to_users,
-            stakes=None if ours is None else ours.stakes))
+        found.append(
+            Listed(
+                name=info["fullName"],
+                type=info["serviceType"],
+                version=info["version"],
+                address=info["serviceAddress"],
+                recommended=info["isRecommended"],
+                registered_at=info["registeredAt"],
+                holds=await chain.balance(info["serviceAddress"], block),
+                ours=ours is not None,
+                providers=None if ours is None else len(ours.providers),
+                accounts=None if ours is None else ours.accounts,
+                users=None if ours is None else len(ours.users),
+                in_accounts=None if ours is None else ours.owed_to_users,
+                stakes=None if ours is None else ours.stakes,
+            )
+        )
     return found
 
 
@@ -88,23 +102,43 @@ async def plan_recommendation(chain: AsyncConnection, record: Record, name: str,
     address = await read(chain, LEDGER, ledger, "getServiceAddressByName", name)
     info = await read(chain, LEDGER, ledger, "getServiceInfo", address)
     if info["fullName"] != name:
-        raise PlanRefused(f"No service called {name} is registered.",
-                          next_step=f"serving registry list --network {record.network}")
+        raise PlanRefused(
+            f"No service called {name} is registered.", next_step=f"serving registry list --network {record.network}"
+        )
     if info["isRecommended"] and record.pending is None:
-        raise PlanRefused(f"{name} is the recommended {info['serviceType']} already.",
-                          next_step="Nothing is to be done.")
+        raise PlanRefused(
+            f"{name} is the recommended {info['serviceType']} already.", next_step="Nothing is to be done."
+        )
     owner = await read(chain, LEDGER, ledger, "owner")
     if owner != sender:
-        raise NotTheOwner(f"The ledger belongs to {owner}, not to {sender}.", owner=owner,
-                          next_step=f"Run this with the key of {owner}.")
-    return Step(id=f"{name}/recommend", says=f"make {info['version']} the recommended {info['serviceType']}",
-                action="call", contract=LEDGER, function="setRecommendedService", to="@ledger/front",
-                arguments=[info["serviceType"], info["version"]], gas=CALL_GAS)
+        raise NotTheOwner(
+            f"The ledger belongs to {owner}, not to {sender}.",
+            owner=owner,
+            next_step=f"Run this with the key of {owner}.",
+        )
+    return Step(
+        id=f"{name}/recommend",
+        says=f"make {info['version']} the recommended {info['serviceType']}",
+        action="call",
+        contract=LEDGER,
+        function="setRecommendedService",
+        to="@ledger/front",
+        arguments=[info["serviceType"], info["version"]],
+        gas=CALL_GAS,
+    )
 
 
-async def apply_recommendation(chain: AsyncConnection, account: Signer, file: RecordFile, name: str, *,
-                               confirmations: int = 1, timeout: float = 300,
-                               progress: Progress | None = None) -> Done:
+async def apply_recommendation(
+    chain: AsyncConnection,
+    account: Signer,
+    file: RecordFile,
+    name: str,
+    *,
+    confirmations: int = 1,
+    timeout: float = 300,
+    fees: Fees | None = None,
+    progress: Progress | None = None,
+) -> Done:
     """Recommend a version, or go on with it, and write it down."""
     with file.locked():
         record = file.record
@@ -112,7 +146,9 @@ async def apply_recommendation(chain: AsyncConnection, account: Signer, file: Re
         if record.pending is None:
             record.pending = Pending(what="recommend", sender=account.address, subject=name, steps=[step])
             file.save()
-        done = await Engine(chain, account, file, confirmations=confirmations, timeout=timeout, progress=progress).run()
+        done = await Engine(
+            chain, account, file, confirmations=confirmations, timeout=timeout, fees=fees, progress=progress
+        ).run()
         recommend(record, str(step.arguments[0]), str(step.arguments[1]))
         record.pending = None
         file.save()
@@ -128,8 +164,10 @@ async def plan_migration(chain: AsyncConnection, record: Record, left: str, ente
     await check_chain(chain, record)
     old, new = record.contract(left), record.contract(entered)
     if old.implementation.contract != new.implementation.contract:
-        raise PlanRefused(f"{left} and {entered} are not versions of the same service.",
-                          next_step=f"serving registry list --network {record.network}")
+        raise PlanRefused(
+            f"{left} and {entered} are not versions of the same service.",
+            next_step=f"serving registry list --network {record.network}",
+        )
     block = await chain.block_number()
     kind, front = old.implementation.contract, old.front.address
     moved = {one["provider"] for one in await read_providers(chain, new, block)}
@@ -141,11 +179,14 @@ async def plan_migration(chain: AsyncConnection, record: Record, left: str, ente
         if one["pendingRefund"]:
             account = await read(chain, kind, front, "getAccount", one["user"], one["provider"], block=block)
             unlocks_at = _last_unlock(account, lock_time)
-        moves.append(Move(one["user"], one["provider"], one["balance"], one["pendingRefund"], unlocks_at,
-                          one["provider"] in moved))
+        moves.append(
+            Move(
+                one["user"], one["provider"], one["balance"], one["pendingRefund"], unlocks_at, one["provider"] in moved
+            )
+        )
     return moves
 
 
 def _last_unlock(account: dict[str, Any], lock_time: int) -> int | None:
-    active = account["refunds"][:account["validRefundsLength"]]
+    active = account["refunds"][: account["validRefundsLength"]]
     return max((int(refund["createdAt"]) + lock_time for refund in active), default=None)

@@ -42,8 +42,9 @@ class Rehearsal:
     after: Books
 
 
-async def rehearse_deployment(chain: AsyncConnection, record: Record, plan: Plan) -> tuple[dict[str, int],
-                                                                                          dict[str, str]]:
+async def rehearse_deployment(
+    chain: AsyncConnection, record: Record, plan: Plan
+) -> tuple[dict[str, int], dict[str, str]]:
     """The gas of every step of the plan, and where each creation lands, found by doing it all on a copy.
 
     Raises RehearsalFailed naming the step that would fail.
@@ -88,8 +89,9 @@ async def rehearse_upgrade(chain: AsyncConnection, record: Record, plan: Upgrade
 async def answers(chain: AsyncConnection, record: Record, block: int | str = "latest") -> Answers:
     """Everything that the contracts say about their state, by question. What one of them cannot answer is left out."""
     ledger = record.ledger
-    users = [one["user"] for one in await read_all(
-        chain, "LedgerManager", ledger.front.address, "getAllLedgers", block)]
+    users = [
+        one["user"] for one in await read_all(chain, "LedgerManager", ledger.front.address, "getAllLedgers", block)
+    ]
     found: Answers = {}
     for name, contract in record.contracts.items():
         questions = _getters(contract)
@@ -112,12 +114,16 @@ async def answers(chain: AsyncConnection, record: Record, block: int | str = "la
 
 
 def _getters(contract: Contract) -> list[tuple[str, tuple[Any, ...]]]:
-    return [(entry["name"], ()) for entry in load(contract.implementation.contract).abi
-            if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure") and not entry["inputs"]]
+    return [
+        (entry["name"], ())
+        for entry in load(contract.implementation.contract).abi
+        if entry["type"] == "function" and entry["stateMutability"] in ("view", "pure") and not entry["inputs"]
+    ]
 
 
-async def _do(copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list[Step],
-              addresses: dict[str, str]) -> dict[str, int]:
+async def _do(
+    copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list[Step], addresses: dict[str, str]
+) -> dict[str, int]:
     """Send the steps as anybody; notes in `addresses` where creations land. Returns the gas by step."""
     gas = {}
     for step in steps:
@@ -126,8 +132,9 @@ async def _do(copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list
         try:
             receipt = await send_as(copy, sender, to, step_data(step, addresses))
         except ServingError as error:
-            raise RehearsalFailed(f"{step.id} would fail: {error}", cause=error.cause,
-                                  next_step="Correct the plan; nothing was sent.") from error
+            raise RehearsalFailed(
+                f"{step.id} would fail: {error}", cause=error.cause, next_step="Correct the plan; nothing was sent."
+            ) from error
         gas[step.id] = receipt.gas_used
         if step.action == "create":
             addresses[step.id] = created_address(sender, nonce)
@@ -137,8 +144,9 @@ async def _do(copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list
 async def _live(copy: AsyncConnection, record: Record, layouts: Mapping[str, Mapping[str, Any]]) -> None:
     """A newcomer deposits, funds a provider of every service, asks everything back and leaves."""
     ledger, interface = record.ledger.front.address, load("LedgerManager").interface
-    minimum = max([await read(copy, "LedgerManager", ledger, name)
-                   for name in ("MIN_ACCOUNT_BALANCE", "MIN_TRANSFER_AMOUNT")])
+    minimum = max(
+        [await read(copy, "LedgerManager", ledger, name) for name in ("MIN_ACCOUNT_BALANCE", "MIN_TRANSFER_AMOUNT")]
+    )
     deposit = minimum * (len(record.services) + 1)
     try:
         await send_as(copy, NEWCOMER, ledger, interface.encode("depositFund"), value=deposit)
@@ -146,21 +154,28 @@ async def _live(copy: AsyncConnection, record: Record, layouts: Mapping[str, Map
         balance = (await read(copy, "LedgerManager", ledger, "getLedger", NEWCOMER))["availableBalance"]
         await send_as(copy, NEWCOMER, ledger, interface.encode("refund", balance))
     except ServingError as error:
-        raise RehearsalFailed(f"After the upgrade a user cannot deposit and withdraw: {error}", cause=error.cause,
-                              next_step="Mend the implementation; nothing was sent.") from error
+        raise RehearsalFailed(
+            f"After the upgrade a user cannot deposit and withdraw: {error}",
+            cause=error.cause,
+            next_step="Mend the implementation; nothing was sent.",
+        ) from error
     _balanced(await read_books(copy, record, layouts=layouts), "after a deposit and a withdrawal")
     if balance != deposit:
-        raise RehearsalFailed("A newcomer does not get everything back.",
-                              cause=f"Deposited {deposit} wei, got {balance} wei.",
-                              next_step="Mend the implementation; nothing was sent.")
+        raise RehearsalFailed(
+            "A newcomer does not get everything back.",
+            cause=f"Deposited {deposit} wei, got {balance} wei.",
+            next_step="Mend the implementation; nothing was sent.",
+        )
 
 
 async def _fund_and_retrieve(copy: AsyncConnection, record: Record, amount: int) -> None:
     ledger, interface = record.ledger.front.address, load("LedgerManager").interface
     for name, service in record.services.items():
         providers = [one["provider"] for one in await read_providers(copy, service, "latest")]
-        if not providers or not (await read(copy, "LedgerManager", ledger, "getServiceInfo",
-                                            service.front.address))["fullName"]:
+        if (
+            not providers
+            or not (await read(copy, "LedgerManager", ledger, "getServiceInfo", service.front.address))["fullName"]
+        ):
             continue
         await send_as(copy, NEWCOMER, ledger, interface.encode("transferFund", providers[0], name, amount))
         retrieve = interface.encode("retrieveFund", providers[:1], name)
@@ -178,8 +193,10 @@ def _new_layout(contract: Contract, create: list[Step]) -> Mapping[str, Any]:
 
 def _balanced(books: Books, when: str) -> None:
     if books.problems:
-        raise RehearsalFailed(f"The books do not balance {when}: {'; '.join(books.problems)}.",
-                              next_step="Find out why before anything is sent.")
+        raise RehearsalFailed(
+            f"The books do not balance {when}: {'; '.join(books.problems)}.",
+            next_step="Find out why before anything is sent.",
+        )
 
 
 def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> tuple[str, ...]:
@@ -190,12 +207,13 @@ def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> t
         changed = [one for one in changed if one in after]
     settings = [one for one in changed if one.partition(".")[2].partition("(")[0].isupper()]
     if harm := [one for one in changed if one not in settings]:
-        raise RehearsalFailed(f"On a copy of the chain {says} {len(harm)} answers: {', '.join(harm[:5])}.",
-                              cause="The new code reads stored words otherwise than the old one.",
-                              next_step="Mend the implementation; nothing was sent.")
+        raise RehearsalFailed(
+            f"On a copy of the chain {says} {len(harm)} answers: {', '.join(harm[:5])}.",
+            cause="The new code reads stored words otherwise than the old one.",
+            next_step="Mend the implementation; nothing was sent.",
+        )
     return tuple(f"{one}: {_number(before[one])} -> {_number(after.get(one, ''))}" for one in settings)
 
 
 def _number(answer: str) -> str:
     return str(int(answer, 16)) if answer else "nothing"
-

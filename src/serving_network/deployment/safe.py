@@ -25,8 +25,9 @@ class SafeCall:
     value: int = 0
 
 
-def batch(calls: Sequence[SafeCall], *, chain_id: int, safe: str, name: str, description: str,
-          created_at_ms: int) -> dict[str, Any]:
+def batch(
+    calls: Sequence[SafeCall], *, chain_id: int, safe: str, name: str, description: str, created_at_ms: int
+) -> dict[str, Any]:
     """The content of a Transaction Builder file for the multisig at `safe`, with its checksum."""
     content: dict[str, Any] = {
         "version": "1.0",

@@ -43,15 +43,26 @@ class Sourcify:
             raise _failure(status, body)
         return _result(body, already_known=True) if body.get("match") else None
 
-    async def verify(self, chain_id: int, address: str, standard_json: dict[str, Any], compiler: str, contract: str,
-                     creation_transaction: str | None, timeout_seconds: float = 300) -> SourcifyResult:
+    async def verify(
+        self,
+        chain_id: int,
+        address: str,
+        standard_json: dict[str, Any],
+        compiler: str,
+        contract: str,
+        creation_transaction: str | None,
+        timeout_seconds: float = 300,
+    ) -> SourcifyResult:
         """Submit sources and wait for the verdict.
 
         `compiler` like "0.4.3+commit.bff19ea2", `contract` like "contracts/ledger/LedgerManager.vy:LedgerManager".
         Raises VerifierFailed with the service's reason, or when it has no verdict within `timeout_seconds`.
         """
         request: dict[str, Any] = {
-            "stdJsonInput": standard_json, "compilerVersion": compiler, "contractIdentifier": contract}
+            "stdJsonInput": standard_json,
+            "compilerVersion": compiler,
+            "contractIdentifier": contract,
+        }
         if creation_transaction is not None:
             request["creationTransactionHash"] = creation_transaction
         status, body = await self._ask("POST", f"/v2/verify/{chain_id}/{address}", request)
@@ -63,8 +74,10 @@ class Sourcify:
             async with asyncio.timeout(timeout_seconds):
                 return await self._verdict(body["verificationId"])
         except TimeoutError as error:
-            raise VerifierFailed(f"Sourcify has no verdict on {address} after {timeout_seconds:.0f} seconds.",
-                                 next_step=f"Look at {self._url}/v2/verify/{body['verificationId']} later.") from error
+            raise VerifierFailed(
+                f"Sourcify has no verdict on {address} after {timeout_seconds:.0f} seconds.",
+                next_step=f"Look at {self._url}/v2/verify/{body['verificationId']} later.",
+            ) from error
 
     async def _verdict(self, ticket: str) -> SourcifyResult:
         while True:
@@ -82,22 +95,28 @@ class Sourcify:
             async with self._session.request(method, self._url + path, json=content) as response:
                 body = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise VerifierFailed(f"Sourcify at {self._url} gave no answer that can be read.", cause=str(error),
-                                 next_step="Check the address and try again; verifying twice does no harm.") from error
+            raise VerifierFailed(
+                f"Sourcify at {self._url} gave no answer that can be read.",
+                cause=str(error),
+                next_step="Check the address and try again; verifying twice does no harm.",
+            ) from error
         return response.status, body if isinstance(body, dict) else {}
 
 
 def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
-        raise VerifierFailed("Sourcify finished without a match.", cause=str(body),
-                             next_step="serving verify local CONTRACT")
+        raise VerifierFailed(
+            "Sourcify finished without a match.", cause=str(body), next_step="serving verify local CONTRACT"
+        )
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
 
 def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or f"HTTP status {status}"
     code = body.get("customCode")
-    return VerifierFailed(f"Sourcify refused: {reason}", cause=f"its code: {code}" if code else None,
-                          next_step="Wait a minute and try again." if status == 429
-                          else "serving verify local CONTRACT")
+    return VerifierFailed(
+        f"Sourcify refused: {reason}",
+        cause=f"its code: {code}" if code else None,
+        next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
+    )

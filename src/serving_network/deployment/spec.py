@@ -136,5 +136,7 @@ def load_spec(path: Path) -> NetworkSpec:
 
 
 def _problems(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(str(part) for part in one['loc']) or 'file'}: {one['msg']}"
-                     for one in error.errors(include_url=False))
+    return "; ".join(
+        f"{'.'.join(str(part) for part in one['loc']) or 'file'}: {one['msg']}"
+        for one in error.errors(include_url=False)
+    )

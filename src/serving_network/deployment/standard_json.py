@@ -36,22 +36,28 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     Raises VerifierFailed for a contract that is not Vyper, and when sources are missing.
     """
     if artifact.compiler.get("name") != "vyper":
-        raise VerifierFailed(f"{artifact.name} is not written in Vyper, so no service can compile it.",
-                             next_step="serving verify local: it is verified by comparing its bytes.")
+        raise VerifierFailed(
+            f"{artifact.name} is not written in Vyper, so no service can compile it.",
+            next_step="serving verify local: it is verified by comparing its bytes.",
+        )
     paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
     stems = Counter(Path(path).stem for path in paths)
     if double := [path for path in paths if stems[Path(path).stem] > 1]:
-        raise VerifierFailed(f"{' and '.join(double)} have the same name.",
-                             cause="The compiler's standard JSON mode refuses that, so no service can compile it.",
-                             next_step="Rename one of them.")
+        raise VerifierFailed(
+            f"{' and '.join(double)} have the same name.",
+            cause="The compiler's standard JSON mode refuses that, so no service can compile it.",
+            next_step="Rename one of them.",
+        )
     target = next(path for path in paths if Path(path).stem == artifact.name)
     settings = artifact.compiler["settings"]
     try:
         sources = {path: {"content": (root / SOURCES / path).read_text(encoding="utf-8")} for path in sorted(paths)}
     except FileNotFoundError as error:
-        raise VerifierFailed(f"The source {error.filename} is missing.",
-                             cause="An installed package carries compiled contracts only.",
-                             next_step="Run this in a checkout of the release that was deployed.") from error
+        raise VerifierFailed(
+            f"The source {error.filename} is missing.",
+            cause="An installed package carries compiled contracts only.",
+            next_step="Run this in a checkout of the release that was deployed.",
+        ) from error
     content = {
         "language": "Vyper",
         "sources": sources,
@@ -76,10 +82,14 @@ def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
     path, name = made.identifier.split(":")
     compiled = compile_json(json.loads(made.text), exc_handler_to_dict)
     if "contracts" not in compiled:
-        raise VerifierFailed("The standard JSON input does not compile.", cause=str(compiled.get("errors")),
-                             next_step="make build")
+        raise VerifierFailed(
+            "The standard JSON input does not compile.", cause=str(compiled.get("errors")), next_step="make build"
+        )
     code = compiled["contracts"][path][name]["evm"]
     for what, expected in (("bytecode", artifact.bytecode), ("deployedBytecode", artifact.deployed_bytecode)):
         if bytes.fromhex(code[what]["object"].removeprefix("0x")) != expected:
-            raise VerifierFailed(f"The sources of {artifact.name} give another {what} than the artifact.",
-                                 cause="The sources are not those that it was made from.", next_step="make build")
+            raise VerifierFailed(
+                f"The sources of {artifact.name} give another {what} than the artifact.",
+                cause="The sources are not those that it was made from.",
+                next_step="make build",
+            )

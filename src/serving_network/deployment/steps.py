@@ -66,15 +66,19 @@ def deployment(spec: NetworkSpec, record: Record, sender: str) -> Plan:
         if service.recommended and not (registration is not None and registration.recommended):
             mine.append(_recommend(service))
     wanted = {service.name for service in spec.services}
-    notes += [f"{name} stands but is not in the file; it is left alone" for name in record.services
-              if name not in wanted]
+    notes += [
+        f"{name} stands but is not in the file; it is left alone" for name in record.services if name not in wanted
+    ]
     return Plan(sender, tuple(steps), tuple(foreign), tuple(notes))
 
 
 def predicted(plan: Plan, record: Record, first_nonce: int) -> dict[str, str]:
     """Where each creation of the plan will land when the sender's next transactions are exactly these."""
-    return {step.id: created_address(plan.sender, first_nonce + place)
-            for place, step in enumerate(plan.steps) if step.action == "create"} | known_addresses(record)
+    return {
+        step.id: created_address(plan.sender, first_nonce + place)
+        for place, step in enumerate(plan.steps)
+        if step.action == "create"
+    } | known_addresses(record)
 
 
 def known_addresses(record: Record) -> dict[str, str]:
@@ -96,30 +100,65 @@ def resolve(value: str, addresses: dict[str, str]) -> str:
 
 def implementation_step(name: str, contract: str, arguments: list[str]) -> Step:
     """The creation of an implementation for the contract called `name`."""
-    return Step(id=f"{name}/implementation", says=f"create the {contract} implementation", action="create",
-                contract=contract, arguments=arguments, gas=CREATE_IMPLEMENTATION_GAS)
+    return Step(
+        id=f"{name}/implementation",
+        says=f"create the {contract} implementation",
+        action="create",
+        contract=contract,
+        arguments=arguments,
+        gas=CREATE_IMPLEMENTATION_GAS,
+    )
 
 
-def _proxied(name: str, contract: str, constructor: list[str], initial: list[str],
-             upgrade_owner: str | None, sender: str) -> Iterator[Step]:
+def _proxied(
+    name: str, contract: str, constructor: list[str], initial: list[str], upgrade_owner: str | None, sender: str
+) -> Iterator[Step]:
     yield implementation_step(name, contract, constructor)
-    yield Step(id=f"{name}/beacon", says="create its beacon", action="create", contract="UpgradeableBeacon",
-               arguments=[f"@{name}/implementation"], gas=CREATE_SMALL_GAS)
-    yield Step(id=f"{name}/front", says="create its front and initialise it", action="create",
-               contract="BeaconProxy", arguments=[f"@{name}/beacon"], behind=contract, initial=initial,
-               gas=CREATE_SMALL_GAS)
-    yield Step(id=f"{name}/attach", says="let the beacon keep the front's implementation", action="call",
-               contract="UpgradeableBeacon", function="attach", to=f"@{name}/beacon",
-               arguments=[f"@{name}/front"], gas=CALL_GAS)
+    yield Step(
+        id=f"{name}/beacon",
+        says="create its beacon",
+        action="create",
+        contract="UpgradeableBeacon",
+        arguments=[f"@{name}/implementation"],
+        gas=CREATE_SMALL_GAS,
+    )
+    yield Step(
+        id=f"{name}/front",
+        says="create its front and initialise it",
+        action="create",
+        contract="BeaconProxy",
+        arguments=[f"@{name}/beacon"],
+        behind=contract,
+        initial=initial,
+        gas=CREATE_SMALL_GAS,
+    )
+    yield Step(
+        id=f"{name}/attach",
+        says="let the beacon keep the front's implementation",
+        action="call",
+        contract="UpgradeableBeacon",
+        function="attach",
+        to=f"@{name}/beacon",
+        arguments=[f"@{name}/front"],
+        gas=CALL_GAS,
+    )
     if upgrade_owner not in (None, sender):
-        yield Step(id=f"{name}/upgrade-owner", says=f"give upgrades to {upgrade_owner}", action="call",
-                   contract="UpgradeableBeacon", function="transferOwnership", to=f"@{name}/beacon",
-                   arguments=[str(upgrade_owner)], gas=CALL_GAS)
+        yield Step(
+            id=f"{name}/upgrade-owner",
+            says=f"give upgrades to {upgrade_owner}",
+            action="call",
+            contract="UpgradeableBeacon",
+            function="transferOwnership",
+            to=f"@{name}/beacon",
+            arguments=[str(upgrade_owner)],
+            gas=CALL_GAS,
+        )
 
 
 def _ledger(spec: LedgerSpec, sender: str) -> Iterator[Step]:
-    return _proxied("ledger", "LedgerManager", ledger_arguments(spec), [spec.owner or sender],
-                    spec.upgrade_owner, sender)
+    return _proxied(
+        "ledger", "LedgerManager", ledger_arguments(spec), [spec.owner or sender], spec.upgrade_owner, sender
+    )
 
 
 def _service(spec: ServiceSpec, sender: str) -> Iterator[Step]:
@@ -134,39 +173,57 @@ def ledger_arguments(spec: LedgerSpec) -> list[str]:
 
 
 def _register(spec: ServiceSpec) -> Step:
-    return Step(id=f"{spec.name}/register", says=f"register {spec.name} with the ledger", action="call",
-                contract="LedgerManager", function="registerService", to="@ledger/front",
-                arguments=[spec.type, spec.version, f"@{spec.name}/front", spec.description], gas=CALL_GAS)
+    return Step(
+        id=f"{spec.name}/register",
+        says=f"register {spec.name} with the ledger",
+        action="call",
+        contract="LedgerManager",
+        function="registerService",
+        to="@ledger/front",
+        arguments=[spec.type, spec.version, f"@{spec.name}/front", spec.description],
+        gas=CALL_GAS,
+    )
 
 
 def _recommend(spec: ServiceSpec) -> Step:
-    return Step(id=f"{spec.name}/recommend", says=f"make {spec.version} the recommended {spec.type}", action="call",
-                contract="LedgerManager", function="setRecommendedService", to="@ledger/front",
-                arguments=[spec.type, spec.version], gas=CALL_GAS)
+    return Step(
+        id=f"{spec.name}/recommend",
+        says=f"make {spec.version} the recommended {spec.type}",
+        action="call",
+        contract="LedgerManager",
+        function="setRecommendedService",
+        to="@ledger/front",
+        arguments=[spec.type, spec.version],
+        gas=CALL_GAS,
+    )
 
 
 def _ledger_differences(spec: LedgerSpec, record: Record) -> Iterator[str]:
     stands = record.ledger
-    yield from _constructor_differences("ledger", ledger_arguments(spec), list(
-        stands.implementation.arguments.values()))
+    yield from _constructor_differences(
+        "ledger", ledger_arguments(spec), list(stands.implementation.arguments.values())
+    )
     yield from _owner_differences("ledger", spec.owner, stands.owner, spec.upgrade_owner, stands.upgrade_owner)
 
 
 def _service_differences(spec: ServiceSpec, record: Record) -> Iterator[str]:
     stands = record.contracts[spec.name]
-    yield from _constructor_differences(spec.name, [str(spec.min_provider_stake)],
-                                        list(stands.implementation.arguments.values()))
+    yield from _constructor_differences(
+        spec.name, [str(spec.min_provider_stake)], list(stands.implementation.arguments.values())
+    )
     yield from _owner_differences(spec.name, spec.owner, stands.owner, spec.upgrade_owner, stands.upgrade_owner)
 
 
 def _constructor_differences(name: str, wanted: list[str], has: list[str]) -> Iterator[str]:
     if wanted != has:
-        yield (f"{name} was built with {', '.join(has)}, the file says {', '.join(wanted)}: "
-               f"serving upgrade apply {name}")
+        yield (
+            f"{name} was built with {', '.join(has)}, the file says {', '.join(wanted)}: serving upgrade apply {name}"
+        )
 
 
-def _owner_differences(name: str, owner: str | None, has_owner: str, upgrade: str | None,
-                       has_upgrade: str) -> Iterator[str]:
+def _owner_differences(
+    name: str, owner: str | None, has_owner: str, upgrade: str | None, has_upgrade: str
+) -> Iterator[str]:
     if owner not in (None, has_owner):
         yield f"{name} belongs to {has_owner}, the file says {owner}: serving handover apply {name}"
     if upgrade not in (None, has_upgrade):
@@ -177,5 +234,14 @@ def foreign_call(step: Step, owner: str, addresses: dict[str, str], data: str, s
     """The instruction for a step that belongs to another owner; `data` is its calldata."""
     to = resolve(str(step.to), addresses)
     arguments = [resolve(one, addresses) for one in step.arguments]
-    return Instruction(id=step.id, says=step.says, sender=owner, to=to, contract=step.contract,
-                       function=str(step.function), arguments=arguments, data=data, subject=subject)
+    return Instruction(
+        id=step.id,
+        says=step.says,
+        sender=owner,
+        to=to,
+        contract=step.contract,
+        function=str(step.function),
+        arguments=arguments,
+        data=data,
+        subject=subject,
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.signer import Signer
+from serving_network.chain.transactions import Fees
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash, code_problem, implementation_of
 from serving_network.deployment.calls import call_data, constructor_inputs, named
@@ -36,9 +37,15 @@ class UpgradePlan:
     appended: tuple[str, ...]
 
 
-async def plan_upgrade(chain: AsyncConnection, record: Record, name: str, sender: str, *,
-                       arguments: Mapping[str, str] | None = None,
-                       renames: Mapping[str, str] | None = None) -> UpgradePlan:
+async def plan_upgrade(
+    chain: AsyncConnection,
+    record: Record,
+    name: str,
+    sender: str,
+    *,
+    arguments: Mapping[str, str] | None = None,
+    renames: Mapping[str, str] | None = None,
+) -> UpgradePlan:
     """What replacing the implementation of `name` by the one in this package takes. Sends nothing.
 
     Constructor arguments stay as recorded unless `arguments` gives others by name. Raises LayoutRefused,
@@ -79,16 +86,29 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
     if compare(before, after) and (refusals := compare(after, before)):
         raise LayoutRefused(former.contract, refusals)
     if code_hash(await chain.code(former.address)) != former.code_hash:
-        raise NotAsRecorded([f"the former implementation at {former.address} has other code"],
-                            next_step=f"serving deploy check --network {record.network}")
+        raise NotAsRecorded(
+            [f"the former implementation at {former.address} has other code"],
+            next_step=f"serving deploy check --network {record.network}",
+        )
     call = _upgrade_call(name, former.address, f"let {name} run its former implementation again")
     return _plan(contract, name, sender, (), call, ())
 
 
-async def apply_upgrade(chain: AsyncConnection, account: Signer, file: RecordFile, name: str, *,
-                        rollback: bool = False, arguments: Mapping[str, str] | None = None,
-                        renames: Mapping[str, str] | None = None, confirmations: int = 1, estimate: bool = True,
-                        timeout: float = 300, progress: Progress | None = None) -> Done:
+async def apply_upgrade(
+    chain: AsyncConnection,
+    account: Signer,
+    file: RecordFile,
+    name: str,
+    *,
+    rollback: bool = False,
+    arguments: Mapping[str, str] | None = None,
+    renames: Mapping[str, str] | None = None,
+    confirmations: int = 1,
+    estimate: bool = True,
+    timeout: float = 300,
+    fees: Fees | None = None,
+    progress: Progress | None = None,
+) -> Done:
     """Do it, or go on with it, and write the record; with a foreign upgrade owner as far as the sender may.
 
     `timeout` is in seconds and for one step. Raises what planning and `Engine.run` raise; calling it again goes on
@@ -98,15 +118,27 @@ async def apply_upgrade(chain: AsyncConnection, account: Signer, file: RecordFil
     with file.locked():
         record = file.record
         if record.pending is None:
-            plan = (await plan_rollback(chain, record, name, account.address) if rollback else
-                    await plan_upgrade(chain, record, name, account.address, arguments=arguments, renames=renames))
-            record.pending = Pending(what="rollback" if rollback else "upgrade", sender=account.address, subject=name,
-                                     steps=list(plan.steps))
+            plan = (
+                await plan_rollback(chain, record, name, account.address)
+                if rollback
+                else await plan_upgrade(chain, record, name, account.address, arguments=arguments, renames=renames)
+            )
+            record.pending = Pending(
+                what="rollback" if rollback else "upgrade", sender=account.address, subject=name, steps=list(plan.steps)
+            )
             file.save()
         else:
             await check_ready(chain, record, what, name)
-        done = await Engine(chain, account, file, confirmations=confirmations, estimate=estimate, timeout=timeout,
-                            progress=progress).run()
+        done = await Engine(
+            chain,
+            account,
+            file,
+            confirmations=confirmations,
+            estimate=estimate,
+            timeout=timeout,
+            fees=fees,
+            progress=progress,
+        ).run()
         return await _write_down(chain, file, done)
 
 
@@ -119,16 +151,23 @@ async def check_ours(chain: AsyncConnection, contract: Contract) -> None:
     await check_beacon(chain, contract.front.address, contract.beacon.address)
     running = await read(chain, BEACON, contract.beacon.address, "implementation")
     if running != contract.implementation.address:
-        raise NotAsRecorded([f"the beacon runs {running}, the record says {contract.implementation.address}"],
-                            next_step="serving upgrade status")
+        raise NotAsRecorded(
+            [f"the beacon runs {running}, the record says {contract.implementation.address}"],
+            next_step="serving upgrade status",
+        )
     code = await chain.code(running)
     if code_hash(code) != contract.implementation.code_hash:
-        raise NotAsRecorded([f"the implementation at {running} has other code than recorded"],
-                            next_step="Stop: find out who wrote the record, and which chain the node serves.")
+        raise NotAsRecorded(
+            [f"the implementation at {running} has other code than recorded"],
+            next_step="Stop: find out who wrote the record, and which chain the node serves.",
+        )
     recorded_as_ours = contract.implementation.artifact_hash and contract.implementation.storage_layout
     if not recorded_as_ours and implementation_of(code) is None:
-        raise ForeignProxy(f"The implementation at {running} was not built by this project.",
-                           cause="Its storage is laid out otherwise.", next_step="Deploy a new version beside it.")
+        raise ForeignProxy(
+            f"The implementation at {running} was not built by this project.",
+            cause="Its storage is laid out otherwise.",
+            next_step="Deploy a new version beside it.",
+        )
 
 
 async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
@@ -139,42 +178,59 @@ async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
     if inside is None:
         raise ForeignProxy(f"{front} is not a front that this project built.", cause=cause, next_step=next_step)
     if "0x" + inside.hex() != beacon.lower():
-        raise ForeignProxy(f"The front {front} looks to another beacon, 0x{inside.hex()}.", cause=cause,
-                           next_step=next_step)
+        raise ForeignProxy(
+            f"The front {front} looks to another beacon, 0x{inside.hex()}.", cause=cause, next_step=next_step
+        )
     if (problem := code_problem(BEACON, await chain.code(beacon))) is not None:
         raise ForeignProxy(f"The beacon {beacon} {problem}.", cause=cause, next_step=next_step)
 
 
-def _plan(contract: Contract, name: str, sender: str, steps: tuple[Step, ...], call: Step,
-          appended: tuple[str, ...]) -> UpgradePlan:
+def _plan(
+    contract: Contract, name: str, sender: str, steps: tuple[Step, ...], call: Step, appended: tuple[str, ...]
+) -> UpgradePlan:
     mine = contract.upgrade_owner == sender
-    return UpgradePlan(name, (*steps, call) if mine else steps, call, None if mine else contract.upgrade_owner,
-                       appended)
+    return UpgradePlan(
+        name, (*steps, call) if mine else steps, call, None if mine else contract.upgrade_owner, appended
+    )
 
 
 def _upgrade_call(name: str, implementation: str, says: str) -> Step:
-    return Step(id=f"{name}/upgrade", says=says, action="call", contract=BEACON, function="upgradeTo",
-                to=f"@{name}/beacon", arguments=[implementation], gas=CALL_GAS)
+    return Step(
+        id=f"{name}/upgrade",
+        says=says,
+        action="call",
+        contract=BEACON,
+        function="upgradeTo",
+        to=f"@{name}/beacon",
+        arguments=[implementation],
+        gas=CALL_GAS,
+    )
 
 
 def _arguments(old: Implementation, given: Mapping[str, str]) -> dict[str, str]:
     inputs = constructor_inputs(load(old.contract))
     names = [one["name"].strip("_") for one in inputs]
     if unknown := set(given) - set(names):
-        raise PlanRefused(f"{old.contract} is not built with {', '.join(sorted(unknown))}.",
-                          next_step=f"It takes: {', '.join(names)}.")
+        raise PlanRefused(
+            f"{old.contract} is not built with {', '.join(sorted(unknown))}.",
+            next_step=f"It takes: {', '.join(names)}.",
+        )
     values = {**old.arguments, **given}
     if missing := [one for one in names if one not in values]:
-        raise PlanRefused(f"The new {old.contract} also needs {', '.join(missing)}.",
-                          next_step=f"Give --argument {missing[0]}=VALUE.")
+        raise PlanRefused(
+            f"The new {old.contract} also needs {', '.join(missing)}.", next_step=f"Give --argument {missing[0]}=VALUE."
+        )
     return named(inputs, [values[one] for one in names])
 
 
 def _appended(before: Layout, after: Layout) -> tuple[str, ...]:
     known = {one.name for one in before.variables}
     variables = [one.name for one in after.variables if one.name not in known]
-    bits = [f"{word}.{field}" for word, fields in after.packed.items()
-            for field, _ in fields[len(before.packed.get(word, fields)):]]
+    bits = [
+        f"{word}.{field}"
+        for word, fields in after.packed.items()
+        for field, _ in fields[len(before.packed.get(word, fields)) :]
+    ]
     return (*variables, *bits)
 
 
@@ -185,7 +241,8 @@ async def _write_down(chain: AsyncConnection, file: RecordFile, done: Pending) -
     created = next((step for step in done.steps if step.action == "create"), None)
     if created is not None:
         contract.prepared = await deployed_implementation(
-            chain, created, addresses, replaced=contract.implementation.address)
+            chain, created, addresses, replaced=contract.implementation.address
+        )
     elif done.what == "rollback":
         contract.prepared = contract.former[-1]
     if any(step.function == "upgradeTo" for step in done.steps):

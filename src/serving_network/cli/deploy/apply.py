@@ -24,8 +24,13 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
         if session.dry_run or not anything:
             return
         confirm(session, "Deploy?")
-    done = await apply_deployment(chain, account, spec, RecordFile(path, record), progress=progress(session))
+    done = await apply_deployment(
+        chain, account, spec, RecordFile(path, record), fees=await session._fees(), progress=progress(session)
+    )
     written = hand_out(session, done.instructions, record, files)
     session.out.result(done_as_json(done, written))
-    session.out.line(f"Everything in {path} is deployed, verified on chain and written down. Gas used: {done.gas}."
-                     if done.steps else f"Nothing was to be deployed: {path} has it all.")
+    session.out.line(
+        f"Everything in {path} is deployed, verified on chain and written down. Gas used: {done.gas}."
+        if done.steps
+        else f"Nothing was to be deployed: {path} has it all."
+    )

@@ -17,11 +17,17 @@ async def check(session: Session, files: FILES = DEFAULT_FILES) -> None:
     record = record_of(session, files).record
     findings = await check_record(await session.chain(), record)
     differences = [one for one in findings if one.difference is not None]
-    session.out.result({"checked": len(findings),
-                        "differences": [{"item": one.item, "difference": one.difference} for one in differences]})
+    session.out.result(
+        {
+            "checked": len(findings),
+            "differences": [{"item": one.item, "difference": one.difference} for one in differences],
+        }
+    )
     for one in differences:
         session.out.line(f"{one.item}: {one.difference}")
-    session.out.line(f"{len(findings)} items of the record were compared with the chain: "
-                     f"{len(differences) or 'none'} differ{'s' if len(differences) < 2 else ''}.")
+    session.out.line(
+        f"{len(findings)} items of the record were compared with the chain: "
+        f"{len(differences) or 'none'} differ{'s' if len(differences) < 2 else ''}."
+    )
     if differences:
         raise typer.Exit(EXIT_CHECK_FAILED)

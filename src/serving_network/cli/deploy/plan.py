@@ -32,8 +32,9 @@ async def record_or_new(chain: AsyncConnection, name: str, spec: NetworkSpec, pa
     return load_record(path) if path.exists() else await new_record(chain, name, spec, sender)
 
 
-async def show_plan(session: Session, chain: AsyncConnection, spec: NetworkSpec, record: Record, sender: str, *,
-                    final: bool = True) -> bool:
+async def show_plan(
+    session: Session, chain: AsyncConnection, spec: NetworkSpec, record: Record, sender: str, *, final: bool = True
+) -> bool:
     """Print the plan, for programs only where nothing comes after it; returns whether there is anything to do."""
     out = session.out
     made = await plan_deployment(chain, spec, record, sender)
@@ -44,12 +45,18 @@ async def show_plan(session: Session, chain: AsyncConnection, spec: NetworkSpec,
     total = sum(gas.values())
     wei, told = await cost(session, total)
     if final:
-        out.result({
-            "network": record.network, "chain_id": spec.chain_id, "sender": sender,
-            "exists": {name: contract.front.address for name, contract in record.contracts.items()},
-            "steps": [_step(step.id, step.says, gas[step.id], addresses.get(step.id)) for step in made.steps],
-            "for_others": [{"id": step.id, "says": step.says} for step in made.instructions],
-            "notes": list(made.notes), **cost_as_json(wei, total)})
+        out.result(
+            {
+                "network": record.network,
+                "chain_id": spec.chain_id,
+                "sender": sender,
+                "exists": {name: contract.front.address for name, contract in record.contracts.items()},
+                "steps": [_step(step.id, step.says, gas[step.id], addresses.get(step.id)) for step in made.steps],
+                "for_others": [{"id": step.id, "says": step.says} for step in made.instructions],
+                "notes": list(made.notes),
+                **cost_as_json(wei, total),
+            }
+        )
     for name, contract in record.contracts.items():
         out.line(f"exists   {name:<22} {contract.front.address}")
     for place, step in enumerate(made.steps, 1):

@@ -36,8 +36,9 @@ def show_pending(session: Session, pending: Pending, *, final: bool = True) -> N
     left = [step for step in pending.steps if step.mined is None]
     if final:
         session.out.result({"under_way": pending.what, "sender": pending.sender, "left": [step.id for step in left]})
-    session.out.line(f"A {pending.what} by {pending.sender} is under way: {len(left)} of {len(pending.steps)} steps "
-                     "are left.")
+    session.out.line(
+        f"A {pending.what} by {pending.sender} is under way: {len(left)} of {len(pending.steps)} steps are left."
+    )
     for step in left:
         session.out.line(f"left     {step.id:<38} {step.says}")
 
@@ -45,12 +46,21 @@ def show_pending(session: Session, pending: Pending, *, final: bool = True) -> N
 def done_as_json(done: Done, files: list[str]) -> dict[str, Any]:
     """What a run did, for programs."""
     return {
-        "steps": [{"id": step.id, "address": step.address, "transaction": step.mined and step.mined.transaction,
-                   "block": step.mined and step.mined.block, "gas_used": step.mined and step.mined.gas_used}
-                  for step in done.steps],
+        "steps": [
+            {
+                "id": step.id,
+                "address": step.address,
+                "transaction": step.mined and step.mined.transaction,
+                "block": step.mined and step.mined.block,
+                "gas_used": step.mined and step.mined.gas_used,
+            }
+            for step in done.steps
+        ],
         "gas_used": done.gas,
-        "instructions": [{"id": one.id, "from": one.sender, "to": one.to, "data": one.data, "says": one.says}
-                         for one in done.instructions],
+        "instructions": [
+            {"id": one.id, "from": one.sender, "to": one.to, "data": one.data, "says": one.says}
+            for one in done.instructions
+        ],
         "files": files,
     }
 

@@ -25,8 +25,14 @@ async def accept(session: Session, files: FILES = DEFAULT_FILES) -> None:
             session.out.result([step.says for step in steps])
             return
         confirm(session, "Accept?")
-    done = await apply_acceptance(chain, account, file, confirmations=spec_of(session, files).confirmations,
-                                  progress=progress(session))
+    done = await apply_acceptance(
+        chain,
+        account,
+        file,
+        confirmations=spec_of(session, files).confirmations,
+        fees=await session._fees(),
+        progress=progress(session),
+    )
     session.out.result(done_as_json(done, []))
     if not session.out.as_json:
         report(session, await ownerships(chain, file.record))

@@ -23,5 +23,9 @@ class Ownership(StrEnum):
 HEIR = Annotated[str, typer.Argument(metavar="TO", help="The new owner: an address, or a name in the address book.")]
 WHAT = Annotated[Ownership, typer.Option(help="Of the contracts, of their upgrades, or of both.")]
 ONLY = Annotated[list[str] | None, typer.Option(help="Only this contract; may be repeated. Default: all.")]
-ONE_STEP = Annotated[bool, typer.Option(
-    "--one-step", help="Give it away at once. Default: offer it, so that it moves when the new owner accepts.")]
+ONE_STEP = Annotated[
+    bool,
+    typer.Option(
+        "--one-step", help="Give it away at once. Default: offer it, so that it moves when the new owner accepts."
+    ),
+]

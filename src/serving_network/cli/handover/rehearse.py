@@ -10,15 +10,22 @@ from serving_network.deployment.handover import plan_handover, rehearse_handover
 
 
 @reads
-async def rehearse(session: Session, to: HEIR, what: WHAT = Ownership.BOTH, only: ONLY = None,
-                   one_step: ONE_STEP = False, files: FILES = DEFAULT_FILES) -> None:
+async def rehearse(
+    session: Session,
+    to: HEIR,
+    what: WHAT = Ownership.BOTH,
+    only: ONLY = None,
+    one_step: ONE_STEP = False,
+    files: FILES = DEFAULT_FILES,
+) -> None:
     """Hand over on a copy of the chain, then try as the old owner all that the ownership allowed. Sends nothing.
 
     Example: serving handover rehearse foundation --what upgrade --network testnet
     """
     chain, record, sender = await session.chain(), record_of(session, files).record, session.own_address()
-    steps = await plan_handover(chain, record, sender, session.address(to), kinds=what.kinds, names=only or (),
-                                two_steps=not one_step)
+    steps = await plan_handover(
+        chain, record, sender, session.address(to), kinds=what.kinds, names=only or (), two_steps=not one_step
+    )
     powers = await rehearse_handover(chain, record, steps, sender)
     session.out.result([{"contract": one.name, "power": one.says, "refusal": one.refusal} for one in powers])
     session.out.line(f"After the handover, tried on a copy of the chain, {session.name(sender)} can no longer:")

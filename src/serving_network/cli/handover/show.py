@@ -24,9 +24,15 @@ def report(session: Session, found: list[Ownership]) -> None:
             named[name] = address
         return name or address
 
-    session.out.result([{"contract": one.name, "ownership": one.kind, "owner": one.owner,
-                         "offered_to": one.offered_to} for one in found])
-    session.out.table(("contract", "ownership", "owner", "offered to"),
-                      [(one.name, one.kind, who(one.owner), who(one.offered_to) if one.offered_to else "nobody")
-                       for one in found], empty="The network has no contracts yet.")
+    session.out.result(
+        [
+            {"contract": one.name, "ownership": one.kind, "owner": one.owner, "offered_to": one.offered_to}
+            for one in found
+        ]
+    )
+    session.out.table(
+        ("contract", "ownership", "owner", "offered to"),
+        [(one.name, one.kind, who(one.owner), who(one.offered_to) if one.offered_to else "nobody") for one in found],
+        empty="The network has no contracts yet.",
+    )
     session.out.facts(named)

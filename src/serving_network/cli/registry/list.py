@@ -16,12 +16,27 @@ async def list_registered(session: Session, files: FILES = DEFAULT_FILES) -> Non
     Example: serving registry list --network testnet
     """
     found = await list_services(await session.chain(), record_of(session, files).record)
-    session.out.result([{key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
-                         for key, value in asdict(one).items()} for one in found])
+    session.out.result(
+        [
+            {
+                key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
+                for key, value in asdict(one).items()
+            }
+            for one in found
+        ]
+    )
     session.out.table(
         ("service", "recommended", "providers", "accounts", "users", "holds", "of it stakes"),
-        [(one.name, "yes" if one.recommended else "no",
-          *("not ours" if count is None else str(count) for count in (one.providers, one.accounts, one.users)),
-          describe(one.holds), "unknown" if one.stakes is None else describe(one.stakes)) for one in found],
-        empty="No service is registered.")
+        [
+            (
+                one.name,
+                "yes" if one.recommended else "no",
+                *("not ours" if count is None else str(count) for count in (one.providers, one.accounts, one.users)),
+                describe(one.holds),
+                "unknown" if one.stakes is None else describe(one.stakes),
+            )
+            for one in found
+        ],
+        empty="No service is registered.",
+    )
     session.out.facts({one.name: f"{one.address}, registered {moment(one.registered_at)}" for one in found})

@@ -11,8 +11,9 @@ from serving_network.deployment.registry import apply_recommendation, plan_recom
 
 
 @writes
-async def recommend(session: Session, service: Annotated[str, typer.Argument(help="Its full name.")],
-                    files: FILES = DEFAULT_FILES) -> None:
+async def recommend(
+    session: Session, service: Annotated[str, typer.Argument(help="Its full name.")], files: FILES = DEFAULT_FILES
+) -> None:
     """Make a registered version the recommended one of its type, and write it down.
 
     Example: serving registry recommend inference-v1.1 --network testnet
@@ -24,6 +25,13 @@ async def recommend(session: Session, service: Annotated[str, typer.Argument(hel
         session.out.result([step.says])
         return
     confirm(session, "Recommend it?")
-    done = await apply_recommendation(chain, account, file, service, progress=progress(session),
-                                      confirmations=spec_of(session, files).confirmations)
+    done = await apply_recommendation(
+        chain,
+        account,
+        file,
+        service,
+        fees=await session._fees(),
+        progress=progress(session),
+        confirmations=spec_of(session, files).confirmations,
+    )
     session.out.result(done_as_json(done, []))

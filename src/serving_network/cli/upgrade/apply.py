@@ -7,8 +7,9 @@ from serving_network.cli.upgrade.run import run
 
 
 @writes
-async def apply(session: Session, contract: CONTRACT, rename: RENAME = None, argument: ARGUMENT = None,
-                files: FILES = DEFAULT_FILES) -> None:
+async def apply(
+    session: Session, contract: CONTRACT, rename: RENAME = None, argument: ARGUMENT = None, files: FILES = DEFAULT_FILES
+) -> None:
     """Put this release's implementation behind a front, after rehearsing it; goes on with what was begun.
 
     Where upgrades belong to somebody else, only the implementation is deployed, and the call that is left is written
@@ -16,5 +17,11 @@ async def apply(session: Session, contract: CONTRACT, rename: RENAME = None, arg
 
     Example: serving upgrade apply ledger --network testnet
     """
-    await run(session, contract, files, rollback=False, arguments=pairs(argument, "--argument"),
-              renames=pairs(rename, "--rename"))
+    await run(
+        session,
+        contract,
+        files,
+        rollback=False,
+        arguments=pairs(argument, "--argument"),
+        renames=pairs(rename, "--rename"),
+    )

@@ -6,10 +6,13 @@ import typer
 
 from serving_network.errors import InvalidInput
 
-RENAME = Annotated[list[str] | None, typer.Option(
-    help="OLD=NEW: a stored variable has only been renamed, and means the same.")]
-ARGUMENT = Annotated[list[str] | None, typer.Option(
-    help="NAME=VALUE: build the implementation with another constructor argument (wei, seconds).")]
+RENAME = Annotated[
+    list[str] | None, typer.Option(help="OLD=NEW: a stored variable has only been renamed, and means the same.")
+]
+ARGUMENT = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VALUE: build the implementation with another constructor argument (wei, seconds)."),
+]
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -12,9 +12,12 @@ from serving_network.deployment.blockscout import Blockscout
 
 
 @reads
-async def blockscout(session: Session, contract: CONTRACT,
-                     url: Annotated[str, typer.Option(help="The explorer's start page.")],
-                     files: FILES = DEFAULT_FILES) -> None:
+async def blockscout(
+    session: Session,
+    contract: CONTRACT,
+    url: Annotated[str, typer.Option(help="The explorer's start page.")],
+    files: FILES = DEFAULT_FILES,
+) -> None:
     """Have a Blockscout explorer verify the implementation and the beacon of a contract.
 
     Example: serving verify blockscout ledger --url https://explorer.example --network testnet

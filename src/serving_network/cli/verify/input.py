@@ -11,8 +11,9 @@ from serving_network.deployment.standard_json import check_recompiled, standard_
 
 
 def write_input(
-    contract: Annotated[str, typer.Argument(help="LedgerManager, InferenceServing, FineTuningServing or "
-                                                 "UpgradeableBeacon.")],
+    contract: Annotated[
+        str, typer.Argument(help="LedgerManager, InferenceServing, FineTuningServing or UpgradeableBeacon.")
+    ],
     output: Annotated[Path | None, typer.Option(help="Where to write it. Default: CONTRACT.standard.json")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

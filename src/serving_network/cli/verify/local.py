@@ -26,8 +26,9 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
             beacon = contract.beacon.address if code.contract == FRONT else None
             problem = code_problem(code.contract, await chain.code(code.address), beacon)
             found.append((f"{name} {code.contract}", code.address, problem))
-    for kind in dict.fromkeys(code.contract for contract in record.contracts.values()
-                              for code in (contract.implementation, contract.beacon)):
+    for kind in dict.fromkeys(
+        code.contract for contract in record.contracts.values() for code in (contract.implementation, contract.beacon)
+    ):
         try:
             check_recompiled(load(kind), standard_json(load(kind)))
             found.append((f"source of {kind}", "recompiled", None))
