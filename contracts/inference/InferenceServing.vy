@@ -1,6 +1,5 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
-# pragma optimize codesize
 """
 @title Inference serving
 @notice Providers register with a stake and are paid out of the users' accounts for exactly what their TEE signed.
@@ -22,6 +21,8 @@ from ..serving import ownable
 from ..serving import payouts
 from ..serving import services
 from ..serving import tee
+from . import batches
+from . import offers
 from . import tokens
 
 initializes: ownable
@@ -30,7 +31,9 @@ initializes: blobs
 initializes: lists
 initializes: accounts[blobs := blobs, lists := lists]
 initializes: services[lists := lists, ownable := ownable]
+initializes: offers[blobs := blobs, services := services]
 initializes: payouts
+initializes: batches
 initializes: tokens
 
 exports: (
@@ -51,6 +54,9 @@ exports: (
     services.MIN_PROVIDER_STAKE,
     services.acknowledgeTEESignerByOwner,
     services.revokeTEESignerAcknowledgement,
+    offers.addOrUpdateService,
+    offers.serviceExists,
+    offers.getService,
 )
 
 
@@ -58,17 +64,6 @@ event ContractInitialized:
     owner: indexed(address)
     lockTime: uint256
     ledgerAddress: address
-
-
-event ServiceUpdated:
-    service: indexed(address)
-    serviceType: String[MAX_SHORT_DECODED]
-    url: String[MAX_URL_DECODED]
-    inputPrice: uint256
-    outputPrice: uint256
-    updatedAt: uint256
-    model: String[MAX_SHORT_DECODED]
-    verifiability: String[MAX_SHORT_DECODED]
 
 
 event ServiceRemoved:
@@ -108,31 +103,6 @@ struct Account:
     revokedBitmap: uint256
 
 
-struct Service:
-    provider: address
-    serviceType: String[MAX_SHORT]
-    url: String[MAX_URL]
-    inputPrice: uint256
-    outputPrice: uint256
-    updatedAt: uint256
-    model: String[MAX_SHORT]
-    verifiability: String[MAX_SHORT]
-    additionalInfo: String[accounts.MAX_INFO]
-    teeSignerAddress: address
-    teeSignerAcknowledged: bool
-
-
-struct ServiceParams:
-    serviceType: String[MAX_SHORT_DECODED]
-    url: String[MAX_URL_DECODED]
-    model: String[MAX_SHORT_DECODED]
-    verifiability: String[MAX_SHORT_DECODED]
-    inputPrice: uint256
-    outputPrice: uint256
-    additionalInfo: String[accounts.MAX_INFO_DECODED]
-    teeSignerAddress: address
-
-
 struct TEESettlementData:
     user: address
     provider: address
@@ -163,10 +133,6 @@ STATUS_WORDS: constant(uint256) = 4
 FEE_MASK: constant(uint256) = 2**96 - 1
 MAX_BATCH: constant(uint256) = 500
 MAX_BATCH_DECODED: constant(uint256) = 600
-MAX_SHORT: constant(uint256) = 256
-MAX_SHORT_DECODED: constant(uint256) = 320
-MAX_URL: constant(uint256) = 2048
-MAX_URL_DECODED: constant(uint256) = 2560
 
 # @dev Settlement statuses of the wire format.
 SUCCESS: constant(uint8) = 0
@@ -184,12 +150,6 @@ NAME_HASH: constant(bytes32) = keccak256("0G Inference Serving")
 SETTLEMENT_TYPEHASH: constant(bytes32) = keccak256(
     "TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)"
 )
-BATCH_TYPEHASH: constant(bytes32) = keccak256(
-    "TEESettlementBatch(address provider,UserSettlement[] settlements)UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
-)
-ROW_TYPEHASH: constant(bytes32) = keccak256(
-    "UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
-)
 
 # @dev ERC-165, the serving interface of the live network, and what our ledger asks of our services
 #      (lockedBalance, providerCount, providersOf).
@@ -197,28 +157,18 @@ ERC165_ID: constant(bytes4) = 0x01ffc9a7
 SERVING_ID: constant(bytes4) = 0x160841b1
 ACCOUNT_BOOK_ID: constant(bytes4) = 0x1ffc15d2
 
-# @dev A service's strings in one blob: five lengths of two bytes, then type, model, verifiability, additionalInfo, url.
-HEADER: constant(uint256) = 10
-MAX_TEXT: constant(uint256) = (
-    HEADER + 3 * MAX_SHORT_DECODED + accounts.MAX_INFO_DECODED + MAX_URL_DECODED
-)
+# @dev An encoded account: 11 words, 5 refunds of 4 words with their number, and the text with its length.
+ACCOUNT_BYTES: constant(uint256) = 32 * (11 + 1 + 4 * accounts.MAX_REFUNDS + 1) + accounts.MAX_INFO
 
-# @dev An encoded account: 13 words, 5 refunds of 4 words and the text with its offset; and what encloses a page.
-ACCOUNT_BYTES: constant(uint256) = 32 * (13 + 1 + 4 * accounts.MAX_REFUNDS) + accounts.MAX_INFO
-PAGE_BYTES: constant(uint256) = 96 + accounts.MAX_PAGE * ACCOUNT_BYTES
+# @dev A page of encoded accounts or registrations, with an offset each and what encloses them.
+BODIES_BYTES: constant(uint256) = accounts.MAX_PAGE * offers.BODY_BYTES
+PAGE_BYTES: constant(uint256) = 32 * (3 + accounts.MAX_PAGE) + BODIES_BYTES
 
-# @dev The same for registrations: 12 words and five texts, each rounded up and with its length.
-SERVICE_BYTES: constant(uint256) = 32 * (12 + 5) + 3 * MAX_SHORT + MAX_URL + accounts.MAX_INFO
-SERVICES_BYTES: constant(uint256) = 96 + accounts.MAX_PAGE * SERVICE_BYTES
-
-PRICE_MASK: constant(uint256) = 2**104 - 1
-OUTPUT_OFFSET: constant(uint256) = 104
-UPDATED_OFFSET: constant(uint256) = 208
-
-#     255        208 207           104 103          0
-#     [ updatedAt:48 | outputPrice:104 | inputPrice:104 ]      prices in wei per token, time in unix seconds
-# @custom:packed _prices inputPrice:104, outputPrice:104, updatedAt:48
-_prices: HashMap[address, uint256]
+# @dev The same for a batch of accounts: 500 with five refunds each. Every copy to the end of it costs by the whole
+#      length, so that a few are collected first.
+BATCH_BODIES_BYTES: constant(uint256) = MAX_BATCH * (ACCOUNT_BYTES - accounts.MAX_INFO)
+RECENT_BYTES: constant(uint256) = 4 * ACCOUNT_BYTES
+BATCH_BYTES: constant(uint256) = 32 * (2 + MAX_BATCH) + BATCH_BODIES_BYTES + RECENT_BYTES
 
 
 @deploy
@@ -229,6 +179,7 @@ def __init__(minProviderStake: uint256):
     initializable.__init__()
     blobs.__init__()
     services.__init__(minProviderStake)
+    batches.__init__()
 
 
 @external
@@ -282,7 +233,12 @@ def supportsInterface(interfaceId: bytes4) -> bool:
     """
     @notice ERC-165: itself, the serving interface 0x160841b1, and our ledger's questions 0x1ffc15d2.
     """
-    return interfaceId == ERC165_ID or interfaceId == SERVING_ID or interfaceId == ACCOUNT_BOOK_ID
+    id: uint256 = convert(interfaceId, uint256)
+    return (
+        id == convert(ERC165_ID, uint256)
+        or id == convert(SERVING_ID, uint256)
+        or id == convert(ACCOUNT_BOOK_ID, uint256)
+    )
 
 
 # Accounts: the ledger's calls
@@ -297,7 +253,6 @@ def addAccount(user: address, provider: address, additionalInfo: String[accounts
          `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
     """
     self._check_ledger()
-    self._check_parties(user, provider)
     if len(additionalInfo) > accounts.MAX_INFO:
         errors._additional_info_too_long()
     accounts._open(user, provider, msg.value, additionalInfo)
@@ -313,7 +268,6 @@ def depositFund(user: address, provider: address, cancelRetrievingAmount: uint25
          emits `BalanceUpdated`.
     """
     self._check_ledger()
-    self._check_parties(user, provider)
     accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
 
 
@@ -375,8 +329,10 @@ def revokeToken(provider: address, tokenId: uint8):
     @notice Revoke one session token of the current generation, for ever. By the user.
     @dev Reverts `AccountNotExists`; emits `TokenRevoked`.
     """
-    accounts._existing(msg.sender, provider)
-    tokens._revoke(accounts._key(msg.sender, provider), tokenId)
+    key: uint256 = accounts._key(msg.sender, provider)
+    if accounts._words[key] & accounts.EXISTS == 0:
+        errors._account_not_exists(msg.sender, provider)
+    tokens._revoke(key, tokenId)
     log tokens.TokenRevoked(user=msg.sender, provider=provider, tokenId=tokenId)
 
 
@@ -386,8 +342,9 @@ def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
     @notice Revoke several session tokens, at most 512. By the user.
     @dev Reverts `AccountNotExists`; emits `TokensRevoked`.
     """
-    accounts._existing(msg.sender, provider)
     key: uint256 = accounts._key(msg.sender, provider)
+    if accounts._words[key] & accounts.EXISTS == 0:
+        errors._account_not_exists(msg.sender, provider)
     for id: uint8 in tokenIds:
         tokens._revoke(key, id)
     log tokens.TokensRevoked(user=msg.sender, provider=provider, tokenIds=tokenIds)
@@ -399,8 +356,10 @@ def revokeAllTokens(provider: address):
     @notice Revoke every session token made so far, by a new generation. By the user.
     @dev Reverts `AccountNotExists`; emits `AllTokensRevoked`.
     """
-    accounts._existing(msg.sender, provider)
-    generation: uint256 = tokens._revoke_all(accounts._key(msg.sender, provider))
+    key: uint256 = accounts._key(msg.sender, provider)
+    if accounts._words[key] & accounts.EXISTS == 0:
+        errors._account_not_exists(msg.sender, provider)
+    generation: uint256 = tokens._revoke_all(key)
     log tokens.AllTokensRevoked(user=msg.sender, provider=provider, newGeneration=generation)
 
 
@@ -420,13 +379,14 @@ def isTokenRevoked(user: address, provider: address, tokenId: uint8) -> bool:
 
 @external
 @view
-def getAccount(user: address, provider: address) -> Account:
+@raw_return
+def getAccount(user: address, provider: address) -> Bytes[32 + ACCOUNT_BYTES]:
     """
     @notice One account; amounts in wei, times in unix seconds; `refunds` lists the active ones.
     @dev Reverts `AccountNotExists`.
     """
     accounts._existing(user, provider)
-    return self._account(user, provider)
+    return concat(convert(32, bytes32), self._body(user, provider))
 
 
 @external
@@ -466,100 +426,37 @@ def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[P
 
 @external
 @view
-def getBatchAccountsByUsers(
-    users: DynArray[address, MAX_BATCH_DECODED]
-) -> DynArray[Account, MAX_BATCH]:
+@raw_return
+def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Bytes[BATCH_BYTES]:
     """
     @notice The accounts of up to 500 users with the caller as provider, in their order; zeros where there is none.
-    @dev Reverts `BatchSizeTooLarge`.
+    @dev Reverts `BatchSizeTooLarge`, also with the number of accounts that fit where users keep long descriptions.
     """
     if len(users) > MAX_BATCH:
         errors._batch_size_too_large(len(users), MAX_BATCH)
-    batch: DynArray[Account, MAX_BATCH] = []
+    places: Bytes[32 * MAX_BATCH] = b""
+    bodies: Bytes[BATCH_BODIES_BYTES] = b""
+    recent: Bytes[RECENT_BYTES] = b""
     for user: address in users:
+        body: Bytes[ACCOUNT_BYTES] = b""
         if accounts._word(user, msg.sender) & accounts.EXISTS != 0:
-            batch.append(self._account(user, msg.sender))
+            body = self._body(user, msg.sender)
         else:
-            batch.append(empty(Account))
-    return batch
+            body = self._body(empty(address), empty(address))
+        place: uint256 = len(bodies) + len(recent)
+        if place + len(body) > BATCH_BODIES_BYTES:
+            errors._batch_size_too_large(len(users), len(places) // 32)
+        places = convert(
+            concat(places, convert(32 * len(users) + place, bytes32)), Bytes[32 * MAX_BATCH]
+        )
+        recent = convert(concat(recent, body), Bytes[RECENT_BYTES])
+        if len(recent) > 3 * ACCOUNT_BYTES:
+            bodies = convert(concat(bodies, recent), Bytes[BATCH_BODIES_BYTES])
+            recent = b""
+    return concat(convert(32, bytes32), convert(len(users), bytes32), places, bodies, recent)
 
 
 # Providers
-
-
-@external
-@payable
-def addOrUpdateService(params: ServiceParams):
-    """
-    @notice Register with a stake (the coins sent, all of it), or change the registration (no coins). Prices are wei
-            per token. A change of anything but url and prices takes the owner's confirmation back.
-    @dev Reverts `InsufficientStake`, `CannotAddStakeWhenUpdating`, `AdditionalInfoTooLong` (4096 bytes),
-         `TextTooLong` (url 2048, others 256 bytes), `AmountTooLarge` (a price of 2**104 wei or more); emits
-         `ProviderStaked` at the first time, `ServiceUpdated` always.
-    """
-    known: uint256 = services._words[msg.sender]
-    word: uint256 = services._stake(msg.sender, known, msg.value)
-    if len(params.additionalInfo) > accounts.MAX_INFO:
-        errors._additional_info_too_long()
-    self._check_text(len(params.serviceType), MAX_SHORT)
-    self._check_text(len(params.model), MAX_SHORT)
-    self._check_text(len(params.verifiability), MAX_SHORT)
-    self._check_text(len(params.url), MAX_URL)
-    self._check_price(params.inputPrice)
-    self._check_price(params.outputPrice)
-
-    lengths: uint256 = (
-        (len(params.serviceType) << 64)
-        | (len(params.model) << 48)
-        | (len(params.verifiability) << 32)
-        | (len(params.additionalInfo) << 16)
-        | len(params.url)
-    )
-    text: Bytes[MAX_TEXT] = concat(
-        convert(convert(lengths, uint80), bytes10),
-        convert(params.serviceType, Bytes[MAX_SHORT_DECODED]),
-        convert(params.model, Bytes[MAX_SHORT_DECODED]),
-        convert(params.verifiability, Bytes[MAX_SHORT_DECODED]),
-        convert(params.additionalInfo, Bytes[accounts.MAX_INFO_DECODED]),
-        convert(params.url, Bytes[MAX_URL_DECODED]),
-    )
-    critical: uint256 = len(text) - len(params.url)
-
-    details: uint256 = 0
-    if known == 0:
-        details = services._enlist(msg.sender)
-    else:
-        details = services._details[msg.sender]
-    blob: address = services._text(details)
-    if blob == empty(address) or keccak256(concat(x"00", text)) != blob.codehash:
-        if known != 0 and not self._same_start(blob, text, critical):
-            word = word & ~services.ACKNOWLEDGED
-        prefix: bytes11 = blobs._creation_prefix(len(text))
-        blob = raw_create(concat(prefix, text))
-        services._details[msg.sender] = (details & ~services.TEXT_MASK) | convert(blob, uint256)
-
-    if convert(params.teeSignerAddress, uint256) != word & services.SIGNER_MASK:
-        word = (word & (services.STAKE_MASK << services.STAKE_OFFSET)) | convert(
-            params.teeSignerAddress, uint256
-        )
-    if word != known:
-        services._words[msg.sender] = word
-    _prices: uint256 = (
-        params.inputPrice
-        | (params.outputPrice << OUTPUT_OFFSET)
-        | (block.timestamp << UPDATED_OFFSET)
-    )
-    self._prices[msg.sender] = _prices
-    log ServiceUpdated(
-        service=msg.sender,
-        serviceType=params.serviceType,
-        url=params.url,
-        inputPrice=params.inputPrice,
-        outputPrice=params.outputPrice,
-        updatedAt=block.timestamp,
-        model=params.model,
-        verifiability=params.verifiability,
-    )
 
 
 @external
@@ -571,7 +468,7 @@ def removeService():
          `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
     """
     stake: uint256 = services._remove(msg.sender)
-    self._prices[msg.sender] = 0
+    offers._prices[msg.sender] = 0
     log services.ProviderStakeReturned(provider=msg.sender, amount=stake)
     log ServiceRemoved(service=msg.sender)
     self._pay(msg.sender, stake)
@@ -579,36 +476,13 @@ def removeService():
 
 @external
 @view
-def serviceExists(provider: address) -> bool:
-    """
-    @notice Whether the provider is registered.
-    """
-    return services._words[provider] != 0
-
-
-@external
-@view
 @raw_return
-def getService(provider: address) -> Bytes[SERVICES_BYTES]:
-    """
-    @notice A provider's registration; prices in wei per token, `updatedAt` in unix seconds.
-    @dev Reverts `ServiceNotExist`. An encoded page of one, without the three words that make it a page, is the
-         encoded registration.
-    """
-    services._registered(provider)
-    page: Bytes[SERVICES_BYTES] = self._services(services._position(provider), 1)
-    return slice(page, 96, len(page) - 96)
-
-
-@external
-@view
-@raw_return
-def getAllServices(offset: uint256, limit: uint256) -> Bytes[SERVICES_BYTES]:
+def getAllServices(offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
     @notice A page of all registrations and their number. No limit (0) means 50, the most.
     @dev Reverts `LimitTooLarge`.
     """
-    return self._services(offset, limit)
+    return self._page(services.LIST, empty(address), offset, limit)
 
 
 # Settlement
@@ -729,34 +603,20 @@ def settleBatchWithTEE(
          `BatchRowSettled` per row, then `BatchSettled`. Re-entrancy: pays last, under the payout lock.
     """
     self._check_count(len(rows), MAX_ROWS)
-    hashes: bytes32[MAX_ROWS_DECODED] = empty(bytes32[MAX_ROWS_DECODED])
-    at: uint256 = 0
-    for row: UserSettlement in rows:
-        hashes[at] = keccak256(
-            abi_encode(
-                ROW_TYPEHASH,
-                row.userAndFee >> 96,
-                row.userAndFee & FEE_MASK,
-                row.nonce,
-                row.requestsHash,
-            )
-        )
-        at = unsafe_add(at, 1)
-    struct_hash: bytes32 = keccak256(
-        abi_encode(
-            BATCH_TYPEHASH, msg.sender, keccak256(slice(abi_encode(hashes), 0, 32 * len(rows)))
-        )
-    )
     service: uint256 = services._words[msg.sender]
     signer: address = services._confirmed_signer(service)
     last: uint256 = 0
-    if signer != empty(address) and tee._signed_by(signer, keccak256(concat(x"1901", tee._domain(NAME_HASH), struct_hash)), signature):
+    if signer != empty(address) and tee._signed_by(
+        signer,
+        keccak256(concat(x"1901", tee._domain(NAME_HASH), batches._struct_hash(msg.sender))),
+        signature,
+    ):
         last = accounts.MAX_NONCE
 
     statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
     provider_key: uint256 = accounts._key(empty(address), msg.sender)
     earned: uint256 = 0
-    at = 0
+    at: uint256 = 0
     for row: UserSettlement in rows:
         user: address = convert(row.userAndFee >> 96, address)
         key: uint256 = convert(user, uint256) ^ provider_key
@@ -815,7 +675,8 @@ def _judge(
                 settlement.totalFee,
             )
         )
-        if tee._signed_by(signer, keccak256(concat(x"1901", domain, struct_hash)), settlement.signature):
+        digest: bytes32 = keccak256(concat(x"1901", domain, struct_hash))
+        if tee._signed_by(signer, digest, settlement.signature):
             return SUCCESS
     return self._refusal(word, service, settlement.nonce)
 
@@ -824,16 +685,13 @@ def _judge(
 @pure
 def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
     """
-    @dev Why an entry is not paid, in the order that clients know; what nothing else is wrong with has no signature.
+    @dev Why an entry is not paid, in the order that clients know. Where nothing else is wrong it is the signature.
     """
     if word & accounts.EXISTS == 0:
         return INVALID_SIGNATURE
     if service == 0:
         return PROVIDER_MISMATCH
-    if (
-        word >> accounts.ACKNOWLEDGED_OFFSET == 0
-        or services._confirmed_signer(service) == empty(address)
-    ):
+    if word >> accounts.ACKNOWLEDGED_OFFSET == 0 or services._confirmed_signer(service) == empty(address):
         return NO_TEE_SIGNER
     if nonce <= (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK or nonce > accounts.MAX_NONCE:
         return INVALID_NONCE
@@ -843,109 +701,70 @@ def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
 @internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
-        raw_revert(method_id("TransferFailed()"))
+        errors._bare(convert(method_id("TransferFailed()", output_type=bytes4), uint256))
 
 
 @internal
 @view
 def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
-    @dev A page of one of the three lists of accounts, encoded as (accounts, total): one encoder for all listings.
+    @dev A page of a list of accounts or registrations, encoded as (entries, total): one encoder for all listings.
     """
-    self._check_limit(limit)
+    if limit > accounts.MAX_PAGE:
+        raw_revert(
+            abi_encode(
+                limit, accounts.MAX_PAGE, method_id=method_id("LimitTooLarge(uint256,uint256)")
+            )
+        )
     total: uint256 = accounts._listed(kind, key)
-    page: DynArray[Account, accounts.MAX_PAGE] = []
-    for i: uint256 in range(accounts._page_size(offset, limit, total), bound=accounts.MAX_PAGE):
-        user: address = empty(address)
-        provider: address = empty(address)
-        user, provider = accounts._account_at(kind, key, offset + i)
-        page.append(self._account(user, provider))
-    return abi_encode(page, total)
+    count: uint256 = accounts._page_size(offset, limit, total)
+    places: Bytes[32 * accounts.MAX_PAGE] = b""
+    bodies: Bytes[BODIES_BYTES] = b""
+    for i: uint256 in range(count, bound=accounts.MAX_PAGE):
+        body: Bytes[offers.BODY_BYTES] = b""
+        if kind == services.LIST:
+            body = offers._body(services._provider_at(offset + i))
+        else:
+            user: address = empty(address)
+            provider: address = empty(address)
+            user, provider = accounts._account_at(kind, key, offset + i)
+            body = self._body(user, provider)
+        places = convert(
+            concat(places, convert(32 * count + len(bodies), bytes32)),
+            Bytes[32 * accounts.MAX_PAGE],
+        )
+        bodies = convert(concat(bodies, body), Bytes[BODIES_BYTES])
+    return concat(
+        convert(64, bytes32), convert(total, bytes32), convert(count, bytes32), places, bodies
+    )
 
 
 @internal
 @view
-def _account(user: address, provider: address) -> Account:
+def _body(user: address, provider: address) -> Bytes[ACCOUNT_BYTES]:
+    """
+    @dev An account, encoded as the members of `Account`.
+    """
     word: uint256 = accounts._word(user, provider)
     generation: uint256 = 0
     bitmap: uint256 = 0
     generation, bitmap = tokens._state(accounts._key(user, provider))
-    return Account(
-        user=user,
-        provider=provider,
-        nonce=(word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        balance=word & accounts.COINS_MASK,
-        pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
-        refunds=accounts._active_refunds(user, provider, word),
-        additionalInfo=accounts._info(user, provider, word),
-        acknowledged=word >> accounts.ACKNOWLEDGED_OFFSET != 0,
-        validRefundsLength=accounts._count(word),
-        generation=generation,
-        revokedBitmap=bitmap,
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
+        user, provider, word
     )
-
-
-@internal
-@view
-def _services(offset: uint256, limit: uint256) -> Bytes[SERVICES_BYTES]:
-    """
-    @dev A page of the registrations, encoded as (services, total).
-    """
-    self._check_limit(limit)
-    total: uint256 = services._count()
-    page: DynArray[Service, accounts.MAX_PAGE] = []
-    for i: uint256 in range(accounts._page_size(offset, limit, total), bound=accounts.MAX_PAGE):
-        page.append(self._service(services._provider_at(offset + i)))
-    return abi_encode(page, total)
-
-
-@internal
-@view
-def _service(provider: address) -> Service:
-    word: uint256 = services._words[provider]
-    prices: uint256 = self._prices[provider]
-    text: Bytes[MAX_TEXT] = raw_call(
-        blobs.READER,
-        abi_encode(services._text(services._details[provider])),
-        max_outsize=MAX_TEXT,
-        is_static_call=True,
-    )
-    header: uint256 = convert(slice(text, 0, HEADER), uint256)
-    at_model: uint256 = HEADER + (header >> 64)
-    at_verifiability: uint256 = at_model + ((header >> 48) & 65535)
-    at_info: uint256 = at_verifiability + ((header >> 32) & 65535)
-    at_url: uint256 = at_info + ((header >> 16) & 65535)
-    return Service(
-        provider=provider,
-        serviceType=convert(slice(text, HEADER, at_model - HEADER), String[MAX_SHORT]),
-        url=convert(slice(text, at_url, len(text) - at_url), String[MAX_URL]),
-        inputPrice=prices & PRICE_MASK,
-        outputPrice=(prices >> OUTPUT_OFFSET) & PRICE_MASK,
-        updatedAt=prices >> UPDATED_OFFSET,
-        model=convert(slice(text, at_model, at_verifiability - at_model), String[MAX_SHORT]),
-        verifiability=convert(
-            slice(text, at_verifiability, at_info - at_verifiability), String[MAX_SHORT]
-        ),
-        additionalInfo=convert(slice(text, at_info, at_url - at_info), String[accounts.MAX_INFO]),
-        teeSignerAddress=convert(word & services.SIGNER_MASK, address),
-        teeSignerAcknowledged=word >> services.ACKNOWLEDGED_OFFSET != 0,
-    )
-
-
-@internal
-@view
-def _same_start(blob: address, text: Bytes[MAX_TEXT], length: uint256) -> bool:
-    """
-    @dev Whether a blob begins like `text`, but for the length of the url.
-    """
-    old: Bytes[MAX_TEXT] = raw_call(
-        blobs.READER, abi_encode(blob), max_outsize=MAX_TEXT, is_static_call=True
-    )
-    return (
-        len(old) >= length
-        and slice(old, 0, HEADER - 2) == slice(text, 0, HEADER - 2)
-        and keccak256(slice(old, HEADER, length - HEADER))
-        == keccak256(slice(text, HEADER, length - HEADER))
+    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
+    return abi_encode(
+        user,
+        provider,
+        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
+        word & accounts.COINS_MASK,
+        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        refunds,
+        info,
+        word >> accounts.ACKNOWLEDGED_OFFSET,
+        len(refunds),
+        generation,
+        bitmap,
     )
 
 
@@ -954,17 +773,6 @@ def _same_start(blob: address, text: Bytes[MAX_TEXT], length: uint256) -> bool:
 def _check_ledger():
     if msg.sender != accounts.ledgerAddress:
         raw_revert(abi_encode(msg.sender, method_id=method_id("CallerNotLedger(address)")))
-
-
-@internal
-@pure
-def _check_parties(user: address, provider: address):
-    if user == empty(address):
-        errors._invalid_address(user)
-    if provider == empty(address):
-        errors._invalid_address(provider)
-    if user == provider:
-        errors._provider_cannot_be_user()
 
 
 @internal
@@ -983,35 +791,10 @@ def _check_lock_time(seconds: uint256):
 
 @internal
 @pure
-def _check_limit(limit: uint256):
-    if limit > accounts.MAX_PAGE:
-        raw_revert(
-            abi_encode(
-                limit, accounts.MAX_PAGE, method_id=method_id("LimitTooLarge(uint256,uint256)")
-            )
-        )
-
-
-@internal
-@pure
 def _check_count(count: uint256, maximum: uint256):
     if count == 0:
-        raw_revert(method_id("NoSettlementsProvided()"))
+        errors._bare(convert(method_id("NoSettlementsProvided()", output_type=bytes4), uint256))
     if count > maximum:
         raw_revert(
             abi_encode(count, maximum, method_id=method_id("TooManySettlements(uint256,uint256)"))
         )
-
-
-@internal
-@pure
-def _check_text(length: uint256, maximum: uint256):
-    if length > maximum:
-        errors._text_too_long(length, maximum)
-
-
-@internal
-@pure
-def _check_price(price: uint256):
-    if price > PRICE_MASK:
-        errors._amount_too_large(price, PRICE_MASK)

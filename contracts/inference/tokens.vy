@@ -62,10 +62,10 @@ def _state(key: uint256) -> (uint256, uint256):
 @internal
 def _revoke(key: uint256, id: uint8):
     number: uint256 = convert(id, uint256)
-    first: uint256 = self._revoked[key][0]
     if number < FIRST_IDS:
-        self._revoked[key][0] = first | (1 << number)
+        self._revoked[key][0] |= 1 << number
     else:
+        first: uint256 = self._revoked[key][0]
         second: uint256 = self._revoked[key][1]
         if second >> GENERATION_OFFSET != first >> GENERATION_OFFSET:
             second = first & ~IDS_MASK

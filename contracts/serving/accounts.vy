@@ -239,10 +239,22 @@ def _existing(user: address, provider: address) -> uint256:
 
 
 @internal
+@pure
+def _check_parties(user: address, provider: address):
+    if user == empty(address):
+        errors._invalid_address(user)
+    if provider == empty(address):
+        errors._invalid_address(provider)
+    if user == provider:
+        errors._provider_cannot_be_user()
+
+
+@internal
 def _open(user: address, provider: address, amount: uint256, info: String[MAX_INFO_DECODED]):
     """
     @dev Create the account with `amount` wei, acknowledged. An account that was deleted keeps its nonce.
     """
+    self._check_parties(user, provider)
     key: uint256 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS != 0:
@@ -289,6 +301,7 @@ def _deposit(user: address, provider: address, amount: uint256, cancel: uint256)
     key: uint256 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS == 0:
+        self._check_parties(user, provider)
         errors._account_not_exists(user, provider)
     balance: uint256 = (word & COINS_MASK) + amount
     if balance > MAX_COINS:

@@ -21,18 +21,16 @@ HALF_ORDER: constant(uint256) = (
 )
 
 # @dev Longer than any signature is decoded, so that a signature of wrong length is wrong and not undecodable.
-MAX_SIGNATURE: constant(uint256) = 128
+MAX_SIGNATURE: constant(uint256) = 160
 
 
 @internal
 @view
-def _digest_prefix(name_hash: bytes32) -> Bytes[34]:
+def _domain(name_hash: bytes32) -> bytes32:
     """
-    @dev What comes before the hash of a message in its digest: 0x1901 and the hash of the domain.
+    @dev The hash of the domain: this contract on this chain.
     """
-    return concat(
-        x"1901", keccak256(abi_encode(DOMAIN_TYPEHASH, name_hash, VERSION_HASH, chain.id, self))
-    )
+    return keccak256(abi_encode(DOMAIN_TYPEHASH, name_hash, VERSION_HASH, chain.id, self))
 
 
 @internal
@@ -49,12 +47,3 @@ def _signed_by(signer: address, digest: bytes32, signature: Bytes[MAX_SIGNATURE]
         return False
     v: uint256 = convert(extract32(signature, 33), uint256) & 255
     return ecrecover(digest, v, extract32(signature, 0), s) == signer
-
-
-@internal
-@view
-def _domain(name_hash: bytes32) -> bytes32:
-    """
-    @dev The hash of the domain: this contract on this chain.
-    """
-    return keccak256(abi_encode(DOMAIN_TYPEHASH, name_hash, VERSION_HASH, chain.id, self))

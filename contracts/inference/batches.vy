@@ -1,0 +1,62 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title The typed message of a whole batch
+@notice One EIP-712 signature for many users: a `TEESettlementBatch` names the provider and holds an array of
+        `UserSettlement`. On the chain a row is compact: the user's address and the fee in wei share one word. What
+        was signed has named fields, so that a wallet shows it and an auditor can read it.
+@dev Hashing the rows is the one loop that this compiler makes too dear for the budget of a batch, so a contract of
+     98 bytes does it. It is given the calldata of `settleBatchWithTEE` as it is, reads the rows where the ABI says
+     they are, and answers with the hash of the array: the keccak of the keccaks of the rows.
+
+         PUSH32 row type hash  PUSH0 MSTORE            memory 0x00: the type hash, for every row
+         PUSH1 4 CALLDATALOAD  PUSH1 4 ADD             at
+         DUP1 CALLDATALOAD  PUSH1 96 MUL               size at
+         SWAP1 PUSH1 32 ADD                            row size
+         SWAP1 DUP2 ADD SWAP1                          row end
+         JUMPDEST
+         PUSH1 20 DUP2 PUSH1 0x2c CALLDATACOPY         memory 0x20: the user, on the right of its word
+         PUSH1 76 DUP2 PUSH1 20 ADD PUSH1 0x54 CALLDATACOPY
+                                                       memory 0x40: the fee, likewise; nonce; requestsHash
+         PUSH1 0xa0 PUSH0 KECCAK256                    hash row end
+         MSIZE MSTORE                                  behind the hashes before it; memory is a row and those
+         PUSH1 96 ADD                                  row end
+         DUP2 DUP2 LT  PUSH1 next JUMPI                until the row is the end
+         PUSH1 0xa0 DUP1 MSIZE SUB                     size 0xa0
+         SWAP1 KECCAK256                               hash
+         PUSH0 MSTORE  PUSH1 32 PUSH0 RETURN
+
+     How money is lost here: a hash that left something out would let a signature stand for rows that nobody signed.
+     How the owner prevents it: the hasher is fixed in the implementation's code, and the tests compare it with typed
+     data that other implementations made, for every number of rows.
+"""
+
+BATCH_TYPEHASH: constant(bytes32) = keccak256(
+    "TEESettlementBatch(address provider,UserSettlement[] settlements)UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
+)
+ROW_TYPEHASH: constant(bytes32) = keccak256(
+    "UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
+)
+
+HASHER: immutable(address)
+
+
+@deploy
+def __init__():
+    HASHER = raw_create(
+        concat(
+            x"60628060095f395ff37f",
+            ROW_TYPEHASH,
+            x"5f52600435600401803560600290602001908101905b601481602c37604c8160140160543760a05f20595260600181811060365760a080590390205f5260205ff3",
+        )
+    )
+
+
+@internal
+@view
+def _struct_hash(provider: address) -> bytes32:
+    """
+    @dev The hash of the message that the calldata of `settleBatchWithTEE` and its caller stand for.
+    """
+    rows: Bytes[32] = raw_call(HASHER, msg.data, max_outsize=32, is_static_call=True)
+    return keccak256(abi_encode(BATCH_TYPEHASH, provider, convert(rows, bytes32)))
