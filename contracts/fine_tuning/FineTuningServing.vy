@@ -259,7 +259,6 @@ def addAccount(user: address, provider: address, additionalInfo: String[accounts
     self._check_ledger()
     if len(additionalInfo) > accounts.MAX_INFO:
         errors._additional_info_too_long()
-    self._check_parties(user, provider)
     accounts._open(user, provider, msg.value, additionalInfo)
 
 
@@ -273,7 +272,6 @@ def depositFund(user: address, provider: address, cancelRetrievingAmount: uint25
          emits `BalanceUpdated`.
     """
     self._check_ledger()
-    self._check_parties(user, provider)
     accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
 
 
@@ -772,17 +770,6 @@ def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
 def _check_ledger():
     if msg.sender != accounts.ledgerAddress:
         errors._bare(convert(method_id("CallerNotLedger()", output_type=bytes4), uint256))
-
-
-@internal
-@pure
-def _check_parties(user: address, provider: address):
-    if user == empty(address):
-        errors._invalid_address(user)
-    if provider == empty(address):
-        errors._invalid_address(provider)
-    if user == provider:
-        errors._provider_cannot_be_user()
 
 
 @internal
