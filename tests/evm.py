@@ -50,8 +50,8 @@ class Outcome:
 class Evm:
     """State, a clock, and transactions from any sender."""
 
-    def __init__(self) -> None:
-        chain_class = MiningChain.configure(vm_configuration=((0, CancunVM),), chain_id=CHAIN_ID)
+    def __init__(self, chain_id: int = CHAIN_ID) -> None:
+        chain_class = MiningChain.configure(vm_configuration=((0, CancunVM),), chain_id=chain_id)
         self._database = AtomicDB()
         chain = chain_class.from_genesis(
             self._database,
