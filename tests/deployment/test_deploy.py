@@ -204,7 +204,7 @@ def test_a_nonce_taken_by_another_transaction_moves_the_addresses_and_nothing_el
 def test_what_was_begun_cannot_be_taken_out_of_the_file(bench: Bench) -> None:
     with pytest.raises(Killed):
         bench.deploy(chain=DyingChain(bench.chain, "eth_sendRawTransaction", 5, after=True))
-    with pytest.raises(PlanRefused, match="deployment of fine-tuning-v1.1 is not finished"):
+    with pytest.raises(PlanRefused, match=r"deployment of fine-tuning-v1\.1 is not finished"):
         bench.deploy(LOCAL.model_copy(update={"services": LOCAL.services[:1]}))
     bench.deploy()
     assert bench.nonce(bench.owner) == STEPS

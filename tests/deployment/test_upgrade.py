@@ -184,7 +184,7 @@ def test_a_layout_that_would_misread_a_word_is_refused_by_name(
 @pytest.mark.parametrize(
     ("change", "kind", "named"),
     [
-        (lambda layout: layout["storage_layout"].pop("_prices"), "removed", "_prices"),
+        (lambda layout: layout["storage_layout"]["accounts"].pop("_words"), "removed", "accounts._words"),
         (
             lambda layout: layout["storage_layout"]["accounts"]["lockTime"].update(type="int256"),
             "retyped",
