@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +14,8 @@ from typer.testing import CliRunner
 
 from serving_network.chain.keys import KeyStore
 from serving_network.chain.networks import Configuration, Network
-from serving_network.chain.server import ChainServer
 from serving_network.cli.main import app
-from tests.clients.network_fixture import World, deployed_world, signer
+from tests.clients.network_fixture import World, deployed_world, served_at, signer
 
 PASSWORD = "a long password"
 
@@ -81,17 +78,8 @@ class Terminal:
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[World, str]]:
     """A deployed network that programs outside this process can reach, and its address."""
-    with deployed_world() as world:
-        server = ChainServer(world.chain, "127.0.0.1", 0)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-        yield world, server.url
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with deployed_world() as world, served_at(world) as url:
+        yield world, url
 
 
 @pytest.fixture

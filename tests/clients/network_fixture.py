@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from serving_network.chain.connection import Connection
 from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.server import ChainServer
 from serving_network.chain.signer import LocalSigner
 from serving_network.clients import Owner, Provider, User
 from serving_network.clients.models import FineTuningOffer, Offer, Quota
@@ -94,3 +97,20 @@ def deployed_world() -> Iterator[World]:
             User(connection, signer(5)),
             LocalTeeSigner(TEE_KEY),
         )
+
+
+@contextmanager
+def served_at(world: World) -> Iterator[str]:
+    """The address at which programs outside this process reach the world's chain."""
+    server = ChainServer(world.chain, "127.0.0.1", 0)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
+    try:
+        yield server.url
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

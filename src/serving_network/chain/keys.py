@@ -9,7 +9,6 @@ import stat
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
-from eth_account import Account
 from eth_utils import to_checksum_address
 
 from serving_network.chain.signer import LocalSigner
@@ -77,6 +76,8 @@ class KeyStore:
 
     def unlock(self, name: str, password: str) -> LocalSigner:
         """The key as a signer. Raises UnknownName, WrongPassword, and KeyFailure for a file that others may read."""
+        from eth_account import Account
+
         path = self._existing(name)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise KeyFailure(

@@ -1,11 +1,12 @@
-"""What can sign: a key in memory, a hardware wallet, anything with these three methods."""
+"""What can sign: a key in memory, a hardware wallet, anything with these three methods.
+
+eth-account is imported where it signs: it takes a second to import, and most commands sign nothing.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from eth_account import Account
-from eth_account.messages import encode_defunct
 from hexbytes import HexBytes
 
 from serving_network.errors import KeyFailure
@@ -37,6 +38,8 @@ class LocalSigner:
     """A private key in memory. It shows itself by its address only."""
 
     def __init__(self, private_key: bytes | str) -> None:
+        from eth_account import Account
+
         try:
             self._account = Account.from_key(HexBytes(private_key))
         except Exception:  # noqa: BLE001 - whatever eth-account says could quote the key
@@ -49,6 +52,8 @@ class LocalSigner:
     @classmethod
     def create(cls) -> LocalSigner:
         """A new key from the system's source of randomness."""
+        from eth_account import Account
+
         return cls(Account.create().key)
 
     @property
@@ -60,6 +65,8 @@ class LocalSigner:
         return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
 
     def sign_message(self, message: bytes) -> bytes:
+        from eth_account.messages import encode_defunct
+
         return bytes(self._account.sign_message(encode_defunct(message)).signature)
 
     def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:

@@ -16,8 +16,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_account import Account as EthAccount
-from eth_account.messages import encode_defunct
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
@@ -102,6 +100,9 @@ def sign_token(token: SessionToken, signer: Signer) -> str:
 
 def read_token(header: str) -> tuple[SessionToken, str]:
     """The token in a header and the address that signed it; nothing is believed yet. Raises InvalidToken."""
+    from eth_account import Account as EthAccount  # takes a second to import
+    from eth_account.messages import encode_defunct
+
     text = header.strip().removeprefix("Bearer ").strip()
     if not text.startswith(PREFIX) or len(text) > LONGEST_HEADER:
         raise InvalidToken(f"The header does not hold a token: it must begin with 'Bearer {PREFIX}'.")
