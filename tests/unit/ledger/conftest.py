@@ -20,10 +20,13 @@ def world(pristine: World) -> Iterator[World]:
     """The network as it was at first; what a test leaves must balance."""
     mark = pristine.evm.snapshot()
     pristine.services.clear()
+    pristine.ours.clear()
     pristine.forced = 0
-    yield pristine
-    pristine.check_books()
-    pristine.evm.revert(mark)
+    try:
+        yield pristine
+        pristine.check_books()
+    finally:
+        pristine.evm.revert(mark)
 
 
 @pytest.fixture
@@ -75,3 +78,26 @@ def opened(world: World) -> int:
     coins = 10 * 10**18
     world.open(world.user, coins)
     return coins
+
+
+@pytest.fixture(scope="session")
+def full_registry() -> World:
+    """Another network, with 500 services: number 0 is first-v1, number n is type0-vn, type1-vn or type2-vn."""
+    made = new_world()
+    first = made.service("first-v1")
+    template = made.evm.code(first.address)
+    for number in range(1, 500):
+        address = made.evm.account(f"service {number}", coins=1000 * 10**18)
+        made.evm.set_code(address, template)
+        name = f"type{number % 3}-v{number}"
+        made.register(address, name)
+        made.services.append(Service(made.evm, address, first.interface, name=name))
+    return made
+
+
+@pytest.fixture
+def crowd(full_registry: World) -> Iterator[World]:
+    """The network with 500 services, as it was at first."""
+    mark = full_registry.evm.snapshot()
+    yield full_registry
+    full_registry.evm.revert(mark)

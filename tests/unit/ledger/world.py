@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from eth_abi import encode
+from eth_abi.abi import encode
 from eth_utils import keccak
 
 from serving_network.contracts import Decoded, Interface, load
@@ -21,8 +21,10 @@ MIN_ACCOUNT = 3 * COIN
 MIN_TRANSFER = 1 * COIN
 DAY = 86_400
 
-HONEST, ANSWER, REVERT, ANSWER_BOMB, REVERT_BOMB, ENDLESS = range(6)
+HONEST, ANSWER, REVERT, REVERT_BOMB, ENDLESS = range(5)
 BOMB_SIZE = 102_400
+# PUSH3 size, PUSH0, RETURN
+RETURN_BOMB = b"\x62" + BOMB_SIZE.to_bytes(3, "big") + b"\x5f\xf3"
 
 
 @cache
@@ -61,9 +63,10 @@ class Service(Contract):
         waste: int = 0,
         answer: bytes | None = None,
         mode: int = HONEST,
+        once: bool = False,
     ) -> None:
-        """From now on, in `function` (its signature): make the calls, send the ledger `coins` wei, waste gas, then
-        answer honestly, or with `answer`, or as `mode` says."""
+        """From now on (or `once`), in `function` (its signature): make the calls, send the ledger `coins` wei, waste
+        gas, then answer honestly, or with `answer`, or as `mode` says."""
         if answer is not None and mode == HONEST:
             mode = ANSWER
         script = {
@@ -72,8 +75,14 @@ class Service(Contract):
             "waste": waste,
             "mode": mode,
             "answer": answer or b"",
+            "once": once,
         }
         self.send("script", keccak(text=function)[:4], script, sender=self.address)
+        self.scripted = True
+
+    def answer_with_bombs(self) -> None:
+        """From now on, answer everything with 100 KB of zeros."""
+        self.evm.set_code(self.address, RETURN_BOMB)
         self.scripted = True
 
     def outcome(self, index: int) -> tuple[bool, bytes]:
@@ -109,7 +118,8 @@ class Wallet(Contract):
 
 @dataclass
 class World:
-    """Everything a test of the ledger needs; `forced` are wei that reached the ledger without belonging to anybody."""
+    """Everything a test of the ledger needs: `services` written by others, and `ours`; `forced` are wei that reached
+    the ledger without belonging to anybody."""
 
     evm: Evm
     ledger: Contract
@@ -119,6 +129,7 @@ class World:
     second: str
     stranger: str
     services: list[Service] = field(default_factory=list)
+    ours: list[Contract] = field(default_factory=list)
     forced: int = 0
 
     def service(self, name: str = "others-v1", *, native: bool = False, registered: bool = True) -> Service:
@@ -178,9 +189,11 @@ class World:
         if any(service.scripted for service in self.services):
             return
         for one in every:
-            held = sum(
-                service.held(one["user"], self.providers(one["user"], service.name)) for service in self.services
-            )
+            user = one["user"]
+            held = sum(service.held(user, self.providers(user, service.name)) for service in self.services)
+            for service in self.ours:
+                accounts, _ = service.ask("getAccountsByUser", user, 0, 50)
+                held += sum(account["balance"] for account in accounts)
             assert one["totalBalance"] == one["availableBalance"] + held
 
 

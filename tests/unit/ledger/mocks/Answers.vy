@@ -35,13 +35,14 @@ def __init__(erc165: uint256, nothing: uint256, serving: uint256, short: bool, f
 def supportsInterface(interfaceId: bytes4) -> Bytes[32]:
     assert not FAILING
     assert msg.sender != self, UNREACHABLE
-    wasted: bool = raw_call(
-        self,
-        abi_encode(interfaceId, method_id=method_id("supportsInterface(bytes4)")),
-        gas=WASTE,
-        is_static_call=True,
-        revert_on_failure=False,
-    )
+    for _: uint256 in range(3):
+        wasted: bool = raw_call(
+            self,
+            abi_encode(interfaceId, method_id=method_id("supportsInterface(bytes4)")),
+            gas=WASTE // 3,
+            is_static_call=True,
+            revert_on_failure=False,
+        )
     word: uint256 = 0
     if interfaceId == ERC165_ID:
         word = ERC165

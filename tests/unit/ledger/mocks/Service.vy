@@ -24,6 +24,7 @@ struct Script:
     waste: uint256
     mode: uint256
     answer: Bytes[MAX_ANSWER]
+    once: bool
 
 
 struct Account:
@@ -37,16 +38,14 @@ struct Account:
 
 MAX_CALL: constant(uint256) = 512
 MAX_CALLS: constant(uint256) = 16
-MAX_ANSWER: constant(uint256) = 2048
+MAX_ANSWER: constant(uint256) = 2560
 BOMB: constant(uint256) = 102400
 
-# @dev What happens after the calls of a script: the honest thing, an answer, a revert, 100 KB of either, or all gas gone.
-HONEST: constant(uint256) = 0
+# @dev What happens after the calls of a script: the honest thing (0), an answer, a revert, one of 100 KB, or all gas gone.
 ANSWER: constant(uint256) = 1
 REVERT: constant(uint256) = 2
-ANSWER_BOMB: constant(uint256) = 3
-REVERT_BOMB: constant(uint256) = 4
-ENDLESS: constant(uint256) = 5
+REVERT_BOMB: constant(uint256) = 3
+ENDLESS: constant(uint256) = 4
 
 ERC165_ID: constant(bytes4) = 0x01ffc9a7
 SERVING_ID: constant(bytes4) = 0x160841b1
@@ -113,6 +112,14 @@ def settle(user: address, provider: address, amount: uint256):
 
 
 @external
+def report(user: address, amount: uint256):
+    """
+    @notice Report to the ledger that the user's coins were spent.
+    """
+    extcall ILedger(LEDGER).spendFund(user, amount)
+
+
+@external
 def force(user: address, provider: address, exists: bool):
     """
     @notice An account that the ledger has not opened, or one that is gone without its asking.
@@ -133,6 +140,14 @@ def waste():
 
 
 @external
+def bomb():
+    """
+    @notice Revert with 100 KB. The buffer would make every other function dear, were it not in a call of its own.
+    """
+    raw_revert(abi_encode(empty(uint256[BOMB // 32])))
+
+
+@external
 @view
 def account(user: address, provider: address) -> Account:
     return self._accounts[user][provider]
@@ -148,26 +163,35 @@ def supportsInterface(interfaceId: bytes4) -> bool:
 
 @external
 @raw_return
-def accountExists(user: address, provider: address) -> Bytes[BOMB]:
-    if self._acts(method_id("accountExists(address,address)", output_type=bytes4)):
-        return self._answer(method_id("accountExists(address,address)", output_type=bytes4))
+def accountExists(user: address, provider: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("accountExists(address,address)", output_type=bytes4))
+    if scripted:
+        return answer
     return abi_encode(self._accounts[user][provider].exists)
 
 
 @external
 @raw_return
-def getPendingRefund(user: address, provider: address) -> Bytes[BOMB]:
-    if self._acts(method_id("getPendingRefund(address,address)", output_type=bytes4)):
-        return self._answer(method_id("getPendingRefund(address,address)", output_type=bytes4))
+def getPendingRefund(user: address, provider: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("getPendingRefund(address,address)", output_type=bytes4))
+    if scripted:
+        return answer
     assert self._accounts[user][provider].exists, "no account"
     return abi_encode(self._accounts[user][provider].pending)
 
 
 @external
 @raw_return
-def lockedBalance(user: address) -> Bytes[BOMB]:
-    if self._acts(method_id("lockedBalance(address)", output_type=bytes4)):
-        return self._answer(method_id("lockedBalance(address)", output_type=bytes4))
+def lockedBalance(user: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("lockedBalance(address)", output_type=bytes4))
+    if scripted:
+        return answer
     total: uint256 = 0
     for provider: address in self._providers[user]:
         total += self._accounts[user][provider].balance
@@ -176,26 +200,35 @@ def lockedBalance(user: address) -> Bytes[BOMB]:
 
 @external
 @raw_return
-def providerCount(user: address) -> Bytes[BOMB]:
-    if self._acts(method_id("providerCount(address)", output_type=bytes4)):
-        return self._answer(method_id("providerCount(address)", output_type=bytes4))
+def providerCount(user: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("providerCount(address)", output_type=bytes4))
+    if scripted:
+        return answer
     return abi_encode(len(self._providers[user]))
 
 
 @external
 @raw_return
-def providersOf(user: address) -> Bytes[BOMB]:
-    if self._acts(method_id("providersOf(address)", output_type=bytes4)):
-        return self._answer(method_id("providersOf(address)", output_type=bytes4))
+def providersOf(user: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("providersOf(address)", output_type=bytes4))
+    if scripted:
+        return answer
     return abi_encode(self._providers[user])
 
 
 @external
 @payable
 @raw_return
-def addAccount(user: address, provider: address, additionalInfo: String[4096]) -> Bytes[BOMB]:
-    if self._acts(method_id("addAccount(address,address,string)", output_type=bytes4)):
-        return self._answer(method_id("addAccount(address,address,string)", output_type=bytes4))
+def addAccount(user: address, provider: address, additionalInfo: String[4096]) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("addAccount(address,address,string)", output_type=bytes4))
+    if scripted:
+        return answer
     assert not self._accounts[user][provider].exists, "there is an account"
     self._accounts[user][provider] = Account(
         exists=True, balance=msg.value, pending=0, due=0, info=additionalInfo, cancelled=0
@@ -207,9 +240,12 @@ def addAccount(user: address, provider: address, additionalInfo: String[4096]) -
 @external
 @payable
 @raw_return
-def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256) -> Bytes[BOMB]:
-    if self._acts(method_id("depositFund(address,address,uint256)", output_type=bytes4)):
-        return self._answer(method_id("depositFund(address,address,uint256)", output_type=bytes4))
+def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("depositFund(address,address,uint256)", output_type=bytes4))
+    if scripted:
+        return answer
     assert self._accounts[user][provider].exists, "no account"
     self._accounts[user][provider].balance += msg.value
     self._accounts[user][provider].pending -= cancelRetrievingAmount
@@ -219,9 +255,12 @@ def depositFund(user: address, provider: address, cancelRetrievingAmount: uint25
 
 @external
 @raw_return
-def requestRefundAll(user: address, provider: address) -> Bytes[BOMB]:
-    if self._acts(method_id("requestRefundAll(address,address)", output_type=bytes4)):
-        return self._answer(method_id("requestRefundAll(address,address)", output_type=bytes4))
+def requestRefundAll(user: address, provider: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("requestRefundAll(address,address)", output_type=bytes4))
+    if scripted:
+        return answer
     if self._accounts[user][provider].pending != self._accounts[user][provider].balance:
         self._accounts[user][provider].pending = self._accounts[user][provider].balance
         self._accounts[user][provider].due = block.timestamp + DAY
@@ -230,9 +269,12 @@ def requestRefundAll(user: address, provider: address) -> Bytes[BOMB]:
 
 @external
 @raw_return
-def processRefund(user: address, provider: address) -> Bytes[BOMB]:
-    if self._acts(method_id("processRefund(address,address)", output_type=bytes4)):
-        return self._answer(method_id("processRefund(address,address)", output_type=bytes4))
+def processRefund(user: address, provider: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("processRefund(address,address)", output_type=bytes4))
+    if scripted:
+        return answer
     account: Account = self._accounts[user][provider]
     assert account.exists, "no account"
     paid: uint256 = 0
@@ -248,9 +290,12 @@ def processRefund(user: address, provider: address) -> Bytes[BOMB]:
 
 @external
 @raw_return
-def deleteAccount(user: address, provider: address) -> Bytes[BOMB]:
-    if self._acts(method_id("deleteAccount(address,address)", output_type=bytes4)):
-        return self._answer(method_id("deleteAccount(address,address)", output_type=bytes4))
+def deleteAccount(user: address, provider: address) -> Bytes[MAX_ANSWER]:
+    scripted: bool = False
+    answer: Bytes[MAX_ANSWER] = b""
+    scripted, answer = self._play(method_id("deleteAccount(address,address)", output_type=bytes4))
+    if scripted:
+        return answer
     if self._accounts[user][provider].exists:
         assert self._accounts[user][provider].balance == 0, "not empty"
         self._accounts[user][provider].exists = False
@@ -260,54 +305,46 @@ def deleteAccount(user: address, provider: address) -> Bytes[BOMB]:
 
 @internal
 def _forget(user: address, provider: address):
-    kept: DynArray[address, 64] = []
-    for one: address in self._providers[user]:
-        if one != provider:
-            kept.append(one)
-    self._providers[user] = kept
+    count: uint256 = len(self._providers[user])
+    for i: uint256 in range(count, bound=64):
+        if self._providers[user][count - 1 - i] == provider:
+            last: address = self._providers[user].pop()
+            if i != 0:
+                self._providers[user][count - 1 - i] = last
+            break
 
 
 @internal
-def _acts(selector: bytes4) -> bool:
+def _play(selector: bytes4) -> (bool, Bytes[MAX_ANSWER]):
     """
-    @dev Do what is scripted before the answer. Returns whether the answer is scripted too.
+    @dev Do what is scripted. Returns whether the answer is scripted too, and the answer.
     """
-    count: uint256 = len(self._scripts[selector].calls)
-    if count != 0:
+    script: Script = self._scripts[selector]
+    if script.once:
+        self._scripts[selector] = empty(Script)
+    if len(script.calls) != 0:
         self.outcomes = []
-    for i: uint256 in range(count, bound=MAX_CALLS):
+    for call: Call in script.calls:
         success: bool = False
         answer: Bytes[256] = b""
         success, answer = raw_call(
-            self._scripts[selector].calls[i].target,
-            self._scripts[selector].calls[i].data,
-            max_outsize=256,
-            revert_on_failure=False,
+            call.target, call.data, max_outsize=256, revert_on_failure=False
         )
         self.outcomes.append(concat(convert(success, bytes32), answer))
-    if self._scripts[selector].coins != 0:
-        raw_call(LEDGER, b"", value=self._scripts[selector].coins)
-    if self._scripts[selector].waste != 0:
+    if script.coins != 0:
+        raw_call(LEDGER, b"", value=script.coins)
+    if script.waste != 0:
         wasted: bool = raw_call(
             self,
             method_id("waste()"),
-            gas=self._scripts[selector].waste,
+            gas=script.waste,
             is_static_call=True,
             revert_on_failure=False,
         )
-    mode: uint256 = self._scripts[selector].mode
-    if mode == ENDLESS:
+    if script.mode == ENDLESS:
         assert msg.gas == 0, UNREACHABLE
-    if mode == REVERT:
-        raw_revert(self._scripts[selector].answer)
-    if mode == REVERT_BOMB:
-        raw_revert(abi_encode(empty(uint256[BOMB // 32])))
-    return mode != HONEST
-
-
-@internal
-@view
-def _answer(selector: bytes4) -> Bytes[BOMB]:
-    if self._scripts[selector].mode == ANSWER_BOMB:
-        return abi_encode(empty(uint256[BOMB // 32]))
-    return self._scripts[selector].answer
+    if script.mode == REVERT:
+        raw_revert(script.answer)
+    if script.mode == REVERT_BOMB:
+        raw_call(self, method_id("bomb()"), is_static_call=True)
+    return script.mode == ANSWER, script.answer

@@ -50,9 +50,9 @@ def execute(target: address, data: Bytes[1024], coins: uint256):
 
 
 @external
-def both(target: address, first: Bytes[1024], second: Bytes[1024]):
+def execute_both(first: address, data1: Bytes[1024], second: address, data2: Bytes[1024]):
     """
     @notice Two calls in one transaction.
     """
-    raw_call(target, first)
-    raw_call(target, second)
+    raw_call(first, data1)
+    raw_call(second, data2)
