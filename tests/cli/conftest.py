@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from serving_network.chain.keys import KeyStore
 from serving_network.chain.networks import Configuration, Network
 from serving_network.cli.main import app
-from tests.clients.network_fixture import World, deployed_world, served_at, signer
+from tests.clients.network_fixture import World, deployed_world, signer
 
 PASSWORD = "a long password"
 
@@ -78,16 +78,15 @@ class Terminal:
 @pytest.fixture(scope="session")
 def served() -> Iterator[tuple[World, str]]:
     """A deployed network that programs outside this process can reach, and its address."""
-    with deployed_world() as world, served_at(world) as url:
+    with deployed_world() as world, world.network.served() as url:
         yield world, url
 
 
 @pytest.fixture
 def world(served: tuple[World, str]) -> Iterator[World]:
     deployed, _ = served
-    snapshot = deployed.chain.request("evm_snapshot", [])
-    yield deployed
-    assert deployed.chain.request("evm_revert", [snapshot])
+    with deployed.network.put_back_afterwards():
+        yield deployed
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_from_the_first_coin_to_the_last(serving: Terminal, world: World) -> Non
     assert "balance     2.5 coins" in tree
     serving("ledger", "retrieve", "--all", "--yes")
     assert "unlocks in 1 d (" in serving("account", "show").out
-    world.travel(86_400)
+    world.network.travel(86_400)
     serving("ledger", "retrieve", "provider", "--yes")
     before = world.connection.balance(world.user.address)
     withdrawn = serving("ledger", "withdraw", "all", "--yes", "--json").json["transactions"][0]

@@ -15,6 +15,5 @@ def deployed() -> Iterator[World]:
 
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
-    snapshot = deployed.chain.request("evm_snapshot", [])
-    yield deployed
-    assert deployed.chain.request("evm_revert", [snapshot])
+    with deployed.network.put_back_afterwards():
+        yield deployed

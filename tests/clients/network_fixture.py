@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving_network.chain.connection import Connection
 from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.server import ChainServer
-from serving_network.chain.signer import LocalSigner
 from serving_network.clients import Owner, Provider, User
 from serving_network.clients.models import FineTuningOffer, Offer, Quota
-from serving_network.deployment.local import deploy_local_network
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.testing import LocalNetwork, local_network
 
+signer = LocalNetwork.signer
 TEE_KEY = bytes(31) + b"\x07"
-
-
-def signer(number: int) -> LocalSigner:
-    """The development account of this number."""
-    return LocalSigner(development_keys()[number].to_bytes())
 
 
 @dataclass
 class World:
     """A network and a person in each role."""
 
+    network: LocalNetwork
     chain: EmbeddedChain
     connection: Connection
     owner: Owner
@@ -74,43 +66,20 @@ class World:
         self.user.open_ledger(deposit)
         self.user.fund(self.provider.address, amount)
 
-    def travel(self, seconds: int) -> None:
-        """Let time pass."""
-        self.chain.request("evm_increaseTime", [seconds])
-        self.chain.request("evm_mine", [])
-
 
 @contextmanager
 def deployed_world() -> Iterator[World]:
     """The world as it is after deployment."""
-    chain = EmbeddedChain()
-    with Connection.open(chain) as connection:
-        connection.runner.run(deploy_local_network(connection.core, signer(0)))
+    with local_network() as network:
         yield World(
-            chain,
-            connection,
-            Owner(connection, signer(0)),
-            Provider(connection, signer(1)),
-            Provider(connection, signer(2)),
-            User(connection, signer(3)),
-            User(connection, signer(4)),
-            User(connection, signer(5)),
+            network,
+            network.chain,
+            network.connection,
+            network.owner,
+            network.provider(1),
+            network.provider(2),
+            network.user(3),
+            network.user(4),
+            network.user(5),
             LocalTeeSigner(TEE_KEY),
         )
-
-
-@contextmanager
-def served_at(world: World) -> Iterator[str]:
-    """The address at which programs outside this process reach the world's chain."""
-    server = ChainServer(world.chain, "127.0.0.1", 0)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(30)
-    try:
-        yield server.url
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(30)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()

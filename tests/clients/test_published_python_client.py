@@ -15,7 +15,7 @@ import pytest
 from serving_network.chain.embedded.accounts import development_keys
 from serving_network.clients.tokens import read_token
 from serving_network.money import WEI_PER_COIN as COIN
-from tests.clients.network_fixture import World, served_at
+from tests.clients.network_fixture import World
 
 zerog = pytest.importorskip("zerog_py_sdk", reason="make sure that the development dependencies are installed")
 
@@ -25,7 +25,7 @@ GAS_OF_TRANSFERS, GAS_OF_RETURNS = 300_000, 200_000
 
 @pytest.fixture
 def url(world: World) -> Iterator[str]:
-    with served_at(world) as address:
+    with world.network.served() as address:
         yield address
 
 
@@ -62,7 +62,7 @@ def test_an_ordinary_users_ledger(world: World, url: str, providers: int) -> Non
     assert len(ledger.get_providers_with_balance()) == providers
     assert gas_limit(world, ledger.retrieve_fund_from_provider(chosen[0].address)) == GAS_OF_RETURNS
     assert gas_limit(world, ledger.retrieve_fund()) == GAS_OF_RETURNS
-    world.travel(86_400)
+    world.network.travel(86_400)
     assert gas_limit(world, ledger.retrieve_fund()) == GAS_OF_RETURNS
     assert ledger.get_ledger_with_detail().available_balance == 10 * COIN
     assert gas_limit(world, ledger.refund("6")) == GAS_OF_RETURNS

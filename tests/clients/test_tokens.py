@@ -93,7 +93,7 @@ def test_a_revoked_key_stays_dead_over_deletion(world: World, book: TokenBook) -
     with pytest.raises(InvalidToken, match="revoked"):
         world.provider.check_header(header, now_ms())
     world.user.retrieve()
-    world.travel(86_400)
+    world.network.travel(86_400)
     world.user.retrieve()
     world.user.withdraw(10 * COIN)
     with pytest.raises(InvalidToken, match="no account"):

@@ -120,7 +120,7 @@ def test_balances_show_everything_and_when_it_unlocks(world: World) -> None:
 def test_retrieving_brings_coins_home_after_the_lock_time(world: World) -> None:
     world.with_account(10 * COIN, 4 * COIN)
     world.user.retrieve()
-    world.travel(DAY)
+    world.network.travel(DAY)
     world.user.retrieve()
     ledger = world.user.ledger(world.user.address)
     assert ledger is not None
@@ -206,7 +206,7 @@ def test_every_wei_comes_back(world: World, deposit: int, extra: int, share: int
         world.user.fund(world.provider.address, amount, even_unregistered=True),
         *world.user.retrieve(),
     ]
-    world.travel(DAY)
+    world.network.travel(DAY)
     spent += world.user.retrieve()
     spent.append(world.user.withdraw(ALL))
     after = world.connection.balance(world.user.address)

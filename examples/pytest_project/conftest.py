@@ -1,0 +1,1 @@
+pytest_plugins = ["serving_network.pytest_plugin"]

@@ -1,0 +1,61 @@
+import json
+import urllib.request
+
+import pytest
+from budget import spread
+
+from serving_network.chain.contract_errors import ServiceNotExist
+from serving_network.clients import Provider
+from serving_network.clients.models import Offer
+from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.testing import LocalNetwork
+
+
+def registered(network: LocalNetwork, number: int) -> Provider:
+    provider = network.provider(number)
+    offer = Offer(
+        service_type="chatbot",
+        url="https://provider.example",
+        model="model-1",
+        verifiability="TeeML",
+        input_price=100,
+        output_price=200,
+        additional_info="",
+        tee_signer=network.signer(9).address,
+    )
+    provider.register(offer)
+    network.owner.confirm(provider.address)
+    return provider
+
+
+def test_every_provider_gets_the_same(serving_network: LocalNetwork) -> None:
+    user = serving_network.user(1)
+    providers = [registered(serving_network, number).address for number in (2, 3, 4)]
+    assert spread(user, 10 * COIN, providers) == dict.fromkeys(providers, 3 * COIN)
+    balances = user.balances(user.address)
+    assert balances.ledger is not None
+    assert balances.ledger.available == COIN
+    assert {one.provider: one.balance for one in balances.accounts} == dict.fromkeys(providers, 3 * COIN)
+
+
+def test_a_provider_that_does_not_exist_is_an_error(serving_network: LocalNetwork) -> None:
+    with pytest.raises(ServiceNotExist):
+        spread(serving_network.user(1), 10 * COIN, [serving_network.signer(5).address])
+
+
+def test_the_money_comes_home(serving_network: LocalNetwork) -> None:
+    user = serving_network.user(1)
+    spread(user, 10 * COIN, [registered(serving_network, 2).address])
+    user.retrieve()
+    serving_network.travel(86_400)
+    user.retrieve()
+    ledger = user.ledger(user.address)
+    assert ledger is not None
+    assert ledger.available == 10 * COIN
+
+
+def test_other_programs_can_use_it_too(serving_network_url: str) -> None:
+    question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
+    request = urllib.request.Request(serving_network_url, question, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer)["result"] == hex(31337)

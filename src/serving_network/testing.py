@@ -1,0 +1,88 @@
+"""A whole serving network in this process, for tests: funded accounts, every role, and time that can be moved."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from serving_network.chain.connection import Connection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.embedded.accounts import development_keys
+from serving_network.chain.server import ChainServer
+from serving_network.chain.signer import LocalSigner
+from serving_network.clients import Network, Owner, Provider, User
+from serving_network.deployment.local import deploy_local_network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OWNER = 0
+
+
+class LocalNetwork:
+    """A ledger, an inference and a fine-tuning service on a chain in this process, at their usual addresses.
+
+    Account 0 owns the contracts; accounts 1 to 9 are free, each with 1,000,000 coins. `connection` and the
+    clients made here share one event loop, so use them from one thread.
+    """
+
+    def __init__(self, chain: EmbeddedChain, connection: Connection) -> None:
+        self.chain = chain
+        self.connection = connection
+        self.owner = Owner(connection, self.signer(OWNER))
+        self.reader = Network(connection)
+
+    @staticmethod
+    def signer(number: int) -> LocalSigner:
+        """The key of a funded account, 0 to 9."""
+        return LocalSigner(development_keys()[number].to_bytes())
+
+    def user(self, number: int) -> User:
+        """A funded account as a user."""
+        return User(self.connection, self.signer(number))
+
+    def provider(self, number: int) -> Provider:
+        """A funded account as a provider."""
+        return Provider(self.connection, self.signer(number))
+
+    def travel(self, seconds: int) -> None:
+        """Let so much time pass on the chain: 86,400 brings retrieved coins home."""
+        self.chain.request("evm_increaseTime", [seconds])
+        self.chain.request("evm_mine", [])
+
+    @contextmanager
+    def put_back_afterwards(self) -> Iterator[None]:
+        """What happens inside is undone at the end."""
+        snapshot = self.chain.request("evm_snapshot", [])
+        try:
+            yield
+        finally:
+            self.chain.request("evm_revert", [snapshot])
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """The address (JSON-RPC over HTTP, and WebSocket) at which other programs reach this chain meanwhile."""
+        server = ChainServer(self.chain, "127.0.0.1", 0)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        try:
+            yield server.url
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+@contextmanager
+def local_network() -> Iterator[LocalNetwork]:
+    """A fresh network; deploying it takes about a second."""
+    chain = EmbeddedChain()
+    with Connection.open(chain) as connection:
+        deployer = LocalNetwork.signer(OWNER)
+        connection.run(lambda: deploy_local_network(connection.core, deployer))
+        yield LocalNetwork(chain, connection)
