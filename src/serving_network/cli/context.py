@@ -31,7 +31,7 @@ from serving_network.cli.complete import complete_key, complete_network
 from serving_network.cli.output import Output, money
 from serving_network.clients.actor import AsyncActor
 from serving_network.clients.network import AsyncNetwork
-from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure
+from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, UnknownName
 from serving_network.money import describe, parse_wei
 
 if TYPE_CHECKING:
@@ -52,7 +52,13 @@ NETWORK = Annotated[
 ]
 KEY = Annotated[
     str | None,
-    typer.Option("--key", "-k", help="The key, by name.", envvar="SERVING_KEY", autocompletion=complete_key),
+    typer.Option(
+        "--key",
+        "-k",
+        help='The key, by name; "ledger:0" on a device.',
+        envvar="SERVING_KEY",
+        autocompletion=complete_key,
+    ),
 ]
 KEY_FROM_INPUT = Annotated[bool, typer.Option("--key-stdin", help="Read a private key from standard input.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -123,7 +129,7 @@ class Session:
         """The address of the key in use. Needs no password."""
         if self._signer is None and not self.key_from_input:
             name = self.key or self.configuration.key_in_use
-            if name and not (self.key is None and _environment_key()):
+            if name and not name.startswith(DEVICE) and not (self.key is None and _environment_key()):
                 return self.configuration.keys.find(name).address
         return self.signer().address
 
@@ -146,9 +152,18 @@ class Session:
         return self.unlock(name)
 
     def unlock(self, name: str) -> Signer:
-        """A key of the key store. Raises UnknownName, WrongPassword and KeyLocked."""
+        """A key of the key store, or "ledger:N" on a device. Raises UnknownName, WrongPassword and KeyLocked."""
         from serving_network.chain.keys import no_password
 
+        if name.startswith(DEVICE):
+            from serving_network.chain.hardware import connected_ledger
+
+            number = name.removeprefix(DEVICE)
+            if not number.isdecimal():
+                raise UnknownName(
+                    f"{name!r} is no key of a device.", next_step=f"Write {DEVICE}0, {DEVICE}1 and so on."
+                )
+            return connected_ledger(int(number))
         self.configuration.keys.find(name)
         password = ask_password(f"Password of the key {name!r}: ")
         if password is None:
@@ -276,6 +291,7 @@ def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> 
     return run
 
 
+DEVICE = "ledger:"
 OPTIONAL = ("network", "key", "max_fee", "tip")
 
 
