@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from eth_utils import keccak
 
+from serving_network.contracts import Interface
+from serving_network.contracts.build.artifacts import ROOT as CHECKOUT
+from serving_network.contracts.build.compiler import compile_contract
 from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.settlement.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
 from tests.evm import CHAIN_ID, Evm
 from tests.unit.contract import COIN, Contract, Done, behind_front
 
+MOCKS = Path(__file__).with_name("mocks")
 STAKE = 100 * COIN
 DAY = 86_400
 PENALTY = 30
@@ -114,11 +120,11 @@ class World:
         self.deliver(id)
         return self.settle(self.settlement(id, secret=b"", fee=fee))
 
-    def finish(self, id: str) -> Done:  # noqa: A002
+    def finish(self, id: str, *, fee: int = COIN) -> Done:  # noqa: A002
         """Deliver something, acknowledged and settled."""
         self.deliver(id)
         self.acknowledge(id)
-        return self.settle(self.settlement(id))
+        return self.settle(self.settlement(id, fee=fee))
 
     def account(self, user: str | None = None, provider: str | None = None) -> dict[str, Any]:
         found: dict[str, Any] = self.serving.ask("getAccount", user or self.user, provider or self.provider)
@@ -192,6 +198,20 @@ class World:
             page, total = self.serving.ask(listing, party, len(found), 50)
             found += page
         return {(one["user"], one["provider"]) for one in found}
+
+
+@cache
+def _compiled(name: str) -> tuple[Interface, bytes]:
+    made = compile_contract(MOCKS / f"{name}.vy", CHECKOUT / "contracts")
+    return Interface(made.abi), made.bytecode
+
+
+def mock(evm: Evm, name: str, *, sender: str) -> Contract:
+    """One of the mocks, behind no front."""
+    interface, code = _compiled(name)
+    outcome = evm.deploy(code, sender=sender)
+    assert outcome.created is not None
+    return Contract(evm, outcome.created, interface)
 
 
 def new_world() -> World:
