@@ -28,7 +28,7 @@
      How the owner stops it: by confirming only real TEEs and registering only services that were reviewed.
 """
 
-from . import errors
+from . import ledger_errors as errors
 from . import registry
 from ..serving import blobs
 from ..serving import errors as shared_errors

@@ -14,7 +14,7 @@
      How the owner stops it: the registry only grows, so by recommending another version; users retrieve.
 """
 
-from . import errors
+from . import ledger_errors as errors
 from ..serving import blobs
 from ..serving import errors as shared_errors
 from ..serving import lists
