@@ -1,0 +1,1 @@
+"""What every operation costs, measured as a receipt would say it: on an EVM in the process, through the real fronts."""

@@ -1,0 +1,174 @@
+"""How cost grows: what must not cost more in a large network, and what may, because it is the caller's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from benchmarks.gas.network import COIN, DAY, FEE, Network, Step
+from benchmarks.gas.operations import OPERATIONS, WITH_LATER_ACCOUNTS, Prepare, measure
+
+SERVICES: Final = (1, 10, 100)
+ACCOUNTS: Final = (1, 10, 100, 500)
+PROVIDERS: Final = (1, 10, 49)
+REFUNDS: Final = (0, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Gas of operations (by name) while one thing grows (`sizes`); `own` are those that may grow with it, because it is
+    the caller's or the account's own."""
+
+    what: str
+    sizes: tuple[int, ...]
+    gas: dict[str, list[int]]
+    own: frozenset[str] = frozenset()
+
+    def not_flat(self) -> list[str]:
+        """The operations that cost more or less at another size although the data is not the caller's own."""
+        return [name for name, values in self.gas.items() if name not in self.own and len(set(values)) != 1]
+
+    def figures(self) -> dict[str, int]:
+        """One figure for a flat line, one for each size where it grows."""
+        figures = {}
+        for operation, values in self.gas.items():
+            if len(set(values)) == 1:
+                figures[f"{operation}, whatever the number of {self.what}"] = values[0]
+                continue
+            for size, gas in zip(self.sizes, values, strict=True):
+                figures[f"{operation}, {self.what}: {size}"] = gas
+        return figures
+
+
+def everybody() -> dict[str, Prepare]:
+    """The operations of the table but for the largest batches, whose users are the network's size already."""
+    later = {f"{name}, others having come later": prepare for name, prepare in WITH_LATER_ACCOUNTS.items()}
+    return {name: prepare for name, prepare in OPERATIONS.items() if "x50" not in name and "x200" not in name} | later
+
+
+def grow(
+    net: Network,
+    what: str,
+    sizes: Sequence[int],
+    extend: Callable[[int], None],
+    operations: dict[str, Prepare],
+    own: frozenset[str] = frozenset(),
+) -> Growth:
+    gas: dict[str, list[int]] = {name: [] for name in operations}
+    for size in sizes:
+        extend(size)
+        for name, prepare in operations.items():
+            gas[name].append(measure(net, prepare).gas_used)
+    return Growth(what, tuple(sizes), gas, own)
+
+
+def by_services() -> Growth:
+    """Registered services that have nothing to do with the caller."""
+    net = Network(10)
+    return grow(net, "other registered services", SERVICES, lambda size: net.list_services(size + 1), everybody())
+
+
+def by_accounts() -> Growth:
+    """Accounts of others in the same service, all with the same provider, and as many ledgers."""
+    net = Network(1, neighbours=0)
+
+    def extend(size: int) -> None:
+        net.customers += [net.customer() for _ in range(size - len(net.customers))]
+
+    operations = {name: prepare for name, prepare in everybody().items() if "x10" not in name}
+    return grow(net, "accounts with the provider", ACCOUNTS, extend, operations)
+
+
+def by_providers() -> Growth:
+    """Accounts of the caller in one service, up to the 50 that the ledger allows."""
+    net = Network(1)
+    user = net.customers[0]
+    others: list[str] = []
+
+    def extend(size: int) -> None:
+        while len(others) < size - 1:
+            others.append(net.account("provider"))
+            net.transfer(user, others[-1])
+
+    def leave(name: str, net: Network) -> Step:
+        """Everything is home or spent."""
+        everyone = [net.provider, *others]
+        for start in range(0, len(everyone), 20):
+            net.retrieve_step(user, everyone[start : start + 20]).send()
+        net.evm.time += DAY
+        for start in range(0, len(everyone), 20):
+            net.retrieve_step(user, everyone[start : start + 20]).send()
+        return Step(net.ledger, name, (), user)
+
+    growing = {
+        "refundAll, accounts hold coins": lambda net: Step(net.ledger, "refundAll", (), user),
+        "refundAll, deleting the empty accounts": partial(leave, "refundAll"),
+    }
+    operations: dict[str, Prepare] = {
+        "settleFeesWithTEE x1": lambda net: net.settle_each([net.settlement(user)]),
+        "settleBatchWithTEE x1": lambda net: net.settle_batch([net.settlement(user)]),
+        "depositFund": lambda net: Step(net.ledger, "depositFund", (), user, COIN),
+        "refund, partial": lambda net: Step(net.ledger, "refund", (COIN,), user),
+        "transferFund, new account": lambda net: net.transfer_step(user, net.owner),
+        "transferFund, existing account": lambda net: net.transfer_step(user),
+        "retrieveFund x1, request": lambda net: net.retrieve_step(user, [net.provider]),
+        "retrieveFund x1, process": lambda net: requested(user, net),
+        "revokeToken": lambda net: Step(net.inference, "revokeToken", (net.provider, 1), user),
+    }
+    return grow(net, "accounts of the caller", PROVIDERS, extend, operations | growing, frozenset(growing))
+
+
+def requested(user: str, net: Network) -> Step:
+    net.retrieve_step(user, [net.provider]).send()
+    net.evm.time += DAY
+    return net.retrieve_step(user, [net.provider])
+
+
+def by_refunds() -> Growth:
+    """Refunds that wait in the account, beside some free balance; each later one is a part of the one before it that was
+    wanted back and asked back again."""
+    net = Network(1)
+    user = net.customers[0]
+    free = COIN // 100
+
+    def extend(size: int) -> None:
+        if size == 0:
+            return
+        part = 10 * COIN >> size
+        if size > 1:
+            net.transfer(user, amount=2 * part - free)
+        net.retrieve_step(user, [net.provider]).send()
+        net.transfer(user, amount=free)
+        waiting = net.inference.ask("getAccount", user, net.provider)["validRefundsLength"]
+        if waiting != size:
+            raise AssertionError(f"{waiting} refunds wait, not {size}")
+
+    growing: dict[str, Prepare] = {
+        "settleFeesWithTEE x1, taking every refund": lambda net: net.settle_each([net.settlement(user, 10 * COIN)]),
+        "transferFund, cancelling every refund": lambda net: net.transfer_step(user, amount=10 * COIN),
+        "retrieveFund x1, request": lambda net: net.retrieve_step(user, [net.provider]),
+        "retrieveFund x1, process": lambda net: matured(user, net),
+    }
+    operations: dict[str, Prepare] = {
+        "settleFeesWithTEE x1": lambda net: net.settle_each([net.settlement(user, min(FEE, free))]),
+        "settleBatchWithTEE x1": lambda net: net.settle_batch([net.settlement(user, min(FEE, free))]),
+        "depositFund": lambda net: Step(net.ledger, "depositFund", (), user, COIN),
+        "refund, partial": lambda net: Step(net.ledger, "refund", (COIN,), user),
+        "transferFund, nothing moved": lambda net: net.transfer_step(user, amount=0),
+        "transferFund, to another provider": lambda net: net.transfer_step(user, net.providers[1]),
+        "revokeToken": lambda net: Step(net.inference, "revokeToken", (net.provider, 1), user),
+    }
+    return grow(net, "waiting refunds of the account", REFUNDS, extend, operations | growing, frozenset(growing))
+
+
+def matured(user: str, net: Network) -> Step:
+    net.evm.time += DAY
+    return net.retrieve_step(user, [net.provider])
+
+
+def measure_growth() -> list[Growth]:
+    return [by_services(), by_accounts(), by_providers(), by_refunds()]
+
+
