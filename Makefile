@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
 
-.PHONY: demo test test-ethers lint format build lock wheel clean
+.PHONY: demo test test-ethers campaign lint format build lock wheel clean
 
 demo: build ## play the whole network once, on a private chain in the process
 	$(BIN)/serving demo
@@ -20,6 +20,9 @@ test: build ## all tests
 test-ethers: $(VENV)/.installed ## the local chain through ethers.js; needs node and npm
 	npm --prefix tests/embedded/ethers ci --no-audit --no-fund --silent
 	$(BIN)/python tests/embedded/ethers/run.py
+
+campaign: build ## 10,000 random histories on contracts and model; stop it and start it again as you like
+	$(BIN)/python -m tests.stateful.campaign --sequences 10000
 
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check
