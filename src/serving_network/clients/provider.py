@@ -124,7 +124,7 @@ class AsyncProvider(AsyncActor):
     async def supports_batches(self, service: str = INFERENCE) -> bool:
         """Whether the service takes many settlements under one signature."""
         found = await self.service(service)
-        return found.kind == INFERENCE and await found.contract.has("previewBatchWithTEE", [], b"", sender=self.address)
+        return found.kind == INFERENCE and await found.contract.has("settleBatchWithTEE", [], b"", sender=self.address)
 
     async def preview(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
         """What settling these would do now, entry by entry; a user may be among them more than once.
@@ -155,13 +155,24 @@ class AsyncProvider(AsyncActor):
     async def preview_batch(
         self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
     ) -> list[Outcome]:
-        """What settling these rows would do now."""
+        """What settling these rows would do now; a user may be among them more than once.
+
+        Raises TransferFailed when the provider's wallet would refuse the coins.
+        """
         found = await self.service(service)
-        statuses, paid = await found.contract.read("previewBatchWithTEE", _rows(rows), signature, sender=self.address)
-        return [
-            Outcome(row.user, Status(status), row.total_fee, amount)
-            for row, status, amount in zip(rows, statuses, paid, strict=True)
-        ]
+        block = await self.chain.block_number()
+        statuses = await found.contract.read(
+            "settleBatchWithTEE", _rows(rows), signature, sender=self.address, block=block
+        )
+        accounts = await self.accounts_with(self.address, [row.user for row in rows], service, block=block)
+        left = {user: account.balance for user, account in accounts.items()}
+        outcomes = []
+        for row, status in zip(rows, map(Status, statuses), strict=True):
+            paid = min(row.total_fee, left[row.user]) if status.paid else 0
+            if paid:
+                left[row.user] -= paid
+            outcomes.append(Outcome(row.user, status, row.total_fee, paid))
+        return outcomes
 
     async def settle(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
         """Settle, 50 in a transaction, and read from the receipts what became of each. Raises TransferFailed."""
