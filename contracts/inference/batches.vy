@@ -9,22 +9,26 @@
      98 bytes does it. It is given the calldata of `settleBatchWithTEE` as it is, reads the rows where the ABI says
      they are, and answers with the hash of the array: the keccak of the keccaks of the rows.
 
-         PUSH32 row type hash  PUSH0 MSTORE            memory 0x00: the type hash, for every row
-         PUSH1 4 CALLDATALOAD  PUSH1 4 ADD             at
-         DUP1 CALLDATALOAD  PUSH1 96 MUL               size at
+         PUSH32 ROW_TYPEHASH PUSH0 MSTORE              memory 0x00: the type hash, for every row
+         PUSH1 4 CALLDATALOAD PUSH1 4 ADD              at
+         DUP1 CALLDATALOAD PUSH1 96 MUL                size at
          SWAP1 PUSH1 32 ADD                            row size
          SWAP1 DUP2 ADD SWAP1                          row end
-         JUMPDEST
+         JUMPDEST                                      next:
          PUSH1 20 DUP2 PUSH1 0x2c CALLDATACOPY         memory 0x20: the user, on the right of its word
-         PUSH1 76 DUP2 PUSH1 20 ADD PUSH1 0x54 CALLDATACOPY
-                                                       memory 0x40: the fee, likewise; nonce; requestsHash
-         PUSH1 0xa0 PUSH0 KECCAK256                    hash row end
-         MSIZE MSTORE                                  behind the hashes before it; memory is a row and those
+         PUSH1 76 DUP2 PUSH1 20 ADD                    memory 0x40: the fee, likewise; 0x60: nonce;
+         PUSH1 0x54 CALLDATACOPY                       0x80: requestsHash
+         PUSH1 0xa0 PUSH0 SHA3                         hash row end
+         MSIZE MSTORE                                  behind the hashes before it, which begin at 0xa0
          PUSH1 96 ADD                                  row end
-         DUP2 DUP2 LT  PUSH1 next JUMPI                until the row is the end
+         DUP2 DUP2 LT PUSH1 NEXT JUMPI                 until the row is the end
          PUSH1 0xa0 DUP1 MSIZE SUB                     size 0xa0
-         SWAP1 KECCAK256                               hash
-         PUSH0 MSTORE  PUSH1 32 PUSH0 RETURN
+         SWAP1 SHA3                                    hash
+         PUSH0 MSTORE PUSH1 32 PUSH0 RETURN
+
+     It is created by the usual nine bytes in front of that:
+
+         PUSH1 98 DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN
 
      How money is lost here: a hash that left something out would let a signature stand for rows that nobody signed.
      How the owner prevents it: the hasher is fixed in the implementation's code, and the tests compare it with typed

@@ -11,14 +11,18 @@
 
      The creation code of a blob:
 
-         PUSH2 size  DUP1 PUSH1 10 PUSH0 CODECOPY  PUSH0 RETURN  | STOP text...
+         PUSH2 SIZE DUP1 PUSH1 10 PUSH0 CODECOPY PUSH0 RETURN STOP    and the text
 
      `READER` is a contract of 15 bytes that returns a blob's text, needed because this compiler copies foreign code
      in constant lengths only:
 
-         PUSH1 1  PUSH0 CALLDATALOAD EXTCODESIZE SUB           size of the text
-         DUP1 PUSH1 1 PUSH0  PUSH0 CALLDATALOAD EXTCODECOPY    copy it, without the STOP
+         PUSH1 1 PUSH0 CALLDATALOAD EXTCODESIZE SUB            size of the text
+         DUP1 PUSH1 1 PUSH0 PUSH0 CALLDATALOAD EXTCODECOPY     copy it, without the STOP
          PUSH0 RETURN
+
+     It is created by the usual nine bytes in front of that:
+
+         PUSH1 15 DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN
 
      How money is lost here: no coins pass through blobs; a reader that answered wrongly would show wrong text.
      How the owner prevents it: `READER` is fixed in the implementation's code; replacing it is an upgrade.
