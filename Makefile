@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
 
-.PHONY: demo test test-ethers campaign lint format build lock wheel clean
+.PHONY: audit demo test test-ethers campaign lint format build lock wheel clean
 
 demo: build ## play the whole network once, on a private chain in the process
 	$(BIN)/serving demo
@@ -42,6 +42,11 @@ wheel: build ## the package with the compiled contracts in it, in dist/
 lock: $(VENV)/.installed ## pin the newest versions that pyproject.toml allows; needs uv
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra dev \
 		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+audit: ## look the pinned dependencies up in the database of known vulnerabilities
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement .ci/audit.lock
+	.venv/audit/bin/python .ci/audit.py
 
 clean: ## everything that make made
 	rm -rf $(VENV) $(ARTIFACTS) dist

@@ -1,0 +1,30 @@
+"""Look every pinned dependency up in the database of known vulnerabilities: `make audit`.
+
+Exit status 1 when one is found. Where the database cannot be reached nothing is audited, and it is said so.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+LOCK = Path(__file__).parent.parent / "requirements.lock"
+
+command = [sys.executable, "-m", "pip_audit", "--format=json", "--disable-pip", "--require-hashes"]
+done = subprocess.run([*command, "--requirement", str(LOCK)], capture_output=True, text=True, check=False)
+try:
+    dependencies = json.loads(done.stdout)["dependencies"]
+except ValueError:
+    sys.exit(f"pip-audit failed:\n{done.stderr}")
+
+audited = [found for found in dependencies if "skip_reason" not in found]
+vulnerable = [found for found in audited if found["vulns"]]
+for found in vulnerable:
+    for vulnerability in found["vulns"]:
+        fixed = ", ".join(vulnerability["fix_versions"]) or "no release"
+        sys.stdout.write(f"{found['name']} {found['version']}: {vulnerability['id']}, fixed in {fixed}\n")
+if not audited:
+    sys.stdout.write(f"The database of vulnerabilities could not be reached: none of {len(dependencies)} audited.\n")
+else:
+    sys.stdout.write(f"{len(audited)} of {len(dependencies)} audited, {len(vulnerable)} vulnerable.\n")
+sys.exit(1 if vulnerable else 0)
