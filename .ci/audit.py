@@ -11,7 +11,7 @@ from pathlib import Path
 LOCK = Path(__file__).parent.parent / "requirements.lock"
 
 command = [sys.executable, "-m", "pip_audit", "--format=json", "--disable-pip", "--require-hashes"]
-done = subprocess.run([*command, "--requirement", str(LOCK)], capture_output=True, text=True, check=False)
+done = subprocess.run([*command, "--requirement", str(LOCK)], capture_output=True, text=True, check=False)  # noqa: S603
 try:
     dependencies = json.loads(done.stdout)["dependencies"]
 except ValueError:
