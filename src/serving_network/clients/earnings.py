@@ -82,6 +82,6 @@ async def _of_settlement(
         if paid:
             reason = Status(result.args["status"]).name.lower().replace("_", " ")
             earnings.append(
-                Earning(service.name, row["user"], paid, result.block_number, result.transaction_hash, reason)
+                Earning(service.name, result.args["user"], paid, result.block_number, result.transaction_hash, reason)
             )
     return earnings

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serving_network.settlement.typed_data import UserSettlement, VerifierMessage
 
 SETTLEMENTS_PER_CALL = 50
-ROWS_PER_BATCH = 256
+STATUSES_PER_WORD = 64
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,14 @@ class AsyncProvider(AsyncActor):
         """
         found = await self.service(service)
         block = await self.chain.block_number()
-        statuses = await found.contract.read(
+        words = await found.contract.read(
             "settleBatchWithTEE", _rows(rows), signature, sender=self.address, block=block
         )
         accounts = await self.accounts_with(self.address, [row.user for row in rows], service, block=block)
         left = {user: account.balance for user, account in accounts.items()}
         outcomes = []
-        for row, status in zip(rows, map(Status, statuses), strict=True):
+        for place, row in enumerate(rows):
+            status = Status(words[place // STATUSES_PER_WORD] >> 4 * (place % STATUSES_PER_WORD) & 15)
             paid = min(row.total_fee, left[row.user]) if status.paid else 0
             if paid:
                 left[row.user] -= paid
@@ -190,7 +191,7 @@ class AsyncProvider(AsyncActor):
     async def settle_batch(
         self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
     ) -> list[Outcome]:
-        """Settle up to 256 rows that are signed as one."""
+        """Settle up to 200 rows that are signed as one."""
         found = await self.service(service)
         effect = f"settles {len(rows)} rows over {describe(sum(one.total_fee for one in rows))}"
         receipt = await self.submit(found.contract.call("settleBatchWithTEE", _rows(rows), signature, effect=effect))
@@ -288,8 +289,15 @@ def _arguments(offer: Offer | FineTuningOffer) -> tuple[Any, ...]:
     return (offer.as_params(),) if isinstance(offer, Offer) else offer.as_arguments()
 
 
-def _rows(rows: Sequence[UserSettlement]) -> list[tuple[str, int, int, bytes]]:
-    return [(row.user, row.total_fee, row.nonce, row.requests_hash) for row in rows]
+def _rows(rows: Sequence[UserSettlement]) -> list[tuple[int, int, bytes]]:
+    """Rows as the contract takes them: the user in the upper 160 bits of the first word, the fee in the lower 96."""
+    for row in rows:
+        if row.total_fee >> 96:
+            raise InvalidInput(
+                f"A fee of {describe(row.total_fee)} is more than a row of a batch can hold.",
+                next_step="Settle it on its own: serving settlement send",
+            )
+    return [(int(row.user, 16) << 96 | row.total_fee, row.nonce, row.requests_hash) for row in rows]
 
 
 class Provider(Actor):

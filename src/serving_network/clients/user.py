@@ -181,7 +181,8 @@ class AsyncUser(AsyncActor):
             wanted = [one for one in known if providers is None or one in providers]
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
-                effect = f"asks everything back from {len(part)} providers in {name} and takes home what is unlocked"
+                whom = _count(len(part), "provider")
+                effect = f"asks everything back from {whom} in {name} and takes home what is unlocked"
                 call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
                 receipts.append(await self.submit(call))
         return receipts
@@ -246,7 +247,8 @@ class AsyncUser(AsyncActor):
         """Revoke API keys for ever, also beyond deletion of the account."""
         found = await self.service(service)
         whose = to_checksum_address(provider)
-        effect = f"revokes the tokens {', '.join(map(str, token_ids))} for {provider}, for ever"
+        which = ", ".join(map(str, token_ids))
+        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider}, for ever"
         if len(token_ids) == 1:
             return await self.submit(found.contract.call("revokeToken", whose, token_ids[0], effect=effect))
         return await self.submit(found.contract.call("revokeTokens", whose, list(token_ids), effect=effect))
@@ -268,6 +270,10 @@ class AsyncUser(AsyncActor):
         if account is None:
             raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
         return account
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _now_ms() -> int:
