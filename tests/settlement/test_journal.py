@@ -13,7 +13,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from serving_network.settlement.journal import (
     Batch,
@@ -187,6 +187,19 @@ def test_the_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
         pass
 
 
+def test_partial_payments_add_up_in_the_middle_of_a_request(tmp_path: Path) -> None:
+    with journal_at(tmp_path / "j") as journal:
+        journal.begin_reading()
+        journal.record([row(1), row(2)], PRICES)
+        for nonce, paid, due in ((1, 4, (26, 5)), (2, 7, (19, 5)), (3, 21, (0, 3)), (4, 5, (28, 5))):
+            batch = sign(journal, nonce, USERS)
+            journal.finish_batch(batch, [Outcome(1, paid)], MINED)
+            (user,) = journal.users()
+            charge = next(journal.charges(user))
+            assert (charge.input_fee, charge.output_fee) == due
+        assert (user.open, user.open_requests) == (33, 1)
+
+
 class JournalMachine(RuleBasedStateMachine):
     """Recording, sending, finishing, reopening and crashing in any order, beside a model of lists."""
 
@@ -205,7 +218,11 @@ class JournalMachine(RuleBasedStateMachine):
             self.context.__exit__(None, None, None)
             self.directory.cleanup()
 
-    @rule(numbers=st.lists(st.integers(0, 60), max_size=8), user=st.sampled_from(USERS), tokens=st.integers(0, 4))
+    @rule(
+        numbers=st.lists(st.integers(0, 60), min_size=1, max_size=8),
+        user=st.sampled_from(USERS),
+        tokens=st.integers(0, 4),
+    )
     def read(self, numbers: list[int], user: str, tokens: int) -> None:
         self.journal.begin_reading()
         recorded = self.journal.record([row(number, user, tokens) for number in numbers], PRICES)
@@ -215,17 +232,17 @@ class JournalMachine(RuleBasedStateMachine):
         assert recorded.new + recorded.known + len(recorded.rejects) == len(numbers)
         self.requests |= dict.fromkeys(new, (user, tokens * 3 + 5))
 
-    @rule(users=st.lists(st.sampled_from(USERS), min_size=1, unique=True))
-    def send(self, users: list[str]) -> None:
-        waiting = {line.user.address for batch in self.journal.open_batches() for line in batch.rows}
-        users = [user for user in users if user not in waiting and self.owed(user) > self.paid[user]]
-        if users:
-            self.nonce += 1
-            batch = sign(self.journal, self.nonce, users)
-            assert {line.user.address: line.settlement.total_fee for line in batch.rows} == {
-                user: self.owed(user) - self.paid[user] for user in users
-            }
+    @precondition(lambda self: self.ready())
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        users = data.draw(st.lists(st.sampled_from(self.ready()), min_size=1, unique=True))
+        self.nonce += 1
+        batch = sign(self.journal, self.nonce, users)
+        assert {line.user.address: line.settlement.total_fee for line in batch.rows} == {
+            user: self.owed(user) - self.paid[user] for user in users
+        }
 
+    @precondition(lambda self: self.journal.open_batches())
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         for batch in self.journal.open_batches():
@@ -239,20 +256,25 @@ class JournalMachine(RuleBasedStateMachine):
                 for line, outcome in zip(batch.rows, outcomes, strict=True):
                     self.paid[line.user.address] += outcome.paid
 
+    @precondition(lambda self: self.done and not self.journal.open_batches())
     @rule(data=st.data())
     def reorganise(self, data: st.DataObject) -> None:
-        if self.done and not self.journal.open_batches():
-            batch, outcomes = self.done.pop(data.draw(st.integers(0, len(self.done) - 1)))
-            self.journal.reopen_batch(batch)
-            assert [found.id for found in self.journal.open_batches()] == [batch.id]
-            for line, outcome in zip(batch.rows, outcomes, strict=True):
-                self.paid[line.user.address] -= outcome.paid
+        batch, outcomes = self.done.pop(data.draw(st.integers(0, len(self.done) - 1)))
+        self.journal.reopen_batch(batch)
+        assert [found.id for found in self.journal.open_batches()] == [batch.id]
+        for line, outcome in zip(batch.rows, outcomes, strict=True):
+            self.paid[line.user.address] -= outcome.paid
 
     @rule()
     def crash(self) -> None:
         self.context.__exit__(None, None, None)
         self.context = journal_at(Path(self.directory.name) / "j")
         self.journal = self.context.__enter__()
+
+    def ready(self) -> list[str]:
+        """Users with something open and nothing on its way."""
+        waiting = {line.user.address for batch in self.journal.open_batches() for line in batch.rows}
+        return [user for user in USERS if user not in waiting and self.owed(user) > self.paid[user]]
 
     def owed(self, user: str) -> int:
         return sum(fee for owner, fee in self.requests.values() if owner == user)

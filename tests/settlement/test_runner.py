@@ -427,6 +427,16 @@ def test_a_dry_run_sends_nothing_and_writes_nothing_to_the_chain(chain: FakeChai
     assert (report.paid, chain.state.wallet, chain.broadcasts) == (0, 0, [])
 
 
+def test_a_dry_run_leaves_those_alone_who_are_on_their_way(chain: FakeChain, tmp_path: Path) -> None:
+    for user in USERS[:2]:
+        chain.fund(user, 100)
+    chain.mines_at_once = False
+    settle(chain, tmp_path, [("a", USERS[0], 10)])
+    report = settle(chain, tmp_path, [("b", USERS[0], 5), ("c", USERS[1], 5)], replace(CALM, dry_run=True))
+    assert (line(report, USERS[0]).wait, line(report, USERS[0]).expected) == (Wait.IN_FLIGHT, 0)
+    assert line(report, USERS[1]).expected == 5
+
+
 class Killed(BaseException):
     """Ends a run on the spot, as kill -9 does."""
 

@@ -198,10 +198,14 @@ class Settlement:
         lines = {user.address: self._line(user) for user in users}
         for user in users:
             lines[user.address].stake = stakes[user.address]
+        on_their_way = {row.user.address for batch in self._journal.open_batches() for row in batch.rows}
+        options = self._options
         ready = []
         for user in users:
-            options = self._options
-            wait = obstacle(user, self._accounts.get(user.address), service, options.minimum_fee, options.max_user_fee)
+            account = self._accounts.get(user.address)
+            wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
+            if user.address in on_their_way:
+                wait = Wait.IN_FLIGHT
             if wait is None:
                 ready.append(user)
             self._waits[user.address] = wait or Wait.NOT_SENT
