@@ -39,6 +39,7 @@ def answer(paid: int, balance: int = 0, pending: int = 0) -> bytes:
         (4 * COIN, word(4 * COIN), 0),
         (4 * COIN, (word(4 * COIN) + word(0))[:63], 0),
     ],
+    ids=["1 wei unpaid", "all unpaid", "1 wei more", "1 wei less", "unreported", "silent", "1 word", "63 bytes"],
 )
 def test_a_report_that_differs_from_what_arrived_is_refused(
     ledger: Contract, world: World, user: str, provider: str, asked: Service, coins: int, said: bytes, reported: int

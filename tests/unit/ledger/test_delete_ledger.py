@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.contract import COIN, Contract, error, event
-from tests.unit.ledger.world import MIN_TRANSFER, REVERT, Service, World
+from tests.unit.ledger.world import ENDLESS, MIN_TRANSFER, REVERT, Service, World
 
 
 def spend_everything(world: World, service: Service, *providers: str, amount: int = 10 * COIN) -> None:
@@ -141,22 +141,28 @@ def test_a_ledger_opened_again_knows_its_services(
 
 @pytest.mark.usefixtures("opened")
 def test_gas_that_is_too_little_to_delete_an_account_fails(
-    ledger: Contract, world: World, user: str, provider: str, native: Service
+    ledger: Contract, world: World, user: str, provider: str, service: Service
 ) -> None:
     """A client that looks for the least gas must not find one with which accounts stay."""
-    ledger.send("transferFund", provider, native.name, 10 * COIN, sender=user)
-    native.send("force", user, provider, False, sender=provider)
-    native.send("force", user, provider, True, sender=provider)
-    world.evm.set_balance(native.address, 1000 * COIN)
-    world.ledger.send("retrieveFund", [provider], native.name, sender=user)
-    world.evm.time += 86_400
-    world.ledger.send("retrieveFund", [provider], native.name, sender=user)
+    spend_everything(world, service, provider)
+    service.script("deleteAccount(address,address)", waste=165_000)
+    data = ledger.interface.encode("deleteLedger")
     succeeded = 0
-    for gas in range(60_000, 400_000, 4_000):
+    for gas in range(220_000, 320_000, 2_000):
         with world.evm.rolled_back():
-            outcome = world.evm.send(ledger.address, ledger.interface.encode("refundAll"), sender=user, gas=gas)
-            if outcome.success:
+            if world.evm.send(ledger.address, data, sender=user, gas=gas).success:
                 succeeded += 1
-                assert not native.ask("account", user, provider)["exists"]
-                assert world.providers(user, native.name) == []
-    assert succeeded > 5
+                assert not service.ask("account", user, provider)["exists"]
+                assert world.providers(user) == []
+    assert 5 < succeeded < 50
+
+
+@pytest.mark.parametrize("lie", [{"answer": b""}, {"mode": REVERT}, {"mode": ENDLESS}], ids=str)
+@pytest.mark.usefixtures("opened")
+def test_an_account_stays_listed_when_nobody_says_that_it_is_gone(
+    ledger: Contract, world: World, user: str, provider: str, service: Service, lie: dict[str, bytes | int]
+) -> None:
+    spend_everything(world, service, provider)
+    service.script("accountExists(address,address)", **lie)  # type: ignore[arg-type]
+    ledger.send("deleteLedger", sender=user)
+    assert world.providers(user) == [provider]

@@ -81,7 +81,18 @@ def test_a_view_that_runs_out_of_gas_says_so_and_not_a_wrong_total(ledger: Contr
         (word(32) + word(1) + word(2**160 + 7), ["0x0000000000000000000000000000000000000007"]),
         (word(32) + word(60) + 60 * word(7), 50 * ["0x0000000000000000000000000000000000000007"]),
     ],
-    ids=str,
+    ids=[
+        "nothing",
+        "too short",
+        "empty",
+        "one missing",
+        "all missing",
+        "one cut",
+        "wild offset",
+        "wild length",
+        "dirty address",
+        "too many",
+    ],
 )
 def test_malformed_lists_of_providers_are_read_with_care(
     ledger: Contract, world: World, user: str, invested: Service, answer: bytes, found: list[str]
@@ -256,7 +267,7 @@ def test_a_services_reason_is_passed_on(
 
 
 @pytest.mark.parametrize("function", ["addAccount(address,address,string)", "depositFund(address,address,uint256)"])
-@pytest.mark.parametrize("lie", [{"answer": b"garbage"}, {"answer": bytes(2048)}], ids=str)
+@pytest.mark.parametrize("lie", [{"answer": b"garbage"}, {"answer": bytes(2048)}], ids=["garbage", "zeros"])
 def test_an_answer_that_nobody_asked_for_is_ignored(
     ledger: Contract,
     world: World,
