@@ -7,6 +7,7 @@ draws anything; the machine does.
 # ruff: noqa: ARG005, since the functions of a table take the same arguments
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from tests.stateful.model import MAX_AVAILABLE, MAX_BALANCE, MAX_NONCE, MAX_STAK
 from tests.stateful.signing import FINE_TUNING as FINE_TUNING_NAME
 from tests.stateful.signing import INFERENCE as INFERENCE_NAME
 from tests.stateful.signing import batch_hash, digest, malleated, settlement_hash, verifier_hash
-from tests.stateful.world import FINE_TUNING, INFERENCE, LEDGER, OTHER_INFERENCE, World
+from tests.stateful.world import FINE_TUNING, INFERENCE, LEDGER, OTHER_INFERENCE, SERVICES, World
 from tests.unit.contract import COIN
 
 Pair = tuple[str, str, str]
@@ -89,6 +90,10 @@ class Actions:
 
     world: World
 
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        """How often each function succeeded, each event was emitted, each error and each status came up."""
+
     def begin(self, world: World) -> None:
         """Start again from the moment after deployment."""
         self.world = world
@@ -109,7 +114,9 @@ class Actions:
         self.sound = False
         result = self.world.do(where, name, *args, sender=sender, value=value)
         self.sound = True
+        self.seen[result.refused[0] if result.refused else f"{name} succeeds"] += 1
         for address, event, said in result.events:
+            self.seen[event] += 1
             if event == "ProviderStaked":
                 self.stakes[self.world.name_of(address), said["provider"]] = said["amount"]
             elif event == "ProviderStakeReturned":
@@ -154,6 +161,16 @@ class Actions:
 
     def retrieve(self, user: str, providers: Sequence[str], service: str) -> None:
         self.do(LEDGER, "retrieveFund", list(providers), service, sender=user)
+
+    def split_refunds(self, user: str, provider: str, service: str, times: int) -> None:
+        """Keep half of the newest refund and ask it back again: one more refund each time, until the queue is full."""
+        for _ in range(times):
+            account = self.world.service(service).existing(user, provider)
+            if account is None or not account.refunds:
+                return
+            self.do(LEDGER, "transferFund", provider, service, account.refunds[-1].amount // 2, sender=user)
+            self.do(LEDGER, "retrieveFund", [provider], service, sender=user)
+            self.wait(1)
 
     def acknowledge(self, user: str, provider: str, service: str, *, accept: bool) -> None:
         self.do(service, "acknowledgeTEESigner", provider, accept, sender=user)
@@ -305,6 +322,15 @@ class Actions:
             self.settled.append((FINE_TUNING, sender, (task,)))
             self._accept(FINE_TUNING, sender, [{"user": task["user"], "nonce": task["nonce"]}], [0])
 
+    def waiting_refunds(self) -> list[tuple[str, str, str]]:
+        """User, provider and service of every account with a refund that waits."""
+        return [
+            (user, provider, where)
+            for where in SERVICES
+            for user, provider in self.world.service(where).all
+            if self.world.service(where).accounts[user, provider].refunds
+        ]
+
     def waiting_deliverables(self) -> list[tuple[int, str, str, str]]:
         """Number of the user, provider, id and root hash of everything that is delivered and not settled."""
         return [
@@ -410,6 +436,7 @@ class Actions:
 
     def _accept(self, service: str, provider: str, entries: Sequence[dict[str, Any]], statuses: Sequence[int]) -> None:
         for entry, status in zip(entries, statuses, strict=True):
+            self.seen[f"status {status}"] += 1
             if status < 2:
                 accepted = (service, entry["user"], provider), entry["nonce"]
                 assert accepted not in self.accepted, "a nonce was accepted twice"

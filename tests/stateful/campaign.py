@@ -3,9 +3,9 @@
     python -m tests.stateful.campaign --sequences 10000 --results .campaign/results.jsonl
 
 Each shard is 100 sequences of 50 actions from a seed of its own, and one line in the results: what it ran, how long
-it took, and the failure, if any. Shards that are there already, for the same compiled contracts and the same machine,
-are not run again: stop it whenever you like, and start it with the same command. `--worker 0/2` and `1/2` share the
-work. The exit status says whether any shard has failed.
+it took, how often each event, error and status came up, and the failure, if any. Shards that are there already, for
+the same compiled contracts and the same machine, are not run again: stop it whenever you like, and start it with the
+same command. `--worker 0/2` and `1/2` share the work. The exit status says whether any shard has failed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import sys
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def main() -> int:
 
 def run(number: int, evm: type[Evm]) -> dict[str, Any]:
     """One shard, from its own seed."""
-    machine = seed(number)(type("ServingMachine", (ServingMachine,), {"evm": evm}))
+    machine: type[ServingMachine] = seed(number)(
+        type("ServingMachine", (ServingMachine,), {"evm": evm, "seen": Counter()})
+    )
     how = settings(
         max_examples=SHARD,
         stateful_step_count=STEPS,
@@ -75,6 +78,7 @@ def run(number: int, evm: type[Evm]) -> dict[str, Any]:
         "steps": STEPS,
         "seconds": round(time.monotonic() - began, 1),
         "evm": evm.__name__,
+        "seen": dict(machine.seen),
         "failure": failure,
     }
 

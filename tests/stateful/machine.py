@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -56,10 +57,12 @@ class ServingMachine(RuleBasedStateMachine):
     """
 
     evm: Callable[[], Evm] = Evm
+    seen: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
         self.acts = Actions()
+        self.acts.seen = self.seen
         self.acts.begin(world(self.evm))
         self.world = self.acts.world
         self.nonces: dict[tuple[str, str, str], int] = {}
@@ -140,6 +143,12 @@ class ServingMachine(RuleBasedStateMachine):
     def retrieve_and_wait(self, user: int, service: str, seconds: int) -> None:
         self.acts.retrieve(self.user(user), self.world.providers, service)
         self.acts.wait(seconds)
+
+    @precondition(lambda self: self.acts.waiting_refunds())
+    @rule(which=st.integers(0, 5), times=st.sampled_from([1, 2, 6]))
+    def split_refunds(self, which: int, times: int) -> None:
+        waiting = self.acts.waiting_refunds()
+        self.acts.split_refunds(*waiting[which % len(waiting)], times)
 
     @rule(user=USER, service=st.sampled_from([*SERVICES, "nothing-v0"]), count=st.sampled_from([20, 21]))
     def retrieve_from_many(self, user: int, service: str, count: int) -> None:
@@ -371,7 +380,7 @@ class ServingMachine(RuleBasedStateMachine):
 def everybody_leaves(acts: Actions) -> None:
     """Users refund, retrieve, wait, retrieve and refund; providers take their stakes.
 
-    Wallets that are contracts take coins again: an own wallet that refuses them is the one thing that may stop somebody.
+    Wallets that are contracts take coins again: nothing but an own wallet that refuses them may stop somebody.
     """
     world = acts.world
     for puppet in world.puppets():

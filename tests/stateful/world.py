@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from serving_network.contracts import Interface, load
 from serving_network.contracts.build.compiler import compile_contract
@@ -148,7 +149,9 @@ class World:
         """By a contract that destroys itself in favour of this one while it is created."""
         to = self.addresses[where]
         destroy_in_favour = bytes.fromhex(f"73{to[2:]}ff")
-        assert self.evm.deploy(destroy_in_favour, sender=self._operator, value=amount).success
+        with catch_warnings():
+            simplefilter("ignore", DeprecationWarning)  # py-evm's, about self-destruction
+            assert self.evm.deploy(destroy_in_favour, sender=self._operator, value=amount).success
         self.model.coins[to] += amount
 
     def set_mood(self, puppet: str, mood: Mood | None) -> None:
