@@ -78,7 +78,7 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     world.user.open_ledger(5 * COIN)
     world.user.fund(world.provider.address, 2 * COIN)
     warned = serving("service", "remove", "--key", "provider", "--dry-run")
-    assert "1 users still have 2 coins" in warned.err
+    assert "users still have 2 coins with you (accounts: 1)" in warned.err
     serving("signer", "revoke", "provider", *owner)
     serving("service", "remove", *provider)
     assert serving("service", "list", "--json").json == []

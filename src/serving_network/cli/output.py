@@ -70,7 +70,10 @@ def money(wei: int) -> dict[str, str]:
 
 
 class Output:
-    """Prints for one command. With `as_json` only the result is printed, as one JSON document."""
+    """Prints for one command. With `as_json` only the result is printed, as one JSON document.
+
+    Lines are never broken here: a terminal wraps them, and what is copied from it is still whole.
+    """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -90,12 +93,12 @@ class Output:
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people."""
         if not self.as_json:
-            self._console.print(Text(text, style=style or ""))
+            self._console.print(Text(text, style=style or ""), soft_wrap=True)
 
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            self._errors.print(Text(text, style=style or ""))
+            self._errors.print(Text(text, style=style or ""), soft_wrap=True)
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -132,14 +135,14 @@ class Output:
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
-        self._errors.print(Text.assemble(("Error  ", "bold red"), str(error)))
+        self._errors.print(Text.assemble(("Error  ", "bold red"), str(error)), soft_wrap=True)
         if error.cause:
-            self._errors.print(Text.assemble(("Why    ", "bold"), error.cause))
+            self._errors.print(Text.assemble(("Why    ", "bold"), error.cause), soft_wrap=True)
         if error.next_step:
-            self._errors.print(Text.assemble(("Next   ", "bold green"), error.next_step))
+            self._errors.print(Text.assemble(("Next   ", "bold green"), error.next_step), soft_wrap=True)
         transaction = getattr(error, "transaction", None)
         if transaction:
-            self._errors.print(Text.assemble(("Sent   ", "bold"), transaction))
+            self._errors.print(Text.assemble(("Sent   ", "bold"), transaction), soft_wrap=True)
         return code
 
     def _write(self, text: str) -> None:

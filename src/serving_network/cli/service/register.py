@@ -31,4 +31,5 @@ async def register(
     """
     provider = await session.act(AsyncProvider)
     await provider.register(read_offer(offer, service), stake, service)
-    session.out.line("The network's owner must now confirm the TEE signer; look with: serving doctor")
+    if not session.dry_run:
+        session.out.line("The network's owner must now confirm the TEE signer: serving service show")

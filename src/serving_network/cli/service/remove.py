@@ -16,9 +16,10 @@ async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> 
     """
     provider = await session.act(AsyncProvider)
     accounts = await provider.open_accounts(service)
-    if accounts:
+    held = sum(one.balance for one in accounts)
+    if held:
         session.out.note(
-            f"Note: {len(accounts)} users still have {describe(sum(one.balance for one in accounts))} with you. "
+            f"Note: users still have {describe(held)} with you (accounts: {len(accounts)}). "
             "Work of theirs that is not settled now is never paid: serving settle USAGE",
             "yellow",
         )
