@@ -507,11 +507,11 @@ def settleFeesWithTEE(
     signer: address = services._confirmed_signer(service)
     domain: bytes32 = tee._domain(NAME_HASH)
     statuses: DynArray[uint8, MAX_SETTLEMENTS_DECODED] = []
-    provider_key: uint256 = accounts._key(empty(address), msg.sender)
+    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     for settlement: TEESettlementData in settlements:
         user: address = settlement.user
-        key: uint256 = convert(user, uint256) ^ provider_key
+        key: uint256 = unsafe_mul(convert(user, uint256), factor)
         word: uint256 = accounts._words[key]
         unsettled: uint256 = settlement.totalFee
         status: uint8 = self._judge(settlement, word, service, signer, domain)
@@ -614,12 +614,12 @@ def settleBatchWithTEE(
         last = accounts.MAX_NONCE
 
     statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
-    provider_key: uint256 = accounts._key(empty(address), msg.sender)
+    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     at: uint256 = 0
     for row: UserSettlement in rows:
         user: address = convert(row.userAndFee >> 96, address)
-        key: uint256 = convert(user, uint256) ^ provider_key
+        key: uint256 = unsafe_mul(convert(user, uint256), factor)
         word: uint256 = accounts._words[key]
         balance: uint256 = word & accounts.COINS_MASK
         used: uint256 = (word >> accounts.NONCE_OFFSET) ^ UNACKNOWLEDGED

@@ -109,6 +109,9 @@ POS_ALL_MASK: constant(uint256) = POSITION_MASK << POS_ALL_OFFSET
 POS_PROVIDER_OFFSET: constant(uint256) = 192
 POS_PROVIDER_MASK: constant(uint256) = POSITION_MASK << POS_PROVIDER_OFFSET
 
+# @dev The user whose key is the factor in the keys of all users of a provider.
+USER_ONE: constant(address) = 0x0000000000000000000000000000000000000001
+
 ALL: constant(uint256) = 0
 BY_USER: constant(uint256) = 1 << 160
 BY_PROVIDER: constant(uint256) = 2 << 160
@@ -213,11 +216,14 @@ def _by_provider(provider: address) -> uint256:
 @pure
 def _key(user: address, provider: address) -> uint256:
     """
-    @dev What an account is known by in every map: a hash of the provider, mixed with the user. For two accounts to
-         share a key, two hashes would have to agree in 96 bits and differ in the others exactly as two addresses
-         that somebody can send from; that is harder to find than two keys with one address.
+    @dev What an account is known by in every map: the user's address times an odd number that the provider's address
+         hashes to, so that no two users of a provider share a key. A provider shares the key of a given account, with
+         some user whom nobody need be, for one in 2**96 of all addresses. A sum or an exclusive or would let two
+         providers agree in that for all their users at once, and such two are found among 2**48 addresses.
     """
-    return convert(keccak256(convert(provider, bytes32)), uint256) ^ convert(user, uint256)
+    return unsafe_mul(
+        convert(user, uint256), convert(keccak256(convert(provider, bytes32)), uint256) | 1
+    )
 
 
 @internal
