@@ -1,7 +1,7 @@
 """Measure everything, print it, and compare it with what is committed.
 
-    python -m benchmarks.gas             fails when a budget is broken or a figure is not as committed
-    python -m benchmarks.gas --update    write benchmarks/gas.json and the tables of docs/gas.md
+python -m benchmarks.gas             fails when a budget is broken or a figure is not as committed
+python -m benchmarks.gas --update    write benchmarks/gas.json and the tables of docs/gas.md
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.gas.snapshot import differences, measure_everything, over_budget
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Gas of every operation, against its budget and the committed figures.")
+    parser = argparse.ArgumentParser(description="Gas of every operation, and whether it may be so.")
     parser.add_argument("--update", action="store_true", help="write the snapshot and the tables of the documentation")
     update = parser.parse_args().update
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -10,19 +10,22 @@ from typing import Final
 from benchmarks.gas.network import COIN, DAY, FEE, Network, Step
 from benchmarks.gas.operations import OPERATIONS, WITH_LATER_ACCOUNTS, Prepare, measure
 
-SERVICES: Final = (1, 10, 100)
-ACCOUNTS: Final = (1, 10, 100, 500)
-PROVIDERS: Final = (1, 10, 49)
-REFUNDS: Final = (0, 1, 2, 3, 4, 5)
+SERVICES, ACCOUNTS = "other registered services", "accounts with the provider"
+PROVIDERS, REFUNDS = "accounts of the caller", "waiting refunds of the account"
+SIZES: Final = {
+    SERVICES: (1, 10, 100),
+    ACCOUNTS: (1, 10, 100, 500),
+    PROVIDERS: (1, 10, 49),
+    REFUNDS: (0, 1, 2, 3, 4, 5),
+}
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Gas of operations (by name) while one thing grows (`sizes`); `own` are those that may grow with it, because it is
-    the caller's or the account's own."""
+    """Gas of operations (by name) at each of the `SIZES` of what grows; `own` are those that may grow with it, because
+    it is the caller's or the account's own."""
 
     what: str
-    sizes: tuple[int, ...]
     gas: dict[str, list[int]]
     own: frozenset[str] = frozenset()
 
@@ -37,7 +40,7 @@ class Growth:
             if len(set(values)) == 1:
                 figures[f"{operation}, whatever the number of {self.what}"] = values[0]
                 continue
-            for size, gas in zip(self.sizes, values, strict=True):
+            for size, gas in zip(SIZES[self.what], values, strict=True):
                 figures[f"{operation}, {self.what}: {size}"] = gas
         return figures
 
@@ -51,23 +54,22 @@ def everybody() -> dict[str, Prepare]:
 def grow(
     net: Network,
     what: str,
-    sizes: Sequence[int],
     extend: Callable[[int], None],
     operations: dict[str, Prepare],
     own: frozenset[str] = frozenset(),
 ) -> Growth:
     gas: dict[str, list[int]] = {name: [] for name in operations}
-    for size in sizes:
+    for size in SIZES[what]:
         extend(size)
         for name, prepare in operations.items():
             gas[name].append(measure(net, prepare).gas_used)
-    return Growth(what, tuple(sizes), gas, own)
+    return Growth(what, gas, own)
 
 
 def by_services() -> Growth:
     """Registered services that have nothing to do with the caller."""
     net = Network(10)
-    return grow(net, "other registered services", SERVICES, lambda size: net.list_services(size + 1), everybody())
+    return grow(net, SERVICES, lambda size: net.list_services(size + 1), everybody())
 
 
 def by_accounts() -> Growth:
@@ -78,7 +80,7 @@ def by_accounts() -> Growth:
         net.customers += [net.customer() for _ in range(size - len(net.customers))]
 
     operations = {name: prepare for name, prepare in everybody().items() if "x10" not in name}
-    return grow(net, "accounts with the provider", ACCOUNTS, extend, operations)
+    return grow(net, ACCOUNTS, extend, operations)
 
 
 def by_providers() -> Growth:
@@ -102,7 +104,7 @@ def by_providers() -> Growth:
             net.retrieve_step(user, everyone[start : start + 20]).send()
         return Step(net.ledger, name, (), user)
 
-    growing = {
+    growing: dict[str, Prepare] = {
         "refundAll, accounts hold coins": lambda net: Step(net.ledger, "refundAll", (), user),
         "refundAll, deleting the empty accounts": partial(leave, "refundAll"),
     }
@@ -117,7 +119,7 @@ def by_providers() -> Growth:
         "retrieveFund x1, process": lambda net: requested(user, net),
         "revokeToken": lambda net: Step(net.inference, "revokeToken", (net.provider, 1), user),
     }
-    return grow(net, "accounts of the caller", PROVIDERS, extend, operations | growing, frozenset(growing))
+    return grow(net, PROVIDERS, extend, operations | growing, frozenset(growing))
 
 
 def requested(user: str, net: Network) -> Step:
@@ -127,8 +129,8 @@ def requested(user: str, net: Network) -> Step:
 
 
 def by_refunds() -> Growth:
-    """Refunds that wait in the account, beside some free balance; each later one is a part of the one before it that was
-    wanted back and asked back again."""
+    """Refunds that wait in the account, beside some free balance; each later one is a part of the one before it that
+    was wanted back and asked back again."""
     net = Network(1)
     user = net.customers[0]
     free = COIN // 100
@@ -160,7 +162,7 @@ def by_refunds() -> Growth:
         "transferFund, to another provider": lambda net: net.transfer_step(user, net.providers[1]),
         "revokeToken": lambda net: Step(net.inference, "revokeToken", (net.provider, 1), user),
     }
-    return grow(net, "waiting refunds of the account", REFUNDS, extend, operations | growing, frozenset(growing))
+    return grow(net, REFUNDS, extend, operations | growing, frozenset(growing))
 
 
 def matured(user: str, net: Network) -> Step:
@@ -170,5 +172,3 @@ def matured(user: str, net: Network) -> Step:
 
 def measure_growth() -> list[Growth]:
     return [by_services(), by_accounts(), by_providers(), by_refunds()]
-
-

@@ -12,7 +12,6 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from benchmarks.gas.evm import QuickEvm
-
 from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.settlement.typed_data import (
     FINE_TUNING_NAME,
@@ -145,9 +144,7 @@ class Network:
         for index in range(listed, number):
             self.list_service("inference", f"v2.{index}", self.spare_service())
 
-    def transfer_step(
-        self, user: str, provider: str = "", *, amount: int = 2 * COIN, service: str = INFERENCE
-    ) -> Step:
+    def transfer_step(self, user: str, provider: str = "", *, amount: int = 2 * COIN, service: str = INFERENCE) -> Step:
         """Move `amount` wei; by default to the first provider."""
         return Step(self.ledger, "transferFund", (provider or self.provider, service, amount), user)
 
@@ -229,18 +226,21 @@ class Network:
     def acknowledge(self, user: str, number: int) -> Step:
         return Step(self.fine_tuning, "acknowledgeDeliverable", (self.provider, deliverable(number)), user)
 
-    def settle_task(self, user: str, number: int, secret: bytes = SECRET) -> Step:
-        """`settleFees` for one deliverable; no secret for one that was not acknowledged."""
+    def settle_task(
+        self, user: str, number: int, secret: bytes = SECRET, *, name: str = "", root: bytes = ROOT, fee: int = FEE
+    ) -> Step:
+        """`settleFees` for one deliverable (of the usual id unless it has a `name`); no secret for one that was not
+        acknowledged."""
         nonce = next(self._nonces)
-        message = VerifierMessage(deliverable(number), secret, ROOT, nonce, FEE, user)
+        message = VerifierMessage(name or deliverable(number), secret, root, nonce, fee, user)
         domain = Domain(FINE_TUNING_NAME, CHAIN_ID, self.fine_tuning.address)
         task = {
             "id": message.id,
             "encryptedSecret": secret,
-            "modelRootHash": ROOT,
+            "modelRootHash": root,
             "nonce": nonce,
             "signature": self.tee.sign_digest(domain.digest(message)),
-            "taskFee": FEE,
+            "taskFee": fee,
             "user": user,
         }
         return Step(self.fine_tuning, "settleFees", (task,), self.provider)

@@ -278,4 +278,3 @@ def statuses(done: Done) -> list[int]:
     """The status of each entry or row of a settlement."""
     events = done.named("TEESettlementResult") or done.named("BatchRowSettled")
     return [args["status"] for args in events]
-

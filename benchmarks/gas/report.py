@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.gas.batches import EACH_SIZES, MOMENTS, ONE_SIZES, key
+from benchmarks.gas.batches import MOMENTS, ONE_SIZES, key
 from benchmarks.gas.causes import PATHS, causes_table
 from benchmarks.gas.floor import floor_rows
+from benchmarks.gas.growth import SIZES
 from benchmarks.gas.operations import BUDGETS, WITH_LATER_ACCOUNTS
 from benchmarks.gas.tables import table
+from benchmarks.gas.views import CALL_LIMIT
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "gas.md"
 BLOCK: Final = re.compile(r"(<!-- figures: ([a-z ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -44,19 +46,25 @@ def batches_table(figures: Figures) -> str:
         for function in ("settleFeesWithTEE", "settleBatchWithTEE"):
             row += [figures.get(key(function, size, moment)) for moment in MOMENTS]
         rows.append(row)
-    assert len(EACH_SIZES) < len(rows)
     head = ("users", "a signature each, first", "later", "one signature, first", "later")
     return table(head, rows)
 
 
-def growth_table(figures: Figures) -> str:
-    """Flat lines by what they do not depend on; the others size by size."""
-    flat = re.compile(r"(.*), whatever the number of (.*)")
-    rows = []
-    for name, gas in figures.items():
-        found = flat.fullmatch(name)
-        rows.append((f"{found[1]}: flat in {found[2]}" if found else name, gas))
-    return table(("operation", "gas"), rows)
+def growth_tables(figures: Figures) -> str:
+    """A table for each thing that grows, with a column for each size."""
+    tables = []
+    for what, sizes in SIZES.items():
+        rows: dict[str, list[int]] = {}
+        for name, gas in figures.items():
+            flat = name.removesuffix(f", whatever the number of {what}")
+            start, _, size = name.rpartition(f", {what}: ")
+            if flat != name:
+                rows[flat] = [gas] * len(sizes)
+            elif size.isdigit():
+                rows.setdefault(start, []).append(gas)
+        head = (what, *(f"{size}" for size in sizes))
+        tables.append(table(head, [(operation, *gas) for operation, gas in rows.items()]))
+    return "\n".join(tables)
 
 
 def own_growth_table(figures: Figures) -> str:
@@ -98,6 +106,7 @@ def blocks(figures: Mapping[str, Figures]) -> dict[str, str]:
         "floors": floors_table(figures["causes"]),
         "each": causes_table(figures["causes"], "settleFeesWithTEE"),
         "batch": causes_table(figures["causes"], "settleBatchWithTEE"),
+        "views": table((f"call, of at most {CALL_LIMIT:,}", "gas"), list(figures["views"].items())),
         "savings": table(("measured", "gas"), list(figures["savings"].items())),
     }
 
@@ -115,6 +124,7 @@ def printed(figures: Mapping[str, Figures]) -> str:
         "later": "Leaving, when others have opened accounts with the same providers since",
         "batches": "Gas per user, by the size of the batch; first and later settlement of the accounts",
         "code": "Deployed code",
+        "views": "Listings at their worst",
     }
     parts = [f"{title}\n\n{made[name]}" for name, title in titles.items()]
-    return "\n".join([*parts, f"Growth\n\n{growth_table(figures['growth'])}"])
+    return "\n".join([*parts, f"Growth, and what of it is the caller's own\n\n{growth_tables(figures['growth'])}"])

@@ -13,6 +13,7 @@ from benchmarks.gas.growth import measure_growth
 from benchmarks.gas.network import Network
 from benchmarks.gas.operations import BUDGETS, measure_all
 from benchmarks.gas.savings import measure_savings
+from benchmarks.gas.views import full_crowd, measure_views
 from serving_network.contracts import load
 from tests.unit.contract import Contract
 
@@ -42,10 +43,14 @@ def measure_code(net: Network) -> Figures:
 
 
 def measure_growing(_: Network) -> Figures:
-    figures = {}
+    figures: Figures = {}
     for growth in measure_growth():
         figures |= growth.figures()
     return figures
+
+
+def measure_listings(_: Network) -> Figures:
+    return measure_views(full_crowd())
 
 
 SECTIONS: Final[dict[str, Callable[[Network], Figures]]] = {
@@ -55,6 +60,7 @@ SECTIONS: Final[dict[str, Callable[[Network], Figures]]] = {
     "causes": measure_causes,
     "savings": measure_savings,
     "growth": measure_growing,
+    "views": measure_listings,
 }
 
 
