@@ -33,6 +33,9 @@ gas-update: build ## the same, written to benchmarks/gas.json and docs/gas.md
 gas-causes: build ## where the gas of one settlement goes
 	$(BIN)/python -m benchmarks.gas.causes
 
+mutation: build ## put small faults into the contracts and see whether the tests notice; hours, can be stopped
+	$(BIN)/python -m tests.mutation.run
+
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -268,8 +268,7 @@ class Actions:
         result = self.do(service, "settleBatchWithTEE", packed, signature, sender=sender)
         if result.refused is None:
             self.settled.append((service, sender, (packed, signature)))
-            statuses = [result.value[at // 64] >> 4 * (at % 64) & 15 for at in range(len(entries))]
-            self._accept(service, sender, entries, statuses)
+            self._accept(service, sender, packed, result.value)
 
     def replay(self, which: int, service: str | None) -> None:
         """Send once more, word for word, what was settled before, perhaps to another contract."""
@@ -280,8 +279,8 @@ class Actions:
             if service in (INFERENCE, OTHER_INFERENCE) and where != FINE_TUNING:
                 where = service
             result = self.do(where, name, *args, sender=sender)
-            if result.refused is None and len(args) == 1:
-                assert all(status > 1 for status in result.value), "a settlement was accepted twice"
+            if result.refused is None:
+                self._accept(where, sender, args[0], result.value)
 
     def deliver(self, provider: str, user: str, name: str, root: str) -> None:
         self.do(FINE_TUNING, "addDeliverable", user, text(name), text(root).encode(), sender=provider)
@@ -320,7 +319,7 @@ class Actions:
         result = self.do(FINE_TUNING, "settleFees", task, sender=sender)
         if result.refused is None:
             self.settled.append((FINE_TUNING, sender, (task,)))
-            self._accept(FINE_TUNING, sender, [{"user": task["user"], "nonce": task["nonce"]}], [0])
+            self._accept(FINE_TUNING, sender, task, None)
 
     def waiting_refunds(self) -> list[tuple[str, str, str]]:
         """User, provider and service of every account with a refund that waits."""
@@ -434,11 +433,20 @@ class Actions:
 
     # What has to be remembered
 
-    def _accept(self, service: str, provider: str, entries: Sequence[dict[str, Any]], statuses: Sequence[int]) -> None:
-        for entry, status in zip(entries, statuses, strict=True):
+    def _accept(self, where: str, provider: str, settled: Any, answer: Any) -> None:
+        """Remember which nonces were accepted; fails when one is for the second time.
+
+        `settled` is what was sent: entries, compact rows or one task. `answer` is what the contract returned for it.
+        """
+        if where == FINE_TUNING:
+            settled, answer = [settled], [0]
+        elif settled and "user" not in settled[0]:
+            answer = [answer[at // 64] >> 4 * (at % 64) & 15 for at in range(len(settled))]
+        for one, status in zip(settled, answer, strict=True):
             self.seen[f"status {status}"] += 1
+            user = one["user"] if "user" in one else unpack_row(one["userAndFee"])[0]
             if status < 2:
-                accepted = (service, entry["user"], provider), entry["nonce"]
+                accepted = (where, user, provider), one["nonce"]
                 assert accepted not in self.accepted, "a nonce was accepted twice"
                 self.accepted.add(accepted)
 
