@@ -9,6 +9,7 @@ from functools import cache
 
 from eth.vm.forks.cancun.computation import CancunComputation
 from eth.vm.forks.cancun.state import CancunState
+from eth_typing import Hash32
 
 from serving_network.chain.embedded.interpreter import Computation
 from tests.evm import Evm
@@ -28,7 +29,7 @@ class QuickEvm(Evm):
 
     def _interpret(self, computation: type[CancunComputation]) -> None:
         root, *_ = self.snapshot()
-        self._state = _state_with(computation)(self._database, self._context, root)
+        self._state = _state_with(computation)(self._database, self._context, Hash32(root))
 
     @contextmanager
     def interpreted_by(self, computation: type[CancunComputation]) -> Iterator[None]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from benchmarks.gas.network import COIN, DAY, FEE, Network, Step
-from benchmarks.gas.operations import OPERATIONS, WITH_LATER_ACCOUNTS, Prepare, measure
+from benchmarks.gas.network import DAY, FEE, FINE_TUNING, Network, Step
+from benchmarks.gas.operations import OPERATIONS, WITH_LATER_ACCOUNTS, Prepare, measure, trainee
+from tests.unit.contract import COIN
 
 SERVICES, ACCOUNTS = "other registered services", "accounts with the provider"
 PROVIDERS, REFUNDS = "accounts of the caller", "waiting refunds of the account"
+DELIVERABLES = "deliverables of the account"
 SIZES: Final = {
     SERVICES: (1, 10, 100),
     ACCOUNTS: (1, 10, 100, 500),
     PROVIDERS: (1, 10, 49),
     REFUNDS: (0, 1, 2, 3, 4, 5),
+    DELIVERABLES: (1, 10, 19),
 }
 
 
@@ -94,19 +96,14 @@ def by_providers() -> Growth:
             others.append(net.account("provider"))
             net.transfer(user, others[-1])
 
-    def leave(name: str, net: Network) -> Step:
-        """Everything is home or spent."""
-        everyone = [net.provider, *others]
-        for start in range(0, len(everyone), 20):
-            net.retrieve_step(user, everyone[start : start + 20]).send()
-        net.evm.time += DAY
-        for start in range(0, len(everyone), 20):
-            net.retrieve_step(user, everyone[start : start + 20]).send()
-        return Step(net.ledger, name, (), user)
+    def leave(net: Network) -> Step:
+        """Everything is home."""
+        net.empty(user, [net.provider, *others])
+        return Step(net.ledger, "refundAll", (), user)
 
     growing: dict[str, Prepare] = {
         "refundAll, accounts hold coins": lambda net: Step(net.ledger, "refundAll", (), user),
-        "refundAll, deleting the empty accounts": partial(leave, "refundAll"),
+        "refundAll, deleting the empty accounts": leave,
     }
     operations: dict[str, Prepare] = {
         "settleFeesWithTEE x1": lambda net: net.settle_each([net.settlement(user)]),
@@ -170,5 +167,32 @@ def matured(user: str, net: Network) -> Step:
     return net.retrieve_step(user, [net.provider])
 
 
+def by_deliverables() -> Growth:
+    """Deliverables that are kept of one user and provider, up to where the ring is full and the oldest goes."""
+    net = Network(0)
+    user = trainee(net, 0)
+    finished: list[int] = []
+
+    def extend(size: int) -> None:
+        for number in range(len(finished), size):
+            net.finish_task(user, number)
+            finished.append(number)
+
+    def acknowledge(net: Network) -> Step:
+        net.deliver(user, len(finished)).send()
+        return net.acknowledge(user, len(finished))
+
+    def leave(net: Network) -> Step:
+        net.empty(user, [net.provider], service=FINE_TUNING)
+        return Step(net.ledger, "refundAll", (), user)
+
+    operations: dict[str, Prepare] = {
+        "addDeliverable": lambda net: net.deliver(user, len(finished)),
+        "acknowledgeDeliverable": acknowledge,
+        "refundAll, deleting the account": leave,
+    }
+    return grow(net, DELIVERABLES, extend, operations)
+
+
 def measure_growth() -> list[Growth]:
-    return [by_services(), by_accounts(), by_providers(), by_refunds()]
+    return [by_services(), by_accounts(), by_providers(), by_refunds(), by_deliverables()]

@@ -31,6 +31,8 @@ STAKE = 100 * COIN
 PENALTY = 30
 PROVIDERS = 6
 NEIGHBOURS = 3
+# The most that one retrieveFund takes.
+CALL_PROVIDERS = 20
 FEE = 4 * 10**15 + 12_345
 # The live brokers count in units of 100 ns since 1970.
 FIRST_NONCE = 17_637_984_000_000_000
@@ -72,8 +74,7 @@ class Network:
         self._nonces = count(FIRST_NONCE)
 
         def front(name: str, least: Sequence[int], *initialize: Any) -> Contract:
-            made = (self.evm, name, *least)
-            return behind_front(*made, owner=self.owner, initialize=initialize, attached=attached)
+            return behind_front(self.evm, name, *least, owner=self.owner, initialize=initialize, attached=attached)
 
         self.ledger = front("LedgerManager", (3 * COIN, COIN), self.owner)
         self.inference = front("InferenceServing", (STAKE,), DAY, self.ledger.address, self.owner)
@@ -134,9 +135,8 @@ class Network:
 
     def spare_service(self) -> str:
         """One more inference service behind a front of its own, not registered."""
-        assert self.inference.beacon is not None
         start = self.inference.interface.encode("initialize", DAY, self.ledger.address, self.owner)
-        return create(self.evm, "BeaconProxy", self.inference.beacon, start, sender=self.owner)
+        return create(self.evm, "BeaconProxy", str(self.inference.beacon), start, sender=self.owner)
 
     def list_services(self, number: int) -> None:
         """More inference services until the registry has `number`."""
@@ -151,14 +151,15 @@ class Network:
     def transfer(self, user: str, provider: str = "", *, amount: int = 2 * COIN, service: str = INFERENCE) -> Done:
         return self.transfer_step(user, provider, amount=amount, service=service).send()
 
-    def retrieve_step(self, user: str, providers: Sequence[str]) -> Step:
-        return Step(self.ledger, "retrieveFund", (list(providers), INFERENCE), user)
+    def retrieve_step(self, user: str, providers: Sequence[str], *, service: str = INFERENCE) -> Step:
+        return Step(self.ledger, "retrieveFund", (list(providers), service), user)
 
-    def empty(self, user: str, providers: Sequence[str]) -> None:
-        """Bring everything home that the user has with inference providers; the accounts stay, without coins."""
-        self.retrieve_step(user, providers).send()
-        self.evm.time += DAY
-        self.retrieve_step(user, providers).send()
+    def empty(self, user: str, providers: Sequence[str], *, service: str = INFERENCE) -> None:
+        """Bring everything home that the user has with these providers; the accounts stay, without coins."""
+        for wait in (DAY, 0):
+            for start in range(0, len(providers), CALL_PROVIDERS):
+                self.retrieve_step(user, providers[start : start + CALL_PROVIDERS], service=service).send()
+            self.evm.time += wait
 
     def register(self, provider: str, *, price: int = 100, info: str = "i" * 400, stake: int = STAKE) -> Step:
         """An inference registration with a url of 40 bytes and a model of 31."""

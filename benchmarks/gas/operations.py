@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.gas.network import COIN, FINE_TUNING, Network, Step
+from benchmarks.gas.network import FINE_TUNING, Network, Step
 from tests.evm import GAS_LIMIT
-from tests.unit.contract import Done
+from tests.unit.contract import COIN, Done
 
 INVALID_NONCE = 4
 RING = 20

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.gas.network import COIN, Network, Step
+from benchmarks.gas.network import Network, Step
 from benchmarks.gas.operations import Prepare, measure, other_price, other_text, settle_many, transfer_existing
+from tests.unit.contract import COIN
 
 TEXT = "t" * 400
 

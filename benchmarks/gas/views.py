@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from benchmarks.gas.network import COIN, FINE_TUNING, STAKE, Network, deliverable
+from benchmarks.gas.network import FINE_TUNING, STAKE, Network, deliverable
 from tests.evm import Outcome
-from tests.unit.contract import Contract
+from tests.unit.contract import COIN, Contract
 
 CALL_LIMIT: Final = 30_000_000
 ENOUGH: Final = 10**10

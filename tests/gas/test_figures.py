@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.gas.growth import Growth, by_accounts, by_providers, by_refunds, by_services
+from benchmarks.gas.growth import Growth, by_accounts, by_deliverables, by_providers, by_refunds, by_services
 from benchmarks.gas.network import Network
 from benchmarks.gas.operations import BUDGETS, INVALID_NONCE, OPERATIONS, Budget, measure, statuses
 from benchmarks.gas.report import BLOCK, DOCS, blocks, documented
@@ -62,7 +62,7 @@ def test_settlements_are_measured_with_the_status_that_they_are_named_for(net: N
     assert set(statuses(measure(net, OPERATIONS[name]))) == {expected}
 
 
-@pytest.mark.parametrize("grow", [by_services, by_accounts, by_providers, by_refunds])
+@pytest.mark.parametrize("grow", [by_services, by_accounts, by_providers, by_refunds, by_deliverables])
 def test_only_what_is_the_callers_own_makes_a_call_dearer(grow: Callable[[], Growth]) -> None:
     growth = grow()
     assert growth.not_flat() == []
