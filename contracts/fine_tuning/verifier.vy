@@ -4,8 +4,10 @@
 @title What a fine-tuning provider's TEE signs
 @notice The EIP-712 message `VerifierMessage`, and the error for a settlement that does not verify.
 @dev How money is lost here: a part of a settlement that is not in the message could be signed for one task and paid
-     for another; everything but the signature is in it.
-     How the owner prevents it: the message is compared with vectors that another library made.
+     for another; everything but the provider and the signature is in it. The provider is not, because clients sign it
+     so: a signer that is confirmed for two providers settles for both with one signature, where the user has an
+     account with both and they deliver the same.
+     How the owner prevents it: by confirming a signer for one provider only, whose it is shown to be.
 """
 
 from ..serving import tee

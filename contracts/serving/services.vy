@@ -21,7 +21,8 @@
         extra         free for the service
 
 @dev How money is lost here: an owner who confirms a signer that is no TEE lets that provider take what its users
-     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change.
+     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change. Anybody can
+     register the signer of another provider: that it is a TEE is not enough, it must be this provider's.
      How the owner stops it: `revokeTEESignerAcknowledgement`, which takes effect at the next settlement.
 """
 
