@@ -72,22 +72,19 @@ def test_a_service_that_only_says_it_deleted_keeps_the_account_listed(
     assert world.providers(user) == [provider]
 
 
+@pytest.mark.parametrize("kept", range(3))
 @pytest.mark.usefixtures("opened")
-def test_of_two_accounts_only_the_deleted_one_leaves_the_list(
-    ledger: Contract, world: World, user: str, provider: str, second: str, service: Service
+def test_of_three_accounts_only_the_deleted_ones_leave_the_list(
+    ledger: Contract, world: World, user: str, provider: str, second: str, service: Service, kept: int
 ) -> None:
-    third = world.evm.account("third")
-    spend_everything(world, service, provider, second, third, amount=9 * COIN)
-    ledger.send("transferFund", provider, service.name, COIN, sender=user)
-    service.send("settle", user, provider, COIN, sender=provider)
-    coins = world.evm.balance(service.address)
-    # The service books a coin of its own for the first account, of which the ledger knows nothing: it cannot delete it.
-    world.evm.set_balance(service.address, coins + COIN)
-    deposit = service.interface.encode("depositFund", user, provider, 0)
+    providers = [provider, second, world.evm.account("third")]
+    spend_everything(world, service, *providers, amount=9 * COIN)
+    spend_everything(world, service, provider, amount=COIN)
+    # The service books a coin of its own for one account, of which the ledger knows nothing: it cannot delete it.
+    deposit = service.interface.encode("depositFund", user, providers[kept], 0)
     assert world.evm.send(service.address, deposit, sender=world.stranger, value=COIN).success
-    service.scripted = True
     ledger.send("deleteLedger", sender=user)
-    assert world.providers(user) == [provider]
+    assert world.providers(user) == [providers[kept]]
 
 
 @pytest.mark.usefixtures("opened")
