@@ -12,6 +12,7 @@ from benchmarks.gas.causes import PATHS, causes_table
 from benchmarks.gas.floor import floor_rows
 from benchmarks.gas.growth import SIZES
 from benchmarks.gas.operations import BUDGETS, WITH_LATER_ACCOUNTS
+from benchmarks.gas.savings import explained
 from benchmarks.gas.tables import table
 from benchmarks.gas.views import CALL_LIMIT
 
@@ -107,6 +108,7 @@ def blocks(figures: Mapping[str, Figures]) -> dict[str, str]:
         "each": causes_table(figures["causes"], "settleFeesWithTEE"),
         "batch": causes_table(figures["causes"], "settleBatchWithTEE"),
         "views": table((f"call, of at most {CALL_LIMIT:,}", "gas"), list(figures["views"].items())),
+        "largest": explained(figures),
         "savings": table(("measured", "gas"), list(figures["savings"].items())),
     }
 

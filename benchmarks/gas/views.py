@@ -32,7 +32,8 @@ class Crowd:
     def __init__(self) -> None:
         self.net = Network(0, neighbours=0)
         self.services = (self.net.inference, self.net.fine_tuning)
-        self.providers = [self.net.account("provider") for _ in range(PAGE)]
+        known = self.net.providers
+        self.providers = known + [self.net.account("provider") for _ in range(PAGE - len(known))]
         self.users = [self.net.account("user") for _ in range(PAGE)]
         self.net.provider = self.providers[0]
         self.keeper = self.net.ledger.address
@@ -85,8 +86,9 @@ class Crowd:
         }
         tuning = ("u" * URL, quota, 1, False, ["m" * SHORT] * MODELS, signer)
         for provider in self.providers:
-            self.net.inference.send("addOrUpdateService", offer, sender=provider, value=STAKE)
-            self.net.fine_tuning.send("addOrUpdateService", *tuning, sender=provider, value=STAKE)
+            stake = 0 if provider in self.net.providers else STAKE
+            self.net.inference.send("addOrUpdateService", offer, sender=provider, value=stake)
+            self.net.fine_tuning.send("addOrUpdateService", *tuning, sender=provider, value=stake)
 
     def fill_registry(self) -> None:
         _, listed = self.net.ledger.ask("getActiveServices", 0, 1)
