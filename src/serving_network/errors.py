@@ -3,9 +3,11 @@
 ServingError                     a failure with its cause and one next step
 ├── InvalidInput                 what the caller gave cannot be used
 │   ├── NotAnAmount              not an exact amount of coins
-│   └── NotAnAddress             not an address, or its checksum is wrong
+│   ├── NotAnAddress             not an address, or its checksum is wrong
+│   └── SignerOfAnother          a TEE signer that two providers have registered
 ├── ConfigurationError           the config file, the address book or the environment
-│   └── UnknownName              no network, key, service or person of that name
+│   ├── UnknownName              no network, key, service or person of that name
+│   └── PortUnavailable          the port of a local network is taken
 ├── KeyFailure                   no key could be had
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
 │   └── WrongPassword            the password does not open the keystore

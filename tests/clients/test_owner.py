@@ -15,6 +15,7 @@ from serving_network.chain.contract_errors import (
     UnexpectedTEESigner,
 )
 from serving_network.clients import Owner
+from serving_network.clients.owner import SignerOfAnother
 from tests.clients.network_fixture import World, signer
 
 
@@ -36,6 +37,17 @@ def test_a_swapped_signer_is_not_confirmed(world: World) -> None:
     assert failure.value.actual == world.tee_signer.address
     with pytest.raises(ServiceNotExist):
         world.owner.confirm(world.stranger.address)
+
+
+def test_a_fine_tuning_signer_of_two_providers_is_confirmed_only_on_request(world: World) -> None:
+    for provider in (world.provider, world.other_provider):
+        provider.register(world.fine_tuning_offer())
+    with pytest.raises(SignerOfAnother) as failure:
+        world.owner.confirm(world.provider.address, "fine-tuning")
+    assert failure.value.other == world.other_provider.address
+    assert world.owner.confirm(world.provider.address, "fine-tuning", shared=True).succeeded
+    world.other_provider.update(world.fine_tuning_offer(tee_signer=signer(6).address))
+    assert world.owner.confirm(world.other_provider.address, "fine-tuning").succeeded
 
 
 def test_only_the_owner_confirms(world: World) -> None:

@@ -8,13 +8,25 @@ from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
 from serving_network.chain.contract_errors import ServiceNotExist
-from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.clients.actor import Actor, AsyncActor
-from serving_network.clients.models import FINE_TUNING, INFERENCE
+from serving_network.clients.models import FINE_TUNING, INFERENCE, FineTuningOffer
+from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
     from serving_network.chain.transactions import Receipt
     from serving_network.clients.models import ProviderService
+
+
+class SignerOfAnother(InvalidInput):
+    """A TEE signer is registered by two providers; `other` is the one besides."""
+
+    def __init__(self, signer: str, other: str) -> None:
+        self.other = other
+        super().__init__(
+            f"The TEE signer {signer} is registered by another provider too: {other}.",
+            cause="A fine-tuning settlement that it signs names no provider, and could be paid at both.",
+            next_step="Ask both providers whose TEE it is; `--shared` confirms it all the same.",
+        )
 
 
 class AsyncOwner(AsyncActor):
@@ -24,25 +36,27 @@ class AsyncOwner(AsyncActor):
         """The providers that wait for their TEE signer to be confirmed, with what they registered."""
         return [one for one in await self.offers(service) if not one.confirmed]
 
-    async def confirm(self, provider: str, service: str = INFERENCE, *, signer: str | None = None) -> Receipt:
+    async def confirm(
+        self, provider: str, service: str = INFERENCE, *, signer: str | None = None, shared: bool = False
+    ) -> Receipt:
         """Confirm the provider's TEE signer: the one given, or the one registered at this moment.
 
-        The contract is told which signer is meant, so that a provider cannot swap it in between. Raises
-        UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
+        The contract is told which signer is meant, so that a provider cannot swap it in between. For fine-tuning a
+        signer that another provider has registered too is refused unless `shared`: what it signs there names no
+        provider. Raises SignerOfAnother, UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
         """
         found = await self.service(service)
         registered = await self.offer(provider, service)
         if registered is None:
             raise ServiceNotExist(provider=to_checksum_address(provider))
         expected = to_checksum_address(signer or registered.offer.tee_signer)
+        if isinstance(registered.offer, FineTuningOffer) and not shared:
+            for other in await self.offers(service):
+                if other.offer.tee_signer == expected and other.provider != registered.provider:
+                    raise SignerOfAnother(expected, other.provider)
         effect = f"confirms {expected} as the TEE signer of {provider} in {found.name}: it can then move users' coins"
         whose = to_checksum_address(provider)
-        call = found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect)
-        try:
-            await self.chain.call(call.to, call.data, sender=self.address)
-        except RevertedWithoutReason:  # the live network's contract does not take the signer
-            call = found.contract.call("acknowledgeTEESignerByOwner", whose, effect=effect)
-        return await self.submit(call)
+        return await self.submit(found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect))
 
     async def revoke(self, provider: str, service: str = INFERENCE) -> Receipt:
         """Take the confirmation back: nothing this provider's TEE signs is paid any more."""

@@ -20,6 +20,7 @@ async def confirm(
         str | None, typer.Option(help="The signer that you examined; by default the one registered now.")
     ] = None,
     service: INFERENCE_SERVICE = "inference",
+    shared: Annotated[bool, typer.Option(help="Also a signer that another provider has registered.")] = False,
 ) -> None:
     """For the owner: confirm a provider's TEE signer, so that its settlements are paid.
 
@@ -28,4 +29,5 @@ async def confirm(
     Example: serving signer confirm good-provider --expect 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
     """
     owner = await session.act(AsyncOwner)
-    await owner.confirm(session.address(provider), service, signer=parse_address(expect) if expect else None)
+    expected = parse_address(expect) if expect else None
+    await owner.confirm(session.address(provider), service, signer=expected, shared=shared)
