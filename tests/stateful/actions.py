@@ -321,6 +321,18 @@ class Actions:
             self.settled.append((FINE_TUNING, sender, (task,)))
             self._accept(FINE_TUNING, sender, task, None)
 
+    def agree(self, user: str, provider: str, where: str) -> None:
+        """Whatever is missing between the two: registration, the owner's confirmation, an account with money in it."""
+        service = self.world.service(where)
+        signer = next(iter(self.world.tee_signers))
+        if provider not in service.offers:
+            self.register(provider, where, signer, "least", 1)
+        offer = service.offers.get(provider)
+        if offer is not None and not offer.confirmed:
+            self.confirm(service.owner, provider, where, None)
+        self.deposit(user, user, "5 least")
+        self.transfer(user, provider, where, "5 least")
+
     def waiting_refunds(self) -> list[tuple[str, str, str]]:
         """User, provider and service of every account with a refund that waits."""
         return [

@@ -188,6 +188,23 @@ class ServingMachine(RuleBasedStateMachine):
     def settle_honestly(self, provider: int, service: str, user: int, fee: str) -> None:
         self.acts.settle(service, self.provider(provider), [Row(user, fee)])
 
+    @rule(user=USER, provider=PROVIDER, service=INFERENCES, fees=st.lists(SMALL, max_size=3))
+    def agree_and_settle(self, user: int, provider: int, service: str, fees: list[str]) -> None:
+        self.acts.agree(self.user(user), self.provider(provider), service)
+        self.acts.settle_batch(service, self.provider(provider), [Row(user, fee) for fee in fees])
+        self.acts.settle(service, self.provider(provider), [Row(user, fee) for fee in fees])
+
+    @rule(user=USER, provider=PROVIDER, fee=SMALL, accepted=st.booleans(), secret=st.booleans(), twice=st.booleans())
+    def agree_and_work(self, user: int, provider: int, fee: str, accepted: bool, secret: bool, twice: bool) -> None:
+        name = f"task at {self.world.evm.time}"
+        self.acts.agree(self.user(user), self.provider(provider), FINE_TUNING)
+        self.acts.deliver(self.provider(provider), self.user(user), name, "root")
+        if accepted:
+            self.acts.accept_deliverable(self.user(user), self.provider(provider), name)
+        for _ in range(2 if twice else 1):
+            self.acts.settle_task(self.provider(provider), Row(user, fee), name, "secret" if secret else "", "root")
+        self.acts.accept_deliverable(self.user(user), self.provider(provider), name)
+
     @rule(provider=PROVIDER, service=INFERENCES, rows=ROWS)
     def settle_batch(self, provider: int, service: str, rows: list[Row]) -> None:
         self.acts.settle_batch(service, self.provider(provider), rows)
