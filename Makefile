@@ -36,6 +36,13 @@ gas-causes: build ## where the gas of one settlement goes
 mutation: build ## put small faults into the contracts and see whether the tests notice; hours, can be stopped
 	$(BIN)/python -m tests.mutation.run
 
+proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts for all values
+	$(BIN)/python proofs/run.py .proofs/bin/halmos
+
+.proofs/bin/halmos:
+	$(PYTHON) -m venv .proofs
+	.proofs/bin/pip --disable-pip-version-check --quiet install halmos==0.3.3
+
 lint: $(VENV)/.installed ## style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

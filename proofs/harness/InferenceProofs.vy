@@ -1,0 +1,396 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title What is proven of inference
+@notice Ledger and owner of one service in one: it puts up the shipped code behind a plain delegating front, and asks of
+        every function what must hold for all amounts, nonces and signatures. Arguments of `check_` functions are any
+        values at all.
+"""
+
+from . import cheats
+
+CODE: constant(Bytes[32768]) = x"00{InferenceServing}"
+
+USER: constant(address) = 0x1000000000000000000000000000000000000001
+OTHER: constant(address) = 0x1000000000000000000000000000000000000002
+PROVIDER: constant(address) = 0x2000000000000000000000000000000000000001
+LOCK: constant(uint256) = 86400
+MAX_COINS: constant(uint256) = 2**92 - 1
+
+STAKE: constant(uint256) = 100 * 10**18
+SIGNER: constant(address) = 0x3000000000000000000000000000000000000001
+STRANGER: constant(address) = 0x4000000000000000000000000000000000000001
+OTHER_PROVIDER: constant(address) = 0x2000000000000000000000000000000000000002
+DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
+HALF_ORDER: constant(uint256) = (
+    57896044618658097711785492504343953926418782139537452191302581570759080747168
+)
+SETTLEMENT_TYPEHASH: constant(bytes32) = keccak256(
+    "TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)"
+)
+
+
+struct Params:
+    serviceType: String[32]
+    url: String[32]
+    model: String[32]
+    verifiability: String[32]
+    inputPrice: uint256
+    outputPrice: uint256
+    additionalInfo: String[32]
+    teeSignerAddress: address
+
+
+struct Entry:
+    user: address
+    provider: address
+    totalFee: uint256
+    requestsHash: bytes32
+    nonce: uint256
+    signature: Bytes[65]
+
+
+front: address
+
+
+interface Serving:
+    def initialize(lock: uint256, ledger: address, owner: address): nonpayable
+    def addAccount(user: address, provider: address, info: String[32]): payable
+    def depositFund(user: address, provider: address, cancel: uint256): payable
+    def requestRefundAll(user: address, provider: address): nonpayable
+    def processRefund(user: address, provider: address) -> (uint256, uint256, uint256): nonpayable
+    def deleteAccount(user: address, provider: address): nonpayable
+    def lockedBalance(user: address) -> uint256: view
+    def getPendingRefund(user: address, provider: address) -> uint256: view
+    def accountExists(user: address, provider: address) -> bool: view
+    def addOrUpdateService(params: Params): payable
+    def acknowledgeTEESignerByOwner(provider: address, expected: address): nonpayable
+    def settleFeesWithTEE(entries: DynArray[Entry, 2]) -> DynArray[uint8, 2]: nonpayable
+
+
+@deploy
+@payable
+def __init__():
+    implementation: address = raw_create(slice(CODE, 1, len(CODE) - 1), convert(1, uint256))
+    self.front = create_minimal_proxy_to(implementation)
+    extcall Serving(self.front).initialize(LOCK, self, self)
+    self._register(PROVIDER)
+
+
+@external
+@payable
+def __default__():
+    pass
+
+
+@external
+def check_opening_books_exactly_what_was_sent(amount: uint256, other: uint256):
+    """
+    @notice An account that is opened holds the coins sent, the service holds them too, and no other account changes.
+    """
+    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=other)
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == amount)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(OTHER) == other)
+    cheats._holds(self.front.balance == amount + other + STAKE)
+
+
+@external
+def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256, cancel: uint256):
+    """
+    @notice A deposit adds the coins sent to the balance, whatever is cancelled, and what is asked back never grows.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=before)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    extcall Serving(self.front).depositFund(USER, PROVIDER, cancel, value=amount)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == before + amount)
+    cheats._holds(staticcall Serving(self.front).getPendingRefund(USER, PROVIDER) == before - min(before, cancel))
+    cheats._holds(self.front.balance == before + amount + STAKE)
+
+
+@external
+def check_packed_amounts_come_back_as_they_went_in(amount: uint256, cancel: uint256):
+    """
+    @notice Balance and pending refund share a word and do not touch: every pair of values reads as it was written, and
+            an amount that does not fit is refused.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    cheats._holds(amount <= MAX_COINS)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    extcall Serving(self.front).depositFund(USER, PROVIDER, cancel)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == amount)
+    cheats._holds(staticcall Serving(self.front).getPendingRefund(USER, PROVIDER) == amount - min(amount, cancel))
+
+
+@external
+def check_nothing_is_paid_before_the_lock_time(amount: uint256):
+    """
+    @notice A refund asked for now pays nothing now, and leaves the balance as it is.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    before: uint256 = self.balance
+    paid: uint256 = 0
+    balance: uint256 = 0
+    pending: uint256 = 0
+    paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
+    cheats._holds(paid == 0 and balance == amount and pending == amount)
+    cheats._holds(self.balance == before)
+
+
+@external
+def check_an_account_with_coins_is_not_deleted(amount: uint256):
+    """
+    @notice Deleting an account succeeds only when it is empty; then it is gone.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    extcall Serving(self.front).deleteAccount(USER, PROVIDER)
+    cheats._holds(amount == 0)
+    cheats._holds(not staticcall Serving(self.front).accountExists(USER, PROVIDER))
+
+
+@external
+def check_a_refund_is_paid_whole_from_the_lock_time_on_and_not_a_second_before(
+    amount: uint256, waited: uint256
+):
+    """
+    @notice After any wait, what was asked back is paid to the ledger in full or, before the lock time, not at all.
+    """
+    assert amount <= MAX_COINS and amount != 0 and waited < 2**32
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    cheats._warp(block.timestamp + waited)
+    before: uint256 = self.balance
+    paid: uint256 = 0
+    balance: uint256 = 0
+    pending: uint256 = 0
+    paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
+    if waited >= LOCK:
+        cheats._holds(paid == amount and balance == 0 and pending == 0)
+    else:
+        cheats._holds(paid == 0 and balance == amount and pending == amount)
+    cheats._holds(self.balance == before + paid)
+
+
+@external
+def check_a_settlement_moves_what_it_takes_and_never_more_than_was_signed(
+    amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice The provider is paid exactly what the user's balance falls by: the smaller of fee and balance, or nothing.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    before: uint256 = PROVIDER.balance
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    left: uint256 = staticcall Serving(self.front).lockedBalance(USER)
+    cheats._holds(PROVIDER.balance - before == amount - left)
+    cheats._holds(left == amount or left == amount - min(amount, fee))
+    cheats._holds(self.front.balance == left + STAKE)
+
+
+@external
+def check_nothing_is_paid_without_the_confirmed_signers_signature(
+    amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice If anything was paid, the signature recovers to the confirmed signer over exactly this fee, nonce, user and
+            provider, in this contract and on this chain, and its s is in the lower half. That the precompile answers
+            zero for a v other than 27 and 28 is assumed: halmos knows it only as some function.
+    """
+    assert v == 27 or v == 28
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    if staticcall Serving(self.front).lockedBalance(USER) != amount:
+        digest: bytes32 = self._digest(USER, PROVIDER, fee, nonce)
+        recovered: address = ecrecover(
+            digest, convert(v, uint256), convert(r, uint256), convert(s, uint256)
+        )
+        cheats._holds(recovered == SIGNER)
+        cheats._holds(convert(s, uint256) <= HALF_ORDER)
+
+
+@external
+def check_the_same_settlement_is_never_paid_twice(
+    amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice Presented a second time, word for word, a settlement pays nothing.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    left: uint256 = staticcall Serving(self.front).lockedBalance(USER)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    assert left != amount
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == left)
+
+
+@external
+def check_deleting_and_opening_again_does_not_bring_a_nonce_back(
+    fee: uint256, nonce: uint256, later_fee: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice What empties an account with some nonce cannot be followed, in the account opened anew, by a nonce as low.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=5)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    extcall Serving(self.front).deleteAccount(USER, PROVIDER)
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=7)
+    self._settle(USER, PROVIDER, later_fee, later, r, s, v)
+    if later <= nonce:
+        cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == 7)
+
+
+@external
+def check_a_settlement_touches_no_other_account(
+    fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice Neither another user's account with this provider nor the user's account with another one changes.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=10)
+    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=20)
+    extcall Serving(self.front).addAccount(USER, OTHER_PROVIDER, "", value=40)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(OTHER) == 20)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) >= 40)
+
+
+@external
+def check_only_the_ledger_calls_what_is_the_ledgers(caller: address, which: uint256, amount: uint256):
+    """
+    @notice addAccount, depositFund, requestRefundAll, processRefund and deleteAccount revert for every other caller.
+    """
+    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=5)
+    assert caller != self and caller != cheats.VM and caller != empty(address)
+    data: Bytes[164] = b""
+    if which == 0:
+        data = abi_encode(USER, PROVIDER, "", method_id=method_id("addAccount(address,address,string)"))
+    elif which == 1:
+        data = abi_encode(OTHER, PROVIDER, amount, method_id=method_id("depositFund(address,address,uint256)"))
+    elif which == 2:
+        data = abi_encode(OTHER, PROVIDER, method_id=method_id("requestRefundAll(address,address)"))
+    elif which == 3:
+        data = abi_encode(OTHER, PROVIDER, method_id=method_id("processRefund(address,address)"))
+    else:
+        data = abi_encode(OTHER, PROVIDER, method_id=method_id("deleteAccount(address,address)"))
+    cheats._prank(caller)
+    done: bool = raw_call(self.front, data, revert_on_failure=False)
+    cheats._holds(not done)
+
+
+@external
+def check_only_the_owner_calls_what_is_the_owners(caller: address, which: uint256, amount: uint256, to: address):
+    """
+    @notice Confirming and revoking signers, the lock time and every step of the ownership revert for everybody else.
+    """
+    assert caller != self and caller != cheats.VM
+    data: Bytes[164] = b""
+    if which == 0:
+        data = abi_encode(PROVIDER, method_id=method_id("acknowledgeTEESignerByOwner(address)"))
+    elif which == 1:
+        data = abi_encode(PROVIDER, SIGNER, method_id=method_id("acknowledgeTEESignerByOwner(address,address)"))
+    elif which == 2:
+        data = abi_encode(PROVIDER, method_id=method_id("revokeTEESignerAcknowledgement(address)"))
+    elif which == 3:
+        data = abi_encode(amount, method_id=method_id("updateLockTime(uint256)"))
+    elif which == 4:
+        data = abi_encode(to, method_id=method_id("transferOwnership(address)"))
+    elif which == 5:
+        data = abi_encode(to, method_id=method_id("offerOwnership(address)"))
+    elif which == 6:
+        data = method_id("renounceOwnership()")
+    else:
+        data = abi_encode(amount, self, to, method_id=method_id("initialize(uint256,address,address)"))
+    cheats._prank(caller)
+    done: bool = raw_call(self.front, data, revert_on_failure=False)
+    cheats._holds(not done)
+
+
+@external
+def check_a_provider_gets_its_stake_back_once(amount: uint256):
+    """
+    @notice The stake is paid back whole, the users' money stays, and there is no second time.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    before: uint256 = PROVIDER.balance
+    cheats._prank(PROVIDER)
+    raw_call(self.front, method_id("removeService()"))
+    cheats._holds(PROVIDER.balance == before + STAKE)
+    cheats._holds(self.front.balance == amount)
+    cheats._prank(PROVIDER)
+    again: bool = raw_call(self.front, method_id("removeService()"), revert_on_failure=False)
+    cheats._holds(not again)
+
+
+@external
+def check_planted_a_balance_that_no_deposit_can_make(amount: uint256):
+    """
+    @notice False on purpose: a proof tool that cannot refute this would prove anything.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) != 12345678901234567890)
+
+
+@external
+def check_planted_a_settlement_pays_even_without_a_signature(
+    amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice False on purpose: if this could not be refuted, the proofs about settlements would be about nothing.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    self._settle(USER, PROVIDER, fee, nonce, r, s, v)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == amount)
+
+
+@internal
+def _register(provider: address):
+    cheats._deal(provider, STAKE)
+    cheats._prank(provider)
+    extcall Serving(self.front).addOrUpdateService(
+        Params(
+            serviceType="",
+            url="",
+            model="",
+            verifiability="",
+            inputPrice=0,
+            outputPrice=0,
+            additionalInfo="",
+            teeSignerAddress=SIGNER,
+        ),
+        value=STAKE,
+    )
+    extcall Serving(self.front).acknowledgeTEESignerByOwner(provider, SIGNER)
+
+
+@internal
+def _settle(
+    user: address, provider: address, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    signature: Bytes[65] = concat(r, s, convert(v, bytes1))
+    entry: Entry = Entry(
+        user=user,
+        provider=provider,
+        totalFee=fee,
+        requestsHash=empty(bytes32),
+        nonce=nonce,
+        signature=signature,
+    )
+    cheats._prank(provider)
+    extcall Serving(self.front).settleFeesWithTEE([entry])
+
+
+@internal
+@view
+def _digest(user: address, provider: address, fee: uint256, nonce: uint256) -> bytes32:
+    domain: bytes32 = keccak256(
+        abi_encode(
+            DOMAIN_TYPEHASH, keccak256("0G Inference Serving"), keccak256("1"), chain.id, self.front
+        )
+    )
+    message: bytes32 = keccak256(
+        abi_encode(SETTLEMENT_TYPEHASH, empty(bytes32), nonce, provider, user, fee)
+    )
+    return keccak256(concat(x"1901", domain, message))
