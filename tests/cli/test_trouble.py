@@ -162,7 +162,7 @@ def spawn(serving: Terminal, *words: str, columns: int = 100) -> pexpect.spawn[s
         ["-m", "serving_network", *words],
         env=serving.variables() | {"TERM": "xterm", "COLUMNS": str(columns)},
         encoding="utf-8",
-        timeout=60,
+        timeout=120,
         dimensions=(40, columns),
     )
 
@@ -182,7 +182,7 @@ def test_ctrl_c_at_a_question_ends_at_once(serving: Terminal, world: World) -> N
     terminal = spawn(serving, "ledger", "open", "3")
     terminal.expect("Go on")
     terminal.sendintr()
-    terminal.expect(pexpect.EOF, timeout=10)
+    terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 130
     assert world.user.ledger(world.user.address) is None

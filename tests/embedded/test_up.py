@@ -27,7 +27,7 @@ FRONTS = {
 }
 STEPS_OF_A_DEPLOYMENT = 16
 KILLS = 3
-STOP_SECONDS = 10
+STOP_SECONDS = 60
 SERVING = [sys.executable, "-c", "from serving_network.cli.main import app; app()"]
 
 
