@@ -2,8 +2,8 @@
 
     python -m tests.mutation.run --results .mutation/results.jsonl [--sample 200] [ledger/LedgerManager.vy ...]
 
-Every mutant that compiles to other code is given to the unit tests of its contract and then to a short run of the state
-machine, in a copy of the checkout. A line of the results says what became of it:
+Every mutant that compiles to other code is given to a short run of the state machine, which notices most in seconds, and
+then to the unit tests of its contract, in a copy of the checkout. A line of the results says what became of it:
 
 | outcome | meaning |
 |---|---|
@@ -38,19 +38,19 @@ COPIED = ("contracts", "src", "tests", "hatch_build.py", "pyproject.toml")
 LEDGER, INFERENCE, FINE_TUNING = "tests/unit/ledger", "tests/unit/inference", "tests/unit/fine_tuning"
 MACHINE = "tests/stateful/test_machine.py"
 SUBJECTS: dict[str, tuple[str, ...]] = {
-    "ledger/LedgerManager.vy": (LEDGER, MACHINE),
-    "ledger/registry.vy": (LEDGER, MACHINE),
-    "serving/accounts.vy": (INFERENCE, MACHINE, FINE_TUNING),
-    "serving/services.vy": (INFERENCE, FINE_TUNING, MACHINE),
-    "serving/lists.vy": (INFERENCE, MACHINE, LEDGER),
-    "serving/payouts.vy": (INFERENCE, MACHINE, FINE_TUNING),
-    "serving/tee.vy": (INFERENCE, MACHINE, FINE_TUNING),
-    "inference/InferenceServing.vy": (INFERENCE, MACHINE),
-    "inference/batches.vy": (INFERENCE, MACHINE),
-    "inference/tokens.vy": (INFERENCE, MACHINE),
-    "fine_tuning/FineTuningServing.vy": (FINE_TUNING, MACHINE),
-    "fine_tuning/deliverables.vy": (FINE_TUNING, MACHINE),
-    "fine_tuning/verifier.vy": (FINE_TUNING, MACHINE),
+    "ledger/LedgerManager.vy": (MACHINE, LEDGER),
+    "ledger/registry.vy": (MACHINE, LEDGER),
+    "serving/accounts.vy": (MACHINE, INFERENCE, FINE_TUNING),
+    "serving/services.vy": (MACHINE, INFERENCE, FINE_TUNING),
+    "serving/lists.vy": (MACHINE, INFERENCE, LEDGER),
+    "serving/payouts.vy": (MACHINE, INFERENCE, FINE_TUNING),
+    "serving/tee.vy": (MACHINE, INFERENCE, FINE_TUNING),
+    "inference/InferenceServing.vy": (MACHINE, INFERENCE),
+    "inference/batches.vy": (MACHINE, INFERENCE),
+    "inference/tokens.vy": (MACHINE, INFERENCE),
+    "fine_tuning/FineTuningServing.vy": (MACHINE, FINE_TUNING),
+    "fine_tuning/deliverables.vy": (MACHINE, FINE_TUNING),
+    "fine_tuning/verifier.vy": (MACHINE, FINE_TUNING),
 }
 LONGEST = 900
 
