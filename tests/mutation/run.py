@@ -2,8 +2,8 @@
 
     python -m tests.mutation.run --results .mutation/results.jsonl [--sample 200] [ledger/LedgerManager.vy ...]
 
-Every mutant that compiles to other code is given to a short run of the state machine, which notices most in seconds, and
-then to the unit tests of its contract, in a copy of the checkout. A line of the results says what became of it:
+Every mutant that compiles to other code is given to a short run of the state machine, which notices most in seconds,
+and then to the unit tests of its contract, in a copy of the checkout. A line of the results says what became of it:
 
 | outcome | meaning |
 |---|---|
