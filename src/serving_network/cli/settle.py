@@ -125,6 +125,8 @@ async def settle(
     name = f"{chain.chain_id}-{chain.contract}-{chain.provider}"
     path = journal or directory / f"{name}.journal"
     identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
+    rejected = rejects or _rejects_beside(directory, usage)
+    _check_apart(rejected, usage, columns, users, path)
     with ExitStack() as held:
         held.enter_context(run_lock(directory, name))
         held.enter_context(run_lock(path.parent, path.name))
@@ -133,7 +135,7 @@ async def settle(
             copy_journal(path, copy)
             path = copy
         opened = held.enter_context(open_journal(path, identity))
-        reject = held.enter_context(_reject_file(rejects or _rejects_beside(directory, usage)))
+        reject = held.enter_context(_reject_file(rejected))
         progress = held.enter_context(_progress(session))
         run = Settlement(
             chain, opened, _tee_signer(session, tee_key), options, reject=reject.add, progress=progress.show
@@ -215,6 +217,15 @@ class _RejectFile:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _check_apart(rejects: Path, *inputs: Path | None) -> None:
+    """The reject file is written anew by every run, so it must not be one that the run reads."""
+    for one in inputs:
+        if one is not None and rejects.resolve() == one.resolve():
+            raise InvalidInput(
+                f"The rejected rows would overwrite {one}.", next_step="Give --rejects a file of its own."
+            )
 
 
 @contextmanager

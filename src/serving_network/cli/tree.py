@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from serving_network.cli.output import Output
-from serving_network.errors import ServingError
+from serving_network.errors import ConfigurationError, ServingError
 
 EXIT_INTERRUPTED = 130
 
@@ -68,9 +68,19 @@ class Root(Tree):
             return super().invoke(ctx)
         except ServingError as error:
             raise typer.Exit(Output("--json" in words).failure(error)) from error
+        except OSError as error:
+            raise typer.Exit(Output("--json" in words).failure(_file_trouble(error))) from error
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _file_trouble(error: OSError) -> ConfigurationError:
+    """A file or directory that cannot be used, where no verb has a better word for it."""
+    return ConfigurationError(
+        f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.",
+        next_step="Check the path, its permissions and the space on the disk, then run this again.",
+    )
 
 
 def _group(name: str, noun: Noun) -> Tree:

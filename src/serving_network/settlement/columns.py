@@ -15,14 +15,12 @@ In JSON a dot reaches into an object: `usage.prompt_tokens`.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.settlement.nesting import too_deep
+from serving_network.untrusted import parse_json, parse_toml
 
 ROW_AS_ID: Final = "@row"
 """Mapped to `id`: the log has no request ids, so a row is known by its line number and its content."""
@@ -101,8 +99,7 @@ def load_users(path: Path) -> dict[str, str]:
     """
     if path.suffix.lower() == ".json":
         try:
-            text = path.read_text("utf-8")
-            content = None if too_deep(text) else json.loads(text)
+            content = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigurationError(
                 f"{path} cannot be read as JSON.", cause=str(error), next_step="Mend the file, then run again."
@@ -119,7 +116,7 @@ def load_users(path: Path) -> dict[str, str]:
 
 def _load_toml(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{path} cannot be read as TOML.", cause=str(error), next_step="Mend the file, then run again."

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -584,7 +584,12 @@ def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
 
     Raises JournalOfAnother if the journal belongs to something else than `identity`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalFailure(
+            f"The journal {path} cannot be made.", cause=str(error), next_step="Choose another place with --journal."
+        ) from error
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:
@@ -592,25 +597,37 @@ def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -65536")
             _prepare(connection, path, identity)
-            yield Journal(connection, path)
+            yield _load(connection, path)
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise JournalFailure(
-            f"The journal {path} cannot be used.",
-            cause=str(error),
-            next_step="Free space or restore the file, then run again: what was sent before is found on chain.",
-        ) from error
+        raise _unusable(path, error) from error
 
 
 def copy_journal(source: Path, target: Path) -> None:
     """Copy a journal as it is now, for a run that must leave no trace. Without a source there is no copy."""
     if not source.exists():
         return
-    with sqlite3.connect(source) as original, sqlite3.connect(target) as copy:
-        original.backup(copy)
-    original.close()
-    copy.close()
+    try:
+        with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+            original.backup(copy)
+    except sqlite3.Error as error:
+        raise _unusable(source, error) from error
+
+
+def _load(connection: sqlite3.Connection, path: Path) -> Journal:
+    try:
+        return Journal(connection, path)
+    except (TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> JournalFailure:
+    return JournalFailure(
+        f"The journal {path} cannot be used.",
+        cause=str(error),
+        next_step="Free space or restore the file, then run again: what was sent before is found on chain.",
+    )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
@@ -633,6 +650,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
         connection.rollback()
         raise
     connection.commit()
+    if not str(found.get("pass")).isdecimal():
+        raise _unusable(path, ValueError("it does not say how often a log was read"))
     for key, value in expected.items():
         if found.get(key) != value:
             raise JournalOfAnother(

@@ -26,7 +26,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput
 from serving_network.settlement.columns import FIELDS, REQUIRED, Columns
-from serving_network.settlement.nesting import MAX_NESTING, too_deep
+from serving_network.untrusted import MAX_NESTING, too_deep
 
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_ID_CHARACTERS: Final = 512
@@ -89,7 +89,14 @@ def _no_constant(name: str) -> NoReturn:
     raise _BadRowError(f"{name} is not a number")
 
 
-_DECODER = json.JSONDecoder(parse_float=_Fraction, parse_constant=_no_constant)
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise _BadRowError("a field that comes twice: which of its values is meant cannot be told")
+    return row
+
+
+_DECODER = json.JSONDecoder(parse_float=_Fraction, parse_constant=_no_constant, object_pairs_hook=_each_key_once)
 _RawRow = tuple[Any, ...]
 """The values of one row in the order of columns.FIELDS; None where there is none."""
 
