@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import Any
 
+ASK_ANOTHER_NODE = "Try again, or use another node: serving network list"
+
 
 class ServingError(Exception):
     """A failure that a person or a program can act upon.
@@ -86,6 +88,9 @@ class WrongPassword(KeyFailure):
 
 class NodeFailure(ServingError):
     """The node could not be asked, or answered nonsense."""
+
+    def __init__(self, message: str, *, cause: str | None = None, next_step: str | None = None) -> None:
+        super().__init__(message, cause=cause, next_step=next_step or ASK_ANOTHER_NODE)
 
 
 class NodeUnreachable(NodeFailure):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.reverts import explain_revert
 from serving_network.chain.transport import Call, TransientFailure, Transport
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
+from serving_network.untrusted import words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,10 @@ Log = dict[str, Any]
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 8.0
 CALLS_PER_BATCH = 50
+QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+DATA = re.compile(r"(?:0x)?[0-9a-fA-F]*")
+HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 # Answers of nodes that want a question about fewer blocks.
 RANGE_COMPLAINTS = ("range", "too many", "more than", "limit", "exceed", "timeout", "timed out", "large")
 
@@ -28,7 +34,8 @@ class AsyncNode:
 
     Every question that may be repeated is asked again, with growing pauses and at the next address, when
     it got no answer or HTTP 429 or 5xx. `chain_id` is checked at each address before its first answer is
-    believed. Blocks are numbers or "latest", "pending", "earliest"; amounts are wei.
+    believed, and again after every failure: another node may have come up behind the address. Blocks are
+    numbers or "latest", "pending", "earliest"; amounts are wei.
     """
 
     def __init__(self, transports: Sequence[Transport], expected_chain_id: int | None, attempts: int) -> None:
@@ -118,6 +125,15 @@ class AsyncNode:
             return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
         if not isinstance(logs, list):
             raise NodeFailure("The node answered a question for events with something else.")
+        wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
+        for log in logs:
+            check_log(log)
+            if (
+                log["address"].lower() not in wanted
+                or not from_block <= from_quantity(log["blockNumber"]) <= to_block
+                or (kinds and (not log["topics"] or log["topics"][0].lower() not in kinds))
+            ):
+                raise NodeFailure("The node sent an event that was not asked for.")
         return logs
 
     async def block_number(self) -> int:
@@ -127,8 +143,12 @@ class AsyncNode:
     async def block(self, block: Block = "latest") -> dict[str, Any]:
         """A block's header and the hashes of its transactions, as the node shapes it."""
         found = await self.rpc("eth_getBlockByNumber", [block_parameter(block), False])
-        if not isinstance(found, dict):
+        if found is None:
             raise NodeFailure(f"{self.where} has no block {block}.", next_step="Ask a node that is in step.")
+        if not isinstance(found, dict) or not is_hash(found.get("hash")):
+            raise NodeFailure("The node sent a block that is none.")
+        if isinstance(block, int) and from_quantity(found.get("number")) != block:
+            raise NodeFailure(f"The node sent block {words(found.get('number'))} instead of {block}.")
         return found
 
     async def balance(self, address: str, block: Block = "latest") -> int:
@@ -152,6 +172,7 @@ class AsyncNode:
                 await self._check(place)
                 return await self._transports[place].ask(calls)
             except TransientFailure as failure:
+                self._checked.discard(place)
                 reason = f"{self._transports[place].where}: {failure}"
                 if attempt + 1 >= attempts:
                     break
@@ -177,6 +198,12 @@ class AsyncNode:
         self._expected_chain_id = actual
         self._checked.add(place)
 
+    async def check_chain_id(self) -> None:
+        """Ask once more which chain this is. Raises WrongChain."""
+        actual = from_quantity(await self.rpc("eth_chainId"))
+        if actual != self.chain_id:
+            raise WrongChain(self.chain_id, actual, self.where)
+
 
 def refused(refusal: RpcError) -> ContractError | RpcError:
     """The contract's error inside a node's refusal, or the refusal itself when no contract refused."""
@@ -190,18 +217,52 @@ def refused(refusal: RpcError) -> ContractError | RpcError:
 
 def from_quantity(value: Any) -> int:
     """A JSON-RPC quantity ("0x1f") as an int. Raises NodeFailure for anything else."""
-    try:
-        return int(value, 16)
-    except (TypeError, ValueError):
-        raise NodeFailure(f"The node sent {value!r} where a number belongs.") from None
+    if not isinstance(value, str) or not QUANTITY.fullmatch(value):
+        raise NodeFailure(f"The node sent {words(value)} where a number belongs.")
+    return int(value, 16)
 
 
 def from_hex(value: Any) -> bytes:
     """JSON-RPC data ("0x00ff") as bytes. Raises NodeFailure for anything else."""
-    try:
-        return bytes.fromhex(value.removeprefix("0x"))
-    except (AttributeError, ValueError):
-        raise NodeFailure(f"The node sent {value!r} where data belongs.") from None
+    if not isinstance(value, str) or len(value) % 2 or not DATA.fullmatch(value):
+        raise NodeFailure(f"The node sent {words(value)} where data belongs.")
+    return bytes.fromhex(value.removeprefix("0x"))
+
+
+def is_hash(value: Any) -> bool:
+    """Whether this is a hash as JSON-RPC shapes it: 0x and 64 digits."""
+    return isinstance(value, str) and HASH.fullmatch(value) is not None
+
+
+def is_address(value: Any) -> bool:
+    """Whether this is an address as JSON-RPC shapes it: 0x and 40 digits, in any case."""
+    return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
+
+
+def check_log(log: Any) -> None:
+    """Raises NodeFailure if this is not the log of a mined transaction, or one whose block was undone."""
+    if not (
+        isinstance(log, dict)
+        and is_address(log.get("address"))
+        and isinstance(log.get("topics"), list)
+        and all(is_hash(topic) for topic in log["topics"])
+        and isinstance(log.get("data"), str)
+        and is_hash(log.get("blockHash"))
+        and is_hash(log.get("transactionHash"))
+    ):
+        raise NodeFailure("The node sent a log that is none.", cause=words(log))
+    for name in ("blockNumber", "logIndex"):
+        from_quantity(log.get(name))
+    if log.get("removed"):
+        raise NodeFailure("The node sent an event of a block that is no longer part of the chain.")
+
+
+def _kinds(topics: Sequence[Any]) -> set[str]:
+    """The first topics that a filter lets through; empty where it lets all through."""
+    first = topics[0] if topics else None
+    if first is None:
+        return set()
+    return {one.lower() for one in ([first] if isinstance(first, str) else first)}
 
 
 def block_parameter(block: Block) -> str:

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils import keccak, to_checksum_address
 
-from serving_network.chain.node import AsyncNode, Log, from_hex, from_quantity, refused
+from serving_network.chain.node import (
+    AsyncNode,
+    Log,
+    check_log,
+    from_hex,
+    from_quantity,
+    is_address,
+    is_hash,
+    refused,
+)
 from serving_network.chain.old_calls import OldStyleCall, recognise_call
 from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.errors import (
+    ASK_ANOTHER_NODE,
     ContractError,
+    NodeFailure,
     NotEnoughCoins,
     OutOfGas,
     RpcError,
@@ -33,6 +44,7 @@ if TYPE_CHECKING:
 
 GAS_MARGIN_PERCENT = 20
 REPLACEMENT_PERCENT = 25  # nodes ask for 10 to 12.5 % more
+SURE_AFTER = 5.0  # seconds that a transaction must stay unknown before it counts as dropped
 FIRST_LOOK = 0.05
 LONGEST_LOOK = 2.0
 
@@ -163,6 +175,7 @@ class AsyncSender(AsyncNode):
         Without `gas` it is estimated; without `nonce` the next free one is reserved. Raises the
         ContractError that the call would fail with, and NotEnoughCoins, before anything is spent.
         """
+        await self.check_chain_id()
         if gas is None:
             gas = await self.estimate_gas(account.address, to, data, value)
         elif to is not None:
@@ -181,15 +194,19 @@ class AsyncSender(AsyncNode):
         """Hand the transaction to the node; returns its hash. Sending the same one again does no harm.
 
         Raises TransactionDropped when another transaction has taken its nonce, and TransactionFailure when
-        the node refuses it; its nonce is free again then.
+        the node refuses it; its nonce is free again then. Raises TransactionPending when the node may have
+        taken it but did not say so.
         """
         try:
-            await self.rpc("eth_sendRawTransaction", ["0x" + signed.raw.hex()])
-        except RpcError as refusal:
-            if await self._is_known(signed, refusal):
-                return signed.hash
-            self.release(signed)
-            raise await self._why_not_taken(signed, refusal) from None
+            try:
+                await self.rpc("eth_sendRawTransaction", ["0x" + signed.raw.hex()])
+            except RpcError as refusal:
+                if not await self._is_known(signed, refusal):
+                    reason = await self._why_not_taken(signed, refusal)
+                    self.release(signed)
+                    raise reason from None
+        except NodeFailure as failure:
+            raise _unknown_fate(signed, failure) from failure
         return signed.hash
 
     def release(self, signed: SignedTransaction) -> None:
@@ -217,10 +234,17 @@ class AsyncSender(AsyncNode):
         """The receipt of the first of these transactions that is mined, `confirmations` blocks deep.
 
         Several are given when one replaces the other. A signed one that the node has forgotten is sent
-        again. Raises the ContractError of a transaction that failed, OutOfGas, TransactionDropped, and after
-        `timeout` seconds TransactionPending.
+        again. Raises the ContractError of a transaction that failed, OutOfGas, TransactionDropped, and
+        TransactionPending after `timeout` seconds or when the node can no longer be asked.
         """
-        deadline = time.monotonic() + timeout
+        try:
+            return await self._wait(sent, time.monotonic() + timeout, timeout, confirmations)
+        except NodeFailure as failure:
+            raise _unknown_fate(sent[-1], failure) from failure
+
+    async def _wait(
+        self, sent: Sequence[SignedTransaction | str], deadline: float, timeout: float, confirmations: int
+    ) -> Receipt:
         pause = FIRST_LOOK
         while True:
             receipt = await self._first_receipt(sent)
@@ -239,21 +263,28 @@ class AsyncSender(AsyncNode):
             pause = min(pause * 1.5, LONGEST_LOOK)
 
     async def receipt(self, transaction_hash: str) -> Receipt | None:
-        """The receipt, or None while the transaction is not mined; a failed one has `succeeded` False."""
+        """The receipt, or None while the transaction is not mined; a failed one has `succeeded` False.
+
+        Raises NodeFailure for one that contradicts itself, or belongs to another transaction.
+        """
         found = await self.rpc("eth_getTransactionReceipt", [transaction_hash])
         if found is None:
             return None
-        created = found.get("contractAddress")
-        return Receipt(
-            transaction_hash=transaction_hash,
-            succeeded=from_quantity(found.get("status")) == 1,
-            block_number=from_quantity(found.get("blockNumber")),
-            block_hash=str(found.get("blockHash")),
-            gas_used=from_quantity(found.get("gasUsed")),
-            gas_price=from_quantity(found.get("effectiveGasPrice", "0x0")),
-            contract_address=to_checksum_address(created) if created else None,
-            logs=list(found.get("logs", [])),
-        )
+        return _receipt(found, transaction_hash)
+
+    async def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
+        """A transaction as the node shapes it, mined or waiting; None where the node does not know it."""
+        found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not _same(found.get("hash"), transaction_hash):
+            raise NodeFailure("The node sent another transaction than it was asked for.")
+        if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
+            raise NodeFailure("The node sent a transaction that is none.")
+        from_hex(found.get("input"))
+        for name in ("value", "nonce", "gas"):
+            from_quantity(found.get(name))
+        return found
 
     async def replace(
         self, account: Signer, stuck: SignedTransaction, *, fees: Fees | None = None, cancel: bool = False
@@ -358,14 +389,28 @@ class AsyncSender(AsyncNode):
         return OldStyleCall(old) if old and isinstance(reason, RevertedWithoutReason) else reason
 
     async def _is_known(self, signed: SignedTransaction, refusal: RpcError) -> bool:
-        words = str(refusal).lower()
-        if "already known" in words or "already imported" in words or "known transaction" in words:
+        told = str(refusal).lower()
+        if "already known" in told or "already imported" in told or "known transaction" in told:
             return True
-        return await self.rpc("eth_getTransactionByHash", [signed.hash]) is not None
+        return not await self._is_gone(signed)
+
+    async def _is_gone(self, *sent: SignedTransaction) -> bool:
+        """Whether the node knows none of these. Where their nonce is used, it must say so for SURE_AFTER seconds: a
+        node counts a transaction before it finds it, and who takes it for lost sends it a second time."""
+        began = time.monotonic()
+        while True:
+            for one in sent:
+                if await self.transaction(one.hash) is not None or await self.receipt(one.hash) is not None:
+                    return False
+            if await self._mined_count(sent[0].sender) <= sent[0].nonce or time.monotonic() - began >= SURE_AFTER:
+                return True
+            await asyncio.sleep(SURE_AFTER / 10)
+
+    async def _mined_count(self, address: str) -> int:
+        return from_quantity(await self.rpc("eth_getTransactionCount", [address, "latest"]))
 
     async def _why_not_taken(self, signed: SignedTransaction, refusal: RpcError) -> ServingError:
-        mined = from_quantity(await self.rpc("eth_getTransactionCount", [signed.sender, "latest"]))
-        if mined > signed.nonce:
+        if await self._mined_count(signed.sender) > signed.nonce:
             return _dropped(signed)
         if "insufficient funds" in str(refusal).lower():
             has, needs = await self.balance(signed.sender), signed.value + signed.gas * signed.max_fee_per_gas
@@ -395,17 +440,14 @@ class AsyncSender(AsyncNode):
 
     async def _keep_alive(self, sent: Sequence[SignedTransaction | str]) -> None:
         """Send again what the node forgot; report what can no longer be mined."""
-        for transaction in sent:
-            if not isinstance(transaction, SignedTransaction):
-                continue
-            if await self.rpc("eth_getTransactionByHash", [transaction.hash]) is not None:
-                return
-            mined = from_quantity(await self.rpc("eth_getTransactionCount", [transaction.sender, "latest"]))
-            if mined > transaction.nonce and await self._first_receipt(sent) is None:
-                raise _dropped(transaction)
-        newest = sent[-1]
-        if isinstance(newest, SignedTransaction):
-            await self.broadcast(newest)
+        signed = [one for one in sent if isinstance(one, SignedTransaction)]
+        if not signed or not await self._is_gone(*signed):
+            return
+        for one in signed:
+            if await self._mined_count(one.sender) > one.nonce:
+                raise _dropped(one)
+        if signed[-1] is sent[-1]:
+            await self.broadcast(signed[-1])
 
     def _still_pending(self, sent: Sequence[SignedTransaction | str], timeout: float) -> TransactionPending:
         return TransactionPending(
@@ -417,7 +459,9 @@ class AsyncSender(AsyncNode):
 
     async def _why_failed(self, receipt: Receipt) -> ServingError:
         """The reason why a mined transaction failed: it is run again on the state before its block."""
-        mined = await self.rpc("eth_getTransactionByHash", [receipt.transaction_hash])
+        mined = await self.transaction(receipt.transaction_hash)
+        if mined is None:
+            return _unexplained(receipt)
         asked = {"from": mined["from"], "to": mined.get("to"), "data": mined["input"], "value": mined["value"]}
         gas = from_quantity(mined["gas"])
         try:
@@ -433,20 +477,69 @@ class AsyncSender(AsyncNode):
                 transaction=receipt.transaction_hash,
                 next_step="Send it again without a gas limit of your own, so that it is estimated.",
             )
-        unexplained = RevertedWithoutReason()
-        unexplained.transaction = receipt.transaction_hash
-        return unexplained
+        return _unexplained(receipt)
 
     async def input_of(self, transaction_hash: str) -> bytes:
         """The calldata of a transaction that the node knows."""
-        found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
+        found = await self.transaction(transaction_hash)
         if found is None:
-            raise TransactionFailure("The node does not know this transaction.", transaction=transaction_hash)
+            raise TransactionFailure(
+                "The node does not know this transaction.", transaction=transaction_hash, next_step=ASK_ANOTHER_NODE
+            )
         return from_hex(found["input"])
 
 
 def _hash_of(transaction: SignedTransaction | str) -> str:
     return transaction if isinstance(transaction, str) else transaction.hash
+
+
+def _same(told: Any, asked: str) -> bool:
+    return is_hash(told) and told.lower() == asked.lower()
+
+
+def _receipt(found: Any, transaction_hash: str) -> Receipt:
+    """A receipt as the node shapes it. Raises NodeFailure."""
+    if not isinstance(found, dict) or not isinstance(found.get("logs"), list) or not is_hash(found.get("blockHash")):
+        raise NodeFailure("The node sent a receipt that is none, or half of one.")
+    if not _same(found.get("transactionHash"), transaction_hash):
+        raise NodeFailure("The node sent the receipt of another transaction.")
+    block, status, created = from_quantity(found.get("blockNumber")), found.get("status"), found.get("contractAddress")
+    if status not in ("0x0", "0x1") or not (created is None or is_address(created)):
+        raise NodeFailure("The node sent a receipt that is none, or half of one.")
+    for log in found["logs"]:
+        check_log(log)
+        if (
+            not _same(log["transactionHash"], transaction_hash)
+            or not _same(log["blockHash"], found["blockHash"])
+            or from_quantity(log["blockNumber"]) != block
+        ):
+            raise NodeFailure("The node sent a receipt with the events of another transaction or block.")
+    return Receipt(
+        transaction_hash=transaction_hash,
+        succeeded=status == "0x1",
+        block_number=block,
+        block_hash=found["blockHash"],
+        gas_used=from_quantity(found.get("gasUsed")),
+        gas_price=from_quantity(found.get("effectiveGasPrice", "0x0")),
+        contract_address=to_checksum_address(created) if created else None,
+        logs=found["logs"],
+    )
+
+
+def _unexplained(receipt: Receipt) -> ServingError:
+    unexplained = RevertedWithoutReason()
+    unexplained.transaction = receipt.transaction_hash
+    return unexplained
+
+
+def _unknown_fate(sent: SignedTransaction | str, failure: NodeFailure) -> TransactionPending:
+    """What to raise when the node fails after it was given a transaction: whoever sends anew might pay twice."""
+    return TransactionPending(
+        f"The node failed before it told what became of {_hash_of(sent)}: {failure}",
+        transaction=_hash_of(sent),
+        cause=f"It may have been sent, and can still take effect: do not send it a second time. {failure.cause or ''}",
+        next_step=f"serving transaction show {_hash_of(sent)}",
+    )
 
 
 def _dropped(signed: SignedTransaction) -> TransactionDropped:

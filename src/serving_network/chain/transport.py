@@ -5,24 +5,29 @@ answer) it raises as TransientFailure, and `serving_network.chain.node` decides 
 
 web3.py has transports too, but importing it takes two seconds, which every command would pay, and its
 retries cannot tell a refused question from one that never arrived.
+
+An answer is believed only if it is whole, is to the question that was asked, and is no larger or deeper than any
+honest one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from serving_network.errors import ConfigurationError, RpcError
+from serving_network.untrusted import parse_json, words
 
 Call = tuple[str, list[Any]]
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 TRANSIENT_CODES = frozenset({429, -32005})  # rate limits
 LARGEST_ANSWER = 256 * 1024 * 1024
+LONGEST_WAIT = 60.0  # seconds that a busy node may ask to wait
 
 
 class TransientFailure(Exception):
@@ -56,7 +61,7 @@ def transport_to(target: str | InProcessChain, timeout: float) -> Transport:
     """The transport for a URL (http, https, ws, wss) or a chain in this process. `timeout` is in seconds."""
     if not isinstance(target, str):
         return InProcessTransport(target)
-    scheme = target.partition("://")[0].lower()
+    scheme = target.partition("://")[0].lower() if _is_url(target) else ""
     if scheme in ("http", "https"):
         return HttpTransport(target, timeout)
     if scheme in ("ws", "wss"):
@@ -65,6 +70,14 @@ def transport_to(target: str | InProcessChain, timeout: float) -> Transport:
         f"{target!r} is not the address of a node.",
         next_step="Give a URL that begins with http://, https://, ws:// or wss://",
     )
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.port != 0 and bool((url.hostname or "").encode("idna"))
+    except ValueError:
+        return False
 
 
 def without_secrets(url: str) -> str:
@@ -109,8 +122,9 @@ class HttpTransport:
             answers = await self._post([_envelope(place, call) for place, call in enumerate(calls)])
             if isinstance(answers, list):
                 return _in_order(answers, len(calls))
+            _result(answers)  # a node that is only busy understands batches
             self._batches_understood = False
-        return [_result(await self._post(_envelope(0, call))) for call in calls]
+        return [_result(await self._post(_envelope(place, call)), place) for place, call in enumerate(calls)]
 
     async def _post(self, body: Any) -> Any:
         if self._session is None:
@@ -118,18 +132,16 @@ class HttpTransport:
         try:
             async with self._session.post(self._url, json=body) as response:
                 if response.status in TRANSIENT_STATUS:
-                    wait = response.headers.get("Retry-After", "")
-                    raise TransientFailure(f"HTTP {response.status}", float(wait) if wait.isdecimal() else 0.0)
+                    raise TransientFailure(f"HTTP {response.status}", _seconds(response.headers.get("Retry-After")))
                 if response.status in (401, 403):
                     raise ConfigurationError(
                         f"{self.where} refused access (HTTP {response.status}).",
                         next_step="Check the API key in the network's address: serving network show",
                     )
-                return json.loads(await response.read())
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientFailure(str(error) or type(error).__name__) from error
-        except ValueError as error:
-            raise TransientFailure("the answer is not JSON, or only half of it") from error
+                content = await _whole(response)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise TransientFailure(words(str(error)) or type(error).__name__) from error
+        return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
 
     async def close(self) -> None:
         if self._session is not None:
@@ -179,20 +191,23 @@ class WebSocketTransport:
             return self._socket
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        reason = "the WebSocket was closed"
         async for message in socket:
             if message.type is not aiohttp.WSMsgType.TEXT and message.type is not aiohttp.WSMsgType.BINARY:
                 continue
             try:
-                answer = json.loads(message.data)
-            except ValueError:
+                answer = _parsed(message.data)
+            except TransientFailure as failure:
+                reason = str(failure)
                 break
-            waiting = self._waiting.get(answer.get("id", -1)) if isinstance(answer, dict) else None
+            number = answer.get("id") if isinstance(answer, dict) else None
+            waiting = self._waiting.get(number) if type(number) is int else None
             if waiting is not None and not waiting.done():
                 waiting.set_result(answer)
-        await socket.close()
         for waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_exception(TransientFailure("the WebSocket was closed"))
+                waiting.set_exception(TransientFailure(reason))
+        await socket.close()
 
     async def close(self) -> None:
         if self._reader is not None:
@@ -210,22 +225,61 @@ def _envelope(number: int, call: Call) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-def _result(answer: Any) -> Any | RpcError:
-    if not isinstance(answer, dict) or ("result" not in answer and "error" not in answer):
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for part in response.content.iter_any():
+        content += part
+        if len(content) > LARGEST_ANSWER:
+            raise TransientFailure(f"the answer has more than {LARGEST_ANSWER} bytes")
+    return bytes(content)
+
+
+def _parsed(content: str | bytes, where: str = "") -> Any:
+    try:
+        return parse_json(content)
+    except ValueError as error:
+        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {words(str(error))}") from error
+
+
+def _seconds(retry_after: str | None) -> float:
+    """How long a busy node asks to wait, within reason; 0 where it says nothing that is understood."""
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdecimal()):
+        return 0.0
+    return min(float(retry_after), LONGEST_WAIT)
+
+
+def _result(answer: Any, number: int | None = None) -> Any | RpcError:
+    """What an answer says: to question `number`, where it is known which one it must be to."""
+    if not isinstance(answer, dict):
         raise TransientFailure("the answer is not a JSON-RPC answer")
     error = answer.get("error")
     if error is None:
-        return answer.get("result")
+        if "result" not in answer:
+            raise TransientFailure("the answer is not a JSON-RPC answer")
+        if number is not None and not _is_number(answer.get("id"), number):
+            raise TransientFailure("the answer is to another question")
+        return answer["result"]
     if not isinstance(error, dict):
-        return RpcError(-32000, str(error))
-    code = error.get("code", -32000)
+        return RpcError(-32000, words(error))
+    code, message = error.get("code"), words(error.get("message") or "an error without words")
+    if type(code) is not int:
+        code = -32000
     if code in TRANSIENT_CODES:
-        raise TransientFailure(str(error.get("message", "rate limit")))
-    return RpcError(code, str(error.get("message", "an error without words")), error.get("data"))
+        raise TransientFailure(message)
+    return RpcError(code, message, error.get("data"))
+
+
+def _is_number(told: Any, number: int) -> bool:
+    return type(told) is int and told == number
 
 
 def _in_order(answers: list[Any], count: int) -> list[Any | RpcError]:
-    by_number = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-    if any(number not in by_number for number in range(count)):
-        raise TransientFailure("an answer of the batch is missing")
-    return [_result(by_number[number]) for number in range(count)]
+    found = []
+    if len(answers) != count:
+        raise TransientFailure(f"{len(answers)} answers came to a batch of {count} questions")
+    for number in range(count):
+        mine = [one for one in answers if isinstance(one, dict) and _is_number(one.get("id"), number)]
+        if len(mine) != 1:
+            raise TransientFailure("an answer of the batch is missing, or comes twice")
+        found.append(_result(mine[0]))
+    return found
