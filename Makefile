@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
 
-.PHONY: audit demo test test-ethers gas gas-update gas-causes campaign lint format build lock wheel clean
+.PHONY: audit demo test test-ethers gas gas-update gas-causes campaign mutation-python lint format build lock wheel clean
 
 demo: build ## play the whole network once, on a private chain in the process
 	$(BIN)/serving demo
@@ -35,6 +35,9 @@ gas-causes: build ## where the gas of one settlement goes
 
 mutation: build ## put small faults into the contracts and see whether the tests notice; hours, can be stopped
 	$(BIN)/python -m tests.mutation.run
+
+mutation-python: build ## the same for the settlement's Python code
+	$(BIN)/python -m tests.mutation.python
 
 proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts for all values
 	$(BIN)/python proofs/run.py .proofs/bin/halmos

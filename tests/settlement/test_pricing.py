@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,13 @@ def test_the_hash_is_keccak_over_the_texts_one_after_another() -> None:
     text = "0xab0xUser312" + "cd0xUser1000000000000000000000000" + "0" + "1000000000000000000000000"
     assert hash_requests(charges) == (keccak(text=text), 10**24 + 3, 2)
     assert hash_requests([]) == (keccak(b""), 0, 0)
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 513, 1024, 1200])
+def test_a_hash_over_many_requests_leaves_none_out(length: int) -> None:
+    charges = [Charge(f"0x{number:064x}", "0xu", number, 1) for number in range(length)]
+    text = "".join(f"{one.request_text}0xu{one.input_fee + 1}{one.input_fee}1" for one in charges)
+    assert hash_requests(charges) == (keccak(text=text), length + length * (length - 1) // 2, length)
 
 
 @given(st.lists(st.tuples(FEES, FEES), max_size=1200))

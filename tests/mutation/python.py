@@ -1,0 +1,401 @@
+"""Mutation testing of the settlement's Python code: does its fast suite notice a small fault?
+
+    python -m tests.mutation.python --results .mutation/python.jsonl [--list survivors.md] [planning.py ...]
+
+The tests in tests/settlement are run once, to see which lines each of them reaches. Then every mutant gets a process of
+its own, forked from one that has the libraries loaded; the mutated module is compiled from the broken tree whenever it
+is imported, so that nothing holds on to a sound name. The tests that reach the line are run, the fastest first, until
+one fails, or they took as long as can be waited for. A line of the results says what became of it:
+
+| outcome | meaning |
+|---|---|
+| killed | a test failed, did not end, or used up its memory |
+| survived | every test that reaches the line passed |
+| unreached | no test reaches the line |
+
+What was killed is not run again while its function stays the same; what was not killed, while the tests stay the same,
+too: stop it whenever you like. What kills processes, plays the demo or tries random histories is too slow to be part of
+the suite (`SLOW`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import hypothesis
+import pytest
+
+from tests.mutation.python_mutants import Mutant, broken, mutants
+
+ROOT = Path(__file__).parents[2]
+COPIED = ("contracts", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
+PACKAGE = "serving_network.settlement"
+SUBJECTS = (
+    "planning.py", "pricing.py", "books.py", "typed_data.py", "signers.py", "journal.py", "runner.py", "usage.py",
+    "report.py", "following.py", "live.py", "chain.py", "columns.py", "options.py", "lock.py",
+)  # fmt: skip
+SLOW = (
+    "test_killed.py", "test_demo.py", "test_example.py", "::TestJournalMachine", "::test_whatever_happens",
+    "::test_no_space_left",
+)  # fmt: skip
+LOADED = (
+    "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.chain.embedded",
+    "serving_network.contracts.codec", "serving_network.clients.network", "serving_network.deployment.deploy",
+    "serving_network.deployment.local", "coincurve",
+)  # fmt: skip
+REAL_CHAIN = "test_live.py"
+NEEDS_REAL_CHAIN = ("live.py", "books.py")
+"""Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
+
+ENOUGH = 15
+"""Seconds of tests that a mutant has to survive."""
+
+NO_TESTS = 99
+"""How a process ends in which pytest did not even start."""
+
+Suite = dict[str, dict[str, Any]]
+"""Of each test the seconds that it takes, and by file the lines that it reaches."""
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.copy is not None:
+        return Workshop(arguments.copy, arguments.results).run(arguments.subjects or SUBJECTS, arguments.list)
+    with TemporaryDirectory() as scratch:
+        copy = Path(scratch)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+            else:
+                shutil.copy(source, copy / name)
+        words = ["--copy", scratch, "--results", str(arguments.results.resolve()), *arguments.subjects]
+        words += [] if arguments.list is None else ["--list", str(arguments.list.resolve())]
+        return subprocess.run(
+            [sys.executable, "-m", "tests.mutation.python", *words],
+            cwd=scratch,
+            env=os.environ | {"PYTHONPATH": f"{copy / 'src'}:{copy}"},
+            check=False,
+        ).returncode
+
+
+class Workshop:
+    """A process in a copy of the checkout, with everything loaded but the settlement code and its tests."""
+
+    def __init__(self, copy: Path, results: Path) -> None:
+        self._copy = copy
+        self._results = results
+        self._source = copy / "src" / PACKAGE.replace(".", "/")
+        hypothesis.settings.register_profile(
+            "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        )
+        hypothesis.settings.load_profile("mutation")
+        for name in LOADED:
+            importlib.import_module(name)
+        held = [name for name in sys.modules if name.startswith(PACKAGE)]
+        assert not held, f"a mutant of {held} would not be seen: load less"
+        results.parent.mkdir(parents=True, exist_ok=True)
+        self._tests = _hash("".join(path.read_text() for path in sorted((copy / "tests/settlement").glob("*.*"))))
+        self._suite = self._measured()
+
+    def run(self, subjects: Sequence[str], survivors: Path | None) -> int:
+        done = {one["mutant"]: one for one in _read(self._results)}
+        current: dict[str, list[dict[str, Any]]] = {}
+        for subject in subjects:
+            source = (self._source / subject).read_text()
+            current[subject] = []
+            last: dict[str, str] = {}
+            for name, mutant in _named(subject, source):
+                known = done.get(name)
+                if known is None or (known["outcome"] != "killed" and known["tests"] != self._tests):
+                    known = {"mutant": name, "tests": self._tests} | self._judge(subject, source, mutant, last)
+                    with self._results.open("a") as results:
+                        results.write(json.dumps(known) + "\n")
+                current[subject].append(known | {"line": mutant.line})
+                sys.stdout.write(f"{known['outcome']:10}{subject}:{mutant.line} {mutant.place} {mutant.fault}\n")
+                sys.stdout.flush()
+        sys.stdout.write(summary(current))
+        if survivors is not None:
+            survivors.write_text(listing(current))
+        return 0
+
+    def _judge(self, subject: str, source: str, mutant: Mutant, last: dict[str, str]) -> dict[str, Any]:
+        began = time.monotonic()
+        tests = self._reaching(subject, mutant, last.get(mutant.place))
+        outcome, by = "unreached", ""
+        if tests:
+            code = compile(broken(source, mutant), str(self._source / subject), "exec", dont_inherit=True)
+            finder = _Finder(f"{PACKAGE}.{subject.removesuffix('.py')}", code)
+            passed, by = self._forked(Chosen(tests, self._suite), finder)
+            outcome = "survived" if passed else "killed"
+            if not passed:
+                last[mutant.place] = by
+        return {
+            "subject": subject, "line": mutant.line, "place": mutant.place, "fault": mutant.fault, "outcome": outcome,
+            "by": by if outcome == "killed" else "", "seconds": round(time.monotonic() - began, 1),
+        }  # fmt: skip
+
+    def _reaching(self, subject: str, mutant: Mutant, first: str | None) -> list[str]:
+        """The tests that reach a mutant, those first that are likely to notice it soon."""
+        lines = range(mutant.line, mutant.end + 1)
+        found = [
+            test
+            for test, told in self._suite.items()
+            if subject in told["lines"] and (mutant.imported or any(line in lines for line in told["lines"][subject]))
+            if REAL_CHAIN not in test or subject in NEEDS_REAL_CHAIN
+        ]
+        found.sort(key=lambda test: (test != first, self._suite[test]["seconds"]))
+        times = accumulate(self._suite[test]["seconds"] for test in found)
+        return [test for test, until in zip(found, times, strict=True) if until <= ENOUGH or test == found[0]]
+
+    def _measured(self) -> Suite:
+        """The suite, measured on the sound code; what was measured before for the same files is not measured again."""
+        sources = "".join(path.read_text() for path in sorted(self._source.glob("*.py")))
+        kept = self._results.parent / f"suite-{_hash(sources + self._tests)}.json"
+        if not kept.exists():
+            for tracing in (False, True):
+                passed, by = self._forked(Measure(self._source, kept, tracing), None)
+                assert passed, f"the tests do not pass as they are: {by}, see {self._results.parent / 'python.log'}"
+        suite: Suite = json.loads(kept.read_text())
+        return suite
+
+    def _forked(self, plugin: Choice, finder: _Finder | None) -> tuple[bool, str]:
+        """Run tests in a process of their own. Tells whether all passed, and the last one that was begun."""
+        begun = self._copy / "begun"
+        begun.write_text("")
+        process = os.fork()
+        if process == 0:
+            try:
+                _run_tests(plugin, finder, begun, self._results.parent / "python.log")
+            finally:
+                traceback.print_exc()
+                os._exit(NO_TESTS)
+        limit = time.monotonic() + plugin.longest()
+        while True:
+            ended, status = os.waitpid(process, os.WNOHANG)
+            if ended:
+                break
+            if time.monotonic() > limit:
+                os.killpg(process, signal.SIGKILL)
+                _, status = os.waitpid(process, 0)
+                break
+            time.sleep(0.01)
+        code = os.waitstatus_to_exitcode(status)
+        assert code not in (pytest.ExitCode.NO_TESTS_COLLECTED, NO_TESTS), (
+            f"no test was run, see {self._results.parent / 'python.log'}"
+        )
+        return code == 0, begun.read_text()
+
+
+class Choice:
+    """A plugin of pytest: which tests are run, in which order, and how long each may take."""
+
+    def __init__(self, begun: Path | None = None) -> None:
+        self.begun = begun
+
+    def files(self) -> list[str]:
+        return ["tests/settlement"]
+
+    def longest(self) -> float:
+        return 900
+
+    def seconds(self, _: str) -> float:
+        return 300
+
+    def wanted(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        return [item for item in items if not any(one in item.nodeid for one in SLOW)]
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = self.wanted(items)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        assert self.begun is not None
+        self.begun.write_text(nodeid)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds(nodeid))
+
+
+class Chosen(Choice):
+    """These tests in this order."""
+
+    def __init__(self, tests: list[str], suite: Suite) -> None:
+        super().__init__()
+        self._tests: dict[str, float] = {test: suite[test]["seconds"] for test in tests}
+
+    def files(self) -> list[str]:
+        return sorted({test.split("::")[0] for test in self._tests})
+
+    def longest(self) -> float:
+        return 60 + 4 * sum(self._tests.values())
+
+    def seconds(self, nodeid: str) -> float:
+        return 5 + 4 * self._tests[nodeid]
+
+    def wanted(self, items: list[pytest.Item]) -> list[pytest.Item]:
+        place = {test: number for number, test in enumerate(self._tests)}
+        return sorted((item for item in items if item.nodeid in place), key=lambda item: place[item.nodeid])
+
+
+class Measure(Choice):
+    """All tests: first how long each takes, then, which makes them slower, which lines each of them reaches."""
+
+    def __init__(self, source: Path, written: Path, tracing: bool) -> None:
+        super().__init__()
+        self._times = written.with_name("times.json")
+        self._tracing = tracing
+        self._source = str(source) + os.sep
+        self._written = written
+        self._suite: Suite = json.loads(self._times.read_text()) if tracing else {}
+        self._reached: dict[str, set[int]] = {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._reached = {}
+        began = time.monotonic()
+        sys.settrace(self._entered if self._tracing else None)
+        yield
+        sys.settrace(None)
+        if self._tracing:
+            self._suite[item.nodeid]["lines"] = {name: sorted(reached) for name, reached in self._reached.items()}
+        else:
+            self._suite[item.nodeid] = {"seconds": round(time.monotonic() - began, 2)}
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus == 0:
+            (self._written if self._tracing else self._times).write_text(json.dumps(self._suite))
+
+    def _entered(self, frame: FrameType, _: str, __: Any) -> Callable[..., Any] | None:
+        path = frame.f_code.co_filename
+        if not path.startswith(self._source):
+            return None
+        reached = self._reached.setdefault(path[len(self._source) :], set())
+
+        def at(frame: FrameType, _: str, __: Any) -> Callable[..., Any]:
+            reached.add(frame.f_lineno)
+            return at
+
+        return at(frame, "", None)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the mutated module from its broken code."""
+
+    def __init__(self, module: str, code: CodeType) -> None:
+        self._module = module
+        self._code = code
+
+    def find_spec(self, fullname: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        return importlib.util.spec_from_loader(fullname, self, origin=self._code.co_filename)
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(self._code, module.__dict__)
+
+
+def _run_tests(plugin: Choice, finder: _Finder | None, begun: Path, log: Path) -> None:
+    """Never returns: the exit code is that of pytest."""
+    os.setsid()
+    memory = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[0]) + (3 << 29)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 29, 1 << 29))
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    plugin.begun = begun
+    if finder is not None:
+        sys.meta_path.insert(0, finder)
+    switches = ["-x", "-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    switches += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    code = pytest.main([*switches, f"--basetemp={begun.parent / 'tmp'}", *plugin.files()], plugins=[plugin])
+    os._exit(int(code))
+
+
+def _named(subject: str, source: str) -> Iterator[tuple[str, Mutant]]:
+    """The mutants of a source, each with a name that it keeps as long as the function around it stays the same."""
+    around = {"": ""} | dict(_places(ast.parse(source), ""))
+    seen: dict[tuple[str, str], int] = {}
+    for mutant in mutants(source):
+        alike = seen[mutant.place, mutant.fault] = seen.get((mutant.place, mutant.fault), 0) + 1
+        yield _hash("\n".join([subject, mutant.place, around[mutant.place], mutant.fault, str(alike)])), mutant
+
+
+def _places(node: ast.AST, before: str) -> Iterator[tuple[str, str]]:
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{before}{inner.name}"
+            yield name, "" if isinstance(inner, ast.ClassDef) else ast.unparse(inner)
+            yield from _places(inner, f"{name}.")
+        else:
+            yield from _places(inner, before)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def summary(results: dict[str, list[dict[str, Any]]]) -> str:
+    """A table by file: how many mutants there were, how many were killed, and what share of all."""
+    rows = ["| file | mutants | killed | survived | unreached | killed of all |", "|---|---|---|---|---|---|"]
+    everything = [one for found in results.values() for one in found]
+    for subject, found in [*results.items(), ("all", everything)]:
+        outcomes = [one["outcome"] for one in found]
+        killed = outcomes.count("killed")
+        share = f"{100 * killed / len(found):.1f} %" if found else "-"
+        counts = (len(found), killed, outcomes.count("survived"), outcomes.count("unreached"), share)
+        rows.append(f"| {subject} | " + " | ".join(map(str, counts)) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def listing(results: dict[str, list[dict[str, Any]]]) -> str:
+    """A line for each mutant that was not killed."""
+    return "".join(
+        f"{subject}:{one['line']} | {one['place']} | {one['outcome']} | {one['fault']}\n"
+        for subject, found in results.items()
+        for one in found
+        if one["outcome"] != "killed"
+    )
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The results so far; half a line, left by a kill, is none."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path(".mutation/python.jsonl"))
+    parser.add_argument("--list", type=Path, help="write those that were not killed to this file")
+    parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("subjects", nargs="*")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
