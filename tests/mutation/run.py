@@ -1,19 +1,19 @@
 """Mutation testing of the contracts: does the fast suite notice a small fault?
 
-    python -m tests.mutation.run --results .mutation/results.jsonl [--sample 200] [ledger/LedgerManager.vy ...]
+    python -m tests.mutation.run [--results FILE] [--jobs 2] [--sample 200] [--survivors] [ledger/LedgerManager.vy ...]
 
-Every mutant that compiles to other code is given to a short run of the state machine, which notices most in seconds,
-and then to the unit tests of its contract, in a copy of the checkout. A line of the results says what became of it:
+Every mutant that compiles to other code is given to the unit tests of its contract, then to the attacks and a short run
+of the state machine. A line of the results says what became of it:
 
 | outcome | meaning |
 |---|---|
 | killed | a test failed |
 | survived | every test passed |
-| invalid | it does not compile |
+| invalid | it does not compile, or not to code that can be deployed |
 | same | it compiles to the same code |
 
-What is in the results for the same source is not run again: stop it whenever you like. `--sample` takes that many
-mutants of each file, drawn with a fixed seed.
+What is in the results for the same source is not run again, but survivors are with `--survivors`: stop it whenever you
+like. `--sample` takes that many mutants of each file, drawn with a fixed seed.
 """
 
 from __future__ import annotations
@@ -24,129 +24,161 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.mutation.mutants import Mutant, mutants
+from vyper.exceptions import VyperException
 
-ROOT = Path(__file__).parents[2]
-COPIED = ("contracts", "src", "tests", "hatch_build.py", "pyproject.toml")
-LEDGER, INFERENCE, FINE_TUNING = "tests/unit/ledger", "tests/unit/inference", "tests/unit/fine_tuning"
-MACHINE = "tests/stateful/test_machine.py"
-SUBJECTS: dict[str, tuple[str, ...]] = {
-    "ledger/LedgerManager.vy": (MACHINE, LEDGER),
-    "ledger/registry.vy": (MACHINE, LEDGER),
-    "serving/accounts.vy": (MACHINE, INFERENCE, FINE_TUNING),
-    "serving/services.vy": (MACHINE, INFERENCE, FINE_TUNING),
-    "serving/lists.vy": (MACHINE, INFERENCE, LEDGER),
-    "serving/payouts.vy": (MACHINE, INFERENCE, FINE_TUNING),
-    "serving/tee.vy": (MACHINE, INFERENCE, FINE_TUNING),
-    "inference/InferenceServing.vy": (MACHINE, INFERENCE),
-    "inference/batches.vy": (MACHINE, INFERENCE),
-    "inference/tokens.vy": (MACHINE, INFERENCE),
-    "fine_tuning/FineTuningServing.vy": (MACHINE, FINE_TUNING),
-    "fine_tuning/deliverables.vy": (MACHINE, FINE_TUNING),
-    "fine_tuning/verifier.vy": (MACHINE, FINE_TUNING),
-}
-LONGEST = 900
+from serving_network.contracts import load
+from tests.mutation.compiling import check, creation_code
+from tests.mutation.mutants import Mutant, mutants
+from tests.mutation.suite import ROOT, UNIT, Fork, Suite, fork, install
+
+SUBJECTS = (
+    "ledger/LedgerManager.vy",
+    "ledger/registry.vy",
+    "serving/accounts.vy",
+    "serving/services.vy",
+    "serving/lists.vy",
+    "serving/payouts.vy",
+    "serving/tee.vy",
+    "inference/InferenceServing.vy",
+    "inference/batches.vy",
+    "inference/tokens.vy",
+    "fine_tuning/FineTuningServing.vy",
+    "fine_tuning/deliverables.vy",
+    "fine_tuning/verifier.vy",
+)
+LARGEST_CODE = 24_576
+NEAR = 8
+"""So many tests that noticed the nearest faults are run first."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One mutant of one file, under the name that the results know it by."""
+
+    name: str
+    subject: str
+    mutant: Mutant
 
 
 def main() -> int:
     arguments = _arguments()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     done = {one["mutant"]: one for one in _read(arguments.results)}
-    with TemporaryDirectory() as scratch:
-        copy = Checkout(Path(scratch))
-        for subject in arguments.subjects or SUBJECTS:
-            found = list(mutants((ROOT / "contracts" / subject).read_text()))
-            if arguments.sample:
-                drawn = random.Random(subject).sample(range(len(found)), min(arguments.sample, len(found)))
-                found = [found[index] for index in sorted(drawn)]
-            for mutant in found:
-                name = hashlib.sha256(f"{subject}\n{mutant.source}".encode()).hexdigest()[:16]
-                if name not in done:
-                    done[name] = {"mutant": name} | copy.judge(subject, mutant)
-                    with arguments.results.open("a") as results:
-                        results.write(json.dumps(done[name]) + "\n")
-                sys.stdout.write(f"{done[name]['outcome']:9}{subject}:{mutant.line} {mutant.fault}\n")
+    tasks = list(_tasks(arguments.subjects or SUBJECTS, arguments.sample))
+    again = {"survived"} if arguments.survivors else set()
+    due = [task for task in tasks if task.name not in done or done[task.name]["outcome"] in again]
+    sys.stdout.write(f"{len(tasks)} mutants, {len(due)} to be judged\n")
+    if due:
+
+        def work(suite: Suite) -> None:
+            for found in _judge_all(suite, due, done, arguments.jobs):
+                done[found["mutant"]] = found
+                with arguments.results.open("a") as results:
+                    results.write(json.dumps(found) + "\n")
+                sys.stdout.write(f"{found['outcome']:9}{found['subject']}:{found['line']} {found['fault']}\n")
                 sys.stdout.flush()
-    sys.stdout.write(summary(list(done.values())))
+
+        status = Suite(work).run()
+        if status:
+            return status
+    sys.stdout.write(summary([done[task.name] for task in tasks if task.name in done]))
     return 0
 
 
-class Checkout:
-    """A copy of the repository in which sources may be broken."""
+def _tasks(subjects: Sequence[str], sample: int) -> Iterator[Task]:
+    for subject in subjects:
+        found = list(mutants((ROOT / "contracts" / subject).read_text()))
+        if sample:
+            drawn = random.Random(subject).sample(range(len(found)), min(sample, len(found)))
+            found = [found[index] for index in sorted(drawn)]
+        for mutant in found:
+            name = hashlib.sha256(f"{subject}\n{mutant.source}".encode()).hexdigest()[:16]
+            yield Task(name, subject, mutant)
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        for name in COPIED:
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-            else:
-                shutil.copy(source, root / name)
-        self._artifacts = root / "src/serving_network/contracts/artifacts"
-        assert self._run("serving_network.contracts.build") == 0, "the contracts do not compile as they are"
-        self._sound = {path.name: path.read_bytes() for path in self._artifacts.glob("*.json")}
 
-    def judge(self, subject: str, mutant: Mutant) -> dict[str, Any]:
-        """Compile and test one mutant, and mend the copy."""
-        began = time.monotonic()
-        path = self._root / "contracts" / subject
-        sound = path.read_text()
-        path.write_text(mutant.source)
-        try:
-            outcome, by = self._outcome(subject)
-        finally:
-            path.write_text(sound)
-            for name, content in self._sound.items():
-                (self._artifacts / name).write_bytes(content)
-        seconds = round(time.monotonic() - began, 1)
-        return {
-            "subject": subject, "line": mutant.line, "fault": mutant.fault,
-            "outcome": outcome, "by": by, "seconds": seconds,
+def _judge_all(suite: Suite, due: list[Task], done: dict[str, dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
+    """What became of each mutant, in the order in which they are finished."""
+    sound = {name: load(name) for name in UNIT}
+    for name in UNIT:
+        check(name, ROOT)
+    running: dict[int, tuple[Task, float, Fork]] = {}
+    waiting = iter(due)
+    while True:
+        while len(running) < jobs and (task := next(waiting, None)):
+            near = _nearest(task, done)
+            child = fork(lambda task=task, near=near: _judge(suite, task, near, sound))  # type: ignore[misc]
+            running[child.pid] = task, time.monotonic(), child
+        if not running:
+            return
+        pid, status = os.wait()
+        task, began, child = running.pop(pid)
+        answer = child.collect(status)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        if "died" in answer:
+            answer = {"outcome": "killed", "by": "the time limit"}
+        yield {
+            "mutant": task.name, "subject": task.subject, "line": task.mutant.line, "fault": task.mutant.fault,
+            "outcome": answer["outcome"], "by": answer["by"], "seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
 
-    def _outcome(self, subject: str) -> tuple[str, str]:
-        if self._run("serving_network.contracts.build") != 0:
-            return "invalid", ""
-        if all(self._code(self._sound[path.name]) == self._code(path.read_bytes()) for path in self._changed()):
-            return "same", ""
-        for tests in SUBJECTS[subject]:
-            if self._run("pytest", "-x", "-q", "-p", "no:cacheprovider", tests) != 0:
-                return "killed", tests
-        return "survived", ""
 
-    def _changed(self) -> list[Path]:
-        return [path for path in self._artifacts.glob("*.json") if path.read_bytes() != self._sound[path.name]]
+def _nearest(task: Task, done: dict[str, dict[str, Any]]) -> list[str]:
+    """The tests that noticed the faults nearest to this one, nearest first."""
+    found = sorted(
+        (abs(one["line"] - task.mutant.line), one["by"])
+        for one in done.values()
+        if one["subject"] == task.subject and "::" in one["by"]
+    )
+    return list(dict.fromkeys(by for _, by in found))[:NEAR]
 
-    @staticmethod
-    def _code(artifact: bytes) -> str:
-        bytecode: str = json.loads(artifact)["bytecode"]
-        return bytecode
 
-    def _run(self, *module: str) -> int:
-        """Run a Python module on the copy. A test that does not end has noticed the fault, too."""
-        environment = os.environ | {"PYTHONPATH": f"{self._root / 'src'}:{self._root}", "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            return subprocess.run(
-                [sys.executable, "-m", *module], cwd=self._root, env=environment, capture_output=True,
-                timeout=LONGEST, check=False,
-            ).returncode  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return 1
+def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any]) -> dict[str, Any]:
+    """Compile one mutant into every contract that has it, and test them. In a process of its own."""
+    changed = []
+    with TemporaryDirectory() as scratch:
+        contracts = Path(scratch) / "contracts"
+        shutil.copytree(ROOT / "contracts", contracts)
+        (contracts / task.subject).write_text(task.mutant.source)
+        directory = Path(scratch) / "artifacts"
+        directory.mkdir()
+        for name, artifact in sound.items():
+            if f"contracts/{task.subject}" not in artifact.source_hashes:
+                continue
+            try:
+                code = creation_code(name, Path(scratch))
+            except VyperException:
+                return {"outcome": "invalid", "by": ""}
+            longer = len(code) - len(artifact.bytecode)
+            if len(artifact.deployed_bytecode) + longer > LARGEST_CODE:
+                return {"outcome": "invalid", "by": "too large"}
+            if code == artifact.bytecode:
+                continue
+            install(name, code, directory)
+            changed.append(name)
+            if failed := suite.first_failure([name], first=near):
+                return {"outcome": "killed", "by": failed}
+        if not changed:
+            return {"outcome": "same", "by": ""}
+        if failed := suite.first_failure_together(changed, first=near):
+            return {"outcome": "killed", "by": failed}
+        return {"outcome": "survived", "by": ""}
 
 
 def summary(results: list[dict[str, Any]]) -> str:
     """A table by file: how many mutants there were, how many were killed, and what share of those that count."""
-    rows = ["| file | mutants | do not compile | same code | killed | survived | killed of those that count |"]
+    rows = ["| file | mutants | invalid | same code | killed | survived | killed of those that count |"]
     rows.append("|---|---|---|---|---|---|---|")
-    for subject in SUBJECTS:
-        found = [one["outcome"] for one in results if one["subject"] == subject]
+    for subject in (*SUBJECTS, "all"):
+        found = [one["outcome"] for one in results if subject in (one["subject"], "all")]
         if found:
             killed, survived = found.count("killed"), found.count("survived")
             share = f"{100 * killed / (killed + survived):.1f} %" if killed + survived else "-"
@@ -170,6 +202,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path(".mutation/results.jsonl"))
     parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--survivors", action="store_true", help="judge again what survived")
     parser.add_argument("subjects", nargs="*")
     return parser.parse_args()
 
