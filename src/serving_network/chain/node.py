@@ -126,15 +126,19 @@ class AsyncNode:
         if not isinstance(logs, list):
             raise NodeFailure("The node answered a question for events with something else.")
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
+        places: set[tuple[int, int]] = set()
         for log in logs:
             check_log(log)
+            places.add(_place(log))
             if (
                 log["address"].lower() not in wanted
                 or not from_block <= from_quantity(log["blockNumber"]) <= to_block
                 or (kinds and (not log["topics"] or log["topics"][0].lower() not in kinds))
             ):
                 raise NodeFailure("The node sent an event that was not asked for.")
-        return logs
+        if len(places) != len(logs):
+            raise NodeFailure("The node sent an event twice.")
+        return sorted(logs, key=_place)
 
     async def block_number(self) -> int:
         """The number of the newest block."""
@@ -150,6 +154,15 @@ class AsyncNode:
         if isinstance(block, int) and from_quantity(found.get("number")) != block:
             raise NodeFailure(f"The node sent block {words(found.get('number'))} instead of {block}.")
         return found
+
+    async def block_hash(self, number: int) -> str | None:
+        """The hash of a block; None if the chain is not that long."""
+        found = await self.rpc("eth_getBlockByNumber", [hex(number), False])
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not is_hash(found.get("hash")):
+            raise NodeFailure("The node sent a block that is none.")
+        return str(found["hash"])
 
     async def balance(self, address: str, block: Block = "latest") -> int:
         """The coins in a wallet, in wei."""
@@ -255,6 +268,10 @@ def check_log(log: Any) -> None:
         from_quantity(log.get(name))
     if log.get("removed"):
         raise NodeFailure("The node sent an event of a block that is no longer part of the chain.")
+
+
+def _place(log: Log) -> tuple[int, int]:
+    return from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
 
 
 def _kinds(topics: Sequence[Any]) -> set[str]:

@@ -12,6 +12,7 @@ from eth_utils import to_checksum_address
 from serving_network.chain.contract_errors import DeclaredError, InvalidVerifierInput, OwnershipError
 from serving_network.chain.contract_errors.base import Signature
 from serving_network.errors import ContractError
+from serving_network.untrusted import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,9 @@ class RevertedWithMessage(ContractError):
     """A plain message that has no class of its own. `text` is the message."""
 
     def __init__(self, text: str, *, data: bytes = b"") -> None:
-        super().__init__(f"The contract refused: {text}", data=data)
+        super().__init__(
+            f"The contract refused: {words(text)}", data=data, next_step="Check the arguments, or: serving doctor"
+        )
         self.text = text
 
 
@@ -42,7 +45,9 @@ class ContractPanic(ContractError):
 
     def __init__(self, code: int, *, data: bytes = b"") -> None:
         super().__init__(
-            f"The contract stopped on {MEANING_OF_PANIC.get(code, 'a fault')} (panic 0x{code:02x}).", data=data
+            f"The contract stopped on {MEANING_OF_PANIC.get(code, 'a fault')} (panic 0x{code:02x}).",
+            data=data,
+            next_step="Check the amounts, or: serving doctor",
         )
         self.code = code
 
@@ -62,7 +67,7 @@ class UnknownContractError(ContractError):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(
-            f"The contract refused with an error that this program does not know: 0x{data.hex()}",
+            f"The contract refused with an error that this program does not know: {words('0x' + data.hex())}",
             data=data,
             next_step="Check that the address is a contract of this network: serving version list",
         )
@@ -74,7 +79,7 @@ def explain_revert(data: bytes) -> ContractError:
         return RevertedWithoutReason()
     try:
         error = _decode(data)
-    except (DecodingError, UnicodeDecodeError, OverflowError):
+    except (DecodingError, OverflowError, ValueError):
         return UnknownContractError(data)
     error.data = data
     return error

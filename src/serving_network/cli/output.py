@@ -93,12 +93,12 @@ class Output:
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people."""
         if not self.as_json:
-            self._console.print(Text(text, style=style or ""), soft_wrap=True)
+            self._console.print(Text(_shown(text), style=style or ""), soft_wrap=True)
 
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            self._errors.print(Text(text, style=style or ""), soft_wrap=True)
+            self._errors.print(Text(_shown(text), style=style or ""), soft_wrap=True)
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -113,6 +113,7 @@ class Output:
         """
         if self.as_json:
             return
+        rows = [[_shown(cell, "") for cell in row] for row in rows]
         if not rows:
             self.note(empty)
         elif not sys.stdout.isatty():
@@ -135,11 +136,11 @@ class Output:
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
-        self._errors.print(Text.assemble(("Error  ", "bold red"), str(error)), soft_wrap=True)
+        self._errors.print(Text.assemble(("Error  ", "bold red"), _shown(str(error))), soft_wrap=True)
         if error.cause:
-            self._errors.print(Text.assemble(("Why    ", "bold"), error.cause), soft_wrap=True)
+            self._errors.print(Text.assemble(("Why    ", "bold"), _shown(error.cause)), soft_wrap=True)
         if error.next_step:
-            self._errors.print(Text.assemble(("Next   ", "bold green"), error.next_step), soft_wrap=True)
+            self._errors.print(Text.assemble(("Next   ", "bold green"), _shown(error.next_step)), soft_wrap=True)
         transaction = getattr(error, "transaction", None)
         if transaction:
             self._errors.print(Text.assemble(("Sent   ", "bold"), transaction), soft_wrap=True)
@@ -152,6 +153,11 @@ class Output:
         except BrokenPipeError:
             # The reader has seen enough. Nothing more is to be written, also not when the program ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _shown(text: str, also: str = "\n\t") -> str:
+    """The text without characters that steer a terminal or cannot be written: much of it was written by others."""
+    return text if text.isprintable() else "".join(one if one.isprintable() or one in also else " " for one in text)
 
 
 def _json_value(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from serving_network.chain.contract_errors import LimitTooLarge
 from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.contracts import load
-from serving_network.errors import ContractError, RpcError
+from serving_network.errors import ContractError, NodeFailure, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,11 +64,11 @@ class Contract:
     async def listing(self, function: str, *args: Any) -> list[Any]:
         """All entries of a paged view `function(*args, offset, limit)`, as of one block.
 
-        A page that the node cannot answer is asked for in halves.
+        A page that the node cannot answer is asked for in halves. Raises NodeFailure when the pages do not add up.
         """
         block = await self._chain.block_number()
         entries: list[Any] = []
-        size = PAGE
+        size, first_total, last_page = PAGE, None, None
         while True:
             try:
                 page, total = await self.read(function, *args, len(entries), size, block=block)
@@ -77,9 +77,14 @@ class Contract:
                     raise
                 size //= 2
                 continue
+            if first_total not in (None, total) or len(page) > size or page == last_page:
+                raise NodeFailure(f"The node's pages of {function} do not fit together.")
+            first_total, last_page = total, page
             entries += page
-            if len(entries) >= total or not page:
+            if len(entries) >= total:
                 return entries
+            if not page:
+                raise NodeFailure(f"The node sent {len(entries)} of {total} entries of {function}.")
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
         """Whether the contract at this address knows `function`: ours has more than the live network's."""

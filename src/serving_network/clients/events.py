@@ -124,10 +124,10 @@ async def _fork(chain: AsyncNode, hashes: dict[int, str]) -> int | None:
     """
     fork: int | None = None
     for number in sorted(hashes, reverse=True):
-        found = await chain.rpc("eth_getBlockByNumber", [hex(number), False])
+        found = await chain.block_hash(number)
         if found is None:
             continue
-        if found["hash"] == hashes[number]:
+        if found == hashes[number]:
             return None if fork is None else number + 1
         fork = number
     return fork

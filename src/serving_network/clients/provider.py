@@ -280,8 +280,14 @@ def settlement_outcomes(service: Service, rows: Sequence[UserSettlement], receip
         )
     outcomes = []
     for row, event in zip(rows, results, strict=True):
+        status = event.args["status"]
+        if event.args["user"] != row.user or status not in list(Status):
+            raise NodeFailure(
+                f"The receipt of {receipt.transaction_hash} tells of other settlements than were sent.",
+                next_step=f"Ask another node: serving transaction show {receipt.transaction_hash}",
+            )
         paid = event.args["paid"] if "paid" in event.args else row.total_fee - event.args["unsettledAmount"]
-        outcomes.append(Outcome(row.user, Status(event.args["status"]), row.total_fee, paid))
+        outcomes.append(Outcome(row.user, Status(status), row.total_fee, paid))
     return outcomes
 
 

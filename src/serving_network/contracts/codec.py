@@ -28,6 +28,7 @@ from eth_abi.registry import registry as standard_registry
 from eth_utils import is_checksum_address, keccak, to_checksum_address
 
 from serving_network.errors import InvalidInput, NodeFailure
+from serving_network.untrusted import words
 
 AbiEntry = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -182,7 +183,7 @@ class Interface:
         Raises `MalformedData`, also for a log without address, topics or data.
         """
         try:
-            topics = [_bytes(topic) for topic in log["topics"]]
+            topics = [_word(topic) for topic in _list(log["topics"])]
             found = self.decode_event(log["address"], topics, _bytes(log["data"]))
             if found is None:
                 return None
@@ -195,8 +196,8 @@ class Interface:
                 transaction_hash=None if transaction is None else "0x" + _bytes(transaction).hex(),
                 log_index=None if index is None else _integer(index),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise MalformedData("The node sent a log that is none.", cause=repr(error)) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise MalformedData("The node sent a log that is none.", cause=words(error)) from error
 
     def _call(self, name: str, arguments: int | None) -> _Call:
         counts = sorted(count for known, count in self._calls if known == name)
@@ -231,7 +232,7 @@ class _Values:
         except (DecodingError, OverflowError, ValueError) as error:
             raise MalformedData(
                 f"{what} is malformed.",
-                cause=str(error),
+                cause=words(str(error)),
                 next_step="Ask again, or ask another node: this one answered with something else or cut its answer.",
             ) from error
         return tuple(convert(value) if convert else value for convert, value in zip(self._present, values, strict=True))
@@ -345,11 +346,26 @@ def _exactly(value: bytes, size: int) -> bytes:
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return bytes.fromhex(value.removeprefix("0x"))
+    return bytes(memoryview(value))
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError("the topics are no list")
+    return value
+
+
+def _word(value: str | bytes) -> bytes:
+    return _exactly(_bytes(value), 32)
 
 
 def _integer(value: str | int) -> int:
-    return int(value, 16) if isinstance(value, str) else value
+    number = int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{words(value)} is no number")
+    return number
 
 
 @lru_cache(maxsize=65536)

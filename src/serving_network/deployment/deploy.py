@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from serving_network.__about__ import __version__
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.node import from_quantity
+from serving_network.chain.node import from_hex, from_quantity
 from serving_network.chain.signer import Signer
 from serving_network.chain.transactions import Fees
 from serving_network.contracts import load
@@ -33,7 +33,7 @@ from serving_network.deployment.steps import (
     known_addresses,
     resolve,
 )
-from serving_network.errors import WrongChain
+from serving_network.errors import RpcError, WrongChain
 
 # How many of the deployer's former transactions are looked through for fronts that no record knows.
 SEARCHED_NONCES = 300
@@ -134,11 +134,10 @@ async def _check_unknown_fronts(chain: AsyncConnection, sender: str) -> None:
     count = from_quantity(await chain.rpc("eth_getTransactionCount", [sender, "latest"]))
     addresses = [created_address(sender, nonce) for nonce in range(max(0, count - SEARCHED_NONCES), count)]
     codes = await chain.batch([("eth_getCode", [address, "latest"]) for address in addresses])
-    fronts = [
-        address
-        for address, code in zip(addresses, codes, strict=True)
-        if isinstance(code, str) and beacon_of(bytes.fromhex(code.removeprefix("0x"))) is not None
-    ]
+    for code in codes:
+        if isinstance(code, RpcError):
+            raise code
+    fronts = [address for address, code in zip(addresses, codes, strict=True) if beacon_of(from_hex(code)) is not None]
     if fronts:
         raise PlanRefused(
             f"{sender} has deployed here before: the fronts {', '.join(fronts)} stand, but no record knows them.",

@@ -104,12 +104,14 @@ class LiveChain:
         failed, reasons, partial, unsettled = await self._contract.read(
             "previewSettlementResults", self._entries(signed), sender=self.provider
         )
+        if len(failed) != len(reasons) or len(partial) != len(unsettled):
+            raise Disagreement("The node's preview has lists of different lengths.")
         refused = dict(zip(failed, reasons, strict=True))
         short = dict(zip(partial, unsettled, strict=True))
         outcomes = []
         for row in signed.settlements:
             if row.user in refused:
-                outcomes.append(Outcome(Status(refused[row.user]), 0))
+                outcomes.append(Outcome(_status(refused[row.user]), 0))
             elif row.user in short:
                 outcomes.append(Outcome(Status.PARTIAL, row.total_fee - short[row.user]))
             else:
@@ -127,8 +129,10 @@ class LiveChain:
         except TransferFailed as error:
             raise self._refuses_coins(error) from error
         outcomes = []
+        if len(words) * _STATUSES_PER_WORD < len(signed.settlements):
+            raise Disagreement("The node's preview has no status for each settlement.")
         for place, row in enumerate(signed.settlements):
-            status = Status(words[place // _STATUSES_PER_WORD] >> 4 * (place % _STATUSES_PER_WORD) & 15)
+            status = _status(words[place // _STATUSES_PER_WORD] >> 4 * (place % _STATUSES_PER_WORD) & 15)
             held = accounts[row.user].balance if row.user in accounts else 0
             outcomes.append(Outcome(status, min(row.total_fee, held) if status.paid else 0))
         return outcomes
@@ -195,8 +199,8 @@ class LiveChain:
             told = [self._contract.interface.decode_log(log) for log in group]
             if [event.args["user"] for event in told if event is not None] != users:
                 continue
-            sent = await self._chain.rpc("eth_getTransactionByHash", [transaction_hash])
-            if sent is None or sent.get("input") != "0x" + self._data(signed).hex():
+            sent = await self._chain.transaction(transaction_hash)
+            if sent is None or sent["input"].lower() != "0x" + self._data(signed).hex():
                 continue
             receipt = await self._chain.receipt(transaction_hash)
             if receipt is not None:
@@ -280,13 +284,17 @@ def _outcome(event: DecodedEvent, fee: int) -> Outcome:
     """A settlement's outcome from its event. Raises Disagreement if the amounts cannot be."""
     told = event.args
     paid = told["paid"] if event.name == "BatchRowSettled" else fee - told["unsettledAmount"]
-    try:
-        status = Status(told["status"])
-    except ValueError as error:
-        raise Disagreement(f"The node tells of an unknown settlement status {told['status']}.") from error
+    status = _status(told["status"])
     if not 0 <= paid <= fee or (status == Status.SUCCESS and paid != fee) or (not status.paid and paid):
         raise Disagreement(f"The node tells of status {status.name} with {paid} wei paid of {fee}.")
     return Outcome(status, paid)
+
+
+def _status(number: int) -> Status:
+    try:
+        return Status(number)
+    except ValueError as error:
+        raise Disagreement(f"The node tells of an unknown settlement status {number}.") from error
 
 
 def _written(made: SignedTransaction) -> Transaction:

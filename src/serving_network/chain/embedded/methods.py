@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils import keccak
 
 from serving_network.errors import RpcError
+from serving_network.untrusted import parse_json
 
 from .blocks import Block, next_base_fee
 from .core import Chain, Location, block_logs
@@ -308,7 +308,7 @@ class SendMethods:
 
     def sign_typed_data(self, address: Any, typed_data: Any) -> str:
         try:
-            content = json.loads(typed_data) if isinstance(typed_data, str) else typed_data
+            content = parse_json(typed_data) if isinstance(typed_data, str) else typed_data
             return self._signed(address, encode_typed_data(full_message=content))
         except (ValueError, TypeError, KeyError) as error:
             raise invalid(f"the typed data cannot be read: {error}") from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving_network.chain.node import from_hex
 from serving_network.cli.context import Session, plain, reads
 from serving_network.cli.output import money
 from serving_network.errors import TransactionFailure
@@ -25,7 +26,7 @@ async def show(session: Session, transaction: Annotated[str, typer.Argument(help
     Example: serving transaction show 0x5c50...
     """
     network = await session.reader()
-    mined = await network.chain.rpc("eth_getTransactionByHash", [transaction])
+    mined = await network.chain.transaction(transaction)
     if mined is None:
         raise TransactionFailure(
             "The node does not know this transaction.",
@@ -57,7 +58,7 @@ async def show(session: Session, transaction: Annotated[str, typer.Argument(help
 def _call(contracts: list[Contract], mined: dict[str, Any]) -> dict[str, Any] | None:
     for contract in contracts:
         if contract.address.lower() == str(mined.get("to")).lower():
-            decoded = contract.interface.decode_call(bytes.fromhex(mined["input"].removeprefix("0x")))
+            decoded = contract.interface.decode_call(from_hex(mined["input"]))
             if decoded is not None:
                 return {"contract": contract.name, "function": decoded.name, "arguments": plain(decoded.args)}
     return None
