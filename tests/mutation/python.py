@@ -3,9 +3,10 @@
     python -m tests.mutation.python --results .mutation/python.jsonl [--list survivors.md] [planning.py ...]
 
 The tests in tests/settlement are run once, to see which lines each of them reaches. Then every mutant gets a process of
-its own, forked from one that has the libraries loaded; the mutated module is compiled from the broken tree whenever it
-is imported, so that nothing holds on to a sound name. The tests that reach the line are run, the fastest first, until
-one fails, or they took as long as can be waited for. A line of the results says what became of it:
+its own, forked from one in which the tests are collected and wait: a function's code is replaced in place, so that
+everybody who holds the function runs the broken one. What runs when a module is imported is broken on import instead,
+in a process forked from one that has loaded the libraries only. The tests that reach the line are run, the fastest
+first, until one fails, or they took as long as can be waited for. A line of the results says what became of it:
 
 | outcome | meaning |
 |---|---|
@@ -22,12 +23,15 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -37,7 +41,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
+from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType, FrameType, ModuleType
@@ -68,7 +75,7 @@ REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("live.py", "books.py")
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
 
-ENOUGH = 15
+ENOUGH = 8
 """Seconds of tests that a mutant has to survive."""
 
 NO_TESTS = 99
@@ -107,6 +114,7 @@ class Workshop:
         self._copy = copy
         self._results = results
         self._source = copy / "src" / PACKAGE.replace(".", "/")
+        self._log = results.parent / "python.log"
         hypothesis.settings.register_profile(
             "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
         )
@@ -115,9 +123,12 @@ class Workshop:
             importlib.import_module(name)
         held = [name for name in sys.modules if name.startswith(PACKAGE)]
         assert not held, f"a mutant of {held} would not be seen: load less"
+        gc.collect()
+        gc.freeze()
         results.parent.mkdir(parents=True, exist_ok=True)
         self._tests = _hash("".join(path.read_text() for path in sorted((copy / "tests/settlement").glob("*.*"))))
         self._suite = self._measured()
+        self._bench = Bench(self._copy, self._log)
 
     def run(self, subjects: Sequence[str], survivors: Path | None) -> int:
         done = {one["mutant"]: one for one in _read(self._results)}
@@ -145,9 +156,13 @@ class Workshop:
         tests = self._reaching(subject, mutant, last.get(mutant.place))
         outcome, by = "unreached", ""
         if tests:
-            code = compile(broken(source, mutant), str(self._source / subject), "exec", dont_inherit=True)
-            finder = _Finder(f"{PACKAGE}.{subject.removesuffix('.py')}", code)
-            passed, by = self._forked(Chosen(tests, self._suite), finder)
+            module = f"{PACKAGE}.{subject.removesuffix('.py')}"
+            times = {test: self._suite[test]["seconds"] for test in tests}
+            if mutant.imported:
+                code = compile(broken(source, mutant), str(self._source / subject), "exec", dont_inherit=True)
+                passed, by = self._forked(Chosen(times), _Finder(module, code))
+            else:
+                passed, by = self._bench.judge(Job(module, str(self._source / subject), mutant, times))
             outcome = "survived" if passed else "killed"
             if not passed:
                 last[mutant.place] = by
@@ -170,42 +185,147 @@ class Workshop:
         return [test for test, until in zip(found, times, strict=True) if until <= ENOUGH or test == found[0]]
 
     def _measured(self) -> Suite:
-        """The suite, measured on the sound code; what was measured before for the same files is not measured again."""
-        sources = "".join(path.read_text() for path in sorted(self._source.glob("*.py")))
-        kept = self._results.parent / f"suite-{_hash(sources + self._tests)}.json"
-        if not kept.exists():
-            for tracing in (False, True):
-                passed, by = self._forked(Measure(self._source, kept, tracing), None)
-                assert passed, f"the tests do not pass as they are: {by}, see {self._results.parent / 'python.log'}"
-        suite: Suite = json.loads(kept.read_text())
+        """The suite, measured on the sound code; a file that was measured before, with the same code, is not again."""
+        tests = self._copy / "tests/settlement"
+        shared = [*self._source.glob("*.py"), *(path for path in tests.glob("*.*") if "test_" not in path.name)]
+        sources = "".join(path.read_text() for path in sorted(shared))
+        suite: Suite = {}
+        for path in sorted(tests.glob("test_*.py")):
+            kept = self._results.parent / "suite" / f"{path.stem}-{_hash(sources + path.read_text())}.json"
+            kept.parent.mkdir(exist_ok=True)
+            for tracing in (False, True) if path.name not in SLOW and not kept.exists() else ():
+                passed, by = self._forked(Measure(path.name, self._source, kept, tracing), None)
+                assert passed, f"the tests do not pass as they are: {by}, see {self._log}"
+            suite |= json.loads(kept.read_text()) if kept.exists() else {}
         return suite
 
     def _forked(self, plugin: Choice, finder: _Finder | None) -> tuple[bool, str]:
         """Run tests in a process of their own. Tells whether all passed, and the last one that was begun."""
         begun = self._copy / "begun"
-        begun.write_text("")
+
+        def run() -> None:
+            plugin.begun = begun
+            if finder is not None:
+                sys.meta_path.insert(0, finder)
+            os._exit(_pytest(self._copy, plugin.files(), plugin))
+
+        return _in_a_fork(run, begun, self._log, plugin.longest())
+
+
+@dataclass(frozen=True)
+class Job:
+    """A mutant of a module's source file, and the tests that it is given to, with the seconds that each takes."""
+
+    module: str
+    path: str
+    mutant: Mutant
+    times: dict[str, float]
+
+
+class Bench:
+    """A process in which the tests are collected; it forks one for each mutant."""
+
+    def __init__(self, copy: Path, log: Path) -> None:
+        ours, theirs = multiprocessing.Pipe()
         process = os.fork()
         if process == 0:
-            try:
-                _run_tests(plugin, finder, begun, self._results.parent / "python.log")
-            finally:
-                traceback.print_exc()
-                os._exit(NO_TESTS)
-        limit = time.monotonic() + plugin.longest()
-        while True:
-            ended, status = os.waitpid(process, os.WNOHANG)
-            if ended:
-                break
-            if time.monotonic() > limit:
-                os.killpg(process, signal.SIGKILL)
-                _, status = os.waitpid(process, 0)
-                break
-            time.sleep(0.01)
-        code = os.waitstatus_to_exitcode(status)
-        assert code not in (pytest.ExitCode.NO_TESTS_COLLECTED, NO_TESTS), (
-            f"no test was run, see {self._results.parent / 'python.log'}"
-        )
-        return code == 0, begun.read_text()
+            ours.close()
+            output = os.open(log.with_name("bench.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os._exit(_pytest(copy, ["tests/settlement"], Bench.Plugin(theirs, copy, log)))
+        theirs.close()
+        self._pipe = ours
+
+    def judge(self, job: Job) -> tuple[bool, str]:
+        """Whether all tests passed, and the last one that was begun."""
+        self._pipe.send(job)
+        answer: tuple[bool, str] = self._pipe.recv()
+        return answer
+
+    class Plugin:
+        """Takes the place of pytest's own loop over the tests."""
+
+        def __init__(self, pipe: Pipe, copy: Path, log: Path) -> None:
+            self._pipe = pipe
+            self._begun = copy / "begun"
+            self._log = log
+
+        def pytest_runtestloop(self, session: pytest.Session) -> bool:
+            items = {item.nodeid: item for item in session.items}
+            gc.collect()
+            gc.freeze()
+            while True:
+                try:
+                    job: Job = self._pipe.recv()
+                except EOFError:
+                    return True
+                run = partial(self._run, job, [items[test] for test in job.times])
+                self._pipe.send(_in_a_fork(run, self._begun, self._log, Chosen(job.times).longest()))
+
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if report.failed:
+                os.write(1, str(report.longrepr).encode())
+                os._exit(1)
+
+        def _run(self, job: Job, items: list[pytest.Item]) -> None:
+            source = Path(job.path).read_text()
+            code = compile(broken(source, job.mutant), job.path, "exec", dont_inherit=True)
+            _break(importlib.import_module(job.module), code, job.mutant.place.split("."))
+            choice = Chosen(job.times, self._begun)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                choice.pytest_runtest_logstart(item.nodeid)
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            os._exit(0)
+
+
+def _break(holder: Any, code: CodeType, place: list[str]) -> None:
+    """Put the code of the outermost function on the way to `place` into the function that is there."""
+    for name in place:
+        code = next(one for one in code.co_consts if isinstance(one, CodeType) and one.co_name == name)
+        holder = vars(holder)[name]
+        if code.co_flags & inspect.CO_OPTIMIZED:
+            break
+    function: Any = holder.fget if isinstance(holder, property) else inspect.unwrap(getattr(holder, "__func__", holder))
+    function.__code__ = code
+
+
+def _pytest(directory: Path, files: list[str], plugin: object) -> int:
+    switches = ["-x", "-q", "-s", "--tb=short", "--no-header", f"--basetemp={directory / 'tmp'}"]
+    switches += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest"]
+    return int(pytest.main([*switches, "-W", "ignore::pytest.PytestAssertRewriteWarning", *files], plugins=[plugin]))
+
+
+def _in_a_fork(run: Callable[[], None], begun: Path, log: Path, longest: float) -> tuple[bool, str]:
+    """Whether a process that runs this ends well, and what it wrote to `begun`; one that takes too long does not."""
+    begun.write_text("")
+    process = os.fork()
+    if process == 0:
+        try:
+            os.setsid()
+            memory = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[0]) + (3 << 29)
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 29, 1 << 29))
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            run()
+        finally:
+            traceback.print_exc()
+            os._exit(NO_TESTS)
+    limit = time.monotonic() + longest
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            break
+        if time.monotonic() > limit:
+            os.killpg(process, signal.SIGKILL)
+            _, status = os.waitpid(process, 0)
+            break
+        time.sleep(0.005)
+    code = os.waitstatus_to_exitcode(status)
+    assert code not in (pytest.ExitCode.NO_TESTS_COLLECTED, NO_TESTS), f"no test was run, see {log}"
+    return code == 0, begun.read_text()
 
 
 class Choice:
@@ -238,9 +358,9 @@ class Choice:
 class Chosen(Choice):
     """These tests in this order."""
 
-    def __init__(self, tests: list[str], suite: Suite) -> None:
-        super().__init__()
-        self._tests: dict[str, float] = {test: suite[test]["seconds"] for test in tests}
+    def __init__(self, tests: dict[str, float], begun: Path | None = None) -> None:
+        super().__init__(begun)
+        self._tests = tests
 
     def files(self) -> list[str]:
         return sorted({test.split("::")[0] for test in self._tests})
@@ -257,16 +377,20 @@ class Chosen(Choice):
 
 
 class Measure(Choice):
-    """All tests: first how long each takes, then, which makes them slower, which lines each of them reaches."""
+    """All tests of a file: how long each takes, and then, which slows them down, which lines each reaches."""
 
-    def __init__(self, source: Path, written: Path, tracing: bool) -> None:
+    def __init__(self, file: str, source: Path, written: Path, tracing: bool) -> None:
         super().__init__()
+        self._file = file
         self._times = written.with_name("times.json")
         self._tracing = tracing
         self._source = str(source) + os.sep
         self._written = written
         self._suite: Suite = json.loads(self._times.read_text()) if tracing else {}
         self._reached: dict[str, set[int]] = {}
+
+    def files(self) -> list[str]:
+        return [f"tests/settlement/{self._file}"]
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -311,24 +435,6 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         exec(self._code, module.__dict__)
-
-
-def _run_tests(plugin: Choice, finder: _Finder | None, begun: Path, log: Path) -> None:
-    """Never returns: the exit code is that of pytest."""
-    os.setsid()
-    memory = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[0]) + (3 << 29)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 29, 1 << 29))
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    plugin.begun = begun
-    if finder is not None:
-        sys.meta_path.insert(0, finder)
-    switches = ["-x", "-q", "--tb=short", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    switches += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    code = pytest.main([*switches, f"--basetemp={begun.parent / 'tmp'}", *plugin.files()], plugins=[plugin])
-    os._exit(int(code))
 
 
 def _named(subject: str, source: str) -> Iterator[tuple[str, Mutant]]:

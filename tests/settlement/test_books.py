@@ -1,0 +1,114 @@
+"""The books: nothing that a contract holds or owes is left out, counted twice, or read as of another block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from serving_network.clients.network import AsyncNetwork
+from serving_network.settlement.books import read_books
+from serving_network.settlement.chain import BookLine
+
+BLOCK = 77
+Event = tuple[str, int]
+"""Name and amount."""
+
+
+class Interface:
+    """Events whose topics and logs are their names and amounts."""
+
+    def topic(self, name: str) -> bytes:
+        return name.encode()
+
+    def decode_log(self, log: Event | None) -> Any:
+        return None if log is None else SimpleNamespace(name=log[0], args={"amount": log[1]})
+
+
+@dataclass
+class Contract:
+    """A contract with entries of one list and events, as of one block only."""
+
+    address: str
+    lists: dict[str, list[dict[str, int]]]
+    events: list[Event | None] = field(default_factory=list)
+    held: int = 0
+    tells_more_than_it_has: bool = False
+    asked: list[int] = field(default_factory=list)
+
+    interface = Interface()
+
+    async def read(self, function: str, offset: int, limit: int, *, block: int) -> tuple[list[dict[str, int]], int]:
+        assert block == BLOCK
+        self.asked.append(offset)
+        assert len(self.asked) < 10
+        entries = self.lists[function]
+        return entries[offset : offset + limit], len(entries) + self.tells_more_than_it_has
+
+
+class Chain:
+    """Balances and events of some contracts."""
+
+    def __init__(self, contracts: list[Contract]) -> None:
+        self._contracts = {contract.address: contract for contract in contracts}
+
+    async def block_number(self) -> int:
+        return BLOCK
+
+    async def balance(self, address: str, block: int) -> int:
+        assert block == BLOCK
+        return self._contracts[address].held
+
+    async def logs(
+        self, addresses: list[str], *, topics: Sequence[list[str]], from_block: int, to_block: int
+    ) -> list[Event | None]:
+        assert (from_block, to_block) == (0, BLOCK)
+        wanted = {bytes.fromhex(topic[2:]).decode() for topic in topics[0] if topic.startswith("0x")}
+        return [log for one in addresses for log in self._contracts[one].events if log is None or log[0] in wanted]
+
+
+def books_of(ledger: Contract, services: dict[str, Contract]) -> list[BookLine]:
+    async def listed() -> list[Any]:
+        return [SimpleNamespace(name=name, contract=contract) for name, contract in services.items()]
+
+    chain = Chain([ledger, *services.values()])
+    network = SimpleNamespace(chain=chain, ledger_contract=ledger, services=listed)
+    return asyncio.run(read_books(cast("AsyncNetwork", network)))
+
+
+def ledger_with(*available: int, held: int = 0) -> Contract:
+    entries = [{"availableBalance": amount, "totalBalance": 10**6} for amount in available]
+    return Contract("0xledger", {"getAllLedgers": entries}, held=held)
+
+
+@pytest.mark.parametrize("users", [0, 1, 49, 50, 51, 100, 120])
+def test_every_page_of_a_list_is_read_once(users: int) -> None:
+    ledger = ledger_with(*range(1, users + 1), held=5)
+    assert books_of(ledger, {}) == [BookLine("ledger", "0xledger", 5, {"available": users * (users + 1) // 2})]
+    assert ledger.asked == list(range(0, max(users, 1), 50))
+
+
+def test_a_list_that_is_shorter_than_it_says_ends() -> None:
+    ledger = ledger_with(1, 2)
+    ledger.tells_more_than_it_has = True
+    assert books_of(ledger, {})[0].owed == {"available": 3}
+
+
+def test_a_service_owes_its_accounts_and_the_stakes_that_were_not_returned() -> None:
+    first = Contract(
+        "0xa",
+        {"getAllAccounts": [{"balance": 4}, {"balance": 6}]},
+        [("ProviderStaked", 100), ("ProviderStaked", 30), ("BalanceUpdated", 9), ("ProviderStakeReturned", 100), None],
+        held=41,
+    )
+    second = Contract("0xb", {"getAllAccounts": []}, [("ProviderStaked", 7)], held=7)
+    lines = books_of(ledger_with(held=1), {"inference": first, "fine-tuning": second})
+    assert lines[1:] == [
+        BookLine("inference", "0xa", 41, {"accounts": 10, "stakes": 30}),
+        BookLine("fine-tuning", "0xb", 7, {"accounts": 0, "stakes": 7}),
+    ]
+    assert [line.surplus for line in lines] == [1, 1, 0]

@@ -1,0 +1,92 @@
+"""Which signatures count, each rule at its edge, and that it does not matter which library makes them."""
+
+from __future__ import annotations
+
+import pytest
+from eth_keys.datatypes import PrivateKey, Signature
+from eth_utils.crypto import keccak
+
+from serving_network.errors import InvalidInput
+from serving_network.settlement import signers
+from serving_network.settlement.signers import LocalTeeSigner, signed_by
+
+ORDER = 115792089237316195423570985008687907852837564279074904382605163141518161494337
+HALF = (ORDER - 1) // 2
+DIGEST = keccak(b"what is signed")
+SIGNER = LocalTeeSigner(b"\x07" * 32)
+GOOD = SIGNER.sign_digest(DIGEST)
+R = int.from_bytes(GOOD[:32], "big")
+
+
+def signature_of(r: int, s: int, v: int) -> bytes:
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([v])
+
+
+def who_signed(signature: bytes) -> str:
+    """The address that a signature recovers to, whatever else is wrong with it."""
+    plain = Signature(signature[:64] + bytes([signature[64] - 27]))
+    return plain.recover_public_key_from_msg_hash(DIGEST).to_checksum_address()
+
+
+@pytest.mark.parametrize("v", [27, 28])
+@pytest.mark.parametrize(("s", "counts"), [(1, True), (HALF, True), (HALF + 1, False), (ORDER - 1, False)])
+def test_s_lies_in_the_lower_half_of_the_order(s: int, counts: bool, v: int) -> None:
+    signature = signature_of(R, s, v)
+    assert signed_by(who_signed(signature), DIGEST, signature) is counts
+
+
+def test_the_other_signature_of_the_same_key_does_not_count() -> None:
+    r, s, v = GOOD[:32], int.from_bytes(GOOD[32:64], "big"), GOOD[64]
+    other = r + (ORDER - s).to_bytes(32, "big") + bytes([55 - v])
+    assert who_signed(other) == SIGNER.address
+    assert signed_by(SIGNER.address, DIGEST, GOOD)
+    assert not signed_by(SIGNER.address, DIGEST, other)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        b"", GOOD[:64], GOOD + b"\0", GOOD[:64] + bytes([GOOD[64] - 27]), GOOD[:64] + b"\x1a", GOOD[:64] + b"\x1d",
+        signature_of(0, 1, 27), signature_of(R, 0, 27), signature_of(ORDER, 1, 27), signature_of(ORDER + 1, 1, 28),
+        signature_of(5, 1, 27), signature_of(2**256 - 1, 2**256 - 1, 27),
+    ],
+)  # fmt: skip
+def test_what_is_no_signature_counts_for_nobody(signature: bytes) -> None:
+    assert signed_by(SIGNER.address, DIGEST, signature) is False
+
+
+def test_a_signature_counts_for_its_signer_and_its_digest_only() -> None:
+    assert signed_by(SIGNER.address, DIGEST, GOOD) is True
+    assert not signed_by(LocalTeeSigner(b"\x08" * 32).address, DIGEST, GOOD)
+    assert not signed_by(SIGNER.address, keccak(DIGEST), GOOD)
+
+
+def test_the_slow_library_signs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signers, "HAS_FAST_SIGNING", False)
+    slow = LocalTeeSigner(b"\x07" * 32)
+    assert (slow.address, slow.sign_digest(DIGEST)) == (SIGNER.address, GOOD)
+    assert GOOD[64] in (27, 28)
+
+
+@pytest.mark.parametrize("key", [1, 2, ORDER - 1])
+def test_every_number_below_the_order_is_a_key(key: int) -> None:
+    raw = key.to_bytes(32, "big")
+    assert LocalTeeSigner(raw).address == PrivateKey(raw).public_key.to_checksum_address()
+
+
+@pytest.mark.parametrize(
+    "key", [bytes(32), ORDER.to_bytes(32, "big"), b"\x01" * 33, b"\x01" * 31, bytearray(b"\x01" * 32), "01" * 16, None]
+)
+def test_what_is_no_key_is_refused(key: bytes) -> None:
+    with pytest.raises(InvalidInput, match="not a private key"):
+        LocalTeeSigner(key)
+
+
+@pytest.mark.parametrize("digest", [b"", bytes(31), bytes(33)])
+def test_only_digests_are_signed(digest: bytes) -> None:
+    with pytest.raises(InvalidInput, match="32 bytes"):
+        SIGNER.sign_digest(digest)
+
+
+def test_a_signer_shows_its_address_and_nothing_else() -> None:
+    assert repr(SIGNER) == f"LocalTeeSigner({SIGNER.address})"
