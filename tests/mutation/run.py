@@ -1,6 +1,6 @@
 """Mutation testing of the contracts: does the fast suite notice a small fault?
 
-    python -m tests.mutation.run [--results FILE] [--jobs 2] [--sample 200] [--survivors] [ledger/LedgerManager.vy ...]
+    python -m tests.mutation.run [--jobs 2] [--unit] [--survivors] [--sample 200] [ledger/LedgerManager.vy ...]
 
 Every mutant that compiles to other code is given to the unit tests of its contract, then to the attacks and a short run
 of the state machine. A line of the results says what became of it:
@@ -12,8 +12,9 @@ of the state machine. A line of the results says what became of it:
 | invalid | it does not compile, or not to code that can be deployed |
 | same | it compiles to the same code |
 
-What is in the results for the same source is not run again, but survivors are with `--survivors`: stop it whenever you
-like. `--sample` takes that many mutants of each file, drawn with a fixed seed.
+What is in the results for the same source is not run again: stop it whenever you like. `--survivors` judges again what
+survived. `--unit` leaves the attacks and the state machine out, for a quick first look. `--sample` takes that many
+mutants of each file, drawn with a fixed seed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -79,7 +81,7 @@ def main() -> int:
     if due:
 
         def work(suite: Suite) -> None:
-            for found in _judge_all(suite, due, done, arguments.jobs):
+            for found in _judge_all(suite, due, done, arguments):
                 done[found["mutant"]] = found
                 with arguments.results.open("a") as results:
                     results.write(json.dumps(found) + "\n")
@@ -104,7 +106,9 @@ def _tasks(subjects: Sequence[str], sample: int) -> Iterator[Task]:
             yield Task(name, subject, mutant)
 
 
-def _judge_all(suite: Suite, due: list[Task], done: dict[str, dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
+def _judge_all(
+    suite: Suite, due: list[Task], done: dict[str, dict[str, Any]], arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     """What became of each mutant, in the order in which they are finished."""
     sound = {name: load(name) for name in UNIT}
     for name in UNIT:
@@ -112,9 +116,9 @@ def _judge_all(suite: Suite, due: list[Task], done: dict[str, dict[str, Any]], j
     running: dict[int, tuple[Task, float, Fork]] = {}
     waiting = iter(due)
     while True:
-        while len(running) < jobs and (task := next(waiting, None)):
+        while len(running) < arguments.jobs and (task := next(waiting, None)):
             near = _nearest(task, done)
-            child = fork(lambda task=task, near=near: _judge(suite, task, near, sound))  # type: ignore[misc]
+            child = fork(partial(_judge, suite, task, near, sound, arguments.unit))
             running[child.pid] = task, time.monotonic(), child
         if not running:
             return
@@ -141,7 +145,7 @@ def _nearest(task: Task, done: dict[str, dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(by for _, by in found))[:NEAR]
 
 
-def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any]) -> dict[str, Any]:
+def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any], unit_only: bool) -> dict[str, Any]:
     """Compile one mutant into every contract that has it, and test them. In a process of its own."""
     changed = []
     with TemporaryDirectory() as scratch:
@@ -168,7 +172,7 @@ def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any]) -> 
                 return {"outcome": "killed", "by": failed}
         if not changed:
             return {"outcome": "same", "by": ""}
-        if failed := suite.first_failure_together(changed, first=near):
+        if not unit_only and (failed := suite.first_failure_together(changed, first=near)):
             return {"outcome": "killed", "by": failed}
         return {"outcome": "survived", "by": ""}
 
@@ -204,6 +208,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--survivors", action="store_true", help="judge again what survived")
+    parser.add_argument("--unit", action="store_true", help="unit tests only")
     parser.add_argument("subjects", nargs="*")
     return parser.parse_args()
 

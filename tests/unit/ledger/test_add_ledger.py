@@ -41,6 +41,11 @@ def test_refuses_a_long_info_second(ledger: Contract, user: str, length: int) ->
     )
 
 
+def test_takes_the_shortest_info(ledger: Contract, user: str) -> None:
+    ledger.send("addLedger", "i", sender=user, value=MIN_ACCOUNT)
+    assert ledger.ask("getLedger", user)["additionalInfo"] == "i"
+
+
 def test_takes_the_longest_info(ledger: Contract, user: str) -> None:
     info = "".join(chr(97 + i % 26) for i in range(4096))
     ledger.send("addLedger", info, sender=user, value=MIN_ACCOUNT)

@@ -87,3 +87,14 @@ def test_users_do_not_share_them(crowd: World, crowded: Contract) -> None:
     assert crowd.total(crowd.stranger) == 10 * COIN
     crowded.send("transferFund", crowd.second, crowd.services[200].name, COIN, sender=crowd.stranger)
     assert (crowd.total(crowd.stranger), crowd.total(crowd.user)) == (10 * COIN, 40 * COIN)
+
+
+def test_a_new_additional_info_loses_no_service(crowd: World, crowded: Contract) -> None:
+    for info in ("", "somebody else", ""):
+        crowded.send("updateAdditionalInfo", info, sender=crowd.user)
+        assert crowded.ask("getLedger", crowd.user) == {
+            "user": crowd.user,
+            "availableBalance": (40 - 2 * len(NUMBERS)) * COIN,
+            "totalBalance": 40 * COIN,
+            "additionalInfo": info,
+        }

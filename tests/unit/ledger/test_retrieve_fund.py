@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.contract import COIN, Contract, error, event
-from tests.unit.ledger.world import DAY, Service, World
+from tests.unit.ledger.world import DAY, REVERT, Service, World
 
 KINDS = pytest.mark.parametrize("kind", ["others-v1", "native-v1"])
 NOBODY = "0x" + 40 * "0"
@@ -154,3 +154,21 @@ def test_refuses_more_than_it_can_count(
     assert ledger.refused("retrieveFund", [provider], service.name, sender=user) == error(
         "AmountTooLarge", amount=2**96 + 6 * COIN, max=2**96 - 1
     )
+
+
+def test_a_service_without_a_book_is_asked_for_everything_whatever_it_says_is_left(
+    ledger: Contract, user: str, provider: str, both: dict[str, Service]
+) -> None:
+    both["others-v1"].script("processRefund(address,address)", answer=bytes(64))
+    ledger.send("retrieveFund", [provider], "others-v1", sender=user)
+    assert both["others-v1"].ask("account", user, provider)["pending"] == 4 * COIN
+
+
+def test_a_service_with_a_book_is_not_asked_for_what_is_not_there(
+    ledger: Contract, world: World, user: str, provider: str, both: dict[str, Service]
+) -> None:
+    ledger.send("retrieveFund", [provider], "native-v1", sender=user)
+    world.evm.time += DAY
+    both["native-v1"].script("requestRefundAll(address,address)", mode=REVERT)
+    ledger.send("retrieveFund", [provider], "native-v1", sender=user)
+    assert world.available(user) == 10 * COIN

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.contract import COIN, Contract, error, event
-from tests.unit.ledger.world import MIN_TRANSFER, Service, World
+from tests.unit.ledger.world import MIN_TRANSFER, REVERT, Service, World
 
 KINDS = pytest.mark.parametrize("kind", ["others-v1", "native-v1"])
 NOBODY = "0x" + 40 * "0"
