@@ -224,3 +224,14 @@ def test_a_long_info_reaches_the_service(
     world.open(user, info="i" * 4096)
     ledger.send("transferFund", provider, kind, COIN, sender=user)
     assert both[kind].ask("account", user, provider)["info"] == "i" * 4096
+
+
+def test_a_service_without_a_book_is_not_asked_for_it(
+    ledger: Contract, world: World, user: str, provider: str, both: dict[str, Service]
+) -> None:
+    world.open(user)
+    for question in ("providerCount(address)", "providersOf(address)", "lockedBalance(address)"):
+        both["others-v1"].script(question, mode=REVERT)
+    ledger.send("transferFund", provider, "others-v1", 2 * COIN, sender=user)
+    assert world.providers(user) == [provider]
+    assert world.total(user) == 10 * COIN
