@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final, Literal, NewType
 
 from serving_network.errors import NotAnAmount
+from serving_network.untrusted import words
 
 WEI_PER_COIN: Final = 10**18
 WEI_PER_GWEI: Final = 10**9
@@ -21,6 +22,9 @@ DECIMALS_OF_UNIT: Final = {"wei": 0, "gwei": 9, "coin": 18, "coins": 18, "0g": 1
 
 _AMOUNT = re.compile(r"(?P<whole>\d[\d_]*)?(?:\.(?P<part>\d+))?\s*(?P<unit>[a-z0][a-z]*)?", re.ASCII)
 _ADVICE = 'Write an amount like "1.5" (coins), "1.5 coins", "250 gwei", "7 wei" or "all".'
+
+
+LONGEST_AMOUNT: Final = 200
 
 
 class Everything(Enum):
@@ -44,8 +48,8 @@ def parse_amount(text: str) -> Amount:
     if cleaned == "all":
         return ALL
     match = _AMOUNT.fullmatch(cleaned)
-    if match is None or (match["whole"] is None and match["part"] is None):
-        raise NotAnAmount(f"{text!r} is not an amount.", next_step=_ADVICE)
+    if match is None or (match["whole"] is None and match["part"] is None) or len(cleaned) > LONGEST_AMOUNT:
+        raise NotAnAmount(f"{words(text)!r} is not an amount.", next_step=_ADVICE)
     unit = match["unit"] or "coin"
     if unit not in DECIMALS_OF_UNIT:
         raise NotAnAmount(

@@ -13,6 +13,7 @@ from eth_utils import to_checksum_address
 
 from serving_network.chain.signer import LocalSigner
 from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
+from serving_network.untrusted import parse_json, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "SERVING_PRIVATE_KEY"
 PASSWORD_VARIABLE = "SERVING_PASSWORD"  # noqa: S105 - the name of a variable
+MOST_WORK = 2**30
 SCRYPT_WORK = 2**18  # what geth and the other wallets use: about a second
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -76,8 +78,6 @@ class KeyStore:
 
     def unlock(self, name: str, password: str) -> LocalSigner:
         """The key as a signer. Raises UnknownName, WrongPassword, and KeyFailure for a file that others may read."""
-        from eth_account import Account
-
         path = self._existing(name)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise KeyFailure(
@@ -86,8 +86,8 @@ class KeyStore:
                 next_step=f"chmod 600 {path}",
             )
         try:
-            return LocalSigner(bytes(Account.decrypt(self._read(path)[1], password)))
-        except ValueError:
+            return decrypt(self._read(path)[1], password, str(path))
+        except WrongPassword:
             raise WrongPassword(
                 f"The password does not open the key {name!r}.", next_step="Try again, or: serving key list"
             ) from None
@@ -111,16 +111,59 @@ class KeyStore:
 
     def _read(self, path: Path) -> tuple[StoredKey, dict[str, Any]]:
         try:
-            keystore: dict[str, Any] = json.loads(path.read_text())
+            keystore: dict[str, Any] = parse_json(path.read_bytes())
             return StoredKey(
                 path.stem, to_checksum_address("0x" + keystore["address"].removeprefix("0x")), path
             ), keystore
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyFailure(
                 f"The key file {path} cannot be read.",
-                cause=str(error),
+                cause=words(str(error)),
                 next_step="Put back a copy of it, or remove it if the key is kept elsewhere.",
             ) from error
+
+
+def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
+    """The key in a keystore of ours or of another wallet. Raises WrongPassword, and KeyFailure for what is none.
+
+    The file says how much work opens it; more than MOST_WORK is refused, since it would stop the machine.
+    """
+    from eth_account import Account
+
+    try:
+        if _work(keystore) > MOST_WORK:
+            raise ValueError("opening it takes more work than any wallet asks for")
+        signer = LocalSigner(bytes(Account.decrypt(keystore, password)))
+    except KeyFailure:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and "MAC" in str(error):
+            raise WrongPassword(f"The password does not open {where}.", next_step="Try again.") from None
+        raise KeyFailure(
+            f"{where} is not a keystore that can be opened.",
+            cause=words(str(error)),
+            next_step="Give another file, or put back a copy of it.",
+        ) from error
+    told = str(keystore.get("address", "")).removeprefix("0x").lower()
+    if told not in ("", signer.address[2:].lower()):
+        raise KeyFailure(
+            f"{where} says that it holds 0x{words(told)}, but its key is that of {signer.address}.",
+            cause="Somebody changed the file, or mixed two.",
+            next_step="Put back a copy of it; do not send coins to either address before you know.",
+        )
+    return signer
+
+
+def _work(keystore: Any) -> int:
+    """Bytes of memory for scrypt, and as many for a round of pbkdf2 as take the same time. Raises KeyError and others
+    for a keystore that is none."""
+    crypto = next(part for name, part in keystore.items() if name.lower() == "crypto")
+    if crypto["cipher"] != "aes-128-ctr":
+        raise ValueError(f"its cipher is {words(crypto['cipher'])}")
+    how = crypto["kdfparams"]
+    if crypto["kdf"] == "scrypt":
+        return 128 * abs(int(how["n"]) * int(how["r"]) * int(how["p"]))
+    return 50 * abs(int(how["c"]))
 
 
 def key_from_environment(environment: Mapping[str, str] = os.environ) -> LocalSigner | None:

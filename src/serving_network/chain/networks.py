@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,15 @@ from tomlkit.exceptions import TOMLKitError
 
 from serving_network.chain.keys import KeyStore
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+from serving_network.untrusted import words
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
 HOME_VARIABLE = "SERVING_HOME"
 FILE_NAME = "config.toml"
+ENTRIES = ("network", "key", "networks", "addresses")
+NETWORK_ENTRIES = ("urls", "chain_id", "ledger")
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,14 @@ class Configuration:
 
     def addresses(self) -> dict[str, ChecksumAddress]:
         """The address book."""
-        return {name: parse_address(str(text)) for name, text in self._table("addresses").items()}
+        try:
+            return {name: parse_address(str(text)) for name, text in self._table("addresses").items()}
+        except NotAnAddress as error:
+            raise ConfigurationError(
+                f"The address book in {self.path} cannot be used: {error}",
+                cause=error.cause,
+                next_step=f"Mend {self.path}",
+            ) from error
 
     def save_address(self, name: str, address: ChecksumAddress) -> None:
         """Put a name into the address book. Raises ConfigurationError for a name that reads as an address."""
@@ -190,13 +200,25 @@ class Configuration:
 
     def _load(self) -> tomlkit.TOMLDocument:
         try:
-            return tomlkit.parse(self.path.read_text())
+            document = tomlkit.parse(self.path.read_text("utf-8-sig"))
         except FileNotFoundError:
             return tomlkit.document()
-        except (OSError, UnicodeDecodeError, TOMLKitError) as error:
+        except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=str(error), next_step=f"Mend or remove {self.path}"
+                f"{self.path} cannot be read.", cause=words(str(error)), next_step=f"Mend or remove {self.path}"
             ) from error
+        self._check_names(document, ENTRIES, "")
+        return document
+
+    def _check_names(self, written: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+        """A word with a typing error in it must not pass for one that was left out."""
+        for name in written:
+            if name not in known:
+                raise ConfigurationError(
+                    f"{self.path} says something unknown{where}: {name!r}.",
+                    cause=_nearest(name, list(known)) or f"Known are: {', '.join(known)}.",
+                    next_step=f"Mend {self.path}",
+                )
 
     def _save(self) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -226,15 +248,17 @@ class Configuration:
     def _parse(self, name: str, written: Any) -> Network:
         base = BUILT_IN.get(name)
         try:
-            urls = written.get("urls", base.urls if base else ())
+            if not isinstance(written, Mapping):
+                raise TypeError("it is not a table")
+            self._check_names(written, NETWORK_ENTRIES, f" of the network {name!r}")
             ledger = written.get("ledger", base.ledger if base else None)
             return Network(
                 name,
-                (str(urls),) if isinstance(urls, str) else tuple(str(url) for url in urls),
-                int(written.get("chain_id", base.chain_id if base else None)),
+                _urls(written.get("urls", base.urls if base else ())),
+                _chain_id(written.get("chain_id", base.chain_id if base else None)),
                 None if ledger is None else parse_address(str(ledger)),
             )
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, NotAnAddress) as error:
             raise ConfigurationError(
                 f"The network {name!r} in {self.path} is not complete.",
                 cause=f"It needs urls and chain_id ({error}).",
@@ -245,7 +269,9 @@ class Configuration:
 def parse_address(text: str) -> ChecksumAddress:
     """An address as a person writes it. Raises NotAnAddress, also for a checksum that does not fit."""
     if not is_hex_address(text) or not text.startswith("0x"):
-        raise NotAnAddress(f"{text!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits.")
+        raise NotAnAddress(
+            f"{words(text)!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits."
+        )
     digits = text.removeprefix("0x")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
         raise NotAnAddress(
@@ -254,6 +280,19 @@ def parse_address(text: str) -> ChecksumAddress:
             next_step="Copy the address again.",
         )
     return to_checksum_address(text)
+
+
+def _urls(told: Any) -> tuple[str, ...]:
+    urls = (told,) if isinstance(told, str) else told
+    if not isinstance(urls, (list, tuple)) or not all(isinstance(url, str) for url in urls):
+        raise TypeError("urls must be a text, or a list of texts")
+    return tuple(str(url) for url in urls)
+
+
+def _chain_id(told: Any) -> int:
+    if not isinstance(told, int) or isinstance(told, bool) or not 0 < told < 2**64:
+        raise TypeError("chain_id must be a whole number")
+    return int(told)
 
 
 def _nearest(name: str, known: list[str]) -> str | None:

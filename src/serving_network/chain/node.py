@@ -242,6 +242,14 @@ def from_hex(value: Any) -> bytes:
     return bytes.fromhex(value.removeprefix("0x"))
 
 
+def from_word(value: Any) -> int:
+    """A word of storage, all 32 bytes of it, as a number. Raises NodeFailure for anything else."""
+    word = from_hex(value)
+    if len(word) != 32:
+        raise NodeFailure(f"The node sent {len(word)} bytes where a word of storage belongs.")
+    return int.from_bytes(word)
+
+
 def is_hash(value: Any) -> bool:
     """Whether this is a hash as JSON-RPC shapes it: 0x and 64 digits."""
     return isinstance(value, str) and HASH.fullmatch(value) is not None

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.contract_errors import LimitTooLarge
+from serving_network.chain.pages import Pages
 from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.contracts import load
-from serving_network.errors import ContractError, NodeFailure, RpcError
+from serving_network.errors import ContractError, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,24 +68,17 @@ class Contract:
         A page that the node cannot answer is asked for in halves. Raises NodeFailure when the pages do not add up.
         """
         block = await self._chain.block_number()
-        entries: list[Any] = []
-        size, first_total, last_page = PAGE, None, None
+        pages, size = Pages(function), PAGE
         while True:
             try:
-                page, total = await self.read(function, *args, len(entries), size, block=block)
+                page, total = await self.read(function, *args, len(pages.entries), size, block=block)
             except (RpcError, RevertedWithoutReason, LimitTooLarge):
                 if size == 1:
                     raise
                 size //= 2
                 continue
-            if first_total not in (None, total) or len(page) > size or page == last_page:
-                raise NodeFailure(f"The node's pages of {function} do not fit together.")
-            first_total, last_page = total, page
-            entries += page
-            if len(entries) >= total:
-                return entries
-            if not page:
-                raise NodeFailure(f"The node sent {len(entries)} of {total} entries of {function}.")
+            if pages.add(page, total, size):
+                return pages.entries
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
         """Whether the contract at this address knows `function`: ours has more than the live network's."""

@@ -13,12 +13,13 @@ import base64
 import binascii
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.untrusted import parse_json, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,11 +111,11 @@ def read_token(header: str) -> tuple[SessionToken, str]:
         decoded = base64.b64decode(text.removeprefix(PREFIX), validate=True).decode()
         message, _, signature = decoded.rpartition("|")
         signer = EthAccount.recover_message(encode_defunct(keccak(text=message)), signature=signature)
-        return _read_message(json.loads(message)), signer
+        return _read_message(parse_json(message)), signer
     except InvalidToken:
         raise
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
-        raise InvalidToken(f"The token cannot be read: {error}.") from error
+        raise InvalidToken(f"The token cannot be read: {words(str(error))}.") from error
     except Exception as error:
         raise InvalidToken("The token's signature is malformed.") from error
 
@@ -160,13 +161,13 @@ class TokenBook:
     def issued(self) -> list[IssuedToken]:
         """All that were made, oldest first. Raises ConfigurationError for a damaged file."""
         try:
-            return [IssuedToken(**entry) for entry in json.loads(self._path.read_text())]
+            return [_issued(entry) for entry in parse_json(self._path.read_bytes())]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{self._path} cannot be read.",
-                cause=str(error),
+                cause=words(str(error)),
                 next_step="Move it away, then make every API key anew: serving token revoke-all PROVIDER",
             ) from error
 
@@ -199,6 +200,17 @@ class TokenBook:
             f"All {SESSION_ID} ids of API keys are revoked or in use.",
             next_step=f"serving token revoke-all {account.provider}",
         )
+
+
+def _issued(entry: Any) -> IssuedToken:
+    """Raises TypeError for an entry that this program did not write."""
+    issued = IssuedToken(**entry)
+    for one in fields(IssuedToken):
+        if type(getattr(issued, one.name)).__name__ != one.type:
+            raise TypeError(f"{one.name} is {getattr(issued, one.name)!r}")
+    if not 0 <= issued.token_id <= SESSION_ID:
+        raise TypeError(f"there is no token {issued.token_id}")
+    return issued
 
 
 def _read_message(content: Any) -> SessionToken:

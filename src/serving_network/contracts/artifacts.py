@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from serving_network.contracts.codec import Interface
 from serving_network.errors import ConfigurationError
+from serving_network.untrusted import parse_json, words
 
 DIRECTORY = Path(__file__).parent / "artifacts"
 _CHECKOUT = Path(__file__).parents[3]
@@ -42,7 +42,12 @@ class Artifact:
     @cached_property
     def interface(self) -> Interface:
         """The codec of this contract's ABI."""
-        return Interface(self.abi)
+        try:
+            return Interface(self.abi)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(
+                f"The ABI of {self.name} is damaged.", cause=words(repr(error)), next_step="make build"
+            ) from error
 
     def creation_code(self, *arguments: Any) -> bytes:
         """The data of a transaction that creates the contract. Raises `UnencodableArguments`."""
@@ -69,7 +74,7 @@ def load(name: str) -> Artifact:
 def read(path: Path) -> Artifact:
     """The artifact in one file, wherever it lies. Raises `ArtifactError` when there is none or it is damaged."""
     try:
-        stored = json.loads(path.read_text())
+        stored = parse_json(path.read_bytes())
         return Artifact(
             name=path.stem,
             abi=stored["abi"],
@@ -85,8 +90,8 @@ def read(path: Path) -> Artifact:
         raise ArtifactError(
             f"There is no artifact of {path.stem}.", cause=f"There are: {have}.", next_step="make build"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged.", cause=repr(error), next_step="make build") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path} is damaged.", cause=words(repr(error)), next_step="make build") from error
 
 
 def _check_fresh(artifact: Artifact) -> None:

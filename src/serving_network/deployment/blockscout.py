@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from serving_network.deployment.errors import VerifierFailed
+from serving_network.untrusted import parse_json, words
 
 POLL_SECONDS = 3.0
 OPTION = "vyper-standard-input"
@@ -77,11 +78,11 @@ class Blockscout:
         status, body = await self._get("/api/v2/smart-contracts/verification/config")
         if status != 200:
             raise _failure(status, body)
-        if OPTION not in body.get("verification_options", []):
+        if OPTION not in _list(body.get("verification_options")):
             raise VerifierFailed(
                 "This explorer does not verify Vyper from standard JSON.", next_step="serving verify sourcify CONTRACT"
             )
-        if f"v{compiler}" not in body.get("vyper_compiler_versions", []):
+        if f"v{compiler}" not in _list(body.get("vyper_compiler_versions")):
             raise VerifierFailed(
                 f"This explorer does not have Vyper {compiler}.", next_step="serving verify sourcify CONTRACT"
             )
@@ -92,20 +93,24 @@ class Blockscout:
     async def _read(self, request: Any) -> tuple[int, dict[str, Any]]:
         try:
             async with request as response:
-                body = await response.json(content_type=None)
+                body = parse_json(await response.read())
                 status = int(response.status)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
                 f"The explorer at {self._url} gave no answer that can be read.",
-                cause=str(error),
+                cause=words(str(error)),
                 next_step="Check the address and try again; verifying twice does no harm.",
             ) from error
         return status, body if isinstance(body, dict) else {}
 
 
+def _list(told: Any) -> list[Any]:
+    return told if isinstance(told, list) else []
+
+
 def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or body.get("errors") or f"HTTP status {status}"
     return VerifierFailed(
-        f"The explorer refused: {reason}",
+        f"The explorer refused: {words(reason)}",
         next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
     )

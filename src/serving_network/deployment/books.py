@@ -14,10 +14,12 @@ from typing import Any
 from eth_utils import keccak, to_canonical_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.node import block_parameter, from_hex
+from serving_network.chain.node import block_parameter, from_word
+from serving_network.chain.pages import Pages
 from serving_network.contracts import load
 from serving_network.deployment.layout import Layout
 from serving_network.deployment.record import Contract, Record
+from serving_network.errors import RpcError
 from serving_network.money import describe
 
 PAGE = 50
@@ -110,15 +112,14 @@ async def read_books(
 async def read_all(
     chain: AsyncConnection, contract: str, address: str, getter: str, block: int | str, *arguments: Any
 ) -> list[Any]:
-    """Every entry of a paged listing `getter(*arguments, offset, limit)`."""
+    """Every entry of a paged listing `getter(*arguments, offset, limit)`. Raises NodeFailure for half a listing."""
     interface = load(contract).interface
-    found: list[Any] = []
+    pages = Pages(getter)
     while True:
-        data = interface.encode(getter, *arguments, len(found), PAGE)
+        data = interface.encode(getter, *arguments, len(pages.entries), PAGE)
         page, total = interface.decode_result(getter, await chain.call(address, data, block=block))
-        found += page
-        if not page or len(found) >= total:
-            return found
+        if pages.add(page, total, PAGE):
+            return pages.entries
 
 
 async def read_providers(chain: AsyncConnection, service: Contract, block: int | str) -> list[dict[str, Any]]:
@@ -155,7 +156,10 @@ async def _stakes(
         ("eth_getStorageAt", [address, mapping_slot(slot, provider), block_parameter(block)]) for provider in providers
     ]
     answers = await chain.batch(questions)
-    return [_bits(layout, PROVIDER_WORDS, "stake", int.from_bytes(from_hex(answer))) for answer in answers]
+    for answer in answers:
+        if isinstance(answer, RpcError):
+            raise answer
+    return [_bits(layout, PROVIDER_WORDS, "stake", from_word(answer)) for answer in answers]
 
 
 def mapping_slot(slot: int, key: str) -> str:

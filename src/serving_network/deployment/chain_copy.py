@@ -13,7 +13,7 @@ from eth_utils import keccak, to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.embedded.world import EMPTY_CODE_HASH, Account, Slot
-from serving_network.chain.node import from_hex, from_quantity
+from serving_network.chain.node import from_hex, from_quantity, from_word
 from serving_network.chain.transactions import Receipt
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class NodeState:
         if key not in self._slots:
             address, slot = key
             asked = [to_checksum_address(address), "0x" + slot.to_bytes(32).hex(), self._block]
-            self._slots[key] = int.from_bytes(from_hex(self._ask("eth_getStorageAt", asked)))
+            self._slots[key] = from_word(self._ask("eth_getStorageAt", asked))
         return self._slots[key]
 
     def code(self, code_hash: bytes) -> bytes:

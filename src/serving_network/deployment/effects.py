@@ -78,3 +78,4 @@ _CHECKS: dict[str, _Check] = {
     "registerService": _registered,
     "setRecommendedService": _recommended,
 }
+CHECKED_FUNCTIONS = frozenset(_CHECKS)

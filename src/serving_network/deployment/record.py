@@ -13,12 +13,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from serving_network.deployment.errors import RecordProblem
-from serving_network.deployment.spec import Model
+from serving_network.deployment.spec import Address, Model
+from serving_network.untrusted import parse_json, words
 
 
 class Open(Model):
@@ -27,15 +28,20 @@ class Open(Model):
     model_config = ConfigDict(extra="forbid", frozen=False, strict=True, validate_assignment=True)
 
 
+Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
+Data = Annotated[str, Field(pattern=r"^0x(?:[0-9a-f]{2})*$")]
+Count = Annotated[int, Field(ge=0, lt=2**64)]
+
+
 class Mined(Model):
     """Where a transaction stands on the chain, and whose it is."""
 
-    transaction: str
-    sender: str
-    nonce: int
-    block: int
-    block_hash: str
-    gas_used: int
+    transaction: Hash
+    sender: Address
+    nonce: Count
+    block: Count
+    block_hash: Hash
+    gas_used: Count
 
 
 class Code(Model):
@@ -43,11 +49,11 @@ class Code(Model):
     keccak of what lies at the address."""
 
     contract: str
-    address: str
+    address: Address
     arguments: dict[str, str]
     mined: Mined
-    artifact_hash: str
-    code_hash: str
+    artifact_hash: Hash
+    code_hash: Hash
 
 
 class Implementation(Code):
@@ -57,7 +63,7 @@ class Implementation(Code):
     release: str
     compiler: dict[str, Any]
     storage_layout: dict[str, Any]
-    replaced: str | None = None
+    replaced: Address | None = None
 
 
 class Registration(Open):
@@ -69,7 +75,7 @@ class Registration(Open):
     description: str
     registered: bool = False
     recommended: bool = False
-    transaction: str | None = None
+    transaction: Hash | None = None
 
 
 class Contract(Open):
@@ -83,8 +89,8 @@ class Contract(Open):
     former: list[Implementation] = Field(default_factory=list)
     prepared: Implementation | None = None
     initial: dict[str, str]
-    owner: str
-    upgrade_owner: str
+    owner: Address
+    upgrade_owner: Address
     clients: str
     providers: str
     registration: Registration | None = None
@@ -94,12 +100,12 @@ class Attempt(Model):
     """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time.
     Fees are in wei per gas."""
 
-    nonce: int
-    hash: str
-    raw: str
-    gas: int
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
+    nonce: Count
+    hash: Hash
+    raw: Data
+    gas: Count
+    max_fee_per_gas: Annotated[int, Field(ge=0)]
+    max_priority_fee_per_gas: Annotated[int, Field(ge=0)]
     legacy: bool
 
 
@@ -122,10 +128,10 @@ class Step(Open):
     arguments: list[str]
     behind: str | None = None
     initial: list[str] = Field(default_factory=list)
-    gas: int
-    artifact_hash: str | None = None
+    gas: Count
+    artifact_hash: Hash | None = None
     attempts: list[Attempt] = Field(default_factory=list)
-    address: str | None = None
+    address: Address | None = None
     mined: Mined | None = None
 
 
@@ -133,9 +139,9 @@ class Pending(Open):
     """Work under way: `sender` sends all of it, in this order. `subject` is the contract or service concerned."""
 
     what: Literal["deploy", "upgrade", "rollback", "handover", "accept", "recommend"]
-    sender: str
+    sender: Address
     subject: str
-    steps: list[Step]
+    steps: Annotated[list[Step], Field(min_length=1)]
 
 
 class Instruction(Open):
@@ -144,14 +150,14 @@ class Instruction(Open):
 
     id: str
     says: str
-    sender: str
-    to: str
+    sender: Address
+    to: Address
     contract: str
     function: str
     arguments: list[str]
-    data: str
+    data: Data
     subject: str
-    done_in: int | None = None
+    done_in: Count | None = None
 
 
 class Record(Open):
@@ -159,9 +165,9 @@ class Record(Open):
 
     format: Literal[1] = 1
     network: str
-    chain_id: int
-    genesis: str
-    deployer: str
+    chain_id: Annotated[int, Field(gt=0)]
+    genesis: Hash
+    deployer: Address
     contracts: dict[str, Contract] = Field(default_factory=dict)
     instructions: list[Instruction] = Field(default_factory=list)
     pending: Pending | None = None
@@ -201,18 +207,35 @@ class Record(Open):
 
 def load_record(path: Path) -> Record:
     """Read a record. Raises RecordProblem naming what is missing or wrong."""
+    from serving_network.deployment.sense import check_sense  # which reads records itself
+
     try:
-        return Record.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise RecordProblem(
             f"There is no record {path}.", next_step=f"serving deploy apply --network {path.stem}"
         ) from error
+    except OSError as error:
+        raise RecordProblem(
+            f"The record {path} cannot be read.", cause=str(error), next_step=f"Look at what {path} is."
+        ) from error
+    try:
+        parse_json(content)  # which refuses a key that comes twice, as a merge of two records may leave it
+        record = Record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise RecordProblem(
-            f"{path} is damaged at {where}: {first['msg']}.", next_step=f"Take {path} back from version control."
-        ) from error
+        raise _damaged(path, ".".join(str(part) for part in first["loc"]) or "file", first["msg"]) from error
+    except ValueError as error:
+        raise _damaged(path, "file", str(error)) from error
+    if (problem := check_sense(record)) is not None:
+        raise _damaged(path, *problem)
+    return record
+
+
+def _damaged(path: Path, where: str, what: str) -> RecordProblem:
+    return RecordProblem(
+        f"{path} is damaged at {words(where)}: {words(what)}.", next_step=f"Take {path} back from version control."
+    )
 
 
 class RecordFile:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import aiohttp
 
 from serving_network.deployment.errors import VerifierFailed
+from serving_network.untrusted import parse_json, words
 
 URL = "https://sourcify.dev/server"
 POLL_SECONDS = 2.0
@@ -86,28 +87,32 @@ class Sourcify:
                 raise _failure(status, body)
             if body.get("isJobCompleted"):
                 if body.get("error"):
-                    raise _failure(status, body["error"])
-                return _result(body.get("contract", {}), already_known=False)
+                    raise _failure(status, _table(body["error"]))
+                return _result(_table(body.get("contract")), already_known=False)
             await asyncio.sleep(self._poll_seconds)
 
     async def _ask(self, method: str, path: str, content: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         try:
             async with self._session.request(method, self._url + path, json=content) as response:
-                body = await response.json(content_type=None)
+                body = parse_json(await response.read())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
                 f"Sourcify at {self._url} gave no answer that can be read.",
-                cause=str(error),
+                cause=words(str(error)),
                 next_step="Check the address and try again; verifying twice does no harm.",
             ) from error
-        return response.status, body if isinstance(body, dict) else {}
+        return response.status, _table(body)
+
+
+def _table(told: Any) -> dict[str, Any]:
+    return told if isinstance(told, dict) else {}
 
 
 def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
         raise VerifierFailed(
-            "Sourcify finished without a match.", cause=str(body), next_step="serving verify local CONTRACT"
+            "Sourcify finished without a match.", cause=words(body), next_step="serving verify local CONTRACT"
         )
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
@@ -116,7 +121,7 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or f"HTTP status {status}"
     code = body.get("customCode")
     return VerifierFailed(
-        f"Sourcify refused: {reason}",
-        cause=f"its code: {code}" if code else None,
+        f"Sourcify refused: {words(reason)}",
+        cause=f"its code: {words(code)}" if code else None,
         next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
     )

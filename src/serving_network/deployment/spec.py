@@ -25,7 +25,6 @@ A fine-tuning service also has `penalty_percentage`. What is done already stands
 `networks/NAME.json`, so the file can grow: an added `[[service]]` is deployed beside the old ones.
 """
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -33,9 +32,12 @@ from eth_utils import is_checksum_address
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from serving_network.deployment.errors import RecordProblem
+from serving_network.errors import InvalidInput
 from serving_network.money import parse_amount
+from serving_network.untrusted import parse_toml, words
 
 HOUR = 3600
+MOST_PROBLEMS = 10
 WEEK = 7 * 24 * HOUR
 
 
@@ -46,7 +48,10 @@ def _address(value: str) -> str:
 
 
 def _wei(value: object) -> object:
-    return parse_amount(value) if isinstance(value, str) else value
+    try:
+        return parse_amount(value) if isinstance(value, str) else value
+    except InvalidInput as error:
+        raise ValueError(error.message) from error
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -120,15 +125,23 @@ class NetworkSpec(Model):
 def load_spec(path: Path) -> NetworkSpec:
     """Read a network file. Raises RecordProblem naming the line or key that is wrong."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = parse_toml(path.read_bytes())
     except FileNotFoundError as error:
         raise RecordProblem(f"There is no {path}.", next_step=f"Write {path}; docs/operations.md shows one.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecordProblem(f"{path} is not TOML.", cause=str(error), next_step=f"Correct {path}.") from error
+    except OSError as error:
+        raise RecordProblem(f"{path} cannot be read.", cause=str(error), next_step=f"Correct {path}.") from error
+    except ValueError as error:
+        raise RecordProblem(f"{path} is not TOML.", cause=words(str(error)), next_step=f"Correct {path}.") from error
     network = content.pop("network", None)
     if not isinstance(network, dict):
         raise RecordProblem(f"{path} has no [network] part.", next_step="Add [network] with its chain_id.")
-    content["services"] = tuple(content.pop("service", ()))
+    services = content.pop("service", [])
+    if not isinstance(services, list) or network.keys() & {"ledger", "services"} or "services" in content:
+        raise RecordProblem(
+            f"{path} describes its ledger or services in an unknown way.",
+            next_step="Write [network], [ledger], and [[service]] for each service.",
+        )
+    content["services"] = tuple(services)
     try:
         return NetworkSpec.model_validate({**network, **content})
     except ValidationError as error:
@@ -137,6 +150,6 @@ def load_spec(path: Path) -> NetworkSpec:
 
 def _problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(str(part) for part in one['loc']) or 'file'}: {one['msg']}"
-        for one in error.errors(include_url=False)
+        f"{words('.'.join(str(part) for part in one['loc'])) or 'file'}: {words(one['msg'])}"
+        for one in error.errors(include_url=False)[:MOST_PROBLEMS]
     )

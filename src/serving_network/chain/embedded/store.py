@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving_network.errors import ConfigurationError
+from serving_network.errors import ConfigurationError, RpcError
+from serving_network.untrusted import words
 
 from .blocks import Block, Receipt
 from .evm import Log
@@ -89,7 +90,14 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """All entries from the first on."""
         for number, (body,) in enumerate(self._database.execute("SELECT body FROM entries ORDER BY number"), 1):
-            yield _load(json.loads(body), number)
+            try:
+                yield _load(json.loads(body), number)
+            except (ValueError, KeyError, TypeError, AttributeError, RpcError) as error:
+                raise ConfigurationError(
+                    f"{self._path} cannot be read as a chain: entry {number} is damaged.",
+                    cause=words(repr(error)),
+                    next_step=f"Move {self._path.parent} away and start again.",
+                ) from error
 
     def close(self) -> None:
         self._database.close()

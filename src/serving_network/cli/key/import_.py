@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,8 @@ from serving_network.chain.signer import LocalSigner
 from serving_network.cli.context import interruptible
 from serving_network.cli.local import JSON, configuration, new_password
 from serving_network.cli.output import Output
-from serving_network.errors import InvalidInput, WrongPassword
+from serving_network.errors import InvalidInput
+from serving_network.untrusted import parse_json
 
 
 def import_key(
@@ -48,12 +48,10 @@ def import_key(
 
 
 def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
-    from eth_account import Account
-
-    from serving_network.chain.keys import no_password, password_from_environment
+    from serving_network.chain.keys import decrypt, no_password, password_from_environment
 
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{path} is not a keystore.", cause=str(error), next_step="Give another file.") from error
     password = password_from_environment()
@@ -62,9 +60,4 @@ def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
             raise no_password(str(path))
         with interruptible():
             password = getpass.getpass(f"Password of {path.name}: ")
-    try:
-        return LocalSigner(bytes(Account.decrypt(content, password))), password
-    except (ValueError, KeyError, TypeError) as error:
-        if "MAC" in str(error):
-            raise WrongPassword(f"The password does not open {path}.", next_step="Try again.") from None
-        raise InvalidInput(f"{path} is not a keystore.", next_step="Give another file.") from None
+    return decrypt(content, password, str(path)), password

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from serving_network.cli.context import Session, reads
 from serving_network.clients.doctor import Check
 from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
 from serving_network.errors import ConfigurationError
+from serving_network.untrusted import parse_json
 
 
 class Role(StrEnum):
@@ -58,7 +58,7 @@ async def check(
 
 def _examine(path: Path) -> str | None:
     try:
-        told = json.loads(path.read_text("utf-8"))
+        told = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read.", cause=str(error), next_step=f"Mend {path}") from error
     return recognise_typed_data(told) if isinstance(told, dict) else None

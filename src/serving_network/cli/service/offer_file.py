@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.networks import parse_address
 from serving_network.clients.models import FINE_TUNING, FineTuningOffer, Offer, Quota
-from serving_network.errors import ConfigurationError
+from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.money import parse_wei
+from serving_network.untrusted import parse_toml, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +29,11 @@ INFERENCE_EXAMPLE = """
 def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
     """The offer in a TOML file. Raises ConfigurationError that says what is missing or wrong."""
     try:
-        told = tomllib.loads(path.read_text("utf-8"))
+        told = parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read.", cause=str(error), next_step=f"Mend {path}") from error
+        raise ConfigurationError(
+            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Mend {path}"
+        ) from error
     kind: type[Offer | FineTuningOffer] = FineTuningOffer if service.startswith(FINE_TUNING) else Offer
     wanted = {one.name for one in fields(kind)}
     if told.keys() != wanted:
@@ -43,9 +45,9 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
         )
     try:
         return kind(**{name: _value(name, value) for name, value in told.items()})
-    except (TypeError, KeyError) as error:
+    except (TypeError, InvalidInput) as error:
         raise ConfigurationError(
-            f"{path} does not describe a service.", cause=str(error), next_step=f"Mend {path}"
+            f"{path} does not describe a service.", cause=words(str(error)), next_step=f"Mend {path}"
         ) from error
 
 
@@ -55,16 +57,35 @@ def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | 
     for name in changes:
         if name not in known:
             raise ConfigurationError(f"A service of this kind has no {name!r}.", next_step="serving service show")
-    return replace(offer, **{name: _value(name, value) for name, value in changes.items()})
+    try:
+        return replace(offer, **{name: _value(name, value) for name, value in changes.items()})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"That is no service: {words(str(error))}.", next_step="Write lists and tables into an offer file instead."
+        ) from error
 
 
 def _value(name: str, value: Any) -> Any:
-    if name.endswith(("_price", "price_per_token")):
-        return value if isinstance(value, int) else parse_wei(value)
-    if name == "tee_signer":
-        return parse_address(value)
-    if name == "models":
-        return tuple(value)
-    if name == "quota":
-        return Quota(**value)
-    return value
+    """A field as the offer has it. Raises TypeError for a value of another kind."""
+    match name, value:
+        case (("input_price" | "output_price" | "price_per_token"), int()) if type(value) is int:
+            return value
+        case (("input_price" | "output_price" | "price_per_token"), str()):
+            return parse_wei(value)
+        case "tee_signer", str():
+            return parse_address(value)
+        case "models", list() | tuple() if all(isinstance(one, str) for one in value):
+            return tuple(value)
+        case "quota", dict() if all(type(one) is (str if key == "gpu_type" else int) for key, one in value.items()):
+            return Quota(**value)
+        case "quota", Quota():
+            return value
+        case "occupied", bool():
+            return value
+        case "occupied", "true" | "false":
+            return value == "true"
+        case (("input_price" | "output_price" | "price_per_token" | "tee_signer" | "models" | "quota" | "occupied"), _):
+            pass
+        case _, str():
+            return value
+    raise TypeError(f"{name} cannot be {words(value)}")

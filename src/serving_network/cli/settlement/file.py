@@ -7,7 +7,6 @@ texts with a unit; hashes, secrets and signatures are 0x and hexadecimal digits.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.networks import parse_address
@@ -16,6 +15,7 @@ from serving_network.clients.provider import SignedSettlement
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.money import parse_wei
 from serving_network.settlement.typed_data import UserSettlement, VerifierMessage
+from serving_network.untrusted import parse_json, words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,12 +28,12 @@ def read_settlements(path: Path) -> list[SignedSettlement]:
         found = [
             SignedSettlement(
                 UserSettlement(
-                    user=parse_address(one["user"]),
+                    user=parse_address(_of_text(one, "user")),
                     total_fee=_fee(one["totalFee"]),
-                    nonce=int(one["nonce"]),
-                    requests_hash=parse_data(one["requestsHash"]),
+                    nonce=_whole(one["nonce"]),
+                    requests_hash=parse_data(_of_text(one, "requestsHash")),
                 ),
-                parse_data(one["signature"]),
+                parse_data(_of_text(one, "signature")),
             )
             for one in told
         ]
@@ -54,30 +54,47 @@ def read_task(path: Path, *, signed: bool = True) -> tuple[VerifierMessage, byte
     told = _read(path)
     try:
         message = VerifierMessage(
-            id=told["id"],
-            encrypted_secret=parse_data(told["encryptedSecret"]),
-            model_root_hash=parse_data(told["modelRootHash"]),
-            nonce=int(told["nonce"]) if signed else 0,
+            id=_of_text(told, "id"),
+            encrypted_secret=parse_data(_of_text(told, "encryptedSecret")),
+            model_root_hash=parse_data(_of_text(told, "modelRootHash")),
+            nonce=_whole(told["nonce"]) if signed else 0,
             task_fee=_fee(told["taskFee"]),
-            user=parse_address(told["user"]),
+            user=parse_address(_of_text(told, "user")),
         )
         message.struct_hash()
-        return message, parse_data(told["signature"]) if signed else b""
+        return message, parse_data(_of_text(told, "signature")) if signed else b""
     except (KeyError, TypeError, ValueError, InvalidInput) as error:
         raise _unfit(path, error) from error
 
 
 def _fee(value: Any) -> int:
-    return parse_wei(value) if isinstance(value, str) else int(value)
+    return parse_wei(value) if isinstance(value, str) else _whole(value)
+
+
+def _whole(value: Any) -> int:
+    """A whole number, as such or as text: one with a fraction must not lose it here."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 100:
+        return int(value)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{words(value)} is not a whole number")
+    return value
+
+
+def _of_text(one: Any, name: str) -> str:
+    if not isinstance(one[name], str):
+        raise TypeError(f"{name} is {words(one[name])}")
+    return str(one[name])
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} cannot be read.", cause=str(error), next_step=f"Mend {path}") from error
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Mend {path}"
+        ) from error
 
 
 def _unfit(path: Path, error: Exception) -> ConfigurationError:
     cause = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-    return ConfigurationError(f"{path} does not describe a settlement.", cause=cause, next_step=f"Mend {path}")
+    return ConfigurationError(f"{path} does not describe a settlement.", cause=words(cause), next_step=f"Mend {path}")
