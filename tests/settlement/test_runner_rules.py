@@ -1,0 +1,487 @@
+"""A run's rules one by one: how much goes at once, in which order, and what is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from serving_network.clients.models import Account, Status
+from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
+from serving_network.money import describe
+from serving_network.settlement import runner
+from serving_network.settlement.chain import Landed, SignedSettlements, TooMuchGas
+from serving_network.settlement.following import BatchFailed
+from serving_network.settlement.journal import Identity, JournalOfAnother, Mined, Outcome, Transaction, open_journal
+from serving_network.settlement.options import Options
+from serving_network.settlement.planning import Wait
+from serving_network.settlement.report import Report
+from serving_network.settlement.runner import NoService, Settlement, WrongSigner
+from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.settlement.usage import Reject, UsageLog
+from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
+
+USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]
+CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
+Requests = list[tuple[str, str, int]]
+
+
+class Run:
+    """A chain, a directory, and everything that was told and asked on the way."""
+
+    def __init__(self, directory: Path, *, batches: bool = False) -> None:
+        self.chain = FakeChain(batches=batches)
+        self.directory = directory
+        self.told: list[tuple[str, int, int]] = []
+        self.rejects: list[Reject] = []
+        self.clock = 0.0
+
+    def settle(
+        self, requests: Requests | str | None = None, options: Options = CALM, signer: LocalTeeSigner = TEE
+    ) -> Report:
+        path = self.directory / "usage.jsonl"
+        if isinstance(requests, list):
+            rows = [{"id": key, "user": user, "time": 1, "fee": fee} for key, user, fee in requests]
+            requests = "".join(json.dumps(one) + "\n" for one in rows)
+        if requests is not None:
+            path.write_text(requests)
+        identity = Identity(31337, "0x", CONTRACT, PROVIDER)
+        with open_journal(self.directory / "journal", identity) as journal:
+            run = Settlement(
+                self.chain, journal, signer, options,
+                reject=self.rejects.append, progress=lambda *told: self.told.append(told), clock=lambda: self.clock,
+            )  # fmt: skip
+            report = asyncio.run(run.run(None if requests is None else UsageLog(path, provider=PROVIDER)))
+        assert report.fee == report.paid + report.unsettled
+        return report
+
+    def fund(self, count: int, amount: int = 100) -> list[str]:
+        for user in USERS[:count]:
+            self.chain.fund(user, amount)
+        return USERS[:count]
+
+    def sizes(self) -> list[int]:
+        """How many settlements each mined transaction carried."""
+        mined = [sent for block in self.chain.blocks for sent, _ in block.transactions]
+        return [len(sent.signed.settlements) for sent in mined if sent.signed is not None]
+
+
+@pytest.fixture(params=[False, True], ids=["entries", "batch"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    return Run(tmp_path, batches=request.param)
+
+
+def of_each(users: Sequence[str], fee: int = 10) -> Requests:
+    return [(f"r{place}", user, fee) for place, user in enumerate(users)]
+
+
+# ------------------------------------------------------------------------------------------------- reading
+
+
+def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    user = run.fund(1, 10**6)[0]
+    good = [json.dumps({"id": f"r{number}", "user": user, "time": 1, "fee": 1}) + "\n" for number in range(7)]
+    lines = [good[0], "broken\n", good[1], good[0], good[2], "broken too\n", good[3], good[4], good[5], good[6]]
+    report = run.settle("".join(lines))
+    assert (report.new_requests, report.known_requests, report.rejected, report.paid) == (7, 0, 3, 7)
+    assert [reject.line for reject in run.rejects] == [2, 4, 6]
+    reading = [told for told in run.told if told[0] == "reading"]
+    size = len("".join(lines))
+    assert (len(reading), reading[:2]) == (3, [("reading", size, size)] * 2)
+    again = run.settle("".join(lines))
+    assert (again.new_requests, again.known_requests, again.rejected, again.paid) == (0, 7, 3, 0)
+
+
+def test_rejects_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    report = run.settle("x\n" * 8)
+    assert report.rejected == 8
+    assert [reject.line for reject in run.rejects] == list(range(1, 9))
+    assert [phase for phase, _, _ in run.told] == ["reading"] * 3
+
+
+def test_without_a_log_nothing_is_read(run: Run) -> None:
+    run.fund(1)
+    run.settle(of_each(USERS[:1]))
+    run.told.clear()
+    assert run.settle().new_requests == 0
+    assert not [told for told in run.told if told[0] == "reading"]
+
+
+def test_of_a_service_that_is_gone_nothing_is_recorded(run: Run) -> None:
+    users = run.fund(1)
+    service, run.chain.state.service = run.chain.state.service, None
+    with pytest.raises(NoService) as caught:
+        run.settle(of_each(users))
+    assert caught.value.next_step == "serving provider register"
+    run.chain.state.service = service
+    assert run.settle().fee == 0
+
+
+def test_under_another_signer_everything_is_recorded_and_nothing_sent(run: Run) -> None:
+    users = run.fund(1)
+    with pytest.raises(WrongSigner):
+        run.settle(of_each(users), signer=LocalTeeSigner(b"\x08" * 32))
+    assert not run.chain.broadcasts
+    assert run.settle().paid == 10
+
+
+# -------------------------------------------------------------------------------------------- how much at once
+
+
+def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ACCOUNTS_AT_ONCE", 2)
+    users = run.fund(5)
+    asked: list[int] = []
+    accounts = run.chain.accounts
+
+    async def counted(wanted: Sequence[str]) -> dict[str, Account]:
+        asked.append(len(wanted))
+        return await accounts(wanted)
+
+    run.chain.accounts = counted  # type: ignore[assignment]
+    assert run.settle(of_each(users)).paid == 50
+    assert asked[:3] == [2, 2, 1]
+    looking = [told for told in run.told if told[0] == "looking up accounts"]
+    assert looking == [("looking up accounts", start, 5) for start in (0, 2, 4)]
+
+
+@pytest.mark.parametrize(("wanted", "entries", "batch"), [(None, 50, 200), (40, 40, 40), (1000, 50, 200), (60, 50, 60)])
+def test_a_transaction_carries_as_many_rows_as_asked_for_and_allowed(
+    run: Run, wanted: int | None, entries: int, batch: int
+) -> None:
+    users = run.fund(205)
+    rows = batch if run.chain.state.service and run.chain.state.service.takes_batches else entries
+    report = run.settle(of_each(users), replace(CALM, batch_rows=wanted, gas_limit=10**9))
+    sizes = [rows] * (205 // rows) + [205 % rows] * (205 % rows > 0)
+    assert run.sizes() == sizes
+    assert (report.paid, report.batches, report.settlements) == (2050, len(sizes), 205)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_no_more_transactions_are_on_their_way_than_asked_for(run: Run, in_flight: int) -> None:
+    users = run.fund(7)
+    run.chain.mines_at_once = False
+    most = 0
+
+    def slow_node(method: str, when: str) -> None:
+        nonlocal most
+        if (method, when) == ("broadcast", "after"):
+            most = max(most, len(run.chain.pool))
+        if method == "landed":
+            run.chain.mine()
+
+    run.chain.hook = slow_node
+    report = run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=in_flight))
+    assert (report.paid, report.batches, most) == (70, 7, in_flight)
+    settling = [told for told in run.told if told[0] == "settling"]
+    assert settling[-1] == ("settling", 7, 7)
+    assert [done for _, done, _ in settling] == list(range(1, 8))
+
+
+def test_what_is_on_its_way_never_shares_a_nonce(run: Run) -> None:
+    users = run.fund(4)
+    run.chain.mines_at_once = False
+    forgetful = run.chain.wallet_nonce
+
+    async def latest_only() -> int:
+        await forgetful()
+        return run.chain.state.wallet_nonce
+
+    run.chain.wallet_nonce = latest_only  # type: ignore[method-assign]
+    run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=4))
+    assert sorted(sent.nonce for sent in run.chain.pool.values()) == [0, 1, 2, 3]
+
+
+def test_where_the_wallet_is_ahead_its_nonce_counts(run: Run) -> None:
+    users = run.fund(2)
+    run.chain.state.wallet_nonce = 41
+    assert run.settle(of_each(users), replace(CALM, batch_rows=1)).paid == 20
+    assert run.chain.state.wallet_nonce == 43
+
+
+def test_a_batch_that_is_halved_keeps_its_order(run: Run) -> None:
+    users = run.fund(5)
+    requests = [(user, user, 50 - place) for place, user in enumerate(users)]
+    report = run.settle(requests, replace(CALM, gas_limit=2 * GAS_PER_ROW))
+    assert report.paid == sum(fee for _, _, fee in requests)
+    carried = [sent.signed for block in run.chain.blocks for sent, _ in block.transactions]
+    assert [[row.user for row in one.settlements] for one in carried if one] == [users[:2], users[2:3], users[3:]]
+
+
+def test_a_single_settlement_that_needs_too_much_gas_ends_the_run(run: Run) -> None:
+    report = run.settle(of_each(run.fund(3)), replace(CALM, gas_limit=GAS_PER_ROW - 1))
+    assert isinstance(report.stopped_by, TooMuchGas)
+    assert [line.wait for line in report.lines.values()] == [Wait.NOT_SENT] * 3
+    assert not run.chain.broadcasts
+
+
+# --------------------------------------------------------------------------------------------- what is at stake
+
+
+@pytest.mark.parametrize(("clock", "unlocks_in", "leaving"), [(0, 100, 50), (0, 101, 0), (7, 107, 50), (7, 108, 0)])
+def test_what_unlocks_until_the_next_run_is_at_stake(run: Run, clock: int, unlocks_in: int, leaving: int) -> None:
+    (user,) = run.fund(1)
+    run.chain.ask_back(user, 50, unlocks_in)
+    run.clock = float(run.chain.now + clock) if clock else 0.0
+    stake = run.settle(of_each([user]), replace(CALM, interval=100)).lines[user].stake
+    assert stake is not None
+    assert (stake.open, stake.balance, stake.leaving) == (10, 100, leaving)
+
+
+def test_only_users_with_something_open_have_a_line(run: Run) -> None:
+    users = run.fund(3)
+    report = run.settle([*of_each(users[:2]), ("free", users[2], 0)])
+    assert set(report.lines) == set(users[:2])
+    line = run.settle([*of_each(users[:2]), ("new", users[0], 4), ("newer", users[0], 5)]).lines[users[0]]
+    assert (line.requests, line.fee, line.paid, line.expected, line.unsettled, line.wait) == (2, 9, 9, 9, 0, None)
+
+
+# ----------------------------------------------------------------------------------------------------- sending
+
+
+def test_who_would_not_be_paid_is_left_out_and_told_why(run: Run) -> None:
+    users = run.fund(4)
+    preview = run.chain.preview
+    asked: list[int] = []
+    refused = {users[0]: Status.NO_TEE_SIGNER, users[1]: Status.PARTIAL, users[2]: Status.INVALID_NONCE}
+
+    async def refusing(signed: SignedSettlements) -> list[Outcome]:
+        asked.append(len(signed.settlements))
+        told = await preview(signed)
+        rows = zip(signed.settlements, told, strict=True)
+        return [Outcome(refused[row.user], 0) if row.user in refused else outcome for row, outcome in rows]
+
+    run.chain.preview = refusing  # type: ignore[method-assign]
+    report = run.settle(of_each(users))
+    assert [report.lines[user].wait for user in users] == [
+        Wait.NOT_ACKNOWLEDGED,
+        Wait.NO_MONEY,
+        Wait.REFUSED,
+        None,
+    ]
+    assert [report.lines[user].expected for user in users] == [0, 0, 0, 10]
+    assert (asked, report.paid, run.sizes()) == ([4, 1], 10, [1])
+    refused[users[3]] = Status.SUCCESS
+    run.chain.broadcasts.clear()
+    report = run.settle([("new", users[3], 1)])
+    assert (report.lines[users[3]].wait, report.paid, run.chain.broadcasts) == (Wait.REFUSED, 0, [])
+
+
+def test_a_journal_that_contradicts_itself_sends_nothing(run: Run) -> None:
+    users = run.fund(1)
+    run.settle(of_each(users), replace(CALM, dry_run=True))
+    identity = Identity(31337, "0x", CONTRACT, PROVIDER)
+    with open_journal(run.directory / "journal", identity) as journal:
+        journal._db.execute("UPDATE user SET owed = '11'")
+    report = run.settle()
+    assert "not consistent" in str(report.stopped_by)
+    assert (report.paid, run.chain.broadcasts) == (0, [])
+
+
+def test_what_is_on_its_way_is_followed_even_if_the_next_cannot_be_sent(run: Run) -> None:
+    users = run.fund(3)
+    calls = 0
+
+    def out_of_reach(method: str, _: str) -> None:
+        nonlocal calls
+        calls += method == "prepare"
+        if method == "prepare" and calls == 3:
+            raise NodeUnreachable("gone")
+
+    run.chain.hook = out_of_reach
+    report = run.settle(of_each(users), replace(CALM, batch_rows=1))
+    assert isinstance(report.stopped_by, NodeUnreachable)
+    assert (report.paid, report.unsettled, report.batches) == (20, 10, 2)
+    assert sorted(line.outcome for line in report.lines.values()) == ["not sent", "settled", "settled"]
+
+
+def test_a_batch_is_in_the_journal_with_what_signs_it_before_it_is_sent(run: Run) -> None:
+    users = run.fund(2)
+    run.chain.mine()
+
+    def cut_off(method: str, when: str) -> None:
+        if (method, when) == ("broadcast", "before"):
+            raise NodeUnreachable("gone")
+
+    run.chain.hook = cut_off
+    report = run.settle(of_each(users))
+    assert [report.lines[user].wait for user in users] == [Wait.IN_FLIGHT] * 2
+    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        (batch,) = journal.open_batches()
+    whole = run.chain.state.service is not None and run.chain.state.service.takes_batches
+    assert (batch.form, batch.signer, batch.from_block) == ("batch" if whole else "entries", TEE.address, 1)
+    assert [len(batch.signature), *(len(one.signature) for one in batch.rows)] == ([65, 0, 0] if whole else [0, 65, 65])
+    assert [one.expected_paid for one in batch.rows] == [10, 10]
+
+
+def test_a_dry_run_signs_for_nobody_and_follows_nothing(run: Run) -> None:
+    users = run.fund(2)
+    run.chain.mines_at_once = False
+    run.settle(of_each(users[:1]))
+    pool = dict(run.chain.pool)
+    run.chain.broadcasts.clear()
+    report = run.settle([("new", users[1], 5)], replace(CALM, dry_run=True))
+    assert (report.taken_up, run.chain.broadcasts, run.chain.pool) == (0, [], pool)
+    assert (report.lines[users[1]].expected, report.lines[users[1]].wait) == (5, Wait.NOT_SENT)
+
+
+# ---------------------------------------------------------------------------------------------------- taking up
+
+
+@pytest.mark.parametrize(("behind", "refused"), [(256, False), (257, True)])
+def test_a_chain_that_is_much_shorter_is_another(run: Run, behind: int, refused: bool) -> None:
+    users = run.fund(1)
+    for _ in range(300):
+        run.chain.mine()
+    run.settle(of_each(users))
+    run.chain.reorganise(behind)
+    if not refused:
+        assert run.settle().taken_up_paid == 10
+        return
+    with pytest.raises(JournalOfAnother) as caught:
+        run.settle()
+    assert "--journal" in str(caught.value.next_step)
+
+
+@pytest.mark.parametrize(("since", "looked_up"), [(256, 1), (257, 0)])
+def test_the_last_256_blocks_are_looked_up_again(run: Run, since: int, looked_up: int) -> None:
+    run.settle(of_each(run.fund(1)))
+    for _ in range(since):
+        run.chain.mine()
+    asked: list[str] = []
+    run.chain.hook = lambda method, _: asked.append(method)
+    report = run.settle()
+    assert asked.count("block_hash") == looked_up
+    assert (report.taken_up, report.notes) == (0, [])
+
+
+def test_what_was_sent_first_is_taken_up_first(run: Run) -> None:
+    users = run.fund(3)
+    run.chain.mines_at_once = False
+    run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=3))
+    run.chain.mine()
+    run.told.clear()
+    followed: list[int] = []
+    landed = run.chain.landed
+
+    async def noted(sent: Transaction, signed: SignedSettlements) -> Landed | None:
+        followed.append(sent.nonce)
+        return await landed(sent, signed)
+
+    run.chain.landed = noted  # type: ignore[assignment]
+    report = run.settle()
+    assert (report.taken_up, report.taken_up_paid, report.paid, report.fee) == (3, 30, 0, 0)
+    assert followed == [0, 1, 2]
+    assert run.told[:3] == [("taking up", 0, 0)] * 3
+
+
+# ----------------------------------------------------------------------------------------------------- results
+
+
+def test_the_gas_is_shared_among_those_in_the_batch(run: Run) -> None:
+    users = run.fund(3)
+    report = run.settle(of_each(users))
+    gas = 21_000 + 3 * GAS_PER_ROW
+    assert (report.gas_used, report.gas_cost) == (gas, gas)
+    assert [line.gas for line in report.lines.values()] == [gas // 3] * 3
+    assert [line.status for line in report.lines.values()] == [Status.SUCCESS] * 3
+    assert report.books == asyncio.run(run.chain.books())
+    assert report.notes == []
+
+
+BETWEEN: list[tuple[Status, int, dict[str, Any] | None, str]] = [
+    (Status.PARTIAL, 4, {"balance": 0}, "coins left the account"),
+    (Status.PARTIAL, 7, {"balance": 0}, "coins came into the account"),
+    (Status.SUCCESS, 10, {}, "coins came into the account"),
+    (Status.NO_TEE_SIGNER, 0, {"acknowledged": False}, "took the acknowledgement back"),
+    (Status.NO_TEE_SIGNER, 0, {}, "the owner took the confirmation back"),
+    (Status.NO_TEE_SIGNER, 0, None, "the owner took the confirmation back"),
+    (Status.INVALID_NONCE, 0, {}, "another settlement with a higher nonce"),
+    (Status.PROVIDER_MISMATCH, 0, {}, "the service was removed"),
+    (Status.INVALID_SIGNATURE, 0, {}, "the TEE signer was changed or the account was deleted"),
+]
+
+
+@pytest.mark.parametrize(("status", "paid", "account", "why"), BETWEEN)
+def test_what_came_between_preview_and_result_is_told(
+    run: Run, status: Status, paid: int, account: dict[str, Any] | None, why: str
+) -> None:
+    (user,) = run.fund(1, 5)
+
+    async def landed(_: Transaction, signed: SignedSettlements) -> Landed | None:
+        (row,) = signed.settlements
+        nonce: dict[str, Any] = {"nonce": row.nonce} if status.paid else {}
+        if account is None:
+            run.chain.state.accounts.pop(user, None)
+        else:
+            run.chain.state.accounts[user] = replace(untouched, **account, **nonce)
+        return Landed(True, Mined(1, run.chain.blocks[1].hash, 30, 40), (Outcome(status, paid),))
+
+    untouched = run.chain.state.accounts[user]
+    run.chain.landed = landed  # type: ignore[assignment]
+    run.chain.search = nowhere  # type: ignore[assignment]
+    report = run.settle(of_each([user]))
+    assert report.stopped_by is None
+    (note,) = report.notes
+    assert note.startswith(f"{user}: the preview said 5 wei, {describe(paid)} were paid")
+    assert why in note
+    assert (report.lines[user].status, report.lines[user].paid, report.lines[user].unsettled) == (
+        status,
+        paid,
+        10 - paid,
+    )
+
+
+def test_a_batch_that_failed_paid_nothing_and_is_told(run: Run) -> None:
+    users = run.fund(2)
+    whole = Mined(1, "", 77, 88)
+
+    async def landed(*_: Any) -> Landed | None:
+        return Landed(False, replace_hash(whole, run.chain.blocks[1].hash), ())
+
+    run.chain.preview = paying  # type: ignore[method-assign]
+    run.chain._apply = lambda *_: []  # type: ignore[method-assign]
+    run.chain.landed = landed  # type: ignore[assignment]
+    run.chain.search = nowhere  # type: ignore[assignment]
+    report = run.settle(of_each(users))
+    assert isinstance(report.stopped_by, BatchFailed)
+    assert "serving doctor" in str(report.stopped_by.next_step)
+    assert (report.paid, report.gas_used, report.gas_cost, report.batches) == (0, 77, 88, 0)
+    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        assert journal.open_batches() == []
+        assert len(journal.mined_since(1)) == 1
+
+
+async def nowhere(*_: Any) -> Landed | None:
+    return None
+
+
+async def paying(signed: SignedSettlements) -> list[Outcome]:
+    return [Outcome(Status.SUCCESS, row.total_fee) for row in signed.settlements]
+
+
+def replace_hash(mined: Mined, block_hash: str) -> Mined:
+    return mined._replace(block_hash=block_hash)
+
+
+def test_a_batch_that_takes_too_long_is_told_and_left_to_the_next_run(run: Run) -> None:
+    users = run.fund(2)
+    run.chain.mines_at_once = False
+    report = run.settle(of_each(users))
+    assert isinstance(report.stopped_by, TransactionPending)
+    assert report.stopped_by.transaction == run.chain.broadcasts[0]
+    with contextlib.suppress(ServingError):
+        run.settle()
+    run.chain.mine()
+    assert run.settle().taken_up_paid == 20
