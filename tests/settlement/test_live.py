@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.transport import TransientFailure
 from serving_network.clients.models import Status
 from serving_network.clients.network import AsyncNetwork
 from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
@@ -242,12 +245,33 @@ def cut(method: str, _: Any, result: Any) -> Any:
     return {"status": "0x1", "blockNumber": None} if method == "eth_getTransactionReceipt" and result else result
 
 
+def of_another(method: str, _: Any, result: Any) -> Any:
+    """Receipts of another transaction."""
+    return (
+        result | {"transactionHash": "0x" + "cd" * 32} if method == "eth_getTransactionReceipt" and result else result
+    )
+
+
+def of_two_blocks(method: str, _: Any, result: Any) -> Any:
+    """Receipts whose events are of another block than they are."""
+    return result | {"blockHash": "0x" + "cd" * 32} if method == "eth_getTransactionReceipt" and result else result
+
+
+def twice(method: str, _: Any, result: Any) -> Any:
+    """Events that come twice, in receipts and in listings."""
+    if method == "eth_getTransactionReceipt" and result:
+        return result | {"logs": result["logs"] * 2}
+    return result * 2 if method == "eth_getLogs" else result
+
+
 def words(method: str, _: Any, result: Any) -> Any:
     """Words where numbers belong."""
     return "soon" if method == "eth_getTransactionCount" else result
 
 
-@pytest.mark.parametrize("lie", [without_logs, without_receipts, failed, other_users, cut, words])
+@pytest.mark.parametrize(
+    "lie", [without_logs, without_receipts, failed, other_users, cut, of_another, of_two_blocks, twice, words]
+)
 def test_a_lie_is_not_booked_and_the_truth_is_found_later(world: World, lie: Callable[[str, Any, Any], Any]) -> None:
     world.node.answer = lie
     try:
@@ -291,6 +315,77 @@ def test_a_node_that_stops_answering_costs_nothing(world: World, method: str) ->
     world.node.refuse = lambda _: None
     world.settle([("a", 0, 10)])
     assert (world.settle().unsettled, world.balance(0)) == (0, COIN - 10)
+
+
+def lost(*_: Any) -> Any:
+    """HTTP 429, 500, a reset connection, a time-out: what was asked may have been done."""
+    raise TransientFailure("the connection was reset")
+
+
+def refused(*_: Any) -> Any:
+    """Refused, though what was asked was done."""
+    raise RpcError(-32000, "internal error")
+
+
+def nothing(*_: Any) -> Any:
+    """Null in place of an answer."""
+    return None
+
+
+def half(_: str, __: Any, result: Any) -> Any:
+    """Half of the answer, whatever it is."""
+    if isinstance(result, dict):
+        return dict(list(result.items())[: len(result) // 2])
+    return result[: len(result) // 2] if isinstance(result, str | list) else result
+
+
+def other_chain(method: str, _: Any, result: Any) -> Any:
+    """The id of another chain."""
+    return "0x1" if method == "eth_chainId" else result
+
+
+FAULTS = [lost, refused, nothing, half, other_chain, without_logs, without_receipts, of_another, twice]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    form=st.sampled_from(["batch", "entries"]),
+    faults=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 8), st.sampled_from(FAULTS)), max_size=4),
+)
+def test_whatever_a_node_answers_every_wei_is_paid_once(
+    deployed: EmbeddedChain,
+    tmp_path_factory: pytest.TempPathFactory,
+    form: str,
+    faults: list[tuple[int, int, Callable[[str, Any, Any], Any]]],
+) -> None:
+    snapshot = deployed.request("evm_snapshot", [])
+    world = World(Node(deployed), tmp_path_factory.mktemp("run"), form)
+    requests: Requests = [("a", 0, 10), ("b", 1, 7), ("c", 0, 5)]
+    asked = 0
+
+    def answer(method: str, params: Any, result: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        for first, length, fault in faults:
+            if first <= asked < first + length:
+                result = fault(method, params, result)
+        return result
+
+    world.node.answer = answer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving_network.chain.node.FIRST_PAUSE", 0.0001)
+        patch.setattr("serving_network.chain.transactions.SURE_AFTER", 0.1)
+        for _ in range(2):
+            try:
+                told = world.settle(requests).stopped_by
+            except ServingError as error:
+                told = error
+            assert told is None or told.next_step
+        world.node.answer = honest
+        report = world.settle(requests)
+    assert (report.unsettled, report.stopped_by) == (0, None)
+    assert (world.balance(0), world.balance(1)) == (COIN - 15, COIN - 7)
+    deployed.request("evm_revert", [snapshot])
 
 
 def test_another_chain_behind_the_url_is_refused_by_the_journal(world: World) -> None:
