@@ -1,12 +1,14 @@
 """The contract tests, collected once and run again and again in forks of one process, each on other bytecode.
 
 A fork costs milliseconds where a new pytest costs seconds. Contracts run on revm, where nearly every test gives the
-same result thirty times faster; tests that need exact gas are found by a run on the sound contracts, and run on py-evm.
+same result thirty times faster; those that mention gas, and those that fail on revm though the contracts are sound,
+run on py-evm.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import signal
@@ -59,7 +61,7 @@ class Suite:
     def __init__(self, work: Callable[[Suite], None]) -> None:
         self._work = work
         self._items: list[pytest.Item] = []
-        self._needs_py_evm: set[str] = set()
+        self._different: set[str] = set()
         self._failed: list[str] = []
         self._mocks: set[tuple[Path, Path]] = set()
 
@@ -95,25 +97,25 @@ class Suite:
             self._failed.append(report.nodeid)
 
     def _calibrate(self) -> None:
-        """Find out which tests need py-evm, check that all others pass, and compile the mocks once for all forks."""
+        """Find out which tests are different on revm, check that all pass, and compile the mocks once for all forks."""
         found = fork(self._sound_run).wait()
         if "failing" not in found:
             raise RuntimeError(f"the run on the sound contracts broke off: {found}")
         if found["failing"]:
             raise RuntimeError(f"these tests fail on the sound contracts: {found['failing']}")
-        self._needs_py_evm = set(found["needs py-evm"])
+        self._different = set(found["different"])
         for source, search_path in found["mocks"]:
             compiler.compile_contract(Path(source), Path(search_path))
 
     def _sound_run(self) -> dict[str, Any]:
         chosen = [item for item in self._items if item.nodeid.startswith((*UNIT.values(), *TOGETHER))]
         self._run(chosen, stop=False)
-        needs = set(self._failed)
+        different = set(self._failed)
         self._failed.clear()
         ChosenEvm.on_revm = False
-        self._run([item for item in chosen if item.nodeid in needs], stop=False)
+        self._run([item for item in chosen if item.nodeid in different], stop=False)
         mocks = [(str(source), str(search_path)) for source, search_path in self._mocks]
-        return {"needs py-evm": sorted(needs), "failing": self._failed, "mocks": mocks}
+        return {"different": sorted(different), "failing": self._failed, "mocks": mocks}
 
     def first_failure(self, contracts: Iterable[str], *, first: Sequence[str] = ()) -> str:
         """Run the unit tests of `contracts`, those named `first` before all others. "" if all of them pass."""
@@ -123,18 +125,22 @@ class Suite:
         return self._on_revm([*early, *chosen.values()])
 
     def first_failure_together(self, contracts: Iterable[str], *, first: Sequence[str] = ()) -> str:
-        """Run what needs the whole network, and those unit tests of `contracts` that need py-evm."""
+        """Run what needs the whole network, and on py-evm the unit tests of `contracts` in which gas counts."""
         chosen = {item.nodeid: item for item in self._items if item.nodeid.startswith(TOGETHER)}
         early = [chosen.pop(name) for name in dict.fromkeys(first) if name in chosen]
         prefixes = (*(UNIT[name] for name in contracts), *TOGETHER)
-        slow = [item for item in self._items if item.nodeid in self._needs_py_evm and item.nodeid.startswith(prefixes)]
+        slow = [item for item in self._items if self._counts_gas(item) and item.nodeid.startswith(prefixes)]
         if failed := self._on_revm([*early, *chosen.values()]):
             return failed
         ChosenEvm.on_revm = False
         return self._run(slow, stop=True)
 
     def _on_revm(self, items: list[pytest.Item]) -> str:
-        return self._run([item for item in items if item.nodeid not in self._needs_py_evm], stop=True)
+        return self._run([item for item in items if item.nodeid not in self._different], stop=True)
+
+    def _counts_gas(self, item: pytest.Item) -> bool:
+        function = getattr(item, "function", None)
+        return item.nodeid in self._different or (function is not None and "gas" in inspect.getsource(function))
 
     def _run(self, items: list[pytest.Item], *, stop: bool) -> str:
         for item, following in zip(items, [*items[1:], None], strict=True):

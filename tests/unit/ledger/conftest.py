@@ -82,13 +82,14 @@ def opened(world: World) -> int:
 
 @pytest.fixture(scope="session")
 def full_registry() -> World:
-    """Another network, with 500 services: number 0 is first-v1, number n is type0-vn, type1-vn or type2-vn."""
+    """Another network, with 500 services: number 0 is first-v1, number n is type0-vn, type1-vn or type2-vn. Those with
+    odd numbers keep the account book."""
     made = new_world()
     first = made.service("first-v1")
-    template = made.evm.code(first.address)
+    templates = [made.evm.code(one.address) for one in (first, made.service(native=True, registered=False))]
     for number in range(1, 500):
         address = made.evm.account(f"service {number}", coins=1000 * 10**18)
-        made.evm.set_code(address, template)
+        made.evm.set_code(address, templates[number % 2])
         name = f"type{number % 3}-v{number}"
         made.register(address, name)
         made.services.append(Service(made.evm, address, first.interface, name=name))

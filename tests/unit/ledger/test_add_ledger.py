@@ -41,9 +41,15 @@ def test_refuses_a_long_info_second(ledger: Contract, user: str, length: int) ->
     )
 
 
-def test_takes_the_shortest_info(ledger: Contract, user: str) -> None:
-    ledger.send("addLedger", "i", sender=user, value=MIN_ACCOUNT)
+@pytest.mark.parametrize("name", ["addLedger", "updateAdditionalInfo"])
+def test_takes_the_shortest_info_and_forgets_it_with_the_ledger(ledger: Contract, user: str, name: str) -> None:
+    ledger.send("addLedger", "i" if name == "addLedger" else "", sender=user, value=MIN_ACCOUNT)
+    if name == "updateAdditionalInfo":
+        ledger.send(name, "i", sender=user)
     assert ledger.ask("getLedger", user)["additionalInfo"] == "i"
+    ledger.send("refundAll", sender=user)
+    ledger.send("depositFund", sender=user, value=MIN_ACCOUNT)
+    assert ledger.ask("getLedger", user)["additionalInfo"] == ""
 
 
 def test_takes_the_longest_info(ledger: Contract, user: str) -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from tests.unit.contract import COIN, Contract, error, event
-from tests.unit.ledger.world import ENDLESS, MIN_TRANSFER, REVERT, Service, World
+from tests.unit.ledger.world import ENDLESS, MIN_TRANSFER, REVERT, Service, World, reason
+
+NOBODY = "0x" + 40 * "0"
 
 
 def spend_everything(world: World, service: Service, *providers: str, amount: int = 10 * COIN) -> None:
@@ -24,6 +26,28 @@ def test_deletes_the_accounts_and_then_the_ledger(
     assert ledger.refused("getLedger", user, sender=user) == error("LedgerNotExists", user=user)
     assert not any(service.ask("account", user, one)["exists"] for one in (provider, second))
     assert world.providers(user) == []
+
+
+@pytest.mark.usefixtures("opened")
+def test_while_accounts_are_deleted_the_ledger_is_gone_already(
+    ledger: Contract, world: World, user: str, provider: str, service: Service
+) -> None:
+    spend_everything(world, service, provider)
+    service.script(
+        "deleteAccount(address,address)", calls=[(ledger.address, ledger.interface.encode("getLedger", user))]
+    )
+    ledger.send("deleteLedger", sender=user)
+    succeeded, answer = service.outcome(0)
+    assert not succeeded
+    assert reason(answer, ledger) == error("LedgerNotExists", user=user)
+
+
+@pytest.mark.usefixtures("opened")
+def test_the_last_ledger_leaves_no_trace(ledger: Contract, world: World, user: str, service: Service) -> None:
+    spend_everything(world, service, world.provider)
+    ledger.send("deleteLedger", sender=user)
+    assert ledger.ask("getAllLedgers", 0, 0) == ([], 0)
+    assert ledger.refused("getLedger", NOBODY, sender=user) == error("LedgerNotExists", user=NOBODY)
 
 
 def test_needs_a_ledger_first(ledger: Contract, stranger: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.contract import COIN, Contract, error
-from tests.unit.ledger.world import DAY, World
+from tests.unit.ledger.world import DAY, REVERT, World
 
 # The first and last number of each group of bits, and neighbours.
 NUMBERS = [0, 1, 117, 118, 129, 373, 374, 499]
@@ -49,8 +49,12 @@ def test_deletion_deletes_in_all_of_them_and_leaves_no_trace(crowd: World, crowd
     for number in NUMBERS:
         assert not crowd.services[number].ask("account", crowd.user, crowd.provider)["exists"]
     # Leaving again asks no service: no bit is left.
+    for number in NUMBERS:
+        crowd.services[number].script("lockedBalance(address)", mode=REVERT)
     crowd.open(crowd.user)
-    assert crowded.send("refundAll", sender=crowd.user).gas_used < 80_000
+    done = crowded.send("refundAll", sender=crowd.user)
+    assert done.named("LedgerDeleted") == [{"user": crowd.user}]
+    assert done.gas_used < 80_000
 
 
 @pytest.mark.parametrize("number", NUMBERS)

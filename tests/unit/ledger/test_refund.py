@@ -16,6 +16,21 @@ def test_pays_a_part(ledger: Contract, world: World, user: str, opened: int) -> 
     assert (world.available(user), world.total(user)) == (opened - 2 * COIN, opened - 2 * COIN)
 
 
+def test_pays_a_single_wei(ledger: Contract, world: World, user: str, opened: int) -> None:
+    before = world.evm.balance(user)
+    ledger.send("refund", 1, sender=user)
+    assert (world.evm.balance(user) - before, world.available(user)) == (1, opened - 1)
+
+
+def test_a_wallet_that_refuses_coins_is_sent_none_when_there_are_none(ledger: Contract, world: World) -> None:
+    wallet = world.wallet()
+    wallet.act(ledger, "depositFund", coins=MIN_ACCOUNT)
+    wallet.send("refuse", True, sender=world.stranger)
+    assert wallet.act(ledger, "refund", 0) == [
+        event("Refunded", user=wallet.address, amount=0, availableBalance=MIN_ACCOUNT)
+    ]
+
+
 def test_needs_a_ledger_first(ledger: Contract, stranger: str) -> None:
     assert ledger.refused("refund", 1, sender=stranger) == error("LedgerNotExists", user=stranger)
 

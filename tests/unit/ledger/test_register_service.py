@@ -201,6 +201,8 @@ def test_which_book_is_used_is_decided_once(ledger: Contract, world: World, user
     ).output == (1).to_bytes(32, "big")
     assert world.total(user) == 10 * 10**18
     service.send("settle", user, provider, 10**18, sender=provider)
+    assert world.total(user) == 10 * 10**18
+    service.send("report", user, 10**18, sender=provider)
     assert world.total(user) == 9 * 10**18
 
 

@@ -102,12 +102,13 @@ def forward(data: Bytes[MAX_CALL], coins: uint256):
 @external
 def settle(user: address, provider: address, amount: uint256):
     """
-    @notice Pay the provider out of the user's account, and report it.
+    @notice Pay the provider out of the user's account, and report it unless it keeps the account book.
     """
     self._accounts[user][provider].balance -= amount
     pending: uint256 = self._accounts[user][provider].pending
     self._accounts[user][provider].pending = min(pending, self._accounts[user][provider].balance)
-    extcall ILedger(LEDGER).spendFund(user, amount)
+    if not NATIVE:
+        extcall ILedger(LEDGER).spendFund(user, amount)
     raw_call(provider, b"", value=amount)
 
 
