@@ -78,6 +78,9 @@ NEEDS_REAL_CHAIN = ("live.py", "books.py")
 ENOUGH = 8
 """Seconds of tests that a mutant has to survive."""
 
+TRACED = 3
+"""How much slower a test is about while its lines are noted."""
+
 NO_TESTS = 99
 """How a process ends in which pytest did not even start."""
 
@@ -193,8 +196,8 @@ class Workshop:
         for path in sorted(tests.glob("test_*.py")):
             kept = self._results.parent / "suite" / f"{path.stem}-{_hash(sources + path.read_text())}.json"
             kept.parent.mkdir(exist_ok=True)
-            for tracing in (False, True) if path.name not in SLOW and not kept.exists() else ():
-                passed, by = self._forked(Measure(path.name, self._source, kept, tracing), None)
+            if path.name not in SLOW and not kept.exists():
+                passed, by = self._forked(Measure(path.name, self._source, kept), None)
                 assert passed, f"the tests do not pass as they are: {by}, see {self._log}"
             suite |= json.loads(kept.read_text()) if kept.exists() else {}
         return suite
@@ -377,16 +380,14 @@ class Chosen(Choice):
 
 
 class Measure(Choice):
-    """All tests of a file: how long each takes, and then, which slows them down, which lines each reaches."""
+    """All tests of a file: how long each takes, and which lines each reaches."""
 
-    def __init__(self, file: str, source: Path, written: Path, tracing: bool) -> None:
+    def __init__(self, file: str, source: Path, written: Path) -> None:
         super().__init__()
         self._file = file
-        self._times = written.with_name("times.json")
-        self._tracing = tracing
         self._source = str(source) + os.sep
         self._written = written
-        self._suite: Suite = json.loads(self._times.read_text()) if tracing else {}
+        self._suite: Suite = {}
         self._reached: dict[str, set[int]] = {}
 
     def files(self) -> list[str]:
@@ -396,17 +397,16 @@ class Measure(Choice):
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._reached = {}
         began = time.monotonic()
-        sys.settrace(self._entered if self._tracing else None)
+        sys.settrace(self._entered)
         yield
         sys.settrace(None)
-        if self._tracing:
-            self._suite[item.nodeid]["lines"] = {name: sorted(reached) for name, reached in self._reached.items()}
-        else:
-            self._suite[item.nodeid] = {"seconds": round(time.monotonic() - began, 2)}
+        seconds = (time.monotonic() - began) / TRACED
+        lines = {name: sorted(reached) for name, reached in self._reached.items()}
+        self._suite[item.nodeid] = {"seconds": round(seconds, 2), "lines": lines}
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if exitstatus == 0:
-            (self._written if self._tracing else self._times).write_text(json.dumps(self._suite))
+            self._written.write_text(json.dumps(self._suite))
 
     def _entered(self, frame: FrameType, _: str, __: Any) -> Callable[..., Any] | None:
         path = frame.f_code.co_filename

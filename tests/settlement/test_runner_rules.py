@@ -17,7 +17,7 @@ from serving_network.clients.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
 from serving_network.money import describe
 from serving_network.settlement import runner
-from serving_network.settlement.chain import Landed, SignedSettlements, TooMuchGas
+from serving_network.settlement.chain import ROWS_AT_MOST, Landed, SignedSettlements, TooMuchGas
 from serving_network.settlement.following import BatchFailed
 from serving_network.settlement.journal import Identity, JournalOfAnother, Mined, Outcome, Transaction, open_journal
 from serving_network.settlement.options import Options
@@ -156,16 +156,21 @@ def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.Mon
     assert looking == [("looking up accounts", start, 5) for start in (0, 2, 4)]
 
 
-@pytest.mark.parametrize(("wanted", "entries", "batch"), [(None, 50, 200), (40, 40, 40), (1000, 50, 200), (60, 50, 60)])
+@pytest.mark.parametrize(("wanted", "entries", "batch"), [(None, 3, 5), (2, 2, 2), (99, 3, 5), (4, 3, 4)])
 def test_a_transaction_carries_as_many_rows_as_asked_for_and_allowed(
-    run: Run, wanted: int | None, entries: int, batch: int
+    run: Run, wanted: int | None, entries: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = run.fund(205)
+    monkeypatch.setattr(runner, "ROWS_AT_MOST", {"entries": 3, "batch": 5})
+    users = run.fund(11)
     rows = batch if run.chain.state.service and run.chain.state.service.takes_batches else entries
-    report = run.settle(of_each(users), replace(CALM, batch_rows=wanted, gas_limit=10**9))
-    sizes = [rows] * (205 // rows) + [205 % rows] * (205 % rows > 0)
+    report = run.settle(of_each(users), replace(CALM, batch_rows=wanted))
+    sizes = [rows] * (11 // rows) + [11 % rows] * (11 % rows > 0)
     assert run.sizes() == sizes
-    assert (report.paid, report.batches, report.settlements) == (2050, len(sizes), 205)
+    assert (report.paid, report.batches, report.settlements) == (110, len(sizes), 11)
+
+
+def test_no_more_rows_are_allowed_than_the_contract_takes() -> None:
+    assert ROWS_AT_MOST == {"entries": 50, "batch": 200}
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])

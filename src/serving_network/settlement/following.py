@@ -78,7 +78,7 @@ class Follower:
                         carried_at = replaced_at = now
                 elif now - replaced_at >= self._options.stuck_after:
                     if await self._chain.wallet_nonce() < batch.transactions[-1].nonce:
-                        batch = await self._carry_again(batch, signed)
+                        batch, carried_at = await self._carry_again(batch, signed), now
                     else:
                         batch = await self._replace(batch, signed)
                     replaced_at = now

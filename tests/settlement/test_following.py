@@ -1,0 +1,450 @@
+"""Following a batch on a clock of the test's own: what is done when, and what is believed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from serving_network.clients.models import Account, Status
+from serving_network.errors import TransactionFailure, TransactionPending
+from serving_network.settlement import following
+from serving_network.settlement.chain import Disagreement, Head, Landed, SettlementChain, SignedSettlements
+from serving_network.settlement.following import Follower
+from serving_network.settlement.journal import (
+    Batch,
+    Identity,
+    Journal,
+    Mined,
+    Outcome,
+    SignedRow,
+    Transaction,
+    open_journal,
+)
+from serving_network.settlement.options import Options
+from serving_network.settlement.pricing import Prices
+from serving_network.settlement.report import Report
+from serving_network.settlement.typed_data import UserSettlement
+from serving_network.settlement.usage import UsageRow
+
+USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
+NONCE = 1000
+OPTIONS = Options(first_pause=1, patience=3, stuck_after=8, give_up_after=30, confirmations=2)
+BLOCK = 10
+
+
+def sent(nonce: int, number: int = 0) -> Transaction:
+    return Transaction(f"0x{nonce:02x}{number:02x}", b"raw", nonce, 50_000, 10 + number, 1)
+
+
+def account(user: str, nonce: int = 0) -> Account:
+    return Account("inference", user, USERS[2], nonce, 100, 0, (), "", True)  # type: ignore[arg-type]
+
+
+def landed_in(block: int, *statuses: Status) -> Landed:
+    outcomes = tuple(Outcome(status, 10 if status.paid else 0) for status in statuses)
+    return Landed(bool(statuses), Mined(block, "0xbb", 101, 7000), outcomes)
+
+
+class Script:
+    """A chain that answers as it is told, and notes what is done to it and when."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.done: list[tuple[float, str]] = []
+        self.pauses: list[float] = []
+        self.mined_nonce: Callable[[], int] = lambda: 5
+        self.next_nonce = 6
+        self.receipts: dict[str, Callable[[], Landed | None]] = {}
+        self.found: Callable[[], Landed | None] = lambda: None
+        self.searched: list[int] = []
+        self.depths: list[int] = []
+        self.newest: Callable[[], int] = lambda: BLOCK + 1
+        self.held: dict[str, Account] = {}
+        self.journal: Journal | None = None
+        self.at_the_cap = False
+
+    async def sleep(self, seconds: float) -> None:
+        assert len(self.pauses) < 200, "this does not end"
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def note(self, what: str) -> None:
+        self.done.append((self.now, what))
+
+    async def mined_wallet_nonce(self, depth: int) -> int:
+        self.depths.append(depth)
+        return self.mined_nonce()
+
+    async def wallet_nonce(self) -> int:
+        return self.next_nonce
+
+    async def head(self) -> Head:
+        return Head(self.newest(), 0)
+
+    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
+        return {user: self.held[user] for user in users if user in self.held}
+
+    async def landed(self, transaction: Transaction, _: SignedSettlements) -> Landed | None:
+        return self.receipts.get(transaction.hash, lambda: None)()
+
+    async def search(self, _: SignedSettlements, from_block: int) -> Landed | None:
+        self.searched.append(from_block)
+        return self.found()
+
+    async def prepare(self, _: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int) -> Transaction:
+        assert (gas_limit, gas_price_cap) == (OPTIONS.gas_limit, OPTIONS.max_gas_price)
+        return sent(nonce, 9)
+
+    async def replace(self, _: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
+        assert gas_price_cap == OPTIONS.max_gas_price
+        if self.at_the_cap:
+            raise TransactionFailure("The cap is reached.")
+        return sent(stuck.nonce, stuck.max_fee_per_gas - 10 + 1)
+
+    async def broadcast(self, transaction: Transaction) -> None:
+        assert self.journal is not None
+        (batch,) = self.journal.open_batches()
+        assert transaction == batch.transactions[-1], "what is sent must be in the journal"
+        self.note(f"sent {transaction.hash}")
+
+
+class Scene:
+    """A batch of two users in a journal, and who follows it."""
+
+    def __init__(self, journal: Journal, form: str = "entries") -> None:
+        self.chain = Script()
+        self.chain.journal = journal
+        self.journal = journal
+        self.told: list[tuple[str, Outcome, int, Account | None]] = []
+        self.report = Report(1, "", "")
+        journal.begin_reading()
+        hashes = zip(USERS[:2], (b"1" * 32, b"2" * 32), strict=True)
+        journal.record([UsageRow(1, one, "", user, user, 1, 0, 0, (0, 10)) for user, one in hashes], Prices(1, 1))
+        journal.end_reading()
+        rows = [
+            SignedRow(user, UserSettlement(user.address, 10, NONCE, bytes(32)), bytes([user.id]), 1, 10)
+            for user in journal.users()
+        ]
+        self.batch = journal.add_batch(form, USERS[2], b"whole", 4, rows, sent(5))
+        self.chain.held = {user: account(user) for user in USERS[:2]}
+
+    def follow(self, options: Options = OPTIONS, batch: Batch | None = None) -> None:
+        def tell(row: SignedRow, outcome: Outcome, gas: int, found: Account | None) -> None:
+            self.told.append((row.user.address, outcome, gas, found))
+
+        chain = cast("SettlementChain", self.chain)
+        follower = Follower(chain, self.journal, options, self.report, tell)
+        asyncio.run(follower.follow(batch or self.batch))
+
+    def accept(self, nonce: int = NONCE) -> None:
+        self.chain.held = {user: account(user, nonce) for user in USERS[:2]}
+
+    def paid(self) -> list[int]:
+        return [user.paid for user in self.journal.users()]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with open_journal(tmp_path / "j", Identity(1, "", "", "")) as journal:
+        made = Scene(journal)
+
+        class Time:
+            """The script's clock."""
+
+            @staticmethod
+            def monotonic() -> float:
+                return made.chain.now
+
+        class Asyncio:
+            """The script's way to pass the time."""
+
+            sleep = made.chain.sleep
+
+        monkeypatch.setattr(following, "time", Time)
+        monkeypatch.setattr(following, "asyncio", Asyncio)
+        yield made
+
+
+FIRST, SECOND, THIRD = sent(5).hash, sent(5, 1).hash, sent(5, 2).hash
+PAID = landed_in(BLOCK, Status.SUCCESS, Status.SUCCESS)
+
+
+# ---------------------------------------------------------------------------------------------------- waiting
+
+
+def test_what_is_not_mined_is_sent_again_then_replaced_and_at_last_left(scene: Scene) -> None:
+    with pytest.raises(TransactionPending) as caught:
+        scene.follow()
+    assert scene.chain.done == [
+        (0.0, f"sent {FIRST}"),
+        (2.5, f"sent {FIRST}"),
+        (4.5, f"sent {FIRST}"),
+        (6.5, f"sent {FIRST}"),
+        (8.5, f"sent {SECOND}"),
+        (10.5, f"sent {SECOND}"),
+        (12.5, f"sent {SECOND}"),
+        (14.5, f"sent {SECOND}"),
+        (16.5, f"sent {THIRD}"),
+        (18.5, f"sent {THIRD}"),
+        (20.5, f"sent {THIRD}"),
+        (22.5, f"sent {THIRD}"),
+        (24.5, f"sent {sent(5, 3).hash}"),
+        (26.5, f"sent {sent(5, 3).hash}"),
+        (28.5, f"sent {sent(5, 3).hash}"),
+        (30.5, f"sent {sent(5, 3).hash}"),
+    ]
+    assert scene.chain.pauses == [1, 1.5] + [2.0] * 14
+    assert (scene.report.replaced, scene.chain.now) == (3, 30.5)
+    assert caught.value.transaction == sent(5, 3).hash
+    assert scene.journal.open_batches()[0].transactions == (sent(5), sent(5, 1), sent(5, 2), sent(5, 3))
+    assert set(scene.chain.depths) == {2}
+
+
+@pytest.mark.parametrize(("give_up_after", "ends"), [(0, 0.0), (1, 1.0), (2.5, 2.5), (2.6, 4.5)])
+def test_the_time_to_give_up_is_kept(scene: Scene, give_up_after: float, ends: float) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=give_up_after))
+    assert scene.chain.now == ends
+
+
+def test_the_next_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_the_whole(scene: Scene) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, stuck_after=4.5, give_up_after=7, first_pause=2))
+    assert scene.chain.done == [
+        (0.0, f"sent {FIRST}"),
+        (2.0, f"sent {FIRST}"),
+        (4.0, f"sent {FIRST}"),
+        (6.0, f"sent {SECOND}"),
+        (8.0, f"sent {SECOND}"),
+    ]
+
+
+def test_a_replacement_at_the_cap_is_not_sent(scene: Scene) -> None:
+    scene.chain.at_the_cap = True
+    with pytest.raises(TransactionFailure, match="cap"):
+        scene.follow()
+    assert scene.report.replaced == 0
+    assert {what for _, what in scene.chain.done} == {f"sent {FIRST}"}
+
+
+def test_a_nonce_before_it_that_was_never_used_is_filled(scene: Scene) -> None:
+    scene.chain.next_nonce = 3
+    scene.chain.mined_nonce = lambda: 3
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=8))
+    assert scene.chain.done[-2:] == [(6.5, f"sent {FIRST}"), (8.5, f"sent {sent(3, 9).hash}")]
+    assert scene.report.replaced == 0
+    assert "nonce 5 of the wallet could not be mined" in scene.report.notes[0]
+    assert scene.report.notes[0].endswith("again with nonce 3.")
+
+
+def test_what_filled_a_gap_has_time_to_show_its_receipt(scene: Scene) -> None:
+    scene.chain.next_nonce = 3
+    scene.chain.mined_nonce = lambda: 4 if scene.chain.now > 9 else 3
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=12))
+    gap = sent(3, 9).hash
+    assert [(when, what) for when, what in scene.chain.done if what != f"sent {FIRST}"] == [
+        (8.5, f"sent {gap}"),
+        (12.5, f"sent {gap}"),
+    ]
+
+
+def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
+    scene.chain.next_nonce = 5
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=9))
+    assert (scene.report.replaced, scene.report.notes) == (1, [])
+
+
+# ------------------------------------------------------------------------------------------------ a lost nonce
+
+
+def test_what_lost_its_nonce_is_looked_for_and_then_carried_again(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=6))
+    again = sent(6, 9).hash
+    assert scene.chain.done == [(4.5, f"sent {again}"), (6.5, f"sent {again}")]
+    assert set(scene.chain.searched) == {4}
+    assert scene.journal.open_batches()[0].transactions == (sent(5), sent(6, 9))
+    assert len(scene.report.notes) == 1
+
+
+def test_patience_is_kept_to_the_second(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=5, patience=2.5))
+    assert scene.chain.done[0] == (2.5, f"sent {sent(6, 9).hash}")
+
+
+def test_patience_begins_anew_with_each_carrying(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 99
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=9))
+    assert [when for when, _ in scene.chain.done] == [4.5, 8.5]
+
+
+def test_what_was_carried_again_is_not_replaced_at_once(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=12))
+    again, replacement = sent(6, 9).hash, sent(6, 10).hash
+    assert scene.chain.done == [
+        (4.5, f"sent {again}"),
+        (6.5, f"sent {again}"),
+        (8.5, f"sent {again}"),
+        (10.5, f"sent {again}"),
+        (12.5, f"sent {replacement}"),
+    ]
+
+
+def test_what_the_accounts_show_to_be_settled_is_not_carried_again(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.accept()
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert scene.chain.done == []
+    assert scene.journal.open_batches() == [scene.batch]
+
+
+# -------------------------------------------------------------------------------------------------- believing
+
+
+def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
+    scene.accept()
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.receipts[FIRST] = lambda: PAID
+    scene.chain.newest = lambda: BLOCK + 1 if scene.chain.now >= 6 else BLOCK
+    scene.follow()
+    assert scene.chain.now == 6.5
+    assert scene.paid() == [10, 10]
+    assert (scene.chain.done, scene.chain.searched) == ([], [])
+    assert (scene.report.batches, scene.report.settlements) == (1, 2)
+    assert (scene.report.gas_used, scene.report.gas_cost) == (101, 7000)
+    assert scene.told == [(user, Outcome(Status.SUCCESS, 10), 50, account(user, NONCE)) for user in USERS[:2]]
+    assert scene.journal.mined_since(0)[0][1] == PAID.mined
+
+
+def test_of_several_receipts_that_one_counts_which_took_effect(scene: Scene) -> None:
+    scene.accept()
+    batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
+    scene.chain.mined_nonce = lambda: 7
+    scene.chain.receipts = {
+        FIRST: lambda: landed_in(BLOCK, Status.SUCCESS, Status.PARTIAL),
+        sent(6, 1).hash: lambda: landed_in(BLOCK + 1, Status.INVALID_NONCE, Status.INVALID_NONCE),
+    }
+    scene.follow(batch=batch)
+    assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.SUCCESS, Status.PARTIAL]
+    assert scene.chain.searched == []
+
+
+def test_of_two_that_took_effect_that_one_counts_which_settled_more(scene: Scene) -> None:
+    scene.accept()
+    batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
+    scene.chain.receipts = {
+        FIRST: lambda: landed_in(BLOCK, Status.SUCCESS, Status.NO_TEE_SIGNER),
+        sent(6, 1).hash: lambda: PAID,
+    }
+    scene.follow(batch=batch)
+    assert scene.paid() == [10, 10]
+
+
+def test_what_took_effect_elsewhere_is_found_through_the_events(scene: Scene) -> None:
+    scene.accept()
+    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.INVALID_NONCE, Status.INVALID_NONCE)
+    scene.chain.found = lambda: PAID
+    scene.follow()
+    assert (scene.paid(), scene.chain.searched) == ([10, 10], [4])
+
+
+def test_as_long_as_nothing_is_mined_nothing_is_searched(scene: Scene) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=2))
+    assert scene.chain.searched == []
+
+
+def test_a_refusal_is_booked_as_nothing_paid(scene: Scene) -> None:
+    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE)
+    scene.follow()
+    assert scene.paid() == [0, 0]
+    assert scene.journal.open_batches() == []
+    assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE]
+
+
+@pytest.mark.parametrize(
+    ("status", "nonce", "believed"),
+    [
+        (Status.SUCCESS, NONCE, True), (Status.SUCCESS, NONCE + 1, True), (Status.SUCCESS, NONCE - 1, False),
+        (Status.PARTIAL, NONCE, True), (Status.PARTIAL, 0, False), (Status.SUCCESS, None, True),
+        (Status.INVALID_NONCE, NONCE + 1, True), (Status.INVALID_NONCE, NONCE, False),
+        (Status.NO_TEE_SIGNER, NONCE - 1, True), (Status.NO_TEE_SIGNER, NONCE, False),
+        (Status.NO_TEE_SIGNER, None, True),
+    ],
+)  # fmt: skip
+def test_a_result_counts_only_if_the_account_agrees(
+    scene: Scene, status: Status, nonce: int | None, believed: bool
+) -> None:
+    scene.accept()
+    if nonce is None:
+        del scene.chain.held[USERS[1]]
+    else:
+        scene.chain.held[USERS[1]] = account(USERS[1], nonce)
+    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.SUCCESS, status)
+    if believed:
+        scene.follow()
+        assert scene.paid() == [10, 10 if status.paid else 0]
+        return
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert (scene.paid(), scene.told, scene.report.batches) == ([0, 0], [], 0)
+    assert scene.journal.open_batches() == [scene.batch]
+
+
+def contradicting() -> Landed | None:
+    raise Disagreement("The node contradicts itself.")
+
+
+def test_a_node_that_contradicts_itself_is_asked_again_and_then_left(scene: Scene) -> None:
+    scene.chain.receipts[FIRST] = contradicting
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert scene.chain.pauses == [1, 1.5, 2.0]
+    assert scene.chain.done == []
+
+
+def test_patience_with_a_contradiction_begins_when_it_does(scene: Scene) -> None:
+    scene.chain.receipts[FIRST] = lambda: contradicting() if 2 < scene.chain.now < 3 or scene.chain.now > 6 else None
+    with pytest.raises(Disagreement):
+        scene.follow(replace(OPTIONS, give_up_after=99, patience=4))
+    assert scene.chain.now == 10.5
+    assert [when for when, _ in scene.chain.done] == [0.0, 4.5]
+
+
+def test_a_contradiction_without_end_does_not_outlast_the_run(scene: Scene) -> None:
+    scene.chain.receipts[FIRST] = contradicting
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=2, patience=50))
+
+
+def test_the_settlements_are_carried_with_the_signatures_that_were_made(tmp_path: Path) -> None:
+    for form, signatures in (("entries", (b"\x01", b"\x02")), ("batch", (b"whole",))):
+        seen: list[SignedSettlements] = []
+        with open_journal(tmp_path / form, Identity(1, "", "", "")) as journal:
+            scene = Scene(journal, form)
+            scene.accept()
+
+            async def landed(_: Any, signed: SignedSettlements, seen: list[SignedSettlements] = seen) -> Landed:
+                seen.append(signed)
+                return PAID
+
+            scene.chain.landed = landed  # type: ignore[assignment]
+            scene.follow()
+        assert (seen[0].form, seen[0].signatures) == (form, signatures)
+        assert [row.user for row in seen[0].settlements] == USERS[:2]
