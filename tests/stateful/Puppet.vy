@@ -5,6 +5,11 @@
 @notice It does what it is told. When coins reach it, it refuses them, or calls somebody once, whatever comes of that.
 """
 
+event CalledBack:
+    success: bool
+    answer: Bytes[MAX_ANSWER]
+
+
 MAX_CALL: constant(uint256) = 32768
 MAX_ANSWER: constant(uint256) = 4096
 
@@ -20,7 +25,10 @@ def __default__():
     target: address = self._target
     if target != empty(address):
         self._target = empty(address)
-        success: bool = raw_call(target, self._call, revert_on_failure=False)
+        success: bool = False
+        answer: Bytes[MAX_ANSWER] = b""
+        success, answer = raw_call(target, self._call, max_outsize=MAX_ANSWER, revert_on_failure=False)
+        log CalledBack(success=success, answer=answer)
 
 
 @external

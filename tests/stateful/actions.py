@@ -12,14 +12,35 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.stateful.model import MAX_AVAILABLE, MAX_BALANCE, MAX_NONCE, MAX_STAKE, Mood, Result, unpack_row
+from eth_utils import to_checksum_address
+
+from tests.stateful.foreign import Foreign
+from tests.stateful.model import (
+    MAX_AVAILABLE,
+    MAX_BALANCE,
+    MAX_NONCE,
+    MAX_QUOTA,
+    MAX_STAKE,
+    ZERO,
+    Mood,
+    Result,
+    unpack_row,
+)
 from tests.stateful.signing import FINE_TUNING as FINE_TUNING_NAME
 from tests.stateful.signing import INFERENCE as INFERENCE_NAME
 from tests.stateful.signing import batch_hash, digest, malleated, settlement_hash, verifier_hash
-from tests.stateful.world import FINE_TUNING, INFERENCE, LEDGER, OTHER_INFERENCE, SERVICES, World
+from tests.stateful.world import (
+    ALL_SERVICES,
+    BEACONS,
+    FINE_TUNINGS,
+    INFERENCES,
+    LEDGER,
+    World,
+)
 from tests.unit.contract import COIN
 
 Pair = tuple[str, str, str]
+SETTLEMENTS = ("settleFeesWithTEE", "settleBatchWithTEE", "settleFees")
 
 # How an amount stands to `whole` (what there is) and `least` (the minimum that applies).
 AMOUNTS: dict[str, Callable[[int, int], int]] = {
@@ -60,12 +81,62 @@ FORGERIES: dict[str, Callable[[bytes], bytes]] = {
     "recovers to zero": lambda signature: bytes(64) + b"\x1b",
 }
 TEXTS = ["", "a note", "4096 characters", "4097 characters"]
+# Registrations by number: what differs from variant 0.
+INFERENCE_TERMS: list[dict[str, Any]] = [
+    {},
+    {"url": "https://1", "inputPrice": 1},
+    {"model": "another model"},
+    {"additionalInfo": "a note"},
+    {"serviceType": "256 characters", "url": "2048 characters", "additionalInfo": "4096 characters"},
+    {"verifiability": "256 characters", "inputPrice": 2**104 - 1, "outputPrice": 0},
+    {"outputPrice": 2**104},
+    {"additionalInfo": "4097 characters"},
+    {"url": "2049 characters"},
+    {"model": "257 characters"},
+]
+TUNING_TERMS: list[dict[str, Any]] = [
+    {},
+    {"url": "https://1", "price": 2**256 - 1},
+    {"models": ["another model", ""]},
+    {"occupied": True},
+    {"url": "2048 characters", "gpuType": "256 characters", "models": ["256 characters"] * 64},
+    {"cpuCount": MAX_QUOTA, "nodeStorage": MAX_QUOTA},
+    {"gpuCount": MAX_QUOTA + 1},
+    {"models": ["m"] * 65},
+    {"url": "2049 characters"},
+    {"models": ["257 characters"]},
+]
+# What may be wrong with the registration of a service: which of type, version, address and description.
+ODDITIES: dict[str, dict[int, str]] = {
+    "nothing": {},
+    "no type": {0: ""},
+    "no version": {1: ""},
+    "a long version": {1: "65 characters"},
+    "the longest words": {0: "64 characters", 1: "64 characters", 3: "1024 characters"},
+    "a long description": {3: "1025 characters"},
+    "a name that is taken": {0: "inference", 1: "v1.0"},
+    "the same name, cut elsewhere": {0: "fine", 1: "tuning-v1.1"},
+    "no address": {2: ZERO},
+    "a wallet": {2: "wallet"},
+    "the ledger": {2: LEDGER},
+    "registered before": {2: "inference-v1.0"},
+}
 
 
-def text(said: str) -> str:
-    """The text that is meant: "257 characters" are that many."""
+def add(sums: dict[str, int], key: str, amount: int) -> None:
+    sums[key] = sums.get(key, 0) + amount
+
+
+def text(said: Any) -> Any:
+    """The text that is meant: "257 characters" are that many. What is no text stays what it is."""
+    if not isinstance(said, str):
+        return said
     count, _, unit = said.partition(" ")
     return "x" * int(count) if unit == "characters" else said
+
+
+def columns(rows: list[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
+    return [one for one, _ in rows], [other for _, other in rows]
 
 
 @dataclass(frozen=True)
@@ -92,35 +163,73 @@ class Actions:
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
-        """How often each function succeeded, each event was emitted, each error and each status came up."""
+        """How often each function succeeded and was refused, each event was emitted, each error and status came up."""
 
     def begin(self, world: World) -> None:
         """Start again from the moment after deployment."""
         self.world = world
         world.reset()
         self.stakes: dict[tuple[str, str], int] = {}
+        self.elsewhere: dict[tuple[str, str], int] = {}
         self.forced: dict[str, int] = {}
         self.accepted: set[tuple[Pair, int]] = set()
         self.may_lose: dict[Pair, int] = {}
-        self.settled: list[tuple[str, str, tuple[Any, ...]]] = []
+        self.acted: set[str] = set()
+        self.signed_away: dict[str, int] = {}
+        self.went_out: dict[str, int] = {}
+        self.came_in: dict[str, int] = {}
+        self.settled_since: dict[tuple[str, str], int] = {}
+        self.settled: list[tuple[str, str, str, tuple[Any, ...]]] = []
         self.sound = True
 
     def do(self, where: str, name: str, *args: Any, sender: str, value: int = 0) -> Result:
-        """A transaction; remembers stakes, and whose balances it may lower."""
+        """A transaction; remembers who acted, what moved by it, and whose balances it may lower."""
         self._expect_losses(where, name, args, sender)
-        for puppet, mood in self.world.model.moods.items():
-            if mood.to:
-                self._expect_losses(self.world.name_of(mood.to), mood.name, mood.args, puppet)
+        moods = {puppet: mood for puppet, mood in self.world.model.moods.items() if mood.to}
+        for puppet, mood in moods.items():
+            self._expect_losses(self.world.name_of(mood.to), mood.name, mood.args, puppet)
+        self.acted |= {sender, *moods}
         self.sound = False
         result = self.world.do(where, name, *args, sender=sender, value=value)
         self.sound = True
-        self.seen[result.refused[0] if result.refused else f"{name} succeeds"] += 1
-        for address, event, said in result.events:
-            self.seen[event] += 1
-            if event == "ProviderStaked":
-                self.stakes[self.world.name_of(address), said["provider"]] = said["amount"]
-            elif event == "ProviderStakeReturned":
-                del self.stakes[self.world.name_of(address), said["provider"]]
+        if result.refused is None:
+            add(self.went_out, sender, value)
+        self.seen[f"{name or 'a plain transfer'} {'is refused' if result.refused else 'succeeds'}"] += 1
+        if result.refused:
+            self.seen[f"error {result.refused[0]}"] += 1
+        for address, event, said in result.told:
+            self._witness(address, event, said, moods)
+        if result.refused is None:
+            self._accept(where, name, args, sender, result.value)
+        return result
+
+    def _witness(self, address: str, event: str, said: dict[str, Any], moods: dict[str, Mood]) -> None:
+        """Remember what an event says."""
+        self.seen[f"event {event}"] += 1
+        if event == "ProviderStaked":
+            self.stakes[self.world.name_of(address), said["provider"]] = said["amount"]
+        elif event == "ProviderStakeReturned":
+            add(self.came_in, said["provider"], self.stakes.pop((self.world.name_of(address), said["provider"])))
+        elif event == "Refunded":
+            add(self.came_in, said["user"], said["amount"])
+        elif event in ("FundsTransferred", "FundsRetrieved", "FundSpent"):
+            key = said["user"], self.world.name_of(said["service"])
+            amount = said["amount"] if event == "FundsTransferred" else -said["amount"]
+            self.elsewhere[key] = max(self.elsewhere.get(key, 0) + amount, 0)
+        elif event == "CalledBack":
+            mood = moods[address]
+            if said["success"]:
+                self.seen[f"{mood.name} called back"] += 1
+                self._accept(self.world.name_of(mood.to), mood.name, mood.args, address, said["answer"])
+            else:
+                self.seen[f"error {said['answer'][0]}"] += 1
+
+    def look(self, where: str, name: str, *args: Any, sender: str = "") -> Result:
+        """A question."""
+        result = self.world.look(where, name, *args, sender=sender)
+        self.seen[f"{name} {'is refused' if result.refused else 'answers'}"] += 1
+        if result.refused:
+            self.seen[f"error {result.refused[0]}"] += 1
         return result
 
     # Users
@@ -186,28 +295,30 @@ class Actions:
     # Providers
 
     def register(self, provider: str, service: str, signer: str, stake: str, variant: int) -> None:
-        """Register or update; variants 0 to 5 differ in one field each, the last ones are refused."""
+        """Register or update; a registered provider sends coins with odd variants, and is refused."""
         found = self.world.service(service)
         value = AMOUNTS[stake](2**99, found.min_stake)
         if provider in found.offers and variant % 2 == 0:
             value = 0
-        url, model, info, price = f"https://{variant % 3}", f"model {variant // 3}", TEXTS[variant % 2], variant
-        if service == FINE_TUNING:
-            quota = {"cpuCount": 1, "nodeMemory": 2, "gpuCount": 3, "nodeStorage": 4, "gpuType": model}
-            terms: tuple[Any, ...] = (url, quota, price, variant == 1, [model] * (variant % 3), signer)
+        if service in FINE_TUNINGS:
+            odd = TUNING_TERMS[variant]
+            quota = {"cpuCount": 1, "nodeMemory": 2, "gpuCount": 3, "nodeStorage": 4, "gpuType": "H200"}
+            quota |= {key: text(odd[key]) for key in quota if key in odd}
+            models = [text(model) for model in odd.get("models", ["model"])]
+            url, price = text(odd.get("url", "https://0")), odd.get("price", 7)
+            terms: tuple[Any, ...] = (url, quota, price, odd.get("occupied", False), models, signer)
         else:
-            terms = (
-                {
-                    "serviceType": "chatbot",
-                    "url": url,
-                    "model": model,
-                    "verifiability": "TeeML",
-                    "inputPrice": price,
-                    "outputPrice": 2**104 - 1 + (variant == 6),
-                    "additionalInfo": text(TEXTS[3]) if variant == 7 else info,
-                    "teeSignerAddress": signer,
-                },
-            )
+            usual = {
+                "serviceType": "chatbot",
+                "url": "https://0",
+                "model": "model",
+                "verifiability": "TeeML",
+                "inputPrice": 2,
+                "outputPrice": 3,
+                "additionalInfo": "",
+            }
+            changed = {key: text(value) for key, value in (usual | INFERENCE_TERMS[variant]).items()}
+            terms = (changed | {"teeSignerAddress": signer},)
         self.do(service, "addOrUpdateService", *terms, sender=provider, value=value)
 
     def remove_service(self, provider: str, service: str) -> None:
@@ -223,25 +334,14 @@ class Actions:
             }
             entry["signature"] = self._sign_settlement(service, sender, entry, row)
             entries.append(entry)
-        preview = self.world.preview(service, entries, sender) if entries else None
+        preview = self.look(service, "previewSettlementResults", entries, sender=sender)
         result = self.do(service, "settleFeesWithTEE", entries, sender=sender)
         if result.refused is None:
-            self.settled.append((service, sender, (entries,)))
-            unsettled = [
-                said["unsettledAmount"]
-                for address, event, said in result.events
-                if event == "TEESettlementResult" and address == self.world.addresses[service]
-            ][: len(entries)]
-            failed = [
-                (entry["user"], status) for entry, status in zip(entries, result.value, strict=True) if status > 1
-            ]
-            partly = [
-                (entry["user"], amount)
-                for entry, status, amount in zip(entries, result.value, unsettled, strict=True)
-                if status == 1
-            ]
-            assert preview == (failed, partly), "the preview differs from the settlement"
-            self._accept(service, sender, entries, result.value)
+            said = [args for _, event, args in result.events if event == "TEESettlementResult"]
+            outcomes = list(zip(said, result.value, strict=False))  # a call back may have settled more, later
+            failed = [(args["user"], status) for args, status in outcomes if status > 1]
+            partly = [(args["user"], args["unsettledAmount"]) for args, status in outcomes if status == 1]
+            assert preview.value == (*columns(failed), *columns(partly)), "the preview differs from the settlement"
 
     def settle_batch(self, service: str, sender: str, rows: Sequence[Row]) -> None:
         """The same under one signature; how the first row is signed and spoilt goes for all."""
@@ -265,42 +365,57 @@ class Actions:
                 rows[0].forgery,
                 (contract, sender, tuple(tuple(sorted(row.items())) for row in packed)),
             )
-        result = self.do(service, "settleBatchWithTEE", packed, signature, sender=sender)
-        if result.refused is None:
-            self.settled.append((service, sender, (packed, signature)))
-            self._accept(service, sender, packed, result.value)
+        self.do(service, "settleBatchWithTEE", packed, signature, sender=sender)
 
-    def replay(self, which: int, service: str | None) -> None:
-        """Send once more, word for word, what was settled before, perhaps to another contract."""
+    def replay(self, which: int, service: str, sender: str | None) -> None:
+        """Send once more, word for word, what was settled before, perhaps to another contract, or by somebody else."""
         if self.settled:
-            where, sender, args = self.settled[which % len(self.settled)]
-            kinds = {FINE_TUNING: "settleFees"}
-            name = kinds.get(where, "settleFeesWithTEE" if len(args) == 1 else "settleBatchWithTEE")
-            if service in (INFERENCE, OTHER_INFERENCE) and where != FINE_TUNING:
+            where, name, by, args = self.settled[which % len(self.settled)]
+            if (service in INFERENCES) == (where in INFERENCES):
                 where = service
-            result = self.do(where, name, *args, sender=sender)
-            if result.refused is None:
-                self._accept(where, sender, args[0], result.value)
+            self.do(where, name, *args, sender=sender or by)
 
-    def deliver(self, provider: str, user: str, name: str, root: str) -> None:
-        self.do(FINE_TUNING, "addDeliverable", user, text(name), text(root).encode(), sender=provider)
+    def deliver(self, where: str, provider: str, user: str, name: str, root: str) -> None:
+        self.do(where, "addDeliverable", user, text(name), text(root).encode(), sender=provider)
 
-    def deliver_and_abandon(self, provider: str, user: str, count: int) -> None:
+    def deliver_and_abandon(self, where: str, provider: str, user: str, count: int) -> None:
         """Work given up again and again, until the ring is full."""
         for number in range(count):
             name = f"abandoned {number} at {self.world.evm.time}"
-            self.do(FINE_TUNING, "addDeliverable", user, name, b"root", sender=provider)
-            self.do(FINE_TUNING, "abandonDeliverable", user, name, sender=provider)
+            self.do(where, "addDeliverable", user, name, b"root", sender=provider)
+            self.do(where, "abandonDeliverable", user, name, sender=provider)
 
-    def accept_deliverable(self, user: str, provider: str, name: str) -> None:
-        self.do(FINE_TUNING, "acknowledgeDeliverable", provider, text(name), sender=user)
+    def deliver_and_accept(self, where: str, provider: str, user: str, count: int) -> None:
+        """Work that is accepted and not settled, until the ring is full of it and the oldest cannot go."""
+        for number in range(count):
+            name = f"accepted {number} at {self.world.evm.time}"
+            self.do(where, "addDeliverable", user, name, b"root", sender=provider)
+            self.do(where, "acknowledgeDeliverable", provider, name, sender=user)
 
-    def abandon(self, provider: str, user: str, name: str) -> None:
-        self.do(FINE_TUNING, "abandonDeliverable", user, text(name), sender=provider)
+    def penalise_twice(self, where: str, provider: str, row: Row, between: str) -> None:
+        """Two deliverables of a user who stays away, but for one act in between, or none."""
+        user = self.world.users[row.user]
+        for number in range(2):
+            name = f"ignored {number} at {self.world.evm.time}"
+            self.deliver(where, provider, user, name, "root")
+            self.settle_task(where, provider, row, name, "", "root")
+            if between == "acknowledge":
+                self.acknowledge(user, provider, where, accept=True)
+            elif between == "transfer":
+                self.do(LEDGER, "transferFund", provider, where, 0, sender=user)
+            elif between == "accept":
+                self.deliver(where, provider, user, f"accepted at {self.world.evm.time}", "root")
+                self.accept_deliverable(where, user, provider, f"accepted at {self.world.evm.time}")
 
-    def settle_task(self, sender: str, row: Row, name: str, secret_text: str, root_text: str) -> None:
+    def accept_deliverable(self, where: str, user: str, provider: str, name: str) -> None:
+        self.do(where, "acknowledgeDeliverable", provider, text(name), sender=user)
+
+    def abandon(self, where: str, provider: str, user: str, name: str) -> None:
+        self.do(where, "abandonDeliverable", user, text(name), sender=provider)
+
+    def settle_task(self, where: str, sender: str, row: Row, name: str, secret_text: str, root_text: str) -> None:
         name, secret, root = text(name), text(secret_text).encode(), text(root_text).encode()
-        fee = self._fee(FINE_TUNING, sender, row, {})
+        fee = self._fee(where, sender, row, {})
         task = {
             "id": name,
             "encryptedSecret": secret,
@@ -309,17 +424,14 @@ class Actions:
             "taskFee": fee["totalFee"],
             "user": fee["user"],
         }
-        contract = self.world.addresses[FINE_TUNING]
+        contract = self.world.addresses[row.contract if row.contract in FINE_TUNINGS else where]
         task["signature"] = self._sign(
-            self._signer(row, FINE_TUNING, sender),
+            self._signer(row, where, sender),
             digest(FINE_TUNING_NAME, contract, verifier_hash(task)),
             row.forgery,
             (contract, name, secret, root, task["nonce"], task["taskFee"], task["user"]),
         )
-        result = self.do(FINE_TUNING, "settleFees", task, sender=sender)
-        if result.refused is None:
-            self.settled.append((FINE_TUNING, sender, (task,)))
-            self._accept(FINE_TUNING, sender, task, None)
+        self.do(where, "settleFees", task, sender=sender)
 
     def agree(self, user: str, provider: str, where: str) -> None:
         """Whatever is missing between the two: registration, the owner's confirmation, an account with money in it."""
@@ -329,29 +441,113 @@ class Actions:
             self.register(provider, where, signer, "least", 1)
         offer = service.offers.get(provider)
         if offer is not None and not offer.confirmed:
-            self.confirm(service.owner, provider, where, None)
+            self.confirm(self.owner_of(where), provider, where, None)
         self.deposit(user, user, "5 least")
         self.transfer(user, provider, where, "5 least")
+
+    def open_many(self, user: str, where: str, count: int) -> None:
+        """Accounts with `count` providers that nobody has heard of, until there may be no more."""
+        least = self.world.ledger().min_transfer
+        self.do(LEDGER, "depositFund", sender=user, value=count * least)
+        for number in range(count):
+            provider = to_checksum_address((2**100 + number).to_bytes(20, "big"))
+            self.do(LEDGER, "transferFund", provider, where, least, sender=user)
 
     def waiting_refunds(self) -> list[tuple[str, str, str]]:
         """User, provider and service of every account with a refund that waits."""
         return [
             (user, provider, where)
-            for where in SERVICES
+            for where in ALL_SERVICES
             for user, provider in self.world.service(where).all
             if self.world.service(where).accounts[user, provider].refunds
         ]
 
-    def waiting_deliverables(self) -> list[tuple[int, str, str, str]]:
-        """Number of the user, provider, id and root hash of everything that is delivered and not settled."""
+    def waiting_deliverables(self) -> list[tuple[str, int, str, str, str]]:
+        """Service, number of the user, provider, id and root hash of everything that is delivered and not settled."""
         return [
-            (self.world.users.index(user), provider, one.id, one.root.decode())
-            for user, provider in self.world.service(FINE_TUNING).all
-            for one in self.world.service(FINE_TUNING).accounts[user, provider].deliverables
+            (where, self.world.users.index(user), provider, one.id, one.root.decode())
+            for where in FINE_TUNINGS
+            for user, provider in self.world.service(where).all
+            for one in self.world.service(where).accounts[user, provider].deliverables
             if not one.settled
         ]
 
+    def ask_back(self, user: str, where: str) -> tuple[list[str], int]:
+        """Ask everything back, after what can be had at once. Returns of whom, and how much."""
+        if user in self.world.puppets():
+            self.set_mood(user, None)
+        self.refund_all(user)  # a full ledger takes nothing back from the services
+        providers = self.providers_of(user, where)
+        self.retrieve(user, providers, where)
+        self.settled_since[where, user] = 0
+        return providers, self._asked_back(user, where, providers)
+
+    def take_home(self, user: str, where: str, providers: list[str], asked: int) -> None:
+        """Wait for the lock time: all that was asked back comes home, less what was settled meanwhile."""
+        still = self._asked_back(user, where, providers)
+        less = self.settled_since.pop((where, user))
+        assert asked - still <= less, f"{asked} wei asked back became {still}, with {less} settled"
+        self.refund_all(user)
+        self.wait(self.world.ask(where, "lockTime"))
+        if still:
+            before = self._listed_as_available(user)
+            result = self.do(LEDGER, "retrieveFund", providers, where, sender=user)
+            assert result.refused is None, f"what was asked back cannot be had: {result.refused}"
+            assert self._listed_as_available(user) - before == still, "not what was asked back came home"
+
+    def _asked_back(self, user: str, where: str, providers: list[str]) -> int:
+        """As the chain says it."""
+        listed = self.world.accounts(where)
+        return sum(one["pendingRefund"] for one in listed if one["user"] == user and one["provider"] in providers)
+
+    def _listed_as_available(self, user: str) -> int:
+        available: int = next(one["availableBalance"] for one in self.world.ledgers() if one["user"] == user)
+        return available
+
+    def providers_of(self, user: str, where: str) -> list[str]:
+        """The providers that a user has an account with, at most 20."""
+        return self.world.service(where).by_user.get(user, [])[:20]
+
+    # Services that others wrote
+
+    def register_service(self, sender: str, name: str, oddity: str) -> None:
+        kind, version = name.rsplit("-", 1)
+        odd = ODDITIES[oddity]
+        described = [kind, version, name, "written by others"]
+        for place, value in odd.items():
+            described[place] = value
+        address = described[2]
+        described[2] = self.world.users[0] if address == "wallet" else self.world.addresses.get(address, address)
+        self.do(LEDGER, "registerService", *(text(one) for one in described), sender=sender)
+
+    def use_foreign(self, user: str, provider: str, name: str, amount: str) -> None:
+        """Money there, and an attempt to get it back."""
+        least = self.world.ledger().min_transfer
+        wei = AMOUNTS[amount](self._available(user), least)
+        self.do(LEDGER, "transferFund", provider, name, wei, sender=user)
+        for _ in range(2):
+            self.do(LEDGER, "retrieveFund", [provider], name, sender=user)
+
+    def behave(self, name: str, manner: int, victim: str, amount: str) -> None:
+        self.do(name, "behave", manner, victim, self._kept(victim, name, amount), sender=self.world.stranger)
+
+    def spend(self, name: str, user: str, provider: str, amount: str) -> None:
+        """A foreign service pays somebody who is not in the game."""
+        foreigner, wei = self.world.upgrade_owner, self._kept(user, name, amount)
+        if self.do(name, "spend", user, provider, wei, sender=foreigner).refused is None:
+            add(self.came_in, foreigner, wei)
+
+    def _kept(self, user: str, name: str, amount: str) -> int:
+        service = self.world.model.contracts[self.world.addresses[name]]
+        assert isinstance(service, Foreign)
+        return AMOUNTS[amount](max((one for pair, one in service.balances.items() if pair[0] == user), default=0), COIN)
+
     # Owners, the chain, and those with no business here
+
+    def owner_of(self, where: str) -> str:
+        """The owner, or a stranger when there is none any more."""
+        owner = self.world.model.contracts[self.world.addresses[where]].owner
+        return owner if owner != ZERO else self.world.stranger
 
     def confirm(self, sender: str, provider: str, service: str, expected: str | None) -> None:
         more = () if expected is None else (expected,)
@@ -363,14 +559,14 @@ class Actions:
     def set_lock_time(self, sender: str, service: str, seconds: int) -> None:
         self.do(service, "updateLockTime", seconds, sender=sender)
 
-    def set_penalty(self, sender: str, percentage: int) -> None:
-        self.do(FINE_TUNING, "updatePenaltyPercentage", percentage, sender=sender)
+    def set_penalty(self, sender: str, where: str, percentage: int) -> None:
+        self.do(where, "updatePenaltyPercentage", percentage, sender=sender)
 
     def recommend(self, sender: str, kind: str, version: str) -> None:
         self.do(LEDGER, "setRecommendedService", kind, version, sender=sender)
 
     def hand_over(self, where: str, sender: str, step: str, to: str) -> None:
-        arguments = () if step == "acceptOwnership" else (to,)
+        arguments = () if step in ("acceptOwnership", "renounceOwnership") else (to,)
         self.do(where, step, *arguments, sender=sender)
 
     def intrude(self, sender: str, service: str, name: str, user: str, provider: str) -> None:
@@ -382,12 +578,22 @@ class Actions:
             "processRefund": (service, (user, provider)),
             "requestRefundAll": (service, (user, provider)),
             "spendFund": (LEDGER, (user, 1)),
+            "initialize": (service, (3600, sender, sender, *([1] if service in FINE_TUNINGS else []))),
+            "a plain transfer": (service, ()),
         }
         where, args = arguments[name]
-        self.do(where, name, *args, sender=sender)
+        self.do(where, "" if name == "a plain transfer" else name, *args, sender=sender)
 
-    def upgrade(self, where: str, which: int) -> None:
-        self.world.upgrade(where, which)
+    def intrude_ledger(self, sender: str, name: str) -> None:
+        if name == "initialize":
+            self.do(LEDGER, name, sender, sender=sender)
+        else:
+            self.do(LEDGER, "", sender=sender, value=1)
+
+    def upgrade(self, sender: str, where: str, which: int) -> None:
+        """Which of the two implementations, or the third: what is no contract."""
+        implementation = [*self.world.implementations[where], self.world.users[0]][which]
+        self.do(BEACONS[where], "upgradeTo", implementation, sender=sender)
 
     def force_coins(self, where: str, amount: int) -> None:
         self.world.force_coins(where, amount)
@@ -401,11 +607,10 @@ class Actions:
 
     def mood_to_settle_again(self, puppet: str, which: int) -> Mood | None:
         """To send, from within a payout, what was settled before."""
-        mine = [(where, args) for where, sender, args in self.settled if sender == puppet and where != FINE_TUNING]
+        mine = [(where, name, args) for where, name, sender, args in self.settled if sender == puppet]
         if not mine:
             return None
-        where, args = mine[which % len(mine)]
-        name = "settleFeesWithTEE" if len(args) == 1 else "settleBatchWithTEE"
+        where, name, args = mine[which % len(mine)]
         return Mood(to=self.world.addresses[where], name=name, args=args)
 
     # How entries are made
@@ -420,7 +625,7 @@ class Actions:
         return {"user": user, "totalFee": fee, "nonce": nonce, "requestsHash": bytes([nonce % 256]) * 32}
 
     def _sign_settlement(self, service: str, sender: str, entry: dict[str, Any], row: Row) -> bytes:
-        contract = self.world.addresses[row.contract or service]
+        contract = self.world.addresses[row.contract if row.contract in INFERENCES else service]
         signer = self._signer(row, service, sender)
         message = (contract, entry["provider"], entry["user"], entry["totalFee"], entry["nonce"], entry["requestsHash"])
         return self._sign(signer, digest(INFERENCE_NAME, contract, settlement_hash(entry)), row.forgery, message)
@@ -445,31 +650,35 @@ class Actions:
 
     # What has to be remembered
 
-    def _accept(self, where: str, provider: str, settled: Any, answer: Any) -> None:
-        """Remember which nonces were accepted; fails when one is for the second time.
-
-        `settled` is what was sent: entries, compact rows or one task. `answer` is what the contract returned for it.
-        """
-        if where == FINE_TUNING:
-            settled, answer = [settled], [0]
-        elif settled and "user" not in settled[0]:
-            answer = [answer[at // 64] >> 4 * (at % 64) & 15 for at in range(len(settled))]
-        for one, status in zip(settled, answer, strict=True):
-            self.seen[f"status {status}"] += 1
-            user = one["user"] if "user" in one else unpack_row(one["userAndFee"])[0]
+    def _accept(self, where: str, name: str, args: tuple[Any, ...], provider: str, answer: Any) -> None:
+        """Remember a settlement and which nonces it used up; fails when one is accepted for the second time."""
+        if name not in SETTLEMENTS:
+            return
+        if (where, name, provider, args) not in self.settled:
+            self.settled.append((where, name, provider, args))
+        claims = self._claims(where, name, args, provider)
+        if name == "settleFees":
+            answer = [0]
+        elif name == "settleBatchWithTEE":
+            answer = [answer[at // 64] >> 4 * (at % 64) & 15 for at in range(len(claims))]
+        for (user, fee, nonce, _, _), status in zip(claims, answer, strict=True):
+            self.seen[f"status {status} of {name}"] += 1
             if status < 2:
-                accepted = (where, user, provider), one["nonce"]
+                accepted = (where, user, provider), nonce
                 assert accepted not in self.accepted, "a nonce was accepted twice"
                 self.accepted.add(accepted)
+                add(self.signed_away, provider, fee)
+                if (where, user) in self.settled_since:
+                    self.settled_since[where, user] += fee
 
     def _expect_losses(self, where: str, name: str, args: tuple[Any, ...], sender: str) -> None:
         """Whose balances a call may lower, and by how much: what is signed by a signer whom user and owner confirmed,
         and what a user takes home."""
-        if name == "retrieveFund" and args[1] in self.world.addresses:
+        if name == "retrieveFund" and args[1] in ALL_SERVICES:
             for provider in args[0]:
                 self.may_lose[args[1], sender, provider] = MAX_AVAILABLE
-        elif name in ("settleFeesWithTEE", "settleBatchWithTEE", "settleFees"):
-            for user, fee, message, signature in self._claims(where, name, args, sender):
+        elif name in SETTLEMENTS:
+            for user, fee, _, message, signature in self._claims(where, name, args, sender):
                 service = self.world.service(where)
                 account, offer = service.existing(user, sender), service.offers.get(sender)
                 if not (account and account.acknowledged and offer and offer.confirmed):
@@ -478,17 +687,22 @@ class Actions:
                     key = where, user, sender
                     self.may_lose[key] = self.may_lose.get(key, 0) + fee
 
-    def _claims(self, where: str, name: str, args: tuple[Any, ...], sender: str) -> list[tuple[str, int, Any, bytes]]:
+    def _claims(
+        self, where: str, name: str, args: tuple[Any, ...], sender: str
+    ) -> list[tuple[str, int, int, Any, bytes]]:
+        """User, fee, nonce, message and signature of everything that a settlement claims."""
         contract = self.world.addresses[where]
         if name == "settleFees":
             task = args[0]
             parts = ("id", "encryptedSecret", "modelRootHash", "nonce", "taskFee", "user")
-            return [(task["user"], task["taskFee"], (contract, *(task[part] for part in parts)), task["signature"])]
+            message: tuple[Any, ...] = (contract, *(task[part] for part in parts))
+            return [(task["user"], task["taskFee"], task["nonce"], message, task["signature"])]
         if name == "settleFeesWithTEE":
             return [
                 (
                     entry["user"],
                     entry["totalFee"],
+                    entry["nonce"],
                     (contract, sender, *(entry[part] for part in ("user", "totalFee", "nonce", "requestsHash"))),
                     entry["signature"],
                 )
@@ -496,8 +710,7 @@ class Actions:
             ]
         rows, signature = args
         message = (contract, sender, tuple(tuple(sorted(row.items())) for row in rows))
-        unpacked = [unpack_row(row["userAndFee"]) for row in rows]
-        return [(user, fee, message, signature) for user, fee in unpacked]
+        return [(*unpack_row(row["userAndFee"]), row["nonce"], message, signature) for row in rows]
 
     def _deposit(self, user: str, amount: str) -> int:
         return AMOUNTS[amount](self._available(user), self.world.ledger().min_account)

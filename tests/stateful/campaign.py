@@ -3,9 +3,10 @@
     python -m tests.stateful.campaign --sequences 10000 --results .campaign/results.jsonl
 
 Each shard is 100 sequences of 50 actions from a seed of its own, and one line in the results: what it ran, how long
-it took, how often each event, error and status came up, and the failure, if any. Shards that are there already, for
-the same compiled contracts and the same machine, are not run again: stop it whenever you like, and start it with the
-same command. `--worker 0/2` and `1/2` share the work. The exit status says whether any shard has failed.
+it took, how often each event, error and status came up, and the failure, if any. After each shard the summary tells
+what none has reached yet, so that a rule that reaches nothing shows. Shards that are there already, for the same
+compiled contracts and the same machine, are not run again: stop it whenever you like, and start it with the same
+command. `--worker 0/2` and `1/2` share the work. The exit status says whether any shard has failed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from serving_network.contracts import load
 from tests.evm import Evm
 from tests.stateful import revm
 from tests.stateful.machine import ServingMachine
+from tests.stateful.reach import never_reached
 from tests.stateful.world import ARTIFACTS
 
 SHARD = 100
@@ -88,7 +90,8 @@ def fingerprint() -> str:
     hashed = hashlib.sha256()
     for name in sorted({*ARTIFACTS.values(), "BeaconProxy", "UpgradeableBeacon"}):
         hashed.update(load(name).bytecode)
-    for path in ("model.py", "actions.py", "machine.py", "world.py", "Puppet.vy"):
+    sources = ("model.py", "foreign.py", "actions.py", "machine.py", "world.py", "revm.py", "Puppet.vy", "Foreign.vy")
+    for path in sources:
         hashed.update((HERE / path).read_bytes())
     return hashed.hexdigest()[:16]
 
@@ -97,7 +100,14 @@ def summary(shards: list[dict[str, Any]]) -> str:
     sequences = sum(one["sequences"] for one in shards)
     seconds = sum(one["seconds"] for one in shards)
     failed = [one["seed"] for one in shards if one["failure"]]
-    return f"{sequences} sequences in {seconds / 60:.1f} minutes, failed seeds: {failed or 'none'}"
+    seen: Counter[str] = Counter()
+    for one in shards:
+        seen.update(one["seen"])
+    missing = ", ".join(never_reached(seen)) or "nothing"
+    return (
+        f"{sequences} sequences in {seconds / 60:.1f} minutes, failed seeds: {failed or 'none'}, "
+        f"never reached: {missing}"
+    )
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

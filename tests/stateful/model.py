@@ -2,17 +2,21 @@
 
 Written from the specification, not from the contracts, and meant to be read as the specification: no storage layout,
 no gas, no encoding. Functions have the contracts' names in snake case and take the `Call` first. Amounts are wei,
-times unix seconds, addresses checksummed strings; `Refused` is a revert, with the error's name and arguments.
+times unix seconds, addresses checksummed strings; `Refused` is a revert, with the error's name and arguments: an empty
+name is a revert without data.
 
 A signature is not computed here: `Network.signed` knows which signer put which bytes under which message, and any
 other bytes are worth nothing.
 """
 
+# ruff: noqa: ARG002, since every function of a contract takes the call, and views ask nothing of it
 from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 ZERO = "0x" + 40 * "0"
@@ -28,6 +32,13 @@ MAX_PRICE = 2**104 - 1
 MAX_INFO = 4096
 MAX_REFUNDS = 5
 MAX_DELIVERABLES = 20
+MAX_ACCOUNTS = 50
+MAX_SERVICES = 500
+MAX_PAGE = 50
+MAX_URL = 2048
+MAX_SHORT = 256
+MAX_MODELS = 64
+MAX_QUOTA = 2**64 - 1
 MAX_ROOT = MAX_SECRET = 1024
 MAX_ID = 256
 
@@ -59,11 +70,19 @@ class Call:
 
 @dataclass(frozen=True)
 class Result:
-    """What a transaction did: `refused` with a reason, or a returned value and events (address, name, arguments)."""
+    """What a transaction did: `refused` with a reason, or a returned value and events (address, name, arguments).
+
+    `told` has the events of all contracts and, among them, what wallets that called back were answered.
+    """
 
     value: Any
-    events: list[Event]
+    told: list[Event]
     refused: Reason | None = None
+
+    @property
+    def events(self) -> list[Event]:
+        """Those of the contracts."""
+        return [event for event in self.told if event[1] != "CalledBack"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,13 @@ class Network:
             return Result(None, [], refused.reason)
         return Result(returned, self.events)
 
+    def look(self, to: str, name: str, *args: Any, sender: str) -> Result:
+        """A question, which changes nothing."""
+        try:
+            return Result(getattr(self.contracts[to], snake_case(name))(Call(sender), *args), [])
+        except Refused as refused:
+            return Result(None, [], refused.reason)
+
     def pay(self, payer: str, to: str, amount: int) -> bool:
         """Send coins to whom the payer does not trust. Returns whether they were taken."""
         mood = self.moods.get(to)
@@ -107,11 +133,14 @@ class Network:
         if mood is not None:
             before = self._save()
             del self.moods[to]
+            success = True
             try:
-                self._call(to, mood.to, mood.name, mood.args, 0)
-            except Refused:
+                answer = self._call(to, mood.to, mood.name, mood.args, 0)
+            except Refused as refused:
                 self._restore(before)
                 del self.moods[to]
+                success, answer = False, refused.reason
+            self.events.append((to, "CalledBack", {"success": success, "answer": answer}))
         return True
 
     def move(self, payer: str, to: str, amount: int) -> None:
@@ -123,7 +152,7 @@ class Network:
 
     def _call(self, sender: str, to: str, name: str, args: tuple[Any, ...], value: int) -> Any:
         self.move(sender, to, value)
-        return getattr(self.contracts[to], snake_case(name))(Call(sender, value), *args)
+        return getattr(self.contracts[to], snake_case(name or "receive"))(Call(sender, value), *args)
 
     def _save(self) -> bytes:
         contracts = {address: contract.__dict__ for address, contract in self.contracts.items()}
@@ -144,6 +173,7 @@ class Network:
 NETWORKS: dict[str, Network] = {}
 
 
+@cache
 def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -167,6 +197,10 @@ class Contract:
     def emit(self, name: str, **args: Any) -> None:
         self.network.events.append((self.address, name, args))
 
+    def receive(self, call: Call) -> None:
+        """A plain transfer."""
+        raise Refused("DirectDepositsDisabled")
+
     def only_owner(self, call: Call) -> None:
         require(call.sender == self.owner, "Error", message="Ownable: caller is not the owner")
 
@@ -185,12 +219,51 @@ class Contract:
         require(call.sender == self.pending_owner, "Error", message=message)
         self._own(call.sender)
 
+    def renounce_ownership(self, call: Call) -> None:
+        self.only_owner(call)
+        self._own(ZERO)
+
+    def initialize(self, call: Call, *args: Any) -> None:
+        raise Refused("AlreadyInitialized")
+
     def _own(self, new_owner: str) -> None:
         self.emit("OwnershipTransferred", previousOwner=self.owner, newOwner=new_owner)
         self.owner, self.pending_owner = new_owner, ZERO
 
 
+@dataclass
+class Beacon(Contract):
+    """What the code behind a front is: its owner replaces it, and with it the minimums of the contract there."""
+
+    front: str = ZERO
+    implementation: str = ZERO
+    settings: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def receive(self, call: Call) -> None:
+        raise Refused("")
+
+    def upgrade_to(self, call: Call, implementation: str) -> None:
+        self.only_owner(call)
+        is_contract = implementation in self.settings
+        require(is_contract, "Error", message="UpgradeableBeacon: implementation is not a contract")
+        self.implementation = implementation
+        vars(self.network.contracts[self.front]).update(self.settings[implementation])
+        self.emit("Upgraded", implementation=implementation)
+
+
 # The ledger
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A service in the registry. `book`: it answers what each user has there; for any other the ledger keeps that."""
+
+    address: str
+    kind: str
+    version: str
+    description: str
+    at: int
+    book: bool = True
 
 
 @dataclass
@@ -207,9 +280,19 @@ class Ledger(Contract):
     min_transfer: int = COIN
     users: dict[str, UserLedger] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
-    services: dict[str, str] = field(default_factory=dict)
+    services: dict[str, Registered] = field(default_factory=dict)
     recommended: dict[str, str] = field(default_factory=dict)
+    used: dict[str, list[str]] = field(default_factory=dict)
+    """The names of the services that a user may have accounts in."""
+    kept: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By user and name: what the ledger notes for a service without a book."""
+    listed: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """By user and name: the providers that it notes there."""
     locked: set[str] = field(default_factory=set)
+
+    def receive(self, call: Call) -> None:
+        """Only a registered service may send coins, and none does but on request."""
+        raise Refused("DirectDepositsDisabled")
 
     # Deposits
 
@@ -280,7 +363,8 @@ class Ledger(Contract):
         require(enough, "MinimumDepositRequired", provided=remaining, required=self.min_account)
         ledger.available = remaining
         self.emit("Refunded", user=user, amount=amount, availableBalance=remaining)
-        if self.total(user) == 0:
+        total, silent = self.total(user)
+        if total == 0 and not silent:
             self._delete(user)
         if amount != 0:
             require(self.network.pay(self.address, user, amount), "TransferFailed")
@@ -288,18 +372,33 @@ class Ledger(Contract):
     def delete_ledger(self, call: Call) -> None:
         self._locking(call.sender)
         self._existing(call.sender)
-        total = self.total(call.sender)
+        total, silent = self.total(call.sender)
         require(total == 0, "MustWithdrawAllFundsFirst", remainingBalance=total)
+        if silent:
+            raise Refused("ServiceNotAnswering", service=silent)
         self._delete(call.sender)
         self.locked.discard(call.sender)
 
     def _delete(self, user: str) -> None:
+        """A service that refuses does not stop it: what it keeps stays listed."""
         del self.users[user]
         remove(self.order, user)
         self.emit("LedgerDeleted", user=user)
-        for service in self._services():
-            for provider in reversed(service.providers_of(user)):
-                service.delete_account(Call(self.address), user, provider)
+        used = self.used.get(user, [])
+        for name in sorted(used, key=list(self.services).index):
+            service, book = self._at(name), self.services[name].book
+            for provider in reversed(self._providers(user, name)):
+                try:
+                    service.delete_account(Call(self.address), user, provider)
+                    if not book and not service.account_exists(Call(self.address), user, provider):
+                        remove(self.listed[user, name], provider)
+                except Refused:
+                    continue
+            try:
+                if not (service.provider_count(Call(self.address), user) if book else self.listed[user, name]):
+                    used.remove(name)
+            except Refused:
+                continue
 
     # To and from the services
 
@@ -307,15 +406,25 @@ class Ledger(Contract):
         user = call.sender
         self._locking(user)
         ledger = self._existing(user)
-        service = self._service(service_name)
-        account = service.existing(user, provider)
-        cancelled = 0
-        if account is None:
+        name, service = service_name, self._service(service_name)
+        pending = self._pending(name, user, provider)
+        noted = self.listed.setdefault((user, name), [])
+        if pending is None:
             require(amount >= self.min_transfer, "MinimumDepositRequired", provided=amount, required=self.min_transfer)
-        else:
-            cancelled = min(amount, account.pending)
+            count = passed_on(service.provider_count, user) if self.services[name].book else 0
+            require(count < MAX_ACCOUNTS, "TooManyProvidersForService", current=count, maximum=MAX_ACCOUNTS)
+        cancelled = min(amount, pending or 0)
         moved = amount - cancelled
+        if not self.services[name].book and provider not in noted:
+            count = len(noted)
+            require(count < MAX_ACCOUNTS, "TooManyProvidersForService", current=count, maximum=MAX_ACCOUNTS)
+            noted.append(provider)
         require(ledger.available >= moved, "InsufficientAvailableBalance", available=ledger.available, required=moved)
+        if not self.services[name].book:
+            self.kept[user, name] = self.kept.get((user, name), 0) + moved
+        used = self.used.setdefault(user, [])
+        if name not in used:
+            used.append(name)
         ledger.available -= moved
         self.emit(
             "FundsTransferred",
@@ -326,26 +435,32 @@ class Ledger(Contract):
             cancelledRefund=cancelled,
         )
         self.network.move(self.address, service.address, moved)
-        paid = Call(self.address, moved)
-        if account is None:
-            service.add_account(paid, user, provider, ledger.info)
+        if pending is None:
+            passed_on(service.add_account, user, provider, ledger.info, sender=self.address, value=moved)
         else:
-            service.deposit_fund(paid, user, provider, cancelled)
+            passed_on(service.deposit_fund, user, provider, cancelled, sender=self.address, value=moved)
         self.locked.discard(user)
 
     def retrieve_fund(self, call: Call, providers: list[str], service_name: str) -> None:
         require(len(providers) <= 20, "TooManyProviders", requested=len(providers), maximum=20)
-        service = self._service(service_name)
+        service, book = self._service(service_name), self.services[service_name].book
         user = call.sender
         self._locking(user)
-        ledger = self._existing(user)
+        self._existing(user)
         retrieved = 0
         for provider in providers:
-            if service.existing(user, provider):
-                paid, _, _ = service.process_refund(Call(self.address), user, provider)
-                service.request_refund_all(Call(self.address), user, provider)
-                retrieved += paid
+            if passed_on(service.account_exists, user, provider):
+                before = self.network.coins[self.address]
+                reported, balance, _ = passed_on(service.process_refund, user, provider, sender=self.address)
+                arrived = self.network.coins[self.address] - before
+                require(arrived == reported, "RefundMismatch", received=arrived, reported=reported)
+                retrieved += arrived
+                if balance or not book:
+                    passed_on(service.request_refund_all, user, provider, sender=self.address)
         if retrieved:
+            if not book:
+                self.kept[user, service_name] -= min(self.kept[user, service_name], retrieved)
+            ledger = self._existing(user)
             ledger.available += retrieved
             require(ledger.available <= MAX_AVAILABLE, "AmountTooLarge", amount=ledger.available, max=MAX_AVAILABLE)
             self.emit(
@@ -358,49 +473,166 @@ class Ledger(Contract):
         self.locked.discard(user)
 
     def spend_fund(self, call: Call, user: str, amount: int) -> None:
-        """Our services keep their own book: the ledger has nothing locked for them to spend."""
-        registered = call.sender in self.services.values()
-        require(registered, "CallerNotRegisteredService", caller=call.sender)
+        """For services without a book, about what the ledger has noted for them."""
+        names = [name for name, one in self.services.items() if one.address == call.sender]
+        require(bool(names), "CallerNotRegisteredService", caller=call.sender)
         self._unlocked(user)
         self._existing(user)
-        require(amount == 0, "InsufficientAvailableBalance", available=0, required=amount)
+        held = self.kept.get((user, names[0]), 0)
+        require(amount <= held, "InsufficientAvailableBalance", available=held, required=amount)
+        self.kept[user, names[0]] = held - amount
         self.emit("FundSpent", user=user, service=call.sender, amount=amount)
+
+    # The registry
+
+    def register_service(self, call: Call, kind: str, version: str, address: str, description: str) -> None:
+        self.only_owner(call)
+        require(address != ZERO, "InvalidServiceAddress", serviceAddress=address)
+        require(kind != "", "ServiceTypeRequired")
+        require(version != "", "VersionRequired")
+        for text, most in ((kind, 64), (version, 64), (description, 1024)):
+            require(len(text) <= most, "TextTooLong", length=len(text), max=most)
+        known = any(one.address == address for one in self.services.values())
+        require(not known, "ServiceAlreadyRegistered", serviceAddress=address)
+        name = f"{kind}-{version}"
+        require(name not in self.services, "ServiceNameExists", serviceName=name)
+        contract = self.network.contracts.get(address)
+        serves = isinstance(contract, Serving) and contract.speaks()
+        require(serves, "ServiceMustImplementIServing", serviceAddress=address)
+        require(len(self.services) < MAX_SERVICES, "ServiceRegistryLimitReached", limit=MAX_SERVICES)
+        book = isinstance(contract, Serving) and contract.book
+        self.services[name] = Registered(address, kind, version, description, self.now, book)
+        self.emit("ServiceRegistered", serviceAddress=address, serviceName=name)
 
     def set_recommended_service(self, call: Call, kind: str, version: str) -> None:
         self.only_owner(call)
-        service = self.services.get(f"{kind}-{version}", ZERO)
-        require(service != ZERO, "ServiceNotFound", serviceAddress=ZERO)
-        self.recommended[kind] = service
-        self.emit("RecommendedServiceUpdated", serviceType=kind, version=version, serviceAddress=service)
+        service = self._exactly(kind, version)
+        require(service is not None, "ServiceNotFound", serviceAddress=ZERO)
+        assert service is not None
+        self.recommended[kind] = service.address
+        self.emit("RecommendedServiceUpdated", serviceType=kind, version=version, serviceAddress=service.address)
 
     # What it knows
 
-    def total(self, user: str) -> int:
-        """Everything a user has: available, and in all accounts of all services."""
-        return self.users[user].available + sum(service.locked_balance(user) for service in self._services())
+    def total(self, user: str) -> tuple[int, str]:
+        """All that a user has, available and in the services used; and a service that does not say how much, if any."""
+        total, silent = self.users[user].available, ""
+        for name in sorted(self.used.get(user, []), key=list(self.services).index):
+            service = self._at(name)
+            try:
+                book = self.services[name].book
+                held = service.locked_balance(Call(self.address), user) if book else self.kept.get((user, name), 0)
+            except Refused:
+                held = MAX_AVAILABLE + 1
+            if held <= MAX_AVAILABLE:
+                total += held
+            else:
+                silent = service.address
+        return total, silent
 
-    def view(self) -> list[dict[str, Any]]:
-        """As getAllLedgers shows it."""
-        return [
-            {
-                "user": user,
-                "availableBalance": self.users[user].available,
-                "totalBalance": self.total(user),
-                "additionalInfo": self.users[user].info,
-            }
-            for user in self.order
-        ]
+    def get_ledger(self, call: Call, user: str) -> dict[str, Any]:
+        return {
+            "user": user,
+            "availableBalance": self._existing(user).available,
+            "totalBalance": self.total(user)[0],
+            "additionalInfo": self.users[user].info,
+        }
 
-    def _services(self) -> list[Service]:
-        return [self._at(address) for address in self.services.values()]
+    def get_all_ledgers(self, call: Call, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return [self.get_ledger(call, user) for user in short_page(self.order, offset, limit)], len(self.order)
 
-    def _service(self, name: str) -> Service:
+    def get_ledger_providers(self, call: Call, user: str, name: str) -> list[str]:
+        self._service(name)
+        return self._providers(user, name)
+
+    def get_service_info(self, call: Call, address: str) -> dict[str, Any]:
+        for one in self.services.values():
+            if one.address == address:
+                return self._info(one)
+        nothing = {"serviceAddress": ZERO, "serviceContract": ZERO, "serviceType": "", "version": "", "fullName": ""}
+        return nothing | {"description": "", "isRecommended": False, "registeredAt": 0}
+
+    def get_service_address_by_name(self, call: Call, name: str) -> str:
+        return self.services[name].address if name in self.services else ZERO
+
+    def get_all_active_services(self, call: Call) -> list[dict[str, Any]]:
+        return [self._info(one) for one in self.services.values()]
+
+    def get_active_services(self, call: Call, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return short_page(self.get_all_active_services(call), offset, limit), len(self.services)
+
+    def get_all_versions(self, call: Call, kind: str) -> tuple[list[str], list[str], list[bool]]:
+        return self._versions(kind, list(self.services.values()))
+
+    def get_versions_paged(
+        self, call: Call, kind: str, offset: int, limit: int
+    ) -> tuple[list[str], list[str], list[bool], int]:
+        """The versions of a type in a page of all services."""
+        found = self._versions(kind, short_page(list(self.services.values()), offset, limit))
+        return (*found, len(self.services))
+
+    def get_recommended_service(self, call: Call, kind: str) -> tuple[str, str]:
+        require(kind in self.recommended, "NoRecommendedService", serviceType=kind)
+        address = self.recommended[kind]
+        return next(one.version for one in self.services.values() if one.address == address), address
+
+    def is_recommended_version(self, call: Call, kind: str, version: str) -> bool:
+        service = self._exactly(kind, version)
+        return service is not None and self.recommended.get(kind) == service.address
+
+    def _versions(self, kind: str, among: list[Registered]) -> tuple[list[str], list[str], list[bool]]:
+        found = [self._info(one) for one in among if one.kind == kind]
+        return (
+            [one["version"] for one in found],
+            [one["serviceAddress"] for one in found],
+            [one["isRecommended"] for one in found],
+        )
+
+    def _info(self, one: Registered) -> dict[str, Any]:
+        return {
+            "serviceAddress": one.address,
+            "serviceContract": one.address,
+            "serviceType": one.kind,
+            "version": one.version,
+            "fullName": f"{one.kind}-{one.version}",
+            "description": one.description,
+            "isRecommended": self.recommended.get(one.kind) == one.address,
+            "registeredAt": one.at,
+        }
+
+    def _exactly(self, kind: str, version: str) -> Registered | None:
+        """Of this type and version: a-b and c is not a and b-c."""
+        service = self.services.get(f"{kind}-{version}")
+        return service if service is not None and service.kind == kind else None
+
+    def _pending(self, name: str, user: str, provider: str) -> int | None:
+        """What of an account is asked back; None where there is no account."""
+        service = self._at(name)
+        if self.services[name].book:
+            try:
+                return service.get_pending_refund(Call(self.address), user, provider)
+            except Refused:
+                return None
+        if not passed_on(service.account_exists, user, provider):
+            return None
+        pending: int = passed_on(service.get_pending_refund, user, provider)
+        return pending
+
+    def _providers(self, user: str, name: str) -> list[str]:
+        if not self.services[name].book:
+            return list(self.listed.get((user, name), []))
+        try:
+            return self._at(name).providers_of(Call(self.address), user)
+        except Refused:
+            return []
+
+    def _service(self, name: str) -> Serving:
         require(name in self.services, "ServiceNotFound", serviceAddress=ZERO)
-        return self._at(self.services[name])
+        return self._at(name)
 
-    def _at(self, address: str) -> Service:
-        contract = self.network.contracts[address]
-        assert isinstance(contract, Service)
+    def _at(self, name: str) -> Serving:
+        contract = self.network.contracts[self.services[name].address]
+        assert isinstance(contract, Serving)
         return contract
 
     def _existing(self, user: str) -> UserLedger:
@@ -485,8 +717,50 @@ class Offer:
 
 
 @dataclass
-class Service(Contract):
+class Serving(Contract):
+    """What the ledger asks of any service, ours or not. `book`: it says itself what its users have."""
+
+    book: bool = True
     ledger: str = ZERO
+
+    def speaks(self) -> bool:
+        """Whether it says that it is a service."""
+        return True
+
+    def add_account(self, call: Call, user: str, provider: str, info: str) -> None:
+        raise NotImplementedError
+
+    def deposit_fund(self, call: Call, user: str, provider: str, cancel: int) -> None:
+        raise NotImplementedError
+
+    def request_refund_all(self, call: Call, user: str, provider: str) -> None:
+        raise NotImplementedError
+
+    def process_refund(self, call: Call, user: str, provider: str) -> tuple[int, int, int]:
+        """What was paid, what is left, and what of it is asked back."""
+        raise NotImplementedError
+
+    def delete_account(self, call: Call, user: str, provider: str) -> None:
+        raise NotImplementedError
+
+    def account_exists(self, call: Call, user: str, provider: str) -> bool:
+        raise NotImplementedError
+
+    def get_pending_refund(self, call: Call, user: str, provider: str) -> int:
+        raise NotImplementedError
+
+    def locked_balance(self, call: Call, user: str) -> int:
+        raise NotImplementedError
+
+    def provider_count(self, call: Call, user: str) -> int:
+        return len(self.providers_of(call, user))
+
+    def providers_of(self, call: Call, user: str) -> list[str]:
+        raise NotImplementedError
+
+
+@dataclass
+class Service(Serving):
     lock_time: int = 24 * HOUR
     min_stake: int = 100 * COIN
     accounts: dict[tuple[str, str], Account] = field(default_factory=dict)
@@ -498,7 +772,6 @@ class Service(Contract):
     paying: bool = False
     removed_event_key: str = "service"
     payout_error: str = "TransferFailed"
-    ledger_error: str = "TransferFailed"
 
     # Accounts, for the ledger
 
@@ -641,11 +914,71 @@ class Service(Contract):
         require(provider in self.offers, "ServiceNotExist", provider=provider)
         return self.offers[provider]
 
-    def locked_balance(self, user: str) -> int:
-        return sum(self.accounts[user, provider].balance for provider in self.providers_of(user))
+    def account_exists(self, call: Call, user: str, provider: str) -> bool:
+        return self.existing(user, provider) is not None
 
-    def providers_of(self, user: str) -> list[str]:
+    def get_pending_refund(self, call: Call, user: str, provider: str) -> int:
+        return self.account(user, provider).pending
+
+    def locked_balance(self, call: Call, user: str) -> int:
+        return sum(self.accounts[user, provider].balance for provider in self.providers_of(call, user))
+
+    def providers_of(self, call: Call, user: str) -> list[str]:
         return list(self.by_user.get(user, []))
+
+    def get_account(self, call: Call, user: str, provider: str) -> dict[str, Any]:
+        self.account(user, provider)
+        return self._shown(user, provider)
+
+    def get_all_accounts(self, call: Call, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return self._page_of_accounts(self.all, offset, limit)
+
+    def get_accounts_by_user(self, call: Call, user: str, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return self._page_of_accounts([(user, one) for one in self.by_user.get(user, [])], offset, limit)
+
+    def get_accounts_by_provider(
+        self, call: Call, provider: str, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        return self._page_of_accounts([(one, provider) for one in self.by_provider.get(provider, [])], offset, limit)
+
+    def get_batch_accounts_by_users(self, call: Call, users: list[str]) -> list[dict[str, Any]]:
+        """With the caller as provider; zeros where there is no account."""
+        self._not_too_many(len(users))
+        return [
+            self._listed(user, call.sender) if self.existing(user, call.sender) else self._listed(ZERO, ZERO)
+            for user in users
+        ]
+
+    def get_service(self, call: Call, provider: str) -> dict[str, Any]:
+        self.offer(provider)
+        return self._offered(provider)
+
+    def _page_of_accounts(
+        self, accounts: list[tuple[str, str]], offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        self._not_too_long(limit)
+        return [self._listed(*one) for one in short_page(accounts, offset, limit)], len(accounts)
+
+    def _page_of_offers(self, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        self._not_too_long(limit)
+        return [self._offered(one) for one in short_page(self.offered, offset, limit)], len(self.offered)
+
+    def _listed(self, user: str, provider: str) -> dict[str, Any]:
+        """An account as listings show it."""
+        raise NotImplementedError
+
+    def _shown(self, user: str, provider: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _offered(self, provider: str) -> dict[str, Any]:
+        """A registration as it is shown."""
+        raise NotImplementedError
+
+    def _not_too_many(self, users: int) -> None:
+        raise NotImplementedError
+
+    def _not_too_long(self, limit: int) -> None:
+        raise NotImplementedError
 
     def _only_ledger(self, call: Call) -> None:
         raise NotImplementedError
@@ -692,6 +1025,13 @@ class Inference(Service):
     def add_or_update_service(self, call: Call, terms: dict[str, Any]) -> None:
         offer = self._staked(call)
         require(len(terms["additionalInfo"]) <= MAX_INFO, "AdditionalInfoTooLong")
+        for key, most in (
+            ("serviceType", MAX_SHORT),
+            ("model", MAX_SHORT),
+            ("verifiability", MAX_SHORT),
+            ("url", MAX_URL),
+        ):
+            require(len(terms[key]) <= most, "TextTooLong", length=len(terms[key]), max=most)
         for price in (terms["inputPrice"], terms["outputPrice"]):
             require(price <= MAX_PRICE, "AmountTooLarge", amount=price, max=MAX_PRICE)
         critical = ("serviceType", "model", "verifiability", "additionalInfo", "teeSignerAddress")
@@ -703,57 +1043,63 @@ class Inference(Service):
         self.emit("ServiceUpdated", service=call.sender, updatedAt=self.now, **told)
 
     def settle_fees_with_tee(self, call: Call, entries: list[dict[str, Any]]) -> list[int]:
-        require(len(entries) > 0, "NoSettlementsProvided")
-        require(len(entries) <= 50, "TooManySettlements", count=len(entries), max=50)
+        self._countable(len(entries), 50)
         statuses, earned = [], 0
         for entry in entries:
-            user, fee, nonce = entry["user"], entry["totalFee"], entry["nonce"]
-            message = (self.address, call.sender, user, fee, nonce, entry["requestsHash"])
-            status = PROVIDER_MISMATCH
-            if entry["provider"] == call.sender:
-                status = self._status(user, call.sender, nonce, message, entry["signature"])
-            unsettled = fee
-            if status == SUCCESS:
-                account = self.accounts[user, call.sender]
-                paid = min(fee, account.balance)
-                account.charge(nonce, paid)
-                earned += paid
-                unsettled = fee - paid
-                status = PARTIAL if unsettled else SUCCESS
-                if paid:
-                    self._tell(user, call.sender)
+            user, fee = entry["user"], entry["totalFee"]
+            status, unsettled = self._settle(self.accounts, call.sender, entry)
+            if status <= PARTIAL and unsettled < fee:
+                earned += fee - unsettled
+                self._tell(user, call.sender)
             statuses.append(status)
             self.emit("TEESettlementResult", user=user, status=status, unsettledAmount=unsettled)
         if earned:
             self._pay(call.sender, earned)
         return statuses
 
+    def _settle(self, accounts: dict[tuple[str, str], Account], sender: str, entry: dict[str, Any]) -> tuple[int, int]:
+        """One entry: its status, and what of the fee stays unsettled."""
+        user, fee, nonce = entry["user"], entry["totalFee"], entry["nonce"]
+        if entry["provider"] != sender:
+            return PROVIDER_MISMATCH, fee
+        message = (self.address, sender, user, fee, nonce, entry["requestsHash"])
+        account = accounts.get((user, sender))
+        status = self._status(account, sender, nonce, message, entry["signature"])
+        if status != SUCCESS or account is None:
+            return status, fee
+        paid = min(fee, account.balance)
+        account.charge(nonce, paid)
+        return (PARTIAL if paid < fee else SUCCESS), fee - paid
+
+    def _countable(self, count: int, most: int) -> None:
+        require(count > 0, "NoSettlementsProvided")
+        require(count <= most, "TooManySettlements", count=count, max=most)
+
     def settle_batch_with_tee(self, call: Call, rows: list[dict[str, Any]], signature: bytes) -> list[int]:
-        require(len(rows) > 0, "NoSettlementsProvided")
-        require(len(rows) <= 200, "TooManySettlements", count=len(rows), max=200)
+        self._countable(len(rows), 200)
         message = (self.address, call.sender, tuple(tuple(sorted(row.items())) for row in rows))
         packed, earned = [0, 0, 0, 0], 0
         for at, row in enumerate(rows):
             user, fee = unpack_row(row["userAndFee"])
-            status = self._status(user, call.sender, row["nonce"], message, signature)
+            account = self.accounts.get((user, call.sender))
+            status = self._status(account, call.sender, row["nonce"], message, signature)
             paid = 0
-            if status == SUCCESS:
-                account = self.accounts[user, call.sender]
+            if status == SUCCESS and account is not None:
                 paid = min(fee, account.balance)
                 account.charge(row["nonce"], paid)
                 earned += paid
                 status = PARTIAL if paid < fee else SUCCESS
             packed[at // 64] |= status << 4 * (at % 64)
-            known = self.accounts.get((user, call.sender), Account())
-            self.emit("BatchRowSettled", user=user, status=status, paid=paid, balance=known.balance)
+            balance = account.balance if account else 0
+            self.emit("BatchRowSettled", user=user, status=status, paid=paid, balance=balance)
         self.emit("BatchSettled", provider=call.sender, rows=len(rows), paid=earned)
         if earned:
             self._pay(call.sender, earned)
         return packed
 
-    def _status(self, user: str, provider: str, nonce: int, message: Any, signature: bytes) -> int:
-        account, offer = self.existing(user, provider), self.offers.get(provider)
-        if account is None:
+    def _status(self, account: Account | None, provider: str, nonce: int, message: Any, signature: bytes) -> int:
+        offer = self.offers.get(provider)
+        if account is None or not account.open:
             return INVALID_SIGNATURE
         if offer is None:
             return PROVIDER_MISMATCH
@@ -781,33 +1127,61 @@ class Inference(Service):
         account.revoked = 0
         self.emit("AllTokensRevoked", user=call.sender, provider=provider, newGeneration=account.generation)
 
-    def view(self) -> list[dict[str, Any]]:
-        """As getAllAccounts shows it."""
-        return [
-            {
-                "user": user,
-                "provider": provider,
-                "nonce": account.nonce,
-                "balance": account.balance,
-                "pendingRefund": account.pending,
-                "refunds": refunds(account, "processed"),
-                "additionalInfo": account.info,
-                "acknowledged": account.acknowledged,
-                "validRefundsLength": len(account.refunds),
-                "generation": account.generation,
-                "revokedBitmap": account.revoked,
-            }
-            for user, provider in self.all
-            for account in [self.accounts[user, provider]]
-        ]
+    def is_token_revoked(self, call: Call, user: str, provider: str, token: int) -> bool:
+        return bool(self.account(user, provider).revoked >> token & 1)
 
-    def view_offers(self) -> list[dict[str, Any]]:
-        """As getAllServices shows it."""
-        return [
-            {"provider": provider, "updatedAt": offer.updated, "teeSignerAcknowledged": offer.confirmed} | offer.terms
-            for provider in self.offered
-            for offer in [self.offers[provider]]
-        ]
+    def service_exists(self, call: Call, provider: str) -> bool:
+        return provider in self.offers
+
+    def get_all_services(self, call: Call, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return self._page_of_offers(offset, limit)
+
+    def preview_settlement_results(
+        self, call: Call, entries: list[dict[str, Any]]
+    ) -> tuple[list[str], list[int], list[str], list[int]]:
+        """Who would fail and why; who would be paid in part, and what would stay unsettled: tried on a copy."""
+        self._countable(len(entries), 50)
+        tried = pickle.loads(pickle.dumps(self.accounts))
+        found: tuple[list[str], list[int], list[str], list[int]] = ([], [], [], [])
+        for entry in entries:
+            status, unsettled = self._settle(tried, call.sender, entry)
+            if status > PARTIAL:
+                found[0].append(entry["user"])
+                found[1].append(status)
+            elif status == PARTIAL:
+                found[2].append(entry["user"])
+                found[3].append(unsettled)
+        return found
+
+    def _not_too_many(self, users: int) -> None:
+        require(users <= 500, "BatchSizeTooLarge", size=users, max=500)
+
+    def _not_too_long(self, limit: int) -> None:
+        require(limit <= MAX_PAGE, "LimitTooLarge", limit=limit, max=MAX_PAGE)
+
+    def _listed(self, user: str, provider: str) -> dict[str, Any]:
+        account = self.accounts.get((user, provider), Account())
+        return {
+            "user": user,
+            "provider": provider,
+            "nonce": account.nonce,
+            "balance": account.balance,
+            "pendingRefund": account.pending,
+            "refunds": refunds(account, "processed"),
+            "additionalInfo": account.info,
+            "acknowledged": account.acknowledged,
+            "validRefundsLength": len(account.refunds),
+            "generation": account.generation,
+            "revokedBitmap": account.revoked,
+        }
+
+    def _shown(self, user: str, provider: str) -> dict[str, Any]:
+        return self._listed(user, provider)
+
+    def _offered(self, provider: str) -> dict[str, Any]:
+        offer = self.offers[provider]
+        told = {"provider": provider, "updatedAt": offer.updated, "teeSignerAcknowledged": offer.confirmed}
+        return told | offer.terms
 
 
 # Fine-tuning
@@ -842,6 +1216,13 @@ class FineTuning(Service):
         self, call: Call, url: str, quota: dict[str, Any], price: int, occupied: bool, models: list[str], signer: str
     ) -> None:
         offer = self._staked(call)
+        for text, most in ((url, MAX_URL), (quota["gpuType"], MAX_SHORT)):
+            require(len(text) <= most, "TextTooLong", length=len(text), max=most)
+        require(len(models) <= MAX_MODELS, "TooManyItems", count=len(models), max=MAX_MODELS)
+        for number in ("cpuCount", "nodeMemory", "gpuCount", "nodeStorage"):
+            require(quota[number] <= MAX_QUOTA, "AmountTooLarge", amount=quota[number], max=MAX_QUOTA)
+        for model in models:
+            require(len(model) <= MAX_SHORT, "TextTooLong", length=len(model), max=MAX_SHORT)
         if offer.signer != signer:
             offer.confirmed = False
         offer.signer = signer
@@ -942,44 +1323,60 @@ class FineTuning(Service):
                 return deliverable
         raise Refused("DeliverableNotExists", id=name)
 
-    def view(self) -> list[dict[str, Any]]:
-        """As getAccount shows each, in the order of getAllAccounts."""
-        return [
-            {
-                "user": user,
-                "provider": provider,
-                "nonce": account.nonce,
-                "balance": account.balance,
-                "pendingRefund": account.pending,
-                "refunds": refunds(account, "_deprecated_processed"),
-                "additionalInfo": account.info,
-                "deliverables": [
-                    {
-                        "id": one.id,
-                        "modelRootHash": one.root,
-                        "encryptedSecret": one.secret,
-                        "acknowledged": one.acknowledged,
-                        "timestamp": one.timestamp,
-                        "settled": one.settled,
-                    }
-                    for one in account.deliverables
-                ],
-                "validRefundsLength": len(account.refunds),
-                "deliverablesHead": account.evicted % MAX_DELIVERABLES,
-                "deliverablesCount": len(account.deliverables),
-                "acknowledged": account.acknowledged,
-            }
-            for user, provider in self.all
-            for account in [self.accounts[user, provider]]
-        ]
+    def get_deliverable(self, call: Call, user: str, provider: str, name: str) -> dict[str, Any]:
+        return delivered(self._find(self.account(user, provider), name))
 
-    def view_offers(self) -> list[dict[str, Any]]:
-        """As getServices shows it."""
-        return [
-            {"provider": provider, "teeSignerAcknowledged": self.offers[provider].confirmed}
-            | self.offers[provider].terms
-            for provider in self.offered
-        ]
+    def get_deliverables(self, call: Call, user: str, provider: str) -> list[dict[str, Any]]:
+        return [delivered(one) for one in self.account(user, provider).deliverables]
+
+    def get_services(self, call: Call, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        return self._page_of_offers(offset, limit)
+
+    def get_all_services(self, call: Call) -> list[dict[str, Any]]:
+        return self._page_of_offers(0, 0)[0]
+
+    def _not_too_many(self, users: int) -> None:
+        require(users <= 50, "BatchSizeTooLarge", size=users, maxSize=50)
+
+    def _not_too_long(self, limit: int) -> None:
+        require(limit <= MAX_PAGE, "LimitTooLarge", limit=limit)
+
+    def _listed(self, user: str, provider: str) -> dict[str, Any]:
+        account = self.accounts.get((user, provider), Account())
+        return {
+            "user": user,
+            "provider": provider,
+            "nonce": account.nonce,
+            "balance": account.balance,
+            "pendingRefund": account.pending,
+            "additionalInfo": account.info,
+            "validRefundsLength": len(account.refunds),
+            "deliverablesCount": len(account.deliverables),
+            "acknowledged": account.acknowledged,
+        }
+
+    def _shown(self, user: str, provider: str) -> dict[str, Any]:
+        account = self.accounts[user, provider]
+        return self._listed(user, provider) | {
+            "refunds": refunds(account, "_deprecated_processed"),
+            "deliverables": [delivered(one) for one in account.deliverables],
+            "deliverablesHead": account.evicted % MAX_DELIVERABLES,
+        }
+
+    def _offered(self, provider: str) -> dict[str, Any]:
+        offer = self.offers[provider]
+        return {"provider": provider, "teeSignerAcknowledged": offer.confirmed} | offer.terms
+
+
+def delivered(one: Deliverable) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "modelRootHash": one.root,
+        "encryptedSecret": one.secret,
+        "acknowledged": one.acknowledged,
+        "timestamp": one.timestamp,
+        "settled": one.settled,
+    }
 
 
 def refunds(account: Account, flag: str) -> list[dict[str, Any]]:
@@ -987,6 +1384,19 @@ def refunds(account: Account, flag: str) -> list[dict[str, Any]]:
         {"index": index, "amount": refund.amount, "createdAt": refund.created, flag: False}
         for index, refund in enumerate(account.refunds)
     ]
+
+
+def passed_on(ask: Callable[..., Any], *args: Any, sender: str = "", value: int = 0) -> Any:
+    """Ask a service; what it refuses with is the ledger's refusal, and `CallFailed` where it says nothing."""
+    try:
+        return ask(Call(sender, value), *args)
+    except Refused as refused:
+        raise (refused if refused.reason[0] else Refused("CallFailed")) from None
+
+
+def short_page(entries: list[Any], offset: int, limit: int) -> list[Any]:
+    """At most 50 entries; no limit means 50."""
+    return entries[offset : offset + min(limit or MAX_PAGE, MAX_PAGE)]
 
 
 def remove(entries: list[Any], entry: Any) -> None:

@@ -8,7 +8,7 @@ from tests.evm import Evm
 from tests.stateful import revm
 from tests.stateful.machine import ServingMachine
 from tests.stateful.model import Mood
-from tests.stateful.world import FINE_TUNING, INFERENCE, LEDGER, SERVICES, World
+from tests.stateful.world import ALL_SERVICES, FINE_TUNING, INFERENCE, LEDGER, World
 from tests.unit.contract import COIN
 
 
@@ -56,7 +56,7 @@ def _story(evm: type[Evm]) -> list[object]:
         for contract, address in world.addresses.items():  # revm does not count the deployer's nonces
             said = said.replace(address, contract)
         seen.append(said)
-        seen.append([world.coins(contract) for contract in (LEDGER, *SERVICES)])
+        seen.append([world.coins(contract) for contract in (LEDGER, *ALL_SERVICES)])
         world.compare()
 
     terms = {
