@@ -123,7 +123,7 @@ def test_of_a_service_that_is_gone_nothing_is_recorded(run: Run) -> None:
     service, run.chain.state.service = run.chain.state.service, None
     with pytest.raises(NoService) as caught:
         run.settle(of_each(users))
-    assert caught.value.next_step == "serving provider register"
+    assert caught.value.next_step == "serving service register OFFER"
     run.chain.state.service = service
     assert run.settle().fee == 0
 

@@ -112,5 +112,5 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or body.get("errors") or f"HTTP status {status}"
     return VerifierFailed(
         f"The explorer refused: {words(reason)}",
-        next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
+        next_step="Wait a minute and try again." if status == 429 else "serving verify local",
     )

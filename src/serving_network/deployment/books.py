@@ -15,14 +15,13 @@ from eth_utils import keccak, to_canonical_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import block_parameter, from_word
-from serving_network.chain.pages import Pages
+from serving_network.chain.pages import every_entry
 from serving_network.contracts import load
 from serving_network.deployment.layout import Layout
 from serving_network.deployment.record import Contract, Record
 from serving_network.errors import RpcError
 from serving_network.money import describe
 
-PAGE = 50
 PROVIDER_WORDS = "services._words"
 
 
@@ -114,12 +113,13 @@ async def read_all(
 ) -> list[Any]:
     """Every entry of a paged listing `getter(*arguments, offset, limit)`. Raises NodeFailure for half a listing."""
     interface = load(contract).interface
-    pages = Pages(getter)
-    while True:
-        data = interface.encode(getter, *arguments, len(pages.entries), PAGE)
+
+    async def ask(offset: int, limit: int) -> tuple[list[Any], int]:
+        data = interface.encode(getter, *arguments, offset, limit)
         page, total = interface.decode_result(getter, await chain.call(address, data, block=block))
-        if pages.add(page, total, PAGE):
-            return pages.entries
+        return page, total
+
+    return await every_entry(getter, ask)
 
 
 async def read_providers(chain: AsyncConnection, service: Contract, block: int | str) -> list[dict[str, Any]]:

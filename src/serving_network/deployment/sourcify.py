@@ -112,7 +112,7 @@ def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
         raise VerifierFailed(
-            "Sourcify finished without a match.", cause=words(body), next_step="serving verify local CONTRACT"
+            "Sourcify finished without a match.", cause=words(body), next_step="serving verify local"
         )
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
@@ -123,5 +123,5 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     return VerifierFailed(
         f"Sourcify refused: {words(reason)}",
         cause=f"its code: {words(code)}" if code else None,
-        next_step="Wait a minute and try again." if status == 429 else "serving verify local CONTRACT",
+        next_step="Wait a minute and try again." if status == 429 else "serving verify local",
     )

@@ -118,7 +118,7 @@ class Settlement:
             raise NoService(
                 f"{self._chain.provider} has no service on {self._chain.contract}.",
                 cause="Without one there are no prices, and settlements after a removal are refused.",
-                next_step="serving provider register",
+                next_step="serving service register OFFER",
             )
         if log is not None:
             await self._read(log, Prices(service.input_price, service.output_price))

@@ -1,0 +1,72 @@
+"""The commands that texts name, and whether the program has them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from serving_network.cli.main import app
+from serving_network.cli.tree import Tree
+
+IN_TEXT = re.compile(r"`(serving [^`]*)`")
+IN_BLOCK = re.compile(r"^(?:\$ | {4})?(?:[A-Z_]+=\S+ )*(serving [a-z-](?:[^\n\\]|\\\n)*)$", re.MULTILINE)
+FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
+SHELL = frozenset({"|", "||", "&&", ";", ">", ">>", "<", "2>", "&"})
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # what the words of a command line can have wrong
+PLACEHOLDER = re.compile(r"[A-Z_]+")
+
+
+def commands_in(path: Path) -> Iterator[str]:
+    """Every `serving ...` of a page: between backquotes, in fenced and in indented blocks."""
+    text = path.read_text("utf-8")
+    blocks = "\n".join(match.group(0) for kind in (FENCE, INDENTED) for match in kind.finditer(text))
+    prose = FENCE.sub("", text)
+    yield from (match.group(1).replace("\n", " ") for match in IN_TEXT.finditer(prose))
+    yield from (match.group(1).replace("\\\n", " ") for match in IN_BLOCK.finditer(blocks))
+
+
+def fault(text: str) -> str | None:
+    """What is wrong with a command as it is written; None where the program has it. What is left out is no fault."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    words: list[str] = []
+    for word in lexer:
+        if word in SHELL:
+            break
+        words.append(word)
+    command: Any = get_command(app)
+    context = typer.Context(command, info_name="serving")
+    rest = words[1:]
+    while isinstance(command, Tree) and rest and not rest[0].startswith("-"):
+        try:
+            _, command, rest = command.resolve_command(context, rest)
+        except USAGE_ERROR as error:
+            return str(error)
+        context = typer.Context(command, info_name="serving", parent=context)
+    if isinstance(command, Tree) and words[1:] and rest and rest != ["--help"]:
+        return f"there is no verb in {' '.join(rest)}"
+    try:
+        given, too_many, _ = command.make_parser(context).parse_args(list(rest))
+    except USAGE_ERROR as error:
+        return str(error)
+    if too_many:
+        return f"{' '.join(too_many)} is too much"
+    return next((found for one in command.params if (found := _bad_choice(one, given.get(one.name)))), None)
+
+
+def _bad_choice(parameter: Any, given: Any) -> str | None:
+    kind = parameter.type_descriptor.annotation
+    if not (isinstance(kind, type) and issubclass(kind, Enum)):
+        return None
+    for value in given if isinstance(given, list) else [given]:
+        if isinstance(value, str) and value not in {one.value for one in kind} and not PLACEHOLDER.fullmatch(value):
+            return f"{parameter.name} cannot be {value}"
+    return None
