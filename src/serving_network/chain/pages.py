@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serving_network.errors import NodeFailure
+from serving_network.chain.contract_errors import CallFailed, LimitTooLarge
+from serving_network.chain.reverts import RevertedWithoutReason
+from serving_network.errors import NodeFailure, RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+PAGE = 50
 
 
 class Pages:
@@ -28,3 +35,22 @@ class Pages:
         if not page and len(self.entries) < total:
             raise NodeFailure(f"The node sent {len(self.entries)} of {total} entries of {self._function}.")
         return len(self.entries) >= total
+
+
+async def every_entry(function: str, ask: Callable[[int, int], Awaitable[tuple[list[Any], int]]]) -> list[Any]:
+    """All entries of a paged view, where `ask(offset, limit)` gives a page and the number of all entries.
+
+    A page that the node or the contract cannot answer is asked for in halves: the gas of a view is limited, and a page
+    of ledgers whose users have many accounts can need more. Raises NodeFailure when the pages do not add up.
+    """
+    pages, size = Pages(function), PAGE
+    while True:
+        try:
+            page, total = await ask(len(pages.entries), size)
+        except (RpcError, RevertedWithoutReason, CallFailed, LimitTooLarge):
+            if size == 1:
+                raise
+            size //= 2
+            continue
+        if pages.add(page, total, size):
+            return pages.entries

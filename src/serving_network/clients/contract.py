@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.contract_errors import LimitTooLarge
-from serving_network.chain.pages import Pages
+from serving_network.chain.pages import every_entry
 from serving_network.chain.reverts import RevertedWithoutReason
 from serving_network.contracts import load
-from serving_network.errors import ContractError, RpcError
+from serving_network.errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
     from serving_network.chain.node import AsyncNode, Block
-
-PAGE = 50
 
 
 @dataclass(frozen=True)
@@ -62,23 +59,18 @@ class Contract:
             results.append(self.interface.decode_result(function, answer))
         return results
 
-    async def listing(self, function: str, *args: Any) -> list[Any]:
-        """All entries of a paged view `function(*args, offset, limit)`, as of one block.
+    async def listing(self, function: str, *args: Any, block: int | None = None) -> list[Any]:
+        """All entries of a paged view `function(*args, offset, limit)`, as of one block, by default the newest.
 
-        A page that the node cannot answer is asked for in halves. Raises NodeFailure when the pages do not add up.
+        Raises NodeFailure when the pages do not add up.
         """
-        block = await self._chain.block_number()
-        pages, size = Pages(function), PAGE
-        while True:
-            try:
-                page, total = await self.read(function, *args, len(pages.entries), size, block=block)
-            except (RpcError, RevertedWithoutReason, LimitTooLarge):
-                if size == 1:
-                    raise
-                size //= 2
-                continue
-            if pages.add(page, total, size):
-                return pages.entries
+        at = await self._chain.block_number() if block is None else block
+
+        async def ask(offset: int, limit: int) -> tuple[list[Any], int]:
+            page, total = await self.read(function, *args, offset, limit, block=at)
+            return page, total
+
+        return await every_entry(function, ask)
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
         """Whether the contract at this address knows `function`: ours has more than the live network's."""

@@ -11,7 +11,7 @@ of one block.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serving_network.settlement.chain import BookLine
 
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from serving_network.clients.contract import Contract
     from serving_network.clients.network import AsyncNetwork
 
-_PAGE = 50
-
 
 async def read_books(network: AsyncNetwork) -> list[BookLine]:
     """One line for the ledger and one for every service that it knows."""
     block = await network.chain.block_number()
     ledger = network.ledger_contract
-    available = sum(entry["availableBalance"] for entry in await _listing(ledger, "getAllLedgers", block))
+    available = sum(entry["availableBalance"] for entry in await ledger.listing("getAllLedgers", block=block))
     lines = [
         BookLine("ledger", ledger.address, await network.chain.balance(ledger.address, block), {"available": available})
     ]
     for service in await network.services():
         contract = service.contract
-        accounts = await _listing(contract, "getAllAccounts", block)
+        accounts = await contract.listing("getAllAccounts", block=block)
         owed = {
             "accounts": sum(account["balance"] for account in accounts),
             "stakes": await _stakes(network, contract, block),
@@ -40,15 +38,6 @@ async def read_books(network: AsyncNetwork) -> list[BookLine]:
         held = await network.chain.balance(contract.address, block)
         lines.append(BookLine(service.name, contract.address, held, owed))
     return lines
-
-
-async def _listing(contract: Contract, function: str, block: int) -> list[Any]:
-    entries: list[Any] = []
-    while True:
-        page, total = await contract.read(function, len(entries), _PAGE, block=block)
-        entries += page
-        if len(entries) >= total or not page:
-            return entries
 
 
 async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
