@@ -40,6 +40,8 @@ _BLOCK: Final = 1 << 18
 _HASH = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _UNIX_TIME = re.compile(r"\d{1,13}(?:\.\d{1,9})?", re.ASCII)
+_LONG_NUMBER = re.compile(r"\d{9,}(?:\.\d*)?", re.ASCII)
+"""Digits that are no date of eight digits, though ISO 8601 would find one in some: 1712011512345 is not of 1712."""
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _EXCERPT_CHARACTERS: Final = 500
 
@@ -357,7 +359,7 @@ def parse_time(time: Any) -> int:
     """
     if _absent(time):
         raise _BadRowError("missing column: time")
-    if isinstance(time, str) and not isinstance(time, _Fraction):
+    if isinstance(time, str) and not isinstance(time, _Fraction) and not _LONG_NUMBER.fullmatch(time.strip()):
         try:
             moment = datetime.fromisoformat(time.strip())
         except ValueError:

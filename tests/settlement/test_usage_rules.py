@@ -1,0 +1,525 @@
+"""The reader's rules at their edges: which number, which name, which line is the last that is taken."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.settlement import usage
+from serving_network.settlement.columns import Columns, load_columns, load_users
+from serving_network.settlement.usage import (
+    MAX_FEE,
+    MAX_ID_CHARACTERS,
+    MAX_LINE_BYTES,
+    MAX_TOKENS,
+    Reject,
+    UnusableLog,
+    UsageLog,
+    UsageRow,
+    identify_request,
+    parse_time,
+)
+
+USER = to_checksum_address("0x" + "a1" * 20)
+OTHER = to_checksum_address("0x" + "b2" * 20)
+GOOD: dict[str, Any] = {"id": "r", "user": USER, "time": 1, "input_tokens": 10, "output_tokens": 20}
+HEADER = "id,user,time,input_tokens,output_tokens"
+
+
+def read(
+    directory: Path, content: str | bytes, name: str = "u.jsonl", columns: Columns | None = None, **options: Any
+) -> tuple[list[UsageRow], list[Reject]]:
+    (directory / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    rejects: list[Reject] = []
+    return list(UsageLog(directory / name, columns, **options).rows(rejects.append)), rejects
+
+
+def line(**changes: Any) -> str:
+    return json.dumps({key: value for key, value in (GOOD | changes).items() if value is not ...}) + "\n"
+
+
+def reason(directory: Path, **changes: Any) -> str:
+    rows, (reject,) = read(directory, line(**changes))
+    assert rows == []
+    assert reject.text == line(**changes).rstrip("\n")[:500]
+    return reject.reason
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+
+
+def test_the_largest_amounts() -> None:
+    assert (MAX_TOKENS, MAX_FEE, MAX_ID_CHARACTERS, MAX_LINE_BYTES) == (10**12, 2**94 - 1, 512, 2**20)
+
+
+@pytest.mark.parametrize("value", [0, 7, MAX_TOKENS, "0", "7", "007", " 7 ", str(MAX_TOKENS)])
+def test_a_whole_number_is_taken_as_it_is(tmp_path: Path, value: Any) -> None:
+    (row,), _ = read(tmp_path, line(input_tokens=value, output_tokens=1))
+    assert (row.input_tokens, row.output_tokens) == (int(value), 1)
+    (row,), _ = read(tmp_path, line(input_tokens=1, output_tokens=value))
+    assert (row.input_tokens, row.output_tokens) == (1, int(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (MAX_TOKENS + 1, "absurd input tokens: '1000000000001', the limit is 1000000000000"),
+        (str(MAX_TOKENS + 1), "absurd input tokens: '1000000000001', the limit is 1000000000000"),
+        ("0" * 99 + "1", "absurd input tokens"), (" " + "9" * 200 + " ", "absurd input tokens"),
+        (-1, "negative input tokens: '-1'"), ("-1", "negative input tokens: '-1'"), ("-1.5", "negative input tokens"),
+        (" -3 ", "negative input tokens: '-3'"), ("1.0", "fractional input tokens: '1.0'"), ("1e3", "fractional"),
+        (".5", "are not a whole number"), ("5.", "fractional"), ("+1.5", "fractional"), ("+5", "are not a whole number: '+5'"),
+        ("1 2", "are not a whole number"), ("½", "are not a whole number"), ("x" * 61, "'" + "x" * 57 + "...'"),
+        ("x" * 60, "'" + "x" * 60 + "'"), ("", "missing column: input tokens"), ("  ", "missing column: input tokens"),
+        (None, "missing column: input tokens"), ([1], "are not a whole number: '[1]'"),
+        (True, "are not a whole number: 'True'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_count_is_told_apart(tmp_path: Path, value: Any, why: str) -> None:
+    assert why in reason(tmp_path, input_tokens=value)
+    assert why.replace("input", "output") in reason(tmp_path, output_tokens=value)
+
+
+def test_a_text_of_ninety_nine_digits_is_still_a_number(tmp_path: Path) -> None:
+    (row,), _ = read(tmp_path, line(input_tokens="0" * 98 + "5"))
+    assert row.input_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("fees", "taken"),
+    [
+        ({"fee": 0}, (0, 0)), ({"fee": MAX_FEE}, (0, MAX_FEE)), ({"fee": "9"}, (0, 9)),
+        ({"input_fee": 0, "output_fee": 0}, (0, 0)), ({"input_fee": MAX_FEE, "output_fee": MAX_FEE}, (MAX_FEE,) * 2),
+        ({"inputFee": 3, "outputFee": 4}, (3, 4)), ({"input_fee": 3, "output_fee": 4, "fee": 7}, (3, 4)),
+        ({"input_fee": MAX_FEE, "output_fee": MAX_FEE, "fee": 2 * MAX_FEE}, (MAX_FEE,) * 2),
+        ({"fee": "", "input_fee": 1, "output_fee": 2}, (1, 2)), ({"fee": None}, None), ({"fee": ""}, None),
+        ({"fee": " ", "input_fee": "", "output_fee": None}, None),
+    ],
+)  # fmt: skip
+def test_fees_that_a_row_brings(tmp_path: Path, fees: dict[str, Any], taken: tuple[int, int] | None) -> None:
+    (row,), _ = read(tmp_path, line(**fees))
+    assert (row.fees, row.input_tokens, row.output_tokens) == (taken, 10, 20)
+
+
+@pytest.mark.parametrize(
+    ("fees", "why"),
+    [
+        ({"fee": MAX_FEE + 1}, "absurd fee"), ({"fee": -1}, "negative fee"), ({"fee": "1.5"}, "fractional fee"),
+        ({"input_fee": MAX_FEE + 1, "output_fee": 0}, "absurd input fee"),
+        ({"input_fee": 0, "output_fee": MAX_FEE + 1}, "absurd output fee"),
+        ({"input_fee": 1}, "missing column: output fee beside the other"),
+        ({"output_fee": 1}, "missing column: input fee beside the other"),
+        ({"input_fee": 1, "output_fee": 2, "fee": 4}, "the fee is '4', but input and output fee make 3"),
+        ({"input_fee": 1, "output_fee": 2, "fee": 2}, "the fee is '2', but input and output fee make 3"),
+    ],
+)  # fmt: skip
+def test_fees_that_do_not_fit_together(tmp_path: Path, fees: dict[str, Any], why: str) -> None:
+    assert why in reason(tmp_path, **fees)
+
+
+def test_a_row_with_a_fee_needs_no_tokens_but_keeps_those_it_has(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, line(fee=1, input_tokens=...) + line(fee=1, output_tokens="") + line(fee=1))
+    assert [(row.input_tokens, row.output_tokens) for row in rows] == [(0, 20), (10, 0), (10, 20)]
+    assert rejects == []
+    assert "negative" in reason(tmp_path, fee=1, input_tokens=-1)
+
+
+# ------------------------------------------------------------------------------------------------------ times
+
+
+@pytest.mark.parametrize(
+    ("time", "microseconds"),
+    [
+        (0, 0), ("0", 0), (99_999_999_999, 99_999_999_999_000_000), (100_000_000_000, 100_000_000_000_000),
+        ("99999999999", 99_999_999_999_000_000), ("100000000000", 100_000_000_000_000),
+        ("1.000001", 1_000_001), ("1.0000019", 1_000_001), ("1.123456789", 1_123_456), ("1.5", 1_500_000),
+        ("1795341600123.5", 1_795_341_600_123_500), ("1795341600123.1239", 1_795_341_600_123_123),
+        (" 2026-11-22T10:00:00+01:00 ", 1_795_338_000_000_000), ("2026-11-22", 1_795_305_600_000_000),
+        ("20261122", 1_795_305_600_000_000), ("20261122T100000Z", 1_795_341_600_000_000),
+        ("1969-12-31T23:59:59Z", -1_000_000),
+    ],
+)  # fmt: skip
+def test_moments(time: Any, microseconds: int) -> None:
+    assert parse_time(time) == microseconds
+
+
+@pytest.mark.parametrize("number", [1_712_011_512_345, 1_701_010_111_212, 1_805_201_101_010, 17_120_115_123])
+def test_a_number_in_a_text_is_never_taken_for_a_date_of_old(number: int) -> None:
+    assert parse_time(str(number)) == parse_time(number)
+    assert parse_time(f"{number}.5") > parse_time(number) > 0
+
+
+@pytest.mark.parametrize(
+    "time", ["", " ", None, "soon", True, [1], -1, "-1", "1.", "1.1234567890", "10000000000000000", "1e9", "٣"]
+)
+def test_what_is_no_moment(time: Any) -> None:
+    with pytest.raises(ValueError, match="time"):
+        parse_time(time)
+
+
+def test_a_fraction_of_json_is_a_number_and_no_date(tmp_path: Path) -> None:
+    (row,), _ = read(tmp_path, line().replace('"time": 1', '"time": 20261122.5'))
+    assert row.time == 20_261_122_500_000
+
+
+# ------------------------------------------------------------------------------------------- ids and addresses
+
+
+@pytest.mark.parametrize(
+    ("request_id", "text"),
+    [
+        ("r-1", "r-1"), (" r-1 ", "r-1"), (7, "7"), ("x" * 512, "x" * 512), ("0x" + "a" * 63, "0x" + "a" * 63),
+        ("0X" + "a" * 64, "0X" + "a" * 64), ("ü", "ü"), ("a" * 65, "a" * 65),
+    ],
+)  # fmt: skip
+def test_an_id_of_any_other_text_is_hashed(request_id: Any, text: str) -> None:
+    digest = sha256(text.encode()).digest()
+    assert identify_request(request_id) == (digest, "0x" + digest.hex())
+
+
+@pytest.mark.parametrize("spelling", ["0x" + "aB" * 32, "Cd" * 32, " " + "01" * 32 + " "])
+def test_an_id_that_is_a_hash_is_used_as_it_is_spelled(spelling: str) -> None:
+    assert identify_request(spelling) == (bytes.fromhex(spelling.strip()[-64:]), spelling.strip())
+
+
+@pytest.mark.parametrize(
+    ("request_id", "why"),
+    [
+        (None, "missing"), ("", "missing"), (True, "bad request id"), (1.5, "bad request id"),
+        ("x" * 513, "513 characters, the limit is 512"), ("\ud800", "no Unicode"),
+    ],
+)  # fmt: skip
+def test_what_is_no_id(request_id: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        identify_request(request_id)
+
+
+@pytest.mark.parametrize("spelling", [USER, USER.lower(), "0x" + USER[2:].upper(), f" {USER} "])
+def test_an_address_is_known_in_each_spelling(tmp_path: Path, spelling: str) -> None:
+    (row, again), _ = read(tmp_path, line(user=spelling) + line(user=spelling))
+    assert (row.user, row.user_text) == (again.user, again.user_text) == (USER, spelling.strip())
+
+
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [
+        ("0x" + "a1" * 19, "bad address: "), ("0x" + "a1" * 21, "bad address: "), ("a1" * 20, "bad address: "),
+        ("0X" + "a1" * 20, "bad address: "), ("0x" + USER[2:].swapcase(), "fails its checksum"),
+        ("0x" + "00" * 20, "the zero address"), (OTHER, "the provider cannot be its own user"),
+        (OTHER.lower(), "the provider cannot be its own user"), (7, "bad address: '7'"), ("", "missing column: user"),
+    ],
+)  # fmt: skip
+def test_what_is_no_user(tmp_path: Path, user: Any, why: str) -> None:
+    rows, rejects = read(tmp_path, line(user=user) * 2, provider=OTHER)
+    assert (rows, [why in reject.reason for reject in rejects]) == ([], [True, True])
+
+
+def test_names_of_users_become_their_addresses(tmp_path: Path) -> None:
+    users: Mapping[str, str] = {"acme": USER.lower(), "odd": "0x12", USER: OTHER}
+    rows, rejects = read(tmp_path, "".join(line(user=name) for name in ("acme", " acme ", "odd", USER)), users=users)
+    assert [(row.user, row.user_text) for row in rows] == [(USER, USER), (USER, USER), (OTHER, OTHER)]
+    assert rejects[0].reason == "bad address: '0x12'"
+
+
+# ------------------------------------------------------------------------------------------------------ lines
+
+
+def test_lines_are_numbered_through_blank_broken_and_long_ones(tmp_path: Path) -> None:
+    long = "x" * (MAX_LINE_BYTES + usage._BLOCK)
+    text = "\n".join(["", "  ", line().strip(), "broken", long, line().strip(), long, long, line().strip(), ""])
+    rows, rejects = read(tmp_path, text)
+    assert [row.line for row in rows] == [3, 6, 9]
+    assert [(reject.line, reject.reason.split(":")[0]) for reject in rejects] == [
+        (4, "broken JSON"),
+        (5, "absurd size"),
+        (7, "absurd size"),
+        (8, "absurd size"),
+    ]
+    assert [len(reject.text) for reject in rejects] == [6, 500, 500, 500]
+
+
+def test_a_long_last_line_without_end_is_set_aside_once(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, line() + "x" * (MAX_LINE_BYTES + 3 * usage._BLOCK))
+    assert ([row.line for row in rows], [reject.line for reject in rejects]) == ([1], [2])
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7, 64])
+def test_lines_do_not_depend_on_how_the_file_is_read(tmp_path: Path, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(line(id=f"r{number}") for number in range(5)) + "\n\nbroken\n" + line(id="last").rstrip("\n")
+    whole = read(tmp_path, text)
+    monkeypatch.setattr(usage, "_BLOCK", cut)
+    assert read(tmp_path, text) == whole
+    assert [row.line for row in whole[0]] == [1, 2, 3, 4, 5, 9]
+    assert [reject.line for reject in whole[1]] == [8]
+
+
+def test_the_longest_line_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "_BLOCK", 10)
+    monkeypatch.setattr(usage, "MAX_LINE_BYTES", 200)
+    fits = line(x="").rstrip("\n")
+    fits = line(x="y" * (200 - len(fits)))
+    assert len(fits) == 201
+    rows, rejects = read(tmp_path, fits + line())
+    assert ([row.line for row in rows], rejects) == ([1, 2], [])
+
+
+def test_where_a_compressed_log_breaks_off_is_told(tmp_path: Path) -> None:
+    packed = gzip.compress(line().encode() * 2)
+    rows, rejects = read(tmp_path, packed[:-9], "u.jsonl.gz")
+    assert [row.line for row in rows] in ([], [1, 2])
+    assert ("breaks off" in rejects[-1].reason) is True
+    rows, rejects = read(tmp_path, packed[:-8] + b"\0" * 8, "u.jsonl.gz")
+    assert "breaks off" in rejects[-1].reason
+    spoilt = packed[:20] + b"\xff\xff\xff\xff" + packed[24:]
+    assert "breaks off" in read(tmp_path, spoilt, "u.jsonl.gz")[1][-1].reason
+
+
+def test_a_mark_of_byte_order_is_passed_over_at_the_beginning_only(tmp_path: Path) -> None:
+    rows, rejects = read(tmp_path, b"\xef\xbb\xbf" + line().encode() + b"\xef\xbb\xbf" + line().encode())
+    assert ([row.line for row in rows], [reject.line for reject in rejects]) == ([1], [2])
+    rows, _ = read(tmp_path, b"\xef\xbb\xbf" + f"{HEADER}\nr,{USER},1,2,3\n".encode(), "u.csv")
+    assert [row.input_tokens for row in rows] == [2]
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+def test_another_encoding_is_told_with_the_command_that_mends_it(tmp_path: Path, mark: bytes) -> None:
+    with pytest.raises(UnusableLog, match="UTF-16") as caught:
+        read(tmp_path, mark + line().encode())
+    assert str(caught.value.next_step).startswith("iconv -f UTF-16 -t UTF-8 ")
+
+
+def test_how_much_of_a_log_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "u.jsonl"
+    path.write_text(line() * 3)
+    log = UsageLog(path)
+    assert (log.size(), log.position()) == (len(line()) * 3, 0)
+    rows = log.rows(lambda _: None)
+    next(rows)
+    assert log.position() == log.size()
+    assert (len(list(rows)), log.position()) == (2, 0)
+    with pytest.raises(UnusableLog):
+        UsageLog(tmp_path / "absent.csv").size()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.csv", "csv"), ("a.CSV", "csv"), ("a.csv.gz", "csv"), ("a.csv.GZ", "csv"), ("a.jsonl", "jsonl"),
+        ("a.ndjson", "jsonl"), ("a.json", "jsonl"), ("a.JSON.gz", "jsonl"),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_log_tells_how_it_is_written(name: str, form: str) -> None:
+    assert UsageLog(Path(name)).format == form
+
+
+@pytest.mark.parametrize("name", ["a", "a.log", "a.gz", "csv", "a.csv.zip"])
+def test_a_name_that_tells_nothing_needs_the_option(name: str) -> None:
+    with pytest.raises(UnusableLog) as caught:
+        UsageLog(Path(name))
+    assert "--format" in str(caught.value.next_step)
+    assert UsageLog(Path(name), log_format="csv").format == "csv"
+
+
+# -------------------------------------------------------------------------------------------------------- CSV
+
+
+def test_a_csv_is_read_by_its_header_wherever_the_columns_stand(tmp_path: Path) -> None:
+    text = f" output_tokens , fee,time,user,x,id,input_tokens\r\n20,,1,{USER},?,r,10\r\n5,7,2,{USER},?,s,\r\n"
+    rows, rejects = read(tmp_path, text, "u.csv")
+    assert rejects == []
+    assert [(row.input_tokens, row.output_tokens, row.fees, row.time) for row in rows] == [
+        (10, 20, None, 1_000_000),
+        (0, 5, (0, 7), 2_000_000),
+    ]
+
+
+def test_the_first_usual_name_counts(tmp_path: Path) -> None:
+    text = f"id,request_hash,address,user,time,input_tokens,output_tokens\nlater,first,x,{USER},1,2,3\n"
+    (row,), _ = read(tmp_path, text, "u.csv")
+    assert row.request_hash == sha256(b"first").digest()
+
+
+@pytest.mark.parametrize("fee", ["fee", "output_fee"])
+def test_a_csv_with_fees_needs_no_columns_of_tokens(tmp_path: Path, fee: str) -> None:
+    other = ",input_fee" if fee == "output_fee" else ""
+    text = f"id,user,time,{fee}{other}\nr,{USER},1,9{',1' if other else ''}\n"
+    (row,), _ = read(tmp_path, text, "u.csv")
+    assert (row.input_tokens, row.output_tokens, row.fees) == (0, 0, (1 if other else 0, 9))
+
+
+@pytest.mark.parametrize(
+    ("header", "missing", "hint"),
+    [
+        ("user,time,input_tokens,output_tokens", "id", "--map id=COLUMN or --map id=@row"),
+        ("id,time,input_tokens,output_tokens", "user", "--map user=COLUMN"),
+        ("id,user,input_tokens,output_tokens", "time", "--map time=COLUMN"),
+        ("id,user,time,output_tokens", "input_tokens", "--map input_tokens=COLUMN"),
+        ("id,user,time,input_tokens", "output_tokens", "--map output_tokens=COLUMN"),
+        ("id,user,time,input_tokens,input_fee", "output_tokens", "--map output_tokens=COLUMN"),
+        ("id,user,fee", "time", "--map time=COLUMN"),
+    ],
+)
+def test_a_column_that_is_missing_is_told_with_the_option_that_names_it(
+    tmp_path: Path, header: str, missing: str, hint: str
+) -> None:
+    with pytest.raises(UnusableLog, match=f"no column for {missing}:") as caught:
+        read(tmp_path, header + "\n", "u.csv")
+    assert caught.value.next_step == hint
+    assert str(caught.value.cause).startswith("Looked for ")
+
+
+def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(UnusableLog, match="no column for fee"):
+        read(tmp_path, HEADER + "\n", "u.csv", Columns({"fee": "Price"}))
+    assert read(tmp_path, HEADER + "\n", "u.csv") == ([], [])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff,id\n", b'"id\n'])
+def test_a_csv_without_a_header_is_told(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(UnusableLog) as caught:
+        read(tmp_path, content, "u.csv")
+    assert caught.value.next_step
+
+
+def test_quoted_fields_are_read_exactly_or_not_at_all(tmp_path: Path) -> None:
+    rows = [
+        f'"a,""b""",{USER},1,"2",3',
+        f'"a,{USER},1,2,3',
+        f'"a"x,{USER},1,2,3',
+        f'"c","{USER}",1,2',
+        f'd,"{USER}",1,2,3',
+    ]
+    good, bad = read(tmp_path, "\n".join([HEADER, *rows]) + "\n", "u.csv")
+    assert [(row.line, row.request_hash) for row in good] == [
+        (2, sha256(b'a,"b"').digest()),
+        (6, sha256(b"d").digest()),
+    ]
+    assert [(reject.line, reject.reason.split(":")[0]) for reject in bad] == [
+        (3, "broken CSV"),
+        (4, "broken CSV"),
+        (5, "4 columns where the header has 5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "asked", "taken"),
+    [
+        (f"b,{USER},1,2,3", False, False), (f"b,{USER},1,2,3", True, True), (f"b,{USER},1,2", True, False),
+        (f'b,"{USER},1,2,3', True, False), (f'b,"{USER},1,2,3', False, False), (f"b,{USER},1,2,3\n", False, True),
+        (f"b,{USER},1,2,3\r\n", False, True),
+    ],
+)  # fmt: skip
+def test_a_last_line_without_end_is_taken_only_whole_and_on_request(
+    tmp_path: Path, last: str, asked: bool, taken: bool
+) -> None:
+    rows, rejects = read(tmp_path, f"{HEADER}\na,{USER},1,2,3\n{last}", "u.csv", whole_last_line=asked)
+    assert ([row.line for row in rows], [reject.line for reject in rejects]) == (([2, 3], []) if taken else ([2], [3]))
+    assert all(reject.reason.startswith("half a last line") for reject in rejects)
+
+
+# ------------------------------------------------------------------------------------------------- rows as ids
+
+
+def test_a_row_without_id_is_known_by_its_place_and_its_content(tmp_path: Path) -> None:
+    columns = Columns({"id": "@row"})
+    text = f"user,time,input_tokens,output_tokens\n{USER},1,2,3\n{USER},1,2,3\n"
+    rows, _ = read(tmp_path, text, "u.csv", columns)
+    content = f"{USER},1,2,3".encode()
+    for place, row in enumerate(rows, 2):
+        assert row.request_hash == sha256(b"serving usage row\0%d\0%b" % (place, content)).digest()
+        assert row.request_text == "0x" + row.request_hash.hex()
+    dos, _ = read(tmp_path, text.replace("\n", "\r\n"), "u.csv", columns)
+    assert [row.request_hash for row in dos] == [row.request_hash for row in rows]
+    (row,), _ = read(tmp_path, line(id=...), "u.jsonl", columns)
+    assert row.request_hash == sha256(b"serving usage row\x001\0" + line(id=...).strip().encode()).digest()
+
+
+# ----------------------------------------------------------------------------------------------------- columns
+
+
+USUAL = {
+    "id": ("request_hash", "requestHash", "request_id", "requestId", "id"),
+    "user": ("user", "user_address", "userAddress", "address"),
+    "time": ("time", "timestamp", "created_at", "createdAt"),
+    "input_tokens": ("input_tokens", "inputTokens", "prompt_tokens", "usage.prompt_tokens"),
+    "output_tokens": ("output_tokens", "outputTokens", "completion_tokens", "usage.completion_tokens"),
+    "fee": ("fee",),
+    "input_fee": ("input_fee", "inputFee"),
+    "output_fee": ("output_fee", "outputFee"),
+}
+
+
+def test_the_usual_names_are_those_of_the_page_on_settling() -> None:
+    page = (Path(__file__).parents[2] / "docs/settlement.md").read_text("utf-8")
+    for meaning, names in USUAL.items():
+        assert Columns().candidates(meaning) == names
+        assert all(name in page for name in names)
+    assert Columns({"user": "customer"}).candidates("user") == ("customer",)
+
+
+def test_a_dot_reaches_into_an_object(tmp_path: Path) -> None:
+    columns = Columns({"input_tokens": "a.b.c", "user": "who.is"})
+    nested = line(input_tokens=..., user=..., a={"b": {"c": 7}}, who={"is": USER})
+    assert [row.input_tokens for row in read(tmp_path, nested, columns=columns)[0]] == [7]
+    plain = line(input_tokens=..., user=...)[:-2] + ', "a.b.c": 8, "who.is": "' + USER + '"}\n'
+    assert [row.input_tokens for row in read(tmp_path, plain, columns=columns)[0]] == [8]
+    for odd in ({"b": 7}, 7, {"b": {"c": None}}, {}):
+        _, (reject,) = read(tmp_path, line(input_tokens=..., user=..., a=odd, who={"is": USER}), columns=columns)
+        assert "missing column: input tokens" in reject.reason
+
+
+def test_assignments_are_added_to_what_is_mapped() -> None:
+    columns = Columns({"user": "customer"}).with_assignments([" time = T ", "id=@row", "user=a=b"])
+    assert columns.named == {"user": "a=b", "time": "T", "id": "@row"}
+    assert columns.id_is_row
+    assert not Columns({"id": "row"}).id_is_row
+
+
+@pytest.mark.parametrize("assignment", ["user", "colour=red", "user=", "user=@row", "id=@line", "id=@", "=x"])
+def test_an_assignment_that_means_nothing_says_how_it_goes(assignment: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Columns().with_assignments([assignment])
+    assert caught.value.next_step
+    if "=" not in assignment:
+        assert "--map user=customer" in str(caught.value.next_step)
+
+
+def test_files_with_columns_and_users_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text('[columns]\nuser = "customer"\nid = "@row"\n')
+    assert load_columns(tmp_path / "c.toml") == Columns({"user": "customer", "id": "@row"})
+    (tmp_path / "u.toml").write_text(f'[users]\nacme = "{USER}"\n')
+    assert load_users(tmp_path / "u.toml") == {"acme": USER}
+    (tmp_path / "plain.toml").write_text(f'acme = "{USER}"\n')
+    assert load_users(tmp_path / "plain.toml") == {"acme": USER}
+    (tmp_path / "u.JSON").write_text(json.dumps({"acme": USER}))
+    assert load_users(tmp_path / "u.JSON") == {"acme": USER}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("u.toml", "acme = 1"), ("u.toml", "[users]\nacme = 1"), ("u.toml", "users = 1"), ("u.json", '{"acme": 1}'),
+     ("u.json", "[]"), ("u.json", "{"), ("u.toml", "["), ("absent.json", None), ("absent.toml", None)],
+)  # fmt: skip
+def test_what_is_no_list_of_users(tmp_path: Path, name: str, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_users(tmp_path / name)
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("content", ["", "columns = 1", "[columns]\nuser = 1", "[columns]\ncolour = 'x'", "[", None])
+def test_what_is_no_list_of_columns(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "c.toml").write_text(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_columns(tmp_path / "c.toml")
+    assert caught.value.next_step
