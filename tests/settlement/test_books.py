@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
 from serving_network.clients.network import AsyncNetwork
 from serving_network.settlement.books import read_books
 from serving_network.settlement.chain import BookLine
@@ -37,17 +35,12 @@ class Contract:
     lists: dict[str, list[dict[str, int]]]
     events: list[Event | None] = field(default_factory=list)
     held: int = 0
-    tells_more_than_it_has: bool = False
-    asked: list[int] = field(default_factory=list)
 
     interface = Interface()
 
-    async def read(self, function: str, offset: int, limit: int, *, block: int) -> tuple[list[dict[str, int]], int]:
+    async def listing(self, function: str, *, block: int) -> list[dict[str, int]]:
         assert block == BLOCK
-        self.asked.append(offset)
-        assert len(self.asked) < 10
-        entries = self.lists[function]
-        return entries[offset : offset + limit], len(entries) + self.tells_more_than_it_has
+        return self.lists[function]
 
 
 class Chain:
@@ -85,17 +78,9 @@ def ledger_with(*available: int, held: int = 0) -> Contract:
     return Contract("0xledger", {"getAllLedgers": entries}, held=held)
 
 
-@pytest.mark.parametrize("users", [0, 1, 49, 50, 51, 100, 120])
-def test_every_page_of_a_list_is_read_once(users: int) -> None:
-    ledger = ledger_with(*range(1, users + 1), held=5)
-    assert books_of(ledger, {}) == [BookLine("ledger", "0xledger", 5, {"available": users * (users + 1) // 2})]
-    assert ledger.asked == list(range(0, max(users, 1), 50))
-
-
-def test_a_list_that_is_shorter_than_it_says_ends() -> None:
-    ledger = ledger_with(1, 2)
-    ledger.tells_more_than_it_has = True
-    assert books_of(ledger, {})[0].owed == {"available": 3}
+def test_the_ledger_owes_what_its_users_have_available() -> None:
+    assert books_of(ledger_with(4, 0, 5, held=8), {}) == [BookLine("ledger", "0xledger", 8, {"available": 9})]
+    assert books_of(ledger_with(), {}) == [BookLine("ledger", "0xledger", 0, {"available": 0})]
 
 
 def test_a_service_owes_its_accounts_and_the_stakes_that_were_not_returned() -> None:
