@@ -76,7 +76,7 @@ def test_a_whole_number_is_taken_as_it_is(tmp_path: Path, value: Any) -> None:
         ("0" * 99 + "1", "absurd input tokens"), (" " + "9" * 200 + " ", "absurd input tokens"),
         (-1, "negative input tokens: '-1'"), ("-1", "negative input tokens: '-1'"), ("-1.5", "negative input tokens"),
         (" -3 ", "negative input tokens: '-3'"), ("1.0", "fractional input tokens: '1.0'"), ("1e3", "fractional"),
-        (".5", "are not a whole number"), ("5.", "fractional"), ("+1.5", "fractional"), ("+5", "not a whole number: '+5'"),
+        (".5", "are not a whole number"), ("5.", "fractional"), ("+1.5", "fractional"), ("+5", "not a whole number"),
         ("1 2", "are not a whole number"), ("½", "are not a whole number"), ("x" * 61, "'" + "x" * 57 + "...'"),
         ("x" * 60, "'" + "x" * 60 + "'"), ("", "missing column: input tokens"), ("  ", "missing column: input tokens"),
         (None, "missing column: input tokens"), ([1], "are not a whole number: '[1]'"),
