@@ -395,10 +395,12 @@ class ServingMachine(RuleBasedStateMachine):
     def use_foreign(self, user: int, provider: int, name: str, amount: str) -> None:
         self.acts.use_foreign(self.user(user), self.provider(provider), name, amount)
 
-    @precondition(lambda self: any(name in self.world.ledger().services for name in FOREIGNERS))
     @rule(name=FOREIGN, manner=st.sampled_from([*MANNERS, HONEST]), user=USER, victim=USER, provider=PROVIDER)
     def misbehave(self, name: str, manner: int, user: int, victim: int, provider: int) -> None:
         """A foreign service that behaves in some way, and a user who finds that out."""
+        if name not in self.world.ledger().services:
+            self.acts.register_service(self.acts.owner_of(LEDGER), name, "nothing")
+        self.acts.deposit(self.user(user), self.user(user), "5 least")
         self.acts.transfer(self.user(user), self.provider(provider), name, "least")
         self.acts.behave(name, manner, self.user(victim), "third")
         self.acts.use_foreign(self.user(user), self.provider(provider), name, "least")
@@ -525,27 +527,40 @@ class ServingMachine(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from(["refundAll", "deleteLedger", "transferFund", "retrieveFund", "addLedger"]),
         service=SERVICE,
+        at_once=st.booleans(),
     )
-    def user_will_call_back(self, name: str, service: str) -> None:
+    def user_will_call_back(self, name: str, service: str, at_once: bool) -> None:
         provider = self.world.providers[0]
         arguments: dict[str, tuple[Any, ...]] = {
             "transferFund": (provider, service, 0),
             "retrieveFund": ([provider], service),
             "addLedger": ("",),
         }
-        mood = Mood(to=self.world.addresses[LEDGER], name=name, args=arguments.get(name, ()))
-        self.acts.set_mood(self.world.users[2], mood)
+        user, mood = self.world.users[2], Mood(to=self.world.addresses[LEDGER], name=name, args=arguments.get(name, ()))
+        if at_once:
+            self.acts.deposit(user, user, "5 least")
+        self.acts.set_mood(user, mood)
+        if at_once:
+            self.acts.refund_all(user)
 
     @rule(
         name=st.sampled_from(["removeService", "refundAll", "settle again", "settle again"]),
         service=SERVICE,
         which=st.integers(0, 9),
+        at_once=st.booleans(),
     )
-    def provider_will_call_back(self, name: str, service: str, which: int) -> None:
+    def provider_will_call_back(self, name: str, service: str, which: int, at_once: bool) -> None:
+        provider = self.world.providers[1]
+        if at_once:
+            self.acts.agree(self.world.users[0], provider, service)
         mood: Mood | None = Mood(to=self.world.addresses[LEDGER if name == "refundAll" else service], name=name)
         if name == "settle again":
-            mood = self.acts.mood_to_settle_again(self.world.providers[1], which)
-        self.acts.set_mood(self.world.providers[1], mood)
+            mood = self.acts.mood_to_settle_again(provider, which)
+        self.acts.set_mood(provider, mood)
+        if at_once and service in INFERENCES:
+            self.acts.settle(service, provider, [Row(0, "third")])
+        elif at_once:
+            self.acts.penalise_twice(service, provider, Row(0, "third"), "nothing")
 
     # What must hold
 
