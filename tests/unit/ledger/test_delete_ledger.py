@@ -75,6 +75,7 @@ def test_a_service_that_refuses_does_not_stop_it_and_keeps_the_account_listed(
 ) -> None:
     spend_everything(world, service, provider, second)
     service.script("deleteAccount(address,address)", mode=REVERT)
+    service.script("providerCount(address)", answer=bytes(32))
     ledger.send("deleteLedger", sender=user)
     assert ledger.refused("getLedger", user, sender=user) == error("LedgerNotExists", user=user)
     assert world.providers(user) == [provider, second]

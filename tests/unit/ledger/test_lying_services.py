@@ -56,6 +56,11 @@ def test_views_count_what_is_not_answered_as_nothing(
     assert page == [ledger.ask("getLedger", user)]
 
 
+def test_the_largest_amount_is_an_answer(world: World, user: str, invested: Service) -> None:
+    invested.script("lockedBalance(address)", answer=word(2**96 - 1))
+    assert world.total(user) == 6 * COIN + 2**96 - 1
+
+
 def test_a_view_that_runs_out_of_gas_says_so_and_not_a_wrong_total(
     ledger: Contract, user: str, invested: Service
 ) -> None:

@@ -6,7 +6,7 @@ from tests.unit.contract import COIN, Contract, error
 from tests.unit.ledger.world import DAY, REVERT, World
 
 # The first and last number of each group of bits, and neighbours.
-NUMBERS = [0, 1, 117, 118, 129, 373, 374, 499]
+NUMBERS = [0, 1, 117, 118, 129, 246, 373, 374, 499]
 
 
 @pytest.fixture
@@ -102,3 +102,13 @@ def test_a_new_additional_info_loses_no_service(crowd: World, crowded: Contract)
             "totalBalance": 40 * COIN,
             "additionalInfo": info,
         }
+
+
+def test_services_that_the_user_has_nothing_in_are_not_asked(crowd: World) -> None:
+    crowd.open(crowd.user)
+    crowd.ledger.send("transferFund", crowd.provider, crowd.services[1].name, 2 * COIN, sender=crowd.user)
+    for service in crowd.services:
+        if service is not crowd.services[1]:
+            crowd.evm.set_code(service.address, b"\xfe")
+    crowd.services[1].send("settle", crowd.user, crowd.provider, 2 * COIN, sender=crowd.provider)
+    assert crowd.ledger.send("refundAll", sender=crowd.user).named("LedgerDeleted") == [{"user": crowd.user}]

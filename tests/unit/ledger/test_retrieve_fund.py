@@ -164,6 +164,15 @@ def test_a_service_without_a_book_is_asked_for_everything_whatever_it_says_is_le
     assert both["others-v1"].ask("account", user, provider)["pending"] == 4 * COIN
 
 
+@pytest.mark.parametrize("length", [0, 63])
+def test_an_answer_that_is_too_short_says_nothing_is_left(
+    ledger: Contract, user: str, provider: str, both: dict[str, Service], length: int
+) -> None:
+    both["native-v1"].script("processRefund(address,address)", answer=b"\0" * length)
+    both["native-v1"].script("requestRefundAll(address,address)", mode=REVERT)
+    assert ledger.send("retrieveFund", [provider], "native-v1", sender=user).events == []
+
+
 def test_a_service_with_a_book_is_not_asked_for_what_is_not_there(
     ledger: Contract, world: World, user: str, provider: str, both: dict[str, Service]
 ) -> None:

@@ -2,7 +2,8 @@
 # pragma evm-version cancun
 """
 @title A contract that answers ERC-165's question as it was made to
-@notice Answers a fixed word to each of three ids, after wasting some gas; `short` cuts the answers, `failing` reverts.
+@notice Answers a fixed word to each of three ids, after wasting some gas; `short` cuts them to a byte, `failing` reverts
+        with them.
 @dev How money is lost here: it holds none.
      How the owner prevents it: nothing to prevent.
 """
@@ -33,7 +34,6 @@ def __init__(erc165: uint256, nothing: uint256, serving: uint256, short: bool, f
 @view
 @raw_return
 def supportsInterface(interfaceId: bytes4) -> Bytes[32]:
-    assert not FAILING
     assert msg.sender != self, UNREACHABLE
     for _: uint256 in range(3):
         wasted: bool = raw_call(
@@ -50,6 +50,8 @@ def supportsInterface(interfaceId: bytes4) -> Bytes[32]:
         word = NOTHING
     if interfaceId == SERVING_ID:
         word = SERVING
+    if FAILING:
+        raw_revert(abi_encode(word))
     if SHORT:
-        return slice(abi_encode(word), 0, 31)
+        return slice(abi_encode(word), 31, 1)
     return abi_encode(word)
