@@ -56,7 +56,7 @@ import pytest
 from tests.mutation.python_mutants import Mutant, broken, mutants
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("contracts", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
+COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
 PACKAGE = "serving_network.settlement"
 SUBJECTS = (
     "planning.py", "pricing.py", "books.py", "typed_data.py", "signers.py", "journal.py", "runner.py", "usage.py",
@@ -179,13 +179,15 @@ class Workshop:
     def _reaching(self, subject: str, mutant: Mutant, first: str | None) -> list[str]:
         """The tests that reach a mutant, those first that are likely to notice it soon."""
         lines = range(mutant.line, mutant.end + 1)
+        files = {test.split("::")[0] for test, told in self._suite.items() if subject in told["lines"]}
+        own = f"test_{subject.removesuffix('.py')}"
         found = [
             test
             for test, told in self._suite.items()
-            if subject in told["lines"] and (mutant.imported or any(line in lines for line in told["lines"][subject]))
             if REAL_CHAIN not in test or subject in NEEDS_REAL_CHAIN
+            if (test.split("::")[0] in files if mutant.imported else set(lines) & set(told["lines"].get(subject, ())))
         ]
-        found.sort(key=lambda test: (test != first, self._suite[test]["seconds"]))
+        found.sort(key=lambda test: (test != first, own not in test, self._suite[test]["seconds"]))
         times = accumulate(self._suite[test]["seconds"] for test in found)
         return [test for test, until in zip(found, times, strict=True) if until <= ENOUGH or test == found[0]]
 
