@@ -30,7 +30,7 @@ def run(evm: type[Evm], *, sequences: int, steps: int) -> None:
 
 @pytest.mark.skipif(not revm.available, reason="pyrevm has no wheel for this Python")
 def test_contracts_do_what_the_model_says_and_every_invariant_holds() -> None:
-    run(revm.Revm, sequences=60, steps=50)
+    run(revm.Revm, sequences=40, steps=50)
 
 
 def test_the_same_on_the_reference_evm() -> None:
