@@ -92,3 +92,11 @@ def test_keeps_nonce_and_description(world: World) -> None:
     world.deposit(1)
     account = world.account()
     assert (account["nonce"], account["additionalInfo"]) == (2**64 - 1, "info")
+
+
+def test_cancels_a_refund_of_a_single_wei(world: World) -> None:
+    world.open(coins=1)
+    world.request()
+    world.deposit(0, 1)
+    assert world.refunds() == []
+    assert world.account()["pendingRefund"] == 0
