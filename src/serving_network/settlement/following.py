@@ -34,6 +34,8 @@ Told = Callable[[SignedRow, Outcome, int, Account | None], None]
 class BatchFailed(ServingError):
     """A batch was mined and failed as a whole: nothing was paid."""
 
+    exit_code = 6
+
 
 class Follower:
     """Brings batches to their end. What happens on the way is noted in `report`, each result given to `told`."""

@@ -111,6 +111,8 @@ CREATE INDEX batch_state ON batch (state, block_number);
 class JournalFailure(ServingError):
     """The journal cannot be used: damaged, not writable, no space left, or of another version."""
 
+    exit_code = 3
+
 
 class JournalOfAnother(JournalFailure):
     """The journal belongs to another chain, contract or provider."""

@@ -19,6 +19,8 @@ from serving_network.errors import ServingError
 class RunInProgress(ServingError):
     """Another process is settling for this provider."""
 
+    exit_code = 6
+
 
 @contextmanager
 def run_lock(directory: Path, name: str) -> Iterator[None]:

@@ -64,9 +64,13 @@ REORG_WINDOW: Final = 256
 class NoService(ServingError):
     """The provider has no service on this contract, so there are no prices and nothing can be settled."""
 
+    exit_code = 2
+
 
 class WrongSigner(ServingError):
     """The TEE signer at hand is not the one that the provider's service names."""
+
+    exit_code = 4
 
 
 Progress = Callable[[str, int, int], None]

@@ -1,0 +1,201 @@
+"""The plans of docs/security/incidents.md, played with the very commands that stand there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving_network.chain.keys import KeyStore
+from serving_network.chain.signer import LocalSigner
+from serving_network.contracts import load
+from serving_network.contracts.build.artifacts import ROOT
+from serving_network.settlement.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from tests.deployment import people
+from tests.deployment.guide import GUIDE, Guide
+from tests.docs.commands import commands_in
+
+PAGE = ROOT / "docs" / "security" / "incidents.md"
+SPEC = GUIDE.read_text().split("```toml\n", 1)[1].split("```", 1)[0]
+COIN = 10**18
+NEW_TEE = LocalSigner(b"\x07" * 32)
+SAFE = "0x14dC79964da2C08b23698B3D3cc7Ca32193d9955"
+SERVICE = "inference-v1.0"
+
+
+class Scene:
+    """A network with a provider, whose TEE is confirmed, and two users with money with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.guide = Guide(folder)
+        self.bench = self.guide.bench
+        self.record = folder / "networks" / "mine.json"
+        self.snapshot = ""
+
+    def set_up(self) -> None:
+        (self.folder / "networks" / "mine.toml").write_text(SPEC)
+        keys = KeyStore(self.guide.home / "keys", scrypt_work=2)
+        for name, key in (
+            ("owner", self.bench.owner),
+            ("provider", self.bench.provider),
+            ("user", self.bench.user),
+            ("thief", self.bench.stranger),
+        ):
+            keys.add(name, key, "secret")
+        self.does("serving deploy apply --key owner --yes")
+        ledger = json.loads(self.record.read_text())["contracts"]["ledger"]["front"]["address"]
+        self.does(f"serving network add mine --ledger {ledger}")
+        people.open_accounts(self.guide._named_bench())
+        self.keep()
+
+    def keep(self) -> None:
+        """Remember all of this."""
+        self.snapshot = self.chain("evm_snapshot")
+        shutil.copy(self.record, self.folder / "kept.json")
+
+    def put_back(self) -> None:
+        """As it was when it was kept."""
+        self.chain("evm_revert", self.snapshot)
+        shutil.copy(self.folder / "kept.json", self.record)
+        self.keep()
+
+    def chain(self, method: str, *params: Any) -> Any:
+        return self.guide.chain.request(method, list(params))
+
+    def does(self, command: str, code: int = 0) -> str:
+        told = self.guide.type(command)
+        assert self.guide.exit_code == code, told
+        return told
+
+    def as_written(self, command: str, *, key: str | None = None, code: int = 0, **filled: Any) -> str:
+        """Type a command of the page, with what its capitals stand for, and agree to it."""
+        assert command in set(commands_in(PAGE)), f"the page does not say: {command}"
+        for name, value in filled.items():
+            assert name in command
+            command = command.replace(name, value)
+        given = f" --key {key}" if key else ""
+        agreed = " --yes" if "--key" in command + given and command != "serving settle" else ""
+        return self.does(command + given + agreed, code)
+
+    def held_with_the_provider(self) -> int:
+        """The wei in the user's account."""
+        (account,) = json.loads(self.does(f"serving account list --user {self.bench.user.address} --json"))
+        return int(account["balance"]["wei"])
+
+    def settle(self, tee: LocalSigner, nonce: int) -> list[tuple[str, str]]:
+        """Send one coin's settlement as the provider, signed by this TEE: statuses and coins paid."""
+        front = json.loads(self.record.read_text())["contracts"][SERVICE]["front"]["address"]
+        row = UserSettlement(self.bench.user.address, COIN, nonce, bytes(32))
+        digest = Domain(INFERENCE_NAME, 31337, front).digest(TEESettlement(self.bench.provider.address, row))
+        path = self.folder / "settlement.json"
+        entry = {
+            "user": row.user,
+            "totalFee": "1 coin",
+            "requestsHash": "0x" + row.requests_hash.hex(),
+            "nonce": nonce,
+            "signature": "0x" + tee.sign_digest(digest).hex(),
+        }
+        path.write_text(json.dumps([entry]))
+        told = json.loads(self.does(f"serving settlement send {path} --key provider --yes --json"))
+        return [(one["status"], one["paid"]["coins"]) for one in told["outcomes"]]
+
+
+@pytest.fixture(scope="module")
+def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    scene = Scene(tmp_path_factory.mktemp("incident"))
+    with scene.guide.playing():
+        scene.set_up()
+        yield scene
+
+
+@pytest.fixture
+def scene(playing: Scene) -> Iterator[Scene]:
+    yield playing
+    playing.put_back()
+
+
+def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = scene.bench.provider.address
+    stolen = scene.bench.tee_signer
+    assert scene.settle(stolen, 1) == [("SUCCESS", "1")]
+    scene.as_written("serving signer revoke PROVIDER --service inference --key owner", PROVIDER=provider)
+    assert scene.settle(stolen, 2) == [("NO_TEE_SIGNER", "0")]
+    assert "TEESettlementResult" in scene.as_written("serving events")
+    assert "money may be at stake" not in scene.as_written("serving health")
+    usage = scene.folder / "usage.jsonl"
+    usage.write_text(json.dumps({"id": "a", "user": scene.bench.user.address, "time": 1, "fee": COIN}) + "\n")
+    monkeypatch.setenv("SERVING_TEE_KEY", (b"\x07" * 32).hex())
+    scene.does(f"serving settle {usage} --key provider", code=4)
+    scene.as_written("serving service update --set tee_signer=0xNEW --key provider", NEW=NEW_TEE.address[2:])
+    assert "signer not confirmed" in scene.does(f"serving settle {usage} --key provider", code=11)
+    scene.as_written(
+        "serving signer confirm PROVIDER --expect 0xNEW --key owner", PROVIDER=provider, NEW=NEW_TEE.address[2:]
+    )
+    assert scene.settle(stolen, 3) == [("INVALID_SIGNATURE", "0")]
+    scene.as_written("serving settle", key="provider")
+    assert scene.held_with_the_provider() == 2 * COIN + 3
+    scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
+
+
+def test_a_version_is_faulty_and_the_last_upgrade_did_it(scene: Scene) -> None:
+    provider = scene.bench.provider.address
+    before = json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"]
+    artifact = load("InferenceServing")
+    selector = artifact.interface.selector("acknowledgeTEESigner").hex()
+    path = scene.guide._own_artifacts() / "InferenceServing.json"
+    text = path.read_text()
+    assert selector in text
+    stored = json.loads(text)
+    for part in ("bytecode", "deployedBytecode"):
+        stored[part] = stored[part].replace(selector, "deadbeef")
+    path.write_text(json.dumps(stored | {"sourceHashes": {}}))
+    load.cache_clear()
+    scene.as_written("serving upgrade apply inference-v1.0", key="owner")
+    acknowledge = f"serving account acknowledge {provider} --key thief --yes"
+    scene.guide.first_release()
+    scene.does(acknowledge, code=7)
+    told = scene.as_written("serving upgrade rollback inference-v1.0", key="owner")
+    assert "answers are the same after the change" in told
+    assert json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"] == before
+    assert "none differs" in scene.does("serving deploy check")
+    scene.does(acknowledge)
+    assert "All is well." in scene.as_written("serving health --strict")
+
+
+def test_a_version_is_faulty_and_there_is_nothing_to_go_back_to(scene: Scene) -> None:
+    provider = scene.bench.provider.address
+    scene.as_written("serving upgrade rollback inference-v1.0", key="owner", code=2)
+    (listed,) = json.loads(scene.does("serving service list --json"))
+    assert provider in scene.as_written("serving service list")
+    scene.as_written("serving signer revoke PROVIDER", key="owner", PROVIDER=listed["provider"])
+    assert scene.settle(scene.bench.tee_signer, 1) == [("NO_TEE_SIGNER", "0")]
+    scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
+    scene.chain("evm_increaseTime", 86_401)
+    scene.chain("evm_mine")
+    scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
+    assert scene.held_with_the_provider() == 0
+    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v1.0")
+    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v9", code=7)
+
+
+def test_an_owners_key_was_stolen(scene: Scene) -> None:
+    provider = scene.bench.provider.address
+    scene.as_written(
+        "serving ownership transfer SERVICE SAFE_ADDRESS --key owner", SERVICE="inference", SAFE_ADDRESS=SAFE
+    )
+    for refused in (f"serving signer revoke {provider}", "serving setting lock-time 1"):
+        scene.does(f"{refused} --key owner --yes", code=7)
+    scene.as_written("serving handover apply SAFE_ADDRESS --what upgrade --one-step", key="owner", SAFE_ADDRESS=SAFE)
+    assert scene.as_written("serving handover show").count(SAFE) >= 4
+    beacon = json.loads(scene.record.read_text())["contracts"]["ledger"]["beacon"]["address"]
+    call = load("UpgradeableBeacon").interface.encode("upgradeTo", beacon)
+    answer = scene.guide.chain.request("eth_getCode", [beacon, "latest"])
+    assert len(answer) > 2
+    with pytest.raises(Exception, match="revert"):
+        scene.chain("eth_call", {"from": scene.bench.owner.address, "to": beacon, "data": "0x" + call.hex()}, "latest")
+    assert scene.settle(scene.bench.tee_signer, 1) == [("SUCCESS", "1")]
