@@ -32,6 +32,8 @@ def leave(entries: list[Pair], pair: Pair) -> None:
 @example(toggles=[(0, 0), (1, 0), (2, 0), (2, 1), (1, 1), (0, 0), (2, 0), (1, 0), (2, 1), (0, 0)])
 # What a removal leaves behind past the end of the user's list is written over.
 @example(toggles=[(0, 0), (0, 1), (0, 0), (0, 2), (1, 2), (0, 1), (0, 3)])
+# An account that moved in its user's list, and then in its provider's, is the one that leaves.
+@example(toggles=[(0, 0), (1, 1), (0, 1), (0, 0), (1, 1), (2, 1), (0, 1)])
 def test_removals_move_the_last_entry_on_every_list(world: World, toggles: list[tuple[int, int]]) -> None:
     users = [world.evm.account(f"user {place}") for place in range(USERS)]
     providers = [world.evm.account(f"provider {place}") for place in range(PROVIDERS)]
