@@ -1,6 +1,6 @@
 """Mutation testing of the settlement's Python code: does its fast suite notice a small fault?
 
-    python -m tests.mutation.python --results .mutation/python.jsonl [--list survivors.md] [planning.py ...]
+    python -m tests.mutation.python --results .mutation/python.jsonl [--sample 100] [--list survivors.txt] [FILE ...]
 
 The tests in tests/settlement are run once, to see which lines each of them reaches. Then every mutant gets a process of
 its own, forked from one in which the tests are collected and wait: a function's code is replaced in place, so that
@@ -16,7 +16,8 @@ first, until one fails, or they took as long as can be waited for. A line of the
 
 What was killed is not run again while its function stays the same; what was not killed, while the tests stay the same,
 too: stop it whenever you like. What kills processes, plays the demo or tries random histories is too slow to be part of
-the suite (`SLOW`).
+the suite (`SLOW`). `--sample` takes that many mutants of each file, drawn with a fixed seed; `--list` writes those that
+were not killed to a file.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import inspect
 import json
 import multiprocessing
 import os
+import random
 import resource
 import shutil
 import signal
@@ -92,7 +94,7 @@ def main() -> int:
     arguments = _arguments()
     if arguments.copy is not None:
         subjects = arguments.subjects or SUBJECTS
-        return Workshop(arguments.copy, arguments.results, subjects).run(arguments.list)
+        return Workshop(arguments.copy, arguments.results, subjects).run(arguments.sample, arguments.list)
     with TemporaryDirectory() as scratch:
         copy = Path(scratch)
         for name in COPIED:
@@ -102,6 +104,7 @@ def main() -> int:
             else:
                 shutil.copy(source, copy / name)
         words = ["--copy", scratch, "--results", str(arguments.results.resolve()), *arguments.subjects]
+        words += ["--sample", str(arguments.sample)]
         words += [] if arguments.list is None else ["--list", str(arguments.list.resolve())]
         return subprocess.run(
             [sys.executable, "-m", "tests.mutation.python", *words],
@@ -135,14 +138,18 @@ class Workshop:
         self._suite = self._measured()
         self._bench = Bench(self._copy, self._log)
 
-    def run(self, survivors: Path | None) -> int:
+    def run(self, sample: int, survivors: Path | None) -> int:
         done = {one["mutant"]: one for one in _read(self._results)}
         current: dict[str, list[dict[str, Any]]] = {}
         for subject in self._subjects:
             source = (self._source / subject).read_text()
             current[subject] = []
             last: dict[str, str] = {}
-            for name, mutant in _named(subject, source):
+            found = list(_named(subject, source))
+            if sample:
+                drawn = random.Random(subject).sample(range(len(found)), min(sample, len(found)))
+                found = [found[index] for index in sorted(drawn)]
+            for name, mutant in found:
                 known = done.get(name)
                 if known is None or (known["outcome"] != "killed" and known["tests"] != self._tests):
                     known = {"mutant": name, "tests": self._tests} | self._judge(subject, source, mutant, last)
@@ -502,6 +509,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path(".mutation/python.jsonl"))
+    parser.add_argument("--sample", type=int, default=0, help="only so many mutants of each file")
     parser.add_argument("--list", type=Path, help="write those that were not killed to this file")
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("subjects", nargs="*")

@@ -120,6 +120,8 @@ FINE = UserSettlement(USER, 1, 1, bytes(32))
         UserSettlement(USER, 1, 1, bytes(31)),
         UserSettlement(USER, 1, 1, bytes(33)),
         UserSettlement(USER, 1, 1, "0x" + "00" * 32),  # type: ignore[arg-type]
+        UserSettlement(USER, 1, 1, "0" * 32),  # type: ignore[arg-type]
+        UserSettlement(USER, 1, 1, bytearray(32)),  # type: ignore[arg-type]
         UserSettlement(USER, -1, 1, bytes(32)),
         UserSettlement(USER, 1 << 256, 1, bytes(32)),
         UserSettlement(USER, 1, True, bytes(32)),
@@ -135,6 +137,53 @@ FINE = UserSettlement(USER, 1, 1, bytes(32))
 def test_a_value_that_does_not_fit_is_never_signed(message: Message) -> None:
     with pytest.raises(MalformedMessage):
         Domain(INFERENCE_NAME, 1, CONTRACT).digest(message)
+
+
+BAD = {"user": "0x", "totalFee": -1, "nonce": -1, "requestsHash": b""}
+
+
+@pytest.mark.parametrize("field", BAD)
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_refusal_names_the_field_of_a_settlement(field: str, alone: bool) -> None:
+    values: dict[str, Any] = {"user": USER, "totalFee": 1, "nonce": 1, "requestsHash": bytes(32)} | {field: BAD[field]}
+    row = UserSettlement(*values.values())
+    with pytest.raises(MalformedMessage, match=f"^{field} is "):
+        (TEESettlement(USER, row) if alone else TEESettlementBatch(USER, [row])).struct_hash()
+
+
+@pytest.mark.parametrize("message", [TEESettlement("0x", FINE), TEESettlementBatch("0x", [FINE])])
+def test_a_refusal_names_the_provider(message: Message) -> None:
+    with pytest.raises(MalformedMessage, match=r"^provider is "):
+        message.struct_hash()
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ((b"id", b"", b"", 1, 1, USER), "id"), (("id", "", b"", 1, 1, USER), "encryptedSecret"),
+        (("id", b"", "", 1, 1, USER), "modelRootHash"), (("id", b"", b"", -1, 1, USER), "nonce"),
+        (("id", b"", b"", 1, -1, USER), "taskFee"), (("id", b"", b"", 1, 1, "0x"), "user"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_field_of_a_deliverable(values: tuple[Any, ...], field: str) -> None:
+    with pytest.raises(MalformedMessage, match=f"^{field} is "):
+        VerifierMessage(*values).struct_hash()
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [((None, 1, CONTRACT), "name"), (("n", -1, CONTRACT), "chainId"), (("n", 1, "0x"), "verifyingContract")],
+)
+def test_a_refusal_names_the_field_of_a_domain(values: tuple[Any, ...], field: str) -> None:
+    with pytest.raises(MalformedMessage, match=f"^{field} is "):
+        Domain(*values)
+
+
+def test_every_number_of_256_bits_can_be_signed() -> None:
+    for number in (0, 2**256 - 1):
+        Domain("", number, CONTRACT).digest(UserSettlement(USER, number, number, bytes(32)))
+    assert (Domain("n", 7, CONTRACT).name, Domain("n", 7, CONTRACT).chain_id) == ("n", 7)
+    assert Domain("n", 7, CONTRACT).contract == CONTRACT
 
 
 @pytest.mark.parametrize("key", [b"", bytes(32), b"\xff" * 32, b"\x01" * 31])
