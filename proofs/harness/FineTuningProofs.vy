@@ -2,20 +2,44 @@
 # pragma evm-version cancun
 """
 @title What is proven of fine-tuning
-@notice Ledger and owner of one service in one, with one confirmed provider and one delivered task. Accounts and refunds are the
-        same code as in inference and proven there. Arguments of `check_` functions are any values at all.
+@notice Ledger and owner of one service in one, with one confirmed provider and one delivered task. What
+        the ledger and the owner do is in AccountProofs. Arguments of `check_` functions are any values at all.
 """
 
 from . import cheats
+from . import state
 
 CODE: constant(Bytes[32768]) = x"00{FineTuningServing}"
 
 USER: constant(address) = 0x1000000000000000000000000000000000000001
 OTHER: constant(address) = 0x1000000000000000000000000000000000000002
 PROVIDER: constant(address) = 0x2000000000000000000000000000000000000001
+OTHER_PROVIDER: constant(address) = 0x2000000000000000000000000000000000000002
 SIGNER: constant(address) = 0x3000000000000000000000000000000000000001
 STAKE: constant(uint256) = 100 * 10**18
 PENALTY: constant(uint256) = 30
+
+WORDS: constant(uint256) = {FineTuningServing:accounts._words}
+REFUNDS: constant(uint256) = {FineTuningServing:accounts._refunds}
+PROVIDERS: constant(uint256) = {FineTuningServing:services._words}
+
+COINS: constant(uint256) = 2**92 - 1
+FLAG: constant(uint256) = 2**184
+EXISTS: constant(uint256) = 2**186
+ONE_REFUND: constant(uint256) = 2**187
+NONCE: constant(uint256) = (2**64 - 1) << 191
+ACKNOWLEDGED: constant(uint256) = 2**255
+HELD: constant(uint256) = 2**94
+
+DOMAIN_TYPEHASH: constant(bytes32) = keccak256(
+    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+)
+MESSAGE_TYPEHASH: constant(bytes32) = keccak256(
+    "VerifierMessage(string id,bytes encryptedSecret,bytes modelRootHash,uint256 nonce,uint256 taskFee,address user)"
+)
+HALF_ORDER: constant(uint256) = (
+    57896044618658097711785492504343953926418782139537452191302581570759080747168
+)
 
 front: address
 
@@ -161,44 +185,143 @@ def check_a_second_penalty_needs_an_act_of_the_user(
 
 
 @external
-def check_only_the_ledger_and_the_owner_call_what_is_theirs(
-    caller: address, which: uint256, amount: uint256, to: address
+def check_a_settlement_in_any_state_moves_what_it_takes(
+    word: uint256, first: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice The ledger's five functions, confirming signers, lock time, penalty and ownership revert for everybody else.
+    @notice In any state of the account with up to one refund: the provider is paid the signed fee of what the user acknowledged and the
+            penalty of anything else, the balance falls by just that, the nonce is the larger one signed, the penalty's flag was
+            not set and is then, the refund gives way, nothing else changes.
     """
-    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=5)
-    assert caller != self and caller != cheats.VM
-    data: Bytes[164] = b""
+    self._deliver(0, "a")
+    if accepted:
+        self._accept("a")
+    pending: uint256 = first & COINS
+    assert pending <= word & COINS and fee < 2**92
+    before: uint256 = (word & (COINS | FLAG | NONCE | ACKNOWLEDGED)) | EXISTS | ONE_REFUND | (pending << 92)
+    cheats._store(self.front, self._place(USER), before)
+    cheats._store(self.front, self._refunds(), first)
+    cheats._deal(self.front, HELD)
+    had: uint256 = PROVIDER.balance
+    secret: Bytes[1] = b""
+    paid: uint256 = unsafe_div(unsafe_mul(fee, PENALTY), 100)
+    flag: uint256 = FLAG
+    if accepted:
+        secret = b"s"
+        paid = fee
+        flag = before & FLAG
+    self._settle("a", secret, fee, nonce, r, s, v)
+    after: uint256 = self._word(USER)
+    balance: uint256 = (before & COINS) - paid
+    cheats._holds(fee <= before & COINS and (accepted or before & FLAG == 0))
+    cheats._holds(before >> 255 == 1 and nonce > (before >> 191) & (2**64 - 1) and nonce < 2**64)
+    cheats._holds(PROVIDER.balance == had + paid and self.front.balance == HELD - paid)
+    cheats._holds(after & COINS == balance and (after >> 92) & COINS == min(pending, balance))
+    cheats._holds(after & ~(2**184 - 1) & ~(7 << 187) == ((before & ~(2**184 - 1) & ~(7 << 187) & ~NONCE) | flag) | (nonce << 191))
+
+
+@external
+def check_nothing_is_paid_without_the_confirmed_signers_signature(
+    service: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice Whatever the provider's word is: a settlement that succeeds, for a penalty too, is signed by the signer that the owner
+            confirmed, over exactly this id, secret, model, nonce, fee and user, in this contract and on this chain, with s in the lower
+            half. What the precompile answers for a v other than 27 and 28 is assumed.
+    """
+    assert v == 27 or v == 28
+    self._deliver(2**80, "a")
+    secret: Bytes[1] = b""
+    if accepted:
+        self._accept("a")
+        secret = b"s"
+    cheats._store(self.front, cheats._slot(PROVIDERS, convert(PROVIDER, uint256)), service)
+    self._settle("a", secret, fee, nonce, r, s, v)
+    recovered: address = ecrecover(
+        self._digest("a", secret, fee, nonce), convert(v, uint256), convert(r, uint256), convert(s, uint256)
+    )
+    cheats._holds(convert(recovered, uint256) == service & (2**160 - 1) and recovered != empty(address))
+    cheats._holds(service >> 255 == 1)
+    cheats._holds(convert(s, uint256) <= HALF_ORDER)
+
+
+@external
+def check_a_settlement_touches_no_other_users_account(
+    word: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice A settlement, in full or for a penalty, leaves the word of any account of another user, whatever it is, as it was.
+    """
+    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "")
+    cheats._store(self.front, self._place(OTHER), word)
+    self._deliver(2**80, "a")
+    secret: Bytes[1] = b""
+    if accepted:
+        self._accept("a")
+        secret = b"s"
+    self._settle("a", secret, fee, nonce, r, s, v)
+    cheats._holds(self._word(OTHER) == word)
+
+
+@external
+def check_an_abandoned_task_is_never_paid(fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8, secret: bool):
+    """
+    @notice What the provider has given up is not settled, neither in full nor for a penalty.
+    """
+    self._deliver(2**80, "a")
+    cheats._prank(PROVIDER)
+    raw_call(self.front, abi_encode(USER, "a", method_id=method_id("abandonDeliverable(address,string)")))
+    told: Bytes[1] = b""
+    if secret:
+        told = b"s"
+    cheats._holds(not self._tries("a", told, fee, nonce, r, s, v))
+
+
+@external
+def check_nobody_else_accepts_or_gives_up_a_task(caller: address, which: uint256):
+    """
+    @notice Nobody but the user accepts a task or the signer in the user's name, and no other provider gives the task up.
+    """
+    assert caller != USER and caller != cheats.VM
+    self._deliver(5, "a")
+    before: uint256 = self._word(USER)
+    data: Bytes[260] = b""
     if which == 0:
-        data = abi_encode(USER, PROVIDER, "", method_id=method_id("addAccount(address,address,string)"))
+        data = abi_encode(PROVIDER, "a", method_id=method_id("acknowledgeDeliverable(address,string)"))
     elif which == 1:
-        data = abi_encode(OTHER, PROVIDER, amount, method_id=method_id("depositFund(address,address,uint256)"))
-    elif which == 2:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("requestRefundAll(address,address)"))
-    elif which == 3:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("processRefund(address,address)"))
-    elif which == 4:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("deleteAccount(address,address)"))
-    elif which == 5:
-        data = abi_encode(PROVIDER, SIGNER, method_id=method_id("acknowledgeTEESignerByOwner(address,address)"))
-    elif which == 6:
-        data = abi_encode(PROVIDER, method_id=method_id("revokeTEESignerAcknowledgement(address)"))
-    elif which == 7:
-        data = abi_encode(amount, method_id=method_id("updateLockTime(uint256)"))
-    elif which == 8:
-        data = abi_encode(amount, method_id=method_id("updatePenaltyPercentage(uint256)"))
-    elif which == 9:
-        data = abi_encode(to, method_id=method_id("transferOwnership(address)"))
-    elif which == 10:
-        data = abi_encode(to, method_id=method_id("offerOwnership(address)"))
-    elif which == 11:
-        data = method_id("renounceOwnership()")
+        assert caller == OTHER_PROVIDER
+        data = abi_encode(USER, "a", method_id=method_id("abandonDeliverable(address,string)"))
     else:
-        data = abi_encode(amount, self, to, amount, method_id=method_id("initialize(uint256,address,address,uint256)"))
+        data = abi_encode(PROVIDER, True, method_id=method_id("acknowledgeTEESigner(address,bool)"))
     cheats._prank(caller)
-    done: bool = raw_call(self.front, data, revert_on_failure=False)
-    cheats._holds(not done)
+    cheats._holds(not raw_call(self.front, data, revert_on_failure=False))
+    cheats._holds(self._word(USER) == before)
+
+
+@external
+def check_what_nobody_acknowledged_is_never_paid_in_full(
+    fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+):
+    """
+    @notice A settlement with a secret, which is one in full, succeeds for no task that the user has not acknowledged.
+    """
+    self._deliver(2**80, "a")
+    cheats._holds(not self._tries("a", b"s", fee, nonce, r, s, v))
+
+
+@external
+def check_only_the_owner_sets_the_penalty(caller: address, percentage: uint256):
+    """
+    @notice updatePenaltyPercentage reverts for everybody but the owner, and for more than 100 percent.
+    """
+    assert caller != cheats.VM
+    cheats._prank(caller)
+    done: bool = raw_call(
+        self.front,
+        abi_encode(percentage, method_id=method_id("updatePenaltyPercentage(uint256)")),
+        revert_on_failure=False,
+    )
+    cheats._holds(done == (caller == self and percentage <= 100))
 
 
 @external
@@ -269,3 +392,39 @@ def _task(
         taskFee=fee,
         user=USER,
     )
+
+
+@internal
+@view
+def _digest(id: String[1], secret: Bytes[1], fee: uint256, nonce: uint256) -> bytes32:
+    """
+    @dev What the signer of a settlement of the user's has signed.
+    """
+    domain: bytes32 = keccak256(
+        abi_encode(
+            DOMAIN_TYPEHASH, keccak256("0G Fine-Tuning Serving"), keccak256("1"), chain.id, self.front
+        )
+    )
+    message: bytes32 = keccak256(
+        abi_encode(
+            MESSAGE_TYPEHASH, keccak256(id), keccak256(secret), keccak256(b"r"), nonce, fee, USER
+        )
+    )
+    return keccak256(concat(x"1901", domain, message))
+
+
+@internal
+def _word(user: address) -> uint256:
+    return cheats._load(self.front, self._place(user))
+
+
+@internal
+@view
+def _place(user: address) -> uint256:
+    return cheats._slot(WORDS, state._key(user, PROVIDER))
+
+
+@internal
+@view
+def _refunds() -> uint256:
+    return cheats._slot(REFUNDS, state._key(USER, PROVIDER))

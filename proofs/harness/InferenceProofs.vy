@@ -8,8 +8,12 @@
 """
 
 from . import cheats
+from . import state
 
 CODE: constant(Bytes[32768]) = x"00{InferenceServing}"
+
+WORDS: constant(uint256) = {InferenceServing:accounts._words}
+TOKENS: constant(uint256) = {InferenceServing:tokens._revoked}
 
 USER: constant(address) = 0x1000000000000000000000000000000000000001
 OTHER: constant(address) = 0x1000000000000000000000000000000000000002
@@ -86,18 +90,6 @@ def __default__():
 
 
 @external
-def check_opening_books_exactly_what_was_sent(amount: uint256, other: uint256):
-    """
-    @notice An account that is opened holds the coins sent, the service holds them too, and no other account changes.
-    """
-    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=other)
-    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
-    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == amount)
-    cheats._holds(staticcall Serving(self.front).lockedBalance(OTHER) == other)
-    cheats._holds(self.front.balance == amount + other + STAKE)
-
-
-@external
 def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256, cancel: uint256):
     """
     @notice A deposit adds the coins sent to the balance, whatever is cancelled, and what is asked back never grows.
@@ -138,17 +130,6 @@ def check_nothing_is_paid_before_the_lock_time(amount: uint256):
     paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
     cheats._holds(paid == 0 and balance == amount and pending == amount)
     cheats._holds(self.balance == before)
-
-
-@external
-def check_an_account_with_coins_is_not_deleted(amount: uint256):
-    """
-    @notice Deleting an account succeeds only when it is empty; then it is gone.
-    """
-    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
-    extcall Serving(self.front).deleteAccount(USER, PROVIDER)
-    cheats._holds(amount == 0)
-    cheats._holds(not staticcall Serving(self.front).accountExists(USER, PROVIDER))
 
 
 @external
@@ -258,70 +239,31 @@ def check_a_settlement_touches_no_other_account(
 
 
 @external
-def check_only_the_ledger_calls_what_is_the_ledgers(caller: address, which: uint256, amount: uint256):
+def check_nobody_elses_revocation_touches_tokens_or_coins(caller: address, which: uint256, id: uint8, tokens: uint256, more: uint256, word: uint256):
     """
-    @notice addAccount, depositFund, requestRefundAll, processRefund and deleteAccount revert for every other caller.
+    @notice Revoking one, some or all session tokens by any other user with the same provider leaves the user's tokens and account, whatever
+            they are, as they were.
     """
-    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=5)
-    assert caller != self and caller != cheats.VM and caller != empty(address)
-    data: Bytes[164] = b""
+    assert caller != USER and caller != cheats.VM and caller != PROVIDER
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "")
+    extcall Serving(self.front).addAccount(caller, PROVIDER, "")
+    key: uint256 = state._key(USER, PROVIDER)
+    cheats._store(self.front, cheats._slot(WORDS, key), word)
+    cheats._store(self.front, cheats._slot(TOKENS, key), tokens)
+    cheats._store(self.front, cheats._slot(TOKENS, key) + 1, more)
+    data: Bytes[132] = b""
+    ids: DynArray[uint8, 1] = [id]
     if which == 0:
-        data = abi_encode(USER, PROVIDER, "", method_id=method_id("addAccount(address,address,string)"))
+        data = abi_encode(PROVIDER, id, method_id=method_id("revokeToken(address,uint8)"))
     elif which == 1:
-        data = abi_encode(OTHER, PROVIDER, amount, method_id=method_id("depositFund(address,address,uint256)"))
-    elif which == 2:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("requestRefundAll(address,address)"))
-    elif which == 3:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("processRefund(address,address)"))
+        data = abi_encode(PROVIDER, ids, method_id=method_id("revokeTokens(address,uint8[])"))
     else:
-        data = abi_encode(OTHER, PROVIDER, method_id=method_id("deleteAccount(address,address)"))
+        data = abi_encode(PROVIDER, method_id=method_id("revokeAllTokens(address)"))
     cheats._prank(caller)
-    done: bool = raw_call(self.front, data, revert_on_failure=False)
-    cheats._holds(not done)
-
-
-@external
-def check_only_the_owner_calls_what_is_the_owners(caller: address, which: uint256, amount: uint256, to: address):
-    """
-    @notice Confirming and revoking signers, the lock time and every step of the ownership revert for everybody else.
-    """
-    assert caller != self and caller != cheats.VM
-    data: Bytes[164] = b""
-    if which == 0:
-        data = abi_encode(PROVIDER, method_id=method_id("acknowledgeTEESignerByOwner(address)"))
-    elif which == 1:
-        data = abi_encode(PROVIDER, SIGNER, method_id=method_id("acknowledgeTEESignerByOwner(address,address)"))
-    elif which == 2:
-        data = abi_encode(PROVIDER, method_id=method_id("revokeTEESignerAcknowledgement(address)"))
-    elif which == 3:
-        data = abi_encode(amount, method_id=method_id("updateLockTime(uint256)"))
-    elif which == 4:
-        data = abi_encode(to, method_id=method_id("transferOwnership(address)"))
-    elif which == 5:
-        data = abi_encode(to, method_id=method_id("offerOwnership(address)"))
-    elif which == 6:
-        data = method_id("renounceOwnership()")
-    else:
-        data = abi_encode(amount, self, to, method_id=method_id("initialize(uint256,address,address)"))
-    cheats._prank(caller)
-    done: bool = raw_call(self.front, data, revert_on_failure=False)
-    cheats._holds(not done)
-
-
-@external
-def check_a_provider_gets_its_stake_back_once(amount: uint256):
-    """
-    @notice The stake is paid back whole, the users' money stays, and there is no second time.
-    """
-    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
-    before: uint256 = PROVIDER.balance
-    cheats._prank(PROVIDER)
-    raw_call(self.front, method_id("removeService()"))
-    cheats._holds(PROVIDER.balance == before + STAKE)
-    cheats._holds(self.front.balance == amount)
-    cheats._prank(PROVIDER)
-    again: bool = raw_call(self.front, method_id("removeService()"), revert_on_failure=False)
-    cheats._holds(not again)
+    raw_call(self.front, data)
+    cheats._holds(cheats._load(self.front, cheats._slot(WORDS, key)) == word)
+    cheats._holds(cheats._load(self.front, cheats._slot(TOKENS, key)) == tokens)
+    cheats._holds(cheats._load(self.front, cheats._slot(TOKENS, key) + 1) == more)
 
 
 @external

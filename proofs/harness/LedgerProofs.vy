@@ -8,30 +8,44 @@
 """
 
 from . import cheats
+from . import world
 
 CODE: constant(Bytes[32768]) = x"00{LedgerManager}"
 
 USER: constant(address) = 0x1000000000000000000000000000000000000001
 OTHER: constant(address) = 0x1000000000000000000000000000000000000002
 PROVIDER: constant(address) = 0x2000000000000000000000000000000000000001
+OTHER_PROVIDER: constant(address) = 0x2000000000000000000000000000000000000002
 MINIMUM: constant(uint256) = 3 * 10**18
 LEAST: constant(uint256) = 10**18
 
+COINS: constant(uint256) = 2**96 - 1
+WORDS: constant(uint256) = {LedgerManager:_words}
+SERVICES: constant(uint256) = ((2**118 - 1) << 136) | 2**255
+DESCRIBED: constant(uint256) = 2**254
+
 front: address
+beacon: address
+implementation: address
 opened: bool
+pending: uint256
 sends: uint256
 reports: uint256
+sends_other: uint256
+reports_other: uint256
 
 
 interface Ledger:
     def initialize(owner: address): nonpayable
     def registerService(kind: String[8], version: String[8], service: address, text: String[8]): nonpayable
+    def addLedger(info: String[8]) -> (uint256, uint256): payable
+    def deleteLedger(): nonpayable
     def depositFund(): payable
     def depositFundFor(recipient: address): payable
     def refund(amount: uint256): nonpayable
     def refundAll(): nonpayable
     def transferFund(provider: address, name: String[17], amount: uint256): nonpayable
-    def retrieveFund(providers: DynArray[address, 1], name: String[17]): nonpayable
+    def retrieveFund(providers: DynArray[address, 2], name: String[17]): nonpayable
     def spendFund(user: address, amount: uint256): nonpayable
     def getLedger(user: address) -> View: view
 
@@ -46,8 +60,8 @@ struct View:
 @deploy
 @payable
 def __init__():
-    implementation: address = raw_create(slice(CODE, 1, len(CODE) - 1))
-    self.front = create_minimal_proxy_to(implementation)
+    self.implementation = raw_create(slice(CODE, 1, len(CODE) - 1))
+    self.front, self.beacon = world._front(self.implementation)
     extcall Ledger(self.front).initialize(self)
 
 
@@ -82,7 +96,7 @@ def accountExists(user: address, provider: address) -> bool:
 @external
 @view
 def getPendingRefund(user: address, provider: address) -> uint256:
-    return 0
+    return self.pending
 
 
 @external
@@ -99,9 +113,14 @@ def depositFund(user: address, provider: address, cancel: uint256):
 
 @external
 def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
-    if self.sends != 0:
-        raw_call(self.front, b"", value=self.sends)
-    return self.reports, 0, 0
+    sends: uint256 = self.sends
+    reports: uint256 = self.reports
+    if provider == OTHER_PROVIDER:
+        sends = self.sends_other
+        reports = self.reports_other
+    if sends != 0:
+        raw_call(self.front, b"", value=sends)
+    return reports, 0, 0
 
 
 @external
@@ -203,7 +222,7 @@ def check_only_a_registered_service_spends_or_sends_coins_home(caller: address, 
     """
     @notice spendFund and a plain payment revert for everybody who is not a registered service.
     """
-    assert caller != self and caller != cheats.VM
+    assert self._stranger(caller)
     self._deposit(USER, MINIMUM)
     cheats._prank(caller)
     done: bool = raw_call(
@@ -223,23 +242,271 @@ def check_only_the_owner_keeps_the_registry(caller: address, which: uint256, to:
     """
     @notice Registering, recommending and every step of the ownership revert for everybody else.
     """
-    assert caller != self and caller != cheats.VM
-    data: Bytes[324] = b""
-    if which == 0:
-        data = abi_encode("t", "v", to, "", method_id=method_id("registerService(string,string,address,string)"))
-    elif which == 1:
-        data = abi_encode("s", "v", method_id=method_id("setRecommendedService(string,string)"))
-    elif which == 2:
-        data = abi_encode(to, method_id=method_id("transferOwnership(address)"))
-    elif which == 3:
-        data = abi_encode(to, method_id=method_id("offerOwnership(address)"))
-    elif which == 4:
-        data = method_id("renounceOwnership()")
-    else:
-        data = abi_encode(to, method_id=method_id("initialize(address)"))
+    assert self._stranger(caller)
     cheats._prank(caller)
-    done: bool = raw_call(self.front, data, revert_on_failure=False)
-    cheats._holds(not done)
+    cheats._holds(not raw_call(self.front, self._owners(which, to), revert_on_failure=False))
+
+
+@external
+def check_adding_a_ledger_books_what_was_sent_once(amount: uint256, more: uint256):
+    """
+    @notice addLedger makes available what is sent, at least the minimum and at most 96 bits; a second one is refused; other ledgers
+            stay.
+    """
+    self._deposit(OTHER, MINIMUM)
+    cheats._deal(USER, 2**110)
+    cheats._prank(USER)
+    extcall Ledger(self.front).addLedger("i", value=amount)
+    cheats._holds(amount >= MINIMUM and amount <= COINS)
+    cheats._holds(self._available(USER) == amount)
+    cheats._holds(self._available(OTHER) == MINIMUM)
+    cheats._holds(self.front.balance == MINIMUM + amount)
+    cheats._prank(USER)
+    again: bool = raw_call(
+        self.front, abi_encode("i", method_id=method_id("addLedger(string)")), value=more, revert_on_failure=False
+    )
+    cheats._holds(not again)
+
+
+@external
+def check_a_deposit_changes_available_alone(word: uint256, amount: uint256):
+    """
+    @notice Whatever the user's word is: a deposit adds to the lowest 96 bits what was sent and leaves place, services and
+            flags; what does not fit is refused.
+    """
+    self._deposit(USER, MINIMUM)
+    assert (word >> 96) & (2**40 - 1) != 0
+    cheats._store(self.front, self._place(USER), word)
+    cheats._deal(OTHER, 2**110)
+    cheats._prank(OTHER)
+    extcall Ledger(self.front).depositFundFor(USER, value=amount)
+    cheats._holds(amount != 0 and (word & COINS) + amount <= COINS)
+    cheats._holds(self._word(USER) == word + amount)
+    cheats._holds(self.front.balance == MINIMUM + amount)
+
+
+@external
+def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
+    """
+    @notice Available reads as its 96 bits and a ledger is there when the place is not zero, whatever the other bits are that name no
+            service.
+    """
+    assert word & SERVICES == 0
+    cheats._store(self.front, self._place(USER), word)
+    exists: bool = False
+    answer: Bytes[256] = b""
+    exists, answer = raw_call(
+        self.front,
+        abi_encode(USER, method_id=method_id("getLedger(address)")),
+        max_outsize=256,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    cheats._holds(exists == ((word >> 96) & (2**40 - 1) != 0))
+    if exists:
+        cheats._holds(convert(extract32(answer, 64), uint256) == word & COINS)
+        cheats._holds(convert(extract32(answer, 96), uint256) == word & COINS)
+
+
+@external
+def check_refund_all_pays_everything_available(amount: uint256, moved: uint256):
+    """
+    @notice refundAll pays exactly what is available and leaves nothing of it; what a service holds is still counted.
+    """
+    self._deposit(OTHER, MINIMUM)
+    self._deposit(USER, amount)
+    if moved != 0:
+        cheats._prank(USER)
+        extcall Ledger(self.front).transferFund(PROVIDER, "s-v", moved)
+    wallet: uint256 = USER.balance
+    cheats._prank(USER)
+    extcall Ledger(self.front).refundAll()
+    cheats._holds(USER.balance == wallet + amount - moved)
+    cheats._holds(self.front.balance == MINIMUM)
+    cheats._holds(self._available(OTHER) == MINIMUM)
+    cheats._holds(self._word(USER) & COINS == 0)
+    if moved != 0:
+        after: View = staticcall Ledger(self.front).getLedger(USER)
+        cheats._holds(after.available == 0 and after.total == moved)
+
+
+@external
+def check_a_ledger_is_deleted_only_when_no_money_is_left(moved: uint256, spent: uint256, more: uint256):
+    """
+    @notice deleteLedger succeeds only when nothing is available and nothing locked in a service; it moves no coin and
+            takes the ledger's place away, and no other ledger's.
+    """
+    self._deposit(OTHER, MINIMUM)
+    self._deposit(USER, 2**90)
+    cheats._prank(USER)
+    extcall Ledger(self.front).transferFund(PROVIDER, "s-v", moved)
+    cheats._prank(USER)
+    extcall Ledger(self.front).refundAll()
+    extcall Ledger(self.front).spendFund(USER, spent)
+    if more != 0:
+        self._deposit(USER, more)
+    held: uint256 = self.front.balance
+    cheats._prank(USER)
+    extcall Ledger(self.front).deleteLedger()
+    cheats._holds(spent == moved and more == 0)
+    cheats._holds(self._word(USER) & (2**136 - 1) == 0)
+    cheats._holds(self.front.balance == held)
+    cheats._holds(self._available(OTHER) == MINIMUM)
+
+
+@external
+def check_a_text_moves_no_coins(word: uint256, described: bool):
+    """
+    @notice Whatever the user's word is: updateAdditionalInfo changes the bit that says whether there is a text, and no other.
+    """
+    assert (word >> 96) & (2**40 - 1) != 0
+    cheats._store(self.front, self._place(USER), word)
+    text: String[1] = ""
+    if described:
+        text = "i"
+    cheats._prank(USER)
+    raw_call(self.front, abi_encode(text, method_id=method_id("updateAdditionalInfo(string)")))
+    cheats._holds(self._word(USER) & ~DESCRIBED == word & ~DESCRIBED)
+    cheats._holds((self._word(USER) & DESCRIBED != 0) == described)
+
+
+@external
+def check_a_later_transfer_moves_what_is_not_kept_back(amount: uint256, moved: uint256, pending: uint256):
+    """
+    @notice Into an account that exists: what the service says waits there is kept first, only the rest moves; whatever it
+            says, the service gains what available loses.
+    """
+    self._deposit(OTHER, MINIMUM)
+    self._deposit(USER, amount)
+    self.opened = True
+    self.pending = pending
+    before: uint256 = self.balance
+    cheats._prank(USER)
+    extcall Ledger(self.front).transferFund(PROVIDER, "s-v", moved)
+    coins: uint256 = moved - min(moved, pending)
+    cheats._holds(coins <= amount)
+    cheats._holds(self.balance == before + coins)
+    cheats._holds(self.front.balance == MINIMUM + amount - coins)
+    cheats._holds(self._available(USER) == amount - coins)
+    cheats._holds(self._available(OTHER) == MINIMUM)
+
+
+@external
+def check_coins_of_two_providers_are_credited_once_each(
+    sends: uint256, more: uint256, reports: uint256, early: uint256, twice: bool
+):
+    """
+    @notice Two providers in one retrieval, or one named twice: what is credited is what arrived for each; what the service sent
+            earlier in the same transaction is credited to nobody.
+    """
+    self._deposit(OTHER, MINIMUM)
+    self._deposit(USER, MINIMUM)
+    self.opened = True
+    self.sends = sends
+    self.reports = sends
+    self.sends_other = more
+    self.reports_other = reports
+    if early != 0:
+        raw_call(self.front, b"", value=early)
+    second: address = OTHER_PROVIDER
+    if twice:
+        second = PROVIDER
+    cheats._prank(USER)
+    extcall Ledger(self.front).retrieveFund([PROVIDER, second], "s-v")
+    if twice:
+        cheats._holds(self._available(USER) == MINIMUM + 2 * sends)
+    else:
+        cheats._holds(more == reports)
+        cheats._holds(self._available(USER) == MINIMUM + sends + more)
+    cheats._holds(self.front.balance == early + self._available(USER) + MINIMUM)
+    cheats._holds(self._available(OTHER) == MINIMUM)
+
+
+@external
+def check_a_deposit_for_anybody_touches_nobody_else(recipient: address, other: address, word: uint256, amount: uint256):
+    """
+    @notice For any two users: what is deposited for one leaves the other's word, whatever it is, as it was.
+    """
+    assert recipient != other
+    cheats._store(self.front, self._place(other), word)
+    cheats._prank(USER)
+    extcall Ledger(self.front).depositFundFor(recipient, value=amount)
+    cheats._holds(self._word(other) == word)
+    cheats._holds(self._word(recipient) & COINS == amount)
+
+
+@external
+def check_nobody_moves_the_coins_of_another(other: address, word: uint256, which: uint256, amount: uint256):
+    """
+    @notice What a user does with the own ledger leaves the word of any other address, whatever it is, as it was.
+    """
+    assert other != USER
+    self._deposit(USER, 2**90)
+    cheats._store(self.front, self._place(other), word)
+    cheats._prank(USER)
+    if which == 0:
+        extcall Ledger(self.front).refund(amount)
+    elif which == 1:
+        extcall Ledger(self.front).transferFund(PROVIDER, "s-v", amount)
+    else:
+        self.opened = True
+        self.sends = amount
+        self.reports = amount
+        extcall Ledger(self.front).retrieveFund([PROVIDER], "s-v")
+    cheats._holds(self._word(other) == word)
+
+
+@external
+def check_the_owner_may_keep_the_registry(which: uint256, to: address):
+    """
+    @notice The same calls succeed for the owner: what is refused to others is refused for who they are.
+    """
+    assert which < 5 and which != 0 and to != empty(address)
+    cheats._holds(raw_call(self.front, self._owners(which, to), revert_on_failure=False))
+
+
+@external
+def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
+    """
+    @notice While ownership is offered to anybody at all, it moves when that address accepts, and for nobody else.
+    """
+    assert self._caller(caller)
+    raw_call(self.front, abi_encode(to, method_id=method_id("offerOwnership(address)")))
+    cheats._prank(caller)
+    accepted: bool = raw_call(self.front, method_id("acceptOwnership()"), revert_on_failure=False)
+    cheats._holds(accepted == (caller == to))
+    owner: uint256 = cheats._load(self.front, {LedgerManager:ownable.owner})
+    if accepted:
+        cheats._holds(owner == convert(to, uint256))
+    else:
+        cheats._holds(owner == convert(self, uint256))
+
+
+@external
+def check_nobody_initializes_a_front_again_or_an_implementation(caller: address, owner: address):
+    """
+    @notice A second initialisation of a front and any of the implementation revert, for every caller and owner.
+    """
+    assert self._caller(caller)
+    data: Bytes[36] = abi_encode(owner, method_id=method_id("initialize(address)"))
+    cheats._prank(caller)
+    cheats._holds(not raw_call(self.front, data, revert_on_failure=False))
+    cheats._prank(caller)
+    cheats._holds(not raw_call(self.implementation, data, revert_on_failure=False))
+
+
+@external
+def check_planted_the_whole_transfer_always_moves(moved: uint256, pending: uint256):
+    """
+    @notice False on purpose: what waits to be retrieved is kept first.
+    """
+    self._deposit(USER, 2**90)
+    self.opened = True
+    self.pending = pending
+    before: uint256 = self.balance
+    cheats._prank(USER)
+    extcall Ledger(self.front).transferFund(PROVIDER, "s-v", moved)
+    cheats._holds(self.balance == before + moved)
 
 
 @external
@@ -261,6 +528,20 @@ def check_planted_reports_are_believed(amount: uint256, reports: uint256):
 
 
 @internal
+@pure
+def _owners(which: uint256, to: address) -> Bytes[324]:
+    if which == 0:
+        return abi_encode("t", "v", to, "", method_id=method_id("registerService(string,string,address,string)"))
+    if which == 1:
+        return abi_encode("s", "v", method_id=method_id("setRecommendedService(string,string)"))
+    if which == 2:
+        return abi_encode(to, method_id=method_id("transferOwnership(address)"))
+    if which == 3:
+        return abi_encode(to, method_id=method_id("offerOwnership(address)"))
+    return method_id("renounceOwnership()")
+
+
+@internal
 def _deposit(user: address, amount: uint256):
     cheats._prank(user)
     extcall Ledger(self.front).depositFund(value=amount)
@@ -274,6 +555,35 @@ def _available(user: address) -> uint256:
 
 
 @internal
+def _word(user: address) -> uint256:
+    return cheats._load(self.front, self._place(user))
+
+
+@internal
+@view
+def _place(user: address) -> uint256:
+    return cheats._slot(WORDS, convert(user, uint256))
+
+
+@internal
 @pure
 def _one() -> DynArray[address, 1]:
     return [PROVIDER]
+
+
+@internal
+@view
+def _caller(caller: address) -> bool:
+    """
+    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the proof tool.
+    """
+    return caller != empty(address) and caller != self.beacon and caller != cheats.VM
+
+
+@internal
+@view
+def _stranger(caller: address) -> bool:
+    """
+    @dev The same, but the ledger or owner that this contract is.
+    """
+    return self._caller(caller) and caller != self

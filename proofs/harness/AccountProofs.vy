@@ -1,0 +1,515 @@
+# pragma version 0.4.3
+# pragma evm-version cancun
+"""
+@title What is proven of accounts and stakes
+@notice For either service: each has its own build of the shared code, and every claim here is put to both. This is ledger and
+        owner of one service with one confirmed provider. Many claims begin in any state that an account can be in: balance, nonce,
+        flags, 0 to 5 active refunds with any amounts and times; all that is assumed is that the balance covers what is pending,
+        which is the sum of the refunds, and each claim shows that this is so again afterwards (`_unsound` is zero).
+        Arguments of `check_` functions are any values at all.
+"""
+
+from . import cheats
+from . import state
+from . import world
+
+CODE: constant(Bytes[32768]) = x"00{Serving}"
+WORDS: constant(uint256) = {Serving:accounts._words}
+REFUNDS: constant(uint256) = {Serving:accounts._refunds}
+STAKES: constant(uint256) = {Serving:services._words}
+
+USER: constant(address) = 0x1000000000000000000000000000000000000001
+OTHER: constant(address) = 0x1000000000000000000000000000000000000002
+PROVIDER: constant(address) = 0x2000000000000000000000000000000000000001
+OTHER_PROVIDER: constant(address) = 0x2000000000000000000000000000000000000002
+
+SIGNER_TWO: constant(address) = 0x3000000000000000000000000000000000000002
+
+front: address
+beacon: address
+implementation: address
+
+
+interface Serving:
+    def addAccount(user: address, provider: address, info: String[32]): payable
+    def depositFund(user: address, provider: address, cancel: uint256): payable
+    def requestRefundAll(user: address, provider: address): nonpayable
+    def processRefund(user: address, provider: address) -> (uint256, uint256, uint256): nonpayable
+    def deleteAccount(user: address, provider: address): nonpayable
+    def acknowledgeTEESigner(provider: address, acknowledged: bool): nonpayable
+    def lockedBalance(user: address) -> uint256: view
+    def getPendingRefund(user: address, provider: address) -> uint256: view
+    def accountExists(user: address, provider: address) -> bool: view
+
+
+@deploy
+@payable
+def __init__():
+    self.implementation = raw_create(slice(CODE, 1, len(CODE) - 1))
+    self.front, self.beacon = world._front(self.implementation)
+    world._initialize(self.front, self, self)
+    world._register(self.front, PROVIDER)
+
+
+@external
+@payable
+def __default__():
+    pass
+
+
+@external
+def check_opening_books_exactly_what_was_sent(user: address, other: address, amount: uint256, more: uint256):
+    """
+    @notice For any two users: an account that is opened holds the coins sent, without refunds and flags, the service holds
+            them too, and the other user's account stays as it is. An amount of more than 92 bits is refused.
+    """
+    assert user != other
+    extcall Serving(self.front).addAccount(other, PROVIDER, "", value=more)
+    extcall Serving(self.front).addAccount(user, PROVIDER, "", value=amount)
+    cheats._holds(
+        (
+            (cheats._load(self.front, self._place(user)) ^ (amount | state.EXISTS | state.ACKNOWLEDGED))
+            | (cheats._load(self.front, self._place(other)) ^ (more | state.EXISTS | state.ACKNOWLEDGED))
+            | (self.front.balance ^ unsafe_add(world.STAKE, unsafe_add(amount, more)))
+            | ((amount | more) & ~state.COINS)
+        )
+        == 0
+    )
+
+
+@external
+def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
+    """
+    @notice Balance, pending refund and existence are read from their own bits, whatever the other bits are.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "")
+    cheats._store(self.front, self._place(USER), word)
+    cheats._holds(staticcall Serving(self.front).accountExists(USER, PROVIDER) == (word & state.EXISTS != 0))
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == word & state.COINS)
+    if word & state.EXISTS != 0:
+        pending: uint256 = staticcall Serving(self.front).getPendingRefund(USER, PROVIDER)
+        cheats._holds(pending == (word >> 92) & state.COINS)
+
+
+@external
+def check_a_deposit_adds_what_was_sent_and_changes_nothing_else(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, amount: uint256, cancel: uint256
+):
+    """
+    @notice In any state with up to two refunds: the balance grows by the coins sent, what is asked back falls by what is
+            cancelled, the signer is accepted, the flag cleared, nonce and all else stay; the refunds are cut, newest
+            first, and make up what is pending again. A balance of more than 92 bits is refused.
+    """
+    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
+    for active: uint256 in range(3):
+        if count == active:
+            before: uint256 = self._begin(word, are, active)
+            held: uint256 = self.front.balance
+            extcall Serving(self.front).depositFund(USER, PROVIDER, cancel, value=amount)
+            after: uint256 = self._word()
+            pending: uint256 = (before >> 92) & state.COINS
+            cheats._holds(
+                (
+                    ((after & state.COINS) ^ unsafe_add(before & state.COINS, amount))
+                    | (((after >> 92) & state.COINS) ^ unsafe_sub(pending, state._least(pending, cancel)))
+                    | (state._rest(after) ^ ((state._rest(before) & ~state.FLAG) | state.ACKNOWLEDGED))
+                    | (self.front.balance ^ unsafe_add(held, amount))
+                    | state._unsound(after, self._refunds())
+                )
+                == 0
+            )
+
+
+@external
+def check_asking_back_moves_no_coins_and_asks_for_all(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
+):
+    """
+    @notice In any state of the account: afterwards the whole balance is asked back, by at most five refunds that make
+            it up; balance, nonce and all else stay, and no coin moves.
+    """
+    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
+    assert now < 2**36
+    cheats._warp(now)
+    for active: uint256 in range(6):
+        if count == active:
+            before: uint256 = self._begin(word, are, active)
+            extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+            after: uint256 = self._word()
+            cheats._holds(
+                (
+                    ((after & state.COINS) ^ (before & state.COINS))
+                    | (((after >> 92) & state.COINS) ^ (before & state.COINS))
+                    | (state._rest(after) ^ state._rest(before))
+                    | (self.front.balance ^ state.HELD)
+                    | state._unsound(after, self._refunds())
+                )
+                == 0
+            )
+
+
+@external
+def check_a_payout_is_what_is_due_and_leaves_the_rest(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
+):
+    """
+    @notice In any state with up to two refunds, at any time: the ledger is paid exactly the refunds whose lock time is over, the
+            balance and what is pending fall by that, nonce and all else stay, and nothing that is due is left.
+    """
+    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
+    assert now < 2**36
+    cheats._warp(now)
+    for active: uint256 in range(3):
+        if count == active:
+            before: uint256 = self._begin(word, are, active)
+            had: uint256 = self.balance
+            due: uint256 = state._due(before, are, now)
+            paid: uint256 = 0
+            balance: uint256 = 0
+            pending: uint256 = 0
+            paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
+            after: uint256 = self._word()
+            left: state.Refunds = self._refunds()
+            cheats._holds(
+                (
+                    (paid ^ due)
+                    | (self.balance ^ unsafe_add(had, paid))
+                    | (self.front.balance ^ unsafe_sub(state.HELD, paid))
+                    | (balance ^ unsafe_sub(before & state.COINS, paid))
+                    | (pending ^ unsafe_sub((before >> 92) & state.COINS, paid))
+                    | ((after & (2**184 - 1)) ^ (balance | (pending << 92)))
+                    | (state._rest(after) ^ state._rest(before))
+                    | state._unsound(after, left)
+                    | state._due(after, left, now)
+                )
+                == 0
+            )
+
+
+@external
+def check_an_account_is_deleted_when_empty_and_keeps_its_nonce(
+    word: uint256, first: uint256, second: uint256, third: uint256, amount: uint256
+):
+    """
+    @notice In any state without refunds: deletion succeeds only without coins, leaves the nonce and nothing else, and
+            an account opened anew has that nonce.
+    """
+    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
+    before: uint256 = self._begin(word, are, 0)
+    extcall Serving(self.front).deleteAccount(USER, PROVIDER)
+    cheats._holds(before & state.COINS == 0)
+    cheats._holds(self._word() == before & state.NONCE)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == 0)
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    cheats._holds(self._word() == (before & state.NONCE) | amount | state.EXISTS | state.ACKNOWLEDGED)
+    cheats._holds(self.front.balance == state.HELD + amount)
+
+
+@external
+def check_coins_with_refunds_are_not_deleted(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256
+):
+    """
+    @notice In any state with refunds: deletion succeeds only where balance and pending are nothing.
+    """
+    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
+    for active: uint256 in range(1, 6):
+        if count == active:
+            before: uint256 = self._begin(word, are, active)
+            extcall Serving(self.front).deleteAccount(USER, PROVIDER)
+            cheats._holds(before & (2**184 - 1) == 0 and self._word() == before & state.NONCE)
+
+
+@external
+def check_the_users_word_on_the_signer_changes_nothing_else(word: uint256, accepted: bool):
+    """
+    @notice Whatever the account's word: accepting and refusing the signer changes that bit and the flag alone, moves no
+            coin, and refusing succeeds only without coins.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "")
+    cheats._store(self.front, self._place(USER), word)
+    cheats._prank(USER)
+    extcall Serving(self.front).acknowledgeTEESigner(PROVIDER, accepted)
+    cheats._holds(accepted or word & state.COINS == 0)
+    cheats._holds(word & state.EXISTS != 0)
+    wanted: uint256 = word & ~(state.FLAG | state.ACKNOWLEDGED)
+    if accepted:
+        wanted |= state.ACKNOWLEDGED
+    cheats._holds(self._word() == wanted)
+    cheats._holds(self.front.balance == world.STAKE)
+
+
+@external
+def check_the_ledgers_calls_touch_no_other_users_account(
+    user: address, other: address, word: uint256, which: uint256, amount: uint256, cancel: uint256
+):
+    """
+    @notice For any two users with accounts with one provider: what the ledger does to one, deletion included, leaves
+            the other's word, whatever it is, as it was.
+    """
+    assert user != other
+    extcall Serving(self.front).addAccount(user, PROVIDER, "", value=amount)
+    cheats._store(self.front, self._place(other), word)
+    if which == 0:
+        extcall Serving(self.front).depositFund(user, PROVIDER, cancel, value=cancel)
+    elif which == 1:
+        extcall Serving(self.front).requestRefundAll(user, PROVIDER)
+    elif which == 2:
+        extcall Serving(self.front).requestRefundAll(user, PROVIDER)
+        cheats._warp(block.timestamp + world.LOCK)
+        extcall Serving(self.front).processRefund(user, PROVIDER)
+    else:
+        extcall Serving(self.front).deleteAccount(user, PROVIDER)
+    cheats._holds(cheats._load(self.front, self._place(other)) == word)
+
+
+@external
+def check_a_stake_is_booked_whole_and_once(coins: uint256, again: uint256, signer: address):
+    """
+    @notice A registration books all coins sent as the stake, beside any signer, not confirmed. Less than the least
+            stake, more than 95 bits, and coins at a later change are refused.
+    """
+    world._offer(self.front, OTHER_PROVIDER, coins, signer)
+    cheats._holds(coins >= world.STAKE and coins < 2**95)
+    cheats._holds(self._stake(OTHER_PROVIDER) == convert(signer, uint256) | (coins << 160))
+    cheats._holds(self.front.balance == world.STAKE + coins)
+    world._offer(self.front, OTHER_PROVIDER, again, SIGNER_TWO)
+    cheats._holds(again == 0)
+    cheats._holds(self._stake(OTHER_PROVIDER) == convert(SIGNER_TWO, uint256) | (coins << 160))
+
+
+@external
+def check_a_provider_gets_its_stake_back_once(coins: uint256, amount: uint256):
+    """
+    @notice The stake is paid back whole, whatever it is, users' money and another provider's stake stay, and there is no second
+            time.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    world._offer(self.front, OTHER_PROVIDER, coins, world.SIGNER)
+    other: uint256 = self._stake(PROVIDER)
+    before: uint256 = OTHER_PROVIDER.balance
+    cheats._prank(OTHER_PROVIDER)
+    raw_call(self.front, method_id("removeService()"))
+    cheats._holds(OTHER_PROVIDER.balance == before + coins)
+    cheats._holds(self.front.balance == amount + world.STAKE)
+    cheats._holds(self._stake(OTHER_PROVIDER) == 0 and self._stake(PROVIDER) == other)
+    cheats._holds(self._word() == amount | state.EXISTS | state.ACKNOWLEDGED)
+    cheats._prank(OTHER_PROVIDER)
+    again: bool = raw_call(self.front, method_id("removeService()"), revert_on_failure=False)
+    cheats._holds(not again)
+
+
+@external
+def check_a_changed_signer_is_not_confirmed_any_more(signer: address):
+    """
+    @notice When a confirmed provider registers any other signer, the confirmation is gone; the stake stays.
+    """
+    cheats._holds(self._stake(PROVIDER) >> 255 == 1)
+    world._offer(self.front, PROVIDER, 0, signer)
+    if signer != world.SIGNER:
+        cheats._holds(self._stake(PROVIDER) == convert(signer, uint256) | (world.STAKE << 160))
+    else:
+        cheats._holds(self._stake(PROVIDER) >> 255 == 1)
+
+
+@external
+def check_only_the_ledger_calls_what_is_the_ledgers(
+    caller: address, which: uint256, user: address, provider: address, amount: uint256
+):
+    """
+    @notice addAccount, depositFund, requestRefundAll, processRefund and deleteAccount revert for every other caller,
+            the owner included, whatever user, provider and amount.
+    """
+    extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=5)
+    assert self._stranger(caller)
+    cheats._prank(caller)
+    cheats._holds(not raw_call(self.front, self._ledgers(which, user, provider, amount), revert_on_failure=False))
+
+
+@external
+def check_the_ledger_may_call_what_is_the_ledgers(which: uint256, amount: uint256):
+    """
+    @notice The same calls succeed for the ledger: what is refused to others is refused for who they are.
+    """
+    assert amount < 2**91
+    if which != 0:
+        extcall Serving(self.front).addAccount(USER, PROVIDER, "")
+    cheats._holds(raw_call(self.front, self._ledgers(which, USER, PROVIDER, amount), revert_on_failure=False))
+
+
+@external
+def check_only_the_owner_calls_what_is_the_owners(
+    caller: address, which: uint256, provider: address, to: address, number: uint256
+):
+    """
+    @notice Confirming and revoking signers, lock time and every step of the ownership revert for everybody else, whatever the
+            arguments.
+    """
+    assert self._stranger(caller) and which < 8
+    cheats._prank(caller)
+    cheats._holds(not raw_call(self.front, self._owners(which, provider, to, number), revert_on_failure=False))
+
+
+@external
+def check_the_owner_may_call_what_is_the_owners(which: uint256, to: address, number: uint256):
+    """
+    @notice The same calls succeed for the owner, for every lock time of 1 hour to 7 days.
+    """
+    assert number >= 3600 and number <= 7 * 86400 and to != empty(address) and which < 7
+    if which == 1:
+        assert to == world.SIGNER
+    cheats._holds(raw_call(self.front, self._owners(which, PROVIDER, to, number), revert_on_failure=False))
+
+
+@external
+def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
+    """
+    @notice While ownership is offered to anybody at all, it moves when that address accepts, and for nobody else.
+    """
+    assert self._caller(caller)
+    raw_call(self.front, abi_encode(to, method_id=method_id("offerOwnership(address)")))
+    cheats._prank(caller)
+    accepted: bool = raw_call(self.front, method_id("acceptOwnership()"), revert_on_failure=False)
+    cheats._holds(accepted == (caller == to))
+    owner: address = convert(cheats._load(self.front, {Serving:ownable.owner}), address)
+    if accepted:
+        cheats._holds(owner == to)
+    else:
+        cheats._holds(owner == self)
+
+
+@external
+def check_nobody_initializes_a_front_again_or_an_implementation(
+    caller: address, lock: uint256, ledger: address, owner: address, penalty: uint256
+):
+    """
+    @notice A second initialisation of a front and any of the implementation revert, for every caller and arguments.
+    """
+    assert self._caller(caller)
+    for target: address in [self.front, self.implementation]:
+        cheats._prank(caller)
+        cheats._holds(
+            not raw_call(
+                target,
+                abi_encode(lock, ledger, owner, method_id=method_id("initialize(uint256,address,address)")),
+                revert_on_failure=False,
+            )
+        )
+        cheats._prank(caller)
+        cheats._holds(
+            not raw_call(
+                target,
+                abi_encode(
+                    lock, ledger, owner, penalty, method_id=method_id("initialize(uint256,address,address,uint256)")
+                ),
+                revert_on_failure=False,
+            )
+        )
+
+
+@external
+def check_plain_coins_are_refused(caller: address, coins: uint256):
+    """
+    @notice A payment without data reverts, whoever sends how much.
+    """
+    assert self._caller(caller)
+    cheats._deal(caller, coins)
+    cheats._prank(caller)
+    cheats._holds(not raw_call(self.front, b"", value=coins, revert_on_failure=False))
+
+
+@external
+def check_planted_a_user_may_lose_the_nonce(word: uint256):
+    """
+    @notice False on purpose: in any state some nonce is set, and a deletion keeps it.
+    """
+    self._begin(word, empty(state.Refunds), 0)
+    extcall Serving(self.front).deleteAccount(USER, PROVIDER)
+    cheats._holds(self._word() == 0)
+
+
+@internal
+@pure
+def _ledgers(which: uint256, user: address, provider: address, amount: uint256) -> Bytes[164]:
+    if which == 0:
+        return abi_encode(user, provider, "", method_id=method_id("addAccount(address,address,string)"))
+    if which == 1:
+        return abi_encode(user, provider, amount, method_id=method_id("depositFund(address,address,uint256)"))
+    if which == 2:
+        return abi_encode(user, provider, method_id=method_id("requestRefundAll(address,address)"))
+    if which == 3:
+        return abi_encode(user, provider, method_id=method_id("processRefund(address,address)"))
+    return abi_encode(user, provider, method_id=method_id("deleteAccount(address,address)"))
+
+
+@internal
+@pure
+def _owners(which: uint256, provider: address, to: address, number: uint256) -> Bytes[164]:
+    if which == 0:
+        return abi_encode(provider, method_id=method_id("acknowledgeTEESignerByOwner(address)"))
+    if which == 1:
+        return abi_encode(provider, to, method_id=method_id("acknowledgeTEESignerByOwner(address,address)"))
+    if which == 2:
+        return abi_encode(provider, method_id=method_id("revokeTEESignerAcknowledgement(address)"))
+    if which == 3:
+        return abi_encode(number, method_id=method_id("updateLockTime(uint256)"))
+    if which == 4:
+        return abi_encode(to, method_id=method_id("transferOwnership(address)"))
+    if which == 5:
+        return abi_encode(to, method_id=method_id("offerOwnership(address)"))
+    if which == 6:
+        return method_id("renounceOwnership()")
+    return method_id("acceptOwnership()")
+
+
+@internal
+def _begin(any: uint256, are: state.Refunds, active: uint256) -> uint256:
+    """
+    @dev The user's account is in this state. Returns its word.
+    """
+    return state._begin(self.front, self._place(USER), self._at_refunds(), USER, PROVIDER, any, are, active)
+
+
+@internal
+def _word() -> uint256:
+    return cheats._load(self.front, self._place(USER))
+
+
+@internal
+def _refunds() -> state.Refunds:
+    return state._refunds(self.front, self._at_refunds())
+
+
+@internal
+def _stake(provider: address) -> uint256:
+    return cheats._load(self.front, cheats._slot(STAKES, convert(provider, uint256)))
+
+
+@internal
+@view
+def _place(user: address) -> uint256:
+    return cheats._slot(WORDS, state._key(user, PROVIDER))
+
+
+@internal
+@view
+def _at_refunds() -> uint256:
+    return cheats._slot(REFUNDS, state._key(USER, PROVIDER))
+
+
+@internal
+@view
+def _caller(caller: address) -> bool:
+    """
+    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the proof tool.
+    """
+    return caller != empty(address) and caller != self.beacon and caller != cheats.VM
+
+
+@internal
+@view
+def _stranger(caller: address) -> bool:
+    """
+    @dev The same, but the ledger or owner that this contract is.
+    """
+    return self._caller(caller) and caller != self
