@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def fault(text: str) -> str | None:
         if word in SHELL:
             break
         words.append(word)
-    command: Any = get_command(app)
+    command: Any = _program()
     context = typer.Context(command, info_name="serving")
     rest = words[1:]
     while isinstance(command, Tree) and rest and not rest[0].startswith("-"):
@@ -60,6 +61,11 @@ def fault(text: str) -> str | None:
     if too_many:
         return f"{' '.join(too_many)} is too much"
     return next((found for one in command.params if (found := _bad_choice(one, given.get(one.name)))), None)
+
+
+@cache
+def _program() -> Any:
+    return get_command(app)
 
 
 def _bad_choice(parameter: Any, given: Any) -> str | None:

@@ -102,6 +102,14 @@ def test_what_is_no_request_is_refused(server: ChainServer, body: bytes, code: i
     assert json.loads(answer)["error"]["code"] == code
 
 
+def test_what_nests_only_once_it_is_unfolded_ends_no_process(server: ChainServer) -> None:
+    """Typed data may come as text, and text may write its brackets as escapes, which no counting of them sees."""
+    folded = json.dumps(call("eth_signTypedData_v4", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "BRACKETS"))
+    _, __, answer = exchange(server, folded.replace("BRACKETS", "\\u005b" * 200_000).encode())
+    assert "nested more than" in json.loads(answer)["error"]["message"]
+    assert ask(server, call("eth_chainId"))["result"] == "0x7a69"
+
+
 def test_a_revert_carries_its_data(chain: EmbeddedChain, server: ChainServer) -> None:
     contract = deploy(chain, REVERT)
     error = ask(server, call("eth_call", {"to": contract, "data": "0x12345678" + word(7)[2:]}))["error"]

@@ -216,7 +216,7 @@ SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_record_with_any_one_value_changed_is_refused_or_can_be_worked_with(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any], standing: Standing, data: st.DataObject

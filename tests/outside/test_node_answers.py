@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,12 +22,16 @@ from serving_network.chain.node import AsyncNode, from_hex, from_quantity
 from serving_network.chain.reverts import explain_revert, selectors
 from serving_network.chain.transactions import AsyncSender
 from serving_network.chain.transport import LONGEST_WAIT, Call, TransientFailure, _in_order, _result, _seconds
+from serving_network.clients import Provider
 from serving_network.clients.contract import Contract
+from serving_network.clients.earnings import earnings_of
 from serving_network.clients.network import Network
 from serving_network.contracts import load
 from serving_network.contracts.codec import MalformedData
 from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable, RpcError, ServingError, WrongChain
+from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World
+from tests.clients.test_provider import signed
 from tests.outside.clear import done_or_clear, is_clear
 from tests.outside.nodes import Scripted, answer, http, raw_node, saying
 
@@ -217,6 +223,54 @@ def test_an_address_that_leads_nowhere_is_told_at_once(url: str) -> None:
     is_clear(failure.value)
 
 
+# WebSockets
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[" * 100_000,
+        '{"jsonrpc": "2.0", "id": 3, "resu',
+        '{"id": [1], "result": "0x10"}',
+        '{"id": {"a": 1}, "result": "0x10"}',
+        '{"id": true, "result": "0x10"}',
+        '{"id": 999, "result": "0x10"}',
+        "[]",
+        "\0",
+        None,
+    ],
+    ids=["deep", "half", "a list as id", "an object as id", "true as id", "another id", "a list", "NUL", "closed"],
+)
+def test_what_a_websocket_says_is_no_answer_before_its_time_is_over(said: str | None) -> None:
+    async def work() -> None:
+        async def serve(request: web.Request) -> web.WebSocketResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for message in socket:
+                asked = json.loads(message.data)
+                if asked["method"] == "eth_chainId":
+                    await socket.send_json(answer(asked, "0x7a69"))
+                elif said is None:
+                    await socket.close()
+                else:
+                    await socket.send_str(said)
+            return socket
+
+        app = web.Application()
+        app.router.add_get("/", serve)
+        server = TestServer(app)
+        await server.start_server()
+        url = str(server.make_url("/")).replace("http", "ws", 1)
+        async with await AsyncConnection.open(url, timeout=0.3, attempts=2) as chain:
+            with pytest.raises(NodeUnreachable) as failure:
+                await chain.block_number()
+            is_clear(failure.value)
+            assert await chain.rpc("eth_chainId") == "0x7a69"
+        await server.close()
+
+    run(work())
+
+
 # Batches
 
 
@@ -373,7 +427,7 @@ def damaged(draw: st.DrawFn) -> Any:
     return damage(draw(st.sampled_from(HONEST)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(question=st.sampled_from(sorted(QUESTIONS)), value=st.one_of(JSON, damaged()))
 def test_whatever_a_node_says_is_understood_or_refused(question: str, value: Any) -> None:
     chain = AsyncSender([Saying(value)], 31337, 1)
@@ -488,6 +542,69 @@ def test_after_a_failure_the_chain_id_is_asked_again() -> None:
     run(work())
 
 
+# What was settled
+
+
+def settled(world: World, change: Callable[[str, list[Any], Any], Any]) -> Any:
+    """The client's account of two settlements that were sent, over a node whose answers are changed."""
+    rows = [signed(world, world.user.address, COIN, 1), signed(world, world.user.address, COIN, 2)]
+    with Connection.open(Scripted(world.chain, change)) as chain:
+        return Provider(chain, world.network.signer(1)).settle(rows)
+
+
+def in_receipts(edit: Callable[[list[Any]], list[Any]]) -> Callable[[str, list[Any], Any], Any]:
+    def change(method: str, _: list[Any], found: Any) -> Any:
+        if method == "eth_getTransactionReceipt" and found:
+            return found | {"logs": edit(found["logs"])}
+        return found
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda _: [],
+        lambda logs: logs[:-1],
+        lambda logs: [log | {"data": log["data"][:-64]} for log in logs],
+        lambda logs: [
+            log | {"topics": [log["topics"][0], *("0x" + "11" * 32 for _ in log["topics"][1:])]} for log in logs
+        ],
+        lambda logs: [log | {"data": "0x" + "ff" * (len(log["data"]) // 2 - 1)} for log in logs],
+    ],
+    ids=["no events", "one too few", "cut", "of somebody else", "all ones"],
+)
+def test_results_are_not_made_up_from_a_receipt_that_lacks_them(
+    world: World, edit: Callable[[list[Any]], list[Any]]
+) -> None:
+    world.with_account()
+    with pytest.raises(NodeFailure) as failure:
+        settled(world, in_receipts(edit))
+    is_clear(failure.value)
+    told: list[Any] = world.provider.settle([signed(world, world.user.address, COIN, 2)])
+    assert [one.paid for one in told] == [0]
+
+
+def test_earnings_are_not_made_up_from_events_without_their_transaction(world: World) -> None:
+    world.with_account()
+    assert [one.paid for one in settled(world, lambda _, __, found: found)] == [COIN, COIN]
+    provider = world.provider.address
+
+    def earned(change: Callable[[str, list[Any], Any], Any]) -> Any:
+        with Connection.open(Scripted(world.chain, change)) as chain:
+            return chain.runner.run(earnings_of(Network(chain).core, provider))
+
+    assert sum(one.paid for one in earned(lambda _, __, found: found)) == 2 * COIN
+    for change in (
+        lambda method, _, found: None if method == "eth_getTransactionByHash" else found,
+        lambda method, _, found: found[:-1] if method == "eth_getLogs" else found,
+        lambda method, _, found: found | {"input": "0x12"} if method == "eth_getTransactionByHash" else found,
+    ):
+        with pytest.raises(NodeFailure) as failure:
+            earned(change)
+        is_clear(failure.value)
+
+
 # Answers of contracts
 
 READS: dict[str, Callable[[Network, World], Any]] = {
@@ -529,7 +646,7 @@ CUTS: dict[str, Callable[[str, int], str]] = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     read=st.sampled_from(sorted(READS)),
     how=st.sampled_from(sorted(CUTS)),
@@ -586,7 +703,7 @@ def test_pages_that_do_not_add_up_are_refused(
     is_clear(failure.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     selector=st.sampled_from(
         [*sorted(selectors()), bytes.fromhex("08c379a0"), bytes.fromhex("4e487b71"), b"1234", b""]
@@ -603,7 +720,7 @@ def test_any_revert_is_an_error_in_words(selector: bytes, body: bytes) -> None:
     is_clear(error)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(log=st.one_of(JSON, st.fixed_dictionaries({"address": SCALARS, "topics": JSON, "data": SCALARS}), damaged()))
 def test_any_log_is_an_event_nobodys_or_malformed(log: Any) -> None:
     interface = load("InferenceServing").interface

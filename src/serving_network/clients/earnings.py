@@ -9,6 +9,7 @@ from eth_utils import to_checksum_address
 
 from serving_network.chain.node import from_hex
 from serving_network.clients.models import FINE_TUNING, INFERENCE, Status
+from serving_network.errors import NodeFailure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,11 +72,17 @@ async def _of_settlement(
     network: AsyncNetwork, service: Service, provider: str, results: Sequence[Event]
 ) -> list[Earning]:
     """An entry's pay is its fee in the calldata less what its event calls unsettled; a batch's row tells it."""
-    mined = await network.chain.rpc("eth_getTransactionByHash", [results[0].transaction_hash])
-    if to_checksum_address(mined["from"]) != provider or to_checksum_address(mined["to"]) != service.address:
+    mined = await network.chain.transaction(results[0].transaction_hash)
+    if mined is None:
+        raise NodeFailure(f"The node tells of events of {results[0].transaction_hash}, and does not know it.")
+    sent_to = mined["to"] and to_checksum_address(mined["to"])
+    if to_checksum_address(mined["from"]) != provider or sent_to != service.address:
         return []
     call = service.contract.interface.decode_call(from_hex(mined["input"]))
-    rows: list[Any] = [] if call is None else next(value for value in call.args.values() if isinstance(value, list))
+    lists = [] if call is None else [value for value in call.args.values() if isinstance(value, list)]
+    rows: list[Any] = lists[0] if lists else []
+    if len(rows) != len(results) or any(one.args["status"] not in list(Status) for one in results):
+        raise NodeFailure(f"The node's events of {results[0].transaction_hash} do not fit its settlements.")
     earnings = []
     for row, result in zip(rows, results, strict=True):
         paid = result.args["paid"] if "paid" in result.args else row["totalFee"] - result.args["unsettledAmount"]
