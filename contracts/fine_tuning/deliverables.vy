@@ -26,6 +26,8 @@
 
 @dev How money is lost here: no coins; an entry that could be settled twice would be paid twice, but for its nonce.
      How the user prevents it: by acknowledging only what arrived. What is not acknowledged costs the penalty, once.
+     An acknowledgement names an id, and an id that was forgotten can be added again with another model root hash: the
+     TEE, which signs the hash, is what stands against a provider that swaps it.
 """
 
 from ..serving import blobs

@@ -21,8 +21,9 @@
         extra         free for the service
 
 @dev How money is lost here: an owner who confirms a signer that is no TEE lets that provider take what its users
-     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change. Anybody can
-     register the signer of another provider: that it is a TEE is not enough, it must be this provider's.
+     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change of the signer;
+     other terms may still change just before it. Anybody can register the signer of another provider: that it is
+     a TEE is not enough, it must be this provider's.
      How the owner stops it: `revokeTEESignerAcknowledgement`, which takes effect at the next settlement.
 """
 

@@ -11,7 +11,7 @@ import gc
 import inspect
 import json
 import os
-import signal
+import resource
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,7 @@ UNIT = {
     "FineTuningServing": "tests/unit/fine_tuning",
 }
 TOGETHER = ("tests/attacks", "tests/stateful/test_machine.py::test_contracts_do_what_the_model_says")
-LONGEST = 600
+LONGEST = 150  # seconds of CPU; the whole suite takes a third of it
 
 
 class ChosenEvm(Evm):
@@ -189,7 +189,7 @@ def fork(task: Callable[[], dict[str, Any]]) -> Fork:
     if pid:
         return Fork(pid, answer, scratch)
     try:
-        signal.alarm(LONGEST)
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
         gc.freeze()
         found = task()
     except BaseException:  # noqa: BLE001  # the parent gets it, and raises it

@@ -172,6 +172,12 @@ def test_a_signer_of_zero_is_taken_and_settles_nothing(world: World, serving: Co
     assert (service["teeSignerAddress"], service["teeSignerAcknowledged"]) == (nobody, True)
 
 
+def test_a_service_with_a_signer_of_zero_is_updated_without_a_second_stake(world: World, provider: str) -> None:
+    world.register(teeSignerAddress="0x" + 40 * "0")
+    world.update(url="https://elsewhere")
+    assert world.serving.ask("getService", provider)["url"] == "https://elsewhere"
+
+
 def test_texts_of_any_bytes(world: World, serving: Contract, provider: str) -> None:
     texts: dict[str, Any] = {
         "serviceType": "\0",

@@ -44,6 +44,16 @@ def test_the_last_service_moves_into_the_gap(world: World, serving: Contract) ->
             assert serving.ask("getService", providers[place])["provider"] == providers[place]
 
 
+def test_a_service_that_has_moved_is_the_one_that_leaves(world: World, serving: Contract) -> None:
+    providers = [world.evm.account(f"provider {place}") for place in range(5)]
+    for provider in providers:
+        world.register(provider)
+    for leaving, left in ((1, [0, 4, 2, 3]), (4, [0, 3, 2]), (0, [2, 3]), (2, [3])):
+        serving.send("removeService", sender=providers[leaving])
+        services, _ = serving.ask("getAllServices", 0, 0)
+        assert [one["provider"] for one in services] == [providers[place] for place in left]
+
+
 def test_leaves_the_accounts_alone(world: World, serving: Contract, provider: str, ready: int) -> None:
     serving.send("removeService", sender=provider)
     assert world.account()["balance"] == ready

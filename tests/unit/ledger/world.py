@@ -169,6 +169,7 @@ class World:
         offset, total = 0, 1
         while offset < total:
             page, total = self.ledger.ask("getAllLedgers", offset, 50)
+            assert page or not total
             yield from page
             offset += 50
 
