@@ -15,7 +15,7 @@ from serving_network.clients.models import Account, Status
 from serving_network.errors import TransactionFailure, TransactionPending
 from serving_network.settlement import following
 from serving_network.settlement.chain import Disagreement, Head, Landed, SettlementChain, SignedSettlements
-from serving_network.settlement.following import Follower
+from serving_network.settlement.following import BatchFailed, Follower
 from serving_network.settlement.journal import (
     Batch,
     Identity,
@@ -225,6 +225,12 @@ def test_the_next_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_t
     ]
 
 
+def test_a_quarter_is_a_quarter(scene: Scene) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, stuck_after=4.8, give_up_after=2))
+    assert [when for when, _ in scene.chain.done] == [0.0, 2.5]
+
+
 def test_a_replacement_at_the_cap_is_not_sent(scene: Scene) -> None:
     scene.chain.at_the_cap = True
     with pytest.raises(TransactionFailure, match="cap"):
@@ -376,6 +382,24 @@ def test_a_refusal_is_booked_as_nothing_paid(scene: Scene) -> None:
     assert scene.paid() == [0, 0]
     assert scene.journal.open_batches() == []
     assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE]
+
+
+def test_a_transaction_that_failed_paid_nothing_and_what_it_cost_is_told(scene: Scene) -> None:
+    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK)
+    with pytest.raises(BatchFailed) as caught:
+        scene.follow()
+    assert "serving doctor" in str(caught.value.next_step)
+    assert (scene.paid(), scene.told, scene.report.batches, scene.report.gas_used) == ([0, 0], [], 0, 101)
+    assert (scene.report.gas_cost, scene.journal.open_batches()) == (7000, [])
+    assert scene.journal.mined_since(0)[0][1] == landed_in(BLOCK).mined
+
+
+def test_a_failure_that_the_accounts_contradict_is_not_booked(scene: Scene) -> None:
+    scene.accept()
+    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK)
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert scene.journal.open_batches() == [scene.batch]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from serving_network.settlement.journal import (
     JournalOfAnother,
     Mined,
     Outcome,
+    Recorded,
     SignedRow,
     Transaction,
     UserState,
@@ -272,6 +273,15 @@ def test_a_request_is_hashed_as_the_log_spelled_it(
         (spelled.request_text, spelled.user_text),
         ("0x" + hash_of(2).hex(), USERS[0]),
     ]
+
+
+def test_what_became_of_a_chunk_is_counted(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        journal.begin_reading()
+        assert journal.record([row(1), row(2)], PRICES) == Recorded(2, 0, [])
+        journal.begin_reading()
+        assert journal.record([row(1), row(3)], PRICES) == Recorded(1, 1, [])
+    assert transaction(1).legacy is False
 
 
 def test_what_is_set_aside_is_told_with_its_line(tmp_path: Path) -> None:

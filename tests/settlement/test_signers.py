@@ -35,6 +35,11 @@ def test_s_lies_in_the_lower_half_of_the_order(s: int, counts: bool, v: int) -> 
     assert signed_by(who_signed(signature), DIGEST, signature) is counts
 
 
+def test_r_may_be_any_point_even_the_first() -> None:
+    signature = signature_of(1, 1, 27)
+    assert signed_by(who_signed(signature), DIGEST, signature)
+
+
 def test_the_other_signature_of_the_same_key_does_not_count() -> None:
     r, s, v = GOOD[:32], int.from_bytes(GOOD[32:64], "big"), GOOD[64]
     other = r + (ORDER - s).to_bytes(32, "big") + bytes([55 - v])
