@@ -181,3 +181,14 @@ def test_a_service_with_a_book_is_not_asked_for_what_is_not_there(
     both["native-v1"].script("requestRefundAll(address,address)", mode=REVERT)
     ledger.send("retrieveFund", [provider], "native-v1", sender=user)
     assert world.available(user) == 10 * COIN
+
+
+def test_the_ledger_may_be_full_again(ledger: Contract, world: World, user: str, provider: str) -> None:
+    world.service("native-v1", native=True)
+    world.evm.set_balance(user, 2**97)
+    world.open(user, 2**96 - 1)
+    ledger.send("transferFund", provider, "native-v1", COIN, sender=user)
+    ledger.send("retrieveFund", [provider], "native-v1", sender=user)
+    world.evm.time += DAY
+    ledger.send("retrieveFund", [provider], "native-v1", sender=user)
+    assert world.available(user) == 2**96 - 1

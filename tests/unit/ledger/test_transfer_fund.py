@@ -235,3 +235,19 @@ def test_a_service_without_a_book_is_not_asked_for_it(
     ledger.send("transferFund", provider, "others-v1", 2 * COIN, sender=user)
     assert world.providers(user) == [provider]
     assert world.total(user) == 10 * COIN
+
+
+@KINDS
+@pytest.mark.usefixtures("both")
+def test_accounts_that_are_gone_do_not_count_towards_the_limit(
+    ledger: Contract, world: World, user: str, provider: str, both: dict[str, Service], kind: str
+) -> None:
+    world.open(user, 60 * COIN)
+    for number in range(50):
+        one = world.evm.account(f"provider {number}")
+        ledger.send("transferFund", one, kind, MIN_TRANSFER, sender=user)
+        both[kind].send("settle", user, one, MIN_TRANSFER, sender=one)
+    ledger.send("refundAll", sender=user)
+    world.open(user)
+    ledger.send("transferFund", provider, kind, MIN_TRANSFER, sender=user)
+    assert world.providers(user, kind) == [provider]
