@@ -47,6 +47,10 @@ interface Serving:
 def __init__():
     self.implementation = raw_create(slice(CODE, 1, len(CODE) - 1))
     self.front, self.beacon = world._front(self.implementation)
+
+
+@external
+def setUp():
     world._initialize(self.front, self, self)
     world._register(self.front, PROVIDER)
 
