@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from eth_keys.datatypes import Signature
 
+from serving_network.settlement.typed_data import INFERENCE_NAME, Domain, TEESettlement
+from tests.evm import CHAIN_ID
 from tests.unit.contract import COIN, Contract, error, event
 from tests.unit.inference.world import (
     DAY,
@@ -21,6 +24,9 @@ from tests.unit.inference.world import (
 )
 
 NOBODY = "0x" + "00" * 20
+# Of secp256k1.
+HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
+GENERATOR_X = 0x79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798
 
 
 def settled(user: str, status: int, unsettled: int) -> Any:
@@ -331,3 +337,19 @@ def test_coins_forced_in_belong_to_nobody(world: World, serving: Contract, ready
     world.forced = 3 * COIN
     world.evm.set_balance(serving.address, world.evm.balance(serving.address) + world.forced)
     assert world.settle(world.fee(ready + COIN)).result == [PARTIAL]
+
+
+@pytest.mark.parametrize(("s", "status"), [(HALF_ORDER, SUCCESS), (HALF_ORDER + 1, INVALID_SIGNATURE)])
+def test_s_may_be_half_the_order_and_no_more(world: World, s: int, status: int) -> None:
+    """Somebody's signature with just this s: whoever it recovers to is made the signer."""
+    fee = world.fee()
+    digest = Domain(INFERENCE_NAME, CHAIN_ID, world.serving.address).digest(
+        TEESettlement(world.provider, fee.message())
+    )
+    signature = Signature(vrs=(0, GENERATOR_X, s))
+    signer = signature.recover_public_key_from_msg_hash(digest).to_checksum_address()
+    world.register(teeSignerAddress=signer)
+    world.confirm()
+    world.open()
+    raw = GENERATOR_X.to_bytes(32, "big") + s.to_bytes(32, "big") + b"\x1b"
+    assert world.settle(world.signed(fee) | {"signature": raw}).result == [status]
