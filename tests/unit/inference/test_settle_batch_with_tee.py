@@ -80,6 +80,14 @@ def test_as_many_rows_as_allowed(world: World, ready: int, rows: int) -> None:
     assert world.account()["balance"] == ready - expected.count(SUCCESS)
 
 
+def test_rows_that_are_paid_in_part_stand_at_their_own_places_too(world: World) -> None:
+    world.register()
+    world.confirm()
+    world.open(coins=0)
+    fees = [world.fee(place % 2) for place in range(200)]
+    assert statuses_of(world.settle_batch(*fees).result, 200) == [SUCCESS, PARTIAL] * 100
+
+
 class TestStatuses:
     """Every reason, and that the earlier one wins where two apply."""
 
@@ -130,6 +138,10 @@ class TestStatuses:
     @pytest.mark.parametrize("nonce", [MAX_NONCE + 1, MAX_NONCE + 2, 2**65 + 5, 2**255, 2**256 - 1])
     def test_nonce_that_does_not_fit(self, world: World, ready: int, nonce: int) -> None:  # noqa: ARG002
         self.refused(world, Fee(world.user, nonce=nonce), INVALID_NONCE)
+
+    def test_the_largest_nonce_is_none_to_refuse(self, world: World, ready: int) -> None:  # noqa: ARG002
+        self.refused(world, Fee(world.user, nonce=MAX_NONCE), INVALID_SIGNATURE, tee=OTHER_TEE)
+        assert statuses_of(world.settle_batch(Fee(world.user, nonce=MAX_NONCE)).result, 1) == [SUCCESS]
 
     def test_nonce_comes_before_the_signature(self, world: World, ready: int) -> None:  # noqa: ARG002
         self.refused(world, Fee(world.user, nonce=0), INVALID_NONCE, tee=OTHER_TEE)
@@ -248,6 +260,7 @@ def test_a_provider_that_cannot_receive_coins_loses_the_whole_batch(
     world.evm.set_code(provider, REVERT)
     arguments = world.batch(world.fee())
     assert serving.refused("settleBatchWithTEE", *arguments, sender=provider) == error("TransferFailed")
+    assert statuses_of(world.settle_batch(world.fee(0)).result, 1) == [SUCCESS]
 
 
 def test_rows_are_found_where_the_abi_says_they_are(world: World, provider: str, ready: int) -> None:
