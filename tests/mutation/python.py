@@ -77,7 +77,7 @@ REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("live.py",)
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
 
-ENOUGH = 3
+ENOUGH = 12
 """Seconds of tests that a mutant has to survive."""
 
 TRACED = 3

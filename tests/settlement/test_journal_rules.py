@@ -403,7 +403,7 @@ def test_whose_a_journal_is_stands_in_it(tmp_path: Path, change: dict[str, Any],
     [
         "UPDATE meta SET value = '2' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'pass'",
         "UPDATE meta SET value = 'x' WHERE key = 'pass'", "DROP TABLE user", "UPDATE user SET owed = 'much'",
-        "DELETE FROM meta",
+        "DELETE FROM meta", "DROP TABLE meta",
     ],
 )  # fmt: skip
 def test_a_journal_that_says_what_it_cannot_say_is_refused(tmp_path: Path, damage: str) -> None:
