@@ -3,10 +3,8 @@
 """
 @title What is proven of accounts and stakes
 @notice For either service: each has its own build of the shared code, and every claim here is put to both. This is ledger and
-        owner of one service with one confirmed provider. Many claims begin in any state that an account can be in: balance, nonce,
-        flags, 0 to 5 active refunds with any amounts and times; all that is assumed is that the balance covers what is pending,
-        which is the sum of the refunds, and each claim shows that this is so again afterwards (`_unsound` is zero).
-        Arguments of `check_` functions are any values at all.
+        owner of one service with one confirmed provider. Some claims begin in a
+        state that the proof puts there: a word or a stake with any value at all. Arguments of `check_` functions are any values at all.
 """
 
 from . import cheats
@@ -96,98 +94,69 @@ def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
 
 
 @external
-def check_a_deposit_adds_what_was_sent_and_changes_nothing_else(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, amount: uint256, cancel: uint256
-):
+def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256, cancel: uint256):
     """
-    @notice In any state with up to two refunds: the balance grows by the coins sent, what is asked back falls by what is
-            cancelled, the signer is accepted, the flag cleared, nonce and all else stay; the refunds are cut, newest
-            first, and make up what is pending again. A balance of more than 92 bits is refused.
+    @notice A deposit adds the coins sent to the balance, whatever is cancelled, and what is asked back never grows.
     """
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    for active: uint256 in range(3):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            held: uint256 = self.front.balance
-            extcall Serving(self.front).depositFund(USER, PROVIDER, cancel, value=amount)
-            after: uint256 = self._word()
-            pending: uint256 = (before >> 92) & state.COINS
-            cheats._holds(
-                (
-                    ((after & state.COINS) ^ unsafe_add(before & state.COINS, amount))
-                    | (((after >> 92) & state.COINS) ^ unsafe_sub(pending, state._least(pending, cancel)))
-                    | (state._rest(after) ^ ((state._rest(before) & ~state.FLAG) | state.ACKNOWLEDGED))
-                    | (self.front.balance ^ unsafe_add(held, amount))
-                    | state._unsound(after, self._refunds())
-                )
-                == 0
-            )
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=before)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    extcall Serving(self.front).depositFund(USER, PROVIDER, cancel, value=amount)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == before + amount)
+    cheats._holds(staticcall Serving(self.front).getPendingRefund(USER, PROVIDER) == before - min(before, cancel))
+    cheats._holds(self.front.balance == before + amount + world.STAKE)
 
 
 @external
-def check_asking_back_moves_no_coins_and_asks_for_all(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
-):
+def check_packed_amounts_come_back_as_they_went_in(amount: uint256, cancel: uint256):
     """
-    @notice In any state of the account: afterwards the whole balance is asked back, by at most five refunds that make
-            it up; balance, nonce and all else stay, and no coin moves.
+    @notice Balance and pending refund share a word and do not touch: every pair of values reads as it was written, and
+            an amount that does not fit is refused.
     """
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    assert now < 2**36
-    cheats._warp(now)
-    for active: uint256 in range(6):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
-            after: uint256 = self._word()
-            cheats._holds(
-                (
-                    ((after & state.COINS) ^ (before & state.COINS))
-                    | (((after >> 92) & state.COINS) ^ (before & state.COINS))
-                    | (state._rest(after) ^ state._rest(before))
-                    | (self.front.balance ^ state.HELD)
-                    | state._unsound(after, self._refunds())
-                )
-                == 0
-            )
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    cheats._holds(amount <= state.COINS)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    extcall Serving(self.front).depositFund(USER, PROVIDER, cancel)
+    cheats._holds(staticcall Serving(self.front).lockedBalance(USER) == amount)
+    cheats._holds(staticcall Serving(self.front).getPendingRefund(USER, PROVIDER) == amount - min(amount, cancel))
 
 
 @external
-def check_a_payout_is_what_is_due_and_leaves_the_rest(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
+def check_nothing_is_paid_before_the_lock_time(amount: uint256):
+    """
+    @notice A refund asked for now pays nothing now, and leaves the balance as it is.
+    """
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    before: uint256 = self.balance
+    paid: uint256 = 0
+    balance: uint256 = 0
+    pending: uint256 = 0
+    paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
+    cheats._holds(paid == 0 and balance == amount and pending == amount)
+    cheats._holds(self.balance == before)
+
+
+@external
+def check_a_refund_is_paid_whole_from_the_lock_time_on_and_not_a_second_before(
+    amount: uint256, waited: uint256
 ):
     """
-    @notice In any state with up to two refunds, at any time: the ledger is paid exactly the refunds whose lock time is over, the
-            balance and what is pending fall by that, nonce and all else stay, and nothing that is due is left.
+    @notice After any wait, what was asked back is paid to the ledger in full or, before the lock time, not at all.
     """
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    assert now < 2**36
-    cheats._warp(now)
-    for active: uint256 in range(3):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            had: uint256 = self.balance
-            due: uint256 = state._due(before, are, now)
-            paid: uint256 = 0
-            balance: uint256 = 0
-            pending: uint256 = 0
-            paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
-            after: uint256 = self._word()
-            left: state.Refunds = self._refunds()
-            cheats._holds(
-                (
-                    (paid ^ due)
-                    | (self.balance ^ unsafe_add(had, paid))
-                    | (self.front.balance ^ unsafe_sub(state.HELD, paid))
-                    | (balance ^ unsafe_sub(before & state.COINS, paid))
-                    | (pending ^ unsafe_sub((before >> 92) & state.COINS, paid))
-                    | ((after & (2**184 - 1)) ^ (balance | (pending << 92)))
-                    | (state._rest(after) ^ state._rest(before))
-                    | state._unsound(after, left)
-                    | state._due(after, left, now)
-                )
-                == 0
-            )
+    assert amount <= state.COINS and amount != 0 and waited < 2**32
+    extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
+    extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
+    cheats._warp(block.timestamp + waited)
+    before: uint256 = self.balance
+    paid: uint256 = 0
+    balance: uint256 = 0
+    pending: uint256 = 0
+    paid, balance, pending = extcall Serving(self.front).processRefund(USER, PROVIDER)
+    if waited >= world.LOCK:
+        cheats._holds(paid == amount and balance == 0 and pending == 0)
+    else:
+        cheats._holds(paid == 0 and balance == amount and pending == amount)
+    cheats._holds(self.balance == before + paid)
 
 
 @external
@@ -207,21 +176,6 @@ def check_an_account_is_deleted_when_empty_and_keeps_its_nonce(
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     cheats._holds(self._word() == (before & state.NONCE) | amount | state.EXISTS | state.ACKNOWLEDGED)
     cheats._holds(self.front.balance == state.HELD + amount)
-
-
-@external
-def check_coins_with_refunds_are_not_deleted(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256
-):
-    """
-    @notice In any state with refunds: deletion succeeds only where balance and pending are nothing.
-    """
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    for active: uint256 in range(1, 6):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            extcall Serving(self.front).deleteAccount(USER, PROVIDER)
-            cheats._holds(before & (2**184 - 1) == 0 and self._word() == before & state.NONCE)
 
 
 @external

@@ -1,7 +1,7 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title What is proven of settlements of several users, and in any state
+@title What is proven of settlements of several users
 @notice Ledger and owner of one inference service in one, with one confirmed provider. Settlements here have one or two
         entries, with a signature each or with one for all. Arguments of `check_` functions are any values at all.
 """
@@ -12,7 +12,6 @@ from . import world
 
 CODE: constant(Bytes[32768]) = x"00{InferenceServing}"
 WORDS: constant(uint256) = {InferenceServing:accounts._words}
-REFUNDS: constant(uint256) = {InferenceServing:accounts._refunds}
 PROVIDERS: constant(uint256) = {InferenceServing:services._words}
 
 USER: constant(address) = 0x1000000000000000000000000000000000000001
@@ -66,47 +65,6 @@ def __init__():
     self.front, self.beacon = world._front(raw_create(slice(CODE, 1, len(CODE) - 1)))
     world._initialize(self.front, self, self)
     world._register(self.front, PROVIDER)
-
-
-@external
-def check_an_entry_in_any_state_moves_what_it_takes(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
-):
-    """
-    @notice settleFeesWithTEE, in any state with up to two refunds: either the provider is paid the smaller of fee and balance, the balance
-            falls by just that, the nonce is the larger one signed, refunds give way and add up again; or nothing changes. The status says
-            which.
-    """
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    for active: uint256 in range(3):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            had: uint256 = PROVIDER.balance
-            status: uint256 = self._settle(USER, fee, nonce, r, s, v)
-            if status <= 1:
-                cheats._holds(self._wrong(before, had, fee, nonce, status) == 0)
-            else:
-                cheats._holds(self._moved(before, had) == 0)
-
-
-@external
-def check_a_row_in_any_state_moves_what_it_takes(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
-):
-    """
-    @notice settleBatchWithTEE, the same.
-    """
-    assert fee < 2**96
-    are: state.Refunds = state.Refunds(first=first, second=second, third=third)
-    for active: uint256 in range(3):
-        if count == active:
-            before: uint256 = self._begin(word, are, active)
-            had: uint256 = PROVIDER.balance
-            status: uint256 = self._batch([self._row(USER, fee, nonce)], r, s, v)
-            if status <= 1:
-                cheats._holds(self._wrong(before, had, fee, nonce, status) == 0)
-            else:
-                cheats._holds(self._moved(before, had) == 0)
 
 
 @external
@@ -302,44 +260,11 @@ def check_planted_a_batch_pays_even_without_a_signature(
 
 
 @internal
-def _wrong(before: uint256, had: uint256, fee: uint256, nonce: uint256, status: uint256) -> uint256:
-    """
-    @dev Zero when an accepted settlement has done all that it should and nothing else.
-    """
-    balance: uint256 = before & state.COINS
-    paid: uint256 = state._least(fee, balance)
-    after: uint256 = self._word(USER)
-    return (
-        (PROVIDER.balance ^ unsafe_add(had, paid))
-        | (self.front.balance ^ unsafe_sub(state.HELD, paid))
-        | ((after & state.COINS) ^ unsafe_sub(balance, paid))
-        | (state._rest(after) ^ ((state._rest(before) & ~state.NONCE) | (nonce << 191)))
-        | convert(nonce <= (before >> 191) & (2**64 - 1) or nonce >= 2**64, uint256)
-        | convert(before >> 255 == 0, uint256)
-        | (status ^ convert(fee > balance, uint256))
-        | state._unsound(after, self._refunds())
-    )
-
-
-@internal
-def _moved(before: uint256, had: uint256) -> uint256:
-    """
-    @dev Zero when nothing has changed.
-    """
-    return (PROVIDER.balance ^ had) | (self.front.balance ^ state.HELD) | (self._word(USER) ^ before)
-
-
-@internal
 @pure
 def _taken(amount: uint256, fee: uint256, status: uint256) -> uint256:
     if status > 1:
         return 0
     return state._least(amount, fee)
-
-
-@internal
-def _begin(any: uint256, are: state.Refunds, active: uint256) -> uint256:
-    return state._begin(self.front, self._place(USER), self._at_refunds(), USER, PROVIDER, any, are, active)
 
 
 @internal
@@ -408,17 +333,8 @@ def _word(user: address) -> uint256:
 
 
 @internal
-def _refunds() -> state.Refunds:
-    return state._refunds(self.front, self._at_refunds())
-
-
-@internal
 @view
 def _place(user: address) -> uint256:
     return cheats._slot(WORDS, state._key(user, PROVIDER))
 
 
-@internal
-@view
-def _at_refunds() -> uint256:
-    return cheats._slot(REFUNDS, state._key(USER, PROVIDER))
