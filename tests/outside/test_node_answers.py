@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -718,6 +719,45 @@ def test_pages_that_do_not_add_up_are_refused(
 def test_any_revert_is_an_error_in_words(selector: bytes, body: bytes) -> None:
     error = explain_revert(selector + body)
     is_clear(error)
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "\u202eevil", "a\nb", "x" * 100_000])
+def test_the_words_of_a_contract_cannot_steer_the_terminal(text: str) -> None:
+    is_clear(explain_revert(bytes.fromhex("08c379a0") + encode(["string"], [text])))
+    is_clear(explain_revert(b"\x12\x34\x56\x78" + text.encode() * 100))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"topics": "0x"},
+        {"topics": [5]},
+        {"topics": None},
+        {"topics": ["0x" + "11" * 31, "0x" + "22" * 33]},
+        {"address": 5},
+        {"address": None},
+        {"data": None},
+        {"data": 7},
+        {"blockNumber": "-0x1"},
+        {"blockNumber": True},
+        {"logIndex": "1"},
+        {"transactionHash": 5.5},
+    ],
+)
+def test_a_log_of_ours_that_is_none_is_malformed(change: dict[str, Any]) -> None:
+    interface = load("InferenceServing").interface
+    log = LOG | {
+        "topics": ["0x" + interface.topic("ProviderStaked").hex(), "0x" + "00" * 12 + SOMEBODY[2:]],
+        "data": "0x" + (7).to_bytes(32, "big").hex(),
+    }
+    event = interface.decode_log(log)
+    assert event is not None
+    assert 7 in event.args.values()
+    if isinstance(change.get("topics"), list) and len(change["topics"]) == 2:
+        change = {"topics": [log["topics"][0][:-2], log["topics"][1] + "00"]}
+    with pytest.raises(MalformedData) as failure:
+        interface.decode_log(log | change)
+    is_clear(failure.value)
 
 
 @settings(max_examples=100, deadline=None)
