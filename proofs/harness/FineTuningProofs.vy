@@ -189,7 +189,7 @@ def check_a_settlement_in_any_state_moves_what_it_takes(
     word: uint256, first: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice In any state of the account with up to one refund: the provider is paid the signed fee of what the user acknowledged and the
+    @notice In any state of the account with one refund, of any size: the provider is paid the signed fee of what the user acknowledged and the
             penalty of anything else, the balance falls by just that, the nonce is the larger one signed, the penalty's flag was
             not set and is then, the refund gives way, nothing else changes.
     """
