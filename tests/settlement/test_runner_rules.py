@@ -490,3 +490,9 @@ def test_a_batch_that_takes_too_long_is_told_and_left_to_the_next_run(run: Run) 
         run.settle()
     run.chain.mine()
     assert run.settle().taken_up_paid == 20
+
+
+def test_a_run_needs_no_options(tmp_path: Path) -> None:
+    chain = FakeChain()
+    with open_journal(tmp_path / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        assert asyncio.run(Settlement(chain, journal, TEE).run(None)).fee == 0
