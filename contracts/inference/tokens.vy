@@ -39,7 +39,6 @@ MAX_IDS: constant(uint256) = 512
 FIRST_IDS: constant(uint256) = 200
 IDS_MASK: constant(uint256) = 2**200 - 1
 GENERATION_OFFSET: constant(uint256) = 200
-ONE_GENERATION: constant(uint256) = 2**200
 
 # @custom:packed _revoked ids:200, generation:56
 _revoked: HashMap[uint256, uint256[2]]

@@ -101,7 +101,8 @@ def _conditions(lines: list[str], statement: list[TokenInfo]) -> Iterator[Mutant
     first, last = statement[0], statement[-1]
     indent = " " * first.start[1]
     for value in ("True", "False"):
-        yield _mutant(lines, first.start[0], last.end[0], f"{indent}{first.string} {value}:\n", f"condition is {value}")
+        fault = f"condition is {value}: {lines[first.start[0] - 1].strip()}"
+        yield _mutant(lines, first.start[0], last.end[0], f"{indent}{first.string} {value}:\n", fault)
 
 
 def _delete(lines: list[str], statement: list[TokenInfo]) -> Mutant:

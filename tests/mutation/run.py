@@ -13,8 +13,8 @@ of the state machine. A line of the results says what became of it:
 | same | it compiles to the same code |
 
 What is in the results for the same source is not run again: stop it whenever you like. `--survivors` judges again what
-survived. `--unit` leaves the attacks and the state machine out, for a quick first look. `--sample` takes that many
-mutants of each file, drawn with a fixed seed.
+survived, unless survivors.toml gives the reason. `--unit` leaves the attacks and the state machine out, for a quick
+first look. `--sample` takes that many mutants of each file, drawn with a fixed seed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ import random
 import shutil
 import sys
 import time
+import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-from vyper.exceptions import VyperException
 
 from serving_network.contracts import load
 from tests.mutation.compiling import check, creation_code
@@ -57,6 +57,11 @@ SUBJECTS = (
     "fine_tuning/verifier.vy",
 )
 LARGEST_CODE = 24_576
+SURVIVORS = Path(__file__).with_name("survivors.toml")
+COLUMNS = (
+    "file", "mutants", "not judged", "invalid", "same code", "killed", "survived", "of these equivalent",
+    "killed of all", "but for equivalent ones",
+)  # fmt: skip
 NEAR = 8
 """So many tests that noticed the nearest faults are run first."""
 
@@ -69,14 +74,22 @@ class Task:
     subject: str
     mutant: Mutant
 
+    @property
+    def known_as(self) -> tuple[str, str]:
+        """How survivors.toml names it."""
+        return self.subject, self.mutant.fault
+
 
 def main() -> int:
     arguments = _arguments()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     done = {one["mutant"]: one for one in _read(arguments.results)}
     tasks = list(_tasks(arguments.subjects or SUBJECTS, arguments.sample))
-    again = {"survived"} if arguments.survivors else set()
-    due = [task for task in tasks if task.name not in done or done[task.name]["outcome"] in again]
+    reasons = equivalent()
+    due = [task for task in tasks if task.name not in done]
+    if arguments.survivors:
+        unexplained = (task for task in tasks if task.known_as not in reasons)
+        due += [task for task in unexplained if done.get(task.name, {}).get("outcome") == "survived"]
     sys.stdout.write(f"{len(tasks)} mutants, {len(due)} to be judged\n")
     if due:
 
@@ -91,7 +104,7 @@ def main() -> int:
         status = Suite(work).run()
         if status:
             return status
-    sys.stdout.write(summary([done[task.name] for task in tasks if task.name in done]))
+    sys.stdout.write(report(tasks, done, reasons))
     return 0
 
 
@@ -159,7 +172,7 @@ def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any], uni
                 continue
             try:
                 code = creation_code(name, Path(scratch))
-            except VyperException:
+            except Exception:  # noqa: BLE001  # of any kind: some mutants run into faults of the compiler itself
                 return {"outcome": "invalid", "by": ""}
             longer = len(code) - len(artifact.bytecode)
             if len(artifact.deployed_bytecode) + longer > LARGEST_CODE:
@@ -177,18 +190,43 @@ def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any], uni
         return {"outcome": "survived", "by": ""}
 
 
-def summary(results: list[dict[str, Any]]) -> str:
-    """A table by file: how many mutants there were, how many were killed, and what share of those that count."""
-    rows = ["| file | mutants | invalid | same code | killed | survived | killed of those that count |"]
-    rows.append("|---|---|---|---|---|---|---|")
+def equivalent() -> dict[tuple[str, str], str]:
+    """Why a mutant that survives is no gap in the tests, by file and fault, from survivors.toml."""
+    groups = tomllib.loads(SURVIVORS.read_text())["group"]
+    return {
+        (subject, fault): group["reason"]
+        for group in groups
+        for subject, faults in group["faults"].items()
+        for fault in faults
+    }
+
+
+def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict[tuple[str, str], str]) -> str:
+    """A table by file, what survived without a reason, and reasons that no survivor needs."""
+    rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    survivors = [task for task in tasks if done.get(task.name, {}).get("outcome") == "survived"]
     for subject in (*SUBJECTS, "all"):
-        found = [one["outcome"] for one in results if subject in (one["subject"], "all")]
-        if found:
-            killed, survived = found.count("killed"), found.count("survived")
-            share = f"{100 * killed / (killed + survived):.1f} %" if killed + survived else "-"
-            counts = (len(found), found.count("invalid"), found.count("same"), killed, survived, share)
-            rows.append(f"| {subject} | " + " | ".join(map(str, counts)) + " |")
+        chosen = [task for task in tasks if subject in (task.subject, "all")]
+        if not chosen:
+            continue
+        outcomes = Counter(done[task.name]["outcome"] if task.name in done else "not judged" for task in chosen)
+        alike = sum(task.known_as in reasons for task in survivors if subject in (task.subject, "all"))
+        killed, survived = outcomes["killed"], outcomes["survived"]
+        counts = [outcomes[name] for name in ("not judged", "invalid", "same", "killed", "survived")]
+        shares = [_share(killed, survived), _share(killed, survived - alike)]
+        rows.append("| " + " | ".join(map(str, (subject, len(chosen), *counts, alike, *shares))) + " |")
+    known = {task.known_as for task in survivors}
+    rows += ["", "Survived without a reason:"]
+    rows += [
+        f"{task.subject}:{task.mutant.line} {task.mutant.fault}" for task in survivors if task.known_as not in reasons
+    ]
+    rows += ["", "Reasons that no survivor needs:"]
+    rows += [f"{subject} {fault}" for subject, fault in reasons if (subject, fault) not in known]
     return "\n".join(rows) + "\n"
+
+
+def _share(killed: int, survived: int) -> str:
+    return f"{100 * killed / (killed + survived):.1f} %" if killed + survived else "-"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -207,7 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=Path(".mutation/results.jsonl"))
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--survivors", action="store_true", help="judge again what survived")
+    parser.add_argument("--survivors", action="store_true", help="judge again what survived without a reason")
     parser.add_argument("--unit", action="store_true", help="unit tests only")
     parser.add_argument("subjects", nargs="*")
     return parser.parse_args()
