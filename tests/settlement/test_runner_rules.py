@@ -104,10 +104,22 @@ def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
 
 def test_rejects_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
-    report = run.settle("x\n" * 8)
-    assert report.rejected == 8
-    assert [reject.line for reject in run.rejects] == list(range(1, 9))
-    assert [phase for phase, _, _ in run.told] == ["reading"] * 3
+    report = run.settle("x\n" * 9)
+    assert report.rejected == 9
+    assert [reject.line for reject in run.rejects] == list(range(1, 10))
+    assert [phase for phase, _, _ in run.told] == ["reading"] * 4
+
+
+def test_a_chunk_is_recorded_as_soon_as_it_is_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    assert run.settle(of_each(USERS[:9])).new_requests == 9
+    assert [phase for phase, _, _ in run.told].count("reading") == 4
+
+
+def test_what_reader_and_journal_set_aside_is_told_in_the_order_of_the_log(run: Run) -> None:
+    row = json.dumps({"id": "a", "user": USERS[0], "time": 1, "fee": 1}) + "\n"
+    run.settle(row + row + "broken\n" + row + "broken\n")
+    assert [reject.line for reject in run.rejects] == [2, 3, 4, 5]
 
 
 def test_without_a_log_nothing_is_read(run: Run) -> None:
@@ -389,6 +401,27 @@ def test_what_was_sent_first_is_taken_up_first(run: Run) -> None:
     assert (report.taken_up, report.taken_up_paid, report.paid, report.fee) == (3, 30, 0, 0)
     assert followed == [0, 1, 2]
     assert run.told[:3] == [("taking up", 0, 0)] * 3
+
+
+def test_what_has_the_lower_nonce_is_taken_up_first(run: Run) -> None:
+    users = run.fund(2)
+    run.chain.mines_at_once = False
+    run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=2))
+    run.chain.pool.clear()
+    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        first, _ = journal.open_batches()
+        journal.add_transaction(first, first.transactions[-1]._replace(hash="0xlater", nonce=7))
+    asked: list[str] = []
+    landed = run.chain.landed
+
+    async def noted(sent: Transaction, signed: SignedSettlements) -> Landed | None:
+        asked.append(signed.settlements[0].user)
+        return await landed(sent, signed)
+
+    run.chain.landed = noted  # type: ignore[assignment]
+    with contextlib.suppress(TransactionPending):
+        run.settle()
+    assert asked[0] == users[1]
 
 
 # ----------------------------------------------------------------------------------------------------- results
