@@ -55,7 +55,7 @@ OPTIONS = (
 RUN = ("Account", "Batch", "Beacon", "FineTuning", "Inference", "Ledger")
 # Who decides, and who is asked where the first runs into the limit of time. z3 is far quicker with parts of words.
 SOLVERS = ("yices", "z3")
-Z3_FIRST = ("BatchProofs", "OpenAccountProofs", "OpenBatchProofs")
+Z3_FIRST = ("AccountProofs", "BatchProofs", "OpenAccountProofs", "OpenBatchProofs")
 
 _RESULT = re.compile(r"\[(PASS|FAIL|ERROR|TIMEOUT)\]\S* (check_\w+)\(.*time: ([\d.]+)s")
 _CLAIM = re.compile(
