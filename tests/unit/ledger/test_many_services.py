@@ -6,7 +6,7 @@ from tests.unit.contract import COIN, Contract, error
 from tests.unit.ledger.world import DAY, REVERT, World
 
 # The first and last number of each group of bits, and neighbours.
-NUMBERS = [0, 1, 117, 118, 129, 246, 373, 374, 499]
+NUMBERS = [0, 1, 2, 117, 118, 129, 246, 373, 374, 499]
 
 
 @pytest.fixture
