@@ -111,9 +111,7 @@ def _table(told: Any) -> dict[str, Any]:
 def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
-        raise VerifierFailed(
-            "Sourcify finished without a match.", cause=words(body), next_step="serving verify local"
-        )
+        raise VerifierFailed("Sourcify finished without a match.", cause=words(body), next_step="serving verify local")
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
 
