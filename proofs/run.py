@@ -49,13 +49,15 @@ ARGUMENTS: dict[str, tuple[int, ...]] = {
 SERVICES = ("InferenceServing", "FineTuningServing")
 OPTIONS = (
     *("--storage-layout", "generic", "--loop", "16", "--no-status"),
-    *("--solver-timeout-branching", "20", "--solver-timeout-assertion", "120000"),
+    *("--solver-timeout-branching", "20"),
 )
 # What is run unless something is named: what is written and not decided yet is called Open.
 RUN = ("Account", "Batch", "Beacon", "FineTuning", "Inference", "Ledger")
 # Who decides, and who is asked where the first runs into the limit of time. z3 is far quicker with parts of words.
 SOLVERS = ("yices", "z3")
-Z3_FIRST = ("AccountProofs", "BatchProofs", "OpenAccountProofs", "OpenBatchProofs")
+# Milliseconds for one question, at first and when the other is asked.
+LIMITS = ("20000", "120000")
+Z3_FIRST = ("BatchProofs", "OpenAccountProofs", "OpenBatchProofs")
 
 _RESULT = re.compile(r"\[(PASS|FAIL|ERROR|TIMEOUT)\]\S* (check_\w+)\(.*time: ([\d.]+)s")
 _CLAIM = re.compile(
@@ -283,18 +285,20 @@ def _run(halmos: str, part: Part, source: str, code: dict[str, bytes], claims: s
         forge.write_text("#!/bin/sh\n")
         forge.chmod(0o755)
         first, second = reversed(SOLVERS) if part.harness in Z3_FIRST else SOLVERS
-        found = _halmos([halmos, "--root", str(root), "--contract", part.harness, "--solver", first], claims)
+        found = _halmos([halmos, "--root", str(root), "--contract", part.harness, "--solver", first], claims, LIMITS[0])
         left = [claim for claim, one in found.items() if one.verdict == "TIMEOUT"]
         if left:
             again = f"^({'|'.join(left)})[(]"
-            found |= _halmos([halmos, "--root", str(root), "--contract", part.harness, "--solver", second], again)
+            found |= _halmos(
+                [halmos, "--root", str(root), "--contract", part.harness, "--solver", second], again, LIMITS[1]
+            )
     return found
 
 
-def _halmos(command: list[str], claims: str) -> dict[str, Outcome]:
+def _halmos(command: list[str], claims: str, limit: str) -> dict[str, Outcome]:
     root = Path(command[2])
     environment = {"PATH": f"{root / 'bin'}:{os.environ['PATH']}", "HOME": str(root), "COLUMNS": "400"}
-    command = [*command, "--match-test", claims, *OPTIONS]
+    command = [*command, "--match-test", claims, *OPTIONS, "--solver-timeout-assertion", limit]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     return _read(_COLOUR.sub("", done.stdout), _COLOUR.sub("", done.stderr))
 
