@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from weakref import ref
 
 from eth_utils import keccak, to_checksum_address
 
@@ -35,6 +37,17 @@ _PADDING = 33  # zeros that revm puts after code that it has run
 _REVERTED = re.compile(r"^Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}$")
 
 
+@dataclass(eq=False)
+class _Mark:
+    """A moment to go back to. Without a `checkpoint` nothing has changed since it was gone back to."""
+
+    checkpoint: Any
+    time: int
+    accounts: int
+    put: int
+    infos: dict[str, Any]
+
+
 class Revm(Evm):
     """As `Evm`."""
 
@@ -45,6 +58,7 @@ class Revm(Evm):
         self._evm: Any = self._pyrevm.EVM(env=self._pyrevm.Env(cfg=settings, block=self._block()), spec_id="CANCUN")
         self._accounts = 0
         self._put: list[str] = []
+        self._renewed: ref[_Mark] | None = None
 
     @property
     def time(self) -> int:
@@ -59,6 +73,7 @@ class Revm(Evm):
         return int(self._evm.get_balance(address))
 
     def set_balance(self, address: str, wei: int) -> None:
+        self._renew()
         self._put.append(address)
         self._evm.set_balance(address, wei)
 
@@ -69,6 +84,7 @@ class Revm(Evm):
         return code[:-_PADDING]
 
     def set_code(self, address: str, code: bytes) -> None:
+        self._renew()
         self._put.append(address)
         account = self._evm.basic(address)
         self._evm.insert_account_info(
@@ -79,6 +95,7 @@ class Revm(Evm):
         return int(self._evm.storage(address, slot))
 
     def deploy(self, creation_code: bytes, *, sender: str, value: int = 0) -> Outcome:
+        self._renew()
         try:
             created = self._evm.deploy(sender, creation_code, value, GAS_LIMIT)
         except RuntimeError as error:
@@ -86,6 +103,7 @@ class Revm(Evm):
         return self._done(b"", to_checksum_address(created))
 
     def send(self, to: str, data: bytes = b"", *, sender: str, value: int = 0, gas: int = GAS_LIMIT) -> Outcome:
+        self._renew()
         with self._carried(sender, to, data, value) as carried:
             try:
                 output = self._evm.message_call(*carried, gas)
@@ -102,17 +120,30 @@ class Revm(Evm):
             return Outcome(True, bytes(output), (), 0, 0, None)
 
     def snapshot(self) -> Any:
+        self._renew()
         accounts = self._evm.db_accounts | self._evm.journal_state
-        return [self._evm.snapshot(), self._time, self._accounts, len(self._put), accounts]
+        return _Mark(self._evm.snapshot(), self._time, self._accounts, len(self._put), accounts)
 
     def revert(self, mark: Any) -> None:
-        """Revm's journal takes transactions back, but not what was put in by hand, and forgets the mark."""
-        checkpoint, self.time, self._accounts, put, accounts = mark
-        self._evm.revert(checkpoint)
-        for address in set(self._put[put:]):
-            self._evm.insert_account_info(address, accounts.get(address, self._pyrevm.AccountInfo()))
-        del self._put[put:]
-        mark[0] = self._evm.snapshot()
+        """Revm's journal takes transactions back, but not what was put in by hand, and forgets the mark.
+
+        A mark that somebody still holds is renewed when something changes: each one counts as a call, and calls
+        nest 1,024 deep.
+        """
+        if mark.checkpoint is not None:
+            self._evm.revert(mark.checkpoint)
+        mark.checkpoint = None
+        self._renewed = ref(mark)
+        self.time, self._accounts = mark.time, mark.accounts
+        for address in set(self._put[mark.put :]):
+            self._evm.insert_account_info(address, mark.infos.get(address, self._pyrevm.AccountInfo()))
+        del self._put[mark.put :]
+
+    def _renew(self) -> None:
+        mark = self._renewed() if self._renewed else None
+        if mark is not None:
+            mark.checkpoint = self._evm.snapshot()
+        self._renewed = None
 
     @contextmanager
     def _carried(self, sender: str, to: str, data: bytes, value: int) -> Iterator[tuple[str, str, bytes, int]]:

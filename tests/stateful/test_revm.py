@@ -77,3 +77,17 @@ def test_a_mark_takes_everything_back_any_number_of_times(evm: Evm) -> None:
         assert (evm.balance(user), evm.balance(contract)) == (99, 1)
         assert evm.storage(contract, 0) == int(user, 16)
         assert (evm.code(contract), evm.code(newer), evm.balance(newer)) == (NOTES_ITS_CALLER, b"", 0)
+
+
+def test_going_back_leaves_room_for_calls(evm: Evm) -> None:
+    contract, user = created(evm, NOTES_ITS_CALLER), evm.account("user")
+    mark = evm.snapshot()
+    for _ in range(1_100):
+        inner = evm.snapshot()
+        evm.send(contract, sender=user)
+        evm.revert(inner)
+        del inner
+        evm.revert(mark)
+        assert evm.send(contract, sender=user).success
+    evm.revert(mark)
+    assert evm.storage(contract, 0) == 0

@@ -188,7 +188,6 @@ class World:
         self._answers.clear()
         self._stirred = set(self.addresses)
         self.evm.revert(self._mark)
-        self._mark = self.evm.snapshot()
         self.model = self._new_model()
 
     # What people do
