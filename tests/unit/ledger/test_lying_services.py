@@ -72,6 +72,17 @@ def test_a_view_that_runs_out_of_gas_says_so_and_not_a_wrong_total(
     assert set(totals) == {10 * COIN}
 
 
+def test_a_list_that_runs_out_of_gas_says_so_and_is_not_empty(
+    ledger: Contract, user: str, provider: str, invested: Service
+) -> None:
+    invested.script("providersOf(address)", waste=430_000)
+    data = ledger.interface.encode("getLedgerProviders", user, invested.name)
+    answers = [ledger.evm.view(ledger.address, data, sender=user, gas=gas) for gas in range(380_000, 500_000, 4_000)]
+    lists = [ledger.interface.decode_result("getLedgerProviders", one.output) for one in answers if one.success]
+    assert 5 < len(lists) < 25
+    assert all(one == [provider] for one in lists)
+
+
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
