@@ -33,7 +33,7 @@ gas-update: build ## the same, written to benchmarks/gas.json and docs/gas.md
 gas-causes: build ## where the gas of one settlement goes
 	$(BIN)/python -m benchmarks.gas.causes
 
-mutation: build ## put small faults into the contracts and see whether the tests notice; hours, can be stopped
+mutation: build ## put small faults into the contracts and see whether the tests notice; an hour or two, can be stopped
 	$(BIN)/python -m tests.mutation.run
 
 mutation-python: build ## the same for the settlement's Python code
