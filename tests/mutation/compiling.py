@@ -34,6 +34,11 @@ def creation_code(contract: str, root: Path) -> bytes:
             gc.enable()
 
 
+def without_trailer(code: bytes) -> bytes:
+    """Creation code without what the compiler appends: a hash of the sources, sizes, its version, and their length."""
+    return code[: -int.from_bytes(code[-2:], "big")]
+
+
 def check(contract: str, root: Path) -> None:
     """Raises AssertionError unless the code of sound sources is the build's."""
     assert creation_code(contract, root) == load(contract).bytecode, f"{contract} compiles to other code"

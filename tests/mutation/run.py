@@ -37,7 +37,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from serving_network.contracts import load
-from tests.mutation.compiling import check, creation_code
+from tests.mutation.compiling import check, creation_code, without_trailer
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.suite import ROOT, UNIT, Fork, Suite, fork, install
 
@@ -177,7 +177,7 @@ def _judge(suite: Suite, task: Task, near: list[str], sound: dict[str, Any], uni
             longer = len(code) - len(artifact.bytecode)
             if len(artifact.deployed_bytecode) + longer > LARGEST_CODE:
                 return {"outcome": "invalid", "by": "too large"}
-            if code == artifact.bytecode:
+            if without_trailer(code) == without_trailer(artifact.bytecode):
                 continue
             install(name, code, directory)
             changed.append(name)
