@@ -56,6 +56,7 @@ import hypothesis
 import pytest
 
 from tests.mutation.python_mutants import Mutant, broken, mutants
+from tests.results import add, read
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
@@ -139,7 +140,7 @@ class Workshop:
         self._bench = Bench(self._copy, self._log)
 
     def run(self, sample: int, survivors: Path | None) -> int:
-        done = {one["mutant"]: one for one in _read(self._results)}
+        done = {one["mutant"]: one for one in read(self._results)}
         current: dict[str, list[dict[str, Any]]] = {}
         for subject in self._subjects:
             source = (self._source / subject).read_text()
@@ -153,8 +154,7 @@ class Workshop:
                 known = done.get(name)
                 if known is None or (known["outcome"] != "killed" and known["tests"] != self._tests):
                     known = {"mutant": name, "tests": self._tests} | self._judge(subject, source, mutant, last)
-                    with self._results.open("a") as results:
-                        results.write(json.dumps(known) + "\n")
+                    add(self._results, known)
                 current[subject].append(known | {"line": mutant.line})
                 sys.stdout.write(f"{known['outcome']:10}{subject}:{mutant.line} {mutant.place} {mutant.fault}\n")
                 sys.stdout.flush()
@@ -493,17 +493,6 @@ def listing(results: dict[str, list[dict[str, Any]]]) -> str:
         for one in found
         if one["outcome"] != "killed"
     )
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The results so far; half a line, left by a kill, is none."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
 
 
 def _arguments() -> argparse.Namespace:

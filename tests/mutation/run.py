@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -40,6 +39,7 @@ from serving_network.contracts import load
 from tests.mutation.compiling import check, creation_code, without_trailer
 from tests.mutation.mutants import Mutant, mutants
 from tests.mutation.suite import ROOT, UNIT, Fork, Suite, fork, install
+from tests.results import add, read
 
 SUBJECTS = (
     "ledger/LedgerManager.vy",
@@ -83,7 +83,7 @@ class Task:
 def main() -> int:
     arguments = _arguments()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {one["mutant"]: one for one in _read(arguments.results)}
+    done = {one["mutant"]: one for one in read(arguments.results)}
     tasks = list(_tasks(arguments.subjects or SUBJECTS, arguments.sample))
     reasons = equivalent()
     due = [task for task in tasks if task.name not in done]
@@ -96,8 +96,7 @@ def main() -> int:
         def work(suite: Suite) -> None:
             for found in _judge_all(suite, due, done, arguments):
                 done[found["mutant"]] = found
-                with arguments.results.open("a") as results:
-                    results.write(json.dumps(found) + "\n")
+                add(arguments.results, found)
                 sys.stdout.write(f"{found['outcome']:9}{found['subject']}:{found['line']} {found['fault']}\n")
                 sys.stdout.flush()
 
@@ -227,17 +226,6 @@ def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict
 
 def _share(killed: int, survived: int) -> str:
     return f"{100 * killed / (killed + survived):.1f} %" if killed + survived else "-"
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The results so far; half a line, left by a kill, is none."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,19 +1,2 @@
-from __future__ import annotations
-
-from collections.abc import Iterator
-
-import pytest
-
-from tests.clients.network_fixture import World, deployed_world
-
-
-@pytest.fixture(scope="session")
-def deployed() -> Iterator[World]:
-    with deployed_world() as world:
-        yield world
-
-
-@pytest.fixture
-def world(deployed: World) -> Iterator[World]:
-    with deployed.network.put_back_afterwards():
-        yield deployed
+from tests.clients.conftest import deployed as deployed
+from tests.clients.conftest import world as world

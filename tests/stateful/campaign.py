@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 import time
 import traceback
@@ -26,6 +25,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from serving_network.contracts import load
 from tests.evm import Evm
+from tests.results import add, read
 from tests.stateful import revm
 from tests.stateful.machine import ServingMachine
 from tests.stateful.reach import never_reached
@@ -40,15 +40,14 @@ def main() -> int:
     arguments = _arguments()
     subject = fingerprint()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
-    done = {one["seed"]: one for one in _read(arguments.results) if one["subject"] == subject}
+    done = {one["seed"]: one for one in read(arguments.results) if one["subject"] == subject}
     worker, workers = (int(part) for part in arguments.worker.split("/"))
     for number in range(-(-arguments.sequences // SHARD)):
         if number in done or number % workers != worker:
             continue
         found = run(number, revm.Revm if revm.available else Evm) | {"subject": subject}
         done[number] = found
-        with arguments.results.open("a") as results:
-            results.write(json.dumps(found) + "\n")
+        add(arguments.results, found)
         sys.stdout.write(summary(list(done.values())) + "\n")
         sys.stdout.flush()
     return int(any(one["failure"] for one in done.values()))
@@ -108,17 +107,6 @@ def summary(shards: list[dict[str, Any]]) -> str:
         f"{sequences} sequences in {seconds / 60:.1f} minutes, failed seeds: {failed or 'none'}, "
         f"never reached: {missing}"
     )
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The results so far; half a line, left by a kill, is none."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return found
 
 
 def _arguments() -> argparse.Namespace:
