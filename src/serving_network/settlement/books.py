@@ -11,13 +11,27 @@ of one block.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from serving_network.settlement.chain import BookLine
 
 if TYPE_CHECKING:
     from serving_network.clients.contract import Contract
     from serving_network.clients.network import AsyncNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class BookLine:
+    """One contract's books, in wei: the coins it holds and what it owes, item by item."""
+
+    contract: str
+    address: str
+    held: int
+    owed: dict[str, int]
+
+    @property
+    def surplus(self) -> int:
+        """What is held beyond what is owed: 0, or more where somebody forced coins in. Never less."""
+        return self.held - sum(self.owed.values())
 
 
 async def read_books(network: AsyncNetwork) -> list[BookLine]:

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 from serving_network.clients.models import Account
 from serving_network.errors import NodeFailure, TransactionFailure
-from serving_network.settlement.journal import Mined, Outcome, Transaction
+from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.typed_data import UserSettlement
 
 Form = Literal["entries", "batch"]
@@ -34,6 +34,7 @@ class Head(NamedTuple):
 
     number: int
     timestamp: int
+    hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +68,20 @@ class Landed:
     succeeded: bool
     mined: Mined
     outcomes: tuple[Outcome, ...]
+    transaction: str
 
 
 @dataclass(frozen=True, slots=True)
-class BookLine:
-    """One contract's books, in wei: the coins it holds and what it owes, item by item."""
+class PastSettlement:
+    """A settlement of one user that the chain accepted, whoever sent it.
 
-    contract: str
-    address: str
-    held: int
-    owed: dict[str, int]
+    `settlement` is what was signed, from the transaction's calldata; None where the provider called through a
+    contract, so that the calldata cannot be read.
+    """
 
-    @property
-    def surplus(self) -> int:
-        """What is held beyond what is owed: 0, or more where somebody forced coins in. Never less."""
-        return self.held - sum(self.owed.values())
+    user: str
+    settlement: UserSettlement | None
+    acceptance: Acceptance
 
 
 class SettlementChain(Protocol):
@@ -106,6 +106,14 @@ class SettlementChain(Protocol):
 
     async def head(self) -> Head: ...
 
+    async def final_block(self, depth: int | None) -> int:
+        """The number of the newest block that is final.
+
+        That is the one tagged `finalized` where the chain is public and the node serves it; else the one that is
+        `depth` blocks deep, by default 64, and 1 (the newest) on chain 31337.
+        """
+        ...
+
     async def service(self) -> Service | None:
         """The provider's service; None if the provider has none."""
         ...
@@ -126,15 +134,25 @@ class SettlementChain(Protocol):
         """How many transactions of the wallet were mined, as of `depth` blocks deep (1 is the newest block)."""
         ...
 
-    async def prepare(self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int) -> Transaction:
+    async def prepare(
+        self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
+    ) -> Transaction:
         """A transaction that would succeed now, not yet broadcast. The cap is in wei per gas.
 
-        Raises TooMuchGas, and ServingError with the reason why it cannot be sent.
+        It gets the gas that it needs now and `reserve` gas more. Raises TooMuchGas, and ServingError with the reason
+        why it cannot be sent.
         """
         ...
 
     async def replace(self, signed: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
         """The same with a higher fee: of the two only one can be mined. Raises ServingError at the cap."""
+        ...
+
+    async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
+        """A transaction of the wallet to itself that moves nothing, with a fee that takes the place of `stuck`.
+
+        Raises ServingError at the cap.
+        """
         ...
 
     async def broadcast(self, transaction: Transaction) -> None:
@@ -145,10 +163,10 @@ class SettlementChain(Protocol):
         """What a transaction did; None as long as it is not mined. Raises Disagreement."""
         ...
 
-    async def search(self, signed: SignedSettlements, from_block: int) -> Landed | None:
-        """Look through the events for a transaction, ours or not, that carried these settlements."""
+    async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
+        """All transactions, ours or not, that carried these settlements, from the events since a block."""
         ...
 
-    async def books(self) -> list[BookLine]:
-        """The books of every contract of the network, as of one block."""
+    async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        """Settlements with this provider that the chain accepted for these users, in the order of the chain."""
         ...

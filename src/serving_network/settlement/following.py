@@ -1,19 +1,27 @@
-"""Following a batch that was sent until its result is booked, whatever happens to its transactions.
+"""Following batches that were sent until their results are booked, whatever happens to their transactions.
 
 | what the node shows | what is done |
 |---|---|
 | nothing yet | broadcast again from time to time; after a while replace it with a higher fee |
-| a receipt, deep enough, that the accounts agree with | book each settlement's result |
+| a transaction, deep enough, that the accounts agree with | book what it accepted |
 | a receipt that contradicts the accounts, or lacks events | ask again, then give up without booking |
 | the wallet's nonce is used, but no receipt | look through the events; else carry the same settlements again |
 | a nonce before it was never used | carry the same settlements again, with that nonce |
+
+Several transactions of a batch can be mined, each effective for other settlements: outcomes are merged settlement by
+settlement. A settlement that none accepted is held until no transaction of the batch is waiting. Then its user is free
+to be signed for again, with the same nonce.
+
+A batch ends when each of its settlements is final or dead, or when the wallet's nonce at the final block has passed all
+its transactions. Until then every run looks at it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from serving_network.clients.models import Account, Status
 from serving_network.errors import ServingError, TransactionPending
@@ -23,18 +31,41 @@ from serving_network.settlement.chain import (
     SettlementChain,
     SignedSettlements,
 )
-from serving_network.settlement.journal import Batch, Journal, Outcome, SignedRow
+from serving_network.settlement.gas import worst_case_gas
+from serving_network.settlement.journal import Acceptance, Batch, Journal, Outcome, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 
 Told = Callable[[SignedRow, Outcome, int, Account | None], None]
 """Given each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
+LONGEST_PAUSE = 2.0
+
 
 class BatchFailed(ServingError):
     """A batch was mined and failed as a whole: nothing was paid."""
 
     exit_code = 6
+
+
+@dataclass(slots=True)
+class Followed:
+    """A batch on its way. Times are of the monotonic clock.
+
+    `done` is set when nothing more is to be learned in this run, `failed` when its transaction was mined and failed,
+    and `error` when following it was given up.
+    """
+
+    batch: Batch
+    started: float
+    carried_at: float
+    replaced_at: float
+    sent_again_at: float = float("-inf")
+    contradicted_since: float | None = None
+    told: set[int] = field(default_factory=set)
+    done: bool = False
+    failed: BatchFailed | None = None
+    error: ServingError | None = None
 
 
 class Follower:
@@ -47,77 +78,225 @@ class Follower:
         self._report = report
         self._told = told
 
-    async def follow(self, batch: Batch) -> None:
-        """Follow a batch until its result is booked. Raises TransactionPending when that takes too long."""
-        signed = _signed(batch)
-        started = time.monotonic()
-        carried_at = replaced_at = started
-        contradicted_since: float | None = None
-        pause = self._options.first_pause
-        sent_again_at = float("-inf")
-        while True:
-            nonce_used = (
-                await self._chain.mined_wallet_nonce(self._options.confirmations) > batch.transactions[-1].nonce
-            )
-            try:
-                landed = await self._landed(batch, signed, nonce_used)
-                if landed is not None:
-                    head = await self._chain.head()
-                    if head.number - landed.mined.block_number + 1 >= self._options.confirmations:
-                        await self._book(batch, landed)
-                        return
-                contradicted_since = None
-            except Disagreement:
-                landed = None
-                contradicted_since = contradicted_since or time.monotonic()
-                if time.monotonic() - contradicted_since >= self._options.patience:
-                    raise
-            now = time.monotonic()
-            if landed is None and contradicted_since is None:
-                if nonce_used:
-                    if now - carried_at >= self._options.patience:
-                        batch = await self._carry_again(batch, signed)
-                        carried_at = replaced_at = now
-                elif now - replaced_at >= self._options.stuck_after:
-                    if await self._chain.wallet_nonce() < batch.transactions[-1].nonce:
-                        batch, carried_at = await self._carry_again(batch, signed), now
-                    else:
-                        batch = await self._replace(batch, signed)
-                    replaced_at = now
-                elif now - sent_again_at >= self._options.stuck_after / 4:
-                    await self._chain.broadcast(batch.transactions[-1])
-                    sent_again_at = now
-            if now - started >= self._options.give_up_after:
-                raise TransactionPending(
-                    f"A batch of {len(batch.rows)} settlements is not mined after {now - started:.0f} s.",
-                    transaction=batch.transactions[-1].hash,
-                    cause="It is in the journal and may still be mined. Its users are not settled a second time.",
-                    next_step="Run again: it is taken up where it stands.",
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
+    def begin(self, batch: Batch) -> Followed:
+        """Follow a batch from now on."""
+        now = time.monotonic()
+        return Followed(batch, now, now, now)
 
-    async def _landed(self, batch: Batch, signed: SignedSettlements, nonce_used: bool) -> Landed | None:
-        """What the batch did, from the transaction in which it took effect."""
-        found = [
-            landed for sent in batch.transactions if (landed := await self._chain.landed(sent, signed)) is not None
-        ]
-        if not any(_took_effect(landed) for landed in found) and (nonce_used or found):
-            elsewhere = await self._chain.search(signed, batch.from_block)
-            if elsewhere is not None:
-                found.append(elsewhere)
-        return max(found, key=_took_effect, default=None)
+    async def next_done(self, followed: Sequence[Followed], linger: float | None = None) -> list[Followed]:
+        """Look at the batches until at least one of them is done, or `linger` seconds have passed.
 
-    async def _carry_again(self, batch: Batch, signed: SignedSettlements) -> Batch:
-        """Give the same signed settlements a new transaction with the wallet's next nonce.
-
-        Something else took the nonce of the last one, or a nonce before it was never used and blocks it.
+        Returns those that are done. A failure to follow one of them ends that one only: it is in its `error`.
         """
+        started, pause = time.monotonic(), self._options.first_pause
+        while True:
+            for one in followed:
+                await self.look(one)
+            done = [one for one in followed if one.done]
+            if done or (linger is not None and time.monotonic() - started >= linger):
+                return done
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    async def look(self, followed: Followed) -> None:
+        """Look at one batch once, book what is certain, and do what its transactions need."""
+        try:
+            await self._look(followed)
+        except ServingError as error:
+            followed.error, followed.done = error, True
+
+    async def _look(self, followed: Followed) -> None:
+        options, now = self._options, time.monotonic()
+        batch = followed.batch
+        passed = await self._chain.mined_wallet_nonce(options.confirmations)
+        waiting = [sent for sent in batch.transactions if sent.nonce >= passed]
+        try:
+            landed = await self._landed(batch, passed)
+            deep = await self._deep_enough(landed)
+            await self._book(followed, deep, final_look=not waiting and len(deep) == len(landed))
+            followed.contradicted_since = None
+        except Disagreement:
+            now = time.monotonic()
+            followed.contradicted_since = followed.contradicted_since or now
+            if now - followed.contradicted_since >= options.patience:
+                raise
+            return
+        if followed.done:
+            return
+        now = time.monotonic()
+        if waiting:
+            if not landed:
+                await self._push(followed, waiting[-1], now)
+        elif not landed:
+            await self._carry_lost(followed, now)
+        if now - followed.started >= options.give_up_after:
+            raise TransactionPending(
+                f"A batch of {len(batch.rows)} settlements is not mined after {now - followed.started:.0f} s.",
+                transaction=followed.batch.transactions[-1].hash,
+                cause="It is in the journal and may still be mined. Its users are not settled a second time.",
+                next_step="Run again: it is taken up where it stands.",
+            )
+
+    async def _push(self, followed: Followed, newest: Transaction, now: float) -> None:
+        """Do what a transaction needs that is waiting to be mined."""
+        batch, options = followed.batch, self._options
+        if now - followed.replaced_at >= options.stuck_after:
+            if await self._chain.wallet_nonce() >= newest.nonce:
+                followed.batch = await self._replace(batch, newest)
+            elif not batch.cancelled and (carried := await self._carry_again(batch)) is not None:
+                followed.batch, followed.carried_at = carried, now
+            followed.replaced_at = now
+        elif now - followed.sent_again_at >= options.stuck_after / 4:
+            await self._chain.broadcast(newest)
+            followed.sent_again_at = now
+
+    async def _carry_lost(self, followed: Followed, now: float) -> None:
+        """Something else took the nonces of all transactions, and none of them is on the chain."""
+        if followed.batch.cancelled or any(row.accepted for row in followed.batch.rows):
+            followed.done = True
+        elif now - followed.carried_at >= self._options.patience:
+            carried = await self._carry_again(followed.batch)
+            if carried is None:
+                followed.done = True
+            else:
+                followed.batch = carried
+                followed.carried_at = followed.replaced_at = now
+
+    async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
+        """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
+        signed = signed_of(batch)
+        found: dict[str, Landed] = {}
+        shown: set[int] = set()
+        for sent in batch.transactions:
+            landed = await self._chain.landed(sent, signed)
+            if landed is not None:
+                shown.add(sent.nonce)
+                found[sent.hash] = landed
+        carried = {sent.nonce for sent in batch.transactions if sent.nonce < passed} - shown
+        if carried and not all(row.accepted for row in batch.rows):
+            for landed in await self._chain.search(signed, batch.from_block):
+                found.setdefault(landed.transaction, landed)
+        return sorted(found.values(), key=lambda one: one.mined.block_number)
+
+    async def _deep_enough(self, landed: Sequence[Landed]) -> list[Landed]:
+        if not landed:
+            return []
+        newest = (await self._chain.head()).number
+        return [one for one in landed if newest - one.mined.block_number + 1 >= self._options.confirmations]
+
+    async def _book(self, followed: Followed, landed: Sequence[Landed], *, final_look: bool) -> None:
+        """Book what these transactions accepted; with `final_look` also what none of them did, and be done."""
+        batch = followed.batch
+        accepted, refused = _merge(batch, landed)
+        if final_look and not landed:
+            return
+        news = {place: one for place, one in accepted.items() if not batch.rows[place].accepted}
+        wanted = [place for place in refused if final_look] + list(news)
+        accounts = await self._chain.accounts([batch.rows[place].user.address for place in wanted]) if wanted else {}
+        await self._check(batch, {place: one.outcome for place, one in news.items()}, accounts)
+        if final_look:
+            await self._check(batch, refused, accounts)
+        gas = self._book_gas(landed) // len(batch.rows)
+        if news:
+            batch = followed.batch = self._journal.accept(batch, news)
+            self._report.settlements += len(news)
+            self._report.batches += 1
+        for place, acceptance in news.items():
+            row = batch.rows[place]
+            self._told(row, acceptance.outcome, gas, accounts.get(row.user.address))
+            followed.told.add(place)
+        if all(row.accepted for row in batch.rows):
+            followed.done = True
+        elif final_look:
+            self._refuse(followed, landed, refused, gas, accounts)
+
+    def _refuse(
+        self,
+        followed: Followed,
+        landed: Sequence[Landed],
+        refused: Mapping[int, Outcome],
+        gas: int,
+        accounts: Mapping[str, Account],
+    ) -> None:
+        """None of the batch's transactions accepted these settlements, and none of them is waiting."""
+        batch = followed.batch
+        followed.done = True
+        self._journal.refuse(batch, {place: outcome.status for place, outcome in refused.items()})
+        for place, outcome in refused.items():
+            row = batch.rows[place]
+            self._told(row, outcome, gas, accounts.get(row.user.address))
+        failed = [one for one in landed if not one.succeeded]
+        if failed and not refused:
+            mined = failed[-1].mined
+            followed.failed = BatchFailed(
+                f"A batch of {len(batch.rows)} settlements was mined and failed: nothing was paid.",
+                cause=f"Block {mined.block_number}, {mined.gas_used} gas of {batch.transactions[-1].gas}.",
+                next_step="Run again; if it fails again, look at the wallet with serving doctor.",
+            )
+
+    def _book_gas(self, landed: Sequence[Landed]) -> int:
+        """Book which transactions were mined; the gas of those that were not booked before."""
+        used = 0
+        for one in landed:
+            if self._journal.add_mined(one.transaction, one.mined):
+                used += one.mined.gas_used
+                self._report.gas_used += one.mined.gas_used
+                self._report.gas_cost += one.mined.gas_cost
+        return used
+
+    async def _check(self, batch: Batch, outcomes: Mapping[int, Outcome], accounts: Mapping[str, Account]) -> None:
+        """Raises Disagreement if the accounts do not show what the receipts say."""
+        for place, outcome in outcomes.items():
+            settlement = batch.rows[place].settlement
+            account = accounts.get(settlement.user)
+            if account is None:
+                continue
+            accepted = Status(outcome.status).paid
+            contradicts = (
+                account.nonce < settlement.nonce
+                if accepted
+                else account.nonce == settlement.nonce and not await self._accepted_elsewhere(batch, place)
+            )
+            if contradicts:
+                raise Disagreement(
+                    f"By the node's receipts and events the settlement of {settlement.user} was"
+                    f" {'' if accepted else 'not '}accepted, but the account's nonce is {account.nonce} and the"
+                    f" settlement's {settlement.nonce}.",
+                    cause="A node that is out of sync, or one that does not tell the truth. Nothing was booked.",
+                    next_step="Run again with another node.",
+                )
+
+    async def _accepted_elsewhere(self, batch: Batch, place: int) -> bool:
+        """Whether another settlement with the same nonce was accepted, of this journal or of another program."""
+        row = batch.rows[place]
+        if self._journal.accepted_nonce(row.user) == row.settlement.nonce:
+            return True
+        past = await self._chain.past_settlements([row.user.address], batch.from_block)
+        return any(
+            one.settlement is not None
+            and one.settlement.nonce == row.settlement.nonce
+            and one.settlement != row.settlement
+            for one in past
+        )
+
+    async def _carry_again(self, batch: Batch) -> Batch | None:
+        """Give the same signed settlements a new transaction with the wallet's next nonce; None if not all would be paid.
+
+        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. Users of a
+        batch that is not carried again are signed for anew, with the same nonces.
+        """
+        signed = signed_of(batch)
         accounts = await self._chain.accounts([row.user.address for row in batch.rows])
-        _check_untouched(batch, accounts)
+        await self._check(
+            batch, dict.fromkeys(range(len(batch.rows)), Outcome(Status.INVALID_SIGNATURE, 0)), accounts
+        )
+        if not all(outcome.paid for outcome in await self._chain.preview(signed)):
+            return None
         lost, nonce = batch.transactions[-1].nonce, await self._chain.wallet_nonce()
         options = self._options
-        transaction = await self._chain.prepare(signed, nonce, options.gas_limit, options.max_gas_price)
+        transaction = await self._chain.prepare(
+            signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))
+        )
         batch = self._journal.add_transaction(batch, transaction)
         await self._chain.broadcast(transaction)
         self._report.notes.append(
@@ -126,64 +305,43 @@ class Follower:
         )
         return batch
 
-    async def _replace(self, batch: Batch, signed: SignedSettlements) -> Batch:
+    async def _replace(self, batch: Batch, stuck: Transaction) -> Batch:
         """Offer more for the gas of a transaction that is stuck."""
-        transaction = await self._chain.replace(signed, batch.transactions[-1], self._options.max_gas_price)
+        cap = self._options.max_gas_price
+        if stuck.purpose == "cancel":
+            transaction = await self._chain.empty(stuck.nonce, stuck, cap)
+        else:
+            transaction = await self._chain.replace(signed_of(batch), stuck, cap)
         batch = self._journal.add_transaction(batch, transaction)
         await self._chain.broadcast(transaction)
         self._report.replaced += 1
         return batch
 
-    async def _book(self, batch: Batch, landed: Landed) -> None:
-        accounts = await self._chain.accounts([row.user.address for row in batch.rows])
-        mined = landed.mined
-        self._report.gas_used += mined.gas_used
-        self._report.gas_cost += mined.gas_cost
-        if not landed.succeeded:
-            _check_untouched(batch, accounts)
-            self._journal.revert_batch(batch, mined)
-            raise BatchFailed(
-                f"A batch of {len(batch.rows)} settlements was mined and failed: nothing was paid.",
-                cause=f"Block {mined.block_number}, {mined.gas_used} gas of {batch.transactions[-1].gas}.",
-                next_step="Run again; if it fails again, look at the wallet with serving doctor.",
-            )
-        _check_accounts(batch, landed.outcomes, accounts)
-        self._journal.finish_batch(batch, landed.outcomes, mined)
-        self._report.batches += 1
-        self._report.settlements += len(batch.rows)
-        for row, outcome in zip(batch.rows, landed.outcomes, strict=True):
-            self._told(row, outcome, mined.gas_used // len(batch.rows), accounts.get(row.user.address))
 
-
-def _signed(batch: Batch) -> SignedSettlements:
+def signed_of(batch: Batch) -> SignedSettlements:
+    """What the transactions of a batch carry."""
     settlements = tuple(row.settlement for row in batch.rows)
     if batch.form == "batch":
         return SignedSettlements("batch", settlements, (batch.signature,))
     return SignedSettlements("entries", settlements, tuple(row.signature for row in batch.rows))
 
 
-def _took_effect(landed: Landed) -> int:
-    """How many settlements a transaction got accepted."""
-    return sum(Status(outcome.status).paid for outcome in landed.outcomes)
+def _merge(batch: Batch, landed: Sequence[Landed]) -> tuple[dict[int, Acceptance], dict[int, Outcome]]:
+    """By their positions: the settlements that a transaction accepted, and the last outcome of the others.
 
-
-def _check_accounts(batch: Batch, outcomes: Sequence[Outcome], accounts: dict[str, Account]) -> None:
-    """Raises Disagreement if the accounts do not show what the receipt tells."""
-    for row, outcome in zip(batch.rows, outcomes, strict=True):
-        account = accounts.get(row.user.address)
-        nonce = 0 if account is None else account.nonce
-        accepted = Status(outcome.status).paid
-        contradicts = nonce < row.settlement.nonce if accepted else nonce == row.settlement.nonce
-        if account is not None and contradicts:
-            raise Disagreement(
-                f"By the node's receipts and events the settlement of {row.user.address} was"
-                f" {'' if accepted else 'not '}accepted, but the account's nonce is {nonce} and the settlement's"
-                f" {row.settlement.nonce}.",
-                cause="A node that is out of step, or one that does not tell the truth. Nothing was booked.",
-                next_step="Run again with another node.",
-            )
-
-
-def _check_untouched(batch: Batch, accounts: dict[str, Account]) -> None:
-    """Raises Disagreement if an account shows that a batch took effect which, by its receipts, did not."""
-    _check_accounts(batch, [Outcome(Status.INVALID_SIGNATURE, 0)] * len(batch.rows), accounts)
+    Raises Disagreement if two transactions accepted the same settlement.
+    """
+    accepted: dict[int, Acceptance] = {}
+    refused: dict[int, Outcome] = {}
+    for one in landed:
+        for place, outcome in enumerate(one.outcomes):
+            if not Status(outcome.status).paid:
+                refused[place] = outcome
+            elif place in accepted:
+                raise Disagreement(
+                    f"By the node two transactions were paid for the settlement of {batch.rows[place].user.address}.",
+                    cause=f"{accepted[place].transaction} and {one.transaction}; the contract takes each nonce once.",
+                )
+            else:
+                accepted[place] = Acceptance(outcome, one.mined.block_number, one.mined.block_hash, one.transaction)
+    return accepted, {place: outcome for place, outcome in refused.items() if place not in accepted}

@@ -6,106 +6,40 @@ open. So one number per user, the wei paid, tells the state of all its requests.
 
 Order of writing (each step is one transaction of the database):
 
-1. `record`: requests as they are read, each once. The fee is fixed here.
+1. `record`: requests as they are read, each once, with the price list that is in force.
 2. `add_batch`: the signed settlements together with the raw transaction that will carry them, *before* it is
-   broadcast. From now on the users in it are not settled anew until its fate is known.
-3. `add_transaction`: another transaction that carries the same signed settlements, again before it is
-   broadcast: a replacement with a higher fee, or a new one where something else took the wallet's nonce. The
-   contract takes a settlement's nonce once, so carrying it twice pays it once.
-4. `finish_batch`: what each settlement really did, read from the chain; moves the cursors.
+   broadcast.
+3. `add_transaction`: another transaction for the batch, again before it is broadcast: a replacement with a higher
+   fee, a new one where something else took the wallet's nonce, or an empty one that ends the batch.
+4. `accept`, `refuse`, `add_mined`: what became of each settlement and each transaction, read from the chain.
+   An acceptance moves the user's cursor.
+5. `end_batch`: none of the batch's transactions can change anything any more.
+6. `finalise`: acceptances in blocks that are final stay for good.
 
-A kill between 2 and 4 leaves the batch open, with every transaction hash that could have taken effect.
+A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One that can no
+longer be accepted is `dead`: a final acceptance has a nonce at or above its own, and its batch has ended.
+`unbook` takes acceptances back when their block is not part of the chain.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from serving_network.errors import ServingError
+from serving_network.clients.models import Status
+from serving_network.errors import InvalidInput, ServingError
 from serving_network.settlement.pricing import Charge, Prices
+from serving_network.settlement.schema import SCHEMA_VERSION, create, keyed, migrate_version_1, padded
 from serving_network.settlement.typed_data import UserSettlement
 from serving_network.settlement.usage import Reject, UsageRow
 
-SCHEMA_VERSION: Final = "1"
 _COMMIT_EVERY: Final = 200_000
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE user (
-    id INTEGER PRIMARY KEY,
-    address TEXT NOT NULL UNIQUE,
-    requests INTEGER NOT NULL,          -- recorded so far; the next one gets this number
-    input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    owed TEXT NOT NULL,                 -- wei of all recorded requests
-    paid TEXT NOT NULL,                 -- wei that the chain paid for them
-    open_from INTEGER NOT NULL,         -- the first request that is not fully paid
-    open_paid TEXT NOT NULL,            -- wei of it that are paid
-    last_nonce TEXT NOT NULL            -- of the newest settlement that was signed to be sent
-);
-CREATE TABLE request (
-    user INTEGER NOT NULL,
-    number INTEGER NOT NULL,            -- per user, from 0
-    hash BLOB NOT NULL,
-    spelling TEXT,                      -- request hash and address as the log spells them, where not the plain way
-    time INTEGER NOT NULL,              -- microseconds since 1970
-    input_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    input_fee TEXT NOT NULL,
-    output_fee TEXT NOT NULL,
-    PRIMARY KEY (user, number)
-) WITHOUT ROWID;
-CREATE TABLE known (
-    hash BLOB PRIMARY KEY,
-    user INTEGER NOT NULL,
-    number INTEGER NOT NULL,
-    pass INTEGER NOT NULL               -- the last reading of a log that met it
-) WITHOUT ROWID;
-CREATE TABLE batch (
-    id INTEGER PRIMARY KEY,
-    form TEXT NOT NULL,                 -- 'entries' or 'batch'
-    signer TEXT NOT NULL,
-    signature BLOB NOT NULL,            -- over the whole batch; empty for entries
-    from_block INTEGER NOT NULL,        -- the newest block when it was made
-    state TEXT NOT NULL,                -- 'open', 'mined' or 'reverted'
-    block_number INTEGER,
-    block_hash TEXT,
-    gas_used INTEGER,
-    gas_cost TEXT
-);
-CREATE TABLE settlement (
-    batch INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    user INTEGER NOT NULL,
-    fee TEXT NOT NULL,
-    nonce TEXT NOT NULL,
-    requests_hash BLOB NOT NULL,
-    signature BLOB NOT NULL,
-    requests INTEGER NOT NULL,
-    expected_paid TEXT NOT NULL,        -- what the preview said
-    status INTEGER,
-    paid TEXT,
-    PRIMARY KEY (batch, position)
-) WITHOUT ROWID;
-CREATE TABLE sent (
-    id INTEGER PRIMARY KEY,
-    batch INTEGER NOT NULL,
-    hash TEXT NOT NULL UNIQUE,
-    raw BLOB NOT NULL,
-    nonce INTEGER NOT NULL,             -- of the provider's wallet
-    gas INTEGER NOT NULL,
-    max_fee_per_gas TEXT NOT NULL,
-    max_priority_fee_per_gas TEXT NOT NULL,
-    legacy INTEGER NOT NULL
-);
-CREATE INDEX sent_batch ON sent (batch);
-CREATE INDEX settlement_user ON settlement (user);
-CREATE INDEX batch_state ON batch (state, block_number);
-"""
 
 
 class JournalFailure(ServingError):
@@ -116,6 +50,10 @@ class JournalFailure(ServingError):
 
 class JournalOfAnother(JournalFailure):
     """The journal belongs to another chain, contract or provider."""
+
+
+class CannotVoid(InvalidInput):
+    """A request cannot be taken out: unknown, paid, void already, or in a settlement that can still take effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +68,11 @@ class Identity:
 
 @dataclass(slots=True)
 class UserState:
-    """One user's books with the provider, in wei. Open is what is recorded and not paid."""
+    """One user's books with the provider, in wei.
+
+    Open is what is recorded, not void and not paid. `billed` counts void requests too. `last_nonce` is that of the
+    newest settlement that was ever signed for the user, or adopted.
+    """
 
     id: int
     address: str
@@ -138,6 +80,7 @@ class UserState:
     input_tokens: int
     output_tokens: int
     owed: int
+    billed: int
     paid: int
     open_from: int
     last_nonce: int
@@ -146,9 +89,13 @@ class UserState:
     def open(self) -> int:
         return self.owed - self.paid
 
-    @property
-    def open_requests(self) -> int:
-        return self.requests - self.open_from
+
+class OpenWork(NamedTuple):
+    """What is open of one user: the number of requests, and their tokens."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
 
 
 class Recorded(NamedTuple):
@@ -160,7 +107,10 @@ class Recorded(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """A signed transaction that may have been broadcast. `nonce` is the wallet's; fees are in wei per gas."""
+    """A signed transaction that may have been broadcast. `nonce` is the wallet's; fees are in wei per gas.
+
+    `purpose` is "carry" for one that carries settlements, and "cancel" for an empty one that takes a nonce.
+    """
 
     hash: str
     raw: bytes
@@ -169,16 +119,23 @@ class Transaction(NamedTuple):
     max_fee_per_gas: int
     max_priority_fee_per_gas: int
     legacy: bool = False
+    purpose: str = "carry"
 
 
 class SignedRow(NamedTuple):
-    """One user's settlement, ready to be sent. `signature` is empty where the batch is signed as a whole."""
+    """One user's settlement, ready to be sent. `signature` is empty where the batch is signed as a whole.
+
+    `paid_before` is what of the user's queue was paid in front of it, in wei. `accepted` is whether a transaction
+    that the journal believes in accepted it.
+    """
 
     user: UserState
     settlement: UserSettlement
     signature: bytes
     requests: int
     expected_paid: int
+    paid_before: int = 0
+    accepted: bool = False
 
 
 class Outcome(NamedTuple):
@@ -186,6 +143,38 @@ class Outcome(NamedTuple):
 
     status: int
     paid: int
+
+
+class Mined(NamedTuple):
+    """Where a transaction took effect, and what its gas cost in wei."""
+
+    block_number: int
+    block_hash: str
+    gas_used: int
+    gas_cost: int
+
+
+class Acceptance(NamedTuple):
+    """That a transaction in this block accepted a settlement: the status SUCCESS or PARTIAL, and the wei paid."""
+
+    outcome: Outcome
+    block_number: int
+    block_hash: str
+    transaction: str
+
+
+class LiveSettlement(NamedTuple):
+    """A settlement that may still be accepted, or whose acceptance may still be undone.
+
+    It covers `fee` wei of the user's queue from `paid_before` on. `in_full` is whether the journal knows that all of
+    it was paid; `accepted` whether any of it was.
+    """
+
+    nonce: int
+    fee: int
+    paid_before: int
+    accepted: bool
+    in_full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +189,21 @@ class Batch:
     rows: tuple[SignedRow, ...]
     transactions: tuple[Transaction, ...]
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether an empty transaction was made to end it, so that it is not carried again."""
+        return any(sent.purpose == "cancel" for sent in self.transactions)
 
-class Mined(NamedTuple):
-    """Where a batch took effect, and what the gas cost in wei."""
 
-    block_number: int
-    block_hash: str
-    gas_used: int
-    gas_cost: int
+class Void(NamedTuple):
+    """A request that was taken out: whose, its number in the user's queue, its fee in wei, when and why."""
+
+    user: str
+    number: int
+    request_hash: bytes
+    fee: int
+    time: int
+    reason: str
 
 
 class Journal:
@@ -221,16 +217,25 @@ class Journal:
         self._touched: set[str] = set()
         self._pass = 0
         self._uncommitted = 0
+        self._secret: str = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
+        self._prices: dict[int, Prices] = {
+            number: Prices(int(input_price), int(output_price))
+            for number, input_price, output_price in connection.execute(
+                "SELECT id, input_price, output_price FROM price"
+            )
+        }
         self._load_users()
 
     def _load_users(self) -> None:
+        newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
         for row in self._db.execute(
-            "SELECT id, address, requests, input_tokens, output_tokens, owed, paid, open_from, last_nonce FROM user"
+            "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
         ):
-            number, address, requests, input_tokens, output_tokens, owed, paid, open_from, last_nonce = row
+            number, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from = row
             self._users[address] = self._by_id[number] = UserState(
-                number, address, requests, input_tokens, output_tokens, int(owed), int(paid), open_from, int(last_nonce)
-            )
+                number, address, requests, input_tokens, output_tokens, int(owed), int(billed), int(paid), open_from,
+                int(newest.get(number, 0)),
+            )  # fmt: skip
 
     # ---------------------------------------------------------------------------------------- recording
 
@@ -248,21 +253,20 @@ class Journal:
         """
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
+        price = self._price_list(prices)
         self._db.execute("SAVEPOINT chunk")
         before = {row.user: self._counts(row.user) for row in rows}
-        made = [self._append(row, prices) for row in rows]
+        made = [self._append(row, prices, price) for row in rows]
         changes = self._db.total_changes
         self._db.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
         if self._db.total_changes - changes == len(rows):
-            self._db.executemany(
-                "INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made)
-            )
+            self._write(made)
             recorded = Recorded(len(rows), 0, [])
         else:
             self._db.execute("ROLLBACK TO chunk")
             for address, counts in before.items():
                 self._restore(address, counts)
-            recorded = self._record_singly(rows, prices)
+            recorded = self._record_singly(rows, prices, price)
         self._db.execute("RELEASE chunk")
         self._uncommitted += len(rows)
         if self._uncommitted >= _COMMIT_EVERY:
@@ -272,9 +276,9 @@ class Journal:
     def end_reading(self) -> None:
         """Make everything recorded so far durable."""
         self._db.executemany(
-            "UPDATE user SET requests = ?, input_tokens = ?, output_tokens = ?, owed = ? WHERE id = ?",
+            "UPDATE user SET requests = ?, input_tokens = ?, output_tokens = ?, owed = ?, billed = ? WHERE id = ?",
             [
-                (user.requests, user.input_tokens, user.output_tokens, str(user.owed), user.id)
+                (user.requests, user.input_tokens, user.output_tokens, str(user.owed), str(user.billed), user.id)
                 for user in map(self._users.__getitem__, self._touched)
             ],
         )
@@ -282,78 +286,106 @@ class Journal:
         self._uncommitted = 0
         self._db.commit()
 
-    def _record_singly(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
+    def _price_list(self, prices: Prices) -> int:
+        """The number of the price list that is in force; another one than the last is a new one."""
+        newest = max(self._prices, default=0)
+        if self._prices.get(newest) == prices:
+            return newest
+        self._db.execute(
+            "INSERT INTO price VALUES (?, ?, ?, '1', ?)",
+            (newest + 1, str(prices.input_price), str(prices.output_price), int(time.time())),
+        )
+        self._prices[newest + 1] = prices
+        return newest + 1
+
+    def _write(self, made: Iterable[_New]) -> None:
+        self._db.executemany(
+            "INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made)
+        )
+        fees = sorted(new[2] for new in made if new[2] is not None)
+        if fees:
+            self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
+
+    def _record_singly(self, rows: Sequence[UsageRow], prices: Prices, price: int) -> Recorded:
         new = known = 0
         rejects: list[Reject] = []
         for row in rows:
+            key = keyed(self._secret, row.request_hash)
             found = self._db.execute(
-                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, r.input_fee, r.output_fee FROM known k"
-                " JOIN request r ON r.user = k.user AND r.number = k.number JOIN user u ON u.id = k.user"
-                " WHERE k.hash = ?",
-                (row.request_hash,),
+                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, f.input_fee, f.output_fee FROM known k"
+                " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
+                " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
+                (key,),
             ).fetchone()
             if found is None:
-                request, entry = self._append(row, prices)
-                self._db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", entry)
-                self._db.execute("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", request)
+                made = self._append(row, prices, price)
+                self._db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", made[1])
+                self._write([made])
                 new += 1
                 continue
             met, address, input_tokens, output_tokens, input_fee, output_fee = found
             if met == self._pass:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}", ""))
             elif (address, input_tokens, output_tokens) != (row.user, row.input_tokens, row.output_tokens) or (
-                row.fees is not None and row.fees != (int(input_fee), int(output_fee))
+                row.fees is not None and row.fees != (int(input_fee or 0), int(output_fee or 0))
             ):
                 rejects.append(
                     Reject(row.line, f"duplicate request id {row.request_text}, recorded before with other content", "")
                 )
             else:
-                self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, row.request_hash))
+                self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, key))
                 known += 1
         return Recorded(new, known, rejects)
 
-    def _append(self, row: UsageRow, prices: Prices) -> tuple[tuple[object, ...], tuple[object, ...]]:
-        """A row's entries for `request` and `known`, with the user's counts moved on."""
+    def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
+        """Count a request into its user's queue. Returns its rows of the tables request, known and own_fee."""
         user = self._users.get(row.user) or self._add_user(row.user)
         input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
-        number = user.requests
-        plain = row.user_text == row.user and row.request_text == "0x" + row.request_hash.hex()
+        number, billed = user.requests, user.billed
         user.requests += 1
         user.input_tokens += row.input_tokens
         user.output_tokens += row.output_tokens
         user.owed += input_fee + output_fee
+        user.billed += input_fee + output_fee
         self._touched.add(row.user)
+        plain = row.user_text == row.user and row.request_text == "0x" + row.request_hash.hex()
         return (
-            user.id,
-            number,
-            row.request_hash,
-            None if plain else f"{row.request_text} {row.user_text}",
-            row.time,
-            row.input_tokens,
-            row.output_tokens,
-            str(input_fee),
-            str(output_fee),
-        ), (row.request_hash, user.id, number, self._pass)
+            (
+                user.id,
+                number,
+                row.request_hash,
+                None if plain else f"{row.request_text} {row.user_text}",
+                row.time,
+                row.input_tokens,
+                row.output_tokens,
+                price,
+                str(billed),
+            ),
+            (keyed(self._secret, row.request_hash), user.id, number, self._pass),
+            None if row.fees is None else (user.id, number, str(input_fee), str(output_fee)),
+        )
 
     def _add_user(self, address: str) -> UserState:
         (number,) = self._db.execute(
-            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', 0, '0', '0') RETURNING id", (address,)
+            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', '0', 0, '0') RETURNING id", (address,)
         ).fetchone()
-        user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0)
+        user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0, 0)
         self._users[address] = self._by_id[number] = user
         return user
 
-    def _counts(self, address: str) -> tuple[int, int, int, int] | None:
+    def _counts(self, address: str) -> tuple[int, int, int, int, int] | None:
         user = self._users.get(address)
-        return None if user is None else (user.requests, user.input_tokens, user.output_tokens, user.owed)
+        if user is None:
+            return None
+        return user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed
 
-    def _restore(self, address: str, counts: tuple[int, int, int, int] | None) -> None:
+    def _restore(self, address: str, counts: tuple[int, int, int, int, int] | None) -> None:
         if counts is None:
             del self._by_id[self._users.pop(address).id]
             self._touched.discard(address)
         else:
             user = self._users[address]
-            user.requests, user.input_tokens, user.output_tokens, user.owed = counts
+            user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed = counts
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -361,33 +393,89 @@ class Journal:
         """Everybody who ever had a request recorded."""
         return list(self._users.values())
 
-    def charges(self, user: UserState) -> Iterator[Charge]:
-        """The open requests of one user, oldest first, each with what is still due."""
+    def user(self, address: str) -> UserState | None:
+        """One user; None if no request of that address was ever recorded."""
+        return self._users.get(address)
+
+    def charges(self, user: UserState, limit: int | None = None) -> Iterator[Charge]:
+        """The open requests of one user, oldest first, each with what is still due.
+
+        With `limit` only those that lie within that many wei from where the user's queue is paid.
+        """
         (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
-        already = int(open_paid)
-        for request_hash, spelling, input_fee, output_fee in self._db.execute(
-            "SELECT hash, spelling, input_fee, output_fee FROM request WHERE user = ? AND number >= ? ORDER BY number",
-            (user.id, user.open_from),
-        ):
+        already, total = int(open_paid), 0
+        for _, request_hash, spelling, input_fee, output_fee in self._queue(user.id, user.open_from):
             if spelling is None:
                 request_text, user_text = "0x" + request_hash.hex(), user.address
             else:
                 request_text, user_text = spelling.split(" ")
-            charge = Charge(request_text, user_text, int(input_fee), int(output_fee))
-            yield charge.less(already) if already else charge
-            already = 0
+            charge = Charge(request_text, user_text, input_fee, output_fee)
+            if already:
+                charge, already = charge.less(already), 0
+            total += charge.input_fee + charge.output_fee
+            if limit is not None and total > limit:
+                return
+            yield charge
 
-    def open_tokens(self, user: UserState) -> tuple[int, int]:
-        """The input and the output tokens of one user's open requests."""
-        found: tuple[int, int] = self._db.execute(
-            "SELECT ifnull(sum(input_tokens), 0), ifnull(sum(output_tokens), 0) FROM request"
-            " WHERE user = ? AND number >= ?",
+    def _queue(self, user: int, number: int) -> Iterator[tuple[int, bytes, str | None, int, int]]:
+        """A user's requests from this number on: number, hash, spelling, input and output fee. Void ones are left out."""
+        for row in self._db.execute(
+            "SELECT r.number, r.hash, r.spelling, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
+            " FROM request r LEFT JOIN own_fee f ON f.user_id = r.user_id AND f.number = r.number"
+            " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
+            " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL ORDER BY r.number",
+            (user, number),
+        ):
+            place, request_hash, spelling, input_tokens, output_tokens, price, input_fee, output_fee = row
+            if input_fee is None:
+                input_fee, output_fee = self._prices[price].fees(input_tokens, output_tokens)
+            yield place, request_hash, spelling, int(input_fee), int(output_fee)
+
+    def open_work(self, user: UserState) -> OpenWork:
+        """How many requests of one user are open, and their tokens."""
+        found = self._db.execute(
+            "SELECT count(*), ifnull(sum(r.input_tokens), 0), ifnull(sum(r.output_tokens), 0) FROM request r"
+            " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
+            " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL",
             (user.id, user.open_from),
         ).fetchone()
-        return found
+        return OpenWork(*found)
+
+    def live(self, user: UserState) -> list[LiveSettlement]:
+        """The user's settlements that may still be accepted or undone, in the order of their nonces."""
+        return [
+            LiveSettlement(
+                int(nonce),
+                int(fee),
+                int(paid_before),
+                state == "accepted",
+                state == "accepted" and requests > 0 and int(paid) == int(fee),
+            )
+            for nonce, fee, paid_before, state, paid, requests in self._db.execute(
+                "SELECT nonce, fee, paid_before, state, paid, requests FROM settlement"
+                " WHERE user_id = ? AND state IN ('signed', 'accepted') ORDER BY nonce, batch_id",
+                (user.id,),
+            )
+        ]
+
+    def accepted_nonce(self, user: UserState) -> int:
+        """The highest nonce of which the journal knows that the chain accepted it for this user; 0 if there is none."""
+        (nonce,) = self._db.execute(
+            "SELECT nonce FROM settlement WHERE user_id = ? AND state IN ('accepted', 'final')"
+            " ORDER BY nonce DESC LIMIT 1",
+            (user.id,),
+        ).fetchone() or (0,)
+        return int(nonce)
+
+    def signed_nonce(self, user: UserState, nonce: int) -> bool:
+        """Whether a settlement with this nonce was signed for the user by this journal, or adopted."""
+        found = self._db.execute(
+            "SELECT 1 FROM settlement WHERE user_id = ? AND nonce = ? LIMIT 1", (user.id, padded(nonce))
+        )
+        return found.fetchone() is not None
 
     def open_batches(self) -> list[Batch]:
-        """Batches whose fate is not known, oldest first."""
+        """Batches of which a transaction may still change something, oldest first."""
         ids = self._db.execute("SELECT id FROM batch WHERE state = 'open' ORDER BY id").fetchall()
         return [self.batch(number) for (number,) in ids]
 
@@ -403,36 +491,58 @@ class Journal:
                 row_signature,
                 requests,
                 int(expected_paid),
+                int(paid_before),
+                state in ("accepted", "final"),
             )
-            for user, fee, nonce, requests_hash, row_signature, requests, expected_paid in self._db.execute(
-                "SELECT user, fee, nonce, requests_hash, signature, requests, expected_paid FROM settlement"
-                " WHERE batch = ? ORDER BY position",
-                (number,),
+            for user, fee, nonce, requests_hash, row_signature, requests, expected_paid, paid_before, state in (
+                self._db.execute(
+                    "SELECT user_id, fee, nonce, requests_hash, signature, requests, expected_paid, paid_before, state"
+                    " FROM settlement WHERE batch_id = ? ORDER BY position",
+                    (number,),
+                )
             )
         )
         transactions = tuple(
-            Transaction(hash_, raw, nonce, gas, int(fee), int(tip), bool(legacy))
-            for hash_, raw, nonce, gas, fee, tip, legacy in self._db.execute(
-                "SELECT hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy FROM sent"
-                " WHERE batch = ? ORDER BY id",
+            Transaction(hash_, raw, nonce, gas, int(fee), int(tip), bool(legacy), purpose)
+            for hash_, raw, nonce, gas, fee, tip, legacy, purpose in self._db.execute(
+                "SELECT hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy, purpose FROM sent"
+                " WHERE batch_id = ? ORDER BY id",
                 (number,),
             )
         )
         return Batch(number, form, signer, signature, from_block, rows, transactions)
 
-    def mined_since(self, block_number: int) -> list[tuple[Batch, Mined]]:
-        """Batches that took effect in this block or later, newest first."""
-        found = self._db.execute(
-            "SELECT id, block_number, block_hash, gas_used, gas_cost FROM batch"
-            " WHERE state IN ('mined', 'reverted') AND block_number >= ? ORDER BY block_number DESC, id DESC",
-            (block_number,),
-        ).fetchall()
-        return [(self.batch(row[0]), Mined(row[1], row[2], row[3], int(row[4]))) for row in found]
+    def booked_blocks(self) -> Iterator[tuple[int, str]]:
+        """The blocks in which something was booked, as number and hash, newest first."""
+        query = "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL ORDER BY block_number DESC"
+        tables = (self._db.cursor().execute(query.format(table)) for table in ("settlement", "sent"))
+        seen: tuple[int, str] | None = None
+        for found in merge(*tables, key=lambda block: -int(block[0])):
+            if found != seen:
+                seen = found
+                yield found
 
-    def last_mined_block(self) -> int:
-        """The newest block in which a batch of this journal took effect; 0 if none did."""
-        (block,) = self._db.execute("SELECT max(block_number) FROM batch").fetchone()
-        return block or 0
+    def last_booked_block(self) -> int:
+        """The number of the newest block in which something was booked; 0 if nothing ever was."""
+        return next(self.booked_blocks(), (0, ""))[0]
+
+    def wallet_nonce_passed(self, block_number: int) -> int:
+        """A nonce that the wallet had passed by this block, by what was booked of its transactions and `see_wallet`."""
+        (mined,) = self._db.execute(
+            "SELECT max(nonce) FROM sent WHERE block_number <= ?", (block_number,)
+        ).fetchone()
+        seen = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_passed'").fetchone()
+        return max(0 if mined is None else mined + 1, 0 if seen is None else int(seen[0]))
+
+    def voids(self) -> list[Void]:
+        """All requests that were taken out, in the order in which they were."""
+        return [
+            Void(self._by_id[user].address, number, request_hash, int(fee), when, reason)
+            for user, number, request_hash, fee, when, reason in self._db.execute(
+                "SELECT v.user_id, v.number, r.hash, v.fee, v.time, v.reason FROM void v"
+                " JOIN request r ON r.user_id = v.user_id AND r.number = v.number ORDER BY v.time, v.user_id, v.number"
+            )
+        ]
 
     # ------------------------------------------------------------------------------------------ sending
 
@@ -447,35 +557,38 @@ class Journal:
     ) -> Batch:
         """Write down a batch and the transaction that will carry it; broadcast only after this returned."""
         with self._transaction():
-            (number,) = self._db.execute(
-                "INSERT INTO batch (form, signer, signature, from_block, state)"
-                " VALUES (?, ?, ?, ?, 'open') RETURNING id",
-                (form, signer, signature, from_block),
-            ).fetchone()
-            self._db.executemany(
-                "INSERT INTO settlement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-                [
-                    (
-                        number,
-                        position,
-                        row.user.id,
-                        str(row.settlement.total_fee),
-                        str(row.settlement.nonce),
-                        row.settlement.requests_hash,
-                        row.signature,
-                        row.requests,
-                        str(row.expected_paid),
-                    )
-                    for position, row in enumerate(rows)
-                ],
-            )
-            for row in rows:
-                row.user.last_nonce = max(row.user.last_nonce, row.settlement.nonce)
-            self._db.executemany(
-                "UPDATE user SET last_nonce = ? WHERE id = ?", [(str(row.user.last_nonce), row.user.id) for row in rows]
-            )
+            number = self._add_batch(form, signer, signature, from_block, rows)
             self._add_transaction(number, transaction)
         return self.batch(number)
+
+    def _add_batch(
+        self, form: str, signer: str, signature: bytes, from_block: int, rows: Sequence[SignedRow]
+    ) -> int:
+        number: int = self._db.execute(
+            "INSERT INTO batch (form, signer, signature, from_block, state) VALUES (?, ?, ?, ?, 'open') RETURNING id",
+            (form, signer, signature, from_block),
+        ).fetchone()[0]
+        self._db.executemany(
+            "INSERT INTO settlement VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'signed', NULL, NULL, NULL, NULL, NULL)",
+            [
+                (
+                    number,
+                    position,
+                    row.user.id,
+                    str(row.settlement.total_fee),
+                    padded(row.settlement.nonce),
+                    row.settlement.requests_hash,
+                    row.signature,
+                    row.requests,
+                    str(row.paid_before),
+                    str(row.expected_paid),
+                )
+                for position, row in enumerate(rows)
+            ],
+        )
+        for row in rows:
+            row.user.last_nonce = max(row.user.last_nonce, row.settlement.nonce)
+        return number
 
     def add_transaction(self, batch: Batch, transaction: Transaction) -> Batch:
         """Write down another transaction for a batch; broadcast only after this returned.
@@ -489,7 +602,7 @@ class Journal:
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
             (
                 number,
                 sent.hash,
@@ -499,63 +612,156 @@ class Journal:
                 str(sent.max_fee_per_gas),
                 str(sent.max_priority_fee_per_gas),
                 sent.legacy,
+                sent.purpose,
             ),
         )
 
-    def finish_batch(self, batch: Batch, outcomes: Sequence[Outcome], mined: Mined) -> None:
-        """Book what a mined batch did. `outcomes` are in the order of its rows."""
-        self._settle(batch, "mined", outcomes, mined)
+    # ------------------------------------------------------------------------------------------ booking
 
-    def revert_batch(self, batch: Batch, mined: Mined) -> None:
-        """Book that a batch's transaction was mined and failed: nothing was paid, its requests are open again."""
-        self._settle(batch, "reverted", (), mined)
-
-    def reopen_batch(self, batch: Batch) -> None:
-        """Take back what was booked for a batch, because its block is no longer part of the chain."""
+    def add_mined(self, transaction: str, mined: Mined) -> bool:
+        """Book that a transaction of a batch was mined. Returns whether that is new."""
         with self._transaction():
-            self._unbook(batch.id)
-            self._db.execute(
-                "UPDATE batch SET state = 'open', block_number = NULL, block_hash = NULL, gas_used = NULL,"
-                " gas_cost = NULL WHERE id = ?",
-                (batch.id,),
-            )
-            self._db.execute("UPDATE settlement SET status = NULL, paid = NULL WHERE batch = ?", (batch.id,))
+            done = self._db.execute(
+                "UPDATE sent SET block_number = ?, block_hash = ?, gas_used = ?, gas_cost = ?"
+                " WHERE hash = ? AND block_hash IS NOT ?",
+                (
+                    mined.block_number, mined.block_hash, mined.gas_used, str(mined.gas_cost),
+                    transaction, mined.block_hash,
+                ),
+            )  # fmt: skip
+        return done.rowcount > 0
 
-    def _settle(self, batch: Batch, state: str, outcomes: Sequence[Outcome], mined: Mined) -> None:
+    def accept(self, batch: Batch, accepted: Mapping[int, Acceptance]) -> Batch:
+        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors."""
+        with self._transaction():
+            for position, acceptance in accepted.items():
+                self._accept(batch.id, position, batch.rows[position].user, acceptance)
+        return self.batch(batch.id)
+
+    def _accept(self, batch: int, position: int, user: UserState, acceptance: Acceptance) -> None:
+        outcome = acceptance.outcome
+        done = self._db.execute(
+            "UPDATE settlement SET state = 'accepted', status = ?, paid = ?, block_number = ?, block_hash = ?,"
+            " transaction_hash = ? WHERE batch_id = ? AND position = ? AND state IN ('signed', 'dead')",
+            (
+                outcome.status, str(outcome.paid), acceptance.block_number, acceptance.block_hash,
+                acceptance.transaction, batch, position,
+            ),
+        )  # fmt: skip
+        if done.rowcount and outcome.paid:
+            self._book(user, user.paid + outcome.paid)
+
+    def refuse(self, batch: Batch, statuses: Mapping[int, int]) -> None:
+        """Note with which status the last transaction refused settlements of a batch, by their positions."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE settlement SET status = ? WHERE batch_id = ? AND position = ? AND state = 'signed'",
+                [(status, batch.id, position) for position, status in statuses.items()],
+            )
+
+    def end_batch(self, batch: Batch) -> None:
+        """Book that none of a batch's transactions can change anything any more."""
+        with self._transaction():
+            self._db.execute("UPDATE batch SET state = 'ended' WHERE id = ?", (batch.id,))
+
+    def finalise(self, block_number: int) -> None:
+        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead."""
         with self._transaction():
             self._db.execute(
-                "UPDATE batch SET state = ?, block_number = ?, block_hash = ?, gas_used = ?, gas_cost = ?"
-                " WHERE id = ? AND state = 'open'",
-                (state, mined.block_number, mined.block_hash, mined.gas_used, str(mined.gas_cost), batch.id),
+                "UPDATE settlement SET state = 'final' WHERE state = 'accepted' AND block_number <= ?", (block_number,)
             )
-            for position, (row, outcome) in enumerate(zip(batch.rows, outcomes, strict=bool(outcomes))):
-                self._db.execute(
-                    "UPDATE settlement SET status = ?, paid = ? WHERE batch = ? AND position = ?",
-                    (outcome.status, str(outcome.paid), batch.id, position),
-                )
-                if outcome.paid:
-                    self._book(row.user, row.user.paid + outcome.paid)
+            self._db.execute(
+                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
+                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                " AND nonce <= (SELECT max(f.nonce) FROM settlement f"
+                "               WHERE f.user_id = settlement.user_id AND f.state = 'final')"
+            )
 
-    def _unbook(self, number: int) -> None:
-        for user_id, paid in self._db.execute(
-            "SELECT user, paid FROM settlement WHERE batch = ? AND paid IS NOT NULL", (number,)
-        ).fetchall():
-            user = self._by_id[user_id]
-            user.open_from = 0
-            self._db.execute("UPDATE user SET open_from = 0, open_paid = '0', paid = '0' WHERE id = ?", (user_id,))
-            remaining, user.paid = user.paid - int(paid), 0
-            self._book(user, remaining)
+    def overtaken(self, batch: Batch) -> bool:
+        """Whether each settlement of a batch is final, or can no longer be accepted because a final one is as new."""
+        (open_rows,) = self._db.execute(
+            "SELECT count(*) FROM settlement s WHERE s.batch_id = ? AND s.state <> 'final' AND s.nonce >"
+            " ifnull((SELECT max(f.nonce) FROM settlement f WHERE f.user_id = s.user_id AND f.state = 'final'), '')",
+            (batch.id,),
+        ).fetchone()
+        return not open_rows
+
+    def see_wallet(self, nonce: int, block_number: int, block_hash: str) -> None:
+        """Remember that the wallet's nonce was `nonce` in this block, until that is known to be final.
+
+        Only one such sighting is kept: a newer one takes its place when it is final, or was undone.
+        """
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [("wallet_seen", f"{nonce} {block_number} {block_hash}")],
+            )
+
+    def wallet_sighting(self) -> tuple[int, int, str] | None:
+        """The sighting that is not final yet: the wallet's nonce, the number and the hash of the block."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_seen'").fetchone()
+        if found is None:
+            return None
+        nonce, number, block_hash = found[0].split(" ")
+        return int(nonce), int(number), block_hash
+
+    def end_sighting(self, *, final: bool) -> None:
+        """Drop the sighting; with `final` the nonce that it saw stays passed."""
+        sighting = self.wallet_sighting()
+        with self._transaction():
+            self._db.execute("DELETE FROM meta WHERE key = 'wallet_seen'")
+            if final and sighting is not None:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('wallet_passed', ?)", (str(sighting[0]),))
+
+    def unbook(self, block_number: int, block_hash: str) -> int:
+        """Take back all that was booked for a block that is not part of the chain; returns how many settlements."""
+        where = "block_number = ? AND block_hash = ?"
+        block = (block_number, block_hash)
+        with self._transaction():
+            undone = self._db.execute(f"SELECT batch_id, user_id, paid FROM settlement WHERE {where}", block).fetchall()  # noqa: S608
+            self._db.execute(
+                "UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id IN"
+                f" (SELECT batch_id FROM settlement WHERE {where} UNION SELECT batch_id FROM sent WHERE {where})",  # noqa: S608
+                block + block,
+            )
+            self._db.execute(
+                "UPDATE settlement SET state = 'signed', status = NULL, paid = NULL, block_number = NULL,"
+                f" block_hash = NULL, transaction_hash = NULL WHERE {where}",  # noqa: S608
+                block,
+            )
+            self._db.execute(
+                "UPDATE sent SET block_number = NULL, block_hash = NULL, gas_used = NULL, gas_cost = NULL"
+                f" WHERE {where}",  # noqa: S608
+                block,
+            )
+            self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
+            self._revive({user for _, user, _ in undone})
+            for _, user, paid in undone:
+                self._rewind(self._by_id[user], int(paid))
+        return len(undone)
+
+    def _revive(self, users: set[int]) -> None:
+        """A settlement is dead only while a final acceptance is as new."""
+        self._db.executemany(
+            "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
+            " ifnull((SELECT max(f.nonce) FROM settlement f"
+            "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '')",
+            [(user,) for user in users],
+        )
+
+    def _rewind(self, user: UserState, paid: int) -> None:
+        """Move a user's cursor back by `paid` wei."""
+        user.open_from = 0
+        self._db.execute("UPDATE user SET open_from = 0, open_paid = '0', paid = '0' WHERE id = ?", (user.id,))
+        remaining, user.paid = user.paid - paid, 0
+        self._book(user, remaining)
 
     def _book(self, user: UserState, paid: int) -> None:
         """Move a user's cursor to where `paid` wei of its queue are paid."""
         (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
         left = paid - user.paid + int(open_paid)
-        number = user.open_from
-        for number, input_fee, output_fee in self._db.execute(  # noqa: B007  (read after the loop)
-            "SELECT number, input_fee, output_fee FROM request WHERE user = ? AND number >= ? ORDER BY number",
-            (user.id, user.open_from),
-        ):
-            fee = int(input_fee) + int(output_fee)
+        for number, _, _, input_fee, output_fee in self._queue(user.id, user.open_from):  # noqa: B007  (read after the loop)
+            fee = input_fee + output_fee
             if left < fee:
                 break
             left -= fee
@@ -566,6 +772,83 @@ class Journal:
             "UPDATE user SET paid = ?, open_from = ?, open_paid = ? WHERE id = ?",
             (str(paid), number, str(left), user.id),
         )
+
+    # ------------------------------------------------------------------------------- by a person's decision
+
+    def adopt(self, user: UserState, settlement: UserSettlement, requests: int, acceptance: Acceptance) -> None:
+        """Book a settlement that another program or journal sent, and that the chain accepted.
+
+        `requests` is how many recorded requests it is known to cover, 0 where that is not known.
+        """
+        with self._transaction():
+            row = SignedRow(user, settlement, b"", requests, acceptance.outcome.paid, user.paid)
+            number = self._add_batch("adopted", "", b"", acceptance.block_number, [row])
+            self._db.execute("UPDATE batch SET state = 'ended' WHERE id = ?", (number,))
+            self._accept(number, 0, user, acceptance)
+
+    def void(self, request_hash: bytes, reason: str, now: int) -> Void:
+        """Take a request out of its user's queue: it is not charged, and stays in the journal with the reason.
+
+        Raises CannotVoid for one that is unknown, void already, paid or partly paid, or in a settlement that may
+        still take effect.
+        """
+        name = "0x" + request_hash.hex()
+        found = self._db.execute(
+            "SELECT user_id, number FROM known WHERE hash = ?", (keyed(self._secret, request_hash),)
+        ).fetchone()
+        if found is None:
+            raise CannotVoid(f"No request {name} is recorded.", next_step="Give the id as the log spells it.")
+        user, number = self._by_id[found[0]], found[1]
+        fee, start = self._place(user, number, name)
+        self._check_free(user, start, fee, name)
+        with self._transaction():
+            self._db.execute("INSERT INTO void VALUES (?, ?, ?, ?, ?)", (user.id, number, str(fee), now, reason))
+            input_tokens, output_tokens = self._db.execute(
+                "SELECT input_tokens, output_tokens FROM request WHERE user_id = ? AND number = ?", (user.id, number)
+            ).fetchone()
+            user.owed -= fee
+            user.input_tokens -= input_tokens
+            user.output_tokens -= output_tokens
+            self._db.execute(
+                "UPDATE user SET owed = ?, input_tokens = ?, output_tokens = ? WHERE id = ?",
+                (str(user.owed), user.input_tokens, user.output_tokens, user.id),
+            )
+            self._book(user, user.paid)
+        return Void(user.address, number, request_hash, fee, now, reason)
+
+    def _place(self, user: UserState, number: int, name: str) -> tuple[int, int]:
+        """The fee of a request that is neither void nor paid, and the wei of the queue in front of it."""
+        if self._db.execute("SELECT 1 FROM void WHERE user_id = ? AND number = ?", (user.id, number)).fetchone():
+            raise CannotVoid(f"Request {name} is void already.")
+        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
+        if number < user.open_from or (number == user.open_from and int(open_paid)):
+            raise CannotVoid(
+                f"Request {name} of {user.address} is paid{'' if number < user.open_from else ' in part'}.",
+                cause="What the chain paid cannot be taken back here.",
+                next_step="Pay the user back from the wallet, if the charge was wrong.",
+            )
+        (billed_before,) = self._db.execute(
+            "SELECT billed_before FROM request WHERE user_id = ? AND number = ?", (user.id, number)
+        ).fetchone()
+        not_charged = sum(
+            int(fee)
+            for (fee,) in self._db.execute("SELECT fee FROM void WHERE user_id = ? AND number < ?", (user.id, number))
+        )
+        ((_, _, _, input_fee, output_fee), *_) = [next(self._queue(user.id, number))]
+        return input_fee + output_fee, int(billed_before) - not_charged
+
+    def _check_free(self, user: UserState, start: int, fee: int, name: str) -> None:
+        """Raises CannotVoid if a settlement that may still take effect covers these wei of a user's queue."""
+        for paid_before, covered in self._db.execute(
+            "SELECT s.paid_before, s.fee FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
+            " AND (s.state = 'accepted' OR (s.state = 'signed' AND b.state = 'open'))",
+            (user.id,),
+        ):
+            if int(paid_before) < start + max(fee, 1) and start < int(paid_before) + int(covered):
+                raise CannotVoid(
+                    f"Request {name} of {user.address} is in a settlement that may still take effect.",
+                    next_step="Run serving settle until it is decided, or end it with serving settlement cancel.",
+                )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -580,11 +863,16 @@ class Journal:
         self._db.commit()
 
 
+_New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
+"""A new request: its rows of the tables request, known and, where it has its own fees, own_fee."""
+
+
 @contextmanager
 def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
-    """The journal at `path`, made if there is none. Any trouble with the file is a JournalFailure.
+    """The journal at `path`, made if there is none, migrated if it is of an earlier version.
 
-    Raises JournalOfAnother if the journal belongs to something else than `identity`.
+    Any trouble with the file is a JournalFailure. Raises JournalOfAnother if the journal belongs to something else
+    than `identity`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -607,7 +895,7 @@ def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
 
 
 def copy_journal(source: Path, target: Path) -> None:
-    """Copy a journal as it is now, for a run that must leave no trace. Without a source there is no copy."""
+    """Copy a journal as it is now, consistently, also while a run writes it. Without a source there is no copy."""
     if not source.exists():
         return
     try:
@@ -628,13 +916,14 @@ def _unusable(path: Path, error: Exception) -> JournalFailure:
     return JournalFailure(
         f"The journal {path} cannot be used.",
         cause=str(error),
-        next_step="Free space or restore the file, then run again: what was sent before is found on chain.",
+        next_step="Free space if the disk is full, and run again. If the file is damaged, put a copy made by serving"
+        " settlement backup in its place, run serving settle, then serving settlement adopt: an older copy does not"
+        " know what was settled since.",
     )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> None:
     expected = {
-        "schema": SCHEMA_VERSION,
         "chain_id": str(identity.chain_id),
         "genesis": identity.genesis,
         "contract": identity.contract,
@@ -643,17 +932,32 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            rows: Iterable[tuple[str, str]] = (expected | {"pass": "0"}).items()
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-        found = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+            create(connection)
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", expected.items())
+        found = _meta(connection)
+        _check_identity(path, found, expected)
+        if found.get("schema") == "1":
+            migrate_version_1(connection)
+            found = _meta(connection)
     except BaseException:
         connection.rollback()
         raise
     connection.commit()
-    if not str(found.get("pass")).isdecimal():
-        raise _unusable(path, ValueError("it does not say how often a log was read"))
+    if found.get("schema") != SCHEMA_VERSION:
+        raise JournalOfAnother(
+            f"The journal {path} belongs to another version of this program.",
+            cause=f"Its tables are of version {found.get('schema')}, this program's of version {SCHEMA_VERSION}.",
+            next_step="Use the newest version of this program.",
+        )
+    if not str(found.get("pass")).isdecimal() or "secret" not in found:
+        raise _unusable(path, ValueError("it lacks facts about itself"))
+
+
+def _meta(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT key, value FROM meta").fetchall())
+
+
+def _check_identity(path: Path, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
     for key, value in expected.items():
         if found.get(key) != value:
             raise JournalOfAnother(

@@ -19,8 +19,6 @@ from serving_network.settlement.journal import UserState
 NONCE_LIMIT: Final = 2**64
 """Nonces from here on do not fit the account and are refused by the contract."""
 
-NONCE_PER_SECOND: Final = 10**7
-
 
 class Wait(Enum):
     """Why a user's open requests stay open. The value is what must happen first."""
@@ -34,6 +32,12 @@ class Wait(Enum):
     OVER_CAP = "The fee is over the cap for one user: check the log, then raise --max-user-fee."
     NONCE_EXHAUSTED = "The account's nonce is at its limit: no settlement can follow, the user opens another account."
     IN_FLIGHT = "A transaction that was sent is not mined yet: run again."
+    NOT_FINAL = "An earlier payment is not final yet, and the rest is signed only then: run again later."
+    UNKNOWN_SETTLEMENT = (
+        "The account has a settlement that this journal does not know of, from another journal, an older copy or"
+        " another program: run serving settlement adopt."
+    )
+    CHAIN_BEHIND = "The node shows an older state of the account than the journal: ask a node that is in sync."
     NOT_SENT = "The run ended before this user's settlement was sent: run again."
     REFUSED = "The contract refused the settlement: run again, and see serving doctor if it stays."
     NOTHING_DUE = "Nothing is due."
@@ -115,11 +119,6 @@ def in_order_of_risk(users: Sequence[UserState], stakes: Mapping[str, Stake]) ->
         return (1 if stake.uncovered else 2), 0, -user.open, user.address
 
     return sorted(users, key=urgency)
-
-
-def next_nonce(now: float, user: UserState, account: Account) -> int:
-    """A nonce for the user's next settlement: unix seconds times 10**7, above every nonce that was used or signed."""
-    return max(int(now * NONCE_PER_SECOND), user.last_nonce + 1, account.nonce + 1)
 
 
 def wait_for(status: Status, paid: int) -> Wait | None:

@@ -1,0 +1,58 @@
+"""Which nonce a user's next settlement gets. This is what keeps a user from being charged twice.
+
+The contract gives exclusion for nothing: it accepts a settlement only if its nonce is above the account's, so two
+signed settlements of one user with the same nonce can never both be paid, in whatever batch and under whatever
+signature. From that follows, for the settlements that are live (signed, and neither final nor dead):
+
+- As long as one of them may still be accepted, a new settlement takes the same nonce: one of the two is paid.
+- A higher nonce is signed only for wei that no live settlement covers: after one that was paid in full, for what
+  came since; after one that was paid in part, only when that payment is final, because after a reorganisation the
+  same settlement may pay more than before.
+- A settlement below another live one covers no more than the wei in front of that one.
+
+So the wei that any two live settlements with different nonces cover are disjoint, whatever the chain makes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from serving_network.settlement.journal import LiveSettlement, UserState
+from serving_network.settlement.planning import Wait
+
+NONCE_PER_SECOND: Final = 10**7
+
+
+class Turn(NamedTuple):
+    """A user may be signed for: with this nonce, and for at most `limit` wei (None: for all that is open)."""
+
+    nonce: int
+    limit: int | None
+
+
+def next_turn(
+    now: float, user: UserState, account_nonce: int, accepted_nonce: int, live: Sequence[LiveSettlement]
+) -> Turn | Wait:
+    """The user's next nonce, or why nothing may be signed for the user now.
+
+    `now` is in unix seconds. `account_nonce` is the account's in the newest block, `accepted_nonce` the highest that
+    the journal knows to be accepted, and `live` is in the order of nonces. No settlement of the user may be in a batch
+    that is still followed.
+    """
+    if account_nonce < accepted_nonce:
+        return Wait.CHAIN_BEHIND
+    if account_nonce > accepted_nonce:
+        return Wait.UNKNOWN_SETTLEMENT
+    undecided = next((one for one in live if not _paid_in_full(one.nonce, live)), None)
+    if undecided is None:
+        return Turn(max(int(now * NONCE_PER_SECOND), user.last_nonce + 1, account_nonce + 1), None)
+    if undecided.nonce <= account_nonce:
+        return Wait.NOT_FINAL
+    above = [one.paid_before for one in live if one.nonce > undecided.nonce]
+    return Turn(undecided.nonce, min(above) - user.paid if above else None)
+
+
+def _paid_in_full(nonce: int, live: Sequence[LiveSettlement]) -> bool:
+    """Whether a live settlement with this nonce was paid in full: others with it can no longer be."""
+    return any(one.in_full for one in live if one.nonce == nonce)

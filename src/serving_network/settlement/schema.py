@@ -1,0 +1,265 @@
+"""The tables of the journal, and the migration from version 1.
+
+The statements keep to what SQLite and PostgreSQL share, apart from WITHOUT ROWID and the type BLOB (BYTEA there).
+Amounts of wei exceed 64 bits and are decimal text. Nonces of settlements are text of 20 digits, so that they
+compare as text in the order of their values.
+
+| table | one row for |
+|---|---|
+| meta | a fact about the journal: its version, what it belongs to, its secret |
+| user | a user of the provider, with the sums over the user's requests |
+| price | a price list that was in force when requests were recorded |
+| request | a request: gapless per user, with the wei billed before it |
+| own_fee | a request that brought its own fees instead of being priced |
+| other_tokens | tokens of a further kind in a request, such as cached input |
+| void | a request that was taken out, with the reason |
+| known | a request hash that was recorded, by a keyed hash of 128 bits |
+| reading | how far a log was read |
+| batch | signed settlements that go together |
+| settlement | one user's settlement in a batch, and what became of it |
+| sent | a transaction of the wallet that carries a batch, or ends one |
+
+Strangers choose request ids. They cannot aim at a collision in `known`: its hash is keyed with a secret of the journal.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Final
+
+SCHEMA_VERSION: Final = "2"
+NONCE_DIGITS: Final = 20
+
+SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE user (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE,
+    requests BIGINT NOT NULL,           -- recorded so far; the next one gets this number
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    owed TEXT NOT NULL,                 -- wei of all requests that are not void
+    billed TEXT NOT NULL,               -- wei of all requests, void ones included
+    paid TEXT NOT NULL,                 -- wei that the chain paid for them
+    open_from BIGINT NOT NULL,          -- the first request that is not fully paid
+    open_paid TEXT NOT NULL             -- wei of it that are paid
+);
+CREATE TABLE price (
+    id INTEGER PRIMARY KEY,
+    input_price TEXT NOT NULL,          -- wei per token
+    output_price TEXT NOT NULL,
+    cached_input_divisor TEXT NOT NULL, -- cached input costs the input price divided by this
+    since BIGINT NOT NULL               -- unix seconds when the first request was recorded at these prices
+);
+CREATE TABLE request (
+    user_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,             -- per user, from 0, without gaps
+    hash BLOB NOT NULL,
+    spelling TEXT,                      -- request hash and address as the log spells them, where not the plain way
+    time BIGINT NOT NULL,               -- microseconds since 1970
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    price_id BIGINT NOT NULL,
+    billed_before TEXT NOT NULL,        -- wei of the user's earlier requests, void ones included
+    PRIMARY KEY (user_id, number)
+) WITHOUT ROWID;
+CREATE TABLE own_fee (
+    user_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    input_fee TEXT NOT NULL,
+    output_fee TEXT NOT NULL,
+    PRIMARY KEY (user_id, number)
+) WITHOUT ROWID;
+CREATE TABLE other_tokens (
+    user_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    tokens BIGINT NOT NULL,
+    PRIMARY KEY (user_id, number, kind)
+) WITHOUT ROWID;
+CREATE TABLE void (
+    user_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    fee TEXT NOT NULL,                  -- wei that are not charged
+    time BIGINT NOT NULL,               -- unix seconds
+    reason TEXT NOT NULL,
+    PRIMARY KEY (user_id, number)
+) WITHOUT ROWID;
+CREATE TABLE known (
+    hash BLOB PRIMARY KEY,              -- the request hash, hashed with the journal's secret to 128 bits
+    user_id BIGINT NOT NULL,
+    number BIGINT NOT NULL,
+    pass BIGINT NOT NULL                -- the last reading of a log that met it
+) WITHOUT ROWID;
+CREATE TABLE reading (
+    log TEXT PRIMARY KEY,               -- the file's path
+    file TEXT NOT NULL,                 -- what tells the file from another one of that path
+    byte_offset BIGINT NOT NULL,        -- read up to here
+    line BIGINT NOT NULL,
+    header BLOB NOT NULL,               -- hash of the first line
+    tail BLOB NOT NULL                  -- hash of the last block before the offset
+) WITHOUT ROWID;
+CREATE TABLE batch (
+    id INTEGER PRIMARY KEY,
+    form TEXT NOT NULL,                 -- 'entries', 'batch', or 'adopted' for one that another program sent
+    signer TEXT NOT NULL,
+    signature BLOB NOT NULL,            -- over the whole batch; empty for entries
+    from_block BIGINT NOT NULL,         -- the newest block when it was made
+    state TEXT NOT NULL                 -- 'open', or 'ended' when none of its transactions can change anything
+);
+CREATE TABLE settlement (
+    batch_id BIGINT NOT NULL,
+    position BIGINT NOT NULL,
+    user_id BIGINT NOT NULL,
+    fee TEXT NOT NULL,
+    nonce TEXT NOT NULL,
+    requests_hash BLOB NOT NULL,
+    signature BLOB NOT NULL,
+    requests BIGINT NOT NULL,
+    paid_before TEXT NOT NULL,          -- wei of the user's queue in front of it
+    expected_paid TEXT NOT NULL,        -- what the preview said
+    state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' (accepted for good) or 'dead' (cannot be accepted)
+    status BIGINT,                      -- of the transaction that accepted it, else of the last that did not
+    paid TEXT,
+    block_number BIGINT,                -- of its acceptance
+    block_hash TEXT,
+    transaction_hash TEXT,
+    PRIMARY KEY (batch_id, position)
+) WITHOUT ROWID;
+CREATE TABLE sent (
+    id INTEGER PRIMARY KEY,
+    batch_id BIGINT NOT NULL,
+    hash TEXT NOT NULL UNIQUE,
+    raw BLOB NOT NULL,
+    nonce BIGINT NOT NULL,              -- of the provider's wallet
+    gas BIGINT NOT NULL,
+    max_fee_per_gas TEXT NOT NULL,
+    max_priority_fee_per_gas TEXT NOT NULL,
+    legacy BIGINT NOT NULL,
+    purpose TEXT NOT NULL,              -- 'carry', or 'cancel' for an empty transaction
+    block_number BIGINT,                -- where it was mined
+    block_hash TEXT,
+    gas_used BIGINT,
+    gas_cost TEXT
+);
+CREATE INDEX sent_batch ON sent (batch_id);
+CREATE INDEX sent_block ON sent (block_number);
+CREATE INDEX settlement_live ON settlement (user_id) WHERE state IN ('signed', 'accepted');
+CREATE INDEX settlement_nonce ON settlement (user_id, nonce);
+CREATE INDEX settlement_block ON settlement (block_number);
+CREATE INDEX batch_open ON batch (id) WHERE state = 'open'
+"""
+
+_TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
+_INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables, inside the caller's transaction."""
+    for statement in SCHEMA.split(";\n"):
+        connection.execute(statement)
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)", [("schema", SCHEMA_VERSION), ("pass", "0"), ("secret", token_hex(32))]
+    )
+
+
+def keyed(secret: str, request_hash: bytes) -> bytes:
+    """The key of a request hash (32 bytes) in `known`: 16 bytes of keyed BLAKE2b."""
+    return blake2b(request_hash, digest_size=16, key=bytes.fromhex(secret)).digest()
+
+
+def padded(nonce: int) -> str:
+    """A nonce as its column holds it."""
+    return f"{nonce:0{NONCE_DIGITS}d}"
+
+
+def migrate_version_1(connection: sqlite3.Connection) -> None:
+    """Turn the tables of version 1 into today's, inside the caller's transaction.
+
+    Version 1 kept the block of a batch as a whole and no transaction's result. Its mined and reverted batches are taken
+    over as ended, with the block in each accepted row, so that they are still checked against reorganisations.
+    Version 1 ended a batch at its first mined transaction, although others of it could still take effect: a batch
+    with a row that was not accepted is taken over as open, and looked after until none of them can.
+    """
+    for name in _INDEXES_OF_VERSION_1:
+        connection.execute(f"DROP INDEX {name}")
+    for name in _TABLES_OF_VERSION_1:
+        connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
+    create(connection)
+    connection.execute("INSERT OR REPLACE INTO meta SELECT key, value FROM old_meta WHERE key <> 'schema'")
+    connection.execute(
+        "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from, open_paid"
+        " FROM old_user"
+    )
+    _move_requests(connection)
+    _move_known(connection)
+    _move_batches(connection)
+    for name in _TABLES_OF_VERSION_1:
+        connection.execute(f"DROP TABLE old_{name}")
+
+
+def _move_requests(connection: sqlite3.Connection) -> None:
+    """Version 1 stored the fees of each request and no prices: each keeps its fees as its own."""
+    connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
+    before: dict[int, int] = {}
+    requests, fees = [], []
+    for user, number, hash_, spelling, time, input_tokens, output_tokens, input_fee, output_fee in connection.execute(
+        "SELECT user, number, hash, spelling, time, input_tokens, output_tokens, input_fee, output_fee FROM old_request"
+        " ORDER BY user, number"
+    ):
+        billed = before.get(user, 0)
+        requests.append((user, number, hash_, spelling, time, input_tokens, output_tokens, 0, str(billed)))
+        fees.append((user, number, input_fee, output_fee))
+        before[user] = billed + int(input_fee) + int(output_fee)
+        if len(requests) == 10_000:
+            _write_requests(connection, requests, fees)
+    _write_requests(connection, requests, fees)
+
+
+def _write_requests(connection: sqlite3.Connection, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]) -> None:
+    connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", requests)
+    connection.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
+    requests.clear()
+    fees.clear()
+
+
+def _move_known(connection: sqlite3.Connection) -> None:
+    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
+    connection.create_function("keyed", 1, lambda request_hash: keyed(secret, request_hash), deterministic=True)
+    connection.execute("INSERT INTO known SELECT keyed(hash), user, number, pass FROM old_known")
+
+
+def _move_batches(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO batch SELECT id, form, signer, signature, from_block, CASE WHEN state = 'mined' AND NOT EXISTS"
+        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND ifnull(s.status, 9) > 1) THEN 'ended' ELSE 'open' END"
+        " FROM old_batch b"
+    )
+    connection.execute(
+        "INSERT INTO settlement SELECT s.batch, s.position, s.user, s.fee,"
+        f" substr('{'0' * NONCE_DIGITS}' || s.nonce, -{NONCE_DIGITS}), s.requests_hash, s.signature, s.requests, '0',"
+        " s.expected_paid, CASE WHEN s.status <= 1 THEN 'accepted' ELSE 'signed' END, s.status, s.paid,"
+        " CASE WHEN s.status <= 1 THEN b.block_number END, CASE WHEN s.status <= 1 THEN b.block_hash END, NULL"
+        " FROM old_settlement s JOIN old_batch b ON b.id = s.batch"
+    )
+    connection.execute(
+        "INSERT INTO sent SELECT id, batch, hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy,"
+        " 'carry', NULL, NULL, NULL, NULL FROM old_sent"
+    )
+    _fill_paid_before(connection)
+
+
+def _fill_paid_before(connection: sqlite3.Connection) -> None:
+    """Each settlement began where those with smaller nonces had brought the user's queue."""
+    paid: dict[int, int] = {}
+    begun: dict[tuple[int, str], int] = {}
+    for batch, position, user, nonce, amount in connection.execute(
+        "SELECT batch_id, position, user_id, nonce, paid FROM settlement ORDER BY user_id, nonce, batch_id"
+    ).fetchall():
+        start = begun.setdefault((user, nonce), paid.get(user, 0))
+        connection.execute(
+            "UPDATE settlement SET paid_before = ? WHERE batch_id = ? AND position = ?", (str(start), batch, position)
+        )
+        paid[user] = paid.get(user, 0) + int(amount or 0)
