@@ -17,14 +17,14 @@ from eth_utils.address import to_checksum_address
 from serving_network.clients.models import Account, Refund, Status
 from serving_network.errors import TransactionFailure
 from serving_network.settlement.chain import (
-    BookLine,
     Head,
     Landed,
+    PastSettlement,
     Service,
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.journal import Mined, Outcome, Transaction
+from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.signers import LocalTeeSigner, signed_by
 from serving_network.settlement.typed_data import (
     INFERENCE_NAME,
@@ -86,11 +86,13 @@ class FakeChain:
         self.hook: Hook = lambda *_: None
         self.mines_at_once = True
         self.hidden: set[str] = set()
+        self.reverting: set[str] = set()
         self.gas_limit = 10**9
         self.least_fee = 1
         self.now = 1_795_000_000
         self.counter = 0
         self.broadcasts: list[str] = []
+        self.reserves: list[int] = []
 
     # ------------------------------------------------------------------------------- for the tests
 
@@ -128,10 +130,12 @@ class FakeChain:
                 break
             sent = max(fitting, key=lambda sent: sent.fee)
             self.state.wallet_nonce += 1
-            outcomes = self._apply(sent.signed, self.state) if sent.signed else []
+            succeeded = sent.hash not in self.reverting
+            outcomes = self._apply(sent.signed, self.state) if sent.signed and succeeded else []
             gas = 21_000 + GAS_PER_ROW * len(outcomes)
             self.state.wallet += sum(outcome.paid for outcome in outcomes)
-            mined.append((sent, Landed(True, Mined(number, block_hash, gas, gas * sent.fee), tuple(outcomes))))
+            where = Mined(number, block_hash, gas, gas * sent.fee)
+            mined.append((sent, Landed(succeeded, where, tuple(outcomes), sent.hash)))
             self.pool = {key: other for key, other in self.pool.items() if other.nonce >= self.state.wallet_nonce}
         self.blocks.append(Block(block_hash, before, mined))
 
@@ -189,7 +193,11 @@ class FakeChain:
 
     async def head(self) -> Head:
         self.hook("head", "before")
-        return Head(len(self.blocks) - 1, self.now)
+        return Head(len(self.blocks) - 1, self.now, self.blocks[-1].hash)
+
+    async def final_block(self, depth: int | None) -> int:
+        self.hook("final_block", "before")
+        return max(0, len(self.blocks) - (depth or 1))
 
     async def service(self) -> Service | None:
         self.hook("service", "before")
@@ -216,9 +224,12 @@ class FakeChain:
             return self.state.wallet_nonce
         return self.blocks[-min(depth - 1, len(self.blocks))].before.wallet_nonce
 
-    async def prepare(self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int) -> Transaction:
+    async def prepare(
+        self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
+    ) -> Transaction:
         self.hook("prepare", "before")
         gas = GAS_PER_ROW * len(signed.settlements)
+        self.reserves.append(reserve)
         if gas > gas_limit:
             raise TooMuchGas("too many rows")
         return self._make(signed, nonce, gas, min(1, gas_price_cap))
@@ -229,7 +240,14 @@ class FakeChain:
             raise TransactionFailure("The cap is reached.", transaction=stuck.hash)
         return self._make(signed, stuck.nonce, stuck.gas, stuck.max_fee_per_gas * 2)
 
-    def _make(self, signed: SignedSettlements, nonce: int, gas: int, fee: int) -> Transaction:
+    async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
+        self.hook("empty", "before")
+        fee = 1 if stuck is None else stuck.max_fee_per_gas * 2
+        if fee > gas_price_cap:
+            raise TransactionFailure("The cap is reached.")
+        return self._make(None, nonce, 21_000, fee)._replace(purpose="cancel")
+
+    def _make(self, signed: SignedSettlements | None, nonce: int, gas: int, fee: int) -> Transaction:
         raw = pickle.dumps((nonce, fee, signed))
         return Transaction("0x" + sha256(raw).hexdigest(), raw, nonce, gas, fee, fee)
 
@@ -250,15 +268,25 @@ class FakeChain:
         found = [landed for sent, landed in self._mined() if sent.hash == transaction.hash]
         return found[0] if found else None
 
-    async def search(self, signed: SignedSettlements, from_block: int) -> Landed | None:
+    async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
         self.hook("search", "before")
-        found = [landed for sent, landed in self._mined() if sent.signed == signed]
-        return found[0] if found and found[0].mined.block_number >= from_block else None
+        return [
+            landed
+            for sent, landed in self._mined()
+            if sent.signed == signed and landed.mined.block_number >= from_block
+        ]
 
-    async def books(self) -> list[BookLine]:
-        self.hook("books", "before")
-        held = sum(account.balance for account in self.state.accounts.values())
-        return [BookLine("inference", CONTRACT, held, {"accounts": held})]
+    async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        self.hook("past_settlements", "before")
+        return [
+            PastSettlement(
+                row.user, row, Acceptance(outcome, landed.mined.block_number, landed.mined.block_hash, sent.hash)
+            )
+            for sent, landed in self._mined()
+            if sent.signed is not None and landed.succeeded and landed.mined.block_number >= from_block
+            for row, outcome in zip(sent.signed.settlements, landed.outcomes, strict=True)
+            if Status(outcome.status).paid and row.user in users
+        ]
 
     def _mined(self) -> list[tuple[Pending, Landed]]:
         return [entry for block in self.blocks for entry in block.transactions]

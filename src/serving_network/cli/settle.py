@@ -3,7 +3,6 @@
 | exit code | meaning |
 |---|---|
 | 0 | everything is settled |
-| 9 | a contract holds less than it owes |
 | 10 | rows of the log were rejected; everything else is settled |
 | 11 | something stays open; the report says what must happen first |
 | 12 | both |
@@ -30,7 +29,7 @@ from serving_network.chain.signer import LocalSigner
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import Session, settles
-from serving_network.cli.output import EXIT_CHECK_FAILED, exit_code
+from serving_network.cli.output import exit_code
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.money import parse_wei
@@ -156,8 +155,6 @@ def _exit_code(session: Session, report: Report) -> int:
     if report.stopped_by is not None:
         session.out.failure(report.stopped_by)
         return exit_code(report.stopped_by)
-    if not report.balanced:
-        return EXIT_CHECK_FAILED
     unsettled = bool(report.unsettled) and not session.dry_run
     if report.rejected:
         return EXIT_BOTH if unsettled else EXIT_REJECTED

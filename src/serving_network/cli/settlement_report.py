@@ -10,7 +10,7 @@ from serving_network.money import describe, format_coins
 if TYPE_CHECKING:
     from serving_network.cli.context import Session
     from serving_network.cli.output import Output
-    from serving_network.settlement.chain import BookLine
+    from serving_network.settlement.books import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 
@@ -18,7 +18,7 @@ COLUMNS = ("user", "requests", "input tokens", "output tokens", "fee", "paid", "
 
 
 def show_report(session: Session, report: Report, rejects: str | None) -> None:
-    """The table per user, what must happen first, and the totals, ending with the books."""
+    """The table per user, what must happen first, and the totals."""
     out = session.out
     lines = list(report.lines.values())
     paid = "expected" if session.dry_run else "paid"
@@ -35,8 +35,6 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
     out.facts(_totals(session, report, lines))
     if rejects is not None:
         out.line(f"{report.rejected} rows of the log were rejected: {rejects}", "yellow")
-    out.line()
-    show_books(out, report.books)
 
 
 def show_books(out: Output, books: list[BookLine]) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from serving_network.clients.models import Account, Status
 from serving_network.errors import ServingError, TransactionPending
@@ -40,6 +40,7 @@ Told = Callable[[SignedRow, Outcome, int, Account | None], None]
 """Given each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
 LONGEST_PAUSE = 2.0
+_REFUSED = Outcome(Status.INVALID_SIGNATURE, 0)
 
 
 class BatchFailed(ServingError):
@@ -53,7 +54,7 @@ class Followed:
     """A batch on its way. Times are of the monotonic clock.
 
     `done` is set when nothing more is to be learned in this run, `failed` when its transaction was mined and failed,
-    and `error` when following it was given up.
+    and `error` when following it was given up. `news` is whether something was booked that was not booked before.
     """
 
     batch: Batch
@@ -62,7 +63,7 @@ class Followed:
     replaced_at: float
     sent_again_at: float = float("-inf")
     contradicted_since: float | None = None
-    told: set[int] = field(default_factory=set)
+    news: bool = False
     done: bool = False
     failed: BatchFailed | None = None
     error: ServingError | None = None
@@ -191,20 +192,21 @@ class Follower:
         if final_look and not landed:
             return
         news = {place: one for place, one in accepted.items() if not batch.rows[place].accepted}
-        wanted = [place for place in refused if final_look] + list(news)
+        undecided = [place for place, row in enumerate(batch.rows) if not row.accepted and place not in accepted]
+        wanted = undecided * final_look + list(news)
         accounts = await self._chain.accounts([batch.rows[place].user.address for place in wanted]) if wanted else {}
         await self._check(batch, {place: one.outcome for place, one in news.items()}, accounts)
         if final_look:
-            await self._check(batch, refused, accounts)
-        gas = self._book_gas(landed) // len(batch.rows)
+            await self._check(batch, dict.fromkeys(undecided, _REFUSED), accounts)
+        gas = self._book_gas(followed, landed) // len(batch.rows)
         if news:
+            followed.news = True
             batch = followed.batch = self._journal.accept(batch, news)
             self._report.settlements += len(news)
             self._report.batches += 1
         for place, acceptance in news.items():
             row = batch.rows[place]
             self._told(row, acceptance.outcome, gas, accounts.get(row.user.address))
-            followed.told.add(place)
         if all(row.accepted for row in batch.rows):
             followed.done = True
         elif final_look:
@@ -222,7 +224,7 @@ class Follower:
         batch = followed.batch
         followed.done = True
         self._journal.refuse(batch, {place: outcome.status for place, outcome in refused.items()})
-        for place, outcome in refused.items():
+        for place, outcome in refused.items() if followed.news else ():
             row = batch.rows[place]
             self._told(row, outcome, gas, accounts.get(row.user.address))
         failed = [one for one in landed if not one.succeeded]
@@ -234,11 +236,12 @@ class Follower:
                 next_step="Run again; if it fails again, look at the wallet with serving doctor.",
             )
 
-    def _book_gas(self, landed: Sequence[Landed]) -> int:
+    def _book_gas(self, followed: Followed, landed: Sequence[Landed]) -> int:
         """Book which transactions were mined; the gas of those that were not booked before."""
         used = 0
         for one in landed:
             if self._journal.add_mined(one.transaction, one.mined):
+                followed.news = True
                 used += one.mined.gas_used
                 self._report.gas_used += one.mined.gas_used
                 self._report.gas_cost += one.mined.gas_cost
@@ -280,19 +283,17 @@ class Follower:
         )
 
     async def _carry_again(self, batch: Batch) -> Batch | None:
-        """Give the same signed settlements a new transaction with the wallet's next nonce; None if not all would be paid.
+        """Give the same signed settlements a new transaction, with the wallet's next nonce.
 
-        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. Users of a
-        batch that is not carried again are signed for anew, with the same nonces.
+        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. Returns None
+        if not all would be paid: their users are signed for anew instead, with the same nonces.
         """
         signed = signed_of(batch)
         accounts = await self._chain.accounts([row.user.address for row in batch.rows])
-        await self._check(
-            batch, dict.fromkeys(range(len(batch.rows)), Outcome(Status.INVALID_SIGNATURE, 0)), accounts
-        )
+        await self._check(batch, dict.fromkeys(range(len(batch.rows)), Outcome(Status.INVALID_SIGNATURE, 0)), accounts)
         if not all(outcome.paid for outcome in await self._chain.preview(signed)):
             return None
-        lost, nonce = batch.transactions[-1].nonce, await self._chain.wallet_nonce()
+        lost, nonce = batch.transactions[-1].nonce, self._journal.free_nonce(await self._chain.wallet_nonce())
         options = self._options
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))

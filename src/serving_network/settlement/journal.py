@@ -32,7 +32,6 @@ from heapq import merge
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from serving_network.clients.models import Status
 from serving_network.errors import InvalidInput, ServingError
 from serving_network.settlement.pricing import Charge, Prices
 from serving_network.settlement.schema import SCHEMA_VERSION, create, keyed, migrate_version_1, padded
@@ -299,9 +298,7 @@ class Journal:
         return newest + 1
 
     def _write(self, made: Iterable[_New]) -> None:
-        self._db.executemany(
-            "INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made)
-        )
+        self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made))
         fees = sorted(new[2] for new in made if new[2] is not None)
         if fees:
             self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
@@ -418,10 +415,10 @@ class Journal:
             yield charge
 
     def _queue(self, user: int, number: int) -> Iterator[tuple[int, bytes, str | None, int, int]]:
-        """A user's requests from this number on: number, hash, spelling, input and output fee. Void ones are left out."""
+        """A user's requests from this number on: number, hash, spelling and both fees. Void ones are left out."""
         for row in self._db.execute(
-            "SELECT r.number, r.hash, r.spelling, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
-            " FROM request r LEFT JOIN own_fee f ON f.user_id = r.user_id AND f.number = r.number"
+            "SELECT r.number, r.hash, r.spelling, r.input_tokens, r.output_tokens, r.price_id, f.input_fee,"
+            " f.output_fee FROM request r LEFT JOIN own_fee f ON f.user_id = r.user_id AND f.number = r.number"
             " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
             " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL ORDER BY r.number",
             (user, number),
@@ -526,11 +523,26 @@ class Journal:
         """The number of the newest block in which something was booked; 0 if nothing ever was."""
         return next(self.booked_blocks(), (0, ""))[0]
 
+    def sent_nonces(self, first: int) -> set[int]:
+        """The wallet's nonces from `first` on that transactions of open batches have."""
+        return {
+            nonce
+            for (nonce,) in self._db.execute(
+                "SELECT s.nonce FROM sent s JOIN batch b ON b.id = s.batch_id WHERE b.state = 'open' AND s.nonce >= ?",
+                (first,),
+            )
+        }
+
+    def free_nonce(self, first: int) -> int:
+        """The wallet's lowest nonce from `first` on that no transaction of an open batch has."""
+        taken = self.sent_nonces(first)
+        while first in taken:
+            first += 1
+        return first
+
     def wallet_nonce_passed(self, block_number: int) -> int:
         """A nonce that the wallet had passed by this block, by what was booked of its transactions and `see_wallet`."""
-        (mined,) = self._db.execute(
-            "SELECT max(nonce) FROM sent WHERE block_number <= ?", (block_number,)
-        ).fetchone()
+        (mined,) = self._db.execute("SELECT max(nonce) FROM sent WHERE block_number <= ?", (block_number,)).fetchone()
         seen = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_passed'").fetchone()
         return max(0 if mined is None else mined + 1, 0 if seen is None else int(seen[0]))
 
@@ -561,9 +573,7 @@ class Journal:
             self._add_transaction(number, transaction)
         return self.batch(number)
 
-    def _add_batch(
-        self, form: str, signer: str, signature: bytes, from_block: int, rows: Sequence[SignedRow]
-    ) -> int:
+    def _add_batch(self, form: str, signer: str, signature: bytes, from_block: int, rows: Sequence[SignedRow]) -> int:
         number: int = self._db.execute(
             "INSERT INTO batch (form, signer, signature, from_block, state) VALUES (?, ?, ?, ?, 'open') RETURNING id",
             (form, signer, signature, from_block),
@@ -715,23 +725,25 @@ class Journal:
 
     def unbook(self, block_number: int, block_hash: str) -> int:
         """Take back all that was booked for a block that is not part of the chain; returns how many settlements."""
-        where = "block_number = ? AND block_hash = ?"
         block = (block_number, block_hash)
         with self._transaction():
-            undone = self._db.execute(f"SELECT batch_id, user_id, paid FROM settlement WHERE {where}", block).fetchall()  # noqa: S608
+            undone = self._db.execute(
+                "SELECT batch_id, user_id, paid FROM settlement WHERE block_number = ? AND block_hash = ?", block
+            ).fetchall()
             self._db.execute(
                 "UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id IN"
-                f" (SELECT batch_id FROM settlement WHERE {where} UNION SELECT batch_id FROM sent WHERE {where})",  # noqa: S608
+                " (SELECT batch_id FROM settlement WHERE block_number = ? AND block_hash = ?"
+                " UNION SELECT batch_id FROM sent WHERE block_number = ? AND block_hash = ?)",
                 block + block,
             )
             self._db.execute(
                 "UPDATE settlement SET state = 'signed', status = NULL, paid = NULL, block_number = NULL,"
-                f" block_hash = NULL, transaction_hash = NULL WHERE {where}",  # noqa: S608
+                " block_hash = NULL, transaction_hash = NULL WHERE block_number = ? AND block_hash = ?",
                 block,
             )
             self._db.execute(
                 "UPDATE sent SET block_number = NULL, block_hash = NULL, gas_used = NULL, gas_cost = NULL"
-                f" WHERE {where}",  # noqa: S608
+                " WHERE block_number = ? AND block_hash = ?",
                 block,
             )
             self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, Final
+
+from eth_utils.address import to_checksum_address
 
 from serving_network.chain.contract_errors import ServiceNotExist, TransferFailed
 from serving_network.chain.node import from_quantity
 from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees, Receipt, SignedTransaction
+from serving_network.chain.transactions import REPLACEMENT_PERCENT, Fees, Receipt, SignedTransaction
 from serving_network.clients.contract import Contract
 from serving_network.clients.models import Account, Offer, ProviderService, Status
 from serving_network.clients.network import AsyncNetwork
 from serving_network.contracts.codec import DecodedEvent
-from serving_network.errors import InvalidInput, TransactionDropped, TransactionFailure
+from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
 from serving_network.money import describe
-from serving_network.settlement.books import read_books
 from serving_network.settlement.chain import (
-    BookLine,
     Disagreement,
     Head,
     Landed,
+    PastSettlement,
     Service,
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.journal import Mined, Outcome, Transaction
+from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.typed_data import UserSettlement
 
+LOCAL_CHAIN_ID: Final = 31337
+FINAL_DEPTH: Final = 64
+"""How deep a block is final where the node does not say: two epochs of Ethereum."""
+
+USERS_PER_FILTER: Final = 100
+
+_RESULT_EVENTS: Final = ("TEESettlementResult", "BatchRowSettled")
 _STATUSES_PER_WORD: Final = 64
 
 
@@ -80,7 +88,24 @@ class LiveChain:
 
     async def head(self) -> Head:
         block = await self._chain.block("latest")
-        return Head(from_quantity(block.get("number")), from_quantity(block.get("timestamp")))
+        return Head(from_quantity(block.get("number")), from_quantity(block.get("timestamp")), str(block["hash"]))
+
+    async def final_block(self, depth: int | None) -> int:
+        newest = await self._chain.block_number()
+        local = self.chain_id == LOCAL_CHAIN_ID
+        if not local and (tagged := await self._finalized_block()) is not None:
+            if tagged > newest:
+                raise Disagreement(f"The node calls block {tagged} final, and has only {newest}.")
+            return tagged
+        return max(0, newest + 1 - (depth or (1 if local else FINAL_DEPTH)))
+
+    async def _finalized_block(self) -> int | None:
+        """The number of the block tagged `finalized`; None where the node does not serve that tag."""
+        try:
+            block = await self._chain.rpc("eth_getBlockByNumber", ["finalized", False])
+        except RpcError:
+            return None
+        return None if block is None else from_quantity(block.get("number"))
 
     async def service(self) -> Service | None:
         try:
@@ -154,29 +179,49 @@ class LiveChain:
         newest = await self._chain.block_number()
         return await self._transactions_of_wallet(hex(max(0, newest - depth + 1)))
 
-    async def prepare(self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int) -> Transaction:
+    async def prepare(
+        self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
+    ) -> Transaction:
         fees = await self._fees(gas_price_cap)
+        data = self._data(signed)
         try:
-            made = await self._chain.prepare(self._wallet, self.contract, self._data(signed), nonce=nonce, fees=fees)
+            gas = await self._chain.estimate_gas(self.provider, self.contract, data) + reserve
+            if gas > gas_limit:
+                raise TooMuchGas(
+                    f"A batch of {len(signed.settlements)} needs up to {gas} gas, the limit is {gas_limit}.",
+                    next_step="Run again with a higher --gas-limit.",
+                )
+            made = await self._chain.prepare(self._wallet, self.contract, data, gas=gas, nonce=nonce, fees=fees)
         except TransferFailed as error:
             raise self._refuses_coins(error) from error
-        if made.gas > gas_limit:
-            raise TooMuchGas(
-                f"A batch of {len(signed.settlements)} needs {made.gas} gas, the limit is {gas_limit}.",
-                next_step="Run again with a higher --gas-limit.",
-            )
         return _written(made)
 
     async def replace(self, signed: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
-        if stuck.max_fee_per_gas * 125 // 100 + 1 > gas_price_cap:
+        self._check_replaceable(stuck, gas_price_cap)
+        fees = await self._fees(gas_price_cap)
+        return _written(await self._chain.replace(self._wallet, self._as_sent(signed, stuck), fees=fees))
+
+    async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
+        self._check_replaceable(stuck, gas_price_cap)
+        fees = await self._fees(gas_price_cap)
+        if stuck is None:
+            made = await self._chain.prepare(self._wallet, self.provider, b"", gas=21_000, nonce=nonce, fees=fees)
+        else:
+            made = await self._chain.replace(self._wallet, self._as_sent(None, stuck), fees=fees, cancel=True)
+        return _written(made)._replace(purpose="cancel")
+
+    def _check_replaceable(self, stuck: Transaction | None, cap: int) -> None:
+        """Raises GasPriceAboveCap if the fee that takes the place of a stuck transaction is above the cap."""
+        if stuck is None:
+            return
+        needed = Fees(stuck.max_fee_per_gas, 0).raised(REPLACEMENT_PERCENT).max_fee_per_gas
+        if needed > cap:
             raise GasPriceAboveCap(
                 f"A transaction is stuck at {describe(stuck.max_fee_per_gas)} per gas.",
                 transaction=stuck.hash,
-                cause=f"Replacing it costs more than the cap of {describe(gas_price_cap)} per gas.",
-                next_step="Wait, or run again with a higher --max-fee.",
+                cause=f"Replacing it needs {describe(needed)} per gas, the cap is {describe(cap)}.",
+                next_step=f"Wait, or run again with --max-fee '{needed} wei' or more.",
             )
-        fees = await self._fees(gas_price_cap)
-        return _written(await self._chain.replace(self._wallet, self._as_sent(signed, stuck), fees=fees))
 
     async def broadcast(self, transaction: Transaction) -> None:
         try:
@@ -188,36 +233,102 @@ class LiveChain:
         receipt = await self._chain.receipt(transaction.hash)
         return None if receipt is None else self._read(receipt, signed)
 
-    async def search(self, signed: SignedSettlements, from_block: int) -> Landed | None:
-        event = "BatchRowSettled" if signed.form == "batch" else "TEESettlementResult"
-        topic = "0x" + self._contract.interface.topic(event).hex()
-        logs = await self._chain.logs(
-            [self.contract], topics=[topic], from_block=from_block, to_block=await self._chain.block_number()
-        )
-        users = [row.user for row in signed.settlements]
-        for transaction_hash, group in groupby(logs, key=lambda log: str(log.get("transactionHash"))):
-            told = [self._contract.interface.decode_log(log) for log in group]
-            if [event.args["user"] for event in told if event is not None] != users:
-                continue
-            sent = await self._chain.transaction(transaction_hash)
-            if sent is None or sent["input"].lower() != "0x" + self._data(signed).hex():
-                continue
-            receipt = await self._chain.receipt(transaction_hash)
-            if receipt is not None:
-                return self._read(receipt, signed)
-        return None
+    async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
+        data = "0x" + self._data(signed).hex()
+        return [
+            self._read(receipt, signed)
+            for receipt, sent in await self._settled([signed.settlements[0].user], from_block)
+            if str(sent["input"]).lower() == data
+        ]
 
-    async def books(self) -> list[BookLine]:
-        return await read_books(self._network)
+    async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        wanted = set(users)
+        return [
+            one
+            for receipt, sent in await self._settled(users, from_block)
+            for one in self._past(receipt, sent)
+            if one.user in wanted
+        ]
+
+    async def _settled(self, users: Sequence[str], from_block: int) -> list[tuple[Receipt, dict[str, Any]]]:
+        """The transactions since a block with results for one of these users, as receipt and transaction, in order."""
+        interface = self._contract.interface
+        events = ["0x" + interface.topic(name).hex() for name in _RESULT_EVENTS]
+        newest = await self._chain.block_number()
+        places: dict[str, tuple[int, int]] = {}
+        for start in range(0, len(users), USERS_PER_FILTER):
+            some = ["0x" + bytes(12).hex() + user[2:].lower() for user in users[start : start + USERS_PER_FILTER]]
+            for log in await self._chain.logs(
+                [self.contract], topics=[events, some], from_block=from_block, to_block=newest
+            ):
+                place = from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
+                places.setdefault(str(log["transactionHash"]), place)
+        found = []
+        for transaction in sorted(places, key=places.__getitem__):
+            receipt, sent = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
+            if receipt is None or sent is None:
+                raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
+            found.append((receipt, sent))
+        return found
+
+    def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
+        """The settlements with this provider that a transaction got accepted."""
+        events = self._events(receipt)
+        results = [event for event in events if event.name in _RESULT_EVENTS]
+        direct = sent["to"] is not None and to_checksum_address(sent["to"]) == self.contract
+        settlements: Sequence[UserSettlement | None]
+        if direct and to_checksum_address(sent["from"]) == self.provider:
+            signed = self._decoded(sent["input"])
+            if [row.user for row in signed] != [event.args["user"] for event in results]:
+                raise Disagreement(f"The events of {receipt.transaction_hash} do not fit its settlements.")
+            outcomes = [_outcome(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
+            settlements = signed
+        elif not direct and any(event.args.get("provider") == self.provider for event in events):
+            outcomes = [Outcome(_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
+            settlements = [None] * len(results)
+        else:
+            return []
+        return [
+            PastSettlement(
+                event.args["user"],
+                settlement,
+                Acceptance(outcome, receipt.block_number, receipt.block_hash, receipt.transaction_hash),
+            )
+            for event, settlement, outcome in zip(results, settlements, outcomes, strict=True)
+            if Status(outcome.status).paid
+        ]
+
+    def _events(self, receipt: Receipt) -> list[DecodedEvent]:
+        """The events of the service contract in a receipt."""
+        events = [self._contract.interface.decode_log(log) for log in receipt.logs]
+        return [event for event in events if event is not None and event.address == self.contract]
+
+    def _decoded(self, calldata: str) -> list[UserSettlement]:
+        """The settlements in a transaction's calldata; none where it calls something else."""
+        call = self._contract.interface.decode_call(bytes.fromhex(calldata.removeprefix("0x")))
+        if call is None:
+            return []
+        if call.name == "settleBatchWithTEE":
+            return [
+                UserSettlement(
+                    to_checksum_address((row["userAndFee"] >> 96).to_bytes(20, "big")),
+                    row["userAndFee"] % 2**96,
+                    row["nonce"],
+                    row["requestsHash"],
+                )
+                for row in call.args["rows"]
+            ]
+        if call.name == "settleFeesWithTEE":
+            (entries,) = call.args.values()
+            return [UserSettlement(row["user"], row["totalFee"], row["nonce"], row["requestsHash"]) for row in entries]
+        return []
 
     def _read(self, receipt: Receipt, signed: SignedSettlements) -> Landed:
         mined = Mined(receipt.block_number, receipt.block_hash, receipt.gas_used, receipt.cost)
         if not receipt.succeeded:
-            return Landed(False, mined, ())
-        events = [self._contract.interface.decode_log(log) for log in receipt.logs]
-        ours = [event for event in events if event is not None and event.address == self.contract]
+            return Landed(False, mined, (), receipt.transaction_hash)
         name = "BatchRowSettled" if signed.form == "batch" else "TEESettlementResult"
-        results = [event for event in ours if event.name == name]
+        results = [event for event in self._events(receipt) if event.name == name]
         if [event.args["user"] for event in results] != [row.user for row in signed.settlements]:
             raise Disagreement(
                 f"The receipt of {receipt.transaction_hash} does not tell a result for each settlement.",
@@ -228,6 +339,7 @@ class LiveChain:
             True,
             mined,
             tuple(_outcome(event, row.total_fee) for event, row in zip(results, signed.settlements, strict=True)),
+            receipt.transaction_hash,
         )
 
     def _data(self, signed: SignedSettlements) -> bytes:

@@ -7,7 +7,6 @@ from typing import Any
 
 from serving_network.clients.models import Status
 from serving_network.errors import ServingError
-from serving_network.settlement.chain import BookLine
 from serving_network.settlement.planning import Stake, Wait
 
 
@@ -81,7 +80,6 @@ class Report:
     gas_cost: int = 0
     lines: dict[str, UserLine] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    books: list[BookLine] = field(default_factory=list)
     stopped_by: ServingError | None = None
 
     @property
@@ -96,11 +94,6 @@ class Report:
     @property
     def unsettled(self) -> int:
         return sum(line.unsettled for line in self.lines.values())
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every contract holds at least what it owes."""
-        return all(line.surplus >= 0 for line in self.books)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON: amounts as decimal texts in wei."""
@@ -126,16 +119,5 @@ class Report:
                 "gas_cost": str(self.gas_cost),
             },
             "notes": self.notes,
-            "books": [
-                {
-                    "contract": line.contract,
-                    "address": line.address,
-                    "held": str(line.held),
-                    "owed": {name: str(amount) for name, amount in line.owed.items()},
-                    "surplus": str(line.surplus),
-                }
-                for line in self.books
-            ],
-            "balanced": self.balanced,
             "stopped_by": None if self.stopped_by is None else self.stopped_by.as_dict(),
         }

@@ -1,16 +1,17 @@
 """One settlement run, from log to report.
 
-    take up what an earlier run sent -> read the log -> see who can be settled -> sign -> preview
+    look at what earlier runs sent -> read the log -> see who can be settled -> sign -> preview
     -> write down -> broadcast -> follow to the receipt -> book -> report
 
 A run may be killed at any moment. What protects the money:
 
-- A transaction is in the journal before it is broadcast, and users in a batch whose fate is not known are not
-  signed for again. Such a batch is followed by its transaction hashes, by the wallet's nonce and by the events,
-  and where its transaction was lost, the *same* signed settlements are carried again: their nonces let the
-  contract take each once.
+- Signed settlements that could both take effect have the same nonce, or cover different requests: see `nonces`.
+- A transaction is in the journal before it is broadcast. Batches are followed by their transaction hashes, by the
+  wallet's nonce and by the events, and users in a batch of which a transaction is waiting are not signed for again.
 - Results are booked when they are as many blocks deep as asked for, and only if receipt and accounts agree.
-- A block that is reorganised away later reopens its batches at the next run.
+- A block that is reorganised away later takes its bookings with it at the next run.
+- Before anything is signed, the accounts and the wallet are compared with what the journal knows: a journal that was
+  restored, copied or begun anew charges nobody again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving_network.clients.models import Account, Status
-from serving_network.errors import ServingError
+from serving_network.errors import ServingError, TransactionFailure
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     ROWS_AT_MOST,
@@ -32,17 +33,12 @@ from serving_network.settlement.chain import (
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.following import Follower
+from serving_network.settlement.following import Followed, Follower
+from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Batch, Journal, JournalOfAnother, Outcome, SignedRow, UserState
+from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
-from serving_network.settlement.planning import (
-    Wait,
-    in_order_of_risk,
-    next_nonce,
-    obstacle,
-    stake_of,
-    wait_for,
-)
+from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for
 from serving_network.settlement.pricing import Prices, hash_requests
 from serving_network.settlement.report import Report, UserLine
 from serving_network.settlement.signers import TeeSigner
@@ -58,7 +54,7 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
 REORG_WINDOW: Final = 256
-"""How many blocks back a run looks whether what it booked is still part of the chain."""
+"""How many blocks a chain may be lower than the newest booked one, and still count as reorganised, not as another."""
 
 
 class NoService(ServingError):
@@ -71,6 +67,12 @@ class WrongSigner(ServingError):
     """The TEE signer at hand is not the one that the provider's service names."""
 
     exit_code = 4
+
+
+class StrangeTransactions(TransactionFailure):
+    """Transactions of the wallet are on their way that the journal does not know of."""
+
+    exit_code = 8
 
 
 Progress = Callable[[str, int, int], None]
@@ -107,6 +109,7 @@ class Settlement:
         self._accounts: dict[str, Account] = {}
         self._waits: dict[str, Wait] = {}
         self._follower = Follower(chain, journal, self._options, self._report, self._tell)
+        self._earlier: list[Followed] = []
 
     async def run(self, log: UsageLog | None) -> Report:
         """Settle what is open, and the log's requests with it.
@@ -133,30 +136,67 @@ class Settlement:
                 next_step="Give the key of the signer that the service names, or update the service.",
             )
         await self._settle(service, head)
-        self._report.books = await self._chain.books()
         return self._report
 
     # ---------------------------------------------------------------------------------- taking up
 
     async def _take_up(self, head: Head) -> None:
-        """Bring what earlier runs sent to its end."""
-        if head.number < self._journal.last_mined_block() - REORG_WINDOW:
-            raise JournalOfAnother(
-                f"The journal {self._journal.path} knows of block {self._journal.last_mined_block()},"
-                f" the chain has only {head.number}.",
-                cause="The node is far behind, or the chain was started anew.",
-                next_step="Ask a node that is in step, or begin a new journal with --journal PATH.",
-            )
-        for batch, mined in self._journal.mined_since(head.number - REORG_WINDOW):
-            if await self._chain.block_hash(mined.block_number) != mined.block_hash:
-                self._journal.reopen_batch(batch)
-                self._report.notes.append(
-                    f"Block {mined.block_number} was reorganised away: its settlements were taken up again."
-                )
-        for batch in sorted(self._journal.open_batches(), key=lambda batch: batch.transactions[-1].nonce):
+        """Look once at what earlier runs sent: book what is certain, and take back what the chain undid.
+
+        A batch that cannot be looked at holds its own users and nothing else.
+        """
+        await self._check_blocks(head)
+        for batch in sorted(self._journal.open_batches(), key=_last_nonce):
             self._progress("taking up", 0, 0)
-            await self._follower.follow(batch)
-            self._report.taken_up += 1
+            followed = self._follower.begin(batch)
+            await self._follower.look(followed)
+            self._earlier.append(followed)
+            if followed.done:
+                self._note_earlier(followed)
+        await self._end_batches(head)
+
+    async def _check_blocks(self, head: Head) -> None:
+        """Take back what was booked for blocks that are not part of the chain, however old they are."""
+        newest = self._journal.last_booked_block()
+        if head.number < newest - REORG_WINDOW:
+            raise JournalOfAnother(
+                f"The journal {self._journal.path} knows of block {newest}, the chain has only {head.number}.",
+                cause="The node is far behind, or the chain was started anew.",
+                next_step="Ask a node that is in sync, or begin a new journal with --journal PATH.",
+            )
+        undone = []
+        for number, block_hash in self._journal.booked_blocks():
+            if await self._chain.block_hash(number) == block_hash:
+                break
+            undone.append((number, block_hash))
+        for number, block_hash in undone:
+            self._journal.unbook(number, block_hash)
+            self._report.notes.append(f"Block {number} was reorganised away: its settlements were taken up again.")
+
+    async def _end_batches(self, head: Head) -> None:
+        """End the batches of which no transaction can change anything any more, as of the final block."""
+        final = await self._chain.final_block(self._options.final_depth)
+        await self._sight_wallet(head, final)
+        self._journal.finalise(final)
+        passed = self._journal.wallet_nonce_passed(final)
+        for one in self._earlier:
+            if one.done and one.error is None and (
+                _last_nonce(one.batch) < passed or self._journal.overtaken(one.batch)
+            ):  # fmt: skip
+                self._journal.end_batch(one.batch)
+        self._journal.finalise(final)
+
+    async def _sight_wallet(self, head: Head, final: int) -> None:
+        """Remember the wallet's nonce in the newest block, for when that is final: nodes forget old states."""
+        sighting = self._journal.wallet_sighting()
+        if sighting is None or sighting[1] <= final:
+            if sighting is not None:
+                self._journal.end_sighting(final=await self._chain.block_hash(sighting[1]) == sighting[2])
+            if self._earlier:
+                nonce = await self._chain.mined_wallet_nonce(1)
+                self._journal.see_wallet(nonce, head.number, head.hash)
+                if head.number <= final:
+                    self._journal.end_sighting(final=True)
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -202,13 +242,13 @@ class Settlement:
         lines = {user.address: self._line(user) for user in users}
         for user in users:
             lines[user.address].stake = stakes[user.address]
-        on_their_way = {row.user.address for batch in self._journal.open_batches() for row in batch.rows}
+        held = self._held()
         options = self._options
         ready = []
         for user in users:
             account = self._accounts.get(user.address)
             wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
-            if user.address in on_their_way:
+            if user.address in held:
                 wait = Wait.IN_FLIGHT
             if wait is None:
                 ready.append(user)
@@ -223,57 +263,123 @@ class Settlement:
             line.unsettled = user.open
             line.wait = self._waits[user.address] if user.open else None
 
+    def _held(self) -> set[str]:
+        """Users with a settlement in a batch of an earlier run of which a transaction may be waiting."""
+        decided = {one.batch.id for one in self._earlier if one.done and one.error is None}
+        return {
+            row.user.address
+            for batch in self._journal.open_batches()
+            if batch.id not in decided
+            for row in batch.rows
+            if not row.accepted
+        }
+
     async def _look_up(self, users: Sequence[str]) -> None:
         for start in range(0, len(users), ACCOUNTS_AT_ONCE):
             self._progress("looking up accounts", start, len(users))
             self._accounts |= await self._chain.accounts(users[start : start + ACCOUNTS_AT_ONCE])
 
     def _line(self, user: UserState) -> UserLine:
-        input_tokens, output_tokens = self._journal.open_tokens(user)
-        return UserLine(user.address, user.open_requests, input_tokens, output_tokens, user.open)
+        work = self._journal.open_work(user)
+        return UserLine(user.address, work.requests, work.input_tokens, work.output_tokens, user.open)
 
     async def _send_all(self, users: Sequence[UserState], service: Service) -> None:
+        """Send batches for these users and follow them, and what earlier runs sent with them.
+
+        A batch that failed is sent again as two. The first failure is raised when all that was sent has been followed.
+        """
         rows = self._options.batch_rows or ROWS_AT_MOST[service.form]
         rows = min(rows, ROWS_AT_MOST[service.form])
         waiting = deque(list(users[start : start + rows]) for start in range(0, len(users), rows))
-        flying: deque[Batch] = deque()
+        flying: list[Followed] = []
+        earlier = [one for one in self._earlier if not one.done]
+        failures: list[ServingError] = []
         total = len(users)
-        try:
-            while waiting or flying:
-                while waiting and len(flying) < self._options.in_flight:
-                    chunk = waiting.popleft()
-                    try:
-                        taken = max((batch.transactions[-1].nonce for batch in flying), default=-1)
-                        batch = await self._send(chunk, service, taken + 1)
-                    except TooMuchGas:
-                        if len(chunk) == 1:
-                            raise
-                        middle = len(chunk) // 2
-                        waiting.extendleft((chunk[middle:], chunk[:middle]))
-                        continue
-                    if batch is not None:
-                        flying.append(batch)
-                if flying:
-                    await self._follower.follow(flying.popleft())
-                left = sum(map(len, waiting)) + sum(len(batch.rows) for batch in flying)
-                self._progress("settling", total - left, total)
-        except ServingError:
-            for batch in flying:
-                await self._follower.follow(batch)
-            raise
+        while waiting or flying:
+            await self._fill(waiting, flying, service, failures)
+            if not flying:
+                break
+            for one in await self._follower.next_done([*flying, *earlier]):
+                if one in flying:
+                    flying.remove(one)
+                    failures += self._failures_of(one, waiting)
+                else:
+                    earlier.remove(one)
+                    self._note_earlier(one)
+            left = sum(map(len, waiting)) + sum(len(one.batch.rows) for one in flying)
+            self._progress("settling", total - left, total)
+        while earlier and (done := await self._follower.next_done(earlier, linger=self._options.patience)):
+            for one in done:
+                earlier.remove(one)
+                self._note_earlier(one)
+        for one in earlier:
+            self._report.notes.append(
+                f"Batch {one.batch.id} of an earlier run is still waiting, with transaction"
+                f" {one.batch.transactions[-1].hash}: run again, or end it with serving settlement cancel."
+            )
+        if failures:
+            self._report.notes += [str(error) for error in failures[1:]]
+            raise failures[0]
 
-    async def _send(self, users: Sequence[UserState], service: Service, least_nonce: int) -> Batch | None:
-        """Sign, preview and broadcast one batch; None if the preview leaves nothing to send.
+    async def _fill(
+        self,
+        waiting: deque[list[UserState]],
+        flying: list[Followed],
+        service: Service,
+        failures: list[ServingError],
+    ) -> None:
+        """Send from `waiting` until as many batches are on their way as may be. After a failure nothing is sent."""
+        while waiting and len(flying) < self._options.in_flight:
+            chunk = waiting.popleft()
+            try:
+                batch = await self._send(chunk, service)
+            except TooMuchGas as error:
+                if len(chunk) == 1:
+                    failures.append(error)
+                    waiting.clear()
+                else:
+                    waiting.extendleft(reversed(_halves(chunk)))
+                continue
+            except ServingError as error:
+                failures.append(error)
+                waiting.clear()
+                return
+            if batch is not None:
+                flying.append(self._follower.begin(batch))
 
-        `least_nonce` is the first wallet nonce that no batch in flight uses.
-        """
-        rows = await self._previewed([self._row(user) for user in users], service)
+    def _failures_of(self, followed: Followed, waiting: deque[list[UserState]]) -> list[ServingError]:
+        """Why a batch was not settled. The users of one that failed as a whole wait again, in two halves."""
+        if followed.error is not None:
+            return [followed.error]
+        if followed.failed is None:
+            return []
+        users = [row.user for row in followed.batch.rows]
+        for user in users:
+            self._waits[user.address] = Wait.NOT_SENT
+        if len(users) == 1:
+            return [followed.failed]
+        waiting.extendleft(reversed(_halves(users)))
+        return []
+
+    def _note_earlier(self, followed: Followed) -> None:
+        if followed.error is not None:
+            self._report.notes.append(f"Batch {followed.batch.id} of an earlier run waits: {followed.error}")
+        elif followed.news:
+            self._report.taken_up += 1
+
+    async def _send(self, users: Sequence[UserState], service: Service) -> Batch | None:
+        """Sign, preview and broadcast one batch; None if nothing of it may be signed or would be paid."""
+        self._accounts |= await self._chain.accounts([user.address for user in users])
+        made = [row for user in users if (row := self._row(user)) is not None]
+        rows = await self._previewed(made, service)
         if self._options.dry_run or not rows:
             return None
         signed = self._sign([row.settlement for row in rows], service)
         options = self._options
-        nonce = max(await self._chain.wallet_nonce(), least_nonce)
-        transaction = await self._chain.prepare(signed, nonce, options.gas_limit, options.max_gas_price)
+        nonce = await self._free_nonce()
+        transaction = await self._chain.prepare(
+            signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(rows))
+        )
         head = await self._chain.head()
         whole = signed.form == "batch"
         batch = self._journal.add_batch(
@@ -294,15 +400,50 @@ class Settlement:
         await self._chain.broadcast(transaction)
         return batch
 
-    def _row(self, user: UserState) -> SignedRow:
-        requests_hash, fee, requests = hash_requests(self._journal.charges(user))
-        if fee != user.open:
+    async def _free_nonce(self) -> int:
+        """The wallet's next nonce.
+
+        Raises StrangeTransactions while the wallet has transactions on their way that the journal does not know:
+        another journal may have sent them, with settlements of the same users.
+        """
+        asked = time.monotonic()
+        while True:
+            mined, after_waiting = await self._chain.mined_wallet_nonce(1), await self._chain.wallet_nonce()
+            strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
+            if not strange:
+                return self._journal.free_nonce(after_waiting)
+            if time.monotonic() - asked >= self._options.patience:
+                raise StrangeTransactions(
+                    f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
+                    f" send, with nonces from {strange[0]} on.",
+                    cause="They may settle the same requests: another journal of this provider, or an older copy.",
+                    next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
+                )
+            await asyncio.sleep(self._options.first_pause)
+
+    def _row(self, user: UserState) -> SignedRow | None:
+        """What a user is to be signed for; None, with the reason noted, if nothing may be signed now."""
+        account = self._accounts.get(user.address)
+        if account is None:
+            self._waits[user.address] = Wait.NO_ACCOUNT
+            return None
+        journal = self._journal
+        turn = next_turn(self._clock(), user, account.nonce, journal.accepted_nonce(user), journal.live(user))
+        if isinstance(turn, Wait):
+            self._waits[user.address] = turn
+            return None
+        requests_hash, fee, requests = hash_requests(journal.charges(user, turn.limit))
+        if turn.limit is None and fee != user.open:
             raise ServingError(
                 f"The journal is not consistent: {user.address} has {user.open} wei open, but requests of {fee} wei.",
-                next_step=f"Keep {self._journal.path} and report this: nothing was sent for this user.",
+                next_step=f"Keep {journal.path} and report this: nothing was sent for this user.",
             )
-        nonce = next_nonce(self._clock(), user, self._accounts[user.address])
-        return SignedRow(user, UserSettlement(user.address, fee, nonce, requests_hash), b"", requests, 0)
+        if not fee:
+            self._waits[user.address] = Wait.NOT_FINAL
+            return None
+        return SignedRow(
+            user, UserSettlement(user.address, fee, turn.nonce, requests_hash), b"", requests, 0, user.paid
+        )
 
     def _sign(self, settlements: Sequence[UserSettlement], service: Service) -> SignedSettlements:
         provider = self._chain.provider
@@ -341,8 +482,19 @@ class Settlement:
             line.status = status
             line.paid += outcome.paid
             line.gas += gas
-        if outcome.paid != row.expected_paid:
+        overtaken = status is Status.INVALID_NONCE and self._journal.accepted_nonce(row.user) >= row.settlement.nonce
+        if outcome.paid != row.expected_paid and not overtaken:
             self._report.notes.append(_difference(row, outcome, account))
+
+
+def _last_nonce(batch: Batch) -> int:
+    """The highest nonce of the wallet that a transaction of the batch has."""
+    return max(sent.nonce for sent in batch.transactions)
+
+
+def _halves(users: list[UserState]) -> tuple[list[UserState], list[UserState]]:
+    middle = len(users) // 2
+    return users[:middle], users[middle:]
 
 
 def _difference(row: SignedRow, outcome: Outcome, account: Account | None) -> str:

@@ -120,7 +120,7 @@ CREATE TABLE settlement (
     requests BIGINT NOT NULL,
     paid_before TEXT NOT NULL,          -- wei of the user's queue in front of it
     expected_paid TEXT NOT NULL,        -- what the preview said
-    state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' (accepted for good) or 'dead' (cannot be accepted)
+    state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' or 'dead': see journal.py
     status BIGINT,                      -- of the transaction that accepted it, else of the last that did not
     paid TEXT,
     block_number BIGINT,                -- of its acceptance
@@ -190,8 +190,8 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
     create(connection)
     connection.execute("INSERT OR REPLACE INTO meta SELECT key, value FROM old_meta WHERE key <> 'schema'")
     connection.execute(
-        "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from, open_paid"
-        " FROM old_user"
+        "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from,"
+        " open_paid FROM old_user"
     )
     _move_requests(connection)
     _move_known(connection)
@@ -204,7 +204,8 @@ def _move_requests(connection: sqlite3.Connection) -> None:
     """Version 1 stored the fees of each request and no prices: each keeps its fees as its own."""
     connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
     before: dict[int, int] = {}
-    requests, fees = [], []
+    requests: list[tuple[object, ...]] = []
+    fees: list[tuple[object, ...]] = []
     for user, number, hash_, spelling, time, input_tokens, output_tokens, input_fee, output_fee in connection.execute(
         "SELECT user, number, hash, spelling, time, input_tokens, output_tokens, input_fee, output_fee FROM old_request"
         " ORDER BY user, number"
@@ -218,7 +219,9 @@ def _move_requests(connection: sqlite3.Connection) -> None:
     _write_requests(connection, requests, fees)
 
 
-def _write_requests(connection: sqlite3.Connection, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]) -> None:
+def _write_requests(
+    connection: sqlite3.Connection, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]
+) -> None:
     connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", requests)
     connection.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
     requests.clear()
@@ -234,15 +237,16 @@ def _move_known(connection: sqlite3.Connection) -> None:
 def _move_batches(connection: sqlite3.Connection) -> None:
     connection.execute(
         "INSERT INTO batch SELECT id, form, signer, signature, from_block, CASE WHEN state = 'mined' AND NOT EXISTS"
-        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND ifnull(s.status, 9) > 1) THEN 'ended' ELSE 'open' END"
-        " FROM old_batch b"
+        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND ifnull(s.status, 9) > 1)"
+        " THEN 'ended' ELSE 'open' END FROM old_batch b"
     )
     connection.execute(
-        "INSERT INTO settlement SELECT s.batch, s.position, s.user, s.fee,"
-        f" substr('{'0' * NONCE_DIGITS}' || s.nonce, -{NONCE_DIGITS}), s.requests_hash, s.signature, s.requests, '0',"
-        " s.expected_paid, CASE WHEN s.status <= 1 THEN 'accepted' ELSE 'signed' END, s.status, s.paid,"
-        " CASE WHEN s.status <= 1 THEN b.block_number END, CASE WHEN s.status <= 1 THEN b.block_hash END, NULL"
-        " FROM old_settlement s JOIN old_batch b ON b.id = s.batch"
+        "INSERT INTO settlement SELECT s.batch, s.position, s.user, s.fee, substr(? || s.nonce, ?), s.requests_hash,"
+        " s.signature, s.requests, '0', s.expected_paid, CASE WHEN s.status <= 1 THEN 'accepted' ELSE 'signed' END,"
+        " s.status, s.paid, CASE WHEN s.status <= 1 THEN b.block_number END,"
+        " CASE WHEN s.status <= 1 THEN b.block_hash END, NULL"
+        " FROM old_settlement s JOIN old_batch b ON b.id = s.batch",
+        ("0" * NONCE_DIGITS, -NONCE_DIGITS),
     )
     connection.execute(
         "INSERT INTO sent SELECT id, batch, hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy,"

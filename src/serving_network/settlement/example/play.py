@@ -21,8 +21,7 @@ from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.user import AsyncUser
 from serving_network.deployment.local import deploy_local_network
 from serving_network.money import ALL, WEI_PER_COIN, describe
-from serving_network.settlement.books import read_books
-from serving_network.settlement.chain import BookLine
+from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.example import (
     DAY,
     INPUT_PRICE,
