@@ -48,6 +48,14 @@ class State:
     service: Service | None = None
     wallet: int = 0
     wallet_nonce: int = 0
+    left: dict[str, int] = field(default_factory=dict)
+    """The nonces of deleted accounts: the contract keeps them."""
+    paid: dict[str, int] = field(default_factory=dict)
+    """What each user was charged in all."""
+
+    def paid_in_all(self) -> int:
+        """What all users were charged."""
+        return sum(self.paid.values())
 
 
 @dataclass
@@ -102,7 +110,7 @@ class FakeChain:
             service="inference",
             user=to_checksum_address(user),
             provider=PROVIDER,
-            nonce=max(nonce, old.nonce if old else 0),
+            nonce=max(nonce, old.nonce if old else self.state.left.get(user, 0)),
             balance=amount + (old.balance if old else 0),
             pending_refund=old.pending_refund if old else 0,
             refunds=old.refunds if old else (),
@@ -116,6 +124,10 @@ class FakeChain:
         self.state.accounts[user] = replace(
             old, pending_refund=old.pending_refund + amount, refunds=(*old.refunds, refund)
         )
+
+    def leave(self, user: str) -> None:
+        """The user takes all coins back and closes the account."""
+        self.state.left[user] = self.state.accounts.pop(user).nonce
 
     def mine(self) -> None:
         """One block with everything that fits, best fee first."""
@@ -180,6 +192,7 @@ class FakeChain:
             return Outcome(Status.INVALID_SIGNATURE, 0)
         paid = min(row.total_fee, account.balance)
         pending = min(account.pending_refund, account.balance - paid)
+        state.paid[row.user] = state.paid.get(row.user, 0) + paid
         state.accounts[row.user] = replace(
             account, nonce=row.nonce, balance=account.balance - paid, pending_refund=pending
         )

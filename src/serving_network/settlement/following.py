@@ -22,6 +22,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from serving_network.clients.models import Account, Status
 from serving_network.errors import ServingError, TransactionPending
@@ -40,6 +41,8 @@ Told = Callable[[SignedRow, Outcome, int, Account | None], None]
 """Given each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
 LONGEST_PAUSE = 2.0
+REORG_WINDOW: Final = 256
+"""The longest reorganisation, in blocks: a settlement may land that far before the block in which it was signed."""
 _REFUSED = Outcome(Status.INVALID_SIGNATURE, 0)
 
 
@@ -79,22 +82,23 @@ class Follower:
         self._report = report
         self._told = told
 
-    def begin(self, batch: Batch) -> Followed:
-        """Follow a batch from now on."""
+    def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
+        """Follow a batch from now on. What is lost of one that an `earlier` run sent counts as lost at once."""
         now = time.monotonic()
-        return Followed(batch, now, now, now)
+        return Followed(batch, now, float("-inf") if earlier else now, now)
 
     async def next_done(self, followed: Sequence[Followed], linger: float | None = None) -> list[Followed]:
-        """Look at the batches until at least one of them is done, or `linger` seconds have passed.
+        """Look at the batches until at least one of them is done, or for `linger` seconds, and once after that.
 
         Returns those that are done. A failure to follow one of them ends that one only: it is in its `error`.
         """
         started, pause = time.monotonic(), self._options.first_pause
         while True:
+            last = linger is not None and time.monotonic() - started >= linger
             for one in followed:
                 await self.look(one)
             done = [one for one in followed if one.done]
-            if done or (linger is not None and time.monotonic() - started >= linger):
+            if done or last:
                 return done
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE)
@@ -127,7 +131,7 @@ class Follower:
         now = time.monotonic()
         if waiting:
             if not landed:
-                await self._push(followed, waiting[-1], now)
+                await self._push(followed, waiting, now)
         elif not landed:
             await self._carry_lost(followed, now)
         if now - followed.started >= options.give_up_after:
@@ -138,17 +142,21 @@ class Follower:
                 next_step="Run again: it is taken up where it stands.",
             )
 
-    async def _push(self, followed: Followed, newest: Transaction, now: float) -> None:
-        """Do what a transaction needs that is waiting to be mined."""
+    async def _push(self, followed: Followed, waiting: Sequence[Transaction], now: float) -> None:
+        """Do what transactions need that are waiting to be mined."""
         batch, options = followed.batch, self._options
+        newest = {sent.nonce: sent for sent in waiting}
+        first = newest[min(newest)]
         if now - followed.replaced_at >= options.stuck_after:
-            if await self._chain.wallet_nonce() >= newest.nonce:
-                followed.batch = await self._replace(batch, newest)
-            elif not batch.cancelled and (carried := await self._carry_again(batch)) is not None:
+            gap = await self._chain.wallet_nonce()
+            if gap >= first.nonce or self._journal.free_nonce(gap) != gap:
+                followed.batch = await self._replace(batch, first)
+            elif not batch.cancelled and (carried := await self._carry_again(followed)) is not None:
                 followed.batch, followed.carried_at = carried, now
             followed.replaced_at = now
         elif now - followed.sent_again_at >= options.stuck_after / 4:
-            await self._chain.broadcast(newest)
+            for nonce in sorted(newest):
+                await self._chain.broadcast(newest[nonce])
             followed.sent_again_at = now
 
     async def _carry_lost(self, followed: Followed, now: float) -> None:
@@ -156,7 +164,7 @@ class Follower:
         if followed.batch.cancelled or any(row.accepted for row in followed.batch.rows):
             followed.done = True
         elif now - followed.carried_at >= self._options.patience:
-            carried = await self._carry_again(followed.batch)
+            carried = await self._carry_again(followed)
             if carried is None:
                 followed.done = True
             else:
@@ -175,7 +183,7 @@ class Follower:
                 found[sent.hash] = landed
         carried = {sent.nonce for sent in batch.transactions if sent.nonce < passed} - shown
         if carried and not all(row.accepted for row in batch.rows):
-            for landed in await self._chain.search(signed, batch.from_block):
+            for landed in await self._chain.search(signed, _search_from(batch)):
                 found.setdefault(landed.transaction, landed)
         return sorted(found.values(), key=lambda one: one.mined.block_number)
 
@@ -191,26 +199,41 @@ class Follower:
         accepted, refused = _merge(batch, landed)
         if final_look and not landed:
             return
-        news = {place: one for place, one in accepted.items() if not batch.rows[place].accepted}
         undecided = [place for place, row in enumerate(batch.rows) if not row.accepted and place not in accepted]
+        news = {place: one for place, one in accepted.items() if not self._booked(batch.rows[place])}
         wanted = undecided * final_look + list(news)
         accounts = await self._chain.accounts([batch.rows[place].user.address for place in wanted]) if wanted else {}
-        await self._check(batch, {place: one.outcome for place, one in news.items()}, accounts)
-        if final_look:
-            await self._check(batch, dict.fromkeys(undecided, _REFUSED), accounts)
+        for place, one in news.items():
+            await self._check(batch, place, one.outcome, accounts)
+        for place in undecided if final_look else ():
+            elsewhere = await self._check(batch, place, _REFUSED, accounts)
+            if elsewhere is not None:
+                news[place] = elsewhere
+                refused.pop(place, None)
         gas = self._book_gas(followed, landed) // len(batch.rows)
-        if news:
-            followed.news = True
-            batch = followed.batch = self._journal.accept(batch, news)
-            self._report.settlements += len(news)
-            self._report.batches += 1
-        for place, acceptance in news.items():
-            row = batch.rows[place]
-            self._told(row, acceptance.outcome, gas, accounts.get(row.user.address))
-        if all(row.accepted for row in batch.rows):
+        self._accept(followed, news, gas, accounts)
+        if all(row.accepted for row in followed.batch.rows):
             followed.done = True
         elif final_look:
             self._refuse(followed, landed, refused, gas, accounts)
+
+    def _accept(
+        self, followed: Followed, news: Mapping[int, Acceptance], gas: int, accounts: Mapping[str, Account]
+    ) -> None:
+        """Book that settlements were accepted, each with its share of the gas."""
+        if not news:
+            return
+        followed.news = True
+        batch = followed.batch = self._journal.accept(followed.batch, news)
+        self._report.settlements += len(news)
+        self._report.batches += 1
+        for place, acceptance in news.items():
+            row = batch.rows[place]
+            self._told(row, acceptance.outcome, gas, accounts.get(row.user.address))
+
+    def _booked(self, row: SignedRow) -> bool:
+        """Whether an acceptance of this nonce is booked: for this settlement, or for the same one in another batch."""
+        return row.accepted or self._journal.accepted(row.user, row.settlement.nonce)
 
     def _refuse(
         self,
@@ -247,50 +270,54 @@ class Follower:
                 self._report.gas_cost += one.mined.gas_cost
         return used
 
-    async def _check(self, batch: Batch, outcomes: Mapping[int, Outcome], accounts: Mapping[str, Account]) -> None:
-        """Raises Disagreement if the accounts do not show what the receipts say."""
-        for place, outcome in outcomes.items():
-            settlement = batch.rows[place].settlement
-            account = accounts.get(settlement.user)
-            if account is None:
-                continue
-            accepted = Status(outcome.status).paid
-            contradicts = (
-                account.nonce < settlement.nonce
-                if accepted
-                else account.nonce == settlement.nonce and not await self._accepted_elsewhere(batch, place)
-            )
-            if contradicts:
-                raise Disagreement(
-                    f"By the node's receipts and events the settlement of {settlement.user} was"
-                    f" {'' if accepted else 'not '}accepted, but the account's nonce is {account.nonce} and the"
-                    f" settlement's {settlement.nonce}.",
-                    cause="A node that is out of sync, or one that does not tell the truth. Nothing was booked.",
-                    next_step="Run again with another node.",
-                )
+    async def _check(
+        self, batch: Batch, place: int, outcome: Outcome, accounts: Mapping[str, Account]
+    ) -> Acceptance | None:
+        """Raises Disagreement if a user's account does not show what the receipts say of a settlement.
 
-    async def _accepted_elsewhere(self, batch: Batch, place: int) -> bool:
-        """Whether another settlement with the same nonce was accepted, of this journal or of another program."""
+        Returns the acceptance of one that these receipts refused, and a transaction that the journal does not know
+        got accepted.
+        """
         row = batch.rows[place]
-        if self._journal.accepted_nonce(row.user) == row.settlement.nonce:
-            return True
-        past = await self._chain.past_settlements([row.user.address], batch.from_block)
-        return any(
-            one.settlement is not None
-            and one.settlement.nonce == row.settlement.nonce
-            and one.settlement != row.settlement
-            for one in past
+        settlement, account = row.settlement, accounts.get(row.user.address)
+        if account is None:
+            return None
+        if Status(outcome.status).paid:
+            if account.nonce >= settlement.nonce:
+                return None
+        elif account.nonce != settlement.nonce or self._booked(row):
+            return None
+        else:
+            past = await self._chain.past_settlements([settlement.user], _search_from(batch))
+            same = [one for one in past if one.settlement is not None and one.settlement.nonce == settlement.nonce]
+            ours = {sent.hash for sent in batch.transactions}
+            if same and same[-1].acceptance.transaction not in ours:
+                return same[-1].acceptance if same[-1].settlement == settlement else None
+        raise Disagreement(
+            f"By the node's receipts and events the settlement of {settlement.user} was"
+            f" {'' if Status(outcome.status).paid else 'not '}accepted, but the account's nonce is {account.nonce} and"
+            f" the settlement's {settlement.nonce}.",
+            cause="A node that is out of sync, or one that does not tell the truth. Nothing was booked.",
+            next_step="Run again with another node.",
         )
 
-    async def _carry_again(self, batch: Batch) -> Batch | None:
+    async def _carry_again(self, followed: Followed) -> Batch | None:
         """Give the same signed settlements a new transaction, with the wallet's next nonce.
 
         Something else took the nonce of the last one, or a nonce before it was never used and blocks it. Returns None
         if not all would be paid: their users are signed for anew instead, with the same nonces.
         """
+        batch = followed.batch
         signed = signed_of(batch)
         accounts = await self._chain.accounts([row.user.address for row in batch.rows])
-        await self._check(batch, dict.fromkeys(range(len(batch.rows)), Outcome(Status.INVALID_SIGNATURE, 0)), accounts)
+        news = {
+            place: elsewhere
+            for place in range(len(batch.rows))
+            if (elsewhere := await self._check(batch, place, _REFUSED, accounts)) is not None
+        }
+        if news:
+            self._accept(followed, news, 0, accounts)
+            return None
         if not all(outcome.paid for outcome in await self._chain.preview(signed)):
             return None
         lost, nonce = batch.transactions[-1].nonce, self._journal.free_nonce(await self._chain.wallet_nonce())
@@ -317,6 +344,11 @@ class Follower:
         await self._chain.broadcast(transaction)
         self._report.replaced += 1
         return batch
+
+
+def _search_from(batch: Batch) -> int:
+    """The first block in which a batch can have taken effect: after a reorganisation that may be before it was made."""
+    return max(0, batch.from_block - REORG_WINDOW)
 
 
 def signed_of(batch: Batch) -> SignedSettlements:

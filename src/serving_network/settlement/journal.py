@@ -464,10 +464,11 @@ class Journal:
         ).fetchone() or (0,)
         return int(nonce)
 
-    def signed_nonce(self, user: UserState, nonce: int) -> bool:
-        """Whether a settlement with this nonce was signed for the user by this journal, or adopted."""
+    def accepted(self, user: UserState, nonce: int) -> bool:
+        """Whether the journal knows that the chain accepted a settlement of the user with this nonce."""
         found = self._db.execute(
-            "SELECT 1 FROM settlement WHERE user_id = ? AND nonce = ? LIMIT 1", (user.id, padded(nonce))
+            "SELECT 1 FROM settlement WHERE user_id = ? AND nonce = ? AND state IN ('accepted', 'final')",
+            (user.id, padded(nonce)),
         )
         return found.fetchone() is not None
 
@@ -522,6 +523,11 @@ class Journal:
     def last_booked_block(self) -> int:
         """The number of the newest block in which something was booked; 0 if nothing ever was."""
         return next(self.booked_blocks(), (0, ""))[0]
+
+    def final_block(self) -> int:
+        """The number of the newest block that the journal knows to be final."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
+        return 0 if found is None else int(found[0])
 
     def sent_nonces(self, first: int) -> set[int]:
         """The wallet's nonces from `first` on that transactions of open batches have."""
@@ -652,7 +658,9 @@ class Journal:
         outcome = acceptance.outcome
         done = self._db.execute(
             "UPDATE settlement SET state = 'accepted', status = ?, paid = ?, block_number = ?, block_hash = ?,"
-            " transaction_hash = ? WHERE batch_id = ? AND position = ? AND state IN ('signed', 'dead')",
+            " transaction_hash = ? WHERE batch_id = ? AND position = ? AND state IN ('signed', 'dead')"
+            " AND NOT EXISTS (SELECT 1 FROM settlement other WHERE other.user_id = settlement.user_id"
+            "                 AND other.nonce = settlement.nonce AND other.state IN ('accepted', 'final'))",
             (
                 outcome.status, str(outcome.paid), acceptance.block_number, acceptance.block_hash,
                 acceptance.transaction, batch, position,
@@ -677,6 +685,7 @@ class Journal:
     def finalise(self, block_number: int) -> None:
         """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead."""
         with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
             self._db.execute(
                 "UPDATE settlement SET state = 'final' WHERE state = 'accepted' AND block_number <= ?", (block_number,)
             )
@@ -746,7 +755,9 @@ class Journal:
                 " WHERE block_number = ? AND block_hash = ?",
                 block,
             )
-            self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
+            if block_number <= self.final_block():
+                self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
+                self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
             self._revive({user for _, user, _ in undone})
             for _, user, paid in undone:
                 self._rewind(self._by_id[user], int(paid))

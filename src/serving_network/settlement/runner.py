@@ -33,7 +33,7 @@ from serving_network.settlement.chain import (
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.following import Followed, Follower
+from serving_network.settlement.following import REORG_WINDOW, Followed, Follower
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Batch, Journal, JournalOfAnother, Outcome, SignedRow, UserState
 from serving_network.settlement.nonces import next_turn
@@ -53,10 +53,6 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
-REORG_WINDOW: Final = 256
-"""How many blocks a chain may be lower than the newest booked one, and still count as reorganised, not as another."""
-
-
 class NoService(ServingError):
     """The provider has no service on this contract, so there are no prices and nothing can be settled."""
 
@@ -145,18 +141,23 @@ class Settlement:
 
         A batch that cannot be looked at holds its own users and nothing else.
         """
+        final = await self._chain.final_block(self._options.final_depth)
         await self._check_blocks(head)
         for batch in sorted(self._journal.open_batches(), key=_last_nonce):
             self._progress("taking up", 0, 0)
-            followed = self._follower.begin(batch)
+            followed = self._follower.begin(batch, earlier=True)
             await self._follower.look(followed)
             self._earlier.append(followed)
             if followed.done:
                 self._note_earlier(followed)
-        await self._end_batches(head)
+        await self._end_batches(head, final)
 
     async def _check_blocks(self, head: Head) -> None:
-        """Take back what was booked for blocks that are not part of the chain, however old they are."""
+        """Take back what was booked for blocks that are not part of the chain.
+
+        Each block is looked up that was not final when the last run ended, and older ones until one is part of the
+        chain: the node may show another chain with the same beginning.
+        """
         newest = self._journal.last_booked_block()
         if head.number < newest - REORG_WINDOW:
             raise JournalOfAnother(
@@ -164,18 +165,21 @@ class Settlement:
                 cause="The node is far behind, or the chain was started anew.",
                 next_step="Ask a node that is in sync, or begin a new journal with --journal PATH.",
             )
-        undone = []
+        undone, final = [], self._journal.final_block()
         for number, block_hash in self._journal.booked_blocks():
-            if await self._chain.block_hash(number) == block_hash:
+            if await self._chain.block_hash(number) != block_hash:
+                undone.append((number, block_hash))
+            elif number <= final:
                 break
-            undone.append((number, block_hash))
         for number, block_hash in undone:
             self._journal.unbook(number, block_hash)
             self._report.notes.append(f"Block {number} was reorganised away: its settlements were taken up again.")
 
-    async def _end_batches(self, head: Head) -> None:
-        """End the batches of which no transaction can change anything any more, as of the final block."""
-        final = await self._chain.final_block(self._options.final_depth)
+    async def _end_batches(self, head: Head, final: int) -> None:
+        """End the batches of which no transaction can change anything any more, as of the final block.
+
+        That is the block that was final before the others were looked up: what they showed of it stays true.
+        """
         await self._sight_wallet(head, final)
         self._journal.finalise(final)
         passed = self._journal.wallet_nonce_passed(final)

@@ -1,0 +1,351 @@
+"""Random histories of a provider who settles: whatever happens, nobody pays a wei too much, and none is lost.
+
+    python -m tests.settlement.histories --count 20000 --seed 1 --workers 2
+
+A history is a log that grows and runs that settle it, on a chain in memory (`fake_chain`). Between and during the runs
+anything happens: kills, time-outs before and after the effect, lost transactions that come back, transactions of the
+wallet that the run knows nothing of, transactions that fail, vanished receipts, reorganisations of up to 8 blocks, a TEE
+signer that is changed or taken back, users who are poor, top up, ask their coins back or close the account, and journals
+that are restored from an older copy.
+
+After every event, no user has paid more than the log says so far. At the end, when faults stop and everybody has
+money, everybody has paid exactly that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from eth_utils.address import to_checksum_address
+
+from serving_network.errors import NodeUnreachable, ServingError
+from serving_network.settlement import following, runner
+from serving_network.settlement.journal import Identity, Journal, copy_journal, open_journal
+from serving_network.settlement.options import Options
+from serving_network.settlement.planning import Wait
+from serving_network.settlement.report import Report
+from serving_network.settlement.runner import Settlement
+from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.settlement.usage import UsageLog
+from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+
+USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
+OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
+DEEPEST_REORGANISATION = 8
+RICH = 10_000
+LAST_RUNS = 60
+"""Runs in which a history must come to rest when nothing goes wrong any more."""
+
+
+class Ticks:
+    """A clock for runs that shows a second more whenever it is looked at, so that a history depends on its seed alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return self.now
+
+
+class Killed(BaseException):
+    """Ends a run on the spot, as kill -9 does."""
+
+
+class Charged(AssertionError):
+    """A user paid more than was recorded, or less in the end."""
+
+
+@dataclass
+class History:
+    """One history, from its seed. `directory` is empty and its own."""
+
+    seed: int
+    directory: Path
+    chance: random.Random = field(init=False)
+    chain: FakeChain = field(init=False)
+    options: Options = field(init=False)
+    owed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
+    lines: list[str] = field(default_factory=list)
+    lost: list[Pending] = field(default_factory=list)
+    fault_rate: float = 0
+    calm: bool = False
+
+    def __post_init__(self) -> None:
+        chance = self.chance = random.Random(self.seed)
+        self.chain = FakeChain(batches=chance.random() < 0.5)
+        self.options = Options(
+            first_pause=0,
+            patience=chance.choice([0, 0, 4]),
+            give_up_after=20,
+            stuck_after=chance.choice([0, 4]),
+            confirmations=chance.choice([1, 1, 2, 3]),
+            final_depth=DEEPEST_REORGANISATION + 1,
+            batch_rows=chance.choice([1, 2, 3, 7]),
+            in_flight=chance.choice([1, 2, 4]),
+        )
+        self.fault_rate = chance.choice([0, 0.02, 0.1, 0.3])
+        self.restores = chance.random() < 0.3
+
+    # ------------------------------------------------------------------------------------------- the play
+
+    def run(self) -> None:
+        """Play it. Raises Charged."""
+        self.grow_log()
+        for user in USERS:
+            self.chain.fund(user, self.chance.choice([0, self.owed[user] // 2, self.owed[user], RICH]))
+        for _ in range(self.chance.randrange(1, 8)):
+            self.chain.hook = self.strike
+            with contextlib.suppress(Killed, ServingError):
+                self.settle()
+            self.chain.hook = lambda *_: None
+            self.between_runs()
+            self.check()
+        self.come_to_rest()
+
+    def between_runs(self) -> None:
+        self.chain.now += 1
+        for _ in range(self.chance.randrange(3)):
+            self.happens(self.chance.randrange(16))
+        if self.chance.random() < 0.5:
+            self.grow_log()
+        copy = self.directory / "copy"
+        if self.chance.random() < 0.3:
+            copy.unlink(missing_ok=True)
+            copy_journal(self.directory / "journal", copy)
+        elif self.restores and copy.exists() and self.chance.random() < 0.3:
+            for name in ("journal", "journal-wal", "journal-shm"):
+                (self.directory / name).unlink(missing_ok=True)
+            shutil.copy(copy, self.directory / "journal")
+
+    def strike(self, *_: str) -> None:
+        """Called before and after each answer of the node."""
+        if self.chance.random() < self.fault_rate:
+            raise self.chance.choice([Killed(), NodeUnreachable("no answer")])
+        if self.chance.random() < 0.25:
+            self.happens(self.chance.randrange(24))
+            self.check()
+
+    def happens(self, what: int) -> None:
+        """One thing that the run does not decide."""
+        chain, chance = self.chain, self.chance
+        match what:
+            case 0:
+                chain.mines_at_once = not chain.mines_at_once
+            case 1 if chain.pool:
+                self.lost += chain.pool.values()
+                chain.pool.clear()
+            case 2 if self.lost:
+                back = self.lost.pop(chance.randrange(len(self.lost)))
+                chain.pool[back.hash] = back
+            case 3:
+                self.reorganise()
+            case 4:
+                chain.take_nonce()
+            case 5:
+                chain.hidden = {sent.hash for sent, _ in chain._mined()} if not chain.hidden else set()
+            case 6 if chain.pool:
+                chain.reverting = {*chain.reverting, chance.choice(sorted(chain.pool))}
+            case 7:
+                self.change_signer()
+            case 8 | 9:
+                chain.fund(chance.choice(USERS), chance.randrange(60), acknowledged=chance.random() < 0.9)
+            case 10:
+                self.take_coins(chance.choice(USERS))
+            case 11:
+                chain.least_fee = chance.choice([1, 1, 4])
+            case _:
+                chain.mine()
+
+    def reorganise(self) -> None:
+        chain, chance = self.chain, self.chance
+        depth = chance.randrange(1, DEEPEST_REORGANISATION + 1)
+        if len(chain.blocks) <= depth + 2:
+            return
+        height = len(chain.blocks)
+        undone = [sent for block in chain.blocks[-depth:] for sent, _ in block.transactions]
+        keep = chance.random() < 0.5
+        chain.reorganise(depth, keep=keep)
+        if not keep:
+            self.lost += undone
+        if chance.random() < 0.7:
+            while len(chain.blocks) < height:
+                chain.mine()
+
+    def change_signer(self) -> None:
+        service = self.chain.state.service
+        assert service is not None
+        self.chain.state.service = replace(
+            service,
+            tee_signer=self.chance.choice([TEE, OTHER_TEE]).address,
+            confirmed=self.chance.random() < 0.7,
+        )
+
+    def take_coins(self, user: str) -> None:
+        """A refund is paid out, or the user leaves for good."""
+        account = self.chain.state.accounts.get(user)
+        if account is None:
+            return
+        if self.chance.random() < 0.3:
+            self.chain.leave(user)
+        else:
+            self.chain.state.accounts[user] = replace(account, balance=self.chance.randrange(account.balance + 1))
+
+    # ------------------------------------------------------------------------------------------ one run
+
+    def grow_log(self) -> None:
+        for _ in range(self.chance.randrange(1, 12)):
+            user, fee = self.chance.choice(USERS), self.chance.randrange(50)
+            self.owed[user] += fee
+            self.lines.append(json.dumps({"id": f"r{len(self.lines)}", "user": user, "time": 1, "fee": fee}) + "\n")
+
+    def settle(self) -> Report:
+        log = None
+        if self.chance.random() < 0.7 or self.calm:
+            path = self.directory / "usage.jsonl"
+            path.write_text("".join(self.lines))
+            log = UsageLog(path, provider=PROVIDER)
+        service = self.chain.state.service
+        assert service is not None
+        signer = OTHER_TEE if service.tee_signer == OTHER_TEE.address else TEE
+        with self.journal() as journal:
+            run = Settlement(self.chain, journal, signer, self.options, clock=lambda: self.chain.now)
+            report = asyncio.run(run.run(log))
+        if report.fee != report.paid + report.unsettled:
+            raise Charged(f"the report does not add up: {report.fee} = {report.paid} + {report.unsettled}")
+        return report
+
+    def journal(self) -> contextlib.AbstractContextManager[Journal]:
+        return open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER))
+
+    # ------------------------------------------------------------------------------------------- the end
+
+    def check(self) -> None:
+        """Nobody has paid more than the log says so far."""
+        for user, paid in self.chain.state.paid.items():
+            if paid > self.owed[user]:
+                raise Charged(f"seed {self.seed}: {user} owes {self.owed[user]} and paid {paid}")
+
+    def come_to_rest(self) -> None:
+        """Without faults and with money, everybody pays exactly what is owed."""
+        chain = self.chain
+        chain.hook = lambda *_: None
+        chain.hidden, chain.reverting, chain.mines_at_once, chain.least_fee = set(), set(), True, 1
+        self.calm = True
+        service = chain.state.service
+        assert service is not None
+        chain.state.service = replace(service, confirmed=True)
+        for user in USERS:
+            chain.fund(user, RICH)
+        stopped: ServingError | None = None
+        for _ in range(LAST_RUNS):
+            for _ in range(DEEPEST_REORGANISATION + 2):
+                chain.mine()
+            chain.now += 1
+            report = self.settle()
+            self.check()
+            self.adopt(report)
+            stopped = report.stopped_by
+            if not report.unsettled and stopped is None and chain.state.paid_in_all() == sum(self.owed.values()):
+                break
+        else:
+            waits = {line.user: line.wait for line in report.lines.values() if line.wait}
+            raise Charged(
+                f"seed {self.seed}: {chain.state.paid_in_all()} of {sum(self.owed.values())} wei are paid,"
+                f" waits {waits}, notes {report.notes}, stopped by {stopped!r}"
+            )
+        with self.journal() as journal:
+            booked = {user.address: user.paid for user in journal.users()}
+        if booked != {user: self.owed[user] for user in booked}:
+            raise Charged(f"seed {self.seed}: the journal says {booked}, the log {self.owed}")
+
+    def adopt(self, report: Report) -> None:
+        """A person does what the report says of users whom another journal settled."""
+        users = [line.user for line in report.lines.values() if line.wait is Wait.UNKNOWN_SETTLEMENT]
+        if not users:
+            return
+        if not self.restores:
+            raise Charged(f"seed {self.seed}: the only journal says that another one settled for {users}")
+        adopt_all(self, users)
+
+
+def adopt_all(history: History, users: Sequence[str]) -> None:
+    """Take what older journals did into this one, as serving settlement adopt does."""
+    from serving_network.settlement.pricing import hash_requests
+
+    async def find() -> None:
+        with history.journal() as journal:
+            past = await history.chain.past_settlements(users, 0)
+            for one in past:
+                user = journal.user(one.user)
+                assert user is not None
+                assert one.settlement is not None
+                if one.settlement.nonce <= journal.accepted_nonce(user):
+                    continue
+                made, fee, requests = hash_requests(journal.charges(user, one.settlement.total_fee))
+                if (made, fee) != (one.settlement.requests_hash, one.settlement.total_fee):
+                    raise Charged(f"seed {history.seed}: {one} cannot be adopted: {user}")
+                journal.adopt(user, one.settlement, requests, one.acceptance)
+
+    asyncio.run(find())
+
+
+# --------------------------------------------------------------------------------------------- many of them
+
+
+def play(seed: int) -> str | None:
+    """Play one history; what went wrong, or None."""
+    with (
+        patch.object(following, "time", Ticks()),
+        patch.object(runner, "time", SimpleNamespace(time=time.time, monotonic=Ticks().monotonic)),
+        tempfile.TemporaryDirectory(dir=_fast_directory()) as name,
+    ):
+        try:
+            History(seed, Path(name)).run()
+        except Exception as error:
+            return f"seed {seed}: {type(error).__name__}: {error}"
+    return None
+
+
+def _fast_directory() -> str | None:
+    memory = Path("/dev/shm")  # noqa: S108
+    return str(memory) if memory.is_dir() else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play many histories; the exit status is 1 if one of them went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed; the others follow it")
+    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    chosen = parser.parse_args(arguments)
+    seeds = range(chosen.seed, chosen.seed + chosen.count)
+    started, failures = time.process_time(), 0
+    begun = time.monotonic()
+    with multiprocessing.Pool(chosen.workers) as pool:
+        for number, wrong in enumerate(pool.imap_unordered(play, seeds, chunksize=20), 1):
+            if wrong is not None:
+                failures += 1
+                print(wrong, flush=True)
+            if number % 1000 == 0:
+                print(f"{number} histories, {failures} failed, {time.monotonic() - begun:.0f} s", flush=True)
+    print(f"{chosen.count} histories from seed {chosen.seed}: {failures} failed; {time.process_time() - started:.0f} s")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
