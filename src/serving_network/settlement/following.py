@@ -130,7 +130,7 @@ class Follower:
             return
         now = time.monotonic()
         if waiting:
-            if not landed:
+            if len(deep) == len(landed):
                 await self._push(followed, waiting, now)
         elif not landed:
             await self._carry_lost(followed, now)

@@ -540,8 +540,15 @@ class Journal:
         }
 
     def free_nonce(self, first: int) -> int:
-        """The wallet's lowest nonce from `first` on that no transaction of an open batch has."""
-        taken = self.sent_nonces(first)
+        """The wallet's lowest nonce from `first` on that no transaction has which a settlement still waits for."""
+        taken = {
+            nonce
+            for (nonce,) in self._db.execute(
+                "SELECT s.nonce FROM sent s JOIN batch b ON b.id = s.batch_id WHERE b.state = 'open' AND s.nonce >= ?"
+                " AND EXISTS (SELECT 1 FROM settlement r WHERE r.batch_id = b.id AND r.state = 'signed')",
+                (first,),
+            )
+        }
         while first in taken:
             first += 1
         return first
