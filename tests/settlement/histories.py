@@ -47,6 +47,10 @@ USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in rang
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 DEEPEST_REORGANISATION = 8
 RICH = 10_000
+EVENTS = (
+    "mine", "rest", "pool", "lose", "come back", "reorganise", "foreign", "hide", "fail", "signer", "fund", "take",
+    "fees",
+)  # fmt: skip
 LAST_RUNS = 60
 """Runs in which a history must come to rest when nothing goes wrong any more."""
 
@@ -99,7 +103,12 @@ class History:
             in_flight=chance.choice([1, 2, 4]),
         )
         self.fault_rate = chance.choice([0, 0.02, 0.1, 0.3])
+        self.weights = [6, 1, *(chance.choice([0, 0, 1, 4]) for _ in EVENTS[2:])]
+        self.eventful = chance.choice([0.1, 0.3, 0.6])
         self.restores = chance.random() < 0.3
+        self.users = USERS[: chance.choice([1, 2, 7])]
+        if chance.random() < 0.5:
+            self.chain.mines_at_once = False
 
     # ------------------------------------------------------------------------------------------- the play
 
@@ -107,8 +116,8 @@ class History:
         """Play it. Raises Charged."""
         self.grow_log()
         for user in USERS:
-            self.chain.fund(user, self.chance.choice([0, self.owed[user] // 2, self.owed[user], RICH]))
-        for _ in range(self.chance.randrange(1, 8)):
+            self.chain.fund(user, self.chance.choice([0, self.owed[user] // 3, self.owed[user], RICH]))
+        for _ in range(self.chance.randrange(2, 12)):
             self.chain.hook = self.strike
             with contextlib.suppress(Killed, ServingError):
                 self.settle()
@@ -119,8 +128,8 @@ class History:
 
     def between_runs(self) -> None:
         self.chain.now += 1
-        for _ in range(self.chance.randrange(3)):
-            self.happens(self.chance.randrange(16))
+        for _ in range(self.chance.randrange(6)):
+            self.happens()
         if self.chance.random() < 0.5:
             self.grow_log()
         copy = self.directory / "copy"
@@ -136,40 +145,47 @@ class History:
         """Called before and after each answer of the node."""
         if self.chance.random() < self.fault_rate:
             raise self.chance.choice([Killed(), NodeUnreachable("no answer")])
-        if self.chance.random() < 0.25:
-            self.happens(self.chance.randrange(24))
+        if self.chance.random() < self.eventful:
+            self.happens()
             self.check()
 
-    def happens(self, what: int) -> None:
-        """One thing that the run does not decide."""
+    def happens(self) -> None:
+        """One thing that the run does not decide, of those that this history is made of."""
         chain, chance = self.chain, self.chance
-        match what:
-            case 0:
+        match chance.choices(EVENTS, self.weights)[0]:
+            case "mine":
+                chain.mine()
+            case "pool":
                 chain.mines_at_once = not chain.mines_at_once
-            case 1 if chain.pool:
+            case "lose" if chain.pool:
                 self.lost += chain.pool.values()
                 chain.pool.clear()
-            case 2 if self.lost:
+            case "come back" if self.lost:
                 back = self.lost.pop(chance.randrange(len(self.lost)))
                 chain.pool[back.hash] = back
-            case 3:
+            case "reorganise":
                 self.reorganise()
-            case 4:
+            case "foreign":
                 chain.take_nonce()
-            case 5:
+            case "hide":
                 chain.hidden = {sent.hash for sent, _ in chain._mined()} if not chain.hidden else set()
-            case 6 if chain.pool:
+            case "fail" if chain.pool:
                 chain.reverting = {*chain.reverting, chance.choice(sorted(chain.pool))}
-            case 7:
+            case "signer":
                 self.change_signer()
-            case 8 | 9:
-                chain.fund(chance.choice(USERS), chance.randrange(60), acknowledged=chance.random() < 0.9)
-            case 10:
-                self.take_coins(chance.choice(USERS))
-            case 11:
+            case "fund":
+                self.fund()
+            case "take":
+                self.take_coins(chance.choice(self.users))
+            case "fees":
                 chain.least_fee = chance.choice([1, 1, 4])
-            case _:
-                chain.mine()
+            case "rest":
+                pass
+
+    def fund(self) -> None:
+        user = self.chance.choice(self.users)
+        amount = self.chance.choice([1, 20, self.owed[user] // 2, self.owed[user], RICH])
+        self.chain.fund(user, amount, acknowledged=self.chance.random() < 0.9)
 
     def reorganise(self) -> None:
         chain, chance = self.chain, self.chance
@@ -209,7 +225,7 @@ class History:
 
     def grow_log(self) -> None:
         for _ in range(self.chance.randrange(1, 12)):
-            user, fee = self.chance.choice(USERS), self.chance.randrange(50)
+            user, fee = self.chance.choice(self.users), self.chance.randrange(50)
             self.owed[user] += fee
             self.lines.append(json.dumps({"id": f"r{len(self.lines)}", "user": user, "time": 1, "fee": fee}) + "\n")
 
