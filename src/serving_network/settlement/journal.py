@@ -309,7 +309,8 @@ class Journal:
         for row in rows:
             key = keyed(self._secret, row.request_hash)
             found = self._db.execute(
-                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, f.input_fee, f.output_fee FROM known k"
+                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
+                " FROM known k"
                 " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
                 " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
                 (key,),
@@ -320,11 +321,12 @@ class Journal:
                 self._write([made])
                 new += 1
                 continue
-            met, address, input_tokens, output_tokens, input_fee, output_fee = found
+            met, address, input_tokens, output_tokens, recorded_at, input_fee, output_fee = found
+            fees = self._fees(recorded_at, input_tokens, output_tokens, input_fee, output_fee)
             if met == self._pass:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}", ""))
             elif (address, input_tokens, output_tokens) != (row.user, row.input_tokens, row.output_tokens) or (
-                row.fees is not None and row.fees != (int(input_fee or 0), int(output_fee or 0))
+                row.fees is not None and row.fees != fees
             ):
                 rejects.append(
                     Reject(row.line, f"duplicate request id {row.request_text}, recorded before with other content", "")
@@ -424,9 +426,16 @@ class Journal:
             (user, number),
         ):
             place, request_hash, spelling, input_tokens, output_tokens, price, input_fee, output_fee = row
-            if input_fee is None:
-                input_fee, output_fee = self._prices[price].fees(input_tokens, output_tokens)
-            yield place, request_hash, spelling, int(input_fee), int(output_fee)
+            fees = self._fees(price, input_tokens, output_tokens, input_fee, output_fee)
+            yield place, request_hash, spelling, *fees
+
+    def _fees(
+        self, price: int, input_tokens: int, output_tokens: int, input_fee: str | None, output_fee: str | None
+    ) -> tuple[int, int]:
+        """The input and output fee of a recorded request: its own where it brought them, else by its price list."""
+        if input_fee is None or output_fee is None:
+            return self._prices[price].fees(input_tokens, output_tokens)
+        return int(input_fee), int(output_fee)
 
     def open_work(self, user: UserState) -> OpenWork:
         """How many requests of one user are open, and their tokens."""
