@@ -27,7 +27,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from heapq import merge
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -217,24 +217,37 @@ class Journal:
         self._pass = 0
         self._uncommitted = 0
         self._secret: str = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
-        self._prices: dict[int, Prices] = {
-            number: Prices(int(input_price), int(output_price))
-            for number, input_price, output_price in connection.execute(
-                "SELECT id, input_price, output_price FROM price"
-            )
-        }
-        self._load_users()
+        self._prices: dict[int, Prices] = {}
+        self._load()
 
-    def _load_users(self) -> None:
+    def _load(self) -> None:
+        """Take users and prices from the database. A UserState that was handed out stays the one of its user."""
+        self._prices = {
+            number: Prices(int(input_price), int(output_price))
+            for number, input_price, output_price in self._db.execute("SELECT id, input_price, output_price FROM price")
+        }
+        handed_out, self._users, self._by_id = self._users, {}, {}
         newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
         for row in self._db.execute(
             "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
         ):
             number, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from = row
-            self._users[address] = self._by_id[number] = UserState(
+            user = UserState(
                 number, address, requests, input_tokens, output_tokens, int(owed), int(billed), int(paid), open_from,
                 int(newest.get(number, 0)),
             )  # fmt: skip
+            if address in handed_out:
+                for field in fields(UserState):
+                    setattr(handed_out[address], field.name, getattr(user, field.name))
+                user = handed_out[address]
+            self._users[address] = self._by_id[number] = user
+
+    def _undo(self) -> None:
+        """Take back everything that is not durable, in the database and in memory."""
+        self._db.rollback()
+        self._touched.clear()
+        self._uncommitted = 0
+        self._load()
 
     # ---------------------------------------------------------------------------------------- recording
 
@@ -248,8 +261,15 @@ class Journal:
     def record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         """Record requests that were not recorded before, at these prices unless a row has its own fees.
 
-        Durable at the latest after `end_reading`.
+        Durable at the latest after `end_reading`. A failure takes back everything that is not durable yet.
         """
+        try:
+            return self._record(rows, prices)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         price = self._price_list(prices)
@@ -896,10 +916,10 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.commit()
         except BaseException:
-            self._db.rollback()
+            self._undo()
             raise
-        self._db.commit()
 
 
 _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
