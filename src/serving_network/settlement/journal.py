@@ -23,6 +23,7 @@ longer be accepted is `dead`: a final acceptance has a nonce at or above its own
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -1008,7 +1009,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
             cause=f"Its tables are of version {found.get('schema')}, this program's of version {SCHEMA_VERSION}.",
             next_step="Use the newest version of this program.",
         )
-    if not str(found.get("pass")).isdecimal() or "secret" not in found:
+    if not str(found.get("pass")).isdecimal() or not re.fullmatch("[0-9a-f]{64}", str(found.get("secret"))):
         raise _unusable(path, ValueError("it lacks facts about itself"))
 
 
