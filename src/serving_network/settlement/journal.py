@@ -542,10 +542,13 @@ class Journal:
 
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
         """The blocks in which something was booked, as number and hash, newest first."""
-        query = "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL ORDER BY block_number DESC"
+        query = (
+            "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL"
+            " ORDER BY block_number DESC, block_hash"
+        )
         tables = (self._db.cursor().execute(query.format(table)) for table in ("settlement", "sent"))
         seen: tuple[int, str] | None = None
-        for found in merge(*tables, key=lambda block: -int(block[0])):
+        for found in merge(*tables, key=lambda block: (-int(block[0]), block[1])):
             if found != seen:
                 seen = found
                 yield found
