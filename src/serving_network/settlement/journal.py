@@ -777,7 +777,7 @@ class Journal:
         block = (block_number, block_hash)
         with self._transaction():
             undone = self._db.execute(
-                "SELECT batch_id, user_id, paid FROM settlement WHERE block_number = ? AND block_hash = ?", block
+                "SELECT user_id, paid FROM settlement WHERE block_number = ? AND block_hash = ?", block
             ).fetchall()
             self._db.execute(
                 "UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id IN"
@@ -791,6 +791,11 @@ class Journal:
                 block,
             )
             self._db.execute(
+                "UPDATE settlement SET status = NULL WHERE state = 'signed' AND batch_id IN"
+                " (SELECT batch_id FROM sent WHERE block_number = ? AND block_hash = ?)",
+                block,
+            )
+            self._db.execute(
                 "UPDATE sent SET block_number = NULL, block_hash = NULL, gas_used = NULL, gas_cost = NULL"
                 " WHERE block_number = ? AND block_hash = ?",
                 block,
@@ -798,19 +803,21 @@ class Journal:
             if block_number <= self.final_block():
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
                 self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
-            self._revive({user for _, user, _ in undone})
-            for _, user, paid in undone:
+            self._revive({user for user, _ in undone})
+            for user, paid in undone:
                 self._rewind(self._by_id[user], int(paid))
         return len(undone)
 
     def _revive(self, users: set[int]) -> None:
-        """A settlement is dead only while a final acceptance is as new."""
-        self._db.executemany(
-            "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
-            " ifnull((SELECT max(f.nonce) FROM settlement f"
-            "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '')",
-            [(user,) for user in users],
-        )
+        """A settlement is dead only while a final acceptance is as new; its batch has not ended without one."""
+        for user in users:
+            revived = self._db.execute(
+                "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
+                " ifnull((SELECT max(f.nonce) FROM settlement f"
+                "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '') RETURNING batch_id",
+                (user,),
+            ).fetchall()
+            self._db.executemany("UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id = ?", revived)
 
     def _rewind(self, user: UserState, paid: int) -> None:
         """Move a user's cursor back by `paid` wei."""
