@@ -688,7 +688,11 @@ class Journal:
         return done.rowcount > 0
 
     def accept(self, batch: Batch, accepted: Mapping[int, Acceptance]) -> Batch:
-        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors."""
+        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors.
+
+        The contract takes a nonce of a user once, so one that was booked already, in this batch or in another, is not
+        booked again: where two batches carry the same settlement, one acceptance is found for both.
+        """
         with self._transaction():
             for position, acceptance in accepted.items():
                 self._accept(batch.id, position, batch.rows[position].user, acceptance)
