@@ -658,7 +658,8 @@ class Journal:
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
+            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)"
+            " ON CONFLICT (batch_id, hash) DO UPDATE SET id = (SELECT max(id) + 1 FROM sent)",
             (
                 number,
                 sent.hash,

@@ -131,7 +131,7 @@ CREATE TABLE settlement (
 CREATE TABLE sent (
     id INTEGER PRIMARY KEY,
     batch_id BIGINT NOT NULL,
-    hash TEXT NOT NULL UNIQUE,
+    hash TEXT NOT NULL,
     raw BLOB NOT NULL,
     nonce BIGINT NOT NULL,              -- of the provider's wallet
     gas BIGINT NOT NULL,
@@ -142,9 +142,10 @@ CREATE TABLE sent (
     block_number BIGINT,                -- where it was mined
     block_hash TEXT,
     gas_used BIGINT,
-    gas_cost TEXT
+    gas_cost TEXT,
+    UNIQUE (batch_id, hash)
 );
-CREATE INDEX sent_batch ON sent (batch_id);
+CREATE INDEX sent_hash ON sent (hash);
 CREATE INDEX sent_block ON sent (block_number);
 CREATE INDEX settlement_live ON settlement (user_id) WHERE state IN ('signed', 'accepted');
 CREATE INDEX settlement_nonce ON settlement (user_id, nonce);
