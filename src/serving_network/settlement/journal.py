@@ -888,20 +888,14 @@ class Journal:
                 "UPDATE user SET owed = ?, input_tokens = ?, output_tokens = ? WHERE id = ?",
                 (str(user.owed), user.input_tokens, user.output_tokens, user.id),
             )
+            self._shift(user, start, fee)
             self._book(user, user.paid)
         return Void(user.address, number, request_hash, fee, now, reason)
 
     def _place(self, user: UserState, number: int, name: str) -> tuple[int, int]:
         """The fee of a request that is neither void nor paid, and the wei of the queue in front of it."""
         if self._db.execute("SELECT 1 FROM void WHERE user_id = ? AND number = ?", (user.id, number)).fetchone():
-            raise CannotVoid(f"Request {name} is void already.")
-        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
-        if number < user.open_from or (number == user.open_from and int(open_paid)):
-            raise CannotVoid(
-                f"Request {name} of {user.address} is paid{'' if number < user.open_from else ' in part'}.",
-                cause="What the chain paid cannot be taken back here.",
-                next_step="Pay the user back from the wallet, if the charge was wrong.",
-            )
+            raise CannotVoid(f"Request {name} is void already.", next_step="There is nothing left to do for it.")
         (billed_before,) = self._db.execute(
             "SELECT billed_before FROM request WHERE user_id = ? AND number = ?", (user.id, number)
         ).fetchone()
@@ -909,20 +903,41 @@ class Journal:
             int(fee)
             for (fee,) in self._db.execute("SELECT fee FROM void WHERE user_id = ? AND number < ?", (user.id, number))
         )
-        ((_, _, _, input_fee, output_fee), *_) = [next(self._queue(user.id, number))]
-        return input_fee + output_fee, int(billed_before) - not_charged
+        _, _, _, input_fee, output_fee = next(self._queue(user.id, number))
+        fee, start = input_fee + output_fee, int(billed_before) - not_charged
+        if number < user.open_from or start < user.paid:
+            in_part = number >= user.open_from and user.paid < start + fee
+            raise CannotVoid(
+                f"Request {name} of {user.address} is paid{' in part' if in_part else ''}.",
+                cause="What the chain paid cannot be taken back here.",
+                next_step="Pay the user back from the wallet, if the charge was wrong.",
+            )
+        return fee, start
 
     def _check_free(self, user: UserState, start: int, fee: int, name: str) -> None:
         """Raises CannotVoid if a settlement that may still take effect covers these wei of a user's queue."""
         for paid_before, covered in self._db.execute(
             "SELECT s.paid_before, s.fee FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
-            " AND (s.state = 'accepted' OR (s.state = 'signed' AND b.state = 'open'))",
+            " AND (s.state = 'accepted' OR (s.state = 'signed' AND (b.state = 'open' OR b.form = 'adopted')))",
             (user.id,),
         ):
-            if int(paid_before) < start + max(fee, 1) and start < int(paid_before) + int(covered):
+            first, end = int(paid_before), int(paid_before) + int(covered)
+            if first < start + fee and start < end if fee else first <= start <= end:
                 raise CannotVoid(
                     f"Request {name} of {user.address} is in a settlement that may still take effect.",
                     next_step="Run serving settle until it is decided, or end it with serving settlement cancel.",
+                )
+
+    def _shift(self, user: UserState, start: int, fee: int) -> None:
+        """Move the user's settlements along with the queue, out of which `fee` wei from `start` on were taken."""
+        for batch, position, text in self._db.execute(
+            "SELECT batch_id, position, paid_before FROM settlement WHERE user_id = ?", (user.id,)
+        ).fetchall():
+            paid_before = int(text)
+            if paid_before > start:
+                self._db.execute(
+                    "UPDATE settlement SET paid_before = ? WHERE batch_id = ? AND position = ?",
+                    (str(max(start, paid_before - fee)), batch, position),
                 )
 
     @contextmanager
