@@ -70,7 +70,8 @@ class Identity:
 class UserState:
     """One user's books with the provider, in wei.
 
-    Open is what is recorded, not void and not paid. `billed` counts void requests too. `last_nonce` is that of the
+    Open is what is recorded, not void and not paid. What was paid beyond all that is owed counts for the requests that
+    come. `billed` counts void requests too. `last_nonce` is that of the
     newest settlement that was ever signed for the user, or adopted.
     """
 
@@ -87,7 +88,7 @@ class UserState:
 
     @property
     def open(self) -> int:
-        return self.owed - self.paid
+        return max(0, self.owed - self.paid)
 
 
 class OpenWork(NamedTuple):
@@ -215,6 +216,7 @@ class Journal:
         self._users: dict[str, UserState] = {}
         self._by_id: dict[int, UserState] = {}
         self._touched: set[str] = set()
+        self._in_credit: set[str] = set()
         self._pass = 0
         self._uncommitted = 0
         self._secret: str = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
@@ -247,6 +249,7 @@ class Journal:
         """Take back everything that is not durable, in the database and in memory."""
         self._db.rollback()
         self._touched.clear()
+        self._in_credit.clear()
         self._uncommitted = 0
         self._load()
 
@@ -302,7 +305,10 @@ class Journal:
                 for user in map(self._users.__getitem__, self._touched)
             ],
         )
+        for address in self._in_credit & self._touched:
+            self._book(self._users[address], self._users[address].paid)
         self._touched.clear()
+        self._in_credit.clear()
         self._uncommitted = 0
         self._db.commit()
 
@@ -362,6 +368,8 @@ class Journal:
         user = self._users.get(row.user) or self._add_user(row.user)
         input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
         number, billed = user.requests, user.billed
+        if user.paid > user.owed:
+            self._in_credit.add(row.user)
         user.requests += 1
         user.input_tokens += row.input_tokens
         user.output_tokens += row.output_tokens
@@ -431,6 +439,9 @@ class Journal:
                 request_text, user_text = spelling.split(" ")
             charge = Charge(request_text, user_text, input_fee, output_fee)
             if already:
+                if input_fee + output_fee <= already:
+                    already -= input_fee + output_fee
+                    continue
                 charge, already = charge.less(already), 0
             total += charge.input_fee + charge.output_fee
             if limit is not None and total > limit:
