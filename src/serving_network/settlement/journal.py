@@ -16,8 +16,9 @@ Order of writing (each step is one transaction of the database):
 5. `end_batch`: none of the batch's transactions can change anything any more.
 6. `finalise`: acceptances in blocks that are final stay for good.
 
-A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One that can no
-longer be accepted is `dead`: a final acceptance has a nonce at or above its own, and its batch has ended.
+A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One whose batch
+has ended is `dead` when a final acceptance has a nonce at or above its own, or when a settlement with a higher nonce
+begins no later in the user's queue: that one's nonce is used from then on.
 `unbook` takes acceptances back when their block is not part of the chain.
 """
 
@@ -739,7 +740,11 @@ class Journal:
             self._db.execute("UPDATE batch SET state = 'ended' WHERE id = ?", (batch.id,))
 
     def finalise(self, block_number: int) -> None:
-        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead."""
+        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead.
+
+        Dead is also what another settlement covers with a higher nonce. Version 1 signed such ones, and a request that
+        is voided brings them about. Otherwise the user could be signed for with neither nonce.
+        """
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
             self._db.execute(
@@ -750,6 +755,14 @@ class Journal:
                 " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND nonce <= (SELECT max(f.nonce) FROM settlement f"
                 "               WHERE f.user_id = settlement.user_id AND f.state = 'final')"
+            )
+            self._db.execute(
+                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
+                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                " AND EXISTS (SELECT 1 FROM settlement above"
+                "             WHERE above.user_id = settlement.user_id AND above.nonce > settlement.nonce"
+                "             AND (length(above.paid_before), above.paid_before)"
+                "              <= (length(settlement.paid_before), settlement.paid_before))"
             )
 
     def overtaken(self, batch: Batch) -> bool:
