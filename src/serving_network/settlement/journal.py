@@ -1053,6 +1053,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
         if found.get("schema") == "1":
             migrate_version_1(connection)
             found = _meta(connection)
+    except (TypeError, ValueError) as error:
+        connection.rollback()
+        raise _unusable(path, error) from error
     except BaseException:
         connection.rollback()
         raise
