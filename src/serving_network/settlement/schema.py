@@ -182,8 +182,8 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
     Version 1 kept the block and the gas of a batch as a whole. The block goes to each accepted row, so that it is still
     checked against reorganisations, and both go to the batch's transaction where it has only one.
     Version 1 ended a batch at its first mined transaction, although others of it could still take effect. A batch stays
-    ended where all its rows were accepted. One with a row that was not, or that was reverted, is opened again and looked
-    after until none of its transactions can change anything.
+    ended where all its rows were accepted. One that was reverted, or of which a row was not accepted, is opened again
+    and looked after until none of its transactions can change anything.
     """
     for name in _INDEXES_OF_VERSION_1:
         connection.execute(f"DROP INDEX {name}")
