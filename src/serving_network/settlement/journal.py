@@ -16,18 +16,20 @@ Order of writing (each step is one transaction of the database):
 5. `end_batch`: none of the batch's transactions can change anything any more.
 6. `finalise`: acceptances in blocks that are final stay for good.
 
-A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One that can no
-longer be accepted is `dead`: a final acceptance has a nonce at or above its own, and its batch has ended.
+A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One whose batch
+has ended is `dead` when a final acceptance has a nonce at or above its own, or when a settlement with a higher nonce
+begins no later in the user's queue: that one's nonce is used from then on.
 `unbook` takes acceptances back when their block is not part of the chain.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from heapq import merge
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -69,7 +71,8 @@ class Identity:
 class UserState:
     """One user's books with the provider, in wei.
 
-    Open is what is recorded, not void and not paid. `billed` counts void requests too. `last_nonce` is that of the
+    Open is what is recorded, not void and not paid. What was paid beyond all that is owed counts for the requests that
+    come. `billed` counts void requests too. `last_nonce` is that of the
     newest settlement that was ever signed for the user, or adopted.
     """
 
@@ -86,7 +89,7 @@ class UserState:
 
     @property
     def open(self) -> int:
-        return self.owed - self.paid
+        return max(0, self.owed - self.paid)
 
 
 class OpenWork(NamedTuple):
@@ -214,27 +217,42 @@ class Journal:
         self._users: dict[str, UserState] = {}
         self._by_id: dict[int, UserState] = {}
         self._touched: set[str] = set()
+        self._in_credit: set[str] = set()
         self._pass = 0
         self._uncommitted = 0
         self._secret: str = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
-        self._prices: dict[int, Prices] = {
-            number: Prices(int(input_price), int(output_price))
-            for number, input_price, output_price in connection.execute(
-                "SELECT id, input_price, output_price FROM price"
-            )
-        }
-        self._load_users()
+        self._prices: dict[int, Prices] = {}
+        self._load()
 
-    def _load_users(self) -> None:
+    def _load(self) -> None:
+        """Take users and prices from the database. A UserState that was handed out stays the one of its user."""
+        self._prices = {
+            number: Prices(int(input_price), int(output_price))
+            for number, input_price, output_price in self._db.execute("SELECT id, input_price, output_price FROM price")
+        }
+        handed_out, self._users, self._by_id = self._users, {}, {}
         newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
         for row in self._db.execute(
             "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
         ):
             number, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from = row
-            self._users[address] = self._by_id[number] = UserState(
+            user = UserState(
                 number, address, requests, input_tokens, output_tokens, int(owed), int(billed), int(paid), open_from,
                 int(newest.get(number, 0)),
             )  # fmt: skip
+            if address in handed_out:
+                for field in fields(UserState):
+                    setattr(handed_out[address], field.name, getattr(user, field.name))
+                user = handed_out[address]
+            self._users[address] = self._by_id[number] = user
+
+    def _undo(self) -> None:
+        """Take back everything that is not durable, in the database and in memory."""
+        self._db.rollback()
+        self._touched.clear()
+        self._in_credit.clear()
+        self._uncommitted = 0
+        self._load()
 
     # ---------------------------------------------------------------------------------------- recording
 
@@ -248,8 +266,15 @@ class Journal:
     def record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         """Record requests that were not recorded before, at these prices unless a row has its own fees.
 
-        Durable at the latest after `end_reading`.
+        Durable at the latest after `end_reading`. A failure takes back everything that is not durable yet.
         """
+        try:
+            return self._record(rows, prices)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
         price = self._price_list(prices)
@@ -281,7 +306,10 @@ class Journal:
                 for user in map(self._users.__getitem__, self._touched)
             ],
         )
+        for address in self._in_credit & self._touched:
+            self._book(self._users[address], self._users[address].paid)
         self._touched.clear()
+        self._in_credit.clear()
         self._uncommitted = 0
         self._db.commit()
 
@@ -309,7 +337,8 @@ class Journal:
         for row in rows:
             key = keyed(self._secret, row.request_hash)
             found = self._db.execute(
-                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, f.input_fee, f.output_fee FROM known k"
+                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
+                " FROM known k"
                 " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
                 " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
                 (key,),
@@ -320,11 +349,12 @@ class Journal:
                 self._write([made])
                 new += 1
                 continue
-            met, address, input_tokens, output_tokens, input_fee, output_fee = found
+            met, address, input_tokens, output_tokens, recorded_at, input_fee, output_fee = found
+            fees = self._fees(recorded_at, input_tokens, output_tokens, input_fee, output_fee)
             if met == self._pass:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}", ""))
             elif (address, input_tokens, output_tokens) != (row.user, row.input_tokens, row.output_tokens) or (
-                row.fees is not None and row.fees != (int(input_fee or 0), int(output_fee or 0))
+                row.fees is not None and row.fees != fees
             ):
                 rejects.append(
                     Reject(row.line, f"duplicate request id {row.request_text}, recorded before with other content", "")
@@ -339,6 +369,8 @@ class Journal:
         user = self._users.get(row.user) or self._add_user(row.user)
         input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
         number, billed = user.requests, user.billed
+        if user.paid > user.owed:
+            self._in_credit.add(row.user)
         user.requests += 1
         user.input_tokens += row.input_tokens
         user.output_tokens += row.output_tokens
@@ -408,6 +440,9 @@ class Journal:
                 request_text, user_text = spelling.split(" ")
             charge = Charge(request_text, user_text, input_fee, output_fee)
             if already:
+                if input_fee + output_fee <= already:
+                    already -= input_fee + output_fee
+                    continue
                 charge, already = charge.less(already), 0
             total += charge.input_fee + charge.output_fee
             if limit is not None and total > limit:
@@ -424,9 +459,16 @@ class Journal:
             (user, number),
         ):
             place, request_hash, spelling, input_tokens, output_tokens, price, input_fee, output_fee = row
-            if input_fee is None:
-                input_fee, output_fee = self._prices[price].fees(input_tokens, output_tokens)
-            yield place, request_hash, spelling, int(input_fee), int(output_fee)
+            fees = self._fees(price, input_tokens, output_tokens, input_fee, output_fee)
+            yield place, request_hash, spelling, *fees
+
+    def _fees(
+        self, price: int, input_tokens: int, output_tokens: int, input_fee: str | None, output_fee: str | None
+    ) -> tuple[int, int]:
+        """The input and output fee of a recorded request: its own where it brought them, else by its price list."""
+        if input_fee is None or output_fee is None:
+            return self._prices[price].fees(input_tokens, output_tokens)
+        return int(input_fee), int(output_fee)
 
     def open_work(self, user: UserState) -> OpenWork:
         """How many requests of one user are open, and their tokens."""
@@ -512,10 +554,13 @@ class Journal:
 
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
         """The blocks in which something was booked, as number and hash, newest first."""
-        query = "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL ORDER BY block_number DESC"
+        query = (
+            "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL"
+            " ORDER BY block_number DESC, block_hash"
+        )
         tables = (self._db.cursor().execute(query.format(table)) for table in ("settlement", "sent"))
         seen: tuple[int, str] | None = None
-        for found in merge(*tables, key=lambda block: -int(block[0])):
+        for found in merge(*tables, key=lambda block: (-int(block[0]), block[1])):
             if found != seen:
                 seen = found
                 yield found
@@ -625,7 +670,8 @@ class Journal:
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)",
+            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)"
+            " ON CONFLICT (batch_id, hash) DO UPDATE SET id = (SELECT max(id) + 1 FROM sent)",
             (
                 number,
                 sent.hash,
@@ -655,7 +701,11 @@ class Journal:
         return done.rowcount > 0
 
     def accept(self, batch: Batch, accepted: Mapping[int, Acceptance]) -> Batch:
-        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors."""
+        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors.
+
+        The contract takes a nonce of a user once, so one that was booked already, in this batch or in another, is not
+        booked again: where two batches carry the same settlement, one acceptance is found for both.
+        """
         with self._transaction():
             for position, acceptance in accepted.items():
                 self._accept(batch.id, position, batch.rows[position].user, acceptance)
@@ -690,7 +740,11 @@ class Journal:
             self._db.execute("UPDATE batch SET state = 'ended' WHERE id = ?", (batch.id,))
 
     def finalise(self, block_number: int) -> None:
-        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead."""
+        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead.
+
+        Dead is also what another settlement covers with a higher nonce. Version 1 signed such ones, and a request that
+        is voided brings them about. Otherwise the user could be signed for with neither nonce.
+        """
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
             self._db.execute(
@@ -701,6 +755,14 @@ class Journal:
                 " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND nonce <= (SELECT max(f.nonce) FROM settlement f"
                 "               WHERE f.user_id = settlement.user_id AND f.state = 'final')"
+            )
+            self._db.execute(
+                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
+                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                " AND EXISTS (SELECT 1 FROM settlement above"
+                "             WHERE above.user_id = settlement.user_id AND above.nonce > settlement.nonce"
+                "             AND (length(above.paid_before), above.paid_before)"
+                "              <= (length(settlement.paid_before), settlement.paid_before))"
             )
 
     def overtaken(self, batch: Batch) -> bool:
@@ -744,7 +806,7 @@ class Journal:
         block = (block_number, block_hash)
         with self._transaction():
             undone = self._db.execute(
-                "SELECT batch_id, user_id, paid FROM settlement WHERE block_number = ? AND block_hash = ?", block
+                "SELECT user_id, paid FROM settlement WHERE block_number = ? AND block_hash = ?", block
             ).fetchall()
             self._db.execute(
                 "UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id IN"
@@ -758,6 +820,11 @@ class Journal:
                 block,
             )
             self._db.execute(
+                "UPDATE settlement SET status = NULL WHERE state = 'signed' AND batch_id IN"
+                " (SELECT batch_id FROM sent WHERE block_number = ? AND block_hash = ?)",
+                block,
+            )
+            self._db.execute(
                 "UPDATE sent SET block_number = NULL, block_hash = NULL, gas_used = NULL, gas_cost = NULL"
                 " WHERE block_number = ? AND block_hash = ?",
                 block,
@@ -765,19 +832,21 @@ class Journal:
             if block_number <= self.final_block():
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
                 self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
-            self._revive({user for _, user, _ in undone})
-            for _, user, paid in undone:
+            self._revive({user for user, _ in undone})
+            for user, paid in undone:
                 self._rewind(self._by_id[user], int(paid))
         return len(undone)
 
     def _revive(self, users: set[int]) -> None:
-        """A settlement is dead only while a final acceptance is as new."""
-        self._db.executemany(
-            "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
-            " ifnull((SELECT max(f.nonce) FROM settlement f"
-            "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '')",
-            [(user,) for user in users],
-        )
+        """A settlement is dead only while a final acceptance is as new; its batch has not ended without one."""
+        for user in users:
+            revived = self._db.execute(
+                "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
+                " ifnull((SELECT max(f.nonce) FROM settlement f"
+                "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '') RETURNING batch_id",
+                (user,),
+            ).fetchall()
+            self._db.executemany("UPDATE batch SET state = 'open' WHERE form <> 'adopted' AND id = ?", revived)
 
     def _rewind(self, user: UserState, paid: int) -> None:
         """Move a user's cursor back by `paid` wei."""
@@ -843,20 +912,14 @@ class Journal:
                 "UPDATE user SET owed = ?, input_tokens = ?, output_tokens = ? WHERE id = ?",
                 (str(user.owed), user.input_tokens, user.output_tokens, user.id),
             )
+            self._shift(user, start, fee)
             self._book(user, user.paid)
         return Void(user.address, number, request_hash, fee, now, reason)
 
     def _place(self, user: UserState, number: int, name: str) -> tuple[int, int]:
         """The fee of a request that is neither void nor paid, and the wei of the queue in front of it."""
         if self._db.execute("SELECT 1 FROM void WHERE user_id = ? AND number = ?", (user.id, number)).fetchone():
-            raise CannotVoid(f"Request {name} is void already.")
-        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
-        if number < user.open_from or (number == user.open_from and int(open_paid)):
-            raise CannotVoid(
-                f"Request {name} of {user.address} is paid{'' if number < user.open_from else ' in part'}.",
-                cause="What the chain paid cannot be taken back here.",
-                next_step="Pay the user back from the wallet, if the charge was wrong.",
-            )
+            raise CannotVoid(f"Request {name} is void already.", next_step="There is nothing left to do for it.")
         (billed_before,) = self._db.execute(
             "SELECT billed_before FROM request WHERE user_id = ? AND number = ?", (user.id, number)
         ).fetchone()
@@ -864,20 +927,41 @@ class Journal:
             int(fee)
             for (fee,) in self._db.execute("SELECT fee FROM void WHERE user_id = ? AND number < ?", (user.id, number))
         )
-        ((_, _, _, input_fee, output_fee), *_) = [next(self._queue(user.id, number))]
-        return input_fee + output_fee, int(billed_before) - not_charged
+        _, _, _, input_fee, output_fee = next(self._queue(user.id, number))
+        fee, start = input_fee + output_fee, int(billed_before) - not_charged
+        if number < user.open_from or start < user.paid:
+            in_part = number >= user.open_from and user.paid < start + fee
+            raise CannotVoid(
+                f"Request {name} of {user.address} is paid{' in part' if in_part else ''}.",
+                cause="What the chain paid cannot be taken back here.",
+                next_step="Pay the user back from the wallet, if the charge was wrong.",
+            )
+        return fee, start
 
     def _check_free(self, user: UserState, start: int, fee: int, name: str) -> None:
         """Raises CannotVoid if a settlement that may still take effect covers these wei of a user's queue."""
         for paid_before, covered in self._db.execute(
             "SELECT s.paid_before, s.fee FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
-            " AND (s.state = 'accepted' OR (s.state = 'signed' AND b.state = 'open'))",
+            " AND (s.state = 'accepted' OR (s.state = 'signed' AND (b.state = 'open' OR b.form = 'adopted')))",
             (user.id,),
         ):
-            if int(paid_before) < start + max(fee, 1) and start < int(paid_before) + int(covered):
+            first, end = int(paid_before), int(paid_before) + int(covered)
+            if first < start + fee and start < end if fee else first <= start <= end:
                 raise CannotVoid(
                     f"Request {name} of {user.address} is in a settlement that may still take effect.",
                     next_step="Run serving settle until it is decided, or end it with serving settlement cancel.",
+                )
+
+    def _shift(self, user: UserState, start: int, fee: int) -> None:
+        """Move the user's settlements along with the queue, out of which `fee` wei from `start` on were taken."""
+        for batch, position, text in self._db.execute(
+            "SELECT batch_id, position, paid_before FROM settlement WHERE user_id = ?", (user.id,)
+        ).fetchall():
+            paid_before = int(text)
+            if paid_before > start:
+                self._db.execute(
+                    "UPDATE settlement SET paid_before = ? WHERE batch_id = ? AND position = ?",
+                    (str(max(start, paid_before - fee)), batch, position),
                 )
 
     @contextmanager
@@ -887,10 +971,10 @@ class Journal:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.commit()
         except BaseException:
-            self._db.rollback()
+            self._undo()
             raise
-        self._db.commit()
 
 
 _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
@@ -969,6 +1053,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
         if found.get("schema") == "1":
             migrate_version_1(connection)
             found = _meta(connection)
+    except (TypeError, ValueError) as error:
+        connection.rollback()
+        raise _unusable(path, error) from error
     except BaseException:
         connection.rollback()
         raise
@@ -979,7 +1066,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
             cause=f"Its tables are of version {found.get('schema')}, this program's of version {SCHEMA_VERSION}.",
             next_step="Use the newest version of this program.",
         )
-    if not str(found.get("pass")).isdecimal() or "secret" not in found:
+    if not str(found.get("pass")).isdecimal() or not re.fullmatch("[0-9a-f]{64}", str(found.get("secret"))):
         raise _unusable(path, ValueError("it lacks facts about itself"))
 
 

@@ -131,7 +131,7 @@ CREATE TABLE settlement (
 CREATE TABLE sent (
     id INTEGER PRIMARY KEY,
     batch_id BIGINT NOT NULL,
-    hash TEXT NOT NULL UNIQUE,
+    hash TEXT NOT NULL,
     raw BLOB NOT NULL,
     nonce BIGINT NOT NULL,              -- of the provider's wallet
     gas BIGINT NOT NULL,
@@ -142,9 +142,10 @@ CREATE TABLE sent (
     block_number BIGINT,                -- where it was mined
     block_hash TEXT,
     gas_used BIGINT,
-    gas_cost TEXT
+    gas_cost TEXT,
+    UNIQUE (batch_id, hash)
 );
-CREATE INDEX sent_batch ON sent (batch_id);
+CREATE INDEX sent_hash ON sent (hash);
 CREATE INDEX sent_block ON sent (block_number);
 CREATE INDEX settlement_live ON settlement (user_id) WHERE state IN ('signed', 'accepted');
 CREATE INDEX settlement_nonce ON settlement (user_id, nonce);
@@ -178,10 +179,11 @@ def padded(nonce: int) -> str:
 def migrate_version_1(connection: sqlite3.Connection) -> None:
     """Turn the tables of version 1 into today's, inside the caller's transaction.
 
-    Version 1 kept the block of a batch as a whole and no transaction's result. Its mined and reverted batches are taken
-    over as ended, with the block in each accepted row, so that they are still checked against reorganisations.
-    Version 1 ended a batch at its first mined transaction, although others of it could still take effect: a batch
-    with a row that was not accepted is taken over as open, and looked after until none of them can.
+    Version 1 kept the block and the gas of a batch as a whole. The block goes to each accepted row, so that it is still
+    checked against reorganisations, and both go to the batch's transaction where it has only one.
+    Version 1 ended a batch at its first mined transaction, although others of it could still take effect. A batch stays
+    ended where all its rows were accepted. One that was reverted, or of which a row was not accepted, is opened again
+    and looked after until none of its transactions can change anything.
     """
     for name in _INDEXES_OF_VERSION_1:
         connection.execute(f"DROP INDEX {name}")
@@ -243,14 +245,16 @@ def _move_batches(connection: sqlite3.Connection) -> None:
     connection.execute(
         "INSERT INTO settlement SELECT s.batch, s.position, s.user, s.fee, substr(? || s.nonce, ?), s.requests_hash,"
         " s.signature, s.requests, '0', s.expected_paid, CASE WHEN s.status <= 1 THEN 'accepted' ELSE 'signed' END,"
-        " s.status, s.paid, CASE WHEN s.status <= 1 THEN b.block_number END,"
+        " s.status, CASE WHEN s.status <= 1 THEN s.paid END, CASE WHEN s.status <= 1 THEN b.block_number END,"
         " CASE WHEN s.status <= 1 THEN b.block_hash END, NULL"
         " FROM old_settlement s JOIN old_batch b ON b.id = s.batch",
         ("0" * NONCE_DIGITS, -NONCE_DIGITS),
     )
     connection.execute(
-        "INSERT INTO sent SELECT id, batch, hash, raw, nonce, gas, max_fee_per_gas, max_priority_fee_per_gas, legacy,"
-        " 'carry', NULL, NULL, NULL, NULL FROM old_sent"
+        "INSERT INTO sent SELECT s.id, s.batch, s.hash, s.raw, s.nonce, s.gas, s.max_fee_per_gas,"
+        " s.max_priority_fee_per_gas, s.legacy, 'carry', b.block_number, b.block_hash, b.gas_used, b.gas_cost"
+        " FROM old_sent s LEFT JOIN old_batch b ON b.id = s.batch"
+        " AND (SELECT count(*) FROM old_sent other WHERE other.batch = b.id) = 1"
     )
     _fill_paid_before(connection)
 
