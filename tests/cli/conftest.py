@@ -57,7 +57,7 @@ class Terminal:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             env=self.variables() | environment,
             check=False,
         )
