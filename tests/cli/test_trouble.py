@@ -54,8 +54,8 @@ WRITES = [
 
 
 @pytest.mark.parametrize("words", READS + WRITES, ids=" ".join)
-def test_no_network(serving: Terminal, words: tuple[str, ...]) -> None:
-    use_node(serving, "http://127.0.0.1:9", 31337)
+def test_no_network(serving: Terminal, nobody: str, words: tuple[str, ...]) -> None:
+    use_node(serving, nobody, 31337)
     told = serving(*words, "--json", code=5)
     failure = json.loads(told.err.splitlines()[-1])
     assert failure["error"] == "NodeUnreachable"
