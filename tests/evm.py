@@ -2,7 +2,8 @@
 
 It runs whole transactions under cancun rules (intrinsic gas, calldata, refunds, cold and warm
 slots, transient storage cleared at the end), so `gas_used` is what a receipt would say, without
-blocks, fees or signatures around them.
+blocks, fees or signatures around them. State and rules are py-evm's; its instructions are the local
+chain's quick ones, which tests/embedded compare with py-evm's own and with anvil.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from eth.chains.base import MiningChain
 from eth.constants import CREATE_CONTRACT_ADDRESS
 from eth.db.atomic import AtomicDB
 from eth.vm.forks.cancun import CancunVM
+from eth.vm.forks.cancun.state import CancunState
 from eth.vm.spoof import SpoofTransaction
 from eth_typing import Address
 from eth_utils import keccak, to_canonical_address, to_checksum_address
+
+from serving_network.chain.embedded.interpreter import Computation
 
 CHAIN_ID = 31337
 START_TIME = 1_767_225_600
@@ -47,11 +51,23 @@ class Outcome:
     created: str | None
 
 
+class QuickState(CancunState):
+    """py-evm's state, whose code runs on the local chain's interpreter."""
+
+    computation_class = Computation
+
+
+class QuickVM(CancunVM):
+    """The virtual machine with that state."""
+
+    _state_class = QuickState
+
+
 class Evm:
     """State, a clock, and transactions from any sender."""
 
     def __init__(self, chain_id: int = CHAIN_ID) -> None:
-        chain_class = MiningChain.configure(vm_configuration=((0, CancunVM),), chain_id=chain_id)
+        chain_class = MiningChain.configure(vm_configuration=((0, QuickVM),), chain_id=chain_id)
         self._database = AtomicDB()
         chain = chain_class.from_genesis(
             self._database,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ class Terminal:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             env=self.variables() | environment,
             check=False,
         )
@@ -73,6 +74,14 @@ class Terminal:
         """The environment that it runs in."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
         return kept | self.own_variables()
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address at which no node answers, whatever else runs here: its port is held, and not listened at."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

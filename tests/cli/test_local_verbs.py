@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from serving_network.chain.networks import Configuration, Network
 from serving_network.cli.main import Serving, app
 from serving_network.cli.tree import Noun, Verb
 from tests.cli.conftest import Terminal
@@ -24,7 +25,7 @@ KEY = "0x" + "ab" * 32
 
 @pytest.fixture
 def lonely(tmp_path: Path) -> Terminal:
-    """`serving` in an empty home, with a node that is not there."""
+    """`serving` in an empty home."""
     return Terminal(tmp_path)
 
 
@@ -52,7 +53,9 @@ def test_a_key_from_making_to_removing(lonely: Terminal) -> None:
     lonely("key", "show-address", code=4)
 
 
-def test_no_key_is_ever_printed(lonely: Terminal) -> None:
+def test_no_key_is_ever_printed(lonely: Terminal, nobody: str) -> None:
+    local = Configuration(lonely.home).network("local")
+    Configuration(lonely.home).save_network(Network("local", (nobody,), local.chain_id, local.ledger))
     told = lonely("key", "import", "main", stdin=KEY)
     told_more = lonely("ledger", "open", "3", "--yes", code=5, SERVING_PRIVATE_KEY=KEY)
     assert "abab" not in told.out + told.err + told_more.out + told_more.err

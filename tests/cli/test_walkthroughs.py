@@ -81,7 +81,7 @@ def answers(words: str, role: str, home: Path) -> Iterator[str]:
         ["-m", "serving_network", *words.split()],
         env=kept | {"SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
         encoding="utf-8",
-        timeout=60,
+        timeout=600,
         dimensions=(50, COLUMNS),
         cwd=str(home),
     )

@@ -70,7 +70,7 @@ def follow(world: World, transport: Transport, start: int, steps: dict[int, Step
         stranger = AsyncUser(await AsyncConnection.open(world.chain), signer(5))
         connection = AsyncConnection([transport], 31337, attempts=2)
         found: list[Event] = []
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(600):
             await steps[0](stranger)
             async for event in AsyncNetwork(connection).events(from_block=start, every=0.01):
                 found.append(event)

@@ -17,7 +17,7 @@ def test_the_example_project_passes(tmp_path: Path) -> None:
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -20,7 +20,7 @@ from serving_network.chain.embedded.accounts import MNEMONIC
 from tests.embedded.programs import STORE_OR_LOAD, assemble, creation, word
 
 PROGRAMS = 120
-START_SECONDS = 10
+START_SECONDS = 600
 Ask = Callable[[str, list[Any]], Any]
 
 anvil = shutil.which("anvil")
@@ -46,7 +46,7 @@ def other() -> Iterator[Ask]:
     def ask(method: str, params: list[Any]) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{port}", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return json.loads(answer.read()).get("result")
 
     try:
@@ -64,7 +64,7 @@ def other() -> Iterator[Ask]:
 
 def receipt(ask: Ask, sent: dict[str, Any]) -> dict[str, Any]:
     transaction = ask("eth_sendTransaction", [sent])
-    for _ in range(100):
+    for _ in range(60_000):
         found: dict[str, Any] | None = ask("eth_getTransactionReceipt", [transaction])
         if found is not None:
             return found

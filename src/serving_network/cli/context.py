@@ -17,6 +17,7 @@ import getpass
 import inspect
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from serving_network.cli.complete import complete_key, complete_network
 from serving_network.cli.output import Output, money
 from serving_network.clients.actor import AsyncActor
 from serving_network.clients.network import AsyncNetwork
-from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, UnknownName
+from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, TransactionPending, UnknownName
 from serving_network.money import describe, parse_wei
 
 if TYPE_CHECKING:
@@ -273,10 +274,15 @@ def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> 
         session = Session(
             configuration, configuration.network(chosen.pop("network")), Output(chosen.pop("as_json")), **chosen
         )
-        try:
-            asyncio.run(_run(session, function, given))
-        except KeyboardInterrupt:
-            raise _interrupted(session) from None
+        with _CtrlC() as ctrl_c:
+            try:
+                asyncio.run(_run(session, function, given, ctrl_c))
+            except BaseException as failure:
+                if ctrl_c.pressed or isinstance(failure, KeyboardInterrupt):
+                    raise _interrupted(session, failure) from failure
+                raise
+            if ctrl_c.pressed:
+                raise _interrupted(session)
 
     added = [
         inspect.Parameter(
@@ -293,25 +299,82 @@ def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> 
 
 DEVICE = "ledger:"
 OPTIONAL = ("network", "key", "max_fee", "tip")
+CANCEL_AGAIN = 0.5  # seconds until a verb that did not end is cancelled once more
 
 
-async def _run(session: Session, function: Callable[..., Awaitable[None]], given: dict[str, Any]) -> None:
-    try:
+async def _run(
+    session: Session, function: Callable[..., Awaitable[None]], given: dict[str, Any], ctrl_c: _CtrlC
+) -> None:
+    async def work() -> None:
         await function(session, **given)
         session.finish()
+
+    try:
+        await ctrl_c.cancels(asyncio.create_task(work()))
     finally:
         await session.close()
 
 
-def _interrupted(session: Session) -> Interrupted:
-    if session.sent is None:
+class _CtrlC:
+    """While a verb runs, Ctrl-C has one outcome: the verb is cancelled until it ends, and has been interrupted.
+
+    The event loop's own handler cancels once and leaves the rest to whatever is awaited at that moment: it may end
+    with a failure of its own instead, or go on. After the verb's last step that handler breaks the loop's clean-up.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._former: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> _CtrlC:
+        if threading.current_thread() is threading.main_thread():
+            self._former = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._former is not None:
+            signal.signal(signal.SIGINT, self._former)
+
+    async def cancels(self, work: asyncio.Task[None]) -> None:
+        """Wait for `work`, cancelled by Ctrl-C. Clean-up after it is left alone."""
+        self._work, self._loop = work, asyncio.get_running_loop()
+        if self.pressed:
+            self._cancel()
+        try:
+            await asyncio.wait({work})
+            work.result()
+        finally:
+            self._work = self._loop = None
+            if work.done() and not work.cancelled():
+                work.exception()  # seen here, where Ctrl-C at a question has ended the loop around both
+
+    def _press(self, *_: object) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._work is not None and not self._work.done():
+            self._work.cancel()
+            self._work.get_loop().call_later(CANCEL_AGAIN, self._cancel)
+
+
+def _interrupted(session: Session, failure: BaseException | None = None) -> Interrupted:
+    sent = session.sent
+    if sent is None and isinstance(failure, TransactionPending):
+        sent = failure.transaction
+    if sent is None:
         finished = f" {len(session.done)} transactions were finished before." if session.done else ""
         return Interrupted(f"Interrupted. Nothing is under way.{finished}")
     return Interrupted(
-        f"Interrupted. This transaction was signed, and may have been sent: {session.sent}",
-        transaction=session.sent,
+        f"Interrupted. This transaction was signed, and may have been sent: {sent}",
+        transaction=sent,
         cause="What was sent can still take effect.",
-        next_step=f"serving transaction show {session.sent}",
+        next_step=f"serving transaction show {sent}",
     )
 
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -141,9 +140,8 @@ async def settle(
         )
         try:
             report = await run.run(log)
-        except asyncio.CancelledError:
+        finally:
             session.sent = _under_way(opened)
-            raise
     session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.told()})
     show_report(session, report, reject.told())
     code = _exit_code(session, report)
