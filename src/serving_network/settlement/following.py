@@ -151,8 +151,8 @@ class Follower:
             gap = await self._chain.wallet_nonce()
             if gap >= first.nonce or self._journal.free_nonce(gap) != gap:
                 followed.batch = await self._replace(batch, first)
-            elif not batch.cancelled and (carried := await self._carry_again(followed)) is not None:
-                followed.batch, followed.carried_at = carried, now
+            elif not batch.cancelled:
+                await self._carry_again(followed, now)
             followed.replaced_at = now
         elif now - followed.sent_again_at >= options.stuck_after / 4:
             for nonce in sorted(newest):
@@ -164,12 +164,7 @@ class Follower:
         if followed.batch.cancelled or any(row.accepted for row in followed.batch.rows):
             followed.done = True
         elif now - followed.carried_at >= self._options.patience:
-            carried = await self._carry_again(followed)
-            if carried is None:
-                followed.done = True
-            else:
-                followed.batch = carried
-                followed.carried_at = followed.replaced_at = now
+            await self._carry_again(followed, now)
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
@@ -301,11 +296,11 @@ class Follower:
             next_step="Run again with another node.",
         )
 
-    async def _carry_again(self, followed: Followed) -> Batch | None:
+    async def _carry_again(self, followed: Followed, now: float) -> None:
         """Give the same signed settlements a new transaction, with the wallet's next nonce.
 
-        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. Returns None
-        if not all would be paid: their users are signed for anew instead, with the same nonces.
+        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. If not all
+        would be paid, nothing is sent: the users are free to be signed for anew, with the same nonces.
         """
         batch = followed.batch
         signed = signed_of(batch)
@@ -317,21 +312,21 @@ class Follower:
         }
         if news:
             self._accept(followed, news, 0, accounts)
-            return None
-        if not all(outcome.paid for outcome in await self._chain.preview(signed)):
-            return None
+        if news or not all(outcome.paid for outcome in await self._chain.preview(signed)):
+            followed.done = True
+            return
         lost, nonce = batch.transactions[-1].nonce, self._journal.free_nonce(await self._chain.wallet_nonce())
         options = self._options
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))
         )
-        batch = self._journal.add_transaction(batch, transaction)
+        followed.batch = self._journal.add_transaction(batch, transaction)
+        followed.carried_at = followed.replaced_at = now
         await self._chain.broadcast(transaction)
         self._report.notes.append(
             f"A transaction with nonce {lost} of the wallet could not be mined: the same signed settlements were sent"
             f" again with nonce {nonce}."
         )
-        return batch
 
     async def _replace(self, batch: Batch, stuck: Transaction) -> Batch:
         """Offer more for the gas of a transaction that is stuck."""

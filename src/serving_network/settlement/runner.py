@@ -53,6 +53,8 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
+
+
 class NoService(ServingError):
     """The provider has no service on this contract, so there are no prices and nothing can be settled."""
 
