@@ -104,8 +104,8 @@ class History:
         )
         self.fault_rate = chance.choice([0, 0.02, 0.1, 0.3])
         self.weights = [6, 1, *(chance.choice([0, 0, 1, 4]) for _ in EVENTS[2:])]
-        self.eventful = chance.choice([0.1, 0.3, 0.6])
-        self.restores = chance.random() < 0.3
+        self.eventful = chance.choice([0, 0.1, 0.3, 0.6])
+        self.restores = chance.random() < 0.4
         self.users = USERS[: chance.choice([1, 2, 7])]
         if chance.random() < 0.5:
             self.chain.mines_at_once = False
@@ -115,6 +115,8 @@ class History:
     def run(self) -> None:
         """Play it. Raises Charged."""
         self.grow_log()
+        for _ in range(DEEPEST_REORGANISATION + 2):
+            self.chain.mine()
         for user in USERS:
             self.chain.fund(user, self.chance.choice([0, self.owed[user] // 3, self.owed[user], RICH]))
         for _ in range(self.chance.randrange(2, 12)):
@@ -133,10 +135,10 @@ class History:
         if self.chance.random() < 0.5:
             self.grow_log()
         copy = self.directory / "copy"
-        if self.chance.random() < 0.3:
+        if not copy.exists() or self.chance.random() < 0.3:
             copy.unlink(missing_ok=True)
             copy_journal(self.directory / "journal", copy)
-        elif self.restores and copy.exists() and self.chance.random() < 0.3:
+        elif self.restores and self.chance.random() < 0.5:
             for name in ("journal", "journal-wal", "journal-shm"):
                 (self.directory / name).unlink(missing_ok=True)
             shutil.copy(copy, self.directory / "journal")
@@ -198,6 +200,8 @@ class History:
         chain.reorganise(depth, keep=keep)
         if not keep:
             self.lost += undone
+        while chance.random() < 0.4:
+            self.fund()
         if chance.random() < 0.7:
             while len(chain.blocks) < height:
                 chain.mine()
