@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -300,6 +300,19 @@ class FakeChain:
             for row, outcome in zip(sent.signed.settlements, landed.outcomes, strict=True)
             if Status(outcome.status).paid and row.user in users
         ]
+
+    async def paid_since(self, block_number: int, form: str, known: Container[str]) -> list[PastSettlement]:
+        self.hook("paid_since", "before")
+        past = await self.past_settlements(list(self.state.paid), block_number + 1)
+        return [one for one in past if one.acceptance.transaction not in known]
+
+    async def calls_since(self, block_number: int) -> dict[int, str]:
+        self.hook("calls_since", "before")
+        return {
+            sent.nonce: sent.hash
+            for sent, landed in self._mined()
+            if sent.signed is not None and landed.mined.block_number > block_number
+        }
 
     def _mined(self) -> list[tuple[Pending, Landed]]:
         return [entry for block in self.blocks for entry in block.transactions]

@@ -317,7 +317,7 @@ def adopt_all(history: History, users: Sequence[str]) -> None:
                 user = journal.user(one.user)
                 assert user is not None
                 assert one.settlement is not None
-                if one.settlement.nonce <= journal.accepted_nonce(user):
+                if journal.accepted(user, one.settlement.nonce):
                     continue
                 made, fee, requests = hash_requests(journal.charges(user, one.settlement.total_fee))
                 matches = (made, fee) == (one.settlement.requests_hash, one.settlement.total_fee)

@@ -6,7 +6,7 @@ that forgets, lies, reorganises and dies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -169,4 +169,15 @@ class SettlementChain(Protocol):
 
     async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
         """Settlements with this provider that the chain accepted for these users, in the order of the chain."""
+        ...
+
+    async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
+        """Settlements of this form with this provider, accepted after a block, in the order of the chain.
+
+        Those of transactions whose hashes are `known` are left out.
+        """
+        ...
+
+    async def calls_since(self, block_number: int) -> dict[int, str]:
+        """The wallet's transactions after a block that call for a settlement: the hash by the wallet's nonce."""
         ...

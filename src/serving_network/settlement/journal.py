@@ -514,6 +514,13 @@ class Journal:
         )
         return found.fetchone() is not None
 
+    def accepted_by(self, user: UserState, transaction: str) -> bool:
+        """Whether the journal knows that this transaction got a settlement of the user accepted."""
+        found = self._db.execute(
+            "SELECT 1 FROM settlement WHERE user_id = ? AND transaction_hash = ?", (user.id, transaction)
+        )
+        return found.fetchone() is not None
+
     def open_batches(self) -> list[Batch]:
         """Batches of which a transaction may still change something, oldest first."""
         ids = self._db.execute("SELECT id FROM batch WHERE state = 'open' ORDER BY id").fetchall()
@@ -573,6 +580,29 @@ class Journal:
         """The number of the newest block that the journal knows to be final."""
         found = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
         return 0 if found is None else int(found[0])
+
+    def searched_block(self) -> int | None:
+        """Up to which block every settlement on the chain is known here; None before the first search."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'searched_block'").fetchone()
+        return None if found is None else int(found[0])
+
+    def set_searched_block(self, block_number: int) -> None:
+        """Book that every settlement of these users up to a final block is known."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('searched_block', ?)", (str(block_number),))
+
+    def sent_hashes(self) -> set[str]:
+        """The hashes of all transactions that this journal ever made."""
+        return {sent_hash for (sent_hash,) in self._db.execute("SELECT hash FROM sent")}
+
+    def mined_nonces(self, first: int) -> set[int]:
+        """The wallet's nonces from `first` on that transactions of this journal are known to have used."""
+        return {
+            nonce
+            for (nonce,) in self._db.execute(
+                "SELECT nonce FROM sent WHERE nonce >= ? AND block_number IS NOT NULL", (first,)
+            )
+        }
 
     def sent_nonces(self, first: int) -> set[int]:
         """The wallet's nonces from `first` on that transactions of open batches have."""
@@ -832,6 +862,10 @@ class Journal:
             if block_number <= self.final_block():
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
                 self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
+                self._db.execute(
+                    "UPDATE meta SET value = ? WHERE key = 'searched_block' AND CAST(value AS INTEGER) >= ?",
+                    (str(block_number - 1), block_number),
+                )
             self._revive({user for user, _ in undone})
             for user, paid in undone:
                 self._rewind(self._by_id[user], int(paid))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
@@ -19,6 +19,7 @@ from serving_network.errors import InvalidInput, RpcError, TransactionDropped, T
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     Disagreement,
+    Form,
     Head,
     Landed,
     PastSettlement,
@@ -270,6 +271,41 @@ class LiveChain:
                 raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
             found.append((receipt, sent))
         return found
+
+    async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
+        interface, newest = self._contract.interface, await self._chain.block_number()
+        provider = "0x" + bytes(12).hex() + self.provider[2:].lower()
+        if form == "batch":
+            topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
+        else:
+            topics = ["0x" + interface.topic("BalanceUpdated").hex(), None, provider]
+        logs = await self._chain.logs([self.contract], topics=topics, from_block=block_number + 1, to_block=newest)
+        hashes = [one for one in dict.fromkeys(str(log["transactionHash"]) for log in logs) if one not in known]
+        shown = await self._chain.batch([("eth_getTransactionByHash", [one]) for one in hashes])
+        ledger = self._network.ledger_contract.address.lower()
+        past: list[PastSettlement] = []
+        for transaction, sent in zip(hashes, shown, strict=True):
+            if isinstance(sent, dict) and str(sent.get("to")).lower() == ledger:
+                continue  # a deposit or a refund changes balances too
+            receipt, whole = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
+            if receipt is None or whole is None:
+                raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
+            past += self._past(receipt, whole)
+        return past
+
+    async def calls_since(self, block_number: int) -> dict[int, str]:
+        newest = await self._chain.block_number()
+        blocks = range(block_number, newest + 1)
+        counts = await self._chain.batch([("eth_getTransactionCount", [self.provider, hex(one)]) for one in blocks])
+        calls: dict[int, str] = {}
+        for before, after, number in zip(counts, counts[1:], blocks[1:], strict=False):
+            if before == after and not isinstance(before, RpcError):
+                continue
+            block = await self._chain.rpc("eth_getBlockByNumber", [hex(number), True])
+            for sent in block["transactions"] if isinstance(block, dict) else ():
+                if str(sent.get("from")).lower() == self.provider.lower() and self._decoded(str(sent.get("input"))):
+                    calls[from_quantity(sent.get("nonce"))] = str(sent.get("hash"))
+        return calls
 
     def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
         """The settlements with this provider that a transaction got accepted."""

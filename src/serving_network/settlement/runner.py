@@ -108,6 +108,7 @@ class Settlement:
         self._waits: dict[str, Wait] = {}
         self._follower = Follower(chain, journal, self._options, self._report, self._tell)
         self._earlier: list[Followed] = []
+        self._final = 0
 
     async def run(self, log: UsageLog | None) -> Report:
         """Settle what is open, and the log's requests with it.
@@ -116,6 +117,7 @@ class Settlement:
         those that come before: no service, another signer, another chain, a node that does not answer.
         """
         head = await self._chain.head()
+        self._final = await self._chain.final_block(self._options.final_depth)
         if not self._options.dry_run:
             await self._take_up(head)
         service = await self._chain.service()
@@ -143,7 +145,6 @@ class Settlement:
 
         A batch that cannot be looked at holds its own users and nothing else.
         """
-        final = await self._chain.final_block(self._options.final_depth)
         await self._check_blocks(head)
         for batch in sorted(self._journal.open_batches(), key=_last_nonce):
             self._progress("taking up", 0, 0)
@@ -152,7 +153,7 @@ class Settlement:
             self._earlier.append(followed)
             if followed.done:
                 self._note_earlier(followed)
-        await self._end_batches(head, final)
+        await self._end_batches(head, self._final)
 
     async def _check_blocks(self, head: Head) -> None:
         """Take back what was booked for blocks that are not part of the chain.
@@ -198,11 +199,10 @@ class Settlement:
         if sighting is None or sighting[1] <= final:
             if sighting is not None:
                 self._journal.end_sighting(final=await self._chain.block_hash(sighting[1]) == sighting[2])
-            if self._earlier:
-                nonce = await self._chain.mined_wallet_nonce(1)
-                self._journal.see_wallet(nonce, head.number, head.hash)
-                if head.number <= final:
-                    self._journal.end_sighting(final=True)
+            nonce = await self._chain.mined_wallet_nonce(1)
+            self._journal.see_wallet(nonce, head.number, head.hash)
+            if head.number <= final:
+                self._journal.end_sighting(final=True)
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -249,11 +249,14 @@ class Settlement:
         for user in users:
             lines[user.address].stake = stakes[user.address]
         held = self._held()
+        strange = await self._unknown_settlements(service)
         options = self._options
         ready = []
         for user in users:
             account = self._accounts.get(user.address)
             wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
+            if user.address in strange:
+                wait = Wait.UNKNOWN_SETTLEMENT
             if user.address in held:
                 wait = Wait.IN_FLIGHT
             if wait is None:
@@ -268,6 +271,28 @@ class Settlement:
             line = lines[user.address]
             line.unsettled = user.open
             line.wait = self._waits[user.address] if user.open else None
+
+    async def _unknown_settlements(self, service: Service) -> set[str]:
+        """Users of whom the chain accepted a settlement that the journal does not know.
+
+        The account's nonce alone does not show one below a settlement that is known. All since the last run are looked
+        through, and again until each is known.
+        """
+        journal = self._journal
+        since = journal.searched_block()
+        if since is None:
+            since = self._final
+        strange, searched = set(), max(self._final, since)
+        for one in await self._chain.paid_since(since, service.form, journal.sent_hashes()):
+            user = journal.user(one.user)
+            if user is None or journal.accepted_by(user, one.acceptance.transaction):
+                continue
+            if one.settlement is None or not journal.accepted(user, one.settlement.nonce):
+                strange.add(one.user)
+                searched = min(searched, one.acceptance.block_number - 1)
+        if not self._options.dry_run:
+            journal.set_searched_block(searched)
+        return strange
 
     def _held(self) -> set[str]:
         """Users with a settlement in a batch of an earlier run of which a transaction may be waiting."""
@@ -409,14 +434,15 @@ class Settlement:
     async def _free_nonce(self) -> int:
         """The wallet's next nonce.
 
-        Raises StrangeTransactions while the wallet has transactions on their way that the journal does not know:
-        another journal may have sent them, with settlements of the same users.
+        Raises StrangeTransactions as long as a transaction of the wallet that the journal does not know may change
+        something: another journal may have sent it, with settlements of the same users.
         """
         asked = time.monotonic()
         while True:
             mined, after_waiting = await self._chain.mined_wallet_nonce(1), await self._chain.wallet_nonce()
             strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
             if not strange:
+                await self._check_mined(mined)
                 return self._journal.free_nonce(after_waiting)
             if time.monotonic() - asked >= self._options.patience:
                 raise StrangeTransactions(
@@ -426,6 +452,26 @@ class Settlement:
                     next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
                 )
             await asyncio.sleep(self._options.first_pause)
+
+    async def _check_mined(self, mined: int) -> None:
+        """Raises StrangeTransactions if a settlement that the journal does not know is in a block that is not final.
+
+        After a reorganisation it may pay what it did not pay there.
+        """
+        journal = self._journal
+        passed = journal.wallet_nonce_passed(self._final)
+        unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
+        if not unknown or (await self._chain.head()).number <= self._final:
+            return
+        hashes = journal.sent_hashes()
+        for nonce, transaction in sorted((await self._chain.calls_since(self._final)).items()):
+            if nonce in unknown and transaction not in hashes:
+                raise StrangeTransactions(
+                    f"Transaction {transaction} of {self._chain.provider} is a settlement that this journal did not"
+                    " send, and its block is not final.",
+                    cause="Another journal of this provider, an older copy, or another program.",
+                    next_step="Run again when the block is final.",
+                )
 
     def _row(self, user: UserState) -> SignedRow | None:
         """What a user is to be signed for; None, with the reason noted, if nothing may be signed now."""
