@@ -86,6 +86,7 @@ class History:
     owed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
     lines: list[str] = field(default_factory=list)
     lost: list[Pending] = field(default_factory=list)
+    highest: int = 0
     fault_rate: float = 0
     calm: bool = False
 
@@ -190,11 +191,13 @@ class History:
         self.chain.fund(user, amount, acknowledged=self.chance.random() < 0.9)
 
     def reorganise(self) -> None:
+        """Undo blocks, but none that was ever more than 8 deep: it was final."""
         chain, chance = self.chain, self.chance
-        depth = chance.randrange(1, DEEPEST_REORGANISATION + 1)
-        if len(chain.blocks) <= depth + 2:
-            return
         height = len(chain.blocks)
+        self.highest = max(self.highest, height)
+        depth = min(chance.randrange(1, DEEPEST_REORGANISATION + 1), DEEPEST_REORGANISATION + height - self.highest)
+        if depth < 1:
+            return
         undone = [sent for block in chain.blocks[-depth:] for sent, _ in block.transactions]
         keep = chance.random() < 0.5
         chain.reorganise(depth, keep=keep)
@@ -250,7 +253,9 @@ class History:
         return report
 
     def journal(self) -> contextlib.AbstractContextManager[Journal]:
-        return open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER))
+        return open_journal(
+            self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER), lambda: self.chain.now
+        )
 
     # ------------------------------------------------------------------------------------------- the end
 

@@ -83,9 +83,14 @@ class Follower:
         self._told = told
 
     def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
-        """Follow a batch from now on. What is lost of one that an `earlier` run sent counts as lost at once."""
+        """Follow a batch from now on.
+
+        One that an `earlier` run sent waits since then, and what is lost of it counts as lost at once.
+        """
         now = time.monotonic()
-        return Followed(batch, now, float("-inf") if earlier else now, now)
+        if earlier:
+            return Followed(batch, now, float("-inf"), now - self._journal.age(batch))
+        return Followed(batch, now, now, now)
 
     async def next_done(self, followed: Sequence[Followed], linger: float | None = None) -> list[Followed]:
         """Look at the batches until at least one of them is done, or for `linger` seconds, and once after that.

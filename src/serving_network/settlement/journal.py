@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from heapq import merge
@@ -211,8 +211,9 @@ class Void(NamedTuple):
 class Journal:
     """The journal of one provider on one chain. Use `open_journal`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._clock = clock
         self._db = connection
         self._users: dict[str, UserState] = {}
         self._by_id: dict[int, UserState] = {}
@@ -320,7 +321,7 @@ class Journal:
             return newest
         self._db.execute(
             "INSERT INTO price VALUES (?, ?, ?, '1', ?)",
-            (newest + 1, str(prices.input_price), str(prices.output_price), int(time.time())),
+            (newest + 1, str(prices.input_price), str(prices.output_price), int(self._clock())),
         )
         self._prices[newest + 1] = prices
         return newest + 1
@@ -559,6 +560,11 @@ class Journal:
         )
         return Batch(number, form, signer, signature, from_block, rows, transactions)
 
+    def age(self, batch: Batch) -> float:
+        """Seconds since the newest transaction of a batch was made."""
+        (made,) = self._db.execute("SELECT max(made) FROM sent WHERE batch_id = ?", (batch.id,)).fetchone()
+        return max(0.0, self._clock() - int(made))
+
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
         """The blocks in which something was booked, as number and hash, newest first."""
         query = (
@@ -700,7 +706,7 @@ class Journal:
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)"
+            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)"
             " ON CONFLICT (batch_id, hash) DO UPDATE SET id = (SELECT max(id) + 1 FROM sent)",
             (
                 number,
@@ -712,6 +718,7 @@ class Journal:
                 str(sent.max_priority_fee_per_gas),
                 sent.legacy,
                 sent.purpose,
+                int(self._clock()),
             ),
         )
 
@@ -1016,7 +1023,7 @@ _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
 
 
 @contextmanager
-def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
+def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
     """The journal at `path`, made if there is none, migrated if it is of an earlier version.
 
     Any trouble with the file is a JournalFailure. Raises JournalOfAnother if the journal belongs to something else
@@ -1035,7 +1042,7 @@ def open_journal(path: Path, identity: Identity) -> Iterator[Journal]:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -65536")
             _prepare(connection, path, identity)
-            yield _load(connection, path)
+            yield _load(connection, path, clock)
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -1053,9 +1060,9 @@ def copy_journal(source: Path, target: Path) -> None:
         raise _unusable(source, error) from error
 
 
-def _load(connection: sqlite3.Connection, path: Path) -> Journal:
+def _load(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Journal:
     try:
-        return Journal(connection, path)
+        return Journal(connection, path, clock)
     except (TypeError, ValueError) as error:
         raise _unusable(path, error) from error
 

@@ -139,6 +139,7 @@ CREATE TABLE sent (
     max_priority_fee_per_gas TEXT NOT NULL,
     legacy BIGINT NOT NULL,
     purpose TEXT NOT NULL,              -- 'carry', or 'cancel' for an empty transaction
+    made BIGINT NOT NULL,               -- unix seconds
     block_number BIGINT,                -- where it was mined
     block_hash TEXT,
     gas_used BIGINT,
@@ -252,7 +253,7 @@ def _move_batches(connection: sqlite3.Connection) -> None:
     )
     connection.execute(
         "INSERT INTO sent SELECT s.id, s.batch, s.hash, s.raw, s.nonce, s.gas, s.max_fee_per_gas,"
-        " s.max_priority_fee_per_gas, s.legacy, 'carry', b.block_number, b.block_hash, b.gas_used, b.gas_cost"
+        " s.max_priority_fee_per_gas, s.legacy, 'carry', 0, b.block_number, b.block_hash, b.gas_used, b.gas_cost"
         " FROM old_sent s LEFT JOIN old_batch b ON b.id = s.batch"
         " AND (SELECT count(*) FROM old_sent other WHERE other.batch = b.id) = 1"
     )
