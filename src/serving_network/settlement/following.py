@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving_network.clients.models import Account, Status
-from serving_network.errors import ServingError, TransactionPending
+from serving_network.errors import ServingError, TransactionFailure, TransactionPending
 from serving_network.settlement.chain import (
     Disagreement,
     Landed,
@@ -50,6 +50,12 @@ class BatchFailed(ServingError):
     """A batch was mined and failed as a whole: nothing was paid."""
 
     exit_code = 6
+
+
+class StrangeTransactions(TransactionFailure):
+    """Transactions of the wallet are on their way that the journal does not know of."""
+
+    exit_code = 8
 
 
 @dataclass(slots=True)
@@ -81,6 +87,8 @@ class Follower:
         self._options = options
         self._report = report
         self._told = told
+        self.final = 0
+        """The number of the final block that this run goes by."""
 
     def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
         """Follow a batch from now on.
@@ -170,6 +178,50 @@ class Follower:
             followed.done = True
         elif now - followed.carried_at >= self._options.patience:
             await self._carry_again(followed, now)
+
+    async def free_nonce(self) -> int:
+        """The wallet's next nonce.
+
+        Whoever signs for this nonce looks at the accounts after it was chosen: what was mined before is in them.
+
+        Raises StrangeTransactions as long as a transaction of the wallet that the journal does not know may change
+        something: another journal may have sent it, with settlements of the same users.
+        """
+        asked = time.monotonic()
+        while True:
+            mined, after_waiting = await self._chain.mined_wallet_nonce(1), await self._chain.wallet_nonce()
+            strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
+            if not strange:
+                await self._check_mined(mined)
+                return self._journal.free_nonce(after_waiting)
+            if time.monotonic() - asked >= self._options.patience:
+                raise StrangeTransactions(
+                    f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
+                    f" send, with nonces from {strange[0]} on.",
+                    cause="They may settle the same requests: another journal of this provider, or an older copy.",
+                    next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
+                )
+            await asyncio.sleep(self._options.first_pause)
+
+    async def _check_mined(self, mined: int) -> None:
+        """Raises StrangeTransactions if a settlement that the journal does not know is in a block that is not final.
+
+        After a reorganisation it may pay what it did not pay there.
+        """
+        journal = self._journal
+        passed = journal.wallet_nonce_passed(self.final)
+        unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
+        if not unknown or (await self._chain.head()).number <= self.final:
+            return
+        hashes = journal.sent_hashes()
+        for nonce, transaction in sorted((await self._chain.calls_since(self.final)).items()):
+            if nonce in unknown and transaction not in hashes:
+                raise StrangeTransactions(
+                    f"Transaction {transaction} of {self._chain.provider} is a settlement that this journal did not"
+                    " send, and its block is not final.",
+                    cause="Another journal of this provider, an older copy, or another program.",
+                    next_step="Run again when the block is final.",
+                )
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
@@ -308,7 +360,7 @@ class Follower:
         would be paid, nothing is sent: the users are free to be signed for anew, with the same nonces.
         """
         batch = followed.batch
-        signed = signed_of(batch)
+        signed, nonce = signed_of(batch), await self.free_nonce()
         accounts = await self._chain.accounts([row.user.address for row in batch.rows])
         news = {
             place: elsewhere
@@ -317,11 +369,11 @@ class Follower:
         }
         if news:
             self._accept(followed, news, 0, accounts)
-        if news or not all(outcome.paid for outcome in await self._chain.preview(signed)):
+        overtaken = [row for row in batch.rows if self._overtaken(row, accounts)]
+        if news or overtaken or not all(outcome.paid for outcome in await self._chain.preview(signed)):
             followed.done = True
             return
-        lost, nonce = batch.transactions[-1].nonce, self._journal.free_nonce(await self._chain.wallet_nonce())
-        options = self._options
+        lost, options = batch.transactions[-1].nonce, self._options
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))
         )
@@ -332,6 +384,11 @@ class Follower:
             f"A transaction with nonce {lost} of the wallet could not be mined: the same signed settlements were sent"
             f" again with nonce {nonce}."
         )
+
+    def _overtaken(self, row: SignedRow, accounts: Mapping[str, Account]) -> bool:
+        """Whether the user's account has a settlement that the journal does not know."""
+        account = accounts.get(row.user.address)
+        return account is not None and account.nonce > self._journal.accepted_nonce(row.user)
 
     async def _replace(self, batch: Batch, stuck: Transaction) -> Batch:
         """Offer more for the gas of a transaction that is stuck."""

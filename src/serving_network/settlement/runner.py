@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving_network.clients.models import Account, Status
-from serving_network.errors import ServingError, TransactionFailure
+from serving_network.errors import ServingError
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     ROWS_AT_MOST,
@@ -67,12 +67,6 @@ class WrongSigner(ServingError):
     exit_code = 4
 
 
-class StrangeTransactions(TransactionFailure):
-    """Transactions of the wallet are on their way that the journal does not know of."""
-
-    exit_code = 8
-
-
 Progress = Callable[[str, int, int], None]
 """Told what is going on: a phase, how much of it is done, and how much there is (0 if that is not known)."""
 
@@ -108,7 +102,6 @@ class Settlement:
         self._waits: dict[str, Wait] = {}
         self._follower = Follower(chain, journal, self._options, self._report, self._tell)
         self._earlier: list[Followed] = []
-        self._final = 0
 
     async def run(self, log: UsageLog | None) -> Report:
         """Settle what is open, and the log's requests with it.
@@ -117,7 +110,7 @@ class Settlement:
         those that come before: no service, another signer, another chain, a node that does not answer.
         """
         head = await self._chain.head()
-        self._final = await self._chain.final_block(self._options.final_depth)
+        self._follower.final = await self._chain.final_block(self._options.final_depth)
         if not self._options.dry_run:
             await self._take_up(head)
         service = await self._chain.service()
@@ -153,7 +146,7 @@ class Settlement:
             self._earlier.append(followed)
             if followed.done:
                 self._note_earlier(followed)
-        await self._end_batches(head, self._final)
+        await self._end_batches(head, self._follower.final)
 
     async def _check_blocks(self, head: Head) -> None:
         """Take back what was booked for blocks that are not part of the chain.
@@ -281,8 +274,8 @@ class Settlement:
         journal = self._journal
         since = journal.searched_block()
         if since is None:
-            since = self._final
-        strange, searched = set(), max(self._final, since)
+            since = self._follower.final
+        strange, searched = set(), max(self._follower.final, since)
         for one in await self._chain.paid_since(since, service.form, journal.sent_hashes()):
             user = journal.user(one.user)
             if user is None or journal.accepted_by(user, one.acceptance.transaction):
@@ -400,6 +393,7 @@ class Settlement:
 
     async def _send(self, users: Sequence[UserState], service: Service) -> Batch | None:
         """Sign, preview and broadcast one batch; None if nothing of it may be signed or would be paid."""
+        nonce = 0 if self._options.dry_run else await self._follower.free_nonce()
         self._accounts |= await self._chain.accounts([user.address for user in users])
         made = [row for user in users if (row := self._row(user)) is not None]
         rows = await self._previewed(made, service)
@@ -407,7 +401,6 @@ class Settlement:
             return None
         signed = self._sign([row.settlement for row in rows], service)
         options = self._options
-        nonce = await self._free_nonce()
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(rows))
         )
@@ -430,48 +423,6 @@ class Settlement:
             self._waits[row.user.address] = Wait.IN_FLIGHT
         await self._chain.broadcast(transaction)
         return batch
-
-    async def _free_nonce(self) -> int:
-        """The wallet's next nonce.
-
-        Raises StrangeTransactions as long as a transaction of the wallet that the journal does not know may change
-        something: another journal may have sent it, with settlements of the same users.
-        """
-        asked = time.monotonic()
-        while True:
-            mined, after_waiting = await self._chain.mined_wallet_nonce(1), await self._chain.wallet_nonce()
-            strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
-            if not strange:
-                await self._check_mined(mined)
-                return self._journal.free_nonce(after_waiting)
-            if time.monotonic() - asked >= self._options.patience:
-                raise StrangeTransactions(
-                    f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
-                    f" send, with nonces from {strange[0]} on.",
-                    cause="They may settle the same requests: another journal of this provider, or an older copy.",
-                    next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
-                )
-            await asyncio.sleep(self._options.first_pause)
-
-    async def _check_mined(self, mined: int) -> None:
-        """Raises StrangeTransactions if a settlement that the journal does not know is in a block that is not final.
-
-        After a reorganisation it may pay what it did not pay there.
-        """
-        journal = self._journal
-        passed = journal.wallet_nonce_passed(self._final)
-        unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
-        if not unknown or (await self._chain.head()).number <= self._final:
-            return
-        hashes = journal.sent_hashes()
-        for nonce, transaction in sorted((await self._chain.calls_since(self._final)).items()):
-            if nonce in unknown and transaction not in hashes:
-                raise StrangeTransactions(
-                    f"Transaction {transaction} of {self._chain.provider} is a settlement that this journal did not"
-                    " send, and its block is not final.",
-                    cause="Another journal of this provider, an older copy, or another program.",
-                    next_step="Run again when the block is final.",
-                )
 
     def _row(self, user: UserState) -> SignedRow | None:
         """What a user is to be signed for; None, with the reason noted, if nothing may be signed now."""
