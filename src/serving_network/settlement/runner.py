@@ -53,6 +53,8 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
+
+
 class NoService(ServingError):
     """The provider has no service on this contract, so there are no prices and nothing can be settled."""
 
@@ -478,7 +480,7 @@ class Settlement:
         """Enter one result into the report."""
         status = Status(outcome.status)
         user = row.user.address
-        self._waits[user] = wait_for(status, outcome.paid) or Wait.NOTHING_DUE
+        self._waits[user] = wait_for(status, outcome.paid) or (Wait.NOT_SENT if row.user.open else Wait.NOTHING_DUE)
         line = self._report.lines.get(user)
         if line is None:
             self._report.taken_up_paid += outcome.paid
