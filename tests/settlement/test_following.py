@@ -341,6 +341,15 @@ def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
     assert (scene.report.replaced, scene.report.notes) == (1, [])
 
 
+@pytest.mark.parametrize(("stuck_after", "patience", "replaced_at"), [(8, 3, 4.5), (8, 0, 0.0), (2, 3, 2.5)])
+def test_what_an_earlier_run_sent_is_replaced_within_the_time_that_a_run_waits_for_it(
+    scene: Scene, stuck_after: float, patience: float, replaced_at: float
+) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, stuck_after=stuck_after, patience=patience, give_up_after=4.5), earlier=True)
+    assert next(when for when, what in scene.chain.done if what == f"sent {SECOND}") == replaced_at
+
+
 # ------------------------------------------------------------------------------------------------ a lost nonce
 
 

@@ -83,9 +83,15 @@ class Follower:
         self._told = told
 
     def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
-        """Follow a batch from now on. What is lost of one that an `earlier` run sent counts as lost at once."""
+        """Follow a batch from now on.
+
+        What is lost of one that an `earlier` run sent counts as lost at once, and what waits of it as stuck after
+        `patience`: the run may not last longer.
+        """
         now = time.monotonic()
-        return Followed(batch, now, float("-inf") if earlier else now, now)
+        if not earlier:
+            return Followed(batch, now, now, now)
+        return Followed(batch, now, float("-inf"), now - max(0, self._options.stuck_after - self._options.patience))
 
     async def next_done(self, followed: Sequence[Followed], linger: float | None = None) -> list[Followed]:
         """Look at the batches until at least one of them is done, or for `linger` seconds, and once after that.

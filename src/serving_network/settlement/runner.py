@@ -369,7 +369,10 @@ class Settlement:
 
     def _note_earlier(self, followed: Followed) -> None:
         if followed.error is not None:
-            self._report.notes.append(f"Batch {followed.batch.id} of an earlier run waits: {followed.error}")
+            why = (followed.error.message, followed.error.cause, followed.error.next_step)
+            self._report.notes.append(
+                " ".join([f"Batch {followed.batch.id} of an earlier run waits:", *filter(None, why)])
+            )
         elif followed.news:
             self._report.taken_up += 1
 
