@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from serving_network.clients.network import AsyncNetwork
-from serving_network.settlement.books import read_books
-from serving_network.settlement.chain import BookLine
+from serving_network.settlement.books import BookLine, read_books
 
 BLOCK = 77
 Event = tuple[str, int]
@@ -97,3 +98,8 @@ def test_a_service_owes_its_accounts_and_the_stakes_that_were_not_returned() -> 
         BookLine("fine-tuning", "0xb", 7, {"accounts": 0, "stakes": 7}),
     ]
     assert [line.surplus for line in lines] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("held", "surplus"), [(10, 0), (11, 1), (9, -1), (0, -10)])
+def test_a_surplus_is_what_is_held_beyond_all_that_is_owed(held: int, surplus: int) -> None:
+    assert BookLine("ledger", "0x", held, {"a": 4, "b": 6}).surplus == surplus

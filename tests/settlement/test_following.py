@@ -14,9 +14,18 @@ from eth_utils.address import to_checksum_address
 from serving_network.clients.models import Account, Status
 from serving_network.errors import TransactionFailure, TransactionPending
 from serving_network.settlement import following
-from serving_network.settlement.chain import Disagreement, Head, Landed, SettlementChain, SignedSettlements
-from serving_network.settlement.following import BatchFailed, Follower
+from serving_network.settlement.chain import (
+    Disagreement,
+    Head,
+    Landed,
+    PastSettlement,
+    SettlementChain,
+    SignedSettlements,
+)
+from serving_network.settlement.following import BatchFailed, Followed, Follower
+from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
+    Acceptance,
     Batch,
     Identity,
     Journal,
@@ -35,7 +44,9 @@ from serving_network.settlement.usage import UsageRow
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000
 OPTIONS = Options(first_pause=1, patience=3, stuck_after=8, give_up_after=30, confirmations=2)
-BLOCK = 10
+BLOCK = 310
+SIGNED_AT = 300
+SEARCHED_FROM = SIGNED_AT - 256
 
 
 def sent(nonce: int, number: int = 0) -> Transaction:
@@ -46,9 +57,9 @@ def account(user: str, nonce: int = 0) -> Account:
     return Account("inference", user, USERS[2], nonce, 100, 0, (), "", True)  # type: ignore[arg-type]
 
 
-def landed_in(block: int, *statuses: Status) -> Landed:
+def landed_in(block: int, *statuses: Status, transaction: Transaction | None = None) -> Landed:
     outcomes = tuple(Outcome(status, 10 if status.paid else 0) for status in statuses)
-    return Landed(bool(statuses), Mined(block, "0xbb", 101, 7000), outcomes)
+    return Landed(bool(statuses), Mined(block, "0xbb", 101, 7000), outcomes, (transaction or sent(5)).hash)
 
 
 class Script:
@@ -61,7 +72,9 @@ class Script:
         self.mined_nonce: Callable[[], int] = lambda: 5
         self.next_nonce = 6
         self.receipts: dict[str, Callable[[], Landed | None]] = {}
-        self.found: Callable[[], Landed | None] = lambda: None
+        self.found: Callable[[], list[Landed]] = list
+        self.past: list[PastSettlement] = []
+        self.refused: set[str] = set()
         self.searched: list[int] = []
         self.depths: list[int] = []
         self.newest: Callable[[], int] = lambda: BLOCK + 1
@@ -85,7 +98,7 @@ class Script:
         return self.next_nonce
 
     async def head(self) -> Head:
-        return Head(self.newest(), 0)
+        return Head(self.newest(), 0, "0xbb")
 
     async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
         return {user: self.held[user] for user in users if user in self.held}
@@ -93,12 +106,25 @@ class Script:
     async def landed(self, transaction: Transaction, _: SignedSettlements) -> Landed | None:
         return self.receipts.get(transaction.hash, lambda: None)()
 
-    async def search(self, _: SignedSettlements, from_block: int) -> Landed | None:
+    async def search(self, _: SignedSettlements, from_block: int) -> list[Landed]:
         self.searched.append(from_block)
         return self.found()
 
-    async def prepare(self, _: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int) -> Transaction:
+    async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        self.searched.append(from_block)
+        return [one for one in self.past if one.user in users]
+
+    async def preview(self, signed: SignedSettlements) -> list[Outcome]:
+        return [
+            Outcome(Status.NO_TEE_SIGNER, 0) if row.user in self.refused else Outcome(Status.SUCCESS, row.total_fee)
+            for row in signed.settlements
+        ]
+
+    async def prepare(
+        self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
+    ) -> Transaction:
         assert (gas_limit, gas_price_cap) == (OPTIONS.gas_limit, OPTIONS.max_gas_price)
+        assert reserve == worst_case_gas(len(signed.settlements))
         return sent(nonce, 9)
 
     async def replace(self, _: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
@@ -107,10 +133,16 @@ class Script:
             raise TransactionFailure("The cap is reached.")
         return sent(stuck.nonce, stuck.max_fee_per_gas - 10 + 1)
 
+    async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
+        assert gas_price_cap == OPTIONS.max_gas_price
+        assert stuck is not None
+        assert nonce == stuck.nonce
+        return sent(nonce, stuck.max_fee_per_gas - 10 + 1)._replace(purpose="cancel")
+
     async def broadcast(self, transaction: Transaction) -> None:
         assert self.journal is not None
-        (batch,) = self.journal.open_batches()
-        assert transaction == batch.transactions[-1], "what is sent must be in the journal"
+        written = [sent for batch in self.journal.open_batches() for sent in batch.transactions]
+        assert transaction in written, "what is sent must be in the journal"
         self.note(f"sent {transaction.hash}")
 
 
@@ -131,22 +163,47 @@ class Scene:
             SignedRow(user, UserSettlement(user.address, 10, NONCE, bytes(32)), bytes([user.id]), 1, 10)
             for user in journal.users()
         ]
-        self.batch = journal.add_batch(form, USERS[2], b"whole", 4, rows, sent(5))
+        self.batch = journal.add_batch(form, USERS[2], b"whole", SIGNED_AT, rows, sent(5))
         self.chain.held = {user: account(user) for user in USERS[:2]}
 
-    def follow(self, options: Options = OPTIONS, batch: Batch | None = None) -> None:
+    def follow(self, options: Options = OPTIONS, batch: Batch | None = None, *, earlier: bool = False) -> Followed:
+        """Follow one batch until it is done, and raise what it ended with."""
+
         def tell(row: SignedRow, outcome: Outcome, gas: int, found: Account | None) -> None:
             self.told.append((row.user.address, outcome, gas, found))
 
         chain = cast("SettlementChain", self.chain)
         follower = Follower(chain, self.journal, options, self.report, tell)
-        asyncio.run(follower.follow(batch or self.batch))
+        followed = follower.begin(batch or self.batch, earlier=earlier)
+        assert asyncio.run(follower.next_done([followed])) == [followed]
+        failure = followed.error or followed.failed
+        if failure is not None:
+            raise failure
+        return followed
 
     def accept(self, nonce: int = NONCE) -> None:
         self.chain.held = {user: account(user, nonce) for user in USERS[:2]}
 
+    def show(self, transaction: Transaction, *statuses: Status, block: int = BLOCK) -> None:
+        """Let the node show a transaction as mined, and failed where it has no statuses."""
+        passed = max(self.chain.mined_nonce(), transaction.nonce + 1)
+        self.chain.mined_nonce = lambda: passed
+        landed = landed_in(block, *statuses, transaction=transaction)
+        self.chain.receipts[transaction.hash] = lambda: landed
+
     def paid(self) -> list[int]:
         return [user.paid for user in self.journal.users()]
+
+    def states(self) -> list[tuple[str, int | None]]:
+        """What the journal says of each settlement: its state and status."""
+        return self.journal._db.execute("SELECT state, status FROM settlement ORDER BY batch_id, position").fetchall()
+
+    def mined(self) -> list[Mined]:
+        """The transactions that are booked as mined."""
+        rows = self.journal._db.execute(
+            "SELECT block_number, block_hash, gas_used, gas_cost FROM sent WHERE block_number IS NOT NULL ORDER BY id"
+        )
+        return [Mined(number, block_hash, gas, int(cost)) for number, block_hash, gas, cost in rows]
 
 
 @pytest.fixture
@@ -253,13 +310,28 @@ def test_a_nonce_before_it_that_was_never_used_is_filled(scene: Scene) -> None:
 def test_what_filled_a_gap_has_time_to_show_its_receipt(scene: Scene) -> None:
     scene.chain.next_nonce = 3
     scene.chain.mined_nonce = lambda: 4 if scene.chain.now > 9 else 3
+
+    async def wallet_nonce() -> int:
+        return scene.chain.mined_nonce()
+
+    scene.chain.wallet_nonce = wallet_nonce  # type: ignore[method-assign]
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=16))
+    assert [(when, what) for when, what in scene.chain.done if what != f"sent {FIRST}"] == [
+        (8.5, f"sent {sent(3, 9).hash}"),
+        (16.5, f"sent {sent(4, 9).hash}"),
+    ]
+    assert scene.chain.searched == [SEARCHED_FROM] * 4
+
+
+def test_transactions_that_wait_with_several_nonces_are_all_sent_again(scene: Scene) -> None:
+    scene.chain.next_nonce = 3
+    scene.chain.mined_nonce = lambda: 3
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=12))
     gap = sent(3, 9).hash
-    assert [(when, what) for when, what in scene.chain.done if what != f"sent {FIRST}"] == [
-        (8.5, f"sent {gap}"),
-        (12.5, f"sent {gap}"),
-    ]
+    assert scene.chain.done[4:] == [(8.5, f"sent {gap}"), (10.5, f"sent {gap}"), (10.5, f"sent {FIRST}"),
+                                    (12.5, f"sent {gap}"), (12.5, f"sent {FIRST}")]  # fmt: skip
 
 
 def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
@@ -267,6 +339,15 @@ def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
     assert (scene.report.replaced, scene.report.notes) == (1, [])
+
+
+@pytest.mark.parametrize(("stuck_after", "patience", "replaced_at"), [(8, 3, 4.5), (8, 0, 0.0), (2, 3, 2.5)])
+def test_what_an_earlier_run_sent_is_replaced_within_the_time_that_a_run_waits_for_it(
+    scene: Scene, stuck_after: float, patience: float, replaced_at: float
+) -> None:
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, stuck_after=stuck_after, patience=patience, give_up_after=4.5), earlier=True)
+    assert next(when for when, what in scene.chain.done if what == f"sent {SECOND}") == replaced_at
 
 
 # ------------------------------------------------------------------------------------------------ a lost nonce
@@ -278,7 +359,7 @@ def test_what_lost_its_nonce_is_looked_for_and_then_carried_again(scene: Scene) 
         scene.follow(replace(OPTIONS, give_up_after=6))
     again = sent(6, 9).hash
     assert scene.chain.done == [(4.5, f"sent {again}"), (6.5, f"sent {again}")]
-    assert set(scene.chain.searched) == {4}
+    assert set(scene.chain.searched) == {SEARCHED_FROM}
     assert scene.journal.open_batches()[0].transactions == (sent(5), sent(6, 9))
     assert len(scene.report.notes) == 1
 
@@ -320,13 +401,103 @@ def test_what_the_accounts_show_to_be_settled_is_not_carried_again(scene: Scene)
     assert scene.journal.open_batches() == [scene.batch]
 
 
+def test_what_an_earlier_run_lost_is_carried_again_at_once(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=0), earlier=True)
+    assert scene.chain.done == [(0.0, f"sent {sent(6, 9).hash}")]
+
+
+def test_a_lost_batch_that_would_not_be_paid_whole_is_not_carried_again(scene: Scene) -> None:
+    """Its users are signed for anew, with the same nonces."""
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.refused = {USERS[1]}
+    assert scene.follow(earlier=True).news is False
+    assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
+
+
+def test_what_turns_out_to_be_accepted_is_booked_instead_of_carried_again(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    scene.chain.past = [elsewhere(0, sent(1, 77))]
+    assert scene.follow(earlier=True).news is True
+    assert (scene.chain.done, scene.paid()) == ([], [10, 0])
+    assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
+
+
+def test_a_cancelled_batch_is_not_carried_again(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
+    scene.chain.mined_nonce = lambda: 6
+    scene.follow(batch=batch)
+    assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
+
+
+def test_a_stuck_empty_transaction_is_replaced_by_an_empty_one(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=8), batch)
+    assert scene.chain.done == [
+        *((when, f"sent {SECOND}") for when in (0.0, 2.5, 4.5, 6.5)),
+        (8.5, f"sent {THIRD}"),
+    ]
+    assert [one.purpose for one in scene.journal.batch(batch.id).transactions] == ["carry", "cancel", "cancel"]
+    assert scene.report.replaced == 1
+
+
+def test_an_empty_transaction_that_waits_for_a_lower_nonce_is_left_waiting(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
+    scene.chain.next_nonce = 3
+    scene.chain.mined_nonce = lambda: 3
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=12), batch)
+    assert {what for _, what in scene.chain.done} == {f"sent {SECOND}"}
+
+
+# ----------------------------------------------------------------------------------------- several batches
+
+
+def several(scene: Scene, *nonces: int) -> tuple[Follower, list[Followed]]:
+    """A follower and batches of its own of the first user, whose transactions have these nonces of the wallet."""
+    follower = Follower(cast("SettlementChain", scene.chain), scene.journal, OPTIONS, scene.report, lambda *_: None)
+    row = scene.batch.rows[0]
+    return follower, [
+        follower.begin(scene.journal.add_batch("entries", USERS[2], b"", SIGNED_AT, [row], sent(nonce, 50)))
+        for nonce in nonces
+    ]
+
+
+@pytest.mark.parametrize(
+    ("linger", "looks"), [(0, [0.0]), (1, [0.0, 1.0]), (2, [0.0, 1.0, 2.5]), (2.5, [0.0, 1.0, 2.5])]
+)
+def test_what_is_not_done_is_looked_at_once_more_when_the_time_is_over(
+    scene: Scene, linger: float, looks: list[float]
+) -> None:
+    follower, followed = several(scene, 5)
+    seen: list[float] = []
+    scene.chain.mined_nonce = lambda: seen.append(scene.chain.now) or 5  # type: ignore[func-returns-value]
+    assert asyncio.run(follower.next_done(followed, linger=linger)) == []
+    assert seen == looks
+
+
+def test_a_failure_to_follow_one_batch_leaves_the_others_alone(scene: Scene) -> None:
+    follower, (first, second) = several(scene, 5, 6)
+    scene.chain.receipts[sent(5, 50).hash] = contradicting
+    assert asyncio.run(follower.next_done([first, second])) == [first]
+    assert isinstance(first.error, Disagreement)
+    assert (second.done, second.error) == (False, None)
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    scene.chain.mined_nonce = lambda: 7
+    scene.chain.receipts[sent(6, 50).hash] = lambda: landed_in(BLOCK, Status.SUCCESS, transaction=sent(6, 50))
+    assert asyncio.run(follower.next_done([second])) == [second]
+    assert (second.error, second.failed, second.news) == (None, None, True)
+
+
 # -------------------------------------------------------------------------------------------------- believing
 
 
 def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     scene.accept()
-    scene.chain.mined_nonce = lambda: 6
-    scene.chain.receipts[FIRST] = lambda: PAID
+    scene.show(sent(5), Status.SUCCESS, Status.SUCCESS)
     scene.chain.newest = lambda: BLOCK + 1 if scene.chain.now >= 6 else BLOCK
     scene.follow()
     assert scene.chain.now == 6.5
@@ -335,39 +506,113 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert (scene.report.batches, scene.report.settlements) == (1, 2)
     assert (scene.report.gas_used, scene.report.gas_cost) == (101, 7000)
     assert scene.told == [(user, Outcome(Status.SUCCESS, 10), 50, account(user, NONCE)) for user in USERS[:2]]
-    assert scene.journal.mined_since(0)[0][1] == PAID.mined
+    assert scene.mined() == [PAID.mined]
+    assert scene.states() == [("accepted", Status.SUCCESS)] * 2
+    assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
 
 
 def test_of_several_receipts_that_one_counts_which_took_effect(scene: Scene) -> None:
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
-    scene.chain.mined_nonce = lambda: 7
-    scene.chain.receipts = {
-        FIRST: lambda: landed_in(BLOCK, Status.SUCCESS, Status.PARTIAL),
-        sent(6, 1).hash: lambda: landed_in(BLOCK + 1, Status.INVALID_NONCE, Status.INVALID_NONCE),
-    }
+    scene.show(sent(5), Status.SUCCESS, Status.PARTIAL)
+    scene.show(sent(6, 1), Status.INVALID_NONCE, Status.INVALID_NONCE, block=BLOCK + 1)
+    scene.chain.newest = lambda: BLOCK + 2
     scene.follow(batch=batch)
     assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.SUCCESS, Status.PARTIAL]
+    assert scene.states() == [("accepted", Status.SUCCESS), ("accepted", Status.PARTIAL)]
     assert scene.chain.searched == []
 
 
-def test_of_two_that_took_effect_that_one_counts_which_settled_more(scene: Scene) -> None:
+@pytest.mark.parametrize("first_block", [BLOCK - 1, BLOCK + 1])
+def test_two_transactions_each_effective_for_another_settlement_are_merged(scene: Scene, first_block: int) -> None:
+    """Before, such a batch was never decided, and blocked the journal for good."""
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
-    scene.chain.receipts = {
-        FIRST: lambda: landed_in(BLOCK, Status.SUCCESS, Status.NO_TEE_SIGNER),
-        sent(6, 1).hash: lambda: PAID,
-    }
+    scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER, block=first_block)
+    scene.show(sent(6, 1), Status.INVALID_NONCE, Status.SUCCESS)
+    scene.chain.newest = lambda: BLOCK + 2
     scene.follow(batch=batch)
     assert scene.paid() == [10, 10]
+    rows = scene.journal._db.execute("SELECT block_number, transaction_hash FROM settlement ORDER BY position")
+    assert rows.fetchall() == [(first_block, FIRST), (BLOCK, sent(6, 1).hash)]
+    told = [(user, outcome.status) for user, outcome, _, _ in scene.told]
+    assert sorted(told) == [(user, Status.SUCCESS) for user in USERS[:2]]
+    assert (scene.report.gas_used, scene.report.settlements, scene.report.batches) == (202, 2, 1)
+
+
+def test_what_the_first_transaction_accepted_is_booked_while_the_second_is_waiting(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
+    scene.chain.held = {USERS[0]: account(USERS[0], NONCE), USERS[1]: account(USERS[1])}
+    scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER)
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=1), batch)
+    assert scene.paid() == [10, 0]
+    assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
+    assert [user for user, _, _, _ in scene.told] == [USERS[0]]
+    assert scene.chain.done == [(0.0, f"sent {sent(6, 1).hash}")]
+    scene.accept()
+    scene.show(sent(6, 1), Status.INVALID_NONCE, Status.SUCCESS)
+    scene.follow(batch=scene.journal.batch(batch.id))
+    assert scene.paid() == [10, 10]
+    assert [user for user, _, _, _ in scene.told] == USERS[:2]
+    assert scene.report.gas_used == 202
+
+
+def test_a_node_that_shows_a_settlement_paid_by_two_transactions_is_not_believed(scene: Scene) -> None:
+    scene.accept()
+    batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
+    scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER)
+    scene.show(sent(6, 1), Status.SUCCESS, Status.SUCCESS)
+    with pytest.raises(Disagreement, match="two transactions"):
+        scene.follow(batch=batch)
+    assert (scene.paid(), scene.told, scene.mined()) == ([0, 0], [], [])
 
 
 def test_what_took_effect_elsewhere_is_found_through_the_events(scene: Scene) -> None:
     scene.accept()
-    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.INVALID_NONCE, Status.INVALID_NONCE)
-    scene.chain.found = lambda: PAID
+    scene.chain.mined_nonce = lambda: 6
+    elsewhere = landed_in(BLOCK, Status.SUCCESS, Status.SUCCESS, transaction=sent(1, 77))
+    scene.chain.found = lambda: [elsewhere]
     scene.follow()
-    assert (scene.paid(), scene.chain.searched) == ([10, 10], [4])
+    assert (scene.paid(), scene.chain.searched) == ([10, 10], [SEARCHED_FROM])
+    assert scene.journal._db.execute("SELECT DISTINCT transaction_hash FROM settlement").fetchall() == [
+        (sent(1, 77).hash,)
+    ]
+
+
+def elsewhere(user: int, transaction: Transaction, **changes: Any) -> PastSettlement:
+    settlement = replace(UserSettlement(USERS[user], 10, NONCE, bytes(32)), **changes)
+    return PastSettlement(
+        USERS[user], settlement, Acceptance(Outcome(Status.SUCCESS, 10), BLOCK - 5, "0xcc", transaction.hash)
+    )
+
+
+def test_what_an_unknown_transaction_got_accepted_is_booked_though_ours_was_refused(scene: Scene) -> None:
+    scene.accept()
+    scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
+    scene.chain.past = [elsewhere(0, sent(1, 77))]
+    scene.follow()
+    assert (scene.paid(), scene.chain.searched) == ([10, 10], [SEARCHED_FROM])
+    rows = scene.journal._db.execute("SELECT state, block_hash, transaction_hash FROM settlement ORDER BY position")
+    assert rows.fetchall() == [("accepted", "0xcc", sent(1, 77).hash), ("accepted", "0xbb", FIRST)]
+
+
+def test_another_settlement_with_the_same_nonce_is_not_booked_as_ours(scene: Scene) -> None:
+    scene.accept()
+    scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
+    scene.chain.past = [elsewhere(0, sent(1, 77), total_fee=9)]
+    scene.follow()
+    assert scene.paid() == [0, 10]
+    assert scene.states() == [("signed", Status.INVALID_NONCE), ("accepted", Status.SUCCESS)]
+
+
+def test_events_of_our_own_transaction_against_its_receipt_are_not_believed(scene: Scene) -> None:
+    scene.accept()
+    scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
+    scene.chain.past = [elsewhere(0, sent(5))]
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert (scene.paid(), scene.told) == ([0, 0], [])
 
 
 def test_as_long_as_nothing_is_mined_nothing_is_searched(scene: Scene) -> None:
@@ -377,29 +622,40 @@ def test_as_long_as_nothing_is_mined_nothing_is_searched(scene: Scene) -> None:
 
 
 def test_a_refusal_is_booked_as_nothing_paid(scene: Scene) -> None:
-    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE)
+    scene.show(sent(5), Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE)
     scene.follow()
     assert scene.paid() == [0, 0]
-    assert scene.journal.open_batches() == []
+    assert scene.states() == [("signed", Status.NO_TEE_SIGNER), ("signed", Status.INVALID_SIGNATURE)]
+    assert scene.mined() == [PAID.mined]
     assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE]
 
 
 def test_a_transaction_that_failed_paid_nothing_and_what_it_cost_is_told(scene: Scene) -> None:
-    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK)
+    scene.show(sent(5))
     with pytest.raises(BatchFailed) as caught:
         scene.follow()
     assert "serving doctor" in str(caught.value.next_step)
     assert (scene.paid(), scene.told, scene.report.batches, scene.report.gas_used) == ([0, 0], [], 0, 101)
-    assert (scene.report.gas_cost, scene.journal.open_batches()) == (7000, [])
-    assert scene.journal.mined_since(0)[0][1] == landed_in(BLOCK).mined
+    assert (scene.report.gas_cost, scene.states()) == (7000, [("signed", None)] * 2)
+    assert scene.mined() == [landed_in(BLOCK).mined]
+
+
+def test_a_failed_transaction_is_told_once(scene: Scene) -> None:
+    scene.show(sent(5))
+    with pytest.raises(BatchFailed):
+        scene.follow()
+    with pytest.raises(BatchFailed):
+        scene.follow(batch=scene.journal.batch(scene.batch.id), earlier=True)
+    assert (scene.report.gas_used, scene.report.gas_cost) == (101, 7000)
 
 
 def test_a_failure_that_the_accounts_contradict_is_not_booked(scene: Scene) -> None:
     scene.accept()
-    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK)
+    scene.show(sent(5))
     with pytest.raises(Disagreement):
         scene.follow()
     assert scene.journal.open_batches() == [scene.batch]
+    assert (scene.states(), scene.mined()) == ([("signed", None)] * 2, [])
 
 
 @pytest.mark.parametrize(
@@ -420,7 +676,7 @@ def test_a_result_counts_only_if_the_account_agrees(
         del scene.chain.held[USERS[1]]
     else:
         scene.chain.held[USERS[1]] = account(USERS[1], nonce)
-    scene.chain.receipts[FIRST] = lambda: landed_in(BLOCK, Status.SUCCESS, status)
+    scene.show(sent(5), Status.SUCCESS, status)
     if believed:
         scene.follow()
         assert scene.paid() == [10, 10 if status.paid else 0]

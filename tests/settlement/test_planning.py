@@ -1,4 +1,4 @@
-"""Who is settled, in which order, with which nonce, and what keeps the others: each rule at its edge."""
+"""Who is settled, in which order, and what keeps the others: each rule at its edge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from serving_network.settlement.planning import (
     Stake,
     Wait,
     in_order_of_risk,
-    next_nonce,
     obstacle,
     stake_of,
     wait_for,
@@ -27,7 +26,7 @@ CAP = 10**6
 
 
 def user_with(open_fee: int, address: str = USER, last_nonce: int = 0) -> UserState:
-    return UserState(1, address, 5, 0, 0, open_fee + 7, 7, 2, last_nonce)
+    return UserState(1, address, 5, 0, 0, open_fee + 7, open_fee + 9, 7, 2, last_nonce)
 
 
 def account_with(balance: int = 100, *refunds: Refund, nonce: int = 0, acknowledged: bool = True) -> Account:
@@ -110,14 +109,6 @@ def test_those_who_leave_soonest_come_first_then_the_uncovered_then_the_largest(
 
 
 @pytest.mark.parametrize(
-    ("signed", "used", "nonce"),
-    [(0, 0, 15 * 10**6), (15 * 10**6, 0, 15 * 10**6 + 1), (0, 15 * 10**6, 15 * 10**6 + 1), (10**9, 10**8, 10**9 + 1)],
-)
-def test_a_nonce_is_above_the_clock_and_everything_signed_and_used(signed: int, used: int, nonce: int) -> None:
-    assert next_nonce(1.5, user_with(1, last_nonce=signed), account_with(nonce=used)) == nonce
-
-
-@pytest.mark.parametrize(
     ("status", "paid", "wait"),
     [
         (Status.SUCCESS, 5, None),
@@ -136,3 +127,5 @@ def test_why_something_stays_open(status: Status, paid: int, wait: Wait | None) 
 def test_who_waits_is_told_the_option_or_the_command_that_helps() -> None:
     assert "--max-user-fee" in Wait.OVER_CAP.value
     assert "serving doctor" in Wait.REFUSED.value
+    assert "serving settlement adopt" in Wait.UNKNOWN_SETTLEMENT.value
+    assert "node" in Wait.CHAIN_BEHIND.value

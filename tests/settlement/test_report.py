@@ -8,7 +8,7 @@ import pytest
 
 from serving_network.clients.models import Status
 from serving_network.errors import ServingError
-from serving_network.settlement.chain import BookLine, Service
+from serving_network.settlement.chain import Service
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Stake, Wait
 from serving_network.settlement.report import Report, UserLine
@@ -50,7 +50,6 @@ def test_a_report_tells_every_amount_in_wei() -> None:
         7, "0xcc", "0xpp", 11, 12, 13, 14, 15, 16, 17, 18, 19, 10**30,
         lines={line.user: line for line in (settled(), waiting(), untouched())},
         notes=["a note"],
-        books=[BookLine("ledger", "0x1", 30, {"available": 20, "more": 4})],
         stopped_by=ServingError("Stopped.", cause="because", next_step="go on"),
     )  # fmt: skip
     assert json.loads(json.dumps(report.as_dict())) == {
@@ -82,13 +81,6 @@ def test_a_report_tells_every_amount_in_wei() -> None:
             "replaced": 18, "gas": 19, "gas_cost": str(10**30),
         },
         "notes": ["a note"],
-        "books": [
-            {
-                "contract": "ledger", "address": "0x1", "held": "30", "owed": {"available": "20", "more": "4"},
-                "surplus": "6",
-            }
-        ],
-        "balanced": True,
         "stopped_by": report.stopped_by.as_dict() if report.stopped_by else None,
     }  # fmt: skip
 
@@ -96,28 +88,14 @@ def test_a_report_tells_every_amount_in_wei() -> None:
 def test_a_report_of_nothing() -> None:
     report = Report(1, "", "")
     told = report.as_dict()
-    assert (told["users"], told["notes"], told["books"], told["balanced"], told["stopped_by"]) == (
-        [],
-        [],
-        [],
-        True,
-        None,
-    )
+    assert (told["users"], told["notes"], told["stopped_by"]) == ([], [], None)
+    assert set(told) == {"chain_id", "contract", "provider", "log", "users", "total", "notes", "stopped_by"}
     assert told["log"] == {"new": 0, "known": 0, "rejected": 0}
     zero = {"fee": "0", "paid": "0", "unsettled": "0", "gas_cost": "0", "taken_up": {"batches": 0, "paid": "0"}}
     counts = dict.fromkeys(
         ("requests", "input_tokens", "output_tokens", "batches", "settlements", "replaced", "gas"), 0
     )
     assert told["total"] == zero | counts
-
-
-@pytest.mark.parametrize(
-    ("held", "balanced"), [([10, 10], True), ([11, 10], True), ([9, 10], False), ([11, 9], False), ([0, 99], False)]
-)
-def test_the_books_balance_only_if_no_contract_lacks_anything(held: list[int], balanced: bool) -> None:
-    books = [BookLine(str(place), "0x", amount, {"a": 4, "b": 6}) for place, amount in enumerate(held)]
-    assert Report(1, "", "", books=books).balanced is balanced
-    assert [line.surplus for line in books] == [amount - 10 for amount in held]
 
 
 def test_a_service_that_takes_batches_is_settled_in_batches() -> None:
@@ -127,7 +105,7 @@ def test_a_service_that_takes_batches_is_settled_in_batches() -> None:
 
 def test_what_a_run_does_unless_it_is_told_otherwise() -> None:
     assert Options() == Options(
-        minimum_fee=0, max_user_fee=MAX_FEE, max_gas_price=10**12, gas_limit=3_000_000, batch_rows=None,
-        confirmations=1, in_flight=4, interval=24 * 60 * 60, stuck_after=60, give_up_after=600, patience=10,
-        first_pause=0.05, dry_run=False,
+        minimum_fee=0, max_user_fee=MAX_FEE, max_gas_price=10**12, gas_limit=5_000_000, batch_rows=None,
+        confirmations=1, final_depth=None, in_flight=4, interval=24 * 60 * 60, stuck_after=60, give_up_after=600,
+        patience=10, first_pause=0.05, dry_run=False,
     )  # fmt: skip

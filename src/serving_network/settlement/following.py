@@ -135,18 +135,19 @@ class Follower:
             followed.contradicted_since = None
         except Disagreement:
             now = time.monotonic()
-            followed.contradicted_since = followed.contradicted_since or now
+            if followed.contradicted_since is None:
+                followed.contradicted_since = now
             if now - followed.contradicted_since >= options.patience:
                 raise
-            return
-        if followed.done:
-            return
-        now = time.monotonic()
-        if waiting:
-            if len(deep) == len(landed):
-                await self._push(followed, waiting, now)
-        elif not landed:
-            await self._carry_lost(followed, now)
+        else:
+            if followed.done:
+                return
+            now = time.monotonic()
+            if waiting:
+                if len(deep) == len(landed):
+                    await self._push(followed, waiting, now)
+            elif not landed:
+                await self._carry_lost(followed, now)
         if now - followed.started >= options.give_up_after:
             raise TransactionPending(
                 f"A batch of {len(batch.rows)} settlements is not mined after {now - followed.started:.0f} s.",

@@ -387,7 +387,10 @@ class Settlement:
 
     def _note_earlier(self, followed: Followed) -> None:
         if followed.error is not None:
-            self._report.notes.append(f"Batch {followed.batch.id} of an earlier run waits: {followed.error}")
+            why = (followed.error.message, followed.error.cause, followed.error.next_step)
+            self._report.notes.append(
+                " ".join([f"Batch {followed.batch.id} of an earlier run waits:", *filter(None, why)])
+            )
         elif followed.news:
             self._report.taken_up += 1
 
@@ -477,7 +480,7 @@ class Settlement:
         """Enter one result into the report."""
         status = Status(outcome.status)
         user = row.user.address
-        self._waits[user] = wait_for(status, outcome.paid) or Wait.NOTHING_DUE
+        self._waits[user] = wait_for(status, outcome.paid) or (Wait.NOT_SENT if row.user.open else Wait.NOTHING_DUE)
         line = self._report.lines.get(user)
         if line is None:
             self._report.taken_up_paid += outcome.paid
