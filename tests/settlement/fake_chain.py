@@ -216,9 +216,17 @@ class FakeChain:
         self.hook("service", "before")
         return self.state.service
 
-    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
+    async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
         self.hook("accounts", "before")
-        return {user: self.state.accounts[user] for user in users if user in self.state.accounts}
+        accounts = self._state_at(block).accounts
+        return {user: accounts[user] for user in users if user in accounts}
+
+    async def wallet_nonce_at(self, block: int) -> int:
+        self.hook("wallet_nonce_at", "before")
+        return self._state_at(block).wallet_nonce
+
+    def _state_at(self, block: int | None) -> State:
+        return self.state if block is None or block + 1 >= len(self.blocks) else self.blocks[block + 1].before
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
         self.hook("preview", "before")
