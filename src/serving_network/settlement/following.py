@@ -229,11 +229,11 @@ class Follower:
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
-        signed = signed_of(batch)
+        signed, nothing = signed_of(batch), SignedSettlements("entries", (), ())
         found: dict[str, Landed] = {}
         shown: set[int] = set()
         for sent in batch.transactions:
-            landed = await self._chain.landed(sent, signed)
+            landed = await self._chain.landed(sent, nothing if sent.purpose == "cancel" else signed)
             if landed is not None:
                 shown.add(sent.nonce)
                 found[sent.hash] = landed

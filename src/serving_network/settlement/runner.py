@@ -33,7 +33,7 @@ from serving_network.settlement.chain import (
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.following import REORG_WINDOW, Followed, Follower
+from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, StrangeTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
     Batch,
@@ -407,8 +407,7 @@ class Settlement:
     async def _send(self, users: Sequence[UserState], service: Service) -> Batch | None:
         """Sign, preview and broadcast one batch; None if nothing of it may be signed or would be paid."""
         for _ in range(SIGNING_ATTEMPTS):
-            head = await self._chain.head()
-            nonce = 0 if self._options.dry_run else await self._follower.free_nonce(head)
+            head, nonce = await self._next_nonce()
             self._accounts |= await self._chain.accounts([user.address for user in users], head.number)
             made = [row for user in users if (row := self._row(user)) is not None]
             rows = await self._previewed(made, service)
@@ -425,6 +424,23 @@ class Settlement:
             cause="What was signed was not sent.",
             next_step="Run again when the chain is calm.",
         )
+
+    async def _next_nonce(self) -> tuple[Head, int]:
+        """The newest block, and the wallet's next nonce as of it; in a dry run, which sends nothing, 0.
+
+        Waits a while for transactions of the wallet that the journal does not know.
+        """
+        asked = time.monotonic()
+        while True:
+            head = await self._chain.head()
+            if self._options.dry_run:
+                return head, 0
+            try:
+                return head, await self._follower.free_nonce(head)
+            except StrangeTransactions:
+                if time.monotonic() - asked >= self._options.patience:
+                    raise
+                await asyncio.sleep(self._options.first_pause)
 
     async def _broadcast(
         self, rows: Sequence[SignedRow], signed: SignedSettlements, transaction: Transaction, head: Head
