@@ -312,7 +312,9 @@ class FakeChain:
     async def paid_since(self, block_number: int, form: str, known: Container[str]) -> list[PastSettlement]:
         self.hook("paid_since", "before")
         past = await self.past_settlements(list(self.state.paid), block_number + 1)
-        return [one for one in past if one.acceptance.transaction not in known]
+        forms = {sent.hash: sent.signed.form for sent, _ in self._mined() if sent.signed is not None}
+        hashes = {one for one, its_form in forms.items() if its_form == form and one not in known}
+        return [one for one in past if one.acceptance.transaction in hashes]
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
         self.hook("calls_since", "before")
