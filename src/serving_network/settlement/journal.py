@@ -870,21 +870,26 @@ class Journal:
 
         Dead is also what another settlement covers with a higher nonce. Version 1 signed such ones, and a request that
         is voided brings them about. Otherwise the user could be signed for with neither nonce.
+
+        Every run does this, so only live settlements are read, from the index `settlement_live`. SQLite uses that only
+        where its condition is repeated, and the plus signs keep it from other indexes.
         """
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
             self._db.execute(
-                "UPDATE settlement SET state = 'final' WHERE state = 'accepted' AND block_number <= ?", (block_number,)
+                "UPDATE settlement SET state = 'final' WHERE state IN ('signed', 'accepted') AND state = 'accepted'"
+                " AND +block_number <= ?",
+                (block_number,),
             )
             self._db.execute(
-                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
-                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                "UPDATE settlement SET state = 'dead' WHERE state IN ('signed', 'accepted') AND state = 'signed'"
+                " AND +batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND nonce <= (SELECT max(f.nonce) FROM settlement f"
                 "               WHERE f.user_id = settlement.user_id AND f.state = 'final')"
             )
             self._db.execute(
-                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
-                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                "UPDATE settlement SET state = 'dead' WHERE state IN ('signed', 'accepted') AND state = 'signed'"
+                " AND +batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND EXISTS (SELECT 1 FROM settlement above"
                 "             WHERE above.user_id = settlement.user_id AND above.nonce > settlement.nonce"
                 "             AND (length(above.paid_before), above.paid_before)"
