@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from dataclasses import replace
 from hashlib import sha256
@@ -992,3 +993,16 @@ def test_what_every_run_does_does_not_read_the_settlements_of_the_past(tmp_path:
         for update in updates:
             first = journal._db.execute(f"EXPLAIN QUERY PLAN {update}").fetchone()[3]
             assert first == "SCAN settlement USING INDEX settlement_live", update
+
+
+def test_a_journal_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(tmp_path / "made" / "journal") as journal:
+            read(journal, row(1))
+            files = list((tmp_path / "made").iterdir())
+            assert {file.name for file in files} >= {"journal", "journal-wal"}
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)

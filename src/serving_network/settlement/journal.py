@@ -24,6 +24,7 @@ begins no later in the user's queue: that one's nonce is used from then on.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -1124,13 +1125,15 @@ _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
 
 @contextmanager
 def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
-    """The journal at `path`, made if there is none, migrated if it is of an earlier version.
+    """The journal at `path`, made for its owner alone if there is none, migrated if it is of an earlier version.
 
     Any trouble with the file is a JournalFailure. Raises JournalOfAnother if the journal belongs to something else
     than `identity`.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalFailure(
             f"The journal {path} cannot be made.", cause=str(error), next_step="Choose another place with --journal."
