@@ -1006,3 +1006,28 @@ def test_a_journal_is_made_for_its_owner_alone(tmp_path: Path) -> None:
             assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(before)
+
+
+def test_a_copy_that_was_restored_beside_the_wal_of_a_killed_run_is_refused(tmp_path: Path) -> None:
+    """SQLite writes the newer pages into the older journal, and finds nothing wrong with that."""
+    path, wal = tmp_path / "journal", tmp_path / "journal-wal"
+    with opened(path) as journal:
+        read(journal, *[row(number) for number in range(500)])
+    backup = path.read_bytes()
+    with opened(path) as journal:
+        read(journal, *[row(number) for number in range(500, 2000)])
+    with opened(path) as journal:
+        send(journal, 1, USERS[0], limit=13)
+        book(journal, journal.open_batches()[0], 5, (0, 13))
+        left = wal.read_bytes()
+    path.write_bytes(backup)
+    wal.write_bytes(left)
+    with pytest.raises(JournalFailure, match="cannot be used") as refused, opened(path):
+        pass
+    assert "do not belong together" in str(refused.value.cause)
+    assert "-wal" in str(refused.value.next_step)
+    wal.unlink(missing_ok=True)
+    (tmp_path / "journal-shm").unlink(missing_ok=True)
+    path.write_bytes(backup)
+    with opened(path) as journal:
+        assert state_of(journal, USERS[0]).requests == 500

@@ -1199,9 +1199,24 @@ def copy_journal(source: Path, target: Path) -> None:
 
 def _load(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Journal:
     try:
-        return Journal(connection, path, clock)
+        journal = Journal(connection, path, clock)
     except (TypeError, ValueError) as error:
         raise _unusable(path, error) from error
+    _check_whole(connection, path)
+    return journal
+
+
+def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises JournalFailure if users and requests are of different times.
+
+    SQLite writes the -wal file that a killed run left into any journal beside it, also into an older one that was
+    copied there. The mixture passes SQLite's own checks.
+    """
+    if connection.execute(
+        "SELECT 1 FROM user u WHERE u.requests <>"
+        " ifnull((SELECT max(r.number) + 1 FROM request r WHERE r.user_id = u.id), 0) LIMIT 1"
+    ).fetchone():
+        raise _unusable(path, ValueError("its parts do not belong together: was it restored beside an old -wal file?"))
 
 
 def _unusable(path: Path, error: Exception) -> JournalFailure:
