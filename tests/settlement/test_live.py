@@ -388,6 +388,24 @@ def test_whatever_a_node_answers_every_wei_is_paid_once(
     deployed.request("evm_revert", [snapshot])
 
 
+def test_settlements_on_another_contract_are_none_of_this_one(world: World) -> None:
+    """A provider with two services settles both with one wallet: neither run waits until the other is final."""
+    world.settle([("a", 0, 10)])
+
+    def another_contract(method: str, params: Any, result: Any) -> Any:
+        if method == "eth_getBlockByNumber" and params[1]:
+            return result | {"transactions": [one | {"to": USERS[2].address} for one in result["transactions"]]}
+        return result
+
+    async def calls() -> int:
+        async with await AsyncConnection.open(world.node) as connection:
+            return len(await (await world.open_chain(connection)).calls_since(0))
+
+    assert asyncio.run(calls()) == 1
+    world.node.answer = another_contract
+    assert asyncio.run(calls()) == 0
+
+
 def test_results_of_a_strangers_transaction_are_not_this_providers(world: World) -> None:
     """A transaction through a contract settled for another provider, and changed a balance with this one."""
     world.settle([("a", 0, 10)])

@@ -193,5 +193,5 @@ class SettlementChain(Protocol):
         ...
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
-        """The wallet's transactions after a block that call for a settlement: the hash by the wallet's nonce."""
+        """The wallet's transactions after a block that call this contract for a settlement: the hash by the nonce."""
         ...

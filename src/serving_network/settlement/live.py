@@ -322,7 +322,9 @@ class LiveChain:
                 continue
             block = await self._chain.rpc("eth_getBlockByNumber", [hex(number), True])
             for sent in block["transactions"] if isinstance(block, dict) else ():
-                if str(sent.get("from")).lower() == self.provider.lower() and self._decoded(str(sent.get("input"))):
+                ours = str(sent.get("from")).lower() == self.provider.lower()
+                here = str(sent.get("to")).lower() == self.contract.lower()
+                if ours and here and self._decoded(str(sent.get("input"))):
                     calls[from_quantity(sent.get("nonce"))] = str(sent.get("hash"))
         return calls
 
