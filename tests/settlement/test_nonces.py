@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.clients.models import Status
-from serving_network.settlement.chain import SignedSettlements
-from serving_network.settlement.journal import Identity, LiveSettlement, SignedRow, UserState, open_journal
+from serving_network.settlement.journal import Identity, LiveSettlement, UserState, open_journal
 from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn, next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -185,7 +184,7 @@ class Scene:
         """The state of each batch."""
         return [state for (state,) in self.rows("SELECT state FROM batch ORDER BY id")]
 
-    def rows(self, query: str, *values: str) -> list[tuple[int, int, int, str]]:
+    def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
             return journal._db.execute(query, values).fetchall()
 
@@ -283,7 +282,3 @@ def test_two_transactions_of_a_batch_of_which_the_first_pays_nothing(scene: Scen
     scene.mine(FINAL)
     scene.settle()
     assert (scene.paid(ALICE), scene.batches()) == (30, ["ended"])
-
-
-def _unused(_: SignedSettlements, __: SignedRow, ___: Status) -> None:
-    """Keep imports."""
