@@ -278,6 +278,8 @@ class LiveChain:
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
         interface, newest = self._contract.interface, await self._chain.block_number()
+        if newest <= block_number:
+            return []  # nodes refuse a range that ends before it begins
         provider = "0x" + bytes(12).hex() + self.provider[2:].lower()
         if form == "batch":
             topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
