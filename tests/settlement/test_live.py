@@ -20,6 +20,7 @@ from serving_network.chain.transport import TransientFailure
 from serving_network.clients.models import Status
 from serving_network.clients.network import AsyncNetwork
 from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
+from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal import Identity, open_journal
 from serving_network.settlement.live import GasPriceAboveCap, LiveChain, WalletRefusesCoins
@@ -115,6 +116,13 @@ class World:
 
         return asyncio.run(ask())
 
+    def books(self) -> list[BookLine]:
+        async def ask() -> list[BookLine]:
+            async with await AsyncConnection.open(self.node.chain) as connection:
+                return await read_books(AsyncNetwork(connection))
+
+        return asyncio.run(ask())
+
     def rpc(self, method: str, *params: Any) -> Any:
         return self.node.chain.request(method, list(params))
 
@@ -139,10 +147,19 @@ def test_requests_become_coins(world: World) -> None:
     assert (report.paid, report.unsettled, report.batches) == (35, 7, 1)
     assert [world.balance(user) for user in range(2)] == [COIN - 15, COIN - 20]
     assert report.lines[USERS[FUNDED].address].wait is Wait.NO_ACCOUNT
-    assert report.balanced
-    assert [line.surplus for line in report.books] == [0, 0]
+    assert [line.surplus for line in world.books()] == [0, 0]
     again = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
     assert (again.paid, again.known_requests) == (0, 4)
+
+
+def test_a_chain_that_did_not_grow_since_the_last_run_is_settled_on(world: World) -> None:
+    """Nodes refuse to list the events of a range that ends before it begins."""
+    for requests in ([("a", 0, 10)], [("b", 0, 5)]):
+        number = world.rpc("eth_blockNumber")
+        assert world.settle([]).paid == 0
+        assert world.rpc("eth_blockNumber") == number
+        assert world.settle(requests).paid == sum(fee for _, _, fee in requests)
+    assert world.balance(0) == COIN - 15
 
 
 def test_a_balance_that_runs_out_is_taken_whole_and_the_rest_is_paid_later(world: World) -> None:
@@ -201,7 +218,7 @@ def test_another_transaction_that_takes_the_nonce_does_not_lose_the_batch(world:
     world.rpc("anvil_setNonce", PROVIDER.address, hex(nonce + 1))
     world.rpc("evm_setAutomine", True)
     report = world.settle()
-    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
+    assert (report.taken_up, report.taken_up_paid, report.paid, world.balance(0)) == (1, 0, 10, COIN - 10)
     assert any("could not be mined" in note for note in report.notes)
 
 
@@ -214,7 +231,10 @@ def test_a_reorganised_block_is_settled_again(world: World) -> None:
     world.rpc("evm_mine")
     assert world.balance(0) == COIN
     report = world.settle([("b", 0, 1)])
-    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 1, COIN - 11)
+    assert (report.taken_up, report.paid, report.unsettled, world.balance(0)) == (1, 10, 1, COIN - 10)
+    assert report.lines[USERS[0].address].wait is Wait.NOT_SENT
+    report = world.settle()
+    assert (report.paid, report.unsettled, world.balance(0)) == (1, 0, COIN - 11)
 
 
 def without_logs(method: str, _: Any, result: Any) -> Any:

@@ -186,7 +186,12 @@ class Settlement:
 
         That is the block that was final before the others were looked up: what they showed of it stays true.
         """
-        await self._sight_wallet(head, final)
+        try:
+            await self._sight_wallet(head, final)
+        except ServingError as error:
+            self._report.notes.append(
+                f"The wallet's nonce is unknown, so batches that it would end stay open: {error.message}"
+            )
         self._journal.finalise(final)
         passed = self._journal.wallet_nonce_passed(final)
         for one in self._earlier:
