@@ -216,9 +216,17 @@ class FakeChain:
         self.hook("service", "before")
         return self.state.service
 
-    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
+    async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
         self.hook("accounts", "before")
-        return {user: self.state.accounts[user] for user in users if user in self.state.accounts}
+        accounts = self._state_at(block).accounts
+        return {user: accounts[user] for user in users if user in accounts}
+
+    async def wallet_nonce_at(self, block: int) -> int:
+        self.hook("wallet_nonce_at", "before")
+        return self._state_at(block).wallet_nonce
+
+    def _state_at(self, block: int | None) -> State:
+        return self.state if block is None or block + 1 >= len(self.blocks) else self.blocks[block + 1].before
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
         self.hook("preview", "before")
@@ -304,7 +312,9 @@ class FakeChain:
     async def paid_since(self, block_number: int, form: str, known: Container[str]) -> list[PastSettlement]:
         self.hook("paid_since", "before")
         past = await self.past_settlements(list(self.state.paid), block_number + 1)
-        return [one for one in past if one.acceptance.transaction not in known]
+        forms = {sent.hash: sent.signed.form for sent, _ in self._mined() if sent.signed is not None}
+        hashes = {one for one, its_form in forms.items() if its_form == form and one not in known}
+        return [one for one in past if one.acceptance.transaction in hashes]
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
         self.hook("calls_since", "before")

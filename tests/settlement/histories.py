@@ -32,7 +32,7 @@ from unittest.mock import patch
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import NodeUnreachable, ServingError
-from serving_network.settlement import following
+from serving_network.settlement import following, runner
 from serving_network.settlement.journal import Identity, Journal, copy_journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -337,6 +337,7 @@ def play(seed: int) -> str | None:
     """Play one history; what went wrong, or None."""
     with (
         patch.object(following, "time", Ticks()),
+        patch.object(runner, "time", Ticks()),
         tempfile.TemporaryDirectory(dir=_fast_directory()) as name,
     ):
         try:

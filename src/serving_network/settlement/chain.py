@@ -118,8 +118,8 @@ class SettlementChain(Protocol):
         """The provider's service; None if the provider has none."""
         ...
 
-    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
-        """The users' accounts with the provider; users without one are left out."""
+    async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
+        """The users' accounts with the provider, as of a block or now; users without one are left out."""
         ...
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
@@ -132,6 +132,10 @@ class SettlementChain(Protocol):
 
     async def mined_wallet_nonce(self, depth: int) -> int:
         """How many transactions of the wallet were mined, as of `depth` blocks deep (1 is the newest block)."""
+        ...
+
+    async def wallet_nonce_at(self, block: int) -> int:
+        """How many transactions of the wallet were mined up to a block, one of the newest."""
         ...
 
     async def prepare(

@@ -28,6 +28,7 @@ from serving_network.clients.models import Account, Status
 from serving_network.errors import ServingError, TransactionFailure, TransactionPending
 from serving_network.settlement.chain import (
     Disagreement,
+    Head,
     Landed,
     SettlementChain,
     SignedSettlements,
@@ -180,31 +181,33 @@ class Follower:
         elif now - followed.carried_at >= self._options.patience:
             await self._carry_again(followed, now)
 
-    async def free_nonce(self) -> int:
-        """The wallet's next nonce.
+    async def free_nonce(self, head: Head) -> int:
+        """The wallet's next nonce, as of the block `head`.
 
-        Whoever signs for this nonce looks at the accounts after it was chosen: what was mined before is in them.
+        Accounts are compared as of the same block, and `stands` is asked before anything signed for this nonce is
+        sent. So what the wallet sent with lower nonces is in the accounts.
 
         Raises StrangeTransactions as long as a transaction of the wallet that the journal does not know may change
         something: another journal may have sent it, with settlements of the same users.
         """
-        asked = time.monotonic()
-        while True:
-            mined, after_waiting = await self._chain.mined_wallet_nonce(1), await self._chain.wallet_nonce()
-            strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
-            if not strange:
-                await self._check_mined(mined)
-                return self._journal.free_nonce(after_waiting)
-            if time.monotonic() - asked >= self._options.patience:
-                raise StrangeTransactions(
-                    f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
-                    f" send, with nonces from {strange[0]} on.",
-                    cause="They may settle the same requests: another journal of this provider, or an older copy.",
-                    next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
-                )
-            await asyncio.sleep(self._options.first_pause)
+        mined = await self._chain.wallet_nonce_at(head.number)
+        after_waiting = max(mined, await self._chain.wallet_nonce())
+        strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
+        if strange:
+            raise StrangeTransactions(
+                f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
+                f" send, with nonces from {strange[0]} on.",
+                cause="They may settle the same requests: another journal of this provider, or an older copy.",
+                next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
+            )
+        await self._check_mined(head, mined)
+        return self._journal.free_nonce(after_waiting)
 
-    async def _check_mined(self, mined: int) -> None:
+    async def stands(self, head: Head) -> bool:
+        """Whether this block is still part of the chain."""
+        return await self._chain.block_hash(head.number) == head.hash
+
+    async def _check_mined(self, head: Head, mined: int) -> None:
         """Raises StrangeTransactions if a settlement that the journal does not know is in a block that is not final.
 
         After a reorganisation it may pay what it did not pay there.
@@ -212,7 +215,7 @@ class Follower:
         journal = self._journal
         passed = journal.wallet_nonce_passed(self.final)
         unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
-        if not unknown or (await self._chain.head()).number <= self.final:
+        if not unknown or head.number <= self.final:
             return
         hashes = journal.sent_hashes()
         for nonce, transaction in sorted((await self._chain.calls_since(self.final)).items()):
@@ -226,11 +229,11 @@ class Follower:
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
-        signed = signed_of(batch)
+        signed, nothing = signed_of(batch), SignedSettlements("entries", (), ())
         found: dict[str, Landed] = {}
         shown: set[int] = set()
         for sent in batch.transactions:
-            landed = await self._chain.landed(sent, signed)
+            landed = await self._chain.landed(sent, nothing if sent.purpose == "cancel" else signed)
             if landed is not None:
                 shown.add(sent.nonce)
                 found[sent.hash] = landed
@@ -361,8 +364,9 @@ class Follower:
         would be paid, nothing is sent: the users are free to be signed for anew, with the same nonces.
         """
         batch = followed.batch
-        signed, nonce = signed_of(batch), await self.free_nonce()
-        accounts = await self._chain.accounts([row.user.address for row in batch.rows])
+        head = await self._chain.head()
+        signed, nonce = signed_of(batch), await self.free_nonce(head)
+        accounts = await self._chain.accounts([row.user.address for row in batch.rows], head.number)
         news = {
             place: elsewhere
             for place in range(len(batch.rows))
@@ -370,7 +374,7 @@ class Follower:
         }
         if news:
             self._accept(followed, news, 0, accounts)
-        overtaken = [row for row in batch.rows if self._overtaken(row, accounts)]
+        overtaken = any(self._overtaken(row, accounts) for row in batch.rows)
         if news or overtaken or not all(outcome.paid for outcome in await self._chain.preview(signed)):
             followed.done = True
             return
@@ -378,6 +382,8 @@ class Follower:
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))
         )
+        if not await self.stands(head):
+            return
         followed.batch = self._journal.add_transaction(batch, transaction)
         followed.carried_at = followed.replaced_at = now
         await self._chain.broadcast(transaction)
@@ -387,9 +393,10 @@ class Follower:
         )
 
     def _overtaken(self, row: SignedRow, accounts: Mapping[str, Account]) -> bool:
-        """Whether the user's account has a settlement that the journal does not know."""
+        """Whether the account has a settlement that the journal does not know, or did not when it signed this one."""
         account = accounts.get(row.user.address)
-        return account is not None and account.nonce > self._journal.accepted_nonce(row.user)
+        unknown = account is not None and account.nonce > self._journal.accepted_nonce(row.user)
+        return unknown or row.user.paid != row.paid_before
 
     async def _replace(self, batch: Batch, stuck: Transaction) -> Batch:
         """Offer more for the gas of a transaction that is stuck."""

@@ -121,8 +121,9 @@ class LiveChain:
             found.offer.input_price, found.offer.output_price, found.offer.tee_signer, found.confirmed, takes_batches
         )
 
-    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
-        return await self._network.accounts_with(self.provider, users, self._service)
+    async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
+        at = "latest" if block is None else block
+        return await self._network.accounts_with(self.provider, users, self._service, block=at)
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
         if signed.form == "batch":
@@ -179,6 +180,9 @@ class LiveChain:
             return await self._transactions_of_wallet("latest")
         newest = await self._chain.block_number()
         return await self._transactions_of_wallet(hex(max(0, newest - depth + 1)))
+
+    async def wallet_nonce_at(self, block: int) -> int:
+        return await self._transactions_of_wallet(hex(block))
 
     async def prepare(
         self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int

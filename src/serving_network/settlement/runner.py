@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving_network.clients.models import Account, Status
-from serving_network.errors import ServingError
+from serving_network.errors import NodeFailure, ServingError
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     ROWS_AT_MOST,
@@ -33,9 +33,17 @@ from serving_network.settlement.chain import (
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.following import REORG_WINDOW, Followed, Follower
+from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, StrangeTransactions
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal import Batch, Journal, JournalOfAnother, Outcome, SignedRow, UserState
+from serving_network.settlement.journal import (
+    Batch,
+    Journal,
+    JournalOfAnother,
+    Outcome,
+    SignedRow,
+    Transaction,
+    UserState,
+)
 from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for
@@ -53,6 +61,8 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
+SIGNING_ATTEMPTS: Final = 5
+"""How often a batch is signed anew because the block that it was signed after is no longer part of the chain."""
 
 
 class NoService(ServingError):
@@ -192,7 +202,7 @@ class Settlement:
         if sighting is None or sighting[1] <= final:
             if sighting is not None:
                 self._journal.end_sighting(final=await self._chain.block_hash(sighting[1]) == sighting[2])
-            nonce = await self._chain.mined_wallet_nonce(1)
+            nonce = await self._chain.wallet_nonce_at(head.number)
             self._journal.see_wallet(nonce, head.number, head.hash)
             if head.number <= final:
                 self._journal.end_sighting(final=True)
@@ -396,19 +406,47 @@ class Settlement:
 
     async def _send(self, users: Sequence[UserState], service: Service) -> Batch | None:
         """Sign, preview and broadcast one batch; None if nothing of it may be signed or would be paid."""
-        nonce = 0 if self._options.dry_run else await self._follower.free_nonce()
-        self._accounts |= await self._chain.accounts([user.address for user in users])
-        made = [row for user in users if (row := self._row(user)) is not None]
-        rows = await self._previewed(made, service)
-        if self._options.dry_run or not rows:
-            return None
-        signed = self._sign([row.settlement for row in rows], service)
-        options = self._options
-        transaction = await self._chain.prepare(
-            signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(rows))
+        for _ in range(SIGNING_ATTEMPTS):
+            head, nonce = await self._next_nonce()
+            self._accounts |= await self._chain.accounts([user.address for user in users], head.number)
+            made = [row for user in users if (row := self._row(user)) is not None]
+            rows = await self._previewed(made, service)
+            if self._options.dry_run or not rows:
+                return None
+            signed = self._sign([row.settlement for row in rows], service)
+            transaction = await self._chain.prepare(
+                signed, nonce, self._options.gas_limit, self._options.max_gas_price, worst_case_gas(len(rows))
+            )
+            if await self._follower.stands(head):
+                return await self._broadcast(rows, signed, transaction, head)
+        raise NodeFailure(
+            "The chain was reorganised each time that a batch was signed.",
+            cause="What was signed was not sent.",
+            next_step="Run again when the chain is calm.",
         )
-        head = await self._chain.head()
+
+    async def _next_nonce(self) -> tuple[Head, int]:
+        """The newest block, and the wallet's next nonce as of it; in a dry run, which sends nothing, 0.
+
+        Waits a while for transactions of the wallet that the journal does not know.
+        """
+        asked = time.monotonic()
+        while True:
+            head = await self._chain.head()
+            if self._options.dry_run:
+                return head, 0
+            try:
+                return head, await self._follower.free_nonce(head)
+            except StrangeTransactions:
+                if time.monotonic() - asked >= self._options.patience:
+                    raise
+                await asyncio.sleep(self._options.first_pause)
+
+    async def _broadcast(
+        self, rows: Sequence[SignedRow], signed: SignedSettlements, transaction: Transaction, head: Head
+    ) -> Batch:
         whole = signed.form == "batch"
+        signatures = signed.signatures * len(rows) if whole else signed.signatures
         batch = self._journal.add_batch(
             signed.form,
             self._signer.address,
@@ -416,9 +454,7 @@ class Settlement:
             head.number,
             [
                 row if whole else row._replace(signature=signature)
-                for row, signature in zip(
-                    rows, signed.signatures * len(rows) if whole else signed.signatures, strict=True
-                )
+                for row, signature in zip(rows, signatures, strict=True)
             ],
             transaction,
         )
