@@ -22,7 +22,7 @@ from serving_network.settlement.chain import (
     SettlementChain,
     SignedSettlements,
 )
-from serving_network.settlement.following import BatchFailed, Followed, Follower, StrangeTransactions
+from serving_network.settlement.following import BatchFailed, Followed, Follower
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
     Acceptance,
@@ -65,8 +65,6 @@ def landed_in(block: int, *statuses: Status, transaction: Transaction | None = N
 class Script:
     """A chain that answers as it is told, and notes what is done to it and when."""
 
-    provider = "0xprovider"
-
     def __init__(self) -> None:
         self.now = 0.0
         self.done: list[tuple[float, str]] = []
@@ -76,7 +74,6 @@ class Script:
         self.receipts: dict[str, Callable[[], Landed | None]] = {}
         self.found: Callable[[], list[Landed]] = list
         self.past: list[PastSettlement] = []
-        self.calls: dict[int, str] = {}
         self.refused: set[str] = set()
         self.searched: list[int] = []
         self.depths: list[int] = []
@@ -117,10 +114,6 @@ class Script:
         self.searched.append(from_block)
         return [one for one in self.past if one.user in users]
 
-    async def calls_since(self, block_number: int) -> dict[int, str]:
-        assert block_number == 0
-        return self.calls
-
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
         return [
             Outcome(Status.NO_TEE_SIGNER, 0) if row.user in self.refused else Outcome(Status.SUCCESS, row.total_fee)
@@ -155,9 +148,6 @@ class Script:
 
 class Scene:
     """A batch of two users in a journal, and who follows it."""
-
-    time = 1_795_000_000.0
-    """The journal's clock."""
 
     def __init__(self, journal: Journal, form: str = "entries") -> None:
         self.chain = Script()
@@ -218,7 +208,7 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with open_journal(tmp_path / "j", Identity(1, "", "", ""), clock=lambda: Scene.time) as journal:
+    with open_journal(tmp_path / "j", Identity(1, "", "", "")) as journal:
         made = Scene(journal)
 
         class Time:
@@ -351,13 +341,12 @@ def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
     assert (scene.report.replaced, scene.report.notes) == (1, [])
 
 
-@pytest.mark.parametrize(("age", "replaced_at"), [(8, 0.0), (999, 0.0), (7.5, 1.0), (5, 4.5), (0, 8.5)])
-def test_what_an_earlier_run_sent_waits_since_then(
-    scene: Scene, age: float, replaced_at: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stuck_after", "patience", "replaced_at"), [(8, 3, 4.5), (8, 0, 0.0), (2, 3, 2.5)])
+def test_what_an_earlier_run_sent_is_replaced_within_the_time_that_a_run_waits_for_it(
+    scene: Scene, stuck_after: float, patience: float, replaced_at: float
 ) -> None:
-    monkeypatch.setattr(Scene, "time", Scene.time + age)
     with pytest.raises(TransactionPending):
-        scene.follow(replace(OPTIONS, give_up_after=8.5), earlier=True)
+        scene.follow(replace(OPTIONS, stuck_after=stuck_after, patience=patience, give_up_after=4.5), earlier=True)
     assert next(when for when, what in scene.chain.done if what == f"sent {SECOND}") == replaced_at
 
 
@@ -434,35 +423,6 @@ def test_what_turns_out_to_be_accepted_is_booked_instead_of_carried_again(scene:
     assert scene.follow(earlier=True).news is True
     assert (scene.chain.done, scene.paid()) == ([], [10, 0])
     assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
-
-
-def test_what_another_settlement_overtook_is_not_carried_again(scene: Scene) -> None:
-    """The journal does not know of the account's nonce: another copy of it may have settled the same requests."""
-    scene.chain.mined_nonce = lambda: 6
-    scene.chain.held[USERS[1]] = account(USERS[1], NONCE - 1)
-    scene.follow(earlier=True)
-    assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
-
-
-def test_nothing_is_carried_again_while_an_unknown_settlement_is_not_final(scene: Scene) -> None:
-    scene.chain.mined_nonce = lambda: 6
-    scene.chain.calls = {4: "0xunknown"}
-    with pytest.raises(StrangeTransactions, match="0xunknown") as caught:
-        scene.follow(earlier=True)
-    assert (caught.value.exit_code, scene.chain.done) == (8, [])
-    scene.chain.calls = {4: FIRST}
-    with pytest.raises(TransactionPending):
-        scene.follow(replace(OPTIONS, give_up_after=0), earlier=True)
-    assert scene.chain.done == [(0.0, f"sent {sent(6, 9).hash}")]
-
-
-def test_nothing_is_carried_again_while_unknown_transactions_wait(scene: Scene) -> None:
-    scene.chain.mined_nonce = lambda: 6
-    scene.chain.next_nonce = 8
-    with pytest.raises(StrangeTransactions, match="2 transactions") as caught:
-        scene.follow(earlier=True)
-    assert "nonces from 6 on" in caught.value.message
-    assert (scene.chain.pauses, scene.chain.done) == ([1, 1, 1], [])
 
 
 def test_a_cancelled_batch_is_not_carried_again(scene: Scene) -> None:
