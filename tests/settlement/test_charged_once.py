@@ -472,14 +472,15 @@ def test_only_the_settlements_of_a_block_that_was_undone_are_taken_back(scene: S
     scene.mine()
     report = scene.settle()
     assert report.taken_up_paid == 20
-    blocks = scene.rows("SELECT block_number, status, paid, state FROM settlement ORDER BY position")
+    query = "SELECT block_number, status, paid, state FROM settlement ORDER BY position"
+    blocks: list[tuple[object, ...]] = [*scene.rows(query)]
     assert blocks == [(1, 0, "10", "accepted"), (2, 0, "10", "accepted")]
     chain.reorganise(1, keep=False)
     scene.mine()
     report = scene.settle()
     assert report.lines[BOB].wait is Wait.IN_FLIGHT
     assert ALICE not in report.lines
-    blocks = scene.rows("SELECT block_number, status, paid, state FROM settlement ORDER BY position")
+    blocks = [*scene.rows(query)]
     assert blocks == [(1, 0, "10", "accepted"), (None, None, None, "signed")]
     scene.mine()
     scene.settle()
