@@ -27,7 +27,7 @@ from serving_network.settlement.planning import Wait
 from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.settlement.typed_data import UserSettlement
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
-from tests.settlement.test_nonces import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
+from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
 
 IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 

@@ -14,7 +14,7 @@ from serving_network.settlement.chain import Disagreement, SignedSettlements
 from serving_network.settlement.following import Followed, Follower
 from serving_network.settlement.journal import Transaction
 from serving_network.settlement.planning import Wait
-from tests.settlement.test_nonces import ALICE, BOB, CAROL, FINAL, OPTIONS, Scene
+from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, Scene
 
 Prepare = Callable[[Scene], None]
 
