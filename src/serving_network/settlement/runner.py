@@ -195,10 +195,11 @@ class Settlement:
         self._journal.finalise(final)
         passed = self._journal.wallet_nonce_passed(final)
         for one in self._earlier:
-            if one.done and one.error is None and (
-                _last_nonce(one.batch) < passed or self._journal.overtaken(one.batch)
-            ):  # fmt: skip
+            seen = one.error is None and one.contradicted_since is None
+            over = one.done and _last_nonce(one.batch) < passed
+            if seen and (over or self._journal.overtaken(one.batch)):
                 self._journal.end_batch(one.batch)
+                one.done = True
         self._journal.finalise(final)
 
     async def _sight_wallet(self, head: Head, final: int) -> None:
