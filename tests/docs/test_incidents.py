@@ -128,7 +128,7 @@ def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
     assert "TEESettlementResult" in scene.as_written("serving events")
     assert "money may be at stake" not in scene.as_written("serving health")
     usage = scene.folder / "usage.jsonl"
-    usage.write_text(json.dumps({"id": "a", "user": scene.bench.user.address, "time": 1, "fee": COIN}) + "\n")
+    usage.write_text(json.dumps({"id": "a", "user": scene.bench.user.address, "time": 1, "fee": 2 * COIN}) + "\n")
     monkeypatch.setenv("SERVING_TEE_KEY", (b"\x07" * 32).hex())
     scene.does(f"serving settle {usage} --key provider", code=4)
     scene.as_written("serving service update --set tee_signer=0xNEW --key provider", NEW=NEW_TEE.address[2:])
@@ -137,6 +137,13 @@ def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
         "serving signer confirm PROVIDER --expect 0xNEW --key owner", PROVIDER=provider, NEW=NEW_TEE.address[2:]
     )
     assert scene.settle(stolen, 3) == [("INVALID_SIGNATURE", "0")]
+    assert "unknown settlement" in scene.does("serving settle --key provider", code=11)
+    assert scene.held_with_the_provider() == 3 * COIN + 3
+    listed = scene.as_written("serving settlement adopt --key provider --dry-run", code=11)
+    assert "decide with --paid-before or --covers" in listed
+    scene.as_written(
+        "serving settlement adopt USER --covers AMOUNT --key provider", USER=scene.bench.user.address, AMOUNT="1coin"
+    )
     scene.as_written("serving settle", key="provider")
     assert scene.held_with_the_provider() == 2 * COIN + 3
     scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)

@@ -23,6 +23,7 @@ from serving_network.settlement.chain import (
     Service,
     SignedSettlements,
     TooMuchGas,
+    Underpriced,
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.signers import LocalTeeSigner, signed_by
@@ -97,6 +98,7 @@ class FakeChain:
         self.reverting: set[str] = set()
         self.gas_limit = 10**9
         self.least_fee = 1
+        self.wants_higher_fees = False
         self.now = 1_795_000_000
         self.counter = 0
         self.broadcasts: list[str] = []
@@ -276,6 +278,10 @@ class FakeChain:
         self.hook("broadcast", "before")
         nonce, fee, signed = pickle.loads(transaction.raw)
         self.broadcasts.append(transaction.hash)
+        if self.wants_higher_fees and any(
+            other.nonce == nonce and other.fee >= fee and other.hash != transaction.hash for other in self.pool.values()
+        ):
+            raise Underpriced("replacement transaction underpriced", transaction=transaction.hash)
         if nonce >= self.state.wallet_nonce:
             self.pool[transaction.hash] = Pending(transaction.hash, nonce, fee, signed)
             if self.mines_at_once:

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 import pytest
 
+from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.network import AsyncNetwork
-from serving_network.settlement.books import BookLine, read_books
+from serving_network.errors import RpcError
+from serving_network.settlement.books import BookLine, deployment_block, read_books
 
 BLOCK = 77
 Event = tuple[str, int]
@@ -36,6 +38,7 @@ class Contract:
     lists: dict[str, list[dict[str, int]]]
     events: list[Event | None] = field(default_factory=list)
     held: int = 0
+    deployed: int = 0
 
     interface = Interface()
 
@@ -45,10 +48,18 @@ class Contract:
 
 
 class Chain:
-    """Balances and events of some contracts."""
+    """Balances and events of some contracts. Of states before `oldest` it knows nothing."""
 
-    def __init__(self, contracts: list[Contract]) -> None:
+    def __init__(self, contracts: list[Contract], oldest: int = 0) -> None:
         self._contracts = {contract.address: contract for contract in contracts}
+        self._oldest = oldest
+        self.asked: list[int] = []
+
+    async def code(self, address: str, block: int) -> bytes:
+        self.asked.append(block)
+        if block < self._oldest:
+            raise RpcError(-32000, "missing trie node")
+        return b"\x60" if block >= self._contracts[address].deployed else b""
 
     async def block_number(self) -> int:
         return BLOCK
@@ -60,7 +71,7 @@ class Chain:
     async def logs(
         self, addresses: list[str], *, topics: Sequence[list[str]], from_block: int, to_block: int
     ) -> list[Event | None]:
-        assert (from_block, to_block) == (0, BLOCK)
+        assert (from_block, to_block) == (self._contracts[addresses[0]].deployed, BLOCK)
         wanted = {bytes.fromhex(topic[2:]).decode() for topic in topics[0] if topic.startswith("0x")}
         return [log for one in addresses for log in self._contracts[one].events if log is None or log[0] in wanted]
 
@@ -90,14 +101,31 @@ def test_a_service_owes_its_accounts_and_the_stakes_that_were_not_returned() -> 
         {"getAllAccounts": [{"balance": 4}, {"balance": 6}]},
         [("ProviderStaked", 100), ("ProviderStaked", 30), ("BalanceUpdated", 9), ("ProviderStakeReturned", 100), None],
         held=41,
+        deployed=30,
     )
-    second = Contract("0xb", {"getAllAccounts": []}, [("ProviderStaked", 7)], held=7)
+    second = Contract("0xb", {"getAllAccounts": []}, [("ProviderStaked", 7)], held=7, deployed=77)
     lines = books_of(ledger_with(held=1), {"inference": first, "fine-tuning": second})
     assert lines[1:] == [
         BookLine("inference", "0xa", 41, {"accounts": 10, "stakes": 30}),
         BookLine("fine-tuning", "0xb", 7, {"accounts": 0, "stakes": 7}),
     ]
     assert [line.surplus for line in lines] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("deployed", range(BLOCK + 1))
+def test_the_block_of_the_deployment_is_found(deployed: int) -> None:
+    chain = Chain([Contract("0xa", {}, deployed=deployed)])
+    assert asyncio.run(deployment_block(cast("AsyncConnection", chain), "0xa")) == deployed
+    assert len(chain.asked) <= 7
+
+
+@pytest.mark.parametrize(
+    ("deployed", "oldest", "found"),
+    [(40, 39, 40), (40, 40, 0), (40, 41, 0), (40, 70, 0), (77, 76, 77), (77, 77, 0), (0, 1, 0)],
+)
+def test_a_node_without_old_states_is_not_taken_at_its_oldest_block(deployed: int, oldest: int, found: int) -> None:
+    chain = Chain([Contract("0xa", {}, deployed=deployed)], oldest)
+    assert asyncio.run(deployment_block(cast("AsyncConnection", chain), "0xa")) == found
 
 
 @pytest.mark.parametrize(("held", "surplus"), [(10, 0), (11, 1), (9, -1), (0, -10)])

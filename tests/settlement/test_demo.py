@@ -95,7 +95,9 @@ def test_exit_codes_tell_what_is_left(home: Path) -> None:
     result = serving("settle", str(write(log, ("a", good, 10))))
     assert result.exit_code == 0, result.output
     assert "settled" in result.stdout
-    assert "balanced" in result.stdout
+    result = serving("settlement", "books")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("balanced") == 2
     result = serving("settle", str(write(log, ("a", good, 10), ("b", good, 5), ("b", good, 5))), "--json")
     assert result.exit_code == 10, result.output
     told = json.loads(result.stdout)

@@ -7,7 +7,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.settlement.pricing import Charge, Prices, hash_requests
+from serving_network.settlement.pricing import Charge, Prices, count_covered, hash_requests
 
 FEES = st.integers(0, 2**94)
 
@@ -46,3 +46,14 @@ def test_what_is_paid_of_a_request_counts_for_the_input_first(
     assert rest.input_fee + rest.output_fee == of_input + of_output - paid
     assert rest.input_fee >= 0
     assert rest.output_fee == of_output or rest.input_fee == 0
+
+
+@given(st.lists(st.sampled_from([(0, 0), (1, 0), (2, 3)]), max_size=12), st.data())
+def test_a_settlement_is_found_again_among_the_charges(fees: list[tuple[int, int]], data: st.DataObject) -> None:
+    charges = [Charge(f"0x{number:064x}", "0xu", *fee) for number, fee in enumerate(fees)]
+    covered = data.draw(st.integers(0, len(charges)))
+    requests_hash, fee, _ = hash_requests(charges[:covered])
+    assert count_covered(iter(charges), fee, requests_hash) == covered
+    assert count_covered(iter(charges), fee + 1, requests_hash) is None
+    assert count_covered(iter(charges), fee, bytes(32)) is None
+    assert covered == 0 or count_covered(iter(charges[1:]), fee, requests_hash) is None

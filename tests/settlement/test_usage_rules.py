@@ -19,6 +19,7 @@ from serving_network.settlement.usage import (
     MAX_FEE,
     MAX_ID_CHARACTERS,
     MAX_LINE_BYTES,
+    MAX_ROW,
     MAX_TOKENS,
     Reject,
     UnusableLog,
@@ -58,14 +59,36 @@ def reason(directory: Path, **changes: Any) -> str:
 
 def test_the_largest_amounts() -> None:
     assert (MAX_TOKENS, MAX_FEE, MAX_ID_CHARACTERS, MAX_LINE_BYTES) == (10**12, 2**94 - 1, 512, 2**20)
+    assert MAX_ROW == 10**7
 
 
 @pytest.mark.parametrize("value", [0, 7, MAX_TOKENS, "0", "7", "007", " 7 ", str(MAX_TOKENS)])
 def test_a_whole_number_is_taken_as_it_is(tmp_path: Path, value: Any) -> None:
-    (row,), _ = read(tmp_path, line(input_tokens=value, output_tokens=1))
+    (row,), _ = read(tmp_path, line(input_tokens=value, output_tokens=1), max_row=MAX_TOKENS)
     assert (row.input_tokens, row.output_tokens) == (int(value), 1)
-    (row,), _ = read(tmp_path, line(input_tokens=1, output_tokens=value))
+    (row,), _ = read(tmp_path, line(input_tokens=1, output_tokens=value), max_row=MAX_TOKENS)
     assert (row.input_tokens, row.output_tokens) == (1, int(value))
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_a_row_with_more_tokens_than_a_row_may_have_is_rejected(tmp_path: Path, kind: str) -> None:
+    name = f"{kind}_tokens"
+    (row,), _ = read(tmp_path, line(input_tokens=MAX_ROW, output_tokens=MAX_ROW))
+    assert (row.input_tokens, row.output_tokens) == (MAX_ROW, MAX_ROW)
+    why = f"too many {kind} tokens: 10000001, the limit for one row is 10000000 (--max-row)"
+    assert reason(tmp_path, **{name: MAX_ROW + 1}) == why
+    assert reason(tmp_path, **{name: str(MAX_ROW + 1), "fee": 1}) == why
+    (row,), _ = read(tmp_path, line(**{name: MAX_ROW + 1}), max_row=MAX_ROW + 1)
+    assert MAX_ROW + 1 in (row.input_tokens, row.output_tokens)
+    _, (reject,) = read(tmp_path, line(input_tokens=20, output_tokens=20), max_row=19)
+    assert reject.reason == "too many input tokens: 20, the limit for one row is 19 (--max-row)"
+
+
+@pytest.mark.parametrize("limit", [0, -1, MAX_TOKENS + 1])
+def test_a_limit_for_rows_that_is_not_possible_is_refused(limit: int) -> None:
+    with pytest.raises(InvalidInput, match="is not possible") as caught:
+        UsageLog(Path("u.jsonl"), max_row=limit)
+    assert caught.value.next_step == "Give --max-row a number from 1 to 1000000000000."
 
 
 @pytest.mark.parametrize(

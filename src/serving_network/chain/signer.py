@@ -34,6 +34,33 @@ class Signer(Protocol):
         """EIP-712 signature of the full typed data (types, primaryType, domain, message): 65 bytes, r, s, v."""
 
 
+class AddressOnly:
+    """An address whose key is not at hand, for reading what belongs to it. Whatever asks for a signature fails."""
+
+    def __init__(self, address: ChecksumAddress) -> None:
+        self._address = address
+
+    @property
+    def address(self) -> ChecksumAddress:
+        """Whose address it is."""
+        return self._address
+
+    def sign_transaction(self, _: Mapping[str, Any]) -> bytes:
+        """Raises KeyFailure."""
+        raise self._failure()
+
+    def sign_message(self, _: bytes) -> bytes:
+        """Raises KeyFailure."""
+        raise self._failure()
+
+    def sign_typed_data(self, _: Mapping[str, Any]) -> bytes:
+        """Raises KeyFailure."""
+        raise self._failure()
+
+    def _failure(self) -> KeyFailure:
+        return KeyFailure(f"The key of {self._address} is not at hand.", next_step="Name the key with --key NAME.")
+
+
 class LocalSigner:
     """A private key in memory. It shows itself by its address only."""
 

@@ -65,6 +65,8 @@ KEY_FROM_INPUT = Annotated[bool, typer.Option("--key-stdin", help="Read a privat
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Send without asking.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show the call, what it changes and its gas. Send nothing.")]
+YES_RECORD = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")]
+DRY_RUN_RECORD = Annotated[bool, typer.Option("--dry-run", help="Show what would be written. Write nothing.")]
 FEE = Annotated[str | None, typer.Option("--max-fee", help="The most that a unit of gas may cost, such as '5 gwei'.")]
 TIP = Annotated[str | None, typer.Option("--tip", help="The part of it for the block's maker.")]
 LEGACY = Annotated[bool, typer.Option("--legacy", help="Send the older kind of transaction, with one gas price.")]
@@ -263,6 +265,18 @@ def settles(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     return _verb(function, options | {"dry_run": DRY_RUN, "max_fee": FEE})
 
 
+def cancels(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """A verb that sends several transactions, asks once for all of them, and finds their fees up to --max-fee."""
+    options = {"network": NETWORK, "key": KEY, "key_from_input": KEY_FROM_INPUT, "as_json": JSON, "yes": YES}
+    return _verb(function, options | {"dry_run": DRY_RUN, "max_fee": FEE})
+
+
+def records(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """A verb that sends nothing and changes the provider's journal."""
+    options = {"network": NETWORK, "key": KEY, "as_json": JSON}
+    return _verb(function, options | {"yes": YES_RECORD, "dry_run": DRY_RUN_RECORD})
+
+
 def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> Callable[..., None]:
     hints = get_type_hints(function, include_extras=True)
     own = [one for name, one in inspect.signature(function).parameters.items() if name != "session"]
@@ -378,17 +392,22 @@ def _interrupted(session: Session, failure: BaseException | None = None) -> Inte
     )
 
 
-def ask_to_go_on(question: str = "Go on?") -> None:
-    """Ask on the terminal. Raises Declined on no, and where there is no terminal."""
+def ask_to_go_on(question: str = "Go on?", what: str = "sent") -> None:
+    """Ask on the terminal whether something may be done: `what` is "sent" or "written".
+
+    Raises Declined on no, and where there is no terminal.
+    """
     if not sys.stdin.isatty():
-        raise Declined("This would be sent, and there is nobody to ask.", next_step="Add --yes, or --dry-run to look.")
+        raise Declined(
+            f"This would be {what}, and there is nobody to ask.", next_step="Add --yes, or --dry-run to look."
+        )
     with interruptible():
         try:
             agreed = typer.confirm(question, default=True, err=True)
         except typer.Abort:
             raise KeyboardInterrupt from None
     if not agreed:
-        raise Declined("Nothing was sent.")
+        raise Declined(f"Nothing was {what}.")
 
 
 def ask_password(prompt: str) -> str | None:

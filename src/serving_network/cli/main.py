@@ -70,10 +70,16 @@ class Serving(Root):
         "earnings": Verb(f"{CLI}.earnings:earnings", "List what a provider was paid."),
         "settlement": Noun(
             {
+                "list": Verb(f"{CLI}.settlement.list:list_settlements", "List batches, what waits, and void requests."),
+                "cancel": Verb(f"{CLI}.settlement.cancel:cancel", "End settlements whose transactions wait."),
+                "adopt": Verb(f"{CLI}.settlement.adopt:adopt", "Book settlements that the journal does not know."),
+                "backup": Verb(f"{CLI}.settlement.backup:backup", "Copy the journal."),
+                "void": Verb(f"{CLI}.settlement.void:void", "Take a request out, so that it is not charged."),
+                "books": Verb(f"{CLI}.settlement.books:books", "Compare what contracts hold and owe."),
                 "preview": Verb(f"{CLI}.settlement.preview:preview", "Show what settling would do."),
-                "send": Verb(f"{CLI}.settlement.send:send", "Settle."),
+                "send": Verb(f"{CLI}.settlement.send:send", "Settle what a TEE has signed."),
             },
-            "Settlements that a TEE has signed.",
+            "For providers: settlements, and the journal of what was settled.",
         ),
         "deliverable": Noun(
             {

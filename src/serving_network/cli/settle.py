@@ -6,14 +6,13 @@
 | 10 | rows of the log were rejected; everything else is settled |
 | 11 | something stays open; the report says what must happen first |
 | 12 | both |
-| others | the run was stopped, see serving --help; run again to go on |
+| others | the run was stopped, as for every command; run it again to continue |
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,28 +22,35 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from serving_network.chain.networks import home
 from serving_network.chain.signer import LocalSigner
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import Session, settles
+from serving_network.cli.journal_file import JOURNAL, directory, journal_of
 from serving_network.cli.output import exit_code
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.money import parse_wei
 from serving_network.settlement.columns import Columns, load_columns, load_users
-from serving_network.settlement.journal import Identity, Journal, copy_journal, open_journal
+from serving_network.settlement.journal import Journal
 from serving_network.settlement.live import LiveChain
-from serving_network.settlement.lock import run_lock
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.signers import LocalTeeSigner, TeeSigner
-from serving_network.settlement.usage import Format, Reject, UsageLog
+from serving_network.settlement.usage import MAX_ROW, Format, Reject, UsageLog
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report
 
 TEE_KEY_VARIABLE = "SERVING_TEE_KEY"
+FINAL_DEPTH = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="How deep a final block is, where the node does not say. Default: 64, and 1 on a local chain.",
+    ),
+]
+STUCK_AFTER = Annotated[float, typer.Option(help="Seconds until a transaction is replaced with a higher fee.")]
 EXIT_REJECTED = 10
 EXIT_UNSETTLED = 11
 EXIT_BOTH = 12
@@ -54,45 +60,50 @@ EXIT_BOTH = 12
 async def settle(
     session: Session,
     usage: Annotated[
-        Path | None, typer.Argument(help="The usage log: JSON lines or CSV, also gzipped. Without one, what is open.")
+        Path | None,
+        typer.Argument(help="The usage log: JSON lines or CSV, also gzipped. Without one, settle what is open."),
     ] = None,
     service: INFERENCE_SERVICE = "inference",
     tee_key: Annotated[
         str | None,
         typer.Option(
-            "--tee-key", help=f"The TEE's key, by name; else from {TEE_KEY_VARIABLE}.", autocompletion=complete_key
+            "--tee-key", help=f"The TEE's key, by name. Default: {TEE_KEY_VARIABLE}.", autocompletion=complete_key
         ),
     ] = None,
     mapping: Annotated[
         list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row.")
     ] = None,
     columns: Annotated[Path | None, typer.Option(help="A file that maps the columns.")] = None,
-    users: Annotated[Path | None, typer.Option(help="A file that gives the log's user names their addresses.")] = None,
-    log_format: Annotated[str | None, typer.Option("--format", help="jsonl or csv; else by the file's name.")] = None,
+    users: Annotated[Path | None, typer.Option(help="A file that maps the log's user names to addresses.")] = None,
+    log_format: Annotated[str | None, typer.Option("--format", help="jsonl or csv. Default: by its name.")] = None,
     whole_last_line: Annotated[
-        bool, typer.Option("--whole-last-line", help="Take a last CSV line without a line end as whole.")
+        bool, typer.Option("--whole-last-line", help="Accept a last CSV line without a line end.")
     ] = False,
-    journal: Annotated[Path | None, typer.Option(help="The journal of this provider, if not the usual one.")] = None,
+    max_row: Annotated[
+        int, typer.Option(min=1, help="Reject rows with more input tokens, or more output tokens, than this.")
+    ] = MAX_ROW,
+    journal: JOURNAL = None,
     rejects: Annotated[
-        Path | None, typer.Option(help="Where rejected rows go. Default: beside the journal, by the log's name.")
+        Path | None, typer.Option(help="The file for rejected rows. Default: by the log's name, beside the journal.")
     ] = None,
     minimum_fee: Annotated[
-        int, typer.Option("--min-fee", parser=parse_wei, metavar="AMOUNT", help="The least that is worth settling.")
+        int, typer.Option("--min-fee", parser=parse_wei, metavar="AMOUNT", help="The smallest fee to settle.")
     ] = "0",  # type: ignore[assignment]  # read by the parser, as if it were typed
     max_user_fee: Annotated[
-        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="The most that one user is charged at once.")
+        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="The largest fee for one user.")
     ] = None,
-    gas_limit: Annotated[int, typer.Option(help="The gas that one transaction may use.")] = Options.gas_limit,
-    confirmations: Annotated[int, typer.Option(min=1, help="How deep a block must be to be believed.")] = 1,
-    interval: Annotated[int, typer.Option(min=0, help="Seconds until the next settlement is due.")] = Options.interval,
-    stuck_after: Annotated[float, typer.Option(help="Seconds until a transaction is replaced.")] = Options.stuck_after,
+    gas_limit: Annotated[int, typer.Option(help="The largest gas limit of a transaction.")] = Options.gas_limit,
+    confirmations: Annotated[int, typer.Option(min=1, help="Book a result when its block is this deep.")] = 1,
+    final_depth: FINAL_DEPTH = None,
+    interval: Annotated[int, typer.Option(min=0, help="Seconds until the next run.")] = Options.interval,
+    stuck_after: STUCK_AFTER = Options.stuck_after,
     give_up_after: Annotated[
-        float, typer.Option(help="Seconds until a transaction is left to the next run.")
+        float, typer.Option(help="Seconds to wait for a transaction; the next run takes it up.")
     ] = Options.give_up_after,
 ) -> None:
-    """Settle a provider's usage log: from requests to coins in the provider's wallet.
+    """Settle a provider's usage log: charge each user once for each request, into the provider's wallet.
 
-    May be killed and run again at any time: nothing is paid twice, nothing is forgotten.
+    It may be killed and run again at any time.
 
     Example: serving settle usage.jsonl --key provider --tee-key tee
     """
@@ -102,6 +113,7 @@ async def settle(
         max_gas_price=parse_wei(session.max_fee) if session.max_fee else Options.max_gas_price,
         gas_limit=gas_limit,
         confirmations=confirmations,
+        final_depth=final_depth,
         interval=interval,
         stuck_after=stuck_after,
         give_up_after=give_up_after,
@@ -118,21 +130,14 @@ async def settle(
             users=load_users(users) if users else None,
             log_format=_format(log_format),
             whole_last_line=whole_last_line,
+            max_row=max_row,
         )
-    directory = home() / "settlements"
-    name = f"{chain.chain_id}-{chain.contract}-{chain.provider}"
-    path = journal or directory / f"{name}.journal"
-    identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
-    rejected = rejects or _rejects_beside(directory, usage)
-    _check_apart(rejected, usage, columns, users, path)
+    file = await journal_of(chain, journal)
+    rejected = rejects or _rejects_beside(directory(), usage)
+    _check_apart(rejected, usage, columns, users, file.path)
     with ExitStack() as held:
-        held.enter_context(run_lock(directory, name))
-        held.enter_context(run_lock(path.parent, path.name))
-        if session.dry_run:
-            copy = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
-            copy_journal(path, copy)
-            path = copy
-        opened = held.enter_context(open_journal(path, identity))
+        held.enter_context(file.locked())
+        opened = held.enter_context(file.copied() if session.dry_run else file.opened())
         reject = held.enter_context(_reject_file(rejected))
         progress = held.enter_context(_progress(session))
         run = Settlement(
@@ -141,7 +146,7 @@ async def settle(
         try:
             report = await run.run(log)
         finally:
-            session.sent = _under_way(opened)
+            session.sent = under_way(opened)
     session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.told()})
     show_report(session, report, reject.told())
     code = _exit_code(session, report)
@@ -159,7 +164,7 @@ def _exit_code(session: Session, report: Report) -> int:
     return EXIT_UNSETTLED if unsettled else 0
 
 
-def _under_way(journal: Journal) -> str | None:
+def under_way(journal: Journal) -> str | None:
     """The transaction that was sent last and not seen mined."""
     batches = journal.open_batches()
     return batches[-1].transactions[-1].hash if batches else None

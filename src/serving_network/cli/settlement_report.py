@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 COLUMNS = ("user", "requests", "input tokens", "output tokens", "fee", "paid", "unsettled", "status", "gas")
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts, in the singular or the plural."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def show_report(session: Session, report: Report, rejects: str | None) -> None:
     """The table per user, what must happen first, and the totals."""
     out = session.out
@@ -34,7 +39,8 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
         out.line()
     out.facts(_totals(session, report, lines))
     if rejects is not None:
-        out.line(f"{report.rejected} rows of the log were rejected: {rejects}", "yellow")
+        rows_were = "row of the log was" if report.rejected == 1 else "rows of the log were"
+        out.line(f"{report.rejected} {rows_were} rejected: {rejects}", "yellow")
 
 
 def show_books(out: Output, books: list[BookLine]) -> None:
@@ -66,8 +72,7 @@ def _show_waits(session: Session, lines: list[UserLine]) -> None:
             waiting[line.wait].append(line)
     for wait, those in waiting.items():
         total = sum(line.unsettled for line in those)
-        users = "1 user" if len(those) == 1 else f"{len(those)} users"
-        session.out.line(f"Open  {describe(total)} of {users}. {wait.value}")
+        session.out.line(f"Open  {describe(total)} of {count(len(those), 'user')}. {wait.value}")
     if waiting:
         session.out.line()
 
@@ -84,9 +89,10 @@ def _show_warnings(session: Session, lines: list[UserLine]) -> None:
 
 
 def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str, str]:
+    new = count(report.new_requests, "new request")
     facts = {
-        "log": f"{report.new_requests} new requests, {report.known_requests} known, {report.rejected} rejected",
-        "open": f"{sum(line.requests for line in lines)} requests of {len(lines)} users",
+        "log": f"{new}, {report.known_requests} known, {report.rejected} rejected",
+        "open": f"{count(sum(line.requests for line in lines), 'request')} of {count(len(lines), 'user')}",
         "tokens": f"{sum(line.input_tokens for line in lines)} in, {sum(line.output_tokens for line in lines)} out",
         "fee": describe(report.fee),
     }
@@ -95,9 +101,11 @@ def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str
     facts |= {
         "paid": describe(report.paid),
         "unsettled": describe(report.unsettled),
-        "settlements": f"{report.settlements} in {report.batches} transactions, {report.replaced} replaced",
+        "settlements": f"{report.settlements} in {count(report.batches, 'transaction')}, {report.replaced} replaced",
         "gas": f"{report.gas_used}, {describe(report.gas_cost)}",
     }
     if report.taken_up:
-        facts["from before"] = f"{report.taken_up} batches taken up, {describe(report.taken_up_paid)} paid by them"
+        facts["from before"] = (
+            f"{count(report.taken_up, 'batch', 'batches')} taken up, {describe(report.taken_up_paid)} paid by them"
+        )
     return facts

@@ -6,7 +6,7 @@
 | a service | the balances of its accounts, and the stakes of its providers |
 
 Both are equal as long as nobody forced coins into a contract; what is held is never less. Everything is read as
-of one block.
+of one block. Stakes are summed up from events, which are read from the block on in which the contract was deployed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from serving_network.errors import RpcError
+
 if TYPE_CHECKING:
+    from serving_network.chain.connection import AsyncConnection
     from serving_network.clients.contract import Contract
     from serving_network.clients.network import AsyncNetwork
 
@@ -56,11 +59,33 @@ async def read_books(network: AsyncNetwork) -> list[BookLine]:
 
 async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
     """The stakes that were paid in and not returned, from the contract's events: no view tells them."""
+    first = await deployment_block(network.chain, contract.address)
     topics = ["0x" + contract.interface.topic(name).hex() for name in ("ProviderStaked", "ProviderStakeReturned")]
-    logs = await network.chain.logs([contract.address], topics=[topics], from_block=0, to_block=block)
+    logs = await network.chain.logs([contract.address], topics=[topics], from_block=first, to_block=block)
     total = 0
     for log in logs:
         event = contract.interface.decode_log(log)
         if event is not None:
             total += event.args["amount"] if event.name == "ProviderStaked" else -event.args["amount"]
     return total
+
+
+async def deployment_block(chain: AsyncConnection, address: str) -> int:
+    """The block in which a contract was deployed, or one before it where the node cannot tell.
+
+    Found by bisection over the code at the address. A node that has dropped old states answers with an error for them:
+    the result is then 0, unless a block that it still knows shows that the contract came later.
+    """
+    without, unknown, present = -1, -1, await chain.block_number()
+    while present - max(without, unknown) > 1:
+        middle = (max(without, unknown) + present) // 2
+        try:
+            code = await chain.code(address, middle)
+        except RpcError:
+            unknown = middle
+        else:
+            if code:
+                present = middle
+            else:
+                without = middle
+    return present if without >= unknown else 0

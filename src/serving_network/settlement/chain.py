@@ -29,6 +29,10 @@ class TooMuchGas(TransactionFailure):
     """A batch needs more gas than one transaction may use; fewer rows may not."""
 
 
+class Underpriced(TransactionFailure):
+    """The node wants a higher fee for a transaction before it takes the place of another one with its nonce."""
+
+
 class Head(NamedTuple):
     """The newest block; its time in seconds since 1970."""
 
@@ -160,11 +164,17 @@ class SettlementChain(Protocol):
         ...
 
     async def broadcast(self, transaction: Transaction) -> None:
-        """Give a transaction to the node. Giving it again does no harm; that its nonce is used is no error."""
+        """Give a transaction to the node. Giving it again does no harm; that its nonce is used is no error.
+
+        Raises Underpriced if another transaction has the nonce and the fee is too low to take its place.
+        """
         ...
 
     async def landed(self, transaction: Transaction, signed: SignedSettlements) -> Landed | None:
-        """What a transaction did; None as long as it is not mined. Raises Disagreement."""
+        """What a transaction did; None as long as it is not mined. Raises Disagreement.
+
+        An empty one has no outcomes.
+        """
         ...
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:

@@ -197,6 +197,31 @@ class Batch:
         return any(sent.purpose == "cancel" for sent in self.transactions)
 
 
+class Request(NamedTuple):
+    """A recorded request: whose, its number in the user's queue, the wei in front of it, and its fee in wei."""
+
+    user: str
+    number: int
+    start: int
+    fee: int
+
+
+class BatchSummary(NamedTuple):
+    """A batch as a listing shows it. Amounts in wei; `mined` are the blocks of those transactions that were mined.
+
+    `form` is 'adopted' for what another program or journal sent, and `ended` whether nothing of it can change any more.
+    """
+
+    batch: Batch
+    ended: bool
+    states: tuple[str, ...]
+    statuses: tuple[int | None, ...]
+    paid: tuple[int | None, ...]
+    accepted_in: tuple[str | None, ...]
+    blocks: tuple[int | None, ...]
+    mined: Mapping[str, int]
+
+
 class Void(NamedTuple):
     """A request that was taken out: whose, its number in the user's queue, its fee in wei, when and why."""
 
@@ -507,6 +532,31 @@ class Journal:
         ).fetchone() or (0,)
         return int(nonce)
 
+    def last_acceptance(self, user: UserState) -> tuple[int, str] | None:
+        """The number of the block and the hash of the transaction that accepted the user's newest settlement.
+
+        The hash is empty where an adopted settlement's transaction is not known.
+        """
+        found = self._db.execute(
+            "SELECT block_number, transaction_hash FROM settlement WHERE user_id = ? AND state IN ('accepted', 'final')"
+            " ORDER BY nonce DESC LIMIT 1",
+            (user.id,),
+        ).fetchone()
+        return None if found is None else (int(found[0]), found[1] or "")
+
+    def signed_as(self, user: UserState, settlement: UserSettlement, transaction: str) -> tuple[Batch, int] | None:
+        """The batch, and the position in it, in which this journal signed this very settlement.
+
+        Where several batches have it, the one that the transaction carried, else the newest.
+        """
+        found = self._db.execute(
+            "SELECT s.batch_id, s.position FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
+            " AND s.nonce = ? AND s.fee = ? AND s.requests_hash = ? AND b.form <> 'adopted' ORDER BY"
+            " (SELECT count(*) FROM sent t WHERE t.batch_id = s.batch_id AND t.hash = ?) DESC, s.batch_id DESC LIMIT 1",
+            (user.id, padded(settlement.nonce), str(settlement.total_fee), settlement.requests_hash, transaction),
+        ).fetchone()
+        return None if found is None else (self.batch(found[0]), found[1])
+
     def accepted(self, user: UserState, nonce: int) -> bool:
         """Whether the journal knows that the chain accepted a settlement of the user with this nonce."""
         found = self._db.execute(
@@ -564,6 +614,35 @@ class Journal:
         """Seconds since the newest transaction of a batch was made."""
         (made,) = self._db.execute("SELECT max(made) FROM sent WHERE batch_id = ?", (batch.id,)).fetchone()
         return max(0.0, self._clock() - int(made))
+
+    def summaries(self, ended: int) -> list[BatchSummary]:
+        """All open batches and the newest `ended` of the others, oldest first."""
+        found = self._db.execute(
+            "SELECT id, state FROM batch WHERE state = 'open' OR id IN"
+            " (SELECT id FROM batch WHERE state <> 'open' ORDER BY id DESC LIMIT ?) ORDER BY id",
+            (ended,),
+        ).fetchall()
+        return [self._summary(self.batch(number), state == "ended") for number, state in found]
+
+    def _summary(self, batch: Batch, ended: bool) -> BatchSummary:
+        rows = self._db.execute(
+            "SELECT state, status, paid, transaction_hash, block_number FROM settlement WHERE batch_id = ?"
+            " ORDER BY position",
+            (batch.id,),
+        ).fetchall()
+        mined = self._db.execute(
+            "SELECT hash, block_number FROM sent WHERE batch_id = ? AND block_number IS NOT NULL", (batch.id,)
+        ).fetchall()
+        return BatchSummary(
+            batch,
+            ended,
+            tuple(str(row[0]) for row in rows),
+            tuple(row[1] for row in rows),
+            tuple(None if row[2] is None else int(row[2]) for row in rows),
+            tuple(row[3] for row in rows),
+            tuple(row[4] for row in rows),
+            dict(mined),
+        )
 
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
         """The blocks in which something was booked, as number and hash, newest first."""
@@ -749,6 +828,7 @@ class Journal:
         return self.batch(batch.id)
 
     def _accept(self, batch: int, position: int, user: UserState, acceptance: Acceptance) -> None:
+        """Book an acceptance, unless one with the same nonce is booked: the chain accepts each nonce once."""
         outcome = acceptance.outcome
         done = self._db.execute(
             "UPDATE settlement SET state = 'accepted', status = ?, paid = ?, block_number = ?, block_hash = ?,"
@@ -932,15 +1012,8 @@ class Journal:
         Raises CannotVoid for one that is unknown, void already, paid or partly paid, or in a settlement that may
         still take effect.
         """
-        name = "0x" + request_hash.hex()
-        found = self._db.execute(
-            "SELECT user_id, number FROM known WHERE hash = ?", (keyed(self._secret, request_hash),)
-        ).fetchone()
-        if found is None:
-            raise CannotVoid(f"No request {name} is recorded.", next_step="Give the id as the log spells it.")
-        user, number = self._by_id[found[0]], found[1]
-        fee, start = self._place(user, number, name)
-        self._check_free(user, start, fee, name)
+        address, number, start, fee = self.voidable(request_hash)
+        user = self._users[address]
         with self._transaction():
             self._db.execute("INSERT INTO void VALUES (?, ?, ?, ?, ?)", (user.id, number, str(fee), now, reason))
             input_tokens, output_tokens = self._db.execute(
@@ -956,6 +1029,19 @@ class Journal:
             self._shift(user, start, fee)
             self._book(user, user.paid)
         return Void(user.address, number, request_hash, fee, now, reason)
+
+    def voidable(self, request_hash: bytes) -> Request:
+        """A request that may be taken out. Raises CannotVoid as `void` does."""
+        name = "0x" + request_hash.hex()
+        found = self._db.execute(
+            "SELECT user_id, number FROM known WHERE hash = ?", (keyed(self._secret, request_hash),)
+        ).fetchone()
+        if found is None:
+            raise CannotVoid(f"No request {name} is recorded.", next_step="Give the id as the log spells it.")
+        user, number = self._by_id[found[0]], found[1]
+        fee, start = self._place(user, number, name)
+        self._check_free(user, start, fee, name)
+        return Request(user.address, number, start, fee)
 
     def _place(self, user: UserState, number: int, name: str) -> tuple[int, int]:
         """The fee of a request that is neither void nor paid, and the wei of the queue in front of it."""
@@ -990,7 +1076,7 @@ class Journal:
             if first < start + fee and start < end if fee else first <= start <= end:
                 raise CannotVoid(
                     f"Request {name} of {user.address} is in a settlement that may still take effect.",
-                    next_step="Run serving settle until it is decided, or end it with serving settlement cancel.",
+                    next_step="Run serving settle, or end it with serving settlement cancel. Then try again.",
                 )
 
     def _shift(self, user: UserState, start: int, fee: int) -> None:
@@ -1049,6 +1135,40 @@ def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = ti
         raise _unusable(path, error) from error
 
 
+@contextmanager
+def read_journal(path: Path) -> Iterator[Journal]:
+    """The journal at `path` as it is now, for reading only; a run may go on writing it meanwhile.
+
+    Raises JournalFailure if there is none, or if it is of another version.
+    """
+    identity_of(path)
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        try:
+            connection.execute("BEGIN")
+            if _meta(connection).get("schema") != SCHEMA_VERSION:
+                raise JournalFailure(
+                    f"The journal {path} is of another version.", next_step="Run serving settle once: it converts it."
+                )
+            yield _load(connection, path, time.time)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
+def identity_of(path: Path) -> Identity:
+    """What the journal at `path` belongs to. Raises JournalFailure if there is none."""
+    if not path.is_file():
+        raise JournalFailure(f"There is no journal {path}.", next_step="Run serving settle first, or give --journal.")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found = _meta(connection)
+        return Identity(int(found["chain_id"]), found["genesis"], found["contract"], found["provider"])
+    except (sqlite3.Error, KeyError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
 def copy_journal(source: Path, target: Path) -> None:
     """Copy a journal as it is now, consistently, also while a run writes it. Without a source there is no copy."""
     if not source.exists():
@@ -1071,8 +1191,8 @@ def _unusable(path: Path, error: Exception) -> JournalFailure:
     return JournalFailure(
         f"The journal {path} cannot be used.",
         cause=str(error),
-        next_step="Free space if the disk is full, and run again. If the file is damaged, put a copy made by serving"
-        " settlement backup in its place, run serving settle, then serving settlement adopt: an older copy does not"
+        next_step="Free space if the disk is full, and run again. If the file is damaged, move it and its -wal and -shm"
+        " files away, restore the newest backup, run serving settle, then serving settlement adopt: a backup does not"
         " know what was settled since.",
     )
 

@@ -26,6 +26,7 @@ from serving_network.settlement.chain import (
     Service,
     SignedSettlements,
     TooMuchGas,
+    Underpriced,
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.typed_data import UserSettlement
@@ -38,6 +39,8 @@ USERS_PER_FILTER: Final = 100
 
 _RESULT_EVENTS: Final = ("TEESettlementResult", "BatchRowSettled")
 _STATUSES_PER_WORD: Final = 64
+_UNDERPRICED: Final = ("underpriced", "could not replace", "replacementnotallowed", "feetoolowtocompete")
+"""How nodes say that a transaction's fee is too low to take the place of another one."""
 
 
 class GasPriceAboveCap(TransactionFailure):
@@ -233,9 +236,17 @@ class LiveChain:
             await self._chain.broadcast(self._as_sent(None, transaction))
         except TransactionDropped:
             return
+        except TransactionFailure as error:
+            if any(word in str(error).lower() for word in _UNDERPRICED):
+                raise Underpriced(
+                    str(error), transaction=error.transaction, cause=error.cause, next_step=error.next_step
+                ) from error
+            raise
 
     async def landed(self, transaction: Transaction, signed: SignedSettlements) -> Landed | None:
         receipt = await self._chain.receipt(transaction.hash)
+        if receipt is not None and transaction.purpose == "cancel":
+            return Landed(receipt.succeeded, _mined(receipt), (), receipt.transaction_hash)
         return None if receipt is None else self._read(receipt, signed)
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
@@ -260,6 +271,8 @@ class LiveChain:
         interface = self._contract.interface
         events = ["0x" + interface.topic(name).hex() for name in _RESULT_EVENTS]
         newest = await self._chain.block_number()
+        if from_block > newest:
+            return []
         places: dict[str, tuple[int, int]] = {}
         for start in range(0, len(users), USERS_PER_FILTER):
             some = ["0x" + bytes(12).hex() + user[2:].lower() for user in users[start : start + USERS_PER_FILTER]]
@@ -278,8 +291,8 @@ class LiveChain:
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
         interface, newest = self._contract.interface, await self._chain.block_number()
-        if newest <= block_number:
-            return []  # nodes refuse a range that ends before it begins
+        if block_number >= newest:
+            return []  # nodes refuse a range that begins after the newest block
         provider = "0x" + bytes(12).hex() + self.provider[2:].lower()
         if form == "batch":
             topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
@@ -366,7 +379,7 @@ class LiveChain:
         return []
 
     def _read(self, receipt: Receipt, signed: SignedSettlements) -> Landed:
-        mined = Mined(receipt.block_number, receipt.block_hash, receipt.gas_used, receipt.cost)
+        mined = _mined(receipt)
         if not receipt.succeeded:
             return Landed(False, mined, (), receipt.transaction_hash)
         name = "BatchRowSettled" if signed.form == "batch" else "TEESettlementResult"
@@ -442,6 +455,10 @@ def _outcome(event: DecodedEvent, fee: int) -> Outcome:
     if not 0 <= paid <= fee or (status == Status.SUCCESS and paid != fee) or (not status.paid and paid):
         raise Disagreement(f"The node tells of status {status.name} with {paid} wei paid of {fee}.")
     return Outcome(status, paid)
+
+
+def _mined(receipt: Receipt) -> Mined:
+    return Mined(receipt.block_number, receipt.block_hash, receipt.gas_used, receipt.cost)
 
 
 def _status(number: int) -> Status:

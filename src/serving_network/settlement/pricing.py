@@ -49,6 +49,26 @@ class Charge(NamedTuple):
         return self._replace(input_fee=self.input_fee - of_input, output_fee=self.output_fee - (paid - of_input))
 
 
+def count_covered(charges: Iterable[Charge], fee: int, requests_hash: bytes) -> int | None:
+    """How many of the charges, from the first on, a settlement with this fee and hash covers; None if none fit.
+
+    Requests that cost nothing may follow the last one that a settlement covers, so the fee alone does not tell.
+    """
+    hasher = keccak.new(b"")
+    total = 0
+    if not fee and hasher.digest() == requests_hash:
+        return 0
+    for count, (request_text, user_text, input_fee, output_fee) in enumerate(charges, 1):
+        cost = input_fee + output_fee
+        total += cost
+        if total > fee:
+            return None
+        hasher.update(f"{request_text}{user_text}{cost}{input_fee}{output_fee}".encode("ascii"))
+        if total == fee and hasher.digest() == requests_hash:
+            return count
+    return None
+
+
 def hash_requests(charges: Iterable[Charge]) -> tuple[bytes, int, int]:
     """The requests hash (32 bytes), the total fee in wei and the number of the charges."""
     hasher = keccak.new(b"")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from serving_network.clients.models import Account, Status
-from serving_network.errors import NodeFailure, ServingError
+from serving_network.errors import NodeFailure, RpcError, ServingError
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     ROWS_AT_MOST,
@@ -290,8 +290,16 @@ class Settlement:
         since = journal.searched_block()
         if since is None:
             since = self._follower.final
+        try:
+            paid = await self._chain.paid_since(since, service.form, journal.sent_hashes())
+        except RpcError as refusal:
+            self._report.notes.append(
+                f"The node did not list the events since block {since}: {refusal} Settlements of another journal show"
+                " only where an account's nonce is newer than this journal's."
+            )
+            return set()
         strange, searched = set(), max(self._follower.final, since)
-        for one in await self._chain.paid_since(since, service.form, journal.sent_hashes()):
+        for one in paid:
             user = journal.user(one.user)
             if user is None or journal.accepted_by(user, one.acceptance.transaction):
                 continue

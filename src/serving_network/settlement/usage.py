@@ -31,6 +31,9 @@ from serving_network.untrusted import MAX_NESTING, too_deep
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_ID_CHARACTERS: Final = 512
 MAX_TOKENS: Final = 10**12
+"""The most tokens of one kind that a row can have, whatever `max_row` says."""
+MAX_ROW: Final = 10**7
+"""The most tokens of one kind that a row may have by default: ten times the longest context windows of today."""
 MAX_FEE: Final = 2**94 - 1
 """The most wei that an account can hold, and so the most that one request can cost."""
 
@@ -109,6 +112,9 @@ class UsageLog:
     `users` translates the log's names of users to addresses; without it the log must name addresses.
     `provider` cannot be its own user. With `whole_last_line` a last CSV line without a line end counts as
     whole; otherwise it is set aside, because half a number looks like a number.
+
+    `max_row` is the most input tokens, and the most output tokens, that one row may have. A row above it is rejected:
+    it is far more likely a counter or a fault of the meter than a request.
     """
 
     def __init__(
@@ -120,13 +126,20 @@ class UsageLog:
         users: Mapping[str, str] | None = None,
         log_format: Format | None = None,
         whole_last_line: bool = False,
+        max_row: int = MAX_ROW,
     ) -> None:
+        if not 0 < max_row <= MAX_TOKENS:
+            raise InvalidInput(
+                f"A limit of {max_row} tokens for one row is not possible.",
+                next_step=f"Give --max-row a number from 1 to {MAX_TOKENS}.",
+            )
         self.path = path
         self.columns = columns or Columns()
         self.format: Format = log_format or _format_of(path)
         self._names = users
         self._provider = provider
         self._whole_last_line = whole_last_line
+        self._max_row = max_row
         self._addresses: dict[str, str] = {}
         self._wanted = tuple(
             () if meaning == "id" and self.columns.id_is_row else self.columns.candidates(meaning) for meaning in FIELDS
@@ -274,10 +287,16 @@ class UsageLog:
             address,
             user_text,
             parse_time(time),
-            _count(input_tokens, "input tokens"),
-            _count(output_tokens, "output tokens"),
+            self._tokens(input_tokens, "input tokens"),
+            self._tokens(output_tokens, "output tokens"),
             fees,
         )
+
+    def _tokens(self, value: Any, what: str) -> int:
+        tokens = _count(value, what, MAX_TOKENS)
+        if tokens > self._max_row:
+            raise _BadRowError(f"too many {what}: {tokens}, the limit for one row is {self._max_row} (--max-row)")
+        return tokens
 
     def _user(self, user: Any) -> tuple[str, str]:
         """The address of a row's user, and how the requests hash spells it."""
@@ -381,7 +400,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = datetime.resolution
 
 
-def _count(value: Any, what: str, limit: int = MAX_TOKENS) -> int:
+def _count(value: Any, what: str, limit: int) -> int:
     if type(value) is int:
         count = value
     elif type(value) is str and value.isascii() and value.isdigit() and len(value) < 100:

@@ -1,0 +1,117 @@
+"""The journal that a command uses: where it is, to what it belongs, and the lock of a run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving_network.chain.networks import home
+from serving_network.cli.context import DEVICE
+from serving_network.settlement.journal import (
+    Identity,
+    Journal,
+    JournalFailure,
+    copy_journal,
+    identity_of,
+    open_journal,
+    read_journal,
+)
+from serving_network.settlement.lock import run_lock
+
+if TYPE_CHECKING:
+    from serving_network.cli.context import Session
+    from serving_network.settlement.live import LiveChain
+
+JOURNAL = Annotated[
+    Path | None, typer.Option("--journal", help="The provider's journal. Default: by chain, contract and provider.")
+]
+
+
+@dataclass(frozen=True)
+class JournalFile:
+    """A journal on disk, and what it must belong to."""
+
+    path: Path
+    identity: Identity
+
+    @property
+    def run(self) -> str:
+        """The name of the run lock: one for all journals of a provider."""
+        return _run_name(self.identity.chain_id, self.identity.contract, self.identity.provider)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs of the provider out. Raises RunInProgress."""
+        with run_lock(directory(), self.run), run_lock(self.path.parent, self.path.name):
+            yield
+
+    @contextmanager
+    def opened(self) -> Iterator[Journal]:
+        """The journal for writing, made if there is none. Hold the lock."""
+        with open_journal(self.path, self.identity) as journal:
+            yield journal
+
+    @contextmanager
+    def copied(self) -> Iterator[Journal]:
+        """A copy of the journal, for what may be tried and not kept."""
+        with ExitStack() as held:
+            copy = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
+            copy_journal(self.path, copy)
+            yield held.enter_context(open_journal(copy, self.identity))
+
+    @contextmanager
+    def read(self) -> Iterator[Journal]:
+        """The journal for reading, also while a run writes it. Raises JournalFailure if there is none."""
+        with read_journal(self.path) as journal:
+            yield journal
+
+    def require(self) -> None:
+        """Raises JournalFailure if there is no journal yet."""
+        if not self.path.is_file():
+            raise JournalFailure(
+                f"There is no journal {self.path}.", next_step="Record the usage log first: serving settle USAGE"
+            )
+
+
+def directory() -> Path:
+    """Where journals are kept."""
+    return home() / "settlements"
+
+
+async def journal_of(chain: LiveChain, path: Path | None) -> JournalFile:
+    """The journal of a provider on a chain: the one at `path`, or the usual one."""
+    identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
+    return JournalFile(path or _usual(identity.chain_id, identity.contract, identity.provider), identity)
+
+
+async def existing_journal(session: Session, service: str, path: Path | None) -> JournalFile:
+    """The journal of the provider whose key is named, without opening that key. With `path` no node is asked.
+
+    Raises JournalFailure if there is none.
+    """
+    if path is None:
+        network = await session.reader()
+        contract = (await network.service(service)).address
+        path = _usual(network.chain.chain_id, contract, provider_address(session))
+    return JournalFile(path, identity_of(path))
+
+
+def provider_address(session: Session) -> str:
+    """The provider's address: --key may be a key's name, a name in the address book, or an address."""
+    if session.key is None or session.key.startswith(DEVICE):
+        return session.own_address()
+    return session.address(session.key)
+
+
+def _usual(chain_id: int, contract: str, provider: str) -> Path:
+    return directory() / f"{_run_name(chain_id, contract, provider)}.journal"
+
+
+def _run_name(chain_id: int, contract: str, provider: str) -> str:
+    return f"{chain_id}-{contract}-{provider}"

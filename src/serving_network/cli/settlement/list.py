@@ -1,0 +1,171 @@
+"""`serving settlement list`"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.context import Session, reads
+from serving_network.cli.journal_file import JOURNAL, existing_journal
+from serving_network.cli.output import money
+from serving_network.cli.settlement_report import count
+from serving_network.clients.models import Status
+from serving_network.money import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_network.settlement.journal import BatchSummary, Void
+
+
+@reads
+async def list_settlements(
+    session: Session,
+    recent: Annotated[int, typer.Option(min=0, help="How many ended batches to show.")] = 10,
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """List the batches of the journal, what waits and why, and the requests that were taken out.
+
+    Reads the journal only, as it is now. With --journal no node is asked.
+
+    Example: serving settlement list --key provider
+    """
+    file = await existing_journal(session, service, journal)
+    with file.read() as opened:
+        batches, voids = opened.summaries(recent), opened.voids()
+        users = sorted((user for user in opened.users() if user.open), key=lambda user: (-user.open, user.address))
+        open_work = [(user.address, opened.open_work(user).requests, user.open) for user in users]
+    session.out.result(
+        {
+            "journal": str(file.path),
+            "batches": [_batch_as_json(one) for one in batches],
+            "open": [{"user": user, "requests": number, "fee": money(fee)} for user, number, fee in open_work],
+            "voids": [_void_as_json(one) for one in voids],
+        }
+    )
+    _show_batches(session, batches)
+    _show_waiting(session, batches)
+    if open_work:
+        total = sum(fee for _, _, fee in open_work)
+        session.out.line(f"Open  {describe(total)} of {count(len(open_work), 'user')}.")
+    else:
+        session.out.line("Nothing is open.")
+    _show_voids(session, voids)
+
+
+def _show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
+    session.out.table(
+        ("batch", "state", "settlements", "accepted", "fee", "paid", "transactions"),
+        [
+            (
+                str(one.batch.id),
+                "adopted" if one.batch.form == "adopted" else state_of(one),
+                str(len(one.states)),
+                str(sum(state in ("accepted", "final") for state in one.states)),
+                describe(sum(row.settlement.total_fee for row in one.batch.rows)),
+                describe(sum(paid or 0 for paid in one.paid)),
+                str(len(one.batch.transactions)),
+            )
+            for one in batches
+        ],
+        empty="No batch was sent yet.",
+    )
+    session.out.line()
+
+
+def state_of(one: BatchSummary) -> str:
+    """What is going on with a batch, in a word or two."""
+    if one.ended:
+        return "ended"
+    if all(state in ("accepted", "final") for state in one.states):
+        return "accepted, not final"
+    if one.batch.cancelled:
+        return "cancelled, not final"
+    return "refused, not final" if one.mined else "waiting"
+
+
+def why(one: BatchSummary) -> str | None:
+    """Why a batch is still open; None for one that is not."""
+    if one.ended or one.batch.form == "adopted":
+        return None
+    blocks = [block for block in [*one.blocks, *one.mined.values()] if block is not None]
+    mined = f"block {max(blocks)} to be final" if blocks else ""
+    newest = one.batch.transactions[-1]
+    match state_of(one):
+        case "waiting":
+            return f"waits for transaction {newest.hash} with nonce {newest.nonce} to be mined"
+        case "cancelled, not final" if not mined:
+            return f"waits for the empty transaction {newest.hash} with nonce {newest.nonce} to be mined"
+        case _:
+            refused = sorted({Status(status).name for status in one.statuses if status is not None and status > 1})
+            return f"waits for {mined}" + (f"; refused with {', '.join(refused)}" if refused else "")
+
+
+def _show_waiting(session: Session, batches: Sequence[BatchSummary]) -> None:
+    waiting = [(one.batch.id, reason) for one in batches if (reason := why(one)) is not None]
+    for number, reason in waiting:
+        session.out.line(f"Batch {number}  {reason}.")
+    if waiting:
+        session.out.line()
+
+
+def _show_voids(session: Session, voids: Sequence[Void]) -> None:
+    for one in voids:
+        when = datetime.fromtimestamp(one.time).astimezone().strftime("%Y-%m-%d %H:%M")
+        session.out.line(
+            f"Void  {when}  0x{one.request_hash.hex()} of {session.name(one.user)}, {describe(one.fee)}: {one.reason}"
+        )
+
+
+def _batch_as_json(one: BatchSummary) -> dict[str, Any]:
+    batch = one.batch
+    return {
+        "batch": batch.id,
+        "form": batch.form,
+        "state": "adopted" if batch.form == "adopted" else state_of(one),
+        "why": why(one),
+        "from_block": batch.from_block,
+        "settlements": [
+            {
+                "user": row.user.address,
+                "nonce": str(row.settlement.nonce),
+                "fee": money(row.settlement.total_fee),
+                "requests": row.requests,
+                "requests_hash": row.settlement.requests_hash,
+                "state": state,
+                "contract_status": None if status is None else Status(status).name,
+                "paid": None if paid is None else money(paid),
+                "block": block,
+                "transaction": transaction or None,
+            }
+            for row, state, status, paid, block, transaction in zip(
+                batch.rows, one.states, one.statuses, one.paid, one.blocks, one.accepted_in, strict=True
+            )
+        ],
+        "transactions": [
+            {
+                "transaction": sent.hash,
+                "nonce": sent.nonce,
+                "purpose": sent.purpose,
+                "gas": sent.gas,
+                "max_fee_per_gas": str(sent.max_fee_per_gas),
+                "block": one.mined.get(sent.hash),
+            }
+            for sent in batch.transactions
+        ],
+    }
+
+
+def _void_as_json(one: Void) -> dict[str, Any]:
+    return {
+        "request": one.request_hash,
+        "user": one.user,
+        "number": one.number,
+        "fee": money(one.fee),
+        "time": one.time,
+        "reason": one.reason,
+    }

@@ -1,0 +1,60 @@
+"""`serving settlement void`"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.context import Session, ask_to_go_on, records
+from serving_network.cli.journal_file import JOURNAL, existing_journal
+from serving_network.cli.output import money
+from serving_network.errors import InvalidInput
+from serving_network.money import describe
+from serving_network.settlement.usage import identify_request
+
+
+@records
+async def void(
+    session: Session,
+    request: Annotated[str, typer.Argument(metavar="ID", help="The request's id, as the log spells it, or its hash.")],
+    reason: Annotated[str, typer.Option(help="Why it is not charged. Kept in the journal.")],
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """Take a recorded request out, so that it is never charged. This cannot be undone.
+
+    Only a request that was not paid, not even in part, and that no settlement covers which may still take effect.
+
+    Example: serving settlement void req-8f2a --reason "The answer was empty" --key provider
+    """
+    reason = reason.strip()
+    if not reason:
+        raise InvalidInput("A void request needs a reason.", next_step='Add --reason "..."')
+    try:
+        request_hash, _ = identify_request(request)
+    except ValueError as error:
+        raise InvalidInput(f"This is not the id of a request: {error}.", next_step="Give it as the log does.") from None
+    file = await existing_journal(session, service, journal)
+    with file.locked(), file.copied() if session.dry_run else file.opened() as opened:
+        found = opened.voidable(request_hash)
+        what = f"request {request} of {session.name(found.user)}, {describe(found.fee)}"
+        if session.dry_run:
+            session.out.line(f"Would take out {what}. Nothing was written.")
+        else:
+            if not session.yes:
+                session.out.note(f"This takes out {what}. It cannot be undone.")
+                ask_to_go_on(what="written")
+            opened.void(request_hash, reason, int(time.time()))
+            session.out.line(f"Took out {what}.")
+    session.out.result(
+        {
+            "dry_run": session.dry_run,
+            "request": request_hash,
+            "user": found.user,
+            "fee": money(found.fee),
+            "reason": reason,
+        }
+    )

@@ -1,0 +1,217 @@
+"""Ending batches whose transactions wait: an empty transaction takes the place of each.
+
+The wallet's nonces are mined in their order, so every nonce from the first unused one up to the newest transaction of a
+batch needs an empty transaction, also where the journal has none: a strange transaction may wait there, or nothing at
+all. Each is in the journal before it is broadcast. A batch's own transaction may be mined instead: what it did is
+booked as in every run.
+
+The batches stay open until the empty transactions are final. They are not carried again, and their users are signed
+for anew, with the same nonces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from serving_network.clients.models import Account
+from serving_network.errors import InvalidInput, TransactionPending
+from serving_network.settlement.chain import SettlementChain, Underpriced
+from serving_network.settlement.following import LONGEST_PAUSE, Follower
+from serving_network.settlement.journal import Batch, Journal, Outcome, SignedRow, Transaction
+from serving_network.settlement.options import Options
+from serving_network.settlement.report import Report
+
+GAS: Final = 21_000
+"""The gas of an empty transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A nonce of the wallet that gets an empty transaction.
+
+    `waiting` is the dearest transaction of the journal that has this nonce, None where the journal has none. `batch` is
+    the batch to which the empty one is booked, None where there is no batch at all.
+    """
+
+    nonce: int
+    waiting: Transaction | None
+    batch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cancellation would do: the batches that it ends, and the nonces that it takes."""
+
+    batches: tuple[Batch, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """What became of it. `paid` is what the batches' own transactions paid after all, in wei.
+
+    `sent` are the empty transactions that were broadcast, and `waiting` those batches that are not decided yet.
+    """
+
+    batches: list[Batch]
+    sent: list[Transaction]
+    results: list[tuple[SignedRow, Outcome]] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    gas_used: int = 0
+    gas_cost: int = 0
+
+    @property
+    def paid(self) -> int:
+        return sum(outcome.paid for _, outcome in self.results)
+
+
+async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: Iterable[int] | None = None) -> Plan:
+    """What to send so that these batches, or all that wait, end.
+
+    Without `numbers` the wallet's waiting transactions that the journal does not know are ended, too. Transactions of
+    other batches are left alone. Raises InvalidInput for a number of which no transaction waits.
+    """
+    mined = await chain.mined_wallet_nonce(1)
+    waiting = {
+        batch.id: batch for batch in journal.open_batches() if any(sent.nonce >= mined for sent in batch.transactions)
+    }
+    last = -1
+    if numbers is None:
+        chosen = list(waiting.values())
+        last = await chain.wallet_nonce() - 1
+    else:
+        for number in numbers:
+            if number not in waiting:
+                raise InvalidInput(
+                    f"No transaction of a batch {number} waits.",
+                    next_step="Run serving settlement list: it shows the batches that wait.",
+                )
+        chosen = [waiting[number] for number in sorted(set(numbers))]
+    last = max([last, *(sent.nonce for batch in chosen for sent in batch.transactions)])
+    left_alone = {sent.nonce for batch in waiting.values() if batch not in chosen for sent in batch.transactions}
+    places = [_place(nonce, chosen) for nonce in range(mined, last + 1)]
+    return Plan(tuple(chosen), tuple(one for one in places if one.waiting is not None or one.nonce not in left_alone))
+
+
+def _place(nonce: int, batches: Sequence[Batch]) -> Place:
+    """An empty transaction belongs to the batch that has its nonce, else to the next one above, else to the last."""
+    having = [batch for batch in batches if any(sent.nonce == nonce for sent in batch.transactions)]
+    if having:
+        same = [sent for batch in having for sent in batch.transactions if sent.nonce == nonce]
+        return Place(nonce, max(same, key=_price), having[0].id)
+    above = [(sent.nonce, batch.id) for batch in batches for sent in batch.transactions if sent.nonce > nonce]
+    if above:
+        return Place(nonce, None, min(above)[1])
+    return Place(nonce, None, batches[-1].id if batches else None)
+
+
+def _price(sent: Transaction) -> tuple[int, int]:
+    return sent.max_fee_per_gas, sent.max_priority_fee_per_gas
+
+
+async def cancel(chain: SettlementChain, journal: Journal, options: Options, plan: Plan) -> Cancelled:
+    """Send the empty transactions of a plan, and wait until every nonce of it is used.
+
+    Raises GasPriceAboveCap, with the fee that is needed, before anything is sent, and TransactionPending after
+    `options.give_up_after` seconds: running it again goes on.
+    """
+    return await _Cancellation(chain, journal, options, plan).run()
+
+
+class _Cancellation:
+    def __init__(self, chain: SettlementChain, journal: Journal, options: Options, plan: Plan) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._options = options
+        self._plan = plan
+        self._newest: dict[int, Transaction] = {}
+        self._report = Report(chain.chain_id, chain.contract, chain.provider)
+        self._done = Cancelled(list(plan.batches), [])
+
+    async def run(self) -> Cancelled:
+        places = {place.nonce: place for place in self._plan.places}
+        if not places:
+            return self._done
+        dearest_first = sorted(places.values(), key=lambda place: _price(place.waiting) if place.waiting else (0, 0))
+        for place in reversed(dearest_first):
+            self._newest[place.nonce] = await self._chain.empty(place.nonce, place.waiting, self._options.max_gas_price)
+        for place in self._plan.places:
+            await self._send(place)
+        await self._wait(places)
+        await self._look()
+        return self._done
+
+    async def _send(self, place: Place) -> None:
+        """Write an empty transaction down and broadcast it, with a higher fee as long as the node asks for one."""
+        while True:
+            transaction = self._newest[place.nonce]
+            if place.batch is not None:
+                self._journal.add_transaction(self._journal.batch(place.batch), transaction)
+            try:
+                await self._chain.broadcast(transaction)
+            except Underpriced:
+                self._newest[place.nonce] = await self._chain.empty(
+                    place.nonce, transaction, self._options.max_gas_price
+                )
+            else:
+                self._done.sent.append(transaction)
+                return
+
+    async def _wait(self, places: dict[int, Place]) -> None:
+        """Until all nonces are used; what stays is broadcast again, then replaced within the cap."""
+        options = self._options
+        started = pushed = raised = time.monotonic()
+        pause, last = options.first_pause, max(places)
+        while (mined := await self._chain.mined_wallet_nonce(1)) <= last:
+            now = time.monotonic()
+            if now - started >= options.give_up_after:
+                raise TransactionPending(
+                    f"An empty transaction is not mined after {now - started:.0f} s.",
+                    transaction=self._newest[min(nonce for nonce in places if nonce >= mined)].hash,
+                    cause=f"The wallet's nonce is {mined}. The batches stay open, and are not carried again.",
+                    next_step="Run serving settlement cancel again, with a higher --max-fee if blocks ask for more.",
+                )
+            if now - raised >= options.stuck_after:
+                await self._raise_fee(places, mined)
+                raised = pushed = now
+            elif now - pushed >= options.stuck_after / 4:
+                for nonce in sorted(self._newest):
+                    if nonce >= mined:
+                        with suppress(Underpriced):
+                            await self._chain.broadcast(self._newest[nonce])
+                pushed = now
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    async def _raise_fee(self, places: dict[int, Place], mined: int) -> None:
+        for nonce, place in places.items():
+            if nonce >= mined:
+                self._newest[nonce] = await self._chain.empty(nonce, self._newest[nonce], self._options.max_gas_price)
+                await self._send(place)
+
+    async def _look(self) -> None:
+        """Book what the batches' own transactions did, if one of them was mined instead."""
+
+        def told(row: SignedRow, outcome: Outcome, _: int, __: Account | None) -> None:
+            if outcome.paid or outcome.status <= 1:
+                self._done.results.append((row, outcome))
+
+        follower = Follower(self._chain, self._journal, self._options, self._report, told)
+        following = [follower.begin(self._journal.batch(batch.id)) for batch in self._plan.batches]
+        deadline = time.monotonic() + self._options.give_up_after
+        while following and (left := deadline - time.monotonic()) > 0:
+            for one in await follower.next_done(following, linger=left):
+                following.remove(one)
+                if one.error is not None:
+                    self._done.notes.append(f"Batch {one.batch.id}: {one.error}")
+                    self._done.waiting.append(one.batch.id)
+        self._done.waiting += [one.batch.id for one in following]
+        self._done.batches = [self._journal.batch(batch.id) for batch in self._plan.batches]
+        self._done.notes += self._report.notes
+        self._done.gas_used, self._done.gas_cost = self._report.gas_used, self._report.gas_cost
