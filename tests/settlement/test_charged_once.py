@@ -184,6 +184,37 @@ def test_a_batch_that_failed_is_sent_again_in_halves_with_the_same_nonces(scene:
     assert ([scene.paid(user) for user in USERS], scene.batches()) == ([10] * 4, ["ended"] * 3)
 
 
+def test_two_transactions_of_a_batch_that_each_pay_another_user_are_merged(scene: Scene) -> None:
+    """Before, such a batch was never decided, and nothing of it was booked."""
+    for user, fee in ((ALICE, 30), (BOB, 20)):
+        scene.chain.fund(user, 100)
+        scene.record(user, fee)
+    scene.forget(3)
+    (later,) = send(scene)
+    scene.forget(2)
+    gap, *_ = [sent for sent in send(scene, options=replace(OPTIONS, stuck_after=0)) if sent.nonce == 2]
+    assert (gap.signed, later.nonce) == (later.signed, 3)
+    acknowledge(scene, BOB, False)
+    scene.bring_back(gap)
+    scene.mine()
+    acknowledge(scene, BOB, True)
+    scene.chain.mines_at_once = False
+    report = scene.settle()
+    scene.lose()
+    assert (report.taken_up_paid, scene.booked(ALICE), scene.booked(BOB)) == (30, 30, 0)
+    assert report.lines[BOB].wait is Wait.IN_FLIGHT
+    scene.bring_back(later)
+    scene.mine()
+    assert [scene.paid(user) for user in (ALICE, BOB)] == [30, 20]
+    report = scene.settle()
+    assert (report.taken_up_paid, report.unsettled) == (20, 0)
+    found = scene.rows("SELECT fee, paid, block_number, transaction_hash FROM settlement ORDER BY fee")
+    assert found == [("20", "20", 2, later.hash), ("30", "30", 1, gap.hash)]
+    scene.mine(FINAL)
+    assert (scene.settle().paid, scene.batches()) == (0, ["ended"])
+    assert [scene.booked(user) for user in (ALICE, BOB)] == [30, 20]
+
+
 # --------------------------------------------------------------------------------------------- when a batch ends
 
 
@@ -254,22 +285,23 @@ def test_a_batch_ends_when_what_was_seen_of_the_wallet_is_final(scene: Scene) ->
 def test_what_was_seen_of_the_wallet_in_a_block_that_is_gone_ends_nothing(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
-    scene.mine(FINAL)
-    scene.settle(replace(OPTIONS, max_user_fee=1))
-    scene.mine(FINAL)
     sent = send(scene)
-    scene.chain.take_nonce()
     acknowledge(scene, ALICE, False)
+    scene.mine(FINAL)
+    scene.chain.take_nonce()
     scene.settle()
     with scene.journal() as journal:
-        assert (journal.wallet_sighting() or (0,))[0] in (0, 1)
+        assert journal.wallet_sighting() == (1, FINAL + 1, scene.chain.blocks[-1].hash)
     scene.chain.reorganise(1, keep=False)
-    scene.mine(2 * FINAL)
+    scene.chain.mines_at_once = False
+    for _ in range(3):
+        scene.mine(FINAL)
+        scene.settle()
+        scene.lose()
+        with scene.journal() as journal:
+            assert journal.wallet_nonce_passed(10**6) == 0
+        assert scene.batches() == ["open"]
     acknowledge(scene, ALICE, True)
-    scene.settle()
-    with scene.journal() as journal:
-        assert journal.wallet_nonce_passed(0) == 0
-    scene.lose()
     scene.bring_back(*sent)
     scene.mine()
     scene.settle()
