@@ -291,6 +291,29 @@ def test_a_node_that_refuses_events_leaves_the_decision_to_a_person(world: World
     assert (report.paid, world.wait(report, BEN)) == (0, Wait.UNKNOWN_SETTLEMENT)
 
 
+@pytest.mark.parametrize("decision", [PaidBefore(), Covers(4)])
+def test_a_settlement_that_a_batch_waits_for_is_not_decided_without_its_events(
+    world: World, decision: Decision
+) -> None:
+    """The nonce was taken by decision, the receipt then booked nothing, and Ann paid 15 again."""
+    world.chain.mines_at_once = False
+    world.settle("journal", LOG)
+    world.chain.mine()
+    world.chain.mines_at_once = True
+
+    def refuse(method: str, _: str) -> None:
+        if method == "past_settlements":
+            raise RpcError(-32000, "history has been pruned")
+
+    world.chain.hook = refuse
+    (one,) = world.adopt("journal", decision, [ANN])
+    assert (one.how, one.how.booked, one.covered) == (How.SIGNED_HERE, False, 0)
+    world.chain.hook = lambda *_: None
+    report = world.settle("journal", [*LOG, ("d", ANN, 1)])
+    assert (report.paid, report.taken_up_paid, report.unsettled) == (1, 35, 0)
+    assert (world.charged(ANN), world.charged(BEN)) == (16, 20)
+
+
 def test_a_chain_that_is_behind_is_not_adopted(world: World) -> None:
     world.settle("journal", LOG)
     world.chain.state.accounts[ANN] = replace(world.chain.state.accounts[ANN], nonce=0)

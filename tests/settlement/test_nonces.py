@@ -56,6 +56,7 @@ RULES: list[tuple[str, int, Sequence[LiveSettlement], Turn | Wait]] = [
     ("signed twice with one nonce: the same again", 0, [signed(100), signed(100, 7)], Turn(100, None)),
     ("paid in full: a higher one", 100, [paid_in_full(100)], Turn(CLOCK, None)),
     ("paid in full, and another with its nonce", 100, [signed(100, 7), paid_in_full(100)], Turn(CLOCK, None)),
+    ("paid in full, and one with its nonce covers more", 100, [paid_in_full(100), signed(100, 12)], Wait.NOT_FINAL),
     ("paid in part: none before it is final", 100, [paid_in_part(100)], Wait.NOT_FINAL),
     ("paid in part, and another with its nonce", 100, [signed(100, 7), paid_in_part(100)], Wait.NOT_FINAL),
     ("paid in full, then signed: that nonce", 100, [paid_in_full(100), signed(200, 5, 10)], Turn(200, None)),
@@ -104,9 +105,10 @@ def test_two_settlements_that_can_both_be_paid_never_cover_the_same_wei(live: li
     if isinstance(turn, Wait):
         return
     assert turn.nonce > account
-    full = {one.nonce for one in live if one.in_full}
     for one in live:
-        if one.nonce not in full and one.nonce != turn.nonce:
+        ends = [other.paid_before + other.fee for other in live if other.nonce == one.nonce and other.in_full]
+        within = one.paid_before + one.fee <= max(ends, default=-1)
+        if not within and one.nonce != turn.nonce:
             assert one.nonce > turn.nonce
             assert turn.limit is not None
             assert paid + turn.limit <= one.paid_before
@@ -202,3 +204,49 @@ def test_two_transactions_of_a_batch_of_which_the_first_pays_nothing(scene: Scen
     scene.mine(FINAL)
     scene.settle()
     assert (scene.paid(ALICE), scene.batches()) == (30, ["ended"])
+
+
+def test_a_larger_settlement_with_the_nonce_of_one_that_was_paid_in_full(scene: Scene) -> None:
+    """Alice owed 15 and paid 17: 10 were signed and refused, 12 were signed with the same nonce, and a reorganisation
+    made the chain accept the 10. The next 5 were signed with a higher nonce at once, and a second reorganisation made
+    it accept the 12 instead.
+    """
+    service = scene.chain.state.service
+    assert service is not None
+    scene.chain.fund(ALICE, 100)
+    scene.chain.mines_at_once = False
+    scene.record(ALICE, 10)
+    scene.settle()
+    (ten,) = scene.lose()
+    scene.chain.state.service = replace(service, confirmed=False)
+    scene.bring_back(ten)
+    scene.mine()
+    scene.chain.state.service = service
+    scene.record(ALICE, 2)
+    scene.settle()
+    (twelve,) = scene.lose()
+    assert [row[1] for row in scene.signed(ALICE)] == [10, 12]
+    scene.chain.reorganise(1, keep=False)
+    scene.chain.state.service = service
+    scene.bring_back(ten)
+    scene.mine()
+    scene.bring_back(twelve)
+    scene.mine()
+    assert scene.paid(ALICE) == 10
+    scene.record(ALICE, 3)
+    report = scene.settle()
+    assert report.lines[ALICE].wait is Wait.NOT_FINAL, "the 12 may still be accepted in place of the 10"
+    later = scene.lose()
+    scene.chain.reorganise(2, keep=False)
+    scene.chain.state.service = replace(service, confirmed=False)
+    scene.bring_back(ten)
+    scene.mine()
+    scene.chain.state.service = service
+    scene.bring_back(twelve, *later)
+    scene.mine()
+    assert scene.paid(ALICE) == 12
+    scene.chain.mines_at_once = True
+    scene.settle()
+    scene.mine(FINAL)
+    scene.settle()
+    assert scene.paid(ALICE) == 15

@@ -55,6 +55,10 @@ class How(Enum):
         "The node has no events of it, so nothing can be compared: ask another node, or decide with --paid-before or"
         " --covers."
     )
+    SIGNED_HERE = (
+        "The node has no events of it, and this journal has signed a settlement with this nonce that is not decided: run"
+        " serving settle, which books it."
+    )
     BEHIND = "The node shows an older state of the account than the journal: ask a node that is in sync."
 
     @property
@@ -214,6 +218,8 @@ def _adopt_user(
         done = None
         if all(earlier.how.booked for earlier in result):
             done = _recognise(journal, user, one)
+            if done is None and one.paid is None and journal.awaits(user, one.nonce):
+                done = _listed(user, one, How.SIGNED_HERE)
             if done is None and decision is not None:
                 done = _decide(journal, user, one, decision)
                 if isinstance(decision, Covers):

@@ -565,6 +565,15 @@ class Journal:
         )
         return found.fetchone() is not None
 
+    def awaits(self, user: UserState, nonce: int) -> bool:
+        """Whether an open batch has a settlement of the user with this nonce that no transaction accepted yet."""
+        found = self._db.execute(
+            "SELECT 1 FROM settlement s JOIN batch b ON b.id = s.batch_id"
+            " WHERE s.user_id = ? AND s.nonce = ? AND s.state = 'signed' AND b.state = 'open'",
+            (user.id, padded(nonce)),
+        )
+        return found.fetchone() is not None
+
     def accepted_by(self, user: UserState, transaction: str) -> bool:
         """Whether the journal knows that this transaction got a settlement of the user accepted."""
         found = self._db.execute(

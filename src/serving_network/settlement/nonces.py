@@ -7,7 +7,8 @@ signature. From that follows, for the settlements that are live (signed, and nei
 - As long as one of them may still be accepted, a new settlement takes the same nonce: one of the two is paid.
 - A higher nonce is signed only for wei that no live settlement covers: after one that was paid in full, for what
   came since; after one that was paid in part, only when that payment is final, because after a reorganisation the
-  same settlement may pay more than before.
+  same settlement may pay more than before. The same holds after one that was paid in full while another with its
+  nonce covers more: a reorganisation may have that one accepted instead.
 - A settlement below another live one covers no more than the wei in front of that one.
 
 So the wei that any two live settlements with different nonces cover are disjoint, whatever the chain makes of them.
@@ -54,5 +55,15 @@ def next_turn(
 
 
 def _paid_in_full(nonce: int, live: Sequence[LiveSettlement]) -> bool:
-    """Whether a live settlement with this nonce was paid in full: others with it can no longer be."""
-    return any(one.in_full for one in live if one.nonce == nonce)
+    """Whether a settlement with this nonce was paid in full, and no live one with it covers wei beyond that.
+
+    After a reorganisation another one with the nonce may be accepted instead.
+    """
+    same = [one for one in live if one.nonce == nonce]
+    paid_up_to = max((_end(one) for one in same if one.in_full), default=None)
+    return paid_up_to is not None and all(_end(one) <= paid_up_to for one in same)
+
+
+def _end(one: LiveSettlement) -> int:
+    """Where in the user's queue a settlement ends, in wei."""
+    return one.paid_before + one.fee
