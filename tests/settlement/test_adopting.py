@@ -362,6 +362,25 @@ def test_a_reorganisation_takes_back_what_was_adopted(world: World) -> None:
     assert (world.charged(ANN), world.charged(BEN)) == (15, 20)
 
 
+def test_a_settlement_whose_requests_were_paid_otherwise_does_not_hold_up_what_came_later(world: World) -> None:
+    """Two settlements were undone, and another program paid what the first covered: nothing was signed any more."""
+    log: Requests = [("a", ANN, 10), ("b", ANN, 5)]
+    world.settle("journal", log[:1])
+    world.settle("journal", log)
+    assert world.charged(ANN) == 15
+    world.chain.reorganise(2, keep=False)
+    world.foreign(ANN, 10, 7)
+    for _ in range(3):
+        world.chain.take_nonce()
+    report = world.settle("journal", log)
+    assert (report.paid, world.wait(report, ANN)) == (0, Wait.UNKNOWN_SETTLEMENT)
+    (one,) = world.adopt("journal", Covers(10), [ANN])
+    assert (one.how, one.covered) == (How.COVERS, 10)
+    world.settle("journal", log)
+    report = world.settle("journal", log)
+    assert (report.unsettled, world.charged(ANN)) == (0, 15)
+
+
 def test_a_crash_between_two_users_is_continued(world: World) -> None:
     world.settle("first", LOG)
     world.settle("second", LOG)

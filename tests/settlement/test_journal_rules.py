@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from dataclasses import replace
 from hashlib import sha256
@@ -977,3 +978,31 @@ def test_settlements_move_along_when_a_request_in_front_of_them_is_voided(tmp_pa
         assert [batch.rows[0].paid_before for batch in (journal.batch(1), journal.batch(2))] == [0, 0]
         journal.accept(second, {0: accepted(35, 7)})
         assert (user.paid, user.open) == (35, 0)
+
+
+def test_what_every_run_does_does_not_read_the_settlements_of_the_past(tmp_path: Path) -> None:
+    with opened(tmp_path / "journal") as journal:
+        read(journal, row(1))
+        send(journal, 1, USERS[0])
+        statements: list[str] = []
+        journal._db.set_trace_callback(statements.append)
+        journal.finalise(5)
+        journal._db.set_trace_callback(None)
+        updates = [statement for statement in statements if statement.startswith("UPDATE settlement")]
+        assert len(updates) == 3
+        for update in updates:
+            first = journal._db.execute(f"EXPLAIN QUERY PLAN {update}").fetchone()[3]
+            assert first == "SCAN settlement USING INDEX settlement_live", update
+
+
+def test_a_journal_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(tmp_path / "made" / "journal") as journal:
+            read(journal, row(1))
+            files = list((tmp_path / "made").iterdir())
+            assert {file.name for file in files} >= {"journal", "journal-wal"}
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert (tmp_path / "made").stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)

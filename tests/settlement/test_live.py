@@ -442,6 +442,30 @@ def test_whatever_a_node_answers_every_wei_is_paid_once(
     deployed.request("evm_revert", [snapshot])
 
 
+def test_results_of_a_strangers_transaction_are_not_this_providers(world: World) -> None:
+    """A transaction through a contract settled for another provider, and changed a balance with this one."""
+    world.settle([("a", 0, 10)])
+
+    def through_a_contract(method: str, _: Any, result: Any) -> Any:
+        if method == "eth_getTransactionByHash":
+            return result | {"from": USERS[3].address, "to": USERS[2].address}
+        return result
+
+    async def past() -> tuple[int, int]:
+        async with await AsyncConnection.open(world.node) as connection:
+            chain = await world.open_chain(connection)
+            service = await chain.service()
+            assert service is not None
+            shown = await chain.past_settlements([USERS[0].address], 0)
+            return len(await chain.paid_since(0, service.form, ())), len(shown)
+
+    assert asyncio.run(past()) == (1, 1)
+    world.node.answer = through_a_contract
+    assert asyncio.run(past()) == (0, 0)
+    world.rpc("anvil_setCode", PROVIDER.address, "0x00")
+    assert asyncio.run(past()) == (1, 1), "a wallet with code can settle through a contract"
+
+
 def test_another_chain_behind_the_url_is_refused_by_the_journal(world: World) -> None:
     world.settle([("a", 0, 10)])
 

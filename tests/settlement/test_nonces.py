@@ -75,6 +75,14 @@ def test_which_nonce_is_next(what: str, account: int, live: Sequence[LiveSettlem
     assert next_turn(NOW, user(last_nonce=300 if len(live) > 2 else 200), account, account, live) == turn, what
 
 
+def test_what_was_paid_otherwise_is_passed_over() -> None:
+    live = [signed(100, 10, 0), signed(200, 5, 10)]
+    assert next_turn(NOW, user(paid=9), 0, 0, live) == Turn(100, 1)
+    assert next_turn(NOW, user(paid=10), 0, 0, live) == Turn(200, None)
+    assert next_turn(NOW, user(paid=12), 0, 0, live) == Turn(200, None)
+    assert next_turn(NOW, user(paid=12), 0, 0, [signed(100, 13), *live[1:]]) == Turn(100, -2), "nothing is signed"
+
+
 def test_the_limit_counts_from_what_is_paid() -> None:
     live = [paid_in_full(100, 10, 0), signed(200, 5, 10), signed(300, 5, 25)]
     assert next_turn(NOW, user(paid=10), 100, 100, live) == Turn(200, 15)
@@ -95,23 +103,27 @@ def test_an_account_and_a_journal_that_differ_are_stopped(live: list[LiveSettlem
         max_size=5,
     ),
     last=st.integers(4, 9),
+    adopted=st.integers(0, 20),
 )  # fmt: skip
-def test_two_settlements_that_can_both_be_paid_never_cover_the_same_wei(live: list[LiveSettlement], last: int) -> None:
+def test_two_settlements_that_can_both_be_paid_never_cover_the_same_wei(
+    live: list[LiveSettlement], last: int, adopted: int
+) -> None:
     """Whatever is live: another nonce than that of a live one that is not paid in full only for what lies before it."""
     live.sort(key=lambda one: one.nonce)
     account = max((one.nonce for one in live if one.accepted), default=0)
     paid = max((one.paid_before + one.fee for one in live if one.in_full), default=0)
-    turn = next_turn(0, user(paid, last), account, account, live)
+    turn = next_turn(0, user(paid + adopted, last), account, account, live)
     if isinstance(turn, Wait):
         return
     assert turn.nonce > account
     for one in live:
         ends = [other.paid_before + other.fee for other in live if other.nonce == one.nonce and other.in_full]
         within = one.paid_before + one.fee <= max(ends, default=-1)
-        if not within and one.nonce != turn.nonce:
+        in_front = one.nonce < turn.nonce and one.paid_before + one.fee <= paid + adopted
+        if not within and not in_front and one.nonce != turn.nonce:
             assert one.nonce > turn.nonce
             assert turn.limit is not None
-            assert paid + turn.limit <= one.paid_before
+            assert paid + adopted + turn.limit <= one.paid_before
 
 
 # ------------------------------------------------------------------------------------------- step by step

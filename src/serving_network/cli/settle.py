@@ -207,8 +207,9 @@ class _RejectFile:
 
     def add(self, reject: Reject) -> None:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._file = os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace")
         self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
 
     def told(self) -> str | None:

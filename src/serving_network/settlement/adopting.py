@@ -56,8 +56,8 @@ class How(Enum):
         " --covers."
     )
     SIGNED_HERE = (
-        "The node has no events of it, and this journal signed a settlement with this nonce that is still undecided:"
-        " run serving settle, which books it."
+        "The node has no events of it, and an open batch has a settlement with this nonce: run serving settle, which"
+        " books it."
     )
     BEHIND = "The node shows an older state of the account than the journal: ask a node that is in sync."
 

@@ -24,6 +24,7 @@ begins no later in the user's queue: that one's nonce is used from then on.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -870,21 +871,26 @@ class Journal:
 
         Dead is also what another settlement covers with a higher nonce. Version 1 signed such ones, and a request that
         is voided brings them about. Otherwise the user could be signed for with neither nonce.
+
+        Every run does this, so only live settlements are read, from the index `settlement_live`. SQLite uses that only
+        where its condition is repeated, and the plus signs keep it from other indexes.
         """
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
             self._db.execute(
-                "UPDATE settlement SET state = 'final' WHERE state = 'accepted' AND block_number <= ?", (block_number,)
+                "UPDATE settlement SET state = 'final' WHERE state IN ('signed', 'accepted') AND state = 'accepted'"
+                " AND +block_number <= ?",
+                (block_number,),
             )
             self._db.execute(
-                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
-                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                "UPDATE settlement SET state = 'dead' WHERE state IN ('signed', 'accepted') AND state = 'signed'"
+                " AND +batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND nonce <= (SELECT max(f.nonce) FROM settlement f"
                 "               WHERE f.user_id = settlement.user_id AND f.state = 'final')"
             )
             self._db.execute(
-                "UPDATE settlement SET state = 'dead' WHERE state = 'signed'"
-                " AND batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
+                "UPDATE settlement SET state = 'dead' WHERE state IN ('signed', 'accepted') AND state = 'signed'"
+                " AND +batch_id IN (SELECT id FROM batch WHERE state = 'ended')"
                 " AND EXISTS (SELECT 1 FROM settlement above"
                 "             WHERE above.user_id = settlement.user_id AND above.nonce > settlement.nonce"
                 "             AND (length(above.paid_before), above.paid_before)"
@@ -1119,13 +1125,15 @@ _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
 
 @contextmanager
 def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
-    """The journal at `path`, made if there is none, migrated if it is of an earlier version.
+    """The journal at `path`, made for its owner alone if there is none, migrated if it is of an earlier version.
 
     Any trouble with the file is a JournalFailure. Raises JournalOfAnother if the journal belongs to something else
     than `identity`.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalFailure(
             f"The journal {path} cannot be made.", cause=str(error), next_step="Choose another place with --journal."

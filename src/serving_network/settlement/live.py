@@ -262,7 +262,7 @@ class LiveChain:
         return [
             one
             for receipt, sent in await self._settled(users, from_block)
-            for one in self._past(receipt, sent)
+            for one in await self._past(receipt, sent)
             if one.user in wanted
         ]
 
@@ -309,7 +309,7 @@ class LiveChain:
             receipt, whole = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
             if receipt is None or whole is None:
                 raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
-            past += self._past(receipt, whole)
+            past += await self._past(receipt, whole)
         return past
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
@@ -326,8 +326,13 @@ class LiveChain:
                     calls[from_quantity(sent.get("nonce"))] = str(sent.get("hash"))
         return calls
 
-    def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
-        """The settlements with this provider that a transaction got accepted."""
+    async def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
+        """The settlements with this provider that a transaction got accepted.
+
+        The results of single settlements do not name the provider. Anybody can have one transaction settle for another
+        provider and change a balance with this one, and so have this provider's users held up. Only a wallet with code
+        can settle through a contract, so for one without code such transactions are not looked at.
+        """
         events = self._events(receipt)
         results = [event for event in events if event.name in _RESULT_EVENTS]
         direct = sent["to"] is not None and to_checksum_address(sent["to"]) == self.contract
@@ -338,7 +343,11 @@ class LiveChain:
                 raise Disagreement(f"The events of {receipt.transaction_hash} do not fit its settlements.")
             outcomes = [_outcome(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
             settlements = signed
-        elif not direct and any(event.args.get("provider") == self.provider for event in events):
+        elif (
+            not direct
+            and any(event.args.get("provider") == self.provider for event in events)
+            and await self._chain.code(self.provider)
+        ):
             outcomes = [Outcome(_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
             settlements = [None] * len(results)
         else:

@@ -25,7 +25,7 @@ class RunInProgress(ServingError):
 @contextmanager
 def run_lock(directory: Path, name: str) -> Iterator[None]:
     """Hold the lock called `name` while the block runs. Raises RunInProgress if somebody else holds it."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

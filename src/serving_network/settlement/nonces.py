@@ -9,7 +9,8 @@ signature. From that follows, for the settlements that are live (signed, and nei
   came since; after one that was paid in part, only when that payment is final, because after a reorganisation the
   same settlement may pay more than before. The same holds after one that was paid in full while another with its
   nonce covers more: a reorganisation may have that one accepted instead.
-- A settlement below another live one covers no more than the wei in front of that one.
+- A settlement below another live one covers no more than the wei in front of that one. If these are paid otherwise,
+  by a settlement that was adopted, that other one's nonce is next.
 
 So the wei that any two live settlements with different nonces cover are disjoint, whatever the chain makes of them.
 """
@@ -45,13 +46,15 @@ def next_turn(
         return Wait.CHAIN_BEHIND
     if account_nonce > accepted_nonce:
         return Wait.UNKNOWN_SETTLEMENT
-    undecided = next((one for one in live if not _paid_in_full(one.nonce, live)), None)
-    if undecided is None:
-        return Turn(max(int(now * NONCE_PER_SECOND), user.last_nonce + 1, account_nonce + 1), None)
-    if undecided.nonce <= account_nonce:
-        return Wait.NOT_FINAL
-    above = [one.paid_before for one in live if one.nonce > undecided.nonce]
-    return Turn(undecided.nonce, min(above) - user.paid if above else None)
+    for nonce in sorted({one.nonce for one in live if not _paid_in_full(one.nonce, live)}):
+        if nonce <= account_nonce:
+            return Wait.NOT_FINAL
+        above = [one.paid_before for one in live if one.nonce > nonce]
+        limit = min(above) - user.paid if above else None
+        paid_otherwise = all(_end(one) <= user.paid for one in live if one.nonce == nonce)
+        if limit is None or limit > 0 or not paid_otherwise:
+            return Turn(nonce, limit)
+    return Turn(max(int(now * NONCE_PER_SECOND), user.last_nonce + 1, account_nonce + 1), None)
 
 
 def _paid_in_full(nonce: int, live: Sequence[LiveSettlement]) -> bool:
