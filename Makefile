@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
 
-.PHONY: audit demo test test-ethers gas gas-update gas-causes campaign mutation-python lint format build lock wheel clean
+.PHONY: audit demo test test-ethers gas gas-update gas-causes campaign histories mutation-python lint format build lock wheel clean
 
 demo: build ## play the whole network once, on a private chain in the process
 	$(BIN)/serving demo
@@ -23,6 +23,9 @@ test-ethers: $(VENV)/.installed ## the local chain through ethers.js; needs node
 
 campaign: build ## 10,000 random histories on contracts and model; stop it and start it again as you like
 	$(BIN)/python -m tests.stateful.campaign --sequences 10000
+
+histories: build ## 20,000 random histories of a provider who settles; about 15 minutes
+	$(BIN)/python -m tests.settlement.histories --count 20000
 
 gas: build ## gas of every operation, against its budget and the committed figures
 	$(BIN)/python -m benchmarks.gas

@@ -3,6 +3,24 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from tests import shared
 
 # An EVM makes many small objects and few cycles: looking for cycles this seldom saves a twentieth of the time.
 gc.set_threshold(100_000, 50, 100)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the directory that workers share. They are started later and inherit the variable."""
+    if not hasattr(config, "workerinput"):
+        os.environ[shared.VARIABLE] = tempfile.mkdtemp(prefix="tests-shared-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and (directory := os.environ.pop(shared.VARIABLE, None)):
+        shutil.rmtree(directory)

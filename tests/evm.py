@@ -2,8 +2,8 @@
 
 It runs whole transactions under cancun rules (intrinsic gas, calldata, refunds, cold and warm
 slots, transient storage cleared at the end), so `gas_used` is what a receipt would say, without
-blocks, fees or signatures around them. State and rules are py-evm's; its instructions are the local
-chain's quick ones, which tests/embedded compare with py-evm's own and with anvil.
+blocks, fees or signatures around them. State, rules and instructions are the local chain's, which
+tests/embedded compare with py-evm's own and with anvil.
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from eth.abc import ComputationAPI, StateAPI
-from eth.chains.base import MiningChain
-from eth.constants import CREATE_CONTRACT_ADDRESS
-from eth.db.atomic import AtomicDB
-from eth.vm.forks.cancun import CancunVM
-from eth.vm.forks.cancun.state import CancunState
-from eth.vm.spoof import SpoofTransaction
+from eth.vm.forks.cancun.computation import CancunComputation
 from eth_typing import Address
 from eth_utils import keccak, to_canonical_address, to_checksum_address
 
+from serving_network.chain.embedded.evm import BlockContext, Call, EvmState, execute, intrinsic_gas
 from serving_network.chain.embedded.interpreter import Computation
+from serving_network.chain.embedded.world import Changes, World
 
 CHAIN_ID = 31337
 START_TIME = 1_767_225_600
@@ -51,46 +46,43 @@ class Outcome:
     created: str | None
 
 
-class QuickState(CancunState):
-    """py-evm's state, whose code runs on the local chain's interpreter."""
+@dataclass(frozen=True)
+class Mark:
+    """A moment to go back to: a copy of everything that transactions change."""
 
-    computation_class = Computation
-
-
-class QuickVM(CancunVM):
-    """The virtual machine with that state."""
-
-    _state_class = QuickState
+    changes: Changes
+    time: int
+    accounts: int
 
 
 class Evm:
     """State, a clock, and transactions from any sender."""
 
     def __init__(self, chain_id: int = CHAIN_ID) -> None:
-        chain_class = MiningChain.configure(vm_configuration=((0, QuickVM),), chain_id=chain_id)
-        self._database = AtomicDB()
-        chain = chain_class.from_genesis(
-            self._database,
-            {"gas_limit": 2 * GAS_LIMIT, "timestamp": START_TIME, "difficulty": 0},
-        )
-        vm = chain.get_vm()
-        self._vm = vm
-        self._state: StateAPI = vm.state
-        context: Any = self._state.execution_context
-        context._base_fee_per_gas = 0
-        self._context = context
+        self._chain_id = chain_id
+        self._changes = Changes()
+        self._computation: type[CancunComputation] = Computation
         self._accounts = 0
         self.time = START_TIME + 1
 
     @property
     def time(self) -> int:
         """Unix seconds that the next transaction sees as block.timestamp."""
-        timestamp: int = self._context._timestamp
-        return timestamp
+        return self._context.timestamp
 
     @time.setter
     def time(self, timestamp: int) -> None:
-        self._context._timestamp = timestamp
+        self._context = BlockContext(
+            chain_id=self._chain_id,
+            number=1,
+            timestamp=timestamp,
+            gas_limit=2 * GAS_LIMIT,
+            base_fee=0,
+            coinbase=bytes(20),
+            randomness=bytes(32),
+            block_hash=lambda number: keccak(text=f"block {number}"),
+        )
+        self._begin(self._changes)
 
     def account(self, name: str = "", *, coins: int = 10**27) -> str:
         """A fresh address that holds `coins` wei; the same names in the same order give the same addresses."""
@@ -115,18 +107,14 @@ class Evm:
         return self._state.get_storage(_raw(address), slot)
 
     def deploy(self, creation_code: bytes, *, sender: str, value: int = 0) -> Outcome:
-        return self._run(sender, CREATE_CONTRACT_ADDRESS, creation_code, value, GAS_LIMIT)
+        return self._run(sender, None, creation_code, value, GAS_LIMIT)
 
     def send(self, to: str, data: bytes = b"", *, sender: str, value: int = 0, gas: int = GAS_LIMIT) -> Outcome:
         return self._run(sender, _raw(to), data, value, gas)
 
     def view(self, to: str, data: bytes, *, sender: str, gas: int = GAS_LIMIT) -> Outcome:
         """Like `send`, but nothing it does is kept."""
-        self._state.lock_changes()
-        mark = self._state.snapshot()
-        outcome = self._execute(sender, _raw(to), data, 0, gas)
-        self._state.revert(mark)
-        return outcome
+        return self._execute(EvmState(self._state, self._context), sender, _raw(to), data, 0, gas)
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
@@ -137,47 +125,38 @@ class Evm:
         finally:
             self.revert(mark)
 
-    def snapshot(self) -> tuple[bytes, int, int]:
+    def snapshot(self) -> Mark:
         """A mark that `revert` can go back to any number of times."""
-        self._state.persist()
-        return self._state.state_root, self.time, self._accounts
+        return Mark(_copy(self._changes), self.time, self._accounts)
 
-    def revert(self, mark: tuple[bytes, int, int]) -> None:
-        root, self.time, self._accounts = mark
-        self._state = type(self._state)(self._database, self._context, root)
+    def revert(self, mark: Mark) -> None:
+        self._changes = _copy(mark.changes)
+        self._accounts = mark.accounts
+        self.time = mark.time
 
-    def _run(self, sender: str, to: Address, data: bytes, value: int, gas: int) -> Outcome:
-        self._state.lock_changes()
-        return self._execute(sender, to, data, value, gas)
+    def _begin(self, changes: Changes) -> None:
+        """Have transactions change `changes` from now on."""
+        self._state = EvmState(World(), self._context)
+        self._state.changes = changes
 
-    def _execute(self, sender: str, to: Address, data: bytes, value: int, gas: int) -> Outcome:
-        origin = _raw(sender)
-        unsigned = self._vm.create_unsigned_transaction(
-            nonce=self._state.get_nonce(origin),
-            gas_price=0,
-            gas=gas,
-            to=to,
-            value=value,
-            data=data,
-        )
-        transaction: Any = SpoofTransaction(unsigned, from_=origin)
-        if transaction.intrinsic_gas > gas:
-            raise ValueError(f"gas {gas} is below the intrinsic gas {transaction.intrinsic_gas}")
-        done: ComputationAPI = self._state.apply_transaction(transaction)
-        spent = gas - done.get_gas_remaining()
-        refund = min(done.get_gas_refund(), spent // 5) if done.is_success else 0
-        logs = tuple(
-            Log(
-                to_checksum_address(address),
-                tuple(topic.to_bytes(32, "big") for topic in topics),
-                payload,
-            )
-            for address, topics, payload in done.get_log_entries()
-        )
-        created = (
-            to_checksum_address(done.msg.storage_address) if to == CREATE_CONTRACT_ADDRESS and done.is_success else None
-        )
-        return Outcome(done.is_success, done.output, logs, spent - refund, spent, created)
+    def _run(self, sender: str, to: Address | None, data: bytes, value: int, gas: int) -> Outcome:
+        return self._execute(self._state, sender, to, data, value, gas)
+
+    def _execute(self, state: EvmState, sender: str, to: Address | None, data: bytes, value: int, gas: int) -> Outcome:
+        call = Call(_raw(sender), to, value, data, gas)
+        least = intrinsic_gas(to, data, ())
+        if least > gas:
+            raise ValueError(f"gas {gas} is below the intrinsic gas {least}")
+        if value > state.get_balance(_raw(sender)):
+            raise ValueError(f"{sender} does not have {value} wei")
+        done = execute(state, call, self._computation)
+        logs = tuple(Log(to_checksum_address(one.address), one.topics, one.data) for one in done.logs)
+        created = None if done.created is None else to_checksum_address(done.created)
+        return Outcome(done.success, done.output, logs, done.gas_used, done.gas_used + done.gas_refunded, created)
+
+
+def _copy(changes: Changes) -> Changes:
+    return Changes(dict(changes.accounts), dict(changes.slots), dict(changes.codes))
 
 
 def _raw(address: str) -> Address:

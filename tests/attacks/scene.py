@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from serving_network.contracts import Interface
-from serving_network.contracts.build.compiler import compile_contract
 from tests.evm import CHAIN_ID, Evm, Outcome
+from tests.shared import compile_contract
 from tests.stateful.signing import FINE_TUNING as FINE_TUNING_NAME
 from tests.stateful.signing import INFERENCE as INFERENCE_NAME
 from tests.stateful.signing import Signer, batch_hash, digest, settlement_hash, verifier_hash

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pexpect
 import pytest
@@ -16,6 +17,7 @@ from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.embedded.accounts import development_keys
 from serving_network.chain.networks import Configuration, Network
 from serving_network.money import WEI_PER_COIN as COIN
+from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal
 from tests.cli.test_local_verbs import VERBS
 from tests.clients.network_fixture import World
@@ -156,14 +158,12 @@ def pending(chain: EmbeddedChain, address: str) -> bool:
     return waiting > mined
 
 
-def spawn(serving: Terminal, *words: str, columns: int = 100) -> pexpect.spawn[str]:
-    return pexpect.spawn(
-        sys.executable,
-        ["-m", "serving_network", *words],
-        env=serving.variables() | {"TERM": "xterm", "COLUMNS": str(columns)},
-        encoding="utf-8",
-        timeout=600,
-        dimensions=(40, columns),
+def spawn(serving: Terminal, *words: str, columns: int = 100) -> zygote.Terminal:
+    return zygote.Terminal(
+        words,
+        environment=serving.variables() | {"TERM": "xterm", "COLUMNS": str(columns)},
+        directory=Path.cwd(),
+        columns=columns,
     )
 
 

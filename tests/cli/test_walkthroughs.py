@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from serving_network.chain.embedded.accounts import development_keys
 from serving_network.chain.keys import KeyStore
 from serving_network.chain.networks import Configuration, Network
 from serving_network.testing import LocalNetwork, local_network
+from tests import zygote
 from tests.cli.conftest import PASSWORD
 
 DOCS = Path(__file__).parents[2] / "docs" / "walkthroughs"
@@ -76,14 +76,11 @@ def open_quickly(home: Path, role: str) -> None:
 def answers(words: str, role: str, home: Path) -> Iterator[str]:
     """What the terminal shows for this command. Fails when it ends with another exit code than it should."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
-    terminal = pexpect.spawn(
-        sys.executable,
-        ["-m", "serving_network", *words.split()],
-        env=kept | {"SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
-        encoding="utf-8",
-        timeout=600,
-        dimensions=(50, COLUMNS),
-        cwd=str(home),
+    terminal = zygote.Terminal(
+        words.split(),
+        environment=kept | {"SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
+        directory=home,
+        columns=COLUMNS,
     )
     typed = {
         r"Private key \(not shown\): ": development_keys()[ACCOUNTS[role]].to_hex(),

@@ -1,12 +1,14 @@
 """A chain in the process, the people of a network, and the network on it, with its files in an empty directory."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from vyper.cli import vyper_json
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.embedded import EmbeddedChain
@@ -17,6 +19,7 @@ from serving_network.deployment.deploy import Done, apply_deployment, new_record
 from serving_network.deployment.local import LOCAL
 from serving_network.deployment.record import Record, RecordFile
 from serving_network.deployment.spec import NetworkSpec
+from tests.shared import shared
 
 Result = TypeVar("Result")
 
@@ -66,17 +69,43 @@ class Bench:
         return int(self.chain.request("eth_getTransactionCount", [who.address, "latest"]), 16)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiler_asked_once() -> Iterator[None]:
+    """The compiler is asked for each standard JSON input once per test run."""
+    compile_json = vyper_json.compile_json
+
+    def once(content: dict[str, Any], *further: Any) -> Any:
+        return shared(f"standard JSON {json.dumps(content, sort_keys=True)}", lambda: compile_json(content, *further))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vyper_json, "compile_json", once)
+        yield
+
+
+def new_bench(chain: EmbeddedChain, folder: Path) -> Bench:
+    keys = [LocalSigner(key.to_bytes()) for key in development_keys()]
+    return Bench(chain, folder, *keys[:6])
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    keys = [LocalSigner(key.to_bytes()) for key in development_keys()]
-    return Bench(EmbeddedChain(), tmp_path, *keys[:6])
+    return new_bench(EmbeddedChain(), tmp_path)
+
+
+@pytest.fixture(scope="session")
+def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A network that is only copied."""
+    made = new_bench(EmbeddedChain(), tmp_path_factory.mktemp("deployed"))
+    made.deploy()
+    return made
 
 
 @pytest.fixture
-def network(bench: Bench) -> Bench:
+def network(deployed_once: Bench, tmp_path: Path) -> Bench:
     """As `bench`, with everything deployed."""
-    bench.deploy()
-    return bench
+    made = new_bench(deployed_once.chain.copy(), tmp_path)
+    made.path.write_bytes(deployed_once.path.read_bytes())
+    return made
 
 
 @pytest.fixture

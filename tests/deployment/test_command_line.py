@@ -1,6 +1,7 @@
 """The operators' verbs from the command line: what goes wrong and with which exit code, and JSON for programs."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from serving_network.deployment.record import RecordFile
+from tests import zygote
 
 from .guide import GUIDE, Guide
 
@@ -130,25 +132,18 @@ def test_an_upgrade_with_nothing_new_is_refused(deployed: Guide) -> None:
 def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
     """A process of its own, killed after so many transactions as a fixed seed draws, until it is let through."""
     chance = Random(6)
-    command = [
-        sys.executable,
-        "-c",
-        "from serving_network.cli.main import app; app()",
-        "deploy",
-        "apply",
-        "--key",
-        "deployer",
-        "--yes",
-    ]
+    words = ["deploy", "apply", "--key", "deployer", "--yes"]
     killed = 0
     for sent in sorted(chance.randrange(16) for _ in range(8)):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            while process.poll() is None and guide.bench.nonce(guide.bench.owner) < sent:
-                time.sleep(0.01)
-            time.sleep(chance.uniform(0, 0.3))
-            if process.poll() is None:
-                process.kill()
-                killed += 1
+        process = zygote.Silent(words, environment=os.environ, directory=guide.folder)
+        while process.runs() and guide.bench.nonce(guide.bench.owner) < sent:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        if process.runs():
+            process.kill()
+            killed += 1
+        process.wait()
+    command = [sys.executable, "-m", "serving_network", *words]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     assert killed
     assert guide.bench.nonce(guide.bench.owner) == 16

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 from aiohttp import web
-from vyper.cli.vyper_json import compile_json, exc_handler_to_dict
+from vyper.cli import vyper_json
 
 from serving_network.contracts import load
 from serving_network.deployment.blockscout import Blockscout, BlockscoutResult
@@ -39,7 +39,7 @@ def beacon_input() -> StandardJson:
 def compiled(content: dict[str, Any], identifier: str) -> bytes | None:
     """The deployed code that a submission gives; None when it does not compile."""
     path, name = identifier.split(":")
-    output = compile_json(content, exc_handler_to_dict)
+    output = vyper_json.compile_json(content, vyper_json.exc_handler_to_dict)
     if path not in output.get("contracts", {}):
         return None
     code: str = output["contracts"][path][name]["evm"]["deployedBytecode"]["object"]

@@ -7,13 +7,10 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from aiohttp import web
-from vyper.cli import vyper_json
 
-from tests.deployment import test_verify
 from tests.deployment.guide import GUIDE, Guide
 from tests.deployment.test_verify import Service
 
@@ -23,20 +20,10 @@ SPEC = GUIDE.read_text().split("```toml\n", 1)[1].split("[[service]]", 1)[0]
 
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
-    """The operators' guide with its network deployed, and a compiler that is asked for each source once."""
+    """The operators' guide with its network deployed."""
     guide = Guide(tmp_path_factory.mktemp("verify"))
     (guide.folder / "networks" / "mine.toml").write_text(SPEC)
-    compile_json, compiled = vyper_json.compile_json, dict[str, Any]()
-
-    def once(content: Any, *further: Any) -> Any:
-        key = json.dumps(content, sort_keys=True)
-        if key not in compiled:
-            compiled[key] = compile_json(content, *further)
-        return compiled[key]
-
-    with guide.playing(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vyper_json, "compile_json", once)
-        patch.setattr(test_verify, "compile_json", once)
+    with guide.playing():
         guide.type("serving deploy apply --key deployer --yes")
         assert guide.exit_code == 0
         yield guide

@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +13,8 @@ from vyper.compiler import outputs_from_compiler_data
 
 from serving_network.contracts import artifacts
 from serving_network.contracts.build.artifacts import ROOT, table
-from serving_network.contracts.build.compiler import _layout, _modules, compile_contract, prepare
+from serving_network.contracts.build.compiler import Compiled, _layout, _modules, compile_contract, prepare
+from tests.shared import shared
 
 # What another build of the ledger has; the services have no room for more code.
 ADDITION = '''
@@ -60,11 +60,14 @@ def lay_out_again(folder: Path, contract: str, file: str | None, edits: tuple[tu
     relayout(folder, contract, lambda stored: (stored.clear(), stored.update(layout)))
 
 
-@cache
 def _compiled(contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """What is other in the artifact of the changed build. Compiling takes seconds, so tests share it."""
-    with _edited(contract, file, edits) as (source, sources):
-        made = compile_contract(source, sources)
+
+    def compiled() -> Compiled:
+        with _edited(contract, file, edits) as (source, sources):
+            return compile_contract(source, sources)
+
+    made = shared(f"variant {contract} {file} {edits}", compiled)
     return {
         "bytecode": made.bytecode.hex(),
         "deployedBytecode": made.deployed_bytecode.hex(),

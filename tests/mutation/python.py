@@ -62,12 +62,13 @@ ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
 PACKAGE = "serving_network.settlement"
 SUBJECTS = (
-    "planning.py", "pricing.py", "books.py", "typed_data.py", "signers.py", "journal.py", "runner.py", "usage.py",
-    "report.py", "following.py", "live.py", "chain.py", "columns.py", "options.py", "lock.py",
+    "nonces.py", "planning.py", "pricing.py", "books.py", "typed_data.py", "signers.py", "schema.py", "journal.py",
+    "runner.py", "following.py", "adopting.py", "cancelling.py", "gas.py", "usage.py", "report.py", "live.py",
+    "chain.py", "columns.py", "options.py", "lock.py",
 )  # fmt: skip
 SLOW = (
-    "test_killed.py", "test_demo.py", "test_example.py", "::TestJournalMachine", "::test_whatever_",
-    "::test_no_space_left",
+    "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py", "test_migration.py",
+    "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
 )  # fmt: skip
 LOADED = (
     "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.chain.embedded",

@@ -10,8 +10,8 @@ from eth_abi.abi import encode
 
 from serving_network.contracts import Interface, load
 from serving_network.contracts.build.assembler import assemble
-from serving_network.contracts.build.compiler import compile_contract
 from tests.evm import Evm, Outcome
+from tests.shared import compile_contract
 
 HERE = Path(__file__).parent
 BEACON = load("UpgradeableBeacon")

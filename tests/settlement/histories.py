@@ -33,7 +33,8 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.errors import NodeUnreachable, ServingError
 from serving_network.settlement import following, runner
-from serving_network.settlement.journal import Identity, Journal, copy_journal, open_journal
+from serving_network.settlement.adopting import Covers, adopt
+from serving_network.settlement.journal import Identity, Journal, UserState, copy_journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
@@ -304,30 +305,18 @@ class History:
             return
         if not self.restores:
             raise Charged(f"seed {self.seed}: the only journal says that another one settled for {users}")
-        adopt_all(self, users)
+        with self.journal() as journal:
+            asyncio.run(self.decide(journal, [user for user in journal.users() if user.address in users]))
 
+    async def decide(self, journal: Journal, users: Sequence[UserState]) -> None:
+        """Adopt what matches the recorded requests; what does not, paid for some of them, as both copies read one log.
 
-def adopt_all(history: History, users: Sequence[str]) -> None:
-    """Take what other copies of the journal did into this one, as serving settlement adopt does.
-
-    What matches no recorded requests, because a reorganisation changed the order, covers the wei that it paid.
-    """
-    from serving_network.settlement.pricing import hash_requests
-
-    async def find() -> None:
-        with history.journal() as journal:
-            past = await history.chain.past_settlements(users, 0)
-            for one in past:
-                user = journal.user(one.user)
-                assert user is not None
-                assert one.settlement is not None
-                if journal.accepted(user, one.settlement.nonce):
-                    continue
-                made, fee, requests = hash_requests(journal.charges(user, one.settlement.total_fee))
-                matches = (made, fee) == (one.settlement.requests_hash, one.settlement.total_fee)
-                journal.adopt(user, one.settlement, requests if matches else 0, one.acceptance)
-
-    asyncio.run(find())
+        It does not match where a reorganisation changed the order of settlements.
+        """
+        for one in await adopt(self.chain, journal, users, None, 0):
+            user = journal.user(one.user)
+            if not one.how.booked and user is not None:
+                await adopt(self.chain, journal, [user], Covers(min(one.paid or 0, user.open)), 0)
 
 
 # --------------------------------------------------------------------------------------------- many of them

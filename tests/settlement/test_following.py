@@ -22,7 +22,7 @@ from serving_network.settlement.chain import (
     SettlementChain,
     SignedSettlements,
 )
-from serving_network.settlement.following import BatchFailed, Followed, Follower
+from serving_network.settlement.following import BatchFailed, Followed, Follower, StrangeTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
     Acceptance,
@@ -47,6 +47,9 @@ OPTIONS = Options(first_pause=1, patience=3, stuck_after=8, give_up_after=30, co
 BLOCK = 310
 SIGNED_AT = 300
 SEARCHED_FROM = SIGNED_AT - 256
+HEAD = "0xhead"
+MADE_AT = 1_700_000_000
+"""The journal's clock, when the first transaction is made."""
 
 
 def sent(nonce: int, number: int = 0) -> Transaction:
@@ -81,6 +84,10 @@ class Script:
         self.held: dict[str, Account] = {}
         self.journal: Journal | None = None
         self.at_the_cap = False
+        self.calls: dict[int, str] = {}
+        self.called_since: list[int] = []
+        self.provider = USERS[2]
+        self.head_hash: Callable[[], str | None] = lambda: HEAD
 
     async def sleep(self, seconds: float) -> None:
         assert len(self.pauses) < 200, "this does not end"
@@ -97,10 +104,23 @@ class Script:
     async def wallet_nonce(self) -> int:
         return self.next_nonce
 
-    async def head(self) -> Head:
-        return Head(self.newest(), 0, "0xbb")
+    async def wallet_nonce_at(self, block: int) -> int:
+        assert block == self.newest()
+        return self.mined_nonce()
 
-    async def accounts(self, users: Sequence[str]) -> dict[str, Account]:
+    async def calls_since(self, block_number: int) -> dict[int, str]:
+        self.called_since.append(block_number)
+        return self.calls
+
+    async def head(self) -> Head:
+        return Head(self.newest(), 0, HEAD)
+
+    async def block_hash(self, number: int) -> str | None:
+        assert number == self.newest()
+        return self.head_hash()
+
+    async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
+        assert block in (None, self.newest())
         return {user: self.held[user] for user in users if user in self.held}
 
     async def landed(self, transaction: Transaction, _: SignedSettlements) -> Landed | None:
@@ -146,11 +166,21 @@ class Script:
         self.note(f"sent {transaction.hash}")
 
 
+class Clock:
+    """The clock of the journal, which stands still until it is set."""
+
+    now = MADE_AT
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class Scene:
     """A batch of two users in a journal, and who follows it."""
 
     def __init__(self, journal: Journal, form: str = "entries") -> None:
         self.chain = Script()
+        self.clock = Clock()
         self.chain.journal = journal
         self.journal = journal
         self.told: list[tuple[str, Outcome, int, Account | None]] = []
@@ -208,8 +238,10 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    with open_journal(tmp_path / "j", Identity(1, "", "", "")) as journal:
+    clock = Clock()
+    with open_journal(tmp_path / "j", Identity(1, "", "", ""), clock) as journal:
         made = Scene(journal)
+        made.clock = clock
 
         class Time:
             """The script's clock."""
@@ -341,13 +373,27 @@ def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
     assert (scene.report.replaced, scene.report.notes) == (1, [])
 
 
-@pytest.mark.parametrize(("stuck_after", "patience", "replaced_at"), [(8, 3, 4.5), (8, 0, 0.0), (2, 3, 2.5)])
-def test_what_an_earlier_run_sent_is_replaced_within_the_time_that_a_run_waits_for_it(
-    scene: Scene, stuck_after: float, patience: float, replaced_at: float
+@pytest.mark.parametrize(
+    ("stuck_after", "age", "replaced_at"),
+    [(8, 8, 0.0), (8, 9000, 0.0), (8, 7, 1.0), (8, 5, 4.5), (8, 0, 8.5), (8, -100, 8.5), (2, 1, 1.0), (0, 0, 0.0)],
+)
+def test_what_an_earlier_run_sent_is_replaced_when_it_is_old_enough(
+    scene: Scene, stuck_after: float, age: int, replaced_at: float
 ) -> None:
+    scene.clock.now += age
     with pytest.raises(TransactionPending):
-        scene.follow(replace(OPTIONS, stuck_after=stuck_after, patience=patience, give_up_after=4.5), earlier=True)
-    assert next(when for when, what in scene.chain.done if what == f"sent {SECOND}") == replaced_at
+        scene.follow(replace(OPTIONS, stuck_after=stuck_after, give_up_after=replaced_at), earlier=True)
+    assert [when for when, what in scene.chain.done if what == f"sent {SECOND}"] == [replaced_at]
+
+
+def test_the_age_counts_from_the_newest_transaction(scene: Scene) -> None:
+    scene.clock.now += 6
+    batch = scene.journal.add_transaction(scene.batch, sent(5, 1))
+    scene.clock.now += 3
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=6.5), batch, earlier=True)
+    assert scene.chain.done[-1] == (6.5, f"sent {THIRD}")
+    assert {what for _, what in scene.chain.done[:-1]} == {f"sent {SECOND}"}
 
 
 # ------------------------------------------------------------------------------------------------ a lost nonce
@@ -372,10 +418,10 @@ def test_patience_is_kept_to_the_second(scene: Scene) -> None:
 
 
 def test_patience_begins_anew_with_each_carrying(scene: Scene) -> None:
-    scene.chain.mined_nonce = lambda: 99
+    scene.chain.mined_nonce = lambda: 1 + scene.journal.open_batches()[0].transactions[-1].nonce
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
-    assert [when for when, _ in scene.chain.done] == [4.5, 8.5]
+    assert scene.chain.done == [(4.5, f"sent {sent(6, 9).hash}"), (8.5, f"sent {sent(7, 9).hash}")]
 
 
 def test_what_was_carried_again_is_not_replaced_at_once(scene: Scene) -> None:
@@ -451,6 +497,103 @@ def test_an_empty_transaction_that_waits_for_a_lower_nonce_is_left_waiting(scene
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=12), batch)
     assert {what for _, what in scene.chain.done} == {f"sent {SECOND}"}
+
+
+# ------------------------------------------------------------------------------------- the wallet's next nonce
+
+
+def follower_of(scene: Scene, final: int = 0) -> Follower:
+    made = Follower(cast("SettlementChain", scene.chain), scene.journal, OPTIONS, scene.report, lambda *_: None)
+    made.final = final
+    return made
+
+
+def free_nonce(scene: Scene, final: int = 0) -> int:
+    async def ask() -> int:
+        return await follower_of(scene, final).free_nonce(await cast("SettlementChain", scene.chain).head())
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(("mined", "pending", "free"), [(5, 5, 6), (5, 6, 6), (6, 6, 6), (7, 6, 7), (3, 3, 3)])
+def test_the_next_nonce_is_one_that_nothing_waits_with(scene: Scene, mined: int, pending: int, free: int) -> None:
+    scene.chain.mined_nonce = lambda: mined
+    scene.chain.next_nonce = pending
+    assert free_nonce(scene) == free
+
+
+@pytest.mark.parametrize(("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4)])
+def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
+    scene: Scene, mined: int, pending: int, unknown: int
+) -> None:
+    scene.chain.mined_nonce = lambda: mined
+    scene.chain.next_nonce = pending
+    with pytest.raises(StrangeTransactions, match=f"^{unknown} transactions") as caught:
+        free_nonce(scene)
+    assert caught.value.exit_code == 8
+    assert "serving settlement cancel" in str(caught.value.next_step)
+
+
+def test_an_unknown_settlement_in_a_block_that_is_not_final_stops_the_signing(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 5
+    scene.chain.calls = {4: "0xforeign"}
+    with pytest.raises(StrangeTransactions, match="0xforeign") as caught:
+        free_nonce(scene, final=BLOCK)
+    assert caught.value.exit_code == 8
+    assert scene.chain.called_since == [BLOCK]
+
+
+@pytest.mark.parametrize(
+    ("what", "calls", "final", "asked"),
+    [
+        ("final", {4: "0xforeign"}, BLOCK + 1, []),
+        ("no settlement", {}, BLOCK, [BLOCK]),
+        ("known", {4: sent(5).hash}, BLOCK, [BLOCK]),
+        ("of a nonce that was passed", {5: "0xforeign"}, BLOCK, [BLOCK]),
+    ],
+)
+def test_other_transactions_of_the_wallet_do_not(
+    scene: Scene, what: str, calls: dict[int, str], final: int, asked: list[int]
+) -> None:
+    scene.chain.mined_nonce = lambda: 5
+    scene.chain.calls = calls
+    assert free_nonce(scene, final) == 6, what
+    assert scene.chain.called_since == asked
+
+
+def test_where_all_that_the_wallet_sent_is_known_nothing_is_looked_through(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.journal.add_mined(FIRST, PAID.mined)
+    scene.journal.see_wallet(5, BLOCK, "0xbb")
+    scene.journal.end_sighting(final=True)
+    assert free_nonce(scene, final=BLOCK - 1) == 6
+    assert scene.chain.called_since == []
+
+
+def test_strange_transactions_keep_a_lost_batch_from_being_carried_again(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.next_nonce = 8
+    with pytest.raises(StrangeTransactions):
+        scene.follow(earlier=True)
+    assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
+
+
+def test_a_block_stands_while_the_chain_has_its_hash(scene: Scene) -> None:
+    follower = follower_of(scene)
+    head = Head(BLOCK + 1, 0, HEAD)
+    assert asyncio.run(follower.stands(head)) is True
+    for other in ("0xother", None):
+        scene.chain.head_hash = lambda other=other: other  # type: ignore[misc]
+        assert asyncio.run(follower.stands(head)) is False
+
+
+def test_what_was_made_for_a_block_that_is_gone_is_not_sent(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.head_hash = lambda: HEAD if scene.chain.now >= 2 else "0xother"
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=3), earlier=True)
+    assert scene.chain.done[0] == (2.5, f"sent {sent(6, 9).hash}")
+    assert scene.journal.open_batches()[0].transactions == (sent(5), sent(6, 9))
 
 
 # ----------------------------------------------------------------------------------------- several batches

@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.transactions import REPLACEMENT_PERCENT
 from serving_network.chain.transport import TransientFailure
 from serving_network.clients.models import Status
 from serving_network.clients.network import AsyncNetwork
 from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
+from serving_network.money import describe
+from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.chain import Service
-from serving_network.settlement.journal import Identity, open_journal
+from serving_network.settlement.journal import Identity, Transaction, open_journal
 from serving_network.settlement.live import GasPriceAboveCap, LiveChain, WalletRefusesCoins
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -115,6 +118,25 @@ class World:
 
         return asyncio.run(ask())
 
+    def books(self) -> list[BookLine]:
+        async def ask() -> list[BookLine]:
+            async with await AsyncConnection.open(self.node.chain) as connection:
+                return await read_books(AsyncNetwork(connection))
+
+        return asyncio.run(ask())
+
+    def transactions(self) -> list[Transaction]:
+        """Those of the first batch."""
+
+        async def ask() -> list[Transaction]:
+            async with await AsyncConnection.open(self.node.chain) as connection:
+                chain = await self.open_chain(connection)
+                identity = Identity(31337, "0x", chain.contract, chain.provider)
+                with open_journal(self.directory / "journal", identity) as journal:
+                    return list(journal.batch(1).transactions)
+
+        return asyncio.run(ask())
+
     def rpc(self, method: str, *params: Any) -> Any:
         return self.node.chain.request(method, list(params))
 
@@ -139,10 +161,19 @@ def test_requests_become_coins(world: World) -> None:
     assert (report.paid, report.unsettled, report.batches) == (35, 7, 1)
     assert [world.balance(user) for user in range(2)] == [COIN - 15, COIN - 20]
     assert report.lines[USERS[FUNDED].address].wait is Wait.NO_ACCOUNT
-    assert report.balanced
-    assert [line.surplus for line in report.books] == [0, 0]
+    assert [line.surplus for line in world.books()] == [0, 0]
     again = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
     assert (again.paid, again.known_requests) == (0, 4)
+
+
+def test_a_chain_that_did_not_grow_since_the_last_run_is_settled_on(world: World) -> None:
+    """Nodes refuse to list the events of a range that ends before it begins."""
+    for requests in ([("a", 0, 10)], [("b", 0, 5)]):
+        number = world.rpc("eth_blockNumber")
+        assert world.settle([]).paid == 0
+        assert world.rpc("eth_blockNumber") == number
+        assert world.settle(requests).paid == sum(fee for _, _, fee in requests)
+    assert world.balance(0) == COIN - 15
 
 
 def test_a_balance_that_runs_out_is_taken_whole_and_the_rest_is_paid_later(world: World) -> None:
@@ -194,6 +225,26 @@ def test_a_stuck_transaction_is_replaced_and_one_of_them_mined(world: World) -> 
     assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
 
 
+def test_a_transaction_that_is_stuck_at_the_cap_is_told_with_the_fee_that_it_needs(world: World) -> None:
+    world.rpc("evm_setAutomine", False)
+    world.settle([("a", 0, 10)], replace(OPTIONS, stuck_after=60, give_up_after=0.1))
+    (stuck,) = world.transactions()
+    needed = -(-stuck.max_fee_per_gas * (100 + REPLACEMENT_PERCENT) // 100)
+    report = world.settle([("b", 1, 5)], replace(OPTIONS, stuck_after=0, give_up_after=0.1, max_gas_price=needed - 1))
+    (note,) = [note for note in report.notes if "Batch 1 of an earlier run waits" in note]
+    assert f"Replacing it needs {describe(needed)} per gas, the cap is {describe(needed - 1)}." in note
+    assert f"--max-fee '{needed} wei' or more" in note
+    assert (report.replaced, len(world.transactions())) == (0, 1)
+    assert report.new_requests == 1
+    report = world.settle(None, replace(OPTIONS, stuck_after=0, max_gas_price=needed))
+    assert report.replaced >= 1
+    assert world.transactions()[1].max_fee_per_gas == needed
+    world.rpc("evm_mine")
+    world.rpc("evm_setAutomine", True)
+    world.settle()
+    assert (world.settle().unsettled, world.balance(0), world.balance(1)) == (0, COIN - 10, COIN - 5)
+
+
 def test_another_transaction_that_takes_the_nonce_does_not_lose_the_batch(world: World) -> None:
     world.rpc("evm_setAutomine", False)
     world.settle([("a", 0, 10)], replace(OPTIONS, give_up_after=0.1))
@@ -201,7 +252,7 @@ def test_another_transaction_that_takes_the_nonce_does_not_lose_the_batch(world:
     world.rpc("anvil_setNonce", PROVIDER.address, hex(nonce + 1))
     world.rpc("evm_setAutomine", True)
     report = world.settle()
-    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
+    assert (report.taken_up, report.taken_up_paid, report.paid, world.balance(0)) == (1, 0, 10, COIN - 10)
     assert any("could not be mined" in note for note in report.notes)
 
 
@@ -214,7 +265,10 @@ def test_a_reorganised_block_is_settled_again(world: World) -> None:
     world.rpc("evm_mine")
     assert world.balance(0) == COIN
     report = world.settle([("b", 0, 1)])
-    assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 1, COIN - 11)
+    assert (report.taken_up, report.paid, report.unsettled, world.balance(0)) == (1, 10, 1, COIN - 10)
+    assert report.lines[USERS[0].address].wait is Wait.NOT_SENT
+    report = world.settle()
+    assert (report.paid, report.unsettled, world.balance(0)) == (1, 0, COIN - 11)
 
 
 def without_logs(method: str, _: Any, result: Any) -> Any:

@@ -5,27 +5,18 @@ First the rule itself, then step by step the histories in which a user was charg
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from eth_utils.address import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.clients.models import Status
-from serving_network.settlement.chain import SignedSettlements
-from serving_network.settlement.journal import Identity, LiveSettlement, SignedRow, UserState, open_journal
+from serving_network.settlement.journal import LiveSettlement, UserState
 from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn, next_turn
-from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
-from serving_network.settlement.report import Report
-from serving_network.settlement.runner import Settlement
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.usage import UsageLog
-from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+from tests.settlement.scene import ALICE, FINAL, OPTIONS, Scene
 
 # ------------------------------------------------------------------------------------------------- the rule
 
@@ -136,78 +127,6 @@ def test_two_settlements_that_can_both_be_paid_never_cover_the_same_wei(
 
 
 # ------------------------------------------------------------------------------------------- step by step
-
-USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 5)]
-ALICE, BOB, CAROL, DAVE = USERS
-OPTIONS = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.05, final_depth=5)
-FINAL = 5
-"""Blocks until everything before them is final."""
-
-
-class Scene:
-    """A chain, and runs that settle on it. Each user owes what was recorded, and nobody may pay more."""
-
-    def __init__(self, directory: Path, *, batches: bool) -> None:
-        self.chain = FakeChain(batches=batches)
-        self.directory = directory
-        self.lines: list[str] = []
-        self.owed: dict[str, int] = {}
-
-    def record(self, user: str, fee: int) -> None:
-        self.lines.append(f'{{"id": "r{len(self.lines)}", "user": "{user}", "time": 1, "fee": {fee}}}\n')
-        self.owed[user] = self.owed.get(user, 0) + fee
-
-    def settle(self, options: Options = OPTIONS, signer: LocalTeeSigner = TEE) -> Report:
-        path = self.directory / "usage.jsonl"
-        path.write_text("".join(self.lines))
-        with open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
-            run = Settlement(self.chain, journal, signer, options, clock=lambda: self.chain.now)
-            report = asyncio.run(run.run(UsageLog(path, provider=PROVIDER)))
-        self.chain.now += 1
-        self.check()
-        assert report.fee == report.paid + report.unsettled
-        return report
-
-    def check(self) -> None:
-        for user, paid in self.chain.state.paid.items():
-            assert paid <= self.owed[user], f"{user} owes {self.owed[user]} and paid {paid}"
-
-    def mine(self, blocks: int = 1) -> None:
-        for _ in range(blocks):
-            self.chain.mine()
-        self.check()
-
-    def lose(self) -> list[Pending]:
-        """Take everything out of the pool; it may come back."""
-        lost = list(self.chain.pool.values())
-        self.chain.pool.clear()
-        return lost
-
-    def bring_back(self, *lost: Pending) -> None:
-        self.chain.pool |= {sent.hash: sent for sent in lost}
-
-    def signed(self, user: str) -> list[tuple[int, int, int, str]]:
-        """All settlements that were signed for a user: nonce, fee, wei in front of it, and state."""
-        rows = self.rows(
-            "SELECT CAST(s.nonce AS INTEGER), CAST(s.fee AS INTEGER), CAST(s.paid_before AS INTEGER), s.state"
-            " FROM settlement s JOIN user u ON u.id = s.user_id WHERE u.address = ? ORDER BY s.batch_id",
-            user,
-        )
-        return [(nonce, fee, before, state) for nonce, fee, before, state in rows]
-
-    def batches(self) -> list[str]:
-        """The state of each batch."""
-        return [state for (state,) in self.rows("SELECT state FROM batch ORDER BY id")]
-
-    def rows(self, query: str, *values: str) -> list[tuple[int, int, int, str]]:
-        with open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
-            return journal._db.execute(query, values).fetchall()
-
-    def nonce(self, user: str) -> int:
-        return self.chain.state.accounts[user].nonce
-
-    def paid(self, user: str) -> int:
-        return self.chain.state.paid.get(user, 0)
 
 
 @pytest.fixture(params=[False, True], ids=["entries", "batch"])
@@ -343,7 +262,3 @@ def test_a_larger_settlement_with_the_nonce_of_one_that_was_paid_in_full(scene: 
     scene.mine(FINAL)
     scene.settle()
     assert scene.paid(ALICE) == 15
-
-
-def _unused(_: SignedSettlements, __: SignedRow, ___: Status) -> None:
-    """Keep imports."""

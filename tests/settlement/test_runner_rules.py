@@ -170,9 +170,9 @@ def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.Mon
     asked: list[int] = []
     accounts = run.chain.accounts
 
-    async def counted(wanted: Sequence[str]) -> dict[str, Account]:
+    async def counted(wanted: Sequence[str], block: int | None = None) -> dict[str, Account]:
         asked.append(len(wanted))
-        return await accounts(wanted)
+        return await accounts(wanted, block)
 
     run.chain.accounts = counted  # type: ignore[assignment]
     assert run.settle(of_each(users)).paid == 50

@@ -14,8 +14,8 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from serving_network.contracts import Interface, load
-from serving_network.contracts.build.compiler import compile_contract
 from tests.evm import GAS_LIMIT, Evm, Outcome
+from tests.shared import compile_contract
 from tests.stateful.foreign import Foreign
 from tests.stateful.model import ZERO, Beacon, FineTuning, Inference, Ledger, Mood, Network, Reason, Registered, Result
 from tests.stateful.signing import Signer

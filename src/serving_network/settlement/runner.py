@@ -186,14 +186,20 @@ class Settlement:
 
         That is the block that was final before the others were looked up: what they showed of it stays true.
         """
-        await self._sight_wallet(head, final)
+        try:
+            await self._sight_wallet(head, final)
+        except ServingError as error:
+            self._report.notes.append(
+                f"The wallet's nonce is unknown, so batches that it would end stay open: {error.message}"
+            )
         self._journal.finalise(final)
         passed = self._journal.wallet_nonce_passed(final)
         for one in self._earlier:
-            if one.done and one.error is None and (
-                _last_nonce(one.batch) < passed or self._journal.overtaken(one.batch)
-            ):  # fmt: skip
+            seen = one.error is None and one.contradicted_since is None
+            over = one.done and _last_nonce(one.batch) < passed
+            if seen and (over or self._journal.overtaken(one.batch)):
                 self._journal.end_batch(one.batch)
+                one.done = True
         self._journal.finalise(final)
 
     async def _sight_wallet(self, head: Head, final: int) -> None:

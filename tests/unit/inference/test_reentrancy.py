@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from serving_network.contracts import Decoded, Interface
-from serving_network.contracts.build.compiler import compile_contract
+from tests.shared import compile_contract
 from tests.unit.contract import COIN, Contract, behind_front, error
 from tests.unit.inference.world import DAY, OFFER, STAKE, World
 

@@ -12,8 +12,8 @@ from eth_abi.abi import encode
 from eth_utils import keccak
 
 from serving_network.contracts import Decoded, Interface, load
-from serving_network.contracts.build.compiler import compile_contract
 from tests.evm import Evm
+from tests.shared import compile_contract
 from tests.unit.contract import COIN, Contract, Done, behind_front
 
 MOCKS = Path(__file__).with_name("mocks")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from serving_network.contracts import Interface
-from serving_network.contracts.build.compiler import compile_contract
 from tests.evm import Evm
+from tests.shared import compile_contract
 from tests.unit.contract import Contract
 from tests.unit.serving.programs import listed, program
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.contracts import Interface
-from serving_network.contracts.build.compiler import compile_contract
 from serving_network.settlement.signers import LocalTeeSigner, signed_by
 from tests.evm import Evm
+from tests.shared import compile_contract
 from tests.unit.contract import Contract
 
 HERE = Path(__file__).parent

@@ -1,0 +1,437 @@
+"""What a run asks of a node, against the real contracts and against a node that answers by a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from eth_utils.address import to_checksum_address
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.embedded import EmbeddedChain
+from serving_network.chain.signer import LocalSigner
+from serving_network.clients.models import Offer, Status
+from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.owner import AsyncOwner
+from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.user import AsyncUser
+from serving_network.contracts.build.compiler import compile_contract
+from serving_network.contracts.codec import Interface
+from serving_network.errors import NodeFailure, RpcError
+from serving_network.settlement import runner
+from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
+from serving_network.settlement.journal import Acceptance, Identity, Mined, Outcome, Transaction, open_journal
+from serving_network.settlement.live import LiveChain
+from serving_network.settlement.options import Options
+from serving_network.settlement.report import Report
+from serving_network.settlement.runner import Settlement
+from serving_network.settlement.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+    UserSettlement,
+)
+from serving_network.settlement.usage import UsageLog
+from tests.settlement.stage import COIN, OWNER, PROVIDER, TEE, USERS, dev_signer, prepare_in_process
+
+ROOT = Path(__file__).parents[2]
+RIVAL, STRANGER = dev_signer(2), dev_signer(3)
+ANN, BEN, CLEO = (user.address for user in USERS[:3])
+GAS_PRICE_CAP = 10**12
+
+
+# -------------------------------------------------------------------------------- what the contracts' events tell
+
+
+@dataclass
+class Told:
+    """A chain on which two providers settled, and what the first of them should be told about it."""
+
+    form: Form
+    chain: EmbeddedChain
+    before: int
+    """The number of the newest block before the first settlement."""
+    signed: list[SignedSettlements] = field(default_factory=list)
+    sent: list[Transaction] = field(default_factory=list)
+    past: list[PastSettlement] = field(default_factory=list)
+    through_contract: str = ""
+
+    def ask(self, question: Callable[[LiveChain], Awaitable[Any]]) -> Any:
+        async def asked() -> Any:
+            async with await AsyncConnection.open(self.chain) as connection:
+                return await question(await LiveChain.open(AsyncNetwork(connection), PROVIDER))
+
+        return asyncio.run(asked())
+
+    def landed(self, transaction: Transaction) -> Landed:
+        """Where a transaction is, from its receipt."""
+        receipt = self.chain.request("eth_getTransactionReceipt", [transaction.hash])
+        gas, price = int(receipt["gasUsed"], 16), int(receipt["effectiveGasPrice"], 16)
+        mined = Mined(int(receipt["blockNumber"], 16), receipt["blockHash"], gas, gas * price)
+        outcomes = {
+            0: (Outcome(Status.SUCCESS, 10), Outcome(Status.SUCCESS, 20)),
+            1: (Outcome(Status.SUCCESS, 5), Outcome(Status.INVALID_NONCE, 0)),
+        }
+        return Landed(True, mined, outcomes[self.sent.index(transaction)], transaction.hash)
+
+
+def sign(form: Form, contract: str, provider: str, *settlements: UserSettlement) -> SignedSettlements:
+    domain = Domain(INFERENCE_NAME, 31337, contract)
+    if form == "batch":
+        digests = [domain.digest(TEESettlementBatch(provider, settlements))]
+    else:
+        digests = [domain.digest(TEESettlement(provider, one)) for one in settlements]
+    return SignedSettlements(form, settlements, tuple(map(TEE.sign_digest, digests)))
+
+
+def settlement(user: str, fee: int, nonce: int) -> UserSettlement:
+    return UserSettlement(to_checksum_address(user), fee, nonce, bytes([nonce]) * 32)
+
+
+async def send_as(chain: LiveChain, signed: SignedSettlements) -> Transaction:
+    made = await chain.prepare(signed, await chain.wallet_nonce(), 5_000_000, GAS_PRICE_CAP, 10**5)
+    await chain.broadcast(made)
+    return made
+
+
+async def prepare_rival(connection: AsyncConnection, users: Sequence[LocalSigner]) -> None:
+    """Another provider with the same users."""
+    offer = Offer(
+        service_type="chatbot", url="https://rival.example/v1", model="model-2", verifiability="TeeML",
+        input_price=1, output_price=1, additional_info="{}", tee_signer=to_checksum_address(TEE.address),
+    )  # fmt: skip
+    await AsyncProvider(connection, RIVAL).register(offer)
+    await AsyncOwner(connection, OWNER).confirm(RIVAL.address)
+    for key in users:
+        await AsyncUser(connection, key).fund(RIVAL.address, COIN)
+
+
+@pytest.fixture(scope="module", params=["batch", "entries"])
+def told(request: pytest.FixtureRequest) -> Told:
+    chain = EmbeddedChain()
+    prepare_in_process(chain, USERS[:3], COIN)
+    form: Form = request.param
+    made = Told(form, chain, 0)
+
+    async def play() -> None:
+        async with await AsyncConnection.open(chain) as connection:
+            await prepare_rival(connection, USERS[:3])
+            network = AsyncNetwork(connection)
+            ours, rivals = await LiveChain.open(network, PROVIDER), await LiveChain.open(network, RIVAL)
+            made.before = await connection.block_number()
+            first = sign(form, ours.contract, PROVIDER.address, settlement(ANN, 10, 1), settlement(BEN, 20, 2))
+            made.sent.append(await send_as(ours, first))
+            await send_as(rivals, sign(form, ours.contract, RIVAL.address, settlement(ANN, 3, 7)))
+            await connection.send(PROVIDER, STRANGER.address, b"", value=1)
+            second = sign(form, ours.contract, PROVIDER.address, settlement(ANN, 5, 4), settlement(CLEO, 1, 0))
+            made.sent.append(await send_as(ours, second))
+            made.signed = [first, second]
+            through = sign(form, ours.contract, PROVIDER.address, settlement(BEN, 7, 5))
+            made.through_contract = await send_through_a_contract(connection, ours._data(through), ours.contract)
+            await change_balances(connection)
+
+    asyncio.run(play())
+    paid = [(0, ANN, 10), (0, BEN, 20), (1, ANN, 5)]
+    for transaction, user, fee in paid:
+        landed = made.landed(made.sent[transaction])
+        (row,) = [row for row in made.signed[transaction].settlements if row.user == user]
+        acceptance = Acceptance(
+            Outcome(Status.SUCCESS, fee), landed.mined.block_number, landed.mined.block_hash, landed.transaction
+        )
+        made.past.append(PastSettlement(user, row, acceptance))
+    receipt = chain.request("eth_getTransactionReceipt", [made.through_contract])
+    assert receipt["status"] == "0x1"
+    made.past.append(
+        PastSettlement(
+            BEN,
+            None,
+            Acceptance(
+                # TEESettlementResult does not name what was paid, and the calldata cannot be read.
+                Outcome(Status.SUCCESS, 7 if form == "batch" else 0),
+                int(receipt["blockNumber"], 16),
+                receipt["blockHash"],
+                made.through_contract,
+            ),
+        )
+    )
+    return made
+
+
+async def change_balances(connection: AsyncConnection) -> None:
+    """A user funds the provider again and asks for it back: balances change without a settlement."""
+    user = AsyncUser(connection, USERS[0])
+    await user.fund(PROVIDER.address, 3)
+    await user.retrieve([PROVIDER.address])
+
+
+async def send_through_a_contract(connection: AsyncConnection, data: bytes, contract: str) -> str:
+    """Let somebody else make the provider's wallet, which has code for a while, settle."""
+    compiled = compile_contract(ROOT / "tests/unit/serving/mocks/Caller.vy", ROOT)
+    deployed = await connection.send(STRANGER, None, compiled.bytecode)
+    code = await connection.rpc("eth_getCode", [deployed.contract_address, "latest"])
+    await connection.rpc("anvil_setCode", [PROVIDER.address, code])
+    call = Interface(compiled.abi).encode("act", contract, data, 0)
+    receipt = await connection.send(STRANGER, PROVIDER.address, call)
+    await connection.rpc("anvil_setCode", [PROVIDER.address, "0x"])
+    return receipt.transaction_hash
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_carried_these_settlements_is_found_through_the_events(told: Told, place: int) -> None:
+    signed, transaction = told.signed[place], told.sent[place]
+    landed = told.landed(transaction)
+    assert told.ask(lambda chain: chain.landed(transaction, signed)) == landed
+    for first in (0, told.before + 1, landed.mined.block_number):
+        assert told.ask(partial(LiveChain.search, signed=signed, from_block=first)) == [landed]
+    assert told.ask(lambda chain: chain.search(signed, landed.mined.block_number + 1)) == []
+
+
+def test_of_settlements_with_another_signature_nothing_is_found(told: Told) -> None:
+    signed = told.signed[0]
+    forged = SignedSettlements(signed.form, signed.settlements, tuple(bytes(65) for _ in signed.signatures))
+    assert told.ask(lambda chain: chain.search(forged, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("users", "places"), [([ANN, BEN, CLEO], [0, 1, 2, 3]), ([ANN], [0, 2]), ([BEN], [1, 3]), ([CLEO], []), ([], [])]
+)
+def test_past_settlements_of_users_are_those_that_were_accepted_from_this_provider(
+    told: Told, users: list[str], places: list[int]
+) -> None:
+    past = [told.past[place] for place in places]
+    assert told.ask(lambda chain: chain.past_settlements(users, 0)) == past
+    first = told.past[0].acceptance.block_number
+    later = [one for one in past if one.acceptance.block_number > first]
+    assert told.ask(lambda chain: chain.past_settlements(users, first + 1)) == later
+
+
+def test_all_that_was_paid_since_a_block_is_found_whoever_sent_it(told: Told) -> None:
+    first, second = (told.landed(sent).mined.block_number for sent in told.sent)
+    expected = {
+        0: told.past,
+        told.before: told.past,
+        first: told.past[2:],
+        second - 1: told.past[2:],
+        second: told.past[3:],
+    }
+    for since, past in expected.items():
+        assert told.ask(partial(LiveChain.paid_since, block_number=since, form=told.form, known=set())) == past
+    known = {told.sent[0].hash}
+    assert told.ask(lambda chain: chain.paid_since(0, told.form, known)) == told.past[2:]
+    known |= {told.sent[1].hash, told.through_contract}
+    assert told.ask(lambda chain: chain.paid_since(0, told.form, known)) == []
+    newest = int(told.chain.request("eth_blockNumber", []), 16)
+    for since in (newest, newest + 1, newest + 1000):
+        assert told.ask(partial(LiveChain.paid_since, block_number=since, form=told.form, known=set())) == []
+
+
+def test_the_wallets_calls_for_a_settlement_are_told_by_nonce(told: Told) -> None:
+    """Not its other transactions, and not those of another provider."""
+    first, second = told.sent
+    assert second.nonce == first.nonce + 2, "a transfer is in between"
+    both = {first.nonce: first.hash, second.nonce: second.hash}
+    number = told.landed(first).mined.block_number
+    expected: dict[int, dict[int, str]] = {
+        0: both, told.before: both, number - 1: both, number: {second.nonce: second.hash},
+        told.landed(second).mined.block_number: {},
+    }  # fmt: skip
+    for since, calls in expected.items():
+        assert told.ask(partial(LiveChain.calls_since, block_number=since)) == calls
+
+
+# --------------------------------------------------------------------------- refunds in the block of the settlement
+
+LEAVING, STAYING = 8, 12
+OPTIONS = Options(stuck_after=60, give_up_after=5, patience=0, first_pause=0.01)
+
+
+class Refunding:
+    """A node to which some users come with refunds when a settlement is sent: all goes into one block."""
+
+    def __init__(self, chain: EmbeddedChain, wallets: Sequence[str]) -> None:
+        self.chain = chain
+        self.refunds = list(wallets)
+
+    def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        if method != "eth_sendRawTransaction" or not self.refunds:
+            return self.chain.request(method, params)
+        self.chain.request("evm_setAutomine", [False])
+        for raw in self.refunds:
+            self.chain.request(method, [raw])
+        self.refunds.clear()
+        answer = self.chain.request(method, params)
+        self.chain.request("evm_mine", [])
+        self.chain.request("evm_setAutomine", [True])
+        return answer
+
+
+@pytest.fixture(scope="module")
+def crowd() -> EmbeddedChain:
+    chain = EmbeddedChain()
+    prepare_in_process(chain, USERS[: LEAVING + STAYING], COIN)
+    return chain
+
+
+async def refunds_of(chain: EmbeddedChain, users: Sequence[LocalSigner]) -> list[str]:
+    """Signed transactions with which each user brings the account to what a settlement costs most in.
+
+    Five times everything is asked back, and but for the last time a part of it is put in again.
+    """
+    async with await AsyncConnection.open(chain) as connection:
+        ledger = AsyncNetwork(connection).ledger_contract
+        service = (await AsyncNetwork(connection).service("inference")).name
+        raws = []
+        for user in users:
+            nonce = int(chain.request("eth_getTransactionCount", [user.address, "latest"]), 16)
+            steps: list[bytes] = []
+            for number in range(5):
+                steps.append(ledger.interface.encode("retrieveFund", [PROVIDER.address], service))
+                if number < 4:
+                    steps.append(ledger.interface.encode("transferFund", PROVIDER.address, service, 4 - number))
+            for data in steps:
+                raws.append(
+                    "0x"
+                    + user.sign_transaction(
+                        {
+                            "type": 2, "chainId": 31337, "nonce": nonce, "gas": 500_000, "value": 0,
+                            "maxFeePerGas": 10**12, "maxPriorityFeePerGas": 10**11, "to": ledger.address,
+                            "data": "0x" + data.hex(),
+                        }
+                    ).hex()
+                )  # fmt: skip
+                nonce += 1
+        return raws
+
+
+def use_form(monkeypatch: pytest.MonkeyPatch, chain: LiveChain, form: Form) -> None:
+    ask = chain.service
+
+    async def service() -> Service | None:
+        found = await ask()
+        return None if found is None else replace(found, takes_batches=form == "batch")
+
+    monkeypatch.setattr(chain, "service", service)
+
+
+@pytest.mark.parametrize("form", ["batch", "entries"])
+@pytest.mark.parametrize("reserve", [True, False], ids=["reserve", "no reserve"])
+def test_refunds_in_the_same_block_do_not_starve_a_settlement(
+    crowd: EmbeddedChain, tmp_path: Path, form: Form, reserve: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, the gas was what the estimate said, and everybody was left unpaid because some left."""
+    snapshot = crowd.request("evm_snapshot", [])
+    users = USERS[: LEAVING + STAYING]
+    log = tmp_path / "usage.jsonl"
+    log.write_text(
+        "".join(f'{{"id": "{user.address}", "user": "{user.address}", "time": 1, "fee": 100}}\n' for user in users)
+    )
+    if not reserve:
+        monkeypatch.setattr(runner, "worst_case_gas", lambda _: 0)
+    first = int(crowd.request("eth_blockNumber", []), 16) + 1
+    node = Refunding(crowd, asyncio.run(refunds_of(crowd, users[:LEAVING])))
+
+    async def settle() -> Report:
+        async with await AsyncConnection.open(node) as connection:
+            chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+            use_form(monkeypatch, chain, form)
+            with open_journal(tmp_path / "journal", Identity(31337, "", chain.contract, chain.provider)) as journal:
+                return await Settlement(chain, journal, TEE, OPTIONS).run(UsageLog(log))
+
+    report = asyncio.run(settle())
+    statuses = sent_by_provider(crowd, first)
+    held = asyncio.run(balances(crowd))
+    crowd.request("evm_revert", [snapshot])
+    assert (report.paid, report.unsettled, report.stopped_by) == (100 * len(users), 0, None)
+    assert held == dict.fromkeys((user.address for user in users), COIN - 100)
+    assert statuses == (["0x1"] if reserve else ["0x0", "0x1", "0x1"])
+
+
+def sent_by_provider(chain: EmbeddedChain, first: int) -> list[str]:
+    """The statuses of the provider's transactions from a block on."""
+    numbers = range(first, int(chain.request("eth_blockNumber", []), 16) + 1)
+    blocks = [chain.request("eth_getBlockByNumber", [hex(number), True]) for number in numbers]
+    hashes = [
+        sent["hash"]
+        for block in blocks
+        for sent in block["transactions"]
+        if int(sent["from"], 16) == int(PROVIDER.address, 16)
+    ]
+    return [chain.request("eth_getTransactionReceipt", [one])["status"] for one in hashes]
+
+
+async def balances(chain: EmbeddedChain) -> dict[str, int]:
+    users = [user.address for user in USERS[: LEAVING + STAYING]]
+    async with await AsyncConnection.open(chain) as connection:
+        found = await AsyncNetwork(connection).accounts_with(PROVIDER.address, users)
+        return {user: account.balance for user, account in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------ what is final
+
+
+@dataclass
+class Script:
+    """A node of some chain with so many blocks that answers for the tag `finalized` as told."""
+
+    chain_id: int
+    newest: int
+    finalized: Any = None
+    refuses: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    def request(self, method: str, params: Sequence[Any] = ()) -> Any:
+        if method == "eth_chainId":
+            return hex(self.chain_id)
+        if method == "eth_blockNumber":
+            return hex(self.newest)
+        assert (method, params[0]) == ("eth_getBlockByNumber", "finalized")
+        self.asked.append(params[0])
+        if self.refuses:
+            raise RpcError(-32602, "unknown block tag: finalized")
+        return None if self.finalized is None else {"number": hex(self.finalized), "hash": "0x" + "ab" * 32}
+
+
+def final_block(node: Script, depth: int | None) -> int:
+    async def ask() -> int:
+        async with await AsyncConnection.open(cast("Any", node)) as connection:
+            network = cast("Any", SimpleNamespace(chain=connection))
+            return await LiveChain(network, "inference", cast("Any", None), PROVIDER).final_block(depth)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("finalized", [0, 900, 1000])
+@pytest.mark.parametrize("depth", [None, 1, 7, 2000])
+def test_on_a_public_chain_the_tagged_block_is_final_whatever_the_depth(finalized: int, depth: int | None) -> None:
+    node = Script(16661, 1000, finalized)
+    assert (final_block(node, depth), node.asked) == (finalized, ["finalized"])
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize(
+    ("newest", "depth", "final"),
+    [(1000, None, 937), (1000, 1, 1000), (1000, 7, 994), (63, None, 0), (64, None, 1), (5, 99, 0)],
+)
+def test_where_the_node_serves_no_tag_the_depth_says_what_is_final(
+    newest: int, depth: int | None, final: int, refuses: bool
+) -> None:
+    assert final_block(Script(16661, newest, refuses=refuses), depth) == final
+
+
+def test_a_tag_ahead_of_the_newest_block_is_not_believed() -> None:
+    with pytest.raises(Disagreement, match="calls block 1001 final, and has only 1000") as caught:
+        final_block(Script(16661, 1000, 1001), None)
+    assert isinstance(caught.value, NodeFailure)
+
+
+@pytest.mark.parametrize(("depth", "final"), [(None, 1000), (1, 1000), (7, 994), (64, 937), (2000, 0)])
+def test_on_the_local_chain_only_the_depth_counts(depth: int | None, final: int) -> None:
+    node = Script(31337, 1000, 3)
+    assert (final_block(node, depth), node.asked) == (final, [])

@@ -1,0 +1,229 @@
+"""What an earlier run sent, taken up by the next: it holds its own users, and nothing and nobody else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serving_network.errors import ASK_ANOTHER_NODE, NodeUnreachable, TransactionFailure, TransactionPending
+from serving_network.settlement.chain import Disagreement, SignedSettlements
+from serving_network.settlement.following import Followed, Follower
+from serving_network.settlement.journal import Transaction
+from serving_network.settlement.planning import Wait
+from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, Scene
+
+Prepare = Callable[[Scene], None]
+
+
+def new_scene(directory: Path, *, batches: bool) -> Scene:
+    """A run has sent a batch for Alice and one for Carol, and neither is mined. Bob has not used anything yet."""
+    directory.mkdir()
+    scene = Scene(directory, batches=batches)
+    for user in (ALICE, BOB, CAROL):
+        scene.chain.fund(user, 100)
+    scene.record(ALICE, 20)
+    scene.record(CAROL, 10)
+    scene.chain.mines_at_once = False
+    scene.settle(replace(OPTIONS, batch_rows=1))
+    assert [len(scene.signed(user)) for user in (ALICE, CAROL)] == [1, 1]
+    return scene
+
+
+def waits(scene: Scene) -> None:
+    """Nothing is mined."""
+    scene.chain.least_fee = 4
+
+
+def is_mined(scene: Scene) -> None:
+    """Both are mined."""
+    scene.mine()
+
+
+def lost(scene: Scene) -> None:
+    """Something else took both nonces."""
+    scene.lose()
+    scene.chain.take_nonce()
+    scene.chain.take_nonce()
+
+
+def unshown(scene: Scene) -> None:
+    """Both are mined, and the node shows neither of them."""
+    scene.chain.hidden = set(scene.chain.pool)
+    scene.mine()
+
+
+def refused_after_another(scene: Scene) -> None:
+    """Both are refused, and the accounts have their nonces: another program settled with the same ones."""
+    signed = [sent.signed for sent in scene.chain.pool.values() if sent.signed is not None]
+    for user in (row for one in signed for row in one.settlements):
+        account = scene.chain.state.accounts[user.user]
+        scene.chain.state.accounts[user.user] = replace(account, nonce=user.nonce)
+    scene.mine()
+
+
+CALLS: list[tuple[Prepare, set[str]]] = [
+    (waits, {"mined_wallet_nonce", "landed", "wallet_nonce", "replace", "broadcast"}),
+    (is_mined, {"mined_wallet_nonce", "landed", "head", "accounts"}),
+    (unshown, {"mined_wallet_nonce", "landed", "head", "accounts", "search"}),
+    (
+        lost,
+        {
+            "mined_wallet_nonce", "landed", "search", "head", "wallet_nonce_at", "wallet_nonce", "calls_since",
+            "accounts", "preview", "prepare", "block_hash", "broadcast",
+        },
+    ),
+    (refused_after_another, {"mined_wallet_nonce", "landed", "head", "accounts", "past_settlements"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("batches", [False, True], ids=["entries", "batch"])
+@pytest.mark.parametrize(("prepare", "calls"), CALLS, ids=[prepare.__name__ for prepare, _ in CALLS])
+def test_an_error_at_any_call_for_an_earlier_batch_holds_its_users_and_nobody_else(
+    tmp_path: Path, prepare: Prepare, calls: set[str], batches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, an earlier batch that could not be followed ended the run: no row was read, and nobody was settled."""
+    looking: list[int] = []
+    look = Follower.look
+
+    async def noted(follower: Follower, followed: Followed) -> None:
+        looking.append(followed.batch.id)
+        await look(follower, followed)
+        looking.pop()
+
+    monkeypatch.setattr(Follower, "look", noted)
+    options = replace(OPTIONS, stuck_after=0, batch_rows=1)
+    seen: set[str] = set()
+    for failing in (None, *sorted(calls)):
+        scene = new_scene(tmp_path / str(failing), batches=batches)
+        prepare(scene)
+        scene.record(BOB, 5)
+        struck = 0
+
+        def strike(method: str, when: str, failing: str | None = failing) -> None:
+            nonlocal struck
+            if looking == [1] and when == "before":
+                seen.add(method)
+                if method == failing:
+                    struck += 1
+                    raise NodeUnreachable("The node does not answer.", cause="Why.", next_step="What to do.")
+
+        scene.chain.hook = strike
+        scene.chain.mines_at_once = prepare is not waits
+        report = scene.settle(options)
+        if failing is None:
+            continue
+        assert struck, f"{failing} was not asked"
+        assert report.new_requests == 1
+        noted_errors = [note for note in report.notes if note.startswith("Batch 1 of an earlier run waits")]
+        assert noted_errors == ["Batch 1 of an earlier run waits: The node does not answer. Why. What to do."]
+        line = report.lines[ALICE]
+        assert (line.wait, line.paid) == (Wait.IN_FLIGHT, 0)
+        assert len(scene.signed(ALICE)) == 1
+        if prepare is waits or (prepare, failing) == (lost, "broadcast"):
+            # Bob's transaction cannot be mined before those of the wallet with lower nonces.
+            assert isinstance(report.stopped_by, TransactionPending)
+            assert (report.lines[BOB].wait, len(scene.signed(BOB))) == (Wait.IN_FLIGHT, 1)
+        else:
+            assert (report.stopped_by, report.lines[BOB].paid) == (None, 5), failing
+        if prepare in (is_mined, unshown):
+            assert CAROL not in report.lines or report.lines[CAROL].paid == 10
+        scene.chain.hook = lambda *_: None
+        scene.chain.hidden, scene.chain.least_fee, scene.chain.mines_at_once = set(), 1, True
+        scene.mine()
+        for _ in range(3):
+            scene.settle(options)
+            scene.mine(FINAL)
+        if prepare is not refused_after_another:
+            assert [scene.paid(user) for user in (ALICE, BOB, CAROL)] == [20, 5, 10]
+    assert seen == calls
+
+
+@pytest.fixture(params=[False, True], ids=["entries", "batch"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
+    return new_scene(tmp_path / "run", batches=request.param)
+
+
+def test_what_arrives_for_a_held_user_is_read_and_waits(scene: Scene) -> None:
+    scene.record(ALICE, 3)
+    scene.record(BOB, 5)
+    scene.lose()
+    scene.chain.mines_at_once = True
+    scene.chain.hook = hold_back(scene)
+    report = scene.settle()
+    assert report.new_requests == 2
+    assert (report.lines[ALICE].wait, report.lines[ALICE].unsettled) == (Wait.IN_FLIGHT, 23)
+    assert [len(scene.signed(user)) for user in (ALICE, BOB)] == [1, 1]
+
+
+def hold_back(scene: Scene) -> Callable[[str, str], None]:
+    """Let nothing be mined."""
+
+    def hold(method: str, _: str) -> None:
+        if method == "broadcast":
+            scene.chain.mines_at_once = False
+
+    return hold
+
+
+def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene) -> None:
+    started = time.monotonic()
+    report = scene.settle(replace(OPTIONS, patience=0.3, give_up_after=600, first_pause=0.05))
+    assert 0.3 <= time.monotonic() - started < 20
+    assert report.stopped_by is None
+    assert [report.lines[user].wait for user in (ALICE, CAROL)] == [Wait.IN_FLIGHT] * 2
+    hashes = [sent.hash for sent in scene.chain.pool.values()]
+    assert report.notes == [
+        f"Batch {number} of an earlier run is still waiting, with transaction {hashes[number - 1]}: run again, or end"
+        " it with serving settlement cancel."
+        for number in (1, 2)
+    ]
+
+
+def test_a_run_does_not_wait_for_an_earlier_batch_that_is_mined_meanwhile(scene: Scene) -> None:
+    asked = 0
+
+    def mine_at_last(method: str, _: str) -> None:
+        nonlocal asked
+        asked += method == "landed"
+        if asked == 9:
+            scene.mine()
+
+    scene.chain.hook = mine_at_last
+    started = time.monotonic()
+    report = scene.settle(replace(OPTIONS, patience=60, give_up_after=600))
+    assert time.monotonic() - started < 30
+    assert (report.taken_up, report.taken_up_paid, report.paid, report.unsettled, report.notes) == (2, 0, 30, 0, [])
+
+
+def test_the_report_names_the_fee_that_an_earlier_batch_needs(scene: Scene) -> None:
+    async def at_the_cap(_: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
+        raise TransactionFailure(
+            "A transaction is stuck at 1 wei per gas.",
+            cause=f"Replacing it needs {2 * stuck.max_fee_per_gas} wei per gas, the cap is {gas_price_cap} wei.",
+            next_step="Wait, or run again with --max-fee '2 wei' or more.",
+        )
+
+    scene.chain.replace = at_the_cap  # type: ignore[assignment]
+    report = scene.settle(replace(OPTIONS, stuck_after=0, max_gas_price=1))
+    assert report.notes == [
+        f"Batch {number} of an earlier run waits: A transaction is stuck at 1 wei per gas. Replacing it needs 2 wei per"
+        " gas, the cap is 1 wei. Wait, or run again with --max-fee '2 wei' or more."
+        for number in (1, 2)
+    ]
+
+
+def test_a_contradiction_about_an_earlier_batch_is_a_note(scene: Scene) -> None:
+    async def lie(*_: object) -> None:
+        raise Disagreement("The node contradicts itself.")
+
+    scene.chain.landed = lie  # type: ignore[assignment]
+    scene.record(BOB, 5)
+    report = scene.settle(replace(OPTIONS, dry_run=False))
+    assert report.notes[:2] == [
+        f"Batch {one} of an earlier run waits: The node contradicts itself. {ASK_ANOTHER_NODE}" for one in (1, 2)
+    ]
+    assert report.lines[ALICE].wait is Wait.IN_FLIGHT

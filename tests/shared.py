@@ -1,0 +1,42 @@
+"""What several workers of one test run need, made by one of them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from serving_network.contracts.build import compiler
+
+VARIABLE = "TESTS_SHARED_DIRECTORY"
+
+Made = TypeVar("Made")
+
+
+def shared(key: str, make: Callable[[], Made]) -> Made:
+    """What `make` returns, made once per test run for each key; the other workers wait for it.
+
+    Outside a test run it is made every time.
+    """
+    directory = os.environ.get(VARIABLE)
+    if directory is None:
+        return make()
+    path = Path(directory) / hashlib.sha256(key.encode()).hexdigest()
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if stored := file.read():
+            known: Made = pickle.loads(stored)
+            return known
+        made = make()
+        file.write(pickle.dumps(made))
+    return made
+
+
+def compile_contract(source: Path, search_path: Path) -> compiler.Compiled:
+    """As the build's function, once per test run: for sources that no test changes."""
+    return shared(f"contract {source} {search_path}", lambda: compiler.compile_contract(source, search_path))
