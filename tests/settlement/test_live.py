@@ -461,7 +461,10 @@ def test_settlements_on_another_contract_are_none_of_this_one(world: World) -> N
 
 
 def test_results_of_a_strangers_transaction_are_not_this_providers(world: World) -> None:
-    """A transaction through a contract settled for another provider, and changed a balance with this one."""
+    """A transaction through a contract settled for another provider, and changed a balance with this one.
+
+    The result of a batch names its provider, so that it cannot be taken for another's.
+    """
     world.settle([("a", 0, 10)])
 
     def through_a_contract(method: str, _: Any, result: Any) -> Any:
@@ -479,7 +482,7 @@ def test_results_of_a_strangers_transaction_are_not_this_providers(world: World)
 
     assert asyncio.run(past()) == (1, 1)
     world.node.answer = through_a_contract
-    assert asyncio.run(past()) == (0, 0)
+    assert asyncio.run(past()) == ((1, 1) if world.form == "batch" else (0, 0))
     world.rpc("anvil_setCode", PROVIDER.address, "0x00")
     assert asyncio.run(past()) == (1, 1), "a wallet with code can settle through a contract"
 

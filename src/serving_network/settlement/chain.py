@@ -18,6 +18,9 @@ from serving_network.settlement.typed_data import UserSettlement
 Form = Literal["entries", "batch"]
 """How a batch is signed: each settlement on its own, or all rows at once."""
 
+LOCAL_CHAIN_ID: Final = 31337
+"""The chain of a development node, which is set back, restarted and reorganised at will."""
+
 ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 200}
 
 

@@ -42,6 +42,9 @@ Told = Callable[[SignedRow, Outcome, int, Account | None], None]
 """Given each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
 LONGEST_PAUSE = 2.0
+MOST_WAITING: Final = 1000
+"""How many transactions of the wallet are looked at that wait to be mined; a node may claim any number."""
+
 REORG_WINDOW: Final = 256
 """The longest reorganisation, in blocks: a settlement may land that far before the block in which it was signed."""
 _REFUSED = Outcome(Status.INVALID_SIGNATURE, 0)
@@ -192,7 +195,8 @@ class Follower:
         """
         mined = await self._chain.wallet_nonce_at(head.number)
         after_waiting = max(mined, await self._chain.wallet_nonce())
-        strange = sorted(set(range(mined, after_waiting)) - self._journal.sent_nonces(mined))
+        waiting = range(mined, min(after_waiting, mined + MOST_WAITING))
+        strange = sorted(set(waiting) - self._journal.sent_nonces(mined))
         if strange:
             raise StrangeTransactions(
                 f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"

@@ -18,6 +18,7 @@ from serving_network.contracts.codec import DecodedEvent
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
 from serving_network.money import describe
 from serving_network.settlement.chain import (
+    LOCAL_CHAIN_ID,
     Disagreement,
     Form,
     Head,
@@ -31,7 +32,6 @@ from serving_network.settlement.chain import (
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.typed_data import UserSettlement
 
-LOCAL_CHAIN_ID: Final = 31337
 FINAL_DEPTH: Final = 64
 """How deep a block is final where the node does not say: two epochs of Ethereum."""
 
@@ -331,9 +331,7 @@ class LiveChain:
     async def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
         """The settlements with this provider that a transaction got accepted.
 
-        The results of single settlements do not name the provider. Anybody can have one transaction settle for another
-        provider and change a balance with this one, and so have this provider's users held up. Only a wallet with code
-        can settle through a contract, so for one without code such transactions are not looked at.
+        Settlements that came through a contract are among them, without what was signed.
         """
         events = self._events(receipt)
         results = [event for event in events if event.name in _RESULT_EVENTS]
@@ -345,11 +343,7 @@ class LiveChain:
                 raise Disagreement(f"The events of {receipt.transaction_hash} do not fit its settlements.")
             outcomes = [_outcome(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
             settlements = signed
-        elif (
-            not direct
-            and any(event.args.get("provider") == self.provider for event in events)
-            and await self._chain.code(self.provider)
-        ):
+        elif not direct and await self._settled_through_a_contract(events, sent):
             outcomes = [Outcome(_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
             settlements = [None] * len(results)
         else:
@@ -363,6 +357,19 @@ class LiveChain:
             for event, settlement, outcome in zip(results, settlements, outcomes, strict=True)
             if Status(outcome.status).paid
         ]
+
+    async def _settled_through_a_contract(self, events: Sequence[DecodedEvent], sent: dict[str, Any]) -> bool:
+        """Whether a transaction that does not call the service itself made this provider's wallet settle.
+
+        The result of a batch names the provider. Those of single settlements do not: anybody can have one transaction
+        settle for another provider and change a balance with this one. They count only where the wallet has code, or
+        was called itself, because a wallet without code does not settle through a contract.
+        """
+        ours = [event for event in events if event.args.get("provider") == self.provider]
+        if any(event.name == "BatchSettled" for event in ours):
+            return True
+        called = sent["to"] is not None and to_checksum_address(sent["to"]) == self.provider
+        return bool(ours) and (called or bool(await self._chain.code(self.provider)))
 
     def _events(self, receipt: Receipt) -> list[DecodedEvent]:
         """The events of the service contract in a receipt."""

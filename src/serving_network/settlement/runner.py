@@ -26,6 +26,7 @@ from serving_network.clients.models import Account, Status
 from serving_network.errors import NodeFailure, RpcError, ServingError
 from serving_network.money import describe
 from serving_network.settlement.chain import (
+    LOCAL_CHAIN_ID,
     ROWS_AT_MOST,
     Head,
     Service,
@@ -165,11 +166,12 @@ class Settlement:
         chain: the node may show another chain with the same beginning.
         """
         newest = self._journal.last_booked_block()
-        if head.number < newest - REORG_WINDOW:
+        window = REORG_WINDOW if self._chain.chain_id == LOCAL_CHAIN_ID else 0
+        if head.number < newest - window:
             raise JournalOfAnother(
                 f"The journal {self._journal.path} knows of block {newest}, the chain has only {head.number}.",
-                cause="The node is far behind, or the chain was started anew.",
-                next_step="Ask a node that is in sync, or begin a new journal with --journal PATH.",
+                cause="The node is behind, or the chain was started anew.",
+                next_step="Run again when the node is in sync, or begin a new journal with --journal PATH.",
             )
         undone, final = [], self._journal.final_block()
         for number, block_hash in self._journal.booked_blocks():
