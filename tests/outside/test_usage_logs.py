@@ -43,12 +43,12 @@ def read(path: Path, content: bytes, columns: Columns | None = None) -> tuple[li
         pytest.param(b"\0" * 5000 + b"\n", "broken JSON", id="NUL bytes of a disk that lost power"),
         pytest.param(b'{"input_tokens": Infinity}\n', "Infinity is not a number", id="infinity"),
         pytest.param(b'{"input_tokens": -Infinity}\n', "-Infinity is not a number", id="less than nothing"),
-        pytest.param(line()[:-2] + b', "input_tokens": 9}\n', "comes twice", id="a field twice"),
-        pytest.param(b'{"usage": {"a": 1, "a": 2}}\n', "comes twice", id="a field twice inside"),
+        pytest.param(line()[:-2] + b', "input_tokens": 9}\n', "duplicate field", id="a field twice"),
+        pytest.param(b'{"usage": {"a": 1, "a": 2}}\n', "duplicate field", id="a field twice inside"),
         pytest.param(line().replace(b": 1,", b": 1e400,"), "fractional input tokens", id="a float beyond floats"),
         pytest.param(b"\xef\xbb\xbf" + line(), "broken JSON", id="a byte order mark in the middle"),
         pytest.param(line()[:40] + b"\r" + line()[40:], "broken JSON", id="a bare carriage return"),
-        pytest.param(b'{"a":' * 90_000 + b"1\n", "nested more than 100 deep", id="deeper than any parser"),
+        pytest.param(b'{"a":' * 90_000 + b"1\n", "nested more than 100 levels deep", id="deeper than any parser"),
     ],
 )
 def test_one_bad_line_costs_only_itself(tmp_path: Path, bad: bytes, reason: str) -> None:

@@ -1,7 +1,7 @@
-"""Which column of a usage log means what.
+"""Map the columns of a usage log to fields.
 
-A log is settled as it is: the reader knows the usual names, and any other name can be given on the command
-line (`--map input_tokens=ContextTokens`) or in a file:
+A log is read as it is: the usual column names are known. Map other names on the command line
+(`--map input_tokens=ContextTokens`) or in a file:
 
     [columns]
     time = "TIMESTAMP"
@@ -10,7 +10,7 @@ line (`--map input_tokens=ContextTokens`) or in a file:
     user = "customer"
     id = "@row"
 
-In JSON a dot reaches into an object: `usage.prompt_tokens`.
+In JSON, a dot addresses a nested field: `usage.prompt_tokens`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.untrusted import parse_json, parse_toml
 
 ROW_AS_ID: Final = "@row"
-"""Mapped to `id`: the log has no request ids, so a row is known by its line number and its content."""
+"""Mapped to `id` if the log has no request ids: a row is identified by its line number and content."""
 
 USUAL_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "id": ("request_hash", "requestHash", "request_id", "requestId", "id"),
@@ -41,7 +41,7 @@ FIELDS: Final = tuple(USUAL_NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names to look for, per field. `named` are those that somebody chose: they replace the usual ones."""
+    """The column names to look for, per field. Those in `named` replace the usual names."""
 
     named: dict[str, str] = field(default_factory=dict)
 
@@ -49,12 +49,12 @@ class Columns:
         for meaning, column in self.named.items():
             if meaning not in USUAL_NAMES:
                 raise InvalidInput(
-                    f"{meaning!r} is nothing that a usage log can tell.",
+                    f"{meaning!r} is not a known field.",
                     next_step=f"Map one of: {', '.join(FIELDS)}.",
                 )
             if not column or (column.startswith("@") and (meaning, column) != ("id", ROW_AS_ID)):
                 raise InvalidInput(
-                    f"{column!r} is no column for {meaning!r}.",
+                    f"{column!r} is not a valid column for {meaning!r}.",
                     next_step=f"Name a column of the log, or use {ROW_AS_ID} for the id.",
                 )
 
@@ -73,7 +73,9 @@ class Columns:
         for text in assignments:
             meaning, equals, column = text.partition("=")
             if not equals:
-                raise InvalidInput(f"{text!r} maps nothing.", next_step="Write --map user=customer, for example.")
+                raise InvalidInput(
+                    f"{text!r} is not a mapping.", next_step="Write FIELD=COLUMN, such as --map user=customer."
+                )
             named[meaning.strip()] = column.strip()
         return Columns(named)
 
@@ -84,7 +86,7 @@ def load_columns(path: Path) -> Columns:
     columns = content.get("columns")
     if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns.values()):
         raise ConfigurationError(
-            f"{path} has no [columns] table of texts.", next_step='Write [columns] and lines like user = "customer".'
+            f"{path} has no [columns] table of strings.", next_step='Write [columns] and lines like user = "customer".'
         )
     try:
         return Columns(columns)
@@ -93,7 +95,7 @@ def load_columns(path: Path) -> Columns:
 
 
 def load_users(path: Path) -> dict[str, str]:
-    """The users of a log that names them otherwise than by address: a JSON object or TOML table, name to address.
+    """The user names of a log and their addresses, from a JSON object or TOML table.
 
     The addresses are checked where they are used. Raises ConfigurationError if the file cannot be used.
     """
@@ -102,7 +104,7 @@ def load_users(path: Path) -> dict[str, str]:
             content = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ConfigurationError(
-                f"{path} cannot be read as JSON.", cause=str(error), next_step="Mend the file, then run again."
+                f"{path} cannot be read as JSON.", cause=str(error), next_step="Fix the file and run again."
             ) from error
     else:
         loaded = _load_toml(path)
@@ -119,5 +121,5 @@ def _load_toml(path: Path) -> dict[str, object]:
         return parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{path} cannot be read as TOML.", cause=str(error), next_step="Mend the file, then run again."
+            f"{path} cannot be read as TOML.", cause=str(error), next_step="Fix the file and run again."
         ) from error

@@ -2,7 +2,7 @@
 
     fee = input tokens * input price + output tokens * output price          (wei, whole numbers)
 
-A row that brings its own fees is charged those. The fee of a request is fixed when it is recorded: a later
+A row that specifies its fees is charged those. The fee of a request is fixed when it is recorded: a later
 change of prices does not touch it.
 
 The requests hash is what the live brokers compute: keccak-256 over the requests in the order of the log, each
@@ -52,7 +52,7 @@ class Charge(NamedTuple):
 def count_covered(charges: Iterable[Charge], fee: int, requests_hash: bytes) -> int | None:
     """How many of the charges, from the first on, a settlement with this fee and hash covers; None if none fit.
 
-    Requests that cost nothing may follow the last one that a settlement covers, so the fee alone does not tell.
+    Requests that cost nothing may follow the last one that a settlement covers, so the fee alone does not identify it.
     """
     hasher = keccak.new(b"")
     total = 0

@@ -1,11 +1,10 @@
-"""A provider's usage log, read as a stream: one request a line, as JSON lines or CSV, plain or gzipped.
+"""Read a provider's usage log as a stream: one request per line, as JSON Lines or CSV, plain or gzipped.
 
-Whatever can be read exactly becomes a `UsageRow`. Everything else becomes a `Reject` with its line number and
-the reason, and reading goes on: one broken row never costs the others. Nothing here depends on the length of
-the log but the time it takes.
+A row that can be read exactly becomes a `UsageRow`. Any other becomes a `Reject` with its line number and the reason,
+and reading continues: a broken row never affects the others. Memory does not depend on the length of the log.
 
-Lines end with a line feed. A CSV field may be quoted but not contain a line end. Amounts are whole numbers:
-tokens, and wei for fees that a row brings along.
+Lines end with a line feed. A CSV field may be quoted but must not contain a line end. Amounts are whole numbers:
+tokens, and wei for fees in a row.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ from serving_network.untrusted import MAX_NESTING, too_deep
 MAX_LINE_BYTES: Final = 1 << 20
 MAX_ID_CHARACTERS: Final = 512
 MAX_TOKENS: Final = 10**12
-"""The most tokens of one kind that a row can have, whatever `max_row` says."""
+"""The upper bound for `max_row`."""
 MAX_ROW: Final = 10**7
-"""The most tokens of one kind that a row may have by default: ten times the longest context windows of today."""
+"""The default limit for the tokens of one kind in a row: ten times the longest context windows of today."""
 MAX_FEE: Final = 2**94 - 1
-"""The most wei that an account can hold, and so the most that one request can cost."""
+"""The most wei that an account can hold, and therefore the highest possible fee of a request."""
 
 Format = Literal["jsonl", "csv"]
 
@@ -44,13 +43,13 @@ _HASH = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _UNIX_TIME = re.compile(r"\d{1,13}(?:\.\d{1,9})?", re.ASCII)
 _LONG_NUMBER = re.compile(r"\d{9,}(?:\.\d*)?", re.ASCII)
-"""Digits that are no date of eight digits, though ISO 8601 would find one in some: 1712011512345 is not of 1712."""
+"""Digits that are not an eight-digit date, even if an ISO 8601 parser accepts some: 1712011512345 is not in 1712."""
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _EXCERPT_CHARACTERS: Final = 500
 
 
 class UnusableLog(InvalidInput):
-    """The log as a whole cannot be read: no such file, no header, another encoding."""
+    """The log as a whole cannot be read: no such file, no header, or the wrong encoding."""
 
 
 class Reject(NamedTuple):
@@ -62,11 +61,11 @@ class Reject(NamedTuple):
 
 
 class UsageRow(NamedTuple):
-    """One request as the log tells it.
+    """One request of the log.
 
-    `request_hash` are the 32 bytes that make it unique, `request_text` how the requests hash spells it and
-    `user_text` how it spells the user. `time` is in microseconds since 1970 UTC. `fees` are the input and the
-    output fee in wei where the row brings its own, else None.
+    `request_hash` are the 32 bytes that identify it. `request_text` and `user_text` are the spellings used in the
+    requests hash. `time` is in microseconds since 1970 UTC. `fees` are the input and output fee in wei if the row
+    specifies them, else None.
     """
 
     line: int
@@ -81,7 +80,7 @@ class UsageRow(NamedTuple):
 
 
 class _BadRowError(ValueError):
-    """The reason why one row is set aside."""
+    """The reason why one row is rejected."""
 
 
 class _Fraction(str):
@@ -97,24 +96,24 @@ def _no_constant(name: str) -> NoReturn:
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        raise _BadRowError("a field that comes twice: which of its values is meant cannot be told")
+        raise _BadRowError("duplicate field: it is ambiguous which value is meant")
     return row
 
 
 _DECODER = json.JSONDecoder(parse_float=_Fraction, parse_constant=_no_constant, object_pairs_hook=_each_key_once)
 _RawRow = tuple[Any, ...]
-"""The values of one row in the order of columns.FIELDS; None where there is none."""
+"""The values of one row in the order of columns.FIELDS; None for missing ones."""
 
 
 class UsageLog:
     """One usage log on disk.
 
-    `users` translates the log's names of users to addresses; without it the log must name addresses.
-    `provider` cannot be its own user. With `whole_last_line` a last CSV line without a line end counts as
-    whole; otherwise it is set aside, because half a number looks like a number.
+    `users` maps the log's user names to addresses; without it, the log must contain addresses. `provider` cannot be its
+    own user. With `whole_last_line`, a last CSV line without a line end is accepted; otherwise it is rejected, because
+    a truncated number looks like a number.
 
-    `max_row` is the most input tokens, and the most output tokens, that one row may have. A row above it is rejected:
-    it is far more likely a counter or a fault of the meter than a request.
+    `max_row` limits the input tokens and the output tokens of a row. A row above it is rejected: it is far more likely
+    to be a counter or a metering bug than a request.
     """
 
     def __init__(
@@ -154,14 +153,13 @@ class UsageLog:
             raise _unreadable(self.path, error) from error
 
     def position(self) -> int:
-        """Bytes on disk that were read so far by the iteration that is going on."""
+        """Bytes on disk read so far by the current iteration."""
         return self._raw.tell() if self._raw is not None and not self._raw.closed else 0
 
     def rows(self, reject: Callable[[Reject], None]) -> Iterator[UsageRow]:
-        """Every row that can be settled, in the order of the log; the others are given to `reject`.
+        """All rows that can be settled, in the order of the log. `reject` is called with the others.
 
-        Raises UnusableLog if the file cannot be opened, is no text in UTF-8, or lacks a column that every
-        row of a CSV needs.
+        Raises UnusableLog if the file cannot be opened, is not UTF-8, or is a CSV that lacks a required column.
         """
         try:
             raw = self.path.open("rb")
@@ -172,8 +170,8 @@ class UsageLog:
             head = raw.peek(4)
             if head.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise UnusableLog(
-                    f"{self.path} is written in UTF-16.",
-                    next_step=f"iconv -f UTF-16 -t UTF-8 {self.path} > usage.utf8, and settle that.",
+                    f"{self.path} is encoded in UTF-16.",
+                    next_step=f"iconv -f UTF-16 -t UTF-8 {self.path} > usage.utf8, and settle usage.utf8.",
                 )
             stream: Any = gzip.GzipFile(fileobj=raw) if head.startswith(b"\x1f\x8b") else raw
             yield from self._read(_lines(stream, reject), reject)
@@ -197,14 +195,14 @@ class UsageLog:
 
     def _json_values(self, text: str, whole: bool) -> _RawRow:
         if too_deep(text):
-            raise _BadRowError(f"absurd size: JSON nested more than {MAX_NESTING} deep")
+            raise _BadRowError(f"JSON nested more than {MAX_NESTING} levels deep")
         try:
             row = _DECODER.decode(text)
         except _BadRowError:
             raise
         except ValueError as error:
             if not whole:
-                raise _BadRowError("half a last line: the log ends in the middle of a row") from error
+                raise _BadRowError("incomplete last line: the log ends in the middle of a row") from error
             raise _BadRowError(f"broken JSON: {error}") from error
         if not isinstance(row, dict):
             raise _BadRowError("not a JSON object")
@@ -218,9 +216,9 @@ class UsageLog:
             header = next(csv.reader([header_line.content.decode("utf-8-sig")], strict=True))
         except (UnicodeDecodeError, csv.Error, StopIteration) as error:
             raise UnusableLog(
-                f"The header of {self.path} is no CSV in UTF-8.",
+                f"The header of {self.path} is not CSV in UTF-8.",
                 cause=str(error),
-                next_step="Write the column names into the first line.",
+                next_step="Put the column names in the first line.",
             ) from error
         places = self._places([name.strip() for name in header])
         width = len(header)
@@ -231,12 +229,12 @@ class UsageLog:
                 try:
                     fields = next(csv.reader([text], strict=True))
                 except csv.Error as error:
-                    raise _BadRowError("half a last line" if not whole else f"broken CSV: {error}") from error
+                    raise _BadRowError("incomplete last line" if not whole else f"broken CSV: {error}") from error
             else:
                 fields = text.split(",")
             if not whole and (len(fields) != width or not self._whole_last_line):
                 raise _BadRowError(
-                    "half a last line: no line end, so its last value may be cut off (--whole-last-line takes it)"
+                    "incomplete last line: no line end, so its last value may be cut off (--whole-last-line accepts it)"
                 )
             if len(fields) != width:
                 raise _BadRowError(f"{len(fields)} columns where the header has {width}")
@@ -245,7 +243,7 @@ class UsageLog:
         return values
 
     def _places(self, header: list[str]) -> list[int | None]:
-        """Where each field stands in a CSV row."""
+        """The position of each field in a CSV row."""
         places: list[int | None] = []
         for meaning in FIELDS:
             if meaning == "id" and self.columns.id_is_row:
@@ -299,7 +297,7 @@ class UsageLog:
         return tokens
 
     def _user(self, user: Any) -> tuple[str, str]:
-        """The address of a row's user, and how the requests hash spells it."""
+        """The address of a row's user, and its spelling in the requests hash."""
         if _absent(user):
             raise _BadRowError("missing column: user")
         if not isinstance(user, str):
@@ -347,10 +345,10 @@ def _find(row: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def identify_request(request_id: Any) -> tuple[bytes, str]:
-    """The 32 bytes and the spelling under which a request is known.
+    """The hash that identifies a request, and its spelling in the requests hash.
 
-    An id of 64 hexadecimal digits, with or without 0x, is a request hash already and keeps its spelling. Of any
-    other id the hash is SHA-256 over its UTF-8 text, spelled as 0x and lower-case digits.
+    An id of 64 hexadecimal digits, with or without 0x, is already a request hash and keeps its spelling. Any other id
+    is hashed with SHA-256 over its UTF-8 text, spelled as 0x and lower-case digits.
     Raises ValueError with the reason if there is no usable id.
     """
     if isinstance(request_id, int) and not isinstance(request_id, bool):
@@ -361,20 +359,20 @@ def identify_request(request_id: Any) -> tuple[bytes, str]:
         raise _BadRowError(f"bad request id: {_shown(request_id)}")
     text = request_id.strip()
     if len(text) > MAX_ID_CHARACTERS:
-        raise _BadRowError(f"absurd request id: {len(text)} characters, the limit is {MAX_ID_CHARACTERS}")
+        raise _BadRowError(f"request id too long: {len(text)} characters, the limit is {MAX_ID_CHARACTERS}")
     if _HASH.fullmatch(text):
         return bytes.fromhex(text[-64:]), text
     try:
         request_hash = sha256(text.encode("utf-8")).digest()
     except UnicodeEncodeError as error:
-        raise _BadRowError("wrong encoding: the request id is no Unicode text") from error
+        raise _BadRowError("wrong encoding: the request id is not Unicode text") from error
     return request_hash, "0x" + request_hash.hex()
 
 
 def parse_time(time: Any) -> int:
-    """Microseconds since 1970 UTC from ISO 8601 text (UTC where it names no zone) or unix seconds or milliseconds.
+    """Microseconds since 1970 UTC, from ISO 8601 (UTC unless it has a time zone), unix seconds or milliseconds.
 
-    A whole number from 10**11 on counts milliseconds. Raises ValueError with the reason for anything else.
+    Numbers from 10**11 on are milliseconds. Raises ValueError with the reason for anything else.
     """
     if _absent(time):
         raise _BadRowError("missing column: time")
@@ -410,12 +408,12 @@ def _count(value: Any, what: str, limit: int) -> int:
     if count < 0:
         raise _BadRowError(f"negative {what}: {_shown(value)}")
     if count > limit:
-        raise _BadRowError(f"absurd {what}: {_shown(value)}, the limit is {limit}")
+        raise _BadRowError(f"{what} out of range: {_shown(value)}, the limit is {limit}")
     return count
 
 
 def _uncountable(value: Any, what: str, limit: int) -> int:
-    """The reason why a value is no count, or the count behind the blanks around it."""
+    """Raise the reason why a value is not a count, or return the count without surrounding blanks."""
     if _absent(value):
         raise _BadRowError(f"missing column: {what}")
     if isinstance(value, str):
@@ -423,7 +421,7 @@ def _uncountable(value: Any, what: str, limit: int) -> int:
         if text != value:
             return _count(text, what, limit)
         if text.isascii() and text.isdigit():
-            raise _BadRowError(f"absurd {what}: {_shown(text)}, the limit is {limit}")
+            raise _BadRowError(f"{what} out of range: {_shown(text)}, the limit is {limit}")
         if _DECIMAL.fullmatch(text) and text[0] == "-":
             raise _BadRowError(f"negative {what}: {_shown(text)}")
         if _DECIMAL.fullmatch(text) and not text[1:].isdigit():
@@ -432,16 +430,18 @@ def _uncountable(value: Any, what: str, limit: int) -> int:
 
 
 def _own_fees(fee: Any, input_fee: Any, output_fee: Any) -> tuple[int, int] | None:
-    """The fees in wei that a row brings along. A `fee` alone counts as output fee."""
+    """The fees in wei that a row specifies. A `fee` alone counts as output fee."""
     if _absent(fee) and _absent(input_fee) and _absent(output_fee):
         return None
     if _absent(input_fee) and _absent(output_fee):
         return 0, _count(fee, "fee", MAX_FEE)
     if _absent(input_fee) or _absent(output_fee):
-        raise _BadRowError(f"missing column: {'input' if _absent(input_fee) else 'output'} fee beside the other")
+        raise _BadRowError(
+            f"missing column: {'input' if _absent(input_fee) else 'output'} fee, required with the other"
+        )
     fees = _count(input_fee, "input fee", MAX_FEE), _count(output_fee, "output fee", MAX_FEE)
     if not _absent(fee) and _count(fee, "fee", 2 * MAX_FEE) != sum(fees):
-        raise _BadRowError(f"the fee is {_shown(fee)}, but input and output fee make {sum(fees)}")
+        raise _BadRowError(f"the fee is {_shown(fee)}, but input and output fee add up to {sum(fees)}")
     return fees
 
 
@@ -458,11 +458,11 @@ def _text_of(value: Any) -> str:
     try:
         return str(value)
     except ValueError:
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
 
 
 class _Line(NamedTuple):
-    """A line without its end; `whole` tells whether it had one."""
+    """A line without its line end; `whole` is whether it had one."""
 
     number: int
     content: bytes
@@ -470,7 +470,7 @@ class _Line(NamedTuple):
 
 
 def _lines(stream: Any, reject: Callable[[Reject], None]) -> Iterator[_Line]:
-    """The lines of a stream. One that is too long, or at which a compressed stream breaks off, is set aside."""
+    """The lines of a stream. Rejects lines that are too long, and the line at which a compressed stream is cut off."""
     number = 1
     rest = b""
     too_long = False
@@ -478,14 +478,14 @@ def _lines(stream: Any, reject: Callable[[Reject], None]) -> Iterator[_Line]:
         try:
             block = stream.read(_BLOCK)
         except (EOFError, OSError, zlib.error) as error:
-            reject(Reject(number, f"the compressed log breaks off: {error}", _excerpt(rest)))
+            reject(Reject(number, f"the compressed log is cut off: {error}", _excerpt(rest)))
             return
         if not block:
             break
         first, *others = block.split(b"\n")
         rest = rest if too_long else rest + first
         if not others and len(rest) > MAX_LINE_BYTES and not too_long:
-            reject(Reject(number, f"absurd size: the line has more than {MAX_LINE_BYTES} bytes", _excerpt(rest)))
+            reject(Reject(number, f"line too long: more than {MAX_LINE_BYTES} bytes", _excerpt(rest)))
             rest, too_long = b"", True
         for following in others:
             if not too_long:
@@ -507,7 +507,7 @@ def _format_of(path: Path) -> Format:
     if suffix.lower() in {".jsonl", ".ndjson", ".json"}:
         return "jsonl"
     raise UnusableLog(
-        f"The name of {path} does not tell how it is written.", next_step="Add --format jsonl or --format csv."
+        f"The format of {path} is not clear from its name.", next_step="Add --format jsonl or --format csv."
     )
 
 
