@@ -106,7 +106,7 @@ def test_an_id_with_other_content_is_a_duplicate_in_a_later_log_too(tmp_path: Pa
         assert recorded.known == 1
         journal.begin_reading()
         (reject,) = journal.record([other], PRICES).rejects
-        assert "other content" in reject.reason
+        assert "different content" in reject.reason
 
 
 def test_a_row_that_is_rolled_back_with_its_chunk_leaves_no_user_behind(tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_what_is_set_aside_is_told_with_its_line(tmp_path: Path) -> None:
         told = journal.record(other, PRICES)
         assert (told.new, told.known) == (1, 0)
         assert [(reject.line, reject.text) for reject in told.rejects] == [(1, ""), (2, ""), (3, ""), (4, "")]
-        assert all(reject.reason.endswith("with other content") for reject in told.rejects)
+        assert all(reject.reason.endswith("with different content") for reject in told.rejects)
         told = journal.record([row(1), row(2), row(4, fees=(30, 5))], PRICES)
         assert (told.new, told.known, told.rejects) == (0, 3, [])
         told = journal.record([row(1, line=7), row(6)], PRICES)
@@ -497,7 +497,7 @@ def test_a_journal_that_says_what_it_cannot_say_is_refused(tmp_path: Path, damag
 
 def test_a_place_that_cannot_be_made_is_told_with_the_option_for_another(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalFailure, match="cannot be made") as caught, opened(tmp_path / "file" / "j"):
+    with pytest.raises(JournalFailure, match="cannot be created") as caught, opened(tmp_path / "file" / "j"):
         pass
     assert "--journal" in str(caught.value.next_step)
 
@@ -893,7 +893,7 @@ def test_an_open_request_is_voided_wherever_it_stands(tmp_path: Path, place: int
                     journal.charges(user)] == expected  # fmt: skip
         assert (user.requests, user.billed, user.owed) == (4, 21, 21 - sum(fees[place]))
         assert (user.input_tokens, user.output_tokens) == (6 - place, 3)
-        with pytest.raises(CannotVoid, match="void already") as caught:
+        with pytest.raises(CannotVoid, match="already void") as caught:
             journal.void(hash_of(place), "made up", 78)
         assert caught.value.next_step
         journal.begin_reading()
@@ -917,7 +917,7 @@ def test_an_open_request_is_voided_wherever_it_stands(tmp_path: Path, place: int
 def test_what_is_unknown_or_paid_is_not_voided(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2), row(3))
-        with pytest.raises(CannotVoid, match="No request") as caught:
+        with pytest.raises(CannotVoid, match="is not recorded") as caught:
             journal.void(hash_of(9), "wrong", 1)
         assert caught.value.next_step
         book(journal, send(journal, 1, USERS[0]), 5, (1, 40))

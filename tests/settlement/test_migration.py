@@ -199,7 +199,7 @@ def test_the_requests_are_known_and_others_with_their_ids_are_rejected(old: Path
             row(3, USERS[3], fees=(10_000, 3001)), row(20, USERS[0], (0, 0), fees=(5, 7)),
         ):  # fmt: skip
             (reject,) = journal.record([other], Prices(1000, 3000)).rejects
-            assert reject.reason.endswith("recorded before with other content")
+            assert reject.reason.endswith("recorded before with different content")
         assert journal.record([row(60, USERS[5])], Prices(9, 9)).new == 1
         journal.end_reading()
         assert user_of(journal, USERS[5]).owed == 6000 + 99

@@ -1,11 +1,11 @@
-"""Taking over settlements that the chain accepted and the journal does not know of.
+"""Adopt settlements that the chain accepted and that are not in the journal.
 
-They come from another journal of the provider, from an older copy that was restored, or from another program. A
-settlement is recognised by its requests hash: if the user's recorded requests, from the first unpaid one on, give the
-hash and the fee that were settled, those requests were paid. What is not recognised needs a person's decision.
+They come from another journal of the provider, from before an older copy was restored, or from another program. A
+settlement is recognised by its requests hash: if the user's recorded requests, starting with the first unpaid one,
+produce the settled hash and fee, those requests were paid. An unrecognised settlement needs a person's decision.
 
-Every settlement is booked in a transaction of its own, in the order of the nonces. After a crash, run it again: what
-was booked is known then.
+Settlements are booked one by one, each in its own database transaction, sorted by nonce. After a crash, run it again:
+settlements that are already booked are skipped.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ UNKNOWN_HASH: Final = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class PaidBefore:
-    """The decision that unrecognised settlements paid for none of the recorded requests: only the nonce is taken."""
+    """The decision that unrecognised settlements paid for no recorded request: only their nonces are adopted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Covers:
-    """The decision that the oldest unrecognised settlement of a user paid this many wei of what is recorded."""
+    """The decision that the user's oldest unrecognised settlement paid this many wei of the recorded requests."""
 
     wei: int
 
@@ -44,15 +44,15 @@ Decision = PaidBefore | Covers
 
 
 class How(Enum):
-    """What became of a settlement. The value is the reason, for people."""
+    """The result for a settlement. The value explains it to people."""
 
-    MATCHED = "It paid for recorded requests: their hash is the same."
-    SENT_HERE = "It is in this journal: its acceptance was booked."
-    PAID_BEFORE = "It paid for none of the recorded requests: its nonce was taken."
-    COVERS = "It paid for recorded requests, by your decision."
-    UNDECIDED = "It does not match the recorded requests: decide with --paid-before or --covers."
+    MATCHED = "Paid for recorded requests: the requests hash matches."
+    SENT_HERE = "Signed by this journal: its acceptance is booked."
+    PAID_BEFORE = "Paid for no recorded request, by your decision: only its nonce is adopted."
+    COVERS = "Paid for recorded requests, by your decision."
+    UNDECIDED = "Does not match the recorded requests: decide with --paid-before or --covers."
     NO_EVENTS = (
-        "The node has no events of it, so nothing can be compared: ask another node, or decide with --paid-before or"
+        "Cannot be compared, because the node has no events for it: use another node, or decide with --paid-before or"
         " --covers."
     )
     SIGNED_HERE = (
@@ -63,17 +63,17 @@ class How(Enum):
 
     @property
     def booked(self) -> bool:
-        """Whether it is in the journal now."""
+        """Whether the settlement is now in the journal."""
         return self in (How.MATCHED, How.SENT_HERE, How.PAID_BEFORE, How.COVERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """One settlement, and what became of it. Amounts in wei.
+    """One settlement and its result. Amounts are in wei.
 
-    `fee` is what was signed and `paid` what the chain paid, None where the node cannot say. `covered` is what was
-    booked as paid of the recorded requests, and `requests` how many of them are known to be covered. `transaction` is
-    empty where it is not known.
+    `fee` is the signed fee and `paid` the payment on chain; None if the node cannot provide them. `covered` is the
+    amount booked as paid for recorded requests, and `requests` the number of requests known to be covered.
+    `transaction` is empty if it is not known.
     """
 
     user: str
@@ -89,7 +89,7 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class _Unknown:
-    """A settlement that the journal does not know. `settlement` is None where only the account or events show it."""
+    """A settlement that is not in the journal. `settlement` is None if only the account or events show it."""
 
     nonce: int
     settlement: UserSettlement | None
@@ -104,18 +104,16 @@ async def adopt(
     decision: Decision | None,
     from_block: int,
 ) -> list[Adopted]:
-    """Book the settlements of these users that the chain accepted and the journal does not know of.
+    """Book these users' settlements that the chain accepted and that are not in the journal.
 
-    Events are read from about the block of a user's newest known acceptance on, and from `from_block` for a user
-    without one. A settlement below a known one is found if it came after what runs have searched. Returns what became
-    of each settlement, in the order of the users and their nonces; a user about whom journal and chain agree is left
-    out. Without a decision, unrecognised settlements and those after them are only listed. Raises InvalidInput if
-    `Covers` does not fit, before anything of that user is written.
+    Events are read from shortly before a user's newest known acceptance, or from `from_block` if there is none. A
+    settlement with a lower nonce than a known one is found only in blocks that no run has searched yet. Returns the
+    result for each settlement, sorted by user and nonce; users on whom journal and chain agree are omitted. Without a
+    decision, unrecognised settlements and those after them are only listed. Raises InvalidInput if `Covers` does not
+    fit, before anything is written for that user.
     """
     if isinstance(decision, Covers) and len(users) != 1:
-        raise InvalidInput(
-            "What a settlement covers is decided for one user at a time.", next_step="Name one user with --covers."
-        )
+        raise InvalidInput("--covers applies to one user at a time.", next_step="Name one user with --covers.")
     accounts: dict[str, Account] = {}
     for start in range(0, len(users), ACCOUNTS_AT_ONCE):
         accounts |= await chain.accounts([user.address for user in users[start : start + ACCOUNTS_AT_ONCE]])
@@ -141,7 +139,7 @@ async def adopt(
 
 
 async def _past(chain: SettlementChain, users: Sequence[UserState], from_block: int) -> Sequence[PastSettlement]:
-    """What the node still tells of these users' settlements; nothing where it refuses to."""
+    """The past settlements of these users that the node still has events for; empty if it refuses the request."""
     if not users:
         return []
     try:
@@ -151,7 +149,7 @@ async def _past(chain: SettlementChain, users: Sequence[UserState], from_block: 
 
 
 def _first_block(journal: Journal, user: UserState, from_block: int) -> int:
-    """From which block on there may be settlements of a user that the journal does not know."""
+    """The first block that may contain settlements of a user that are not in the journal."""
     newest, searched = journal.last_acceptance(user), journal.searched_block()
     if newest is None or searched is None:
         return from_block
@@ -161,10 +159,10 @@ def _first_block(journal: Journal, user: UserState, from_block: int) -> int:
 def _unknown(
     journal: Journal, user: UserState, account_nonce: int, past: Sequence[PastSettlement], head: Head
 ) -> list[_Unknown]:
-    """The settlements of a user that the journal does not know, in the order of the chain.
+    """A user's settlements that are not in the journal, in chain order.
 
-    Those that came through a contract do not show their nonces: each gets the highest that it can have. What the
-    account shows and no event does comes last.
+    Settlements made through a contract do not reveal their nonces: each is assigned the highest one possible. A
+    settlement that shows only in the account comes last.
     """
     found: list[_Unknown] = []
     highest = account_nonce
@@ -196,7 +194,7 @@ def _same_call(unknown: _Unknown, one: PastSettlement) -> bool:
 
 
 def _known(journal: Journal, user: UserState, one: PastSettlement) -> bool:
-    """Whether a settlement is booked, or older than all that a run looks for."""
+    """Whether a settlement is booked, or older than anything that a run searches for."""
     block, transaction = one.acceptance.block_number, one.acceptance.transaction
     if journal.accepted_by(user, transaction):
         return True
@@ -229,7 +227,7 @@ def _adopt_user(
 
 
 def _recognise(journal: Journal, user: UserState, one: _Unknown) -> Adopted | None:
-    """Book a settlement that this journal signed, or whose hash its requests give; None for any other."""
+    """Book a settlement that this journal signed or whose requests hash matches; None for any other."""
     if one.settlement is None:
         return None
     paid = one.acceptance.outcome.paid
@@ -251,13 +249,13 @@ def _decide(journal: Journal, user: UserState, one: _Unknown, decision: Decision
     if wei > user.open:
         raise InvalidInput(
             f"{user.address} has only {describe(user.open)} open, not {describe(wei)}.",
-            next_step="Give --covers what the settlement paid of the recorded requests.",
+            next_step="Set --covers to what the settlement paid for recorded requests.",
         )
     if one.paid is not None and wei > one.paid:
         raise InvalidInput(
             f"The settlement of {user.address} paid only {describe(one.paid)}, not {describe(wei)}.",
-            cause="Settlements that are not recognised are decided one by one, the oldest first.",
-            next_step="Give --covers what this settlement paid of the recorded requests.",
+            cause="Unrecognised settlements are decided one by one, oldest first.",
+            next_step="Set --covers to what this settlement paid for recorded requests.",
         )
     requests_hash = UNKNOWN_HASH if one.settlement is None else one.settlement.requests_hash
     journal.adopt(

@@ -1,12 +1,12 @@
-"""The books of a network: what each contract holds, against what it owes.
+"""The books of a network: what each contract holds compared with what it owes.
 
 | contract | owes |
 |---|---|
-| ledger | what its users have available |
-| a service | the balances of its accounts, and the stakes of its providers |
+| ledger | its users' available balances |
+| a service | the balances of its accounts and the stakes of its providers |
 
-Both are equal as long as nobody forced coins into a contract; what is held is never less. Everything is read as
-of one block. Stakes are summed up from events, which are read from the block on in which the contract was deployed.
+A contract never holds less than it owes, and holds more only if somebody forced coins into it. Everything is read at
+one block. Stakes are summed from the events since the contract's deployment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BookLine:
-    """One contract's books, in wei: the coins it holds and what it owes, item by item."""
+    """One contract's books, in wei: what it holds and what it owes, by item."""
 
     contract: str
     address: str
@@ -33,12 +33,12 @@ class BookLine:
 
     @property
     def surplus(self) -> int:
-        """What is held beyond what is owed: 0, or more where somebody forced coins in. Never less."""
+        """What is held beyond what is owed: 0, or more if somebody forced coins in. Never less."""
         return self.held - sum(self.owed.values())
 
 
 async def read_books(network: AsyncNetwork) -> list[BookLine]:
-    """One line for the ledger and one for every service that it knows."""
+    """One line for the ledger and one for each registered service."""
     block = await network.chain.block_number()
     ledger = network.ledger_contract
     available = sum(entry["availableBalance"] for entry in await ledger.listing("getAllLedgers", block=block))
@@ -58,7 +58,7 @@ async def read_books(network: AsyncNetwork) -> list[BookLine]:
 
 
 async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
-    """The stakes that were paid in and not returned, from the contract's events: no view tells them."""
+    """The stakes that were deposited and not returned, from events: the contract has no view for them."""
     first = await deployment_block(network.chain, contract.address)
     topics = ["0x" + contract.interface.topic(name).hex() for name in ("ProviderStaked", "ProviderStakeReturned")]
     logs = await network.chain.logs([contract.address], topics=[topics], from_block=first, to_block=block)
@@ -71,10 +71,10 @@ async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
 
 
 async def deployment_block(chain: AsyncConnection, address: str) -> int:
-    """The block in which a contract was deployed, or one before it where the node cannot tell.
+    """The block in which a contract was deployed, or an earlier one if the node cannot tell.
 
-    Found by bisection over the code at the address. A node that has dropped old states answers with an error for them:
-    the result is then 0, unless a block that it still knows shows that the contract came later.
+    Found by bisection over the code at the address. A node that has pruned old states returns errors for them. The
+    result is then 0, unless a block that it still serves shows that the contract was deployed later.
     """
     without, unknown, present = -1, -1, await chain.block_number()
     while present - max(without, unknown) > 1:

@@ -1,7 +1,7 @@
-"""What a settlement run asks of a chain, and nothing more.
+"""The interface between a settlement run and a chain.
 
-`SettlementChain` is the whole of it: `live` answers it through a node, the tests through a chain of their own
-that forgets, lies, reorganises and dies.
+`SettlementChain` is everything that a run needs. `live` implements it through a node; the tests use a fake chain that
+forgets, lies, reorganises and fails.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from serving_network.settlement.journal import Acceptance, Mined, Outcome, Trans
 from serving_network.settlement.typed_data import UserSettlement
 
 Form = Literal["entries", "batch"]
-"""How a batch is signed: each settlement on its own, or all rows at once."""
+"""How a batch is signed: one signature per settlement, or one for all rows."""
 
 LOCAL_CHAIN_ID: Final = 31337
 """The chain of a development node, which is set back, restarted and reorganised at will."""
@@ -25,19 +25,19 @@ ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 200}
 
 
 class Disagreement(NodeFailure):
-    """What the node says does not fit together: a receipt without its events, or against the accounts."""
+    """The node contradicts itself: a receipt lacks its events or does not match the accounts."""
 
 
 class TooMuchGas(TransactionFailure):
-    """A batch needs more gas than one transaction may use; fewer rows may not."""
+    """A batch needs more gas than one transaction may use. A batch with fewer rows may fit."""
 
 
 class Underpriced(TransactionFailure):
-    """The node wants a higher fee for a transaction before it takes the place of another one with its nonce."""
+    """The node requires a higher fee to replace another transaction with the same nonce."""
 
 
 class Head(NamedTuple):
-    """The newest block; its time in seconds since 1970."""
+    """The newest block. Its timestamp is in unix seconds."""
 
     number: int
     timestamp: int
@@ -46,7 +46,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The provider's service. Prices in wei per token; `confirmed` is the owner's confirmation of the signer."""
+    """The provider's service. Prices are in wei per token; `confirmed` is whether the owner confirmed the signer."""
 
     input_price: int
     output_price: int
@@ -61,7 +61,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class SignedSettlements:
-    """What one transaction carries: a signature for each settlement, or one for all of them."""
+    """The contents of one transaction: settlements, with one signature each or one for all of them."""
 
     form: Form
     settlements: tuple[UserSettlement, ...]
@@ -70,7 +70,7 @@ class SignedSettlements:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A transaction that was mined. `outcomes` are in the order of its settlements, empty if it failed."""
+    """A mined transaction. `outcomes` are in the order of its settlements, and empty if it failed."""
 
     succeeded: bool
     mined: Mined
@@ -80,10 +80,10 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class PastSettlement:
-    """A settlement of one user that the chain accepted, whoever sent it.
+    """A settlement of one user that the chain accepted, regardless of who sent it.
 
-    `settlement` is what was signed, from the transaction's calldata; None where the provider called through a
-    contract, so that the calldata cannot be read.
+    `settlement` is decoded from the transaction's calldata; None if the provider called through a contract, so that
+    the calldata cannot be decoded.
     """
 
     user: str
@@ -108,7 +108,7 @@ class SettlementChain(Protocol):
         ...
 
     async def block_hash(self, number: int) -> str | None:
-        """The hash of a block; None if the chain is not that long."""
+        """The hash of a block; None if the chain does not have it."""
         ...
 
     async def head(self) -> Head: ...
@@ -116,8 +116,8 @@ class SettlementChain(Protocol):
     async def final_block(self, depth: int | None) -> int:
         """The number of the newest block that is final.
 
-        That is the one tagged `finalized` where the chain is public and the node serves it; else the one that is
-        `depth` blocks deep, by default 64, and 1 (the newest) on chain 31337.
+        On a public chain, this is the block tagged `finalized` if the node serves that tag. Otherwise it is the block
+        at depth `depth`: by default 64, and 1 (the newest block) on chain 31337.
         """
         ...
 
@@ -126,72 +126,72 @@ class SettlementChain(Protocol):
         ...
 
     async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:
-        """The users' accounts with the provider, as of a block or now; users without one are left out."""
+        """The users' accounts with the provider, at a block or now. Users without an account are omitted."""
         ...
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
-        """What settling would do now, in the order of the settlements."""
+        """The outcomes that settling would have now, in the order of the settlements."""
         ...
 
     async def wallet_nonce(self) -> int:
-        """The next nonce of the provider's wallet, transactions that are waiting to be mined included."""
+        """The next nonce of the provider's wallet, including pending transactions."""
         ...
 
     async def mined_wallet_nonce(self, depth: int) -> int:
-        """How many transactions of the wallet were mined, as of `depth` blocks deep (1 is the newest block)."""
+        """The number of mined transactions of the wallet at the block of this depth (1 is the newest block)."""
         ...
 
     async def wallet_nonce_at(self, block: int) -> int:
-        """How many transactions of the wallet were mined up to a block, one of the newest."""
+        """The number of mined transactions of the wallet at a recent block."""
         ...
 
     async def prepare(
         self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
     ) -> Transaction:
-        """A transaction that would succeed now, not yet broadcast. The cap is in wei per gas.
+        """Sign a transaction that would succeed now, without broadcasting it. The cap is in wei per gas.
 
-        It gets the gas that it needs now and `reserve` gas more. Raises TooMuchGas, and ServingError with the reason
-        why it cannot be sent.
+        Its gas limit is the current estimate plus `reserve`. Raises TooMuchGas, or ServingError with the reason why it
+        cannot be sent.
         """
         ...
 
     async def replace(self, signed: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
-        """The same with a higher fee: of the two only one can be mined. Raises ServingError at the cap."""
+        """Sign a replacement transaction: same nonce, higher fee. Raises ServingError if the cap is too low."""
         ...
 
     async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
-        """A transaction of the wallet to itself that moves nothing, with a fee that takes the place of `stuck`.
+        """Sign an empty transaction from the wallet to itself, with a fee high enough to replace `stuck`.
 
-        Raises ServingError at the cap.
+        Raises ServingError if the cap is too low.
         """
         ...
 
     async def broadcast(self, transaction: Transaction) -> None:
-        """Give a transaction to the node. Giving it again does no harm; that its nonce is used is no error.
+        """Broadcast a transaction. Repeating this is harmless, and a nonce that is already used is not an error.
 
-        Raises Underpriced if another transaction has the nonce and the fee is too low to take its place.
+        Raises Underpriced if another transaction has this nonce and the fee is too low to replace it.
         """
         ...
 
     async def landed(self, transaction: Transaction, signed: SignedSettlements) -> Landed | None:
-        """What a transaction did; None as long as it is not mined. Raises Disagreement.
+        """The result of a transaction; None while it is not mined. Raises Disagreement.
 
-        An empty one has no outcomes.
+        An empty transaction has no outcomes.
         """
         ...
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
-        """All transactions, ours or not, that carried these settlements, from the events since a block."""
+        """All transactions that carried these settlements, whoever sent them, from the events since a block."""
         ...
 
     async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
-        """Settlements with this provider that the chain accepted for these users, in the order of the chain."""
+        """Accepted settlements of these users with this provider, in chain order."""
         ...
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
-        """Settlements of this form with this provider, accepted after a block, in the order of the chain.
+        """Settlements of this form with this provider, accepted after a block, in chain order.
 
-        Those of transactions whose hashes are `known` are left out.
+        Transactions whose hashes are in `known` are skipped.
         """
         ...
 

@@ -1,25 +1,25 @@
-"""What a settlement run knows for certain, on disk, so that a kill at any moment costs nothing.
+"""The state of settlements on disk, written so that a run can be killed at any moment without losing anything.
 
-Per user the requests form a queue. What the chain paid for a user moves a cursor along that queue, the oldest
-request first, and may end in the middle of a request; what lies behind the cursor is paid, what lies ahead is
-open. So one number per user, the wei paid, tells the state of all its requests.
+The requests of each user form a queue. Payments on chain move a cursor along that queue, oldest request first, and may
+stop in the middle of a request. Everything before the cursor is paid, everything after it is open. A single number
+per user, the wei paid, therefore determines the state of all the user's requests.
 
-Order of writing (each step is one transaction of the database):
+Writes happen in this order, each in one database transaction:
 
-1. `record`: requests as they are read, each once, with the price list that is in force.
+1. `record`: requests as they are read, each once, with the price list in force.
 2. `add_batch`: the signed settlements together with the raw transaction that will carry them, *before* it is
    broadcast.
-3. `add_transaction`: another transaction for the batch, again before it is broadcast: a replacement with a higher
-   fee, a new one where something else took the wallet's nonce, or an empty one that ends the batch.
-4. `accept`, `refuse`, `add_mined`: what became of each settlement and each transaction, read from the chain.
-   An acceptance moves the user's cursor.
-5. `end_batch`: none of the batch's transactions can change anything any more.
-6. `finalise`: acceptances in blocks that are final stay for good.
+3. `add_transaction`: another transaction for the batch, also before it is broadcast: a replacement with a higher
+   fee, a new one if something else used the wallet's nonce, or an empty one that cancels the batch.
+4. `accept`, `refuse`, `add_mined`: the results of settlements and transactions, read from the chain. An acceptance
+   moves the user's cursor.
+5. `end_batch`: none of the batch's transactions can take effect any more.
+6. `finalise`: acceptances in final blocks become permanent.
 
-A settlement is `signed`, then `accepted` by a transaction in a block, then `final` when that block is. One whose batch
-has ended is `dead` when a final acceptance has a nonce at or above its own, or when a settlement with a higher nonce
-begins no later in the user's queue: that one's nonce is used from then on.
-`unbook` takes acceptances back when their block is not part of the chain.
+A settlement is `signed`, then `accepted` by a transaction in a block, then `final` together with that block. After its
+batch has ended, it is `dead` if a final acceptance has the same or a higher nonce, or if a settlement with a higher
+nonce starts at the same place or earlier in the user's queue; from then on, that higher nonce is used.
+`unbook` undoes acceptances whose block is no longer part of the chain.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _COMMIT_EVERY: Final = 200_000
 
 
 class JournalFailure(ServingError):
-    """The journal cannot be used: damaged, not writable, no space left, or of another version."""
+    """The journal cannot be used: it is damaged, not writable or of another version, or the disk is full."""
 
     exit_code = 3
 
@@ -55,12 +55,12 @@ class JournalOfAnother(JournalFailure):
 
 
 class CannotVoid(InvalidInput):
-    """A request cannot be taken out: unknown, paid, void already, or in a settlement that can still take effect."""
+    """A request cannot be voided: it is unknown, paid, already void, or in a settlement that may still take effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a journal belongs to. `genesis` is the hash of block 0, which tells two chains of one id apart."""
+    """What a journal belongs to. `genesis` is the hash of block 0 and distinguishes chains with the same id."""
 
     chain_id: int
     genesis: str
@@ -70,11 +70,10 @@ class Identity:
 
 @dataclass(slots=True)
 class UserState:
-    """One user's books with the provider, in wei.
+    """One user's balance with the provider. Amounts are in wei.
 
-    Open is what is recorded, not void and not paid. What was paid beyond all that is owed counts for the requests that
-    come. `billed` counts void requests too. `last_nonce` is that of the
-    newest settlement that was ever signed for the user, or adopted.
+    `open` is what is recorded, neither void nor paid. An overpayment counts towards later requests. `billed` includes
+    void requests. `last_nonce` is the highest nonce ever signed or adopted for the user.
     """
 
     id: int
@@ -94,7 +93,7 @@ class UserState:
 
 
 class OpenWork(NamedTuple):
-    """What is open of one user: the number of requests, and their tokens."""
+    """One user's open requests: their number and tokens."""
 
     requests: int
     input_tokens: int
@@ -102,7 +101,7 @@ class OpenWork(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What became of a run of rows: newly recorded, known from an earlier reading, and set aside."""
+    """The result of recording rows: how many are new, how many are known from an earlier reading, and the rejects."""
 
     new: int
     known: int
@@ -112,7 +111,7 @@ class Recorded(NamedTuple):
 class Transaction(NamedTuple):
     """A signed transaction that may have been broadcast. `nonce` is the wallet's; fees are in wei per gas.
 
-    `purpose` is "carry" for one that carries settlements, and "cancel" for an empty one that takes a nonce.
+    `purpose` is "carry" if it carries settlements, and "cancel" if it is empty and only uses up a nonce.
     """
 
     hash: str
@@ -126,10 +125,10 @@ class Transaction(NamedTuple):
 
 
 class SignedRow(NamedTuple):
-    """One user's settlement, ready to be sent. `signature` is empty where the batch is signed as a whole.
+    """One user's settlement, ready to be sent. `signature` is empty if the batch is signed as a whole.
 
-    `paid_before` is what of the user's queue was paid in front of it, in wei. `accepted` is whether a transaction
-    that the journal believes in accepted it.
+    `paid_before` is the paid part of the user's queue that precedes it, in wei. `accepted` is whether its acceptance
+    is booked.
     """
 
     user: UserState
@@ -149,7 +148,7 @@ class Outcome(NamedTuple):
 
 
 class Mined(NamedTuple):
-    """Where a transaction took effect, and what its gas cost in wei."""
+    """The block in which a transaction was mined, its gas, and the cost of the gas in wei."""
 
     block_number: int
     block_hash: str
@@ -158,7 +157,7 @@ class Mined(NamedTuple):
 
 
 class Acceptance(NamedTuple):
-    """That a transaction in this block accepted a settlement: the status SUCCESS or PARTIAL, and the wei paid."""
+    """The acceptance of a settlement: its outcome (SUCCESS or PARTIAL), block and transaction."""
 
     outcome: Outcome
     block_number: int
@@ -169,8 +168,8 @@ class Acceptance(NamedTuple):
 class LiveSettlement(NamedTuple):
     """A settlement that may still be accepted, or whose acceptance may still be undone.
 
-    It covers `fee` wei of the user's queue from `paid_before` on. `in_full` is whether the journal knows that all of
-    it was paid; `accepted` whether any of it was.
+    It covers `fee` wei of the user's queue, starting at `paid_before`. `accepted` is whether its acceptance is booked,
+    `in_full` whether it was paid in full.
     """
 
     nonce: int
@@ -182,7 +181,7 @@ class LiveSettlement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Settlements that go together; `transactions` are all that may carry them to the chain, newest last."""
+    """Settlements sent together. `transactions` are all that were made for them, newest last."""
 
     id: int
     form: str
@@ -194,12 +193,12 @@ class Batch:
 
     @property
     def cancelled(self) -> bool:
-        """Whether an empty transaction was made to end it, so that it is not carried again."""
+        """Whether an empty transaction was made to cancel it, so that it is not sent again."""
         return any(sent.purpose == "cancel" for sent in self.transactions)
 
 
 class Request(NamedTuple):
-    """A recorded request: whose, its number in the user's queue, the wei in front of it, and its fee in wei."""
+    """A recorded request: its user, its number in the user's queue, the wei that precede it, and its fee in wei."""
 
     user: str
     number: int
@@ -208,9 +207,10 @@ class Request(NamedTuple):
 
 
 class BatchSummary(NamedTuple):
-    """A batch as a listing shows it. Amounts in wei; `mined` are the blocks of those transactions that were mined.
+    """A batch for a listing. Amounts are in wei; `mined` maps transactions that were mined to their blocks.
 
-    `form` is 'adopted' for what another program or journal sent, and `ended` whether nothing of it can change any more.
+    The batch's form is 'adopted' if another program or journal sent it. `ended` is whether none of its transactions can
+    take effect any more.
     """
 
     batch: Batch
@@ -224,7 +224,7 @@ class BatchSummary(NamedTuple):
 
 
 class Void(NamedTuple):
-    """A request that was taken out: whose, its number in the user's queue, its fee in wei, when and why."""
+    """A voided request: its user, its number in the user's queue, its hash, its fee in wei, the time and the reason."""
 
     user: str
     number: int
@@ -252,7 +252,7 @@ class Journal:
         self._load()
 
     def _load(self) -> None:
-        """Take users and prices from the database. A UserState that was handed out stays the one of its user."""
+        """Load users and prices from the database. A UserState handed out before is updated in place."""
         self._prices = {
             number: Prices(int(input_price), int(output_price))
             for number, input_price, output_price in self._db.execute("SELECT id, input_price, output_price FROM price")
@@ -274,7 +274,7 @@ class Journal:
             self._users[address] = self._by_id[number] = user
 
     def _undo(self) -> None:
-        """Take back everything that is not durable, in the database and in memory."""
+        """Roll back everything that is not yet durable, in the database and in memory."""
         self._db.rollback()
         self._touched.clear()
         self._in_credit.clear()
@@ -284,16 +284,16 @@ class Journal:
     # ---------------------------------------------------------------------------------------- recording
 
     def begin_reading(self) -> None:
-        """Start reading a log: an id met twice from here on is a duplicate, one from before is known."""
+        """Start reading a log: an id that occurs twice from here on is a duplicate, one recorded before is known."""
         with self._transaction():
             row = self._db.execute("SELECT value FROM meta WHERE key = 'pass'").fetchone()
             self._pass = int(row[0]) + 1
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'pass'", (str(self._pass),))
 
     def record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
-        """Record requests that were not recorded before, at these prices unless a row has its own fees.
+        """Record requests that are not recorded yet, at these prices unless a row has its own fees.
 
-        Durable at the latest after `end_reading`. A failure takes back everything that is not durable yet.
+        They are durable after `end_reading` at the latest. A failure rolls back everything that is not durable yet.
         """
         try:
             return self._record(rows, prices)
@@ -341,7 +341,7 @@ class Journal:
         self._db.commit()
 
     def _price_list(self, prices: Prices) -> int:
-        """The number of the price list that is in force; another one than the last is a new one."""
+        """The number of this price list. Prices that differ from the newest list are added as a new one."""
         newest = max(self._prices, default=0)
         if self._prices.get(newest) == prices:
             return newest
@@ -384,7 +384,9 @@ class Journal:
                 row.fees is not None and row.fees != fees
             ):
                 rejects.append(
-                    Reject(row.line, f"duplicate request id {row.request_text}, recorded before with other content", "")
+                    Reject(
+                        row.line, f"duplicate request id {row.request_text}: recorded before with different content", ""
+                    )
                 )
             else:
                 self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, key))
@@ -392,7 +394,7 @@ class Journal:
         return Recorded(new, known, rejects)
 
     def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
-        """Count a request into its user's queue. Returns its rows of the tables request, known and own_fee."""
+        """Append a request to its user's queue. Returns its rows for the tables request, known and own_fee."""
         user = self._users.get(row.user) or self._add_user(row.user)
         input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
         number, billed = user.requests, user.billed
@@ -446,17 +448,17 @@ class Journal:
     # ------------------------------------------------------------------------------------------ reading
 
     def users(self) -> list[UserState]:
-        """Everybody who ever had a request recorded."""
+        """All users with recorded requests."""
         return list(self._users.values())
 
     def user(self, address: str) -> UserState | None:
-        """One user; None if no request of that address was ever recorded."""
+        """One user; None if no request of that address is recorded."""
         return self._users.get(address)
 
     def charges(self, user: UserState, limit: int | None = None) -> Iterator[Charge]:
-        """The open requests of one user, oldest first, each with what is still due.
+        """The open requests of one user, oldest first, each with the amount still due.
 
-        With `limit` only those that lie within that many wei from where the user's queue is paid.
+        With `limit`, only as many as that amount of wei covers in full.
         """
         (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
         already, total = int(open_paid), 0
@@ -477,7 +479,7 @@ class Journal:
             yield charge
 
     def _queue(self, user: int, number: int) -> Iterator[tuple[int, bytes, str | None, int, int]]:
-        """A user's requests from this number on: number, hash, spelling and both fees. Void ones are left out."""
+        """A user's requests starting at a number: number, hash, spelling and both fees. Void ones are skipped."""
         for row in self._db.execute(
             "SELECT r.number, r.hash, r.spelling, r.input_tokens, r.output_tokens, r.price_id, f.input_fee,"
             " f.output_fee FROM request r LEFT JOIN own_fee f ON f.user_id = r.user_id AND f.number = r.number"
@@ -492,13 +494,13 @@ class Journal:
     def _fees(
         self, price: int, input_tokens: int, output_tokens: int, input_fee: str | None, output_fee: str | None
     ) -> tuple[int, int]:
-        """The input and output fee of a recorded request: its own where it brought them, else by its price list."""
+        """The input and output fee of a recorded request: its own fees if it has any, else from its price list."""
         if input_fee is None or output_fee is None:
             return self._prices[price].fees(input_tokens, output_tokens)
         return int(input_fee), int(output_fee)
 
     def open_work(self, user: UserState) -> OpenWork:
-        """How many requests of one user are open, and their tokens."""
+        """The number of one user's open requests, and their tokens."""
         found = self._db.execute(
             "SELECT count(*), ifnull(sum(r.input_tokens), 0), ifnull(sum(r.output_tokens), 0) FROM request r"
             " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
@@ -508,7 +510,7 @@ class Journal:
         return OpenWork(*found)
 
     def live(self, user: UserState) -> list[LiveSettlement]:
-        """The user's settlements that may still be accepted or undone, in the order of their nonces."""
+        """The user's settlements that may still be accepted or undone, sorted by nonce."""
         return [
             LiveSettlement(
                 int(nonce),
@@ -525,7 +527,7 @@ class Journal:
         ]
 
     def accepted_nonce(self, user: UserState) -> int:
-        """The highest nonce of which the journal knows that the chain accepted it for this user; 0 if there is none."""
+        """The highest nonce of the user whose acceptance is booked; 0 if there is none."""
         (nonce,) = self._db.execute(
             "SELECT nonce FROM settlement WHERE user_id = ? AND state IN ('accepted', 'final')"
             " ORDER BY nonce DESC LIMIT 1",
@@ -534,9 +536,9 @@ class Journal:
         return int(nonce)
 
     def last_acceptance(self, user: UserState) -> tuple[int, str] | None:
-        """The number of the block and the hash of the transaction that accepted the user's newest settlement.
+        """The block number and transaction hash of the acceptance of the user's newest settlement.
 
-        The hash is empty where an adopted settlement's transaction is not known.
+        The hash is empty if the transaction of an adopted settlement is not known.
         """
         found = self._db.execute(
             "SELECT block_number, transaction_hash FROM settlement WHERE user_id = ? AND state IN ('accepted', 'final')"
@@ -546,9 +548,9 @@ class Journal:
         return None if found is None else (int(found[0]), found[1] or "")
 
     def signed_as(self, user: UserState, settlement: UserSettlement, transaction: str) -> tuple[Batch, int] | None:
-        """The batch, and the position in it, in which this journal signed this very settlement.
+        """The batch in which this journal signed exactly this settlement, and its position there.
 
-        Where several batches have it, the one that the transaction carried, else the newest.
+        If several batches contain it, the one that the transaction carried, else the newest.
         """
         found = self._db.execute(
             "SELECT s.batch_id, s.position FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
@@ -559,7 +561,7 @@ class Journal:
         return None if found is None else (self.batch(found[0]), found[1])
 
     def accepted(self, user: UserState, nonce: int) -> bool:
-        """Whether the journal knows that the chain accepted a settlement of the user with this nonce."""
+        """Whether the acceptance of a settlement of the user with this nonce is booked."""
         found = self._db.execute(
             "SELECT 1 FROM settlement WHERE user_id = ? AND nonce = ? AND state IN ('accepted', 'final')",
             (user.id, padded(nonce)),
@@ -576,14 +578,14 @@ class Journal:
         return found.fetchone() is not None
 
     def accepted_by(self, user: UserState, transaction: str) -> bool:
-        """Whether the journal knows that this transaction got a settlement of the user accepted."""
+        """Whether an acceptance by this transaction is booked for the user."""
         found = self._db.execute(
             "SELECT 1 FROM settlement WHERE user_id = ? AND transaction_hash = ?", (user.id, transaction)
         )
         return found.fetchone() is not None
 
     def open_batches(self) -> list[Batch]:
-        """Batches of which a transaction may still change something, oldest first."""
+        """Batches of which a transaction may still take effect, oldest first."""
         ids = self._db.execute("SELECT id FROM batch WHERE state = 'open' ORDER BY id").fetchall()
         return [self.batch(number) for (number,) in ids]
 
@@ -621,7 +623,7 @@ class Journal:
         return Batch(number, form, signer, signature, from_block, rows, transactions)
 
     def age(self, batch: Batch) -> float:
-        """Seconds since the newest transaction of a batch was made."""
+        """Seconds since the newest transaction of a batch was created."""
         (made,) = self._db.execute("SELECT max(made) FROM sent WHERE batch_id = ?", (batch.id,)).fetchone()
         return max(0.0, self._clock() - int(made))
 
@@ -655,7 +657,7 @@ class Journal:
         )
 
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
-        """The blocks in which something was booked, as number and hash, newest first."""
+        """The blocks of all bookings, as number and hash, newest first."""
         query = (
             "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL"
             " ORDER BY block_number DESC, block_hash"
@@ -668,30 +670,30 @@ class Journal:
                 yield found
 
     def last_booked_block(self) -> int:
-        """The number of the newest block in which something was booked; 0 if nothing ever was."""
+        """The number of the newest block with a booking; 0 if there is none."""
         return next(self.booked_blocks(), (0, ""))[0]
 
     def final_block(self) -> int:
-        """The number of the newest block that the journal knows to be final."""
+        """The number of the newest final block that the journal has recorded."""
         found = self._db.execute("SELECT value FROM meta WHERE key = 'final_block'").fetchone()
         return 0 if found is None else int(found[0])
 
     def searched_block(self) -> int | None:
-        """Up to which block every settlement on the chain is known here; None before the first search."""
+        """The block up to which all settlements on chain are known; None before the first search."""
         found = self._db.execute("SELECT value FROM meta WHERE key = 'searched_block'").fetchone()
         return None if found is None else int(found[0])
 
     def set_searched_block(self, block_number: int) -> None:
-        """Book that every settlement of these users up to a final block is known."""
+        """Record that all settlements of these users up to a final block are known."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('searched_block', ?)", (str(block_number),))
 
     def sent_hashes(self) -> set[str]:
-        """The hashes of all transactions that this journal ever made."""
+        """The hashes of all transactions in this journal."""
         return {sent_hash for (sent_hash,) in self._db.execute("SELECT hash FROM sent")}
 
     def mined_nonces(self, first: int) -> set[int]:
-        """The wallet's nonces from `first` on that transactions of this journal are known to have used."""
+        """The wallet's nonces from `first` on that mined transactions of this journal used."""
         return {
             nonce
             for (nonce,) in self._db.execute(
@@ -700,7 +702,7 @@ class Journal:
         }
 
     def sent_nonces(self, first: int) -> set[int]:
-        """The wallet's nonces from `first` on that transactions of open batches have."""
+        """The wallet's nonces from `first` on that transactions of open batches use."""
         return {
             nonce
             for (nonce,) in self._db.execute(
@@ -710,7 +712,7 @@ class Journal:
         }
 
     def free_nonce(self, first: int) -> int:
-        """The wallet's lowest nonce from `first` on that no transaction has which a settlement still waits for."""
+        """The wallet's lowest nonce from `first` on that is not used by a batch with undecided settlements."""
         taken = {
             nonce
             for (nonce,) in self._db.execute(
@@ -724,13 +726,13 @@ class Journal:
         return first
 
     def wallet_nonce_passed(self, block_number: int) -> int:
-        """A nonce that the wallet had passed by this block, by what was booked of its transactions and `see_wallet`."""
+        """A lower bound for the wallet's nonce at this block, from booked transactions and final sightings."""
         (mined,) = self._db.execute("SELECT max(nonce) FROM sent WHERE block_number <= ?", (block_number,)).fetchone()
         seen = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_passed'").fetchone()
         return max(0 if mined is None else mined + 1, 0 if seen is None else int(seen[0]))
 
     def voids(self) -> list[Void]:
-        """All requests that were taken out, in the order in which they were."""
+        """All voided requests, in the order in which they were voided."""
         return [
             Void(self._by_id[user].address, number, request_hash, int(fee), when, reason)
             for user, number, request_hash, fee, when, reason in self._db.execute(
@@ -750,7 +752,7 @@ class Journal:
         rows: Sequence[SignedRow],
         transaction: Transaction,
     ) -> Batch:
-        """Write down a batch and the transaction that will carry it; broadcast only after this returned."""
+        """Write a batch and the transaction that will carry it. Broadcast only after this has returned."""
         with self._transaction():
             number = self._add_batch(form, signer, signature, from_block, rows)
             self._add_transaction(number, transaction)
@@ -784,10 +786,10 @@ class Journal:
         return number
 
     def add_transaction(self, batch: Batch, transaction: Transaction) -> Batch:
-        """Write down another transaction for a batch; broadcast only after this returned.
+        """Write another transaction for a batch. Broadcast only after this has returned.
 
-        One that was written down before becomes the newest: after a reorganisation the same nonce, and with it the
-        very same transaction, may be the right one again.
+        A transaction that is already in the journal becomes the newest: after a reorganisation, the same nonce, and
+        with it exactly the same transaction, may be needed again.
         """
         with self._transaction():
             self._add_transaction(batch.id, transaction)
@@ -814,7 +816,7 @@ class Journal:
     # ------------------------------------------------------------------------------------------ booking
 
     def add_mined(self, transaction: str, mined: Mined) -> bool:
-        """Book that a transaction of a batch was mined. Returns whether that is new."""
+        """Book that a transaction of a batch was mined. Returns whether this is new."""
         with self._transaction():
             done = self._db.execute(
                 "UPDATE sent SET block_number = ?, block_hash = ?, gas_used = ?, gas_cost = ?"
@@ -827,10 +829,10 @@ class Journal:
         return done.rowcount > 0
 
     def accept(self, batch: Batch, accepted: Mapping[int, Acceptance]) -> Batch:
-        """Book that settlements of a batch, by their positions, were accepted, and move the users' cursors.
+        """Book acceptances of a batch's settlements, by position, and move the users' cursors.
 
-        The contract takes a nonce of a user once, so one that was booked already, in this batch or in another, is not
-        booked again: where two batches carry the same settlement, one acceptance is found for both.
+        The contract accepts each nonce of a user once. A nonce that is already booked, in this batch or another, is
+        not booked again: if two batches carry the same settlement, its one acceptance is found for both.
         """
         with self._transaction():
             for position, acceptance in accepted.items():
@@ -838,7 +840,7 @@ class Journal:
         return self.batch(batch.id)
 
     def _accept(self, batch: int, position: int, user: UserState, acceptance: Acceptance) -> None:
-        """Book an acceptance, unless one with the same nonce is booked: the chain accepts each nonce once."""
+        """Book an acceptance, unless the user's acceptance with this nonce is booked already."""
         outcome = acceptance.outcome
         done = self._db.execute(
             "UPDATE settlement SET state = 'accepted', status = ?, paid = ?, block_number = ?, block_hash = ?,"
@@ -854,7 +856,7 @@ class Journal:
             self._book(user, user.paid + outcome.paid)
 
     def refuse(self, batch: Batch, statuses: Mapping[int, int]) -> None:
-        """Note with which status the last transaction refused settlements of a batch, by their positions."""
+        """Record the statuses with which the last transaction refused settlements of a batch, by position."""
         with self._transaction():
             self._db.executemany(
                 "UPDATE settlement SET status = ? WHERE batch_id = ? AND position = ? AND state = 'signed'",
@@ -862,12 +864,12 @@ class Journal:
             )
 
     def end_batch(self, batch: Batch) -> None:
-        """Book that none of a batch's transactions can change anything any more."""
+        """Record that none of a batch's transactions can take effect any more."""
         with self._transaction():
             self._db.execute("UPDATE batch SET state = 'ended' WHERE id = ?", (batch.id,))
 
     def finalise(self, block_number: int) -> None:
-        """Book that blocks up to this number are final: their acceptances stay, and what they overtook is dead.
+        """Record that blocks up to this number are final: their acceptances are permanent.
 
         Dead is also what another settlement covers with a higher nonce. Version 1 signed such ones, and a request that
         is voided brings them about. Otherwise the user could be signed for with neither nonce.
@@ -898,7 +900,7 @@ class Journal:
             )
 
     def overtaken(self, batch: Batch) -> bool:
-        """Whether each settlement of a batch is final, or can no longer be accepted because a final one is as new."""
+        """Whether each settlement of a batch is final or overtaken by a final one with the same or a higher nonce."""
         (open_rows,) = self._db.execute(
             "SELECT count(*) FROM settlement s WHERE s.batch_id = ? AND s.state <> 'final' AND s.nonce >"
             " ifnull((SELECT max(f.nonce) FROM settlement f WHERE f.user_id = s.user_id AND f.state = 'final'), '')",
@@ -907,9 +909,9 @@ class Journal:
         return not open_rows
 
     def see_wallet(self, nonce: int, block_number: int, block_hash: str) -> None:
-        """Remember that the wallet's nonce was `nonce` in this block, until that is known to be final.
+        """Record the wallet's nonce in a block, until that block is final.
 
-        Only one such sighting is kept: a newer one takes its place when it is final, or was undone.
+        Only one such sighting is kept at a time. A newer one replaces it after it has become final or was undone.
         """
         with self._transaction():
             self._db.executemany(
@@ -918,7 +920,7 @@ class Journal:
             )
 
     def wallet_sighting(self) -> tuple[int, int, str] | None:
-        """The sighting that is not final yet: the wallet's nonce, the number and the hash of the block."""
+        """The sighting that is not final yet: the wallet's nonce, and the block's number and hash."""
         found = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_seen'").fetchone()
         if found is None:
             return None
@@ -926,7 +928,7 @@ class Journal:
         return int(nonce), int(number), block_hash
 
     def end_sighting(self, *, final: bool) -> None:
-        """Drop the sighting; with `final` the nonce that it saw stays passed."""
+        """Remove the sighting. With `final`, keep its nonce as permanently passed."""
         sighting = self.wallet_sighting()
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key = 'wallet_seen'")
@@ -934,7 +936,7 @@ class Journal:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('wallet_passed', ?)", (str(sighting[0]),))
 
     def unbook(self, block_number: int, block_hash: str) -> int:
-        """Take back all that was booked for a block that is not part of the chain; returns how many settlements."""
+        """Undo all bookings of a block that is not part of the chain. Returns the number of settlements."""
         block = (block_number, block_hash)
         with self._transaction():
             undone = self._db.execute(
@@ -974,7 +976,7 @@ class Journal:
         return len(undone)
 
     def _revive(self, users: set[int]) -> None:
-        """A settlement is dead only while a final acceptance is as new; its batch has not ended without one."""
+        """Revive dead settlements that no final acceptance has overtaken any more, and reopen their batches."""
         for user in users:
             revived = self._db.execute(
                 "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
@@ -992,7 +994,7 @@ class Journal:
         self._book(user, remaining)
 
     def _book(self, user: UserState, paid: int) -> None:
-        """Move a user's cursor to where `paid` wei of its queue are paid."""
+        """Move a user's cursor to the point at which `paid` wei of the queue are paid."""
         (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
         left = paid - user.paid + int(open_paid)
         for number, _, _, input_fee, output_fee in self._queue(user.id, user.open_from):  # noqa: B007  (read after the loop)
@@ -1011,9 +1013,9 @@ class Journal:
     # ------------------------------------------------------------------------------- by a person's decision
 
     def adopt(self, user: UserState, settlement: UserSettlement, requests: int, acceptance: Acceptance) -> None:
-        """Book a settlement that another program or journal sent, and that the chain accepted.
+        """Book a settlement that another program or journal sent and the chain accepted.
 
-        `requests` is how many recorded requests it is known to cover, 0 where that is not known.
+        `requests` is the number of recorded requests that it covers, 0 if that is not known.
         """
         with self._transaction():
             row = SignedRow(user, settlement, b"", requests, acceptance.outcome.paid, user.paid)
@@ -1022,10 +1024,10 @@ class Journal:
             self._accept(number, 0, user, acceptance)
 
     def void(self, request_hash: bytes, reason: str, now: int) -> Void:
-        """Take a request out of its user's queue: it is not charged, and stays in the journal with the reason.
+        """Void a request: it is never charged, and stays in the journal with the reason.
 
-        Raises CannotVoid for one that is unknown, void already, paid or partly paid, or in a settlement that may
-        still take effect.
+        Raises CannotVoid if it is unknown, already void, paid or partly paid, or in a settlement that may still take
+        effect.
         """
         address, number, start, fee = self.voidable(request_hash)
         user = self._users[address]
@@ -1046,22 +1048,22 @@ class Journal:
         return Void(user.address, number, request_hash, fee, now, reason)
 
     def voidable(self, request_hash: bytes) -> Request:
-        """A request that may be taken out. Raises CannotVoid as `void` does."""
+        """A request that may be voided. Raises CannotVoid like `void`."""
         name = "0x" + request_hash.hex()
         found = self._db.execute(
             "SELECT user_id, number FROM known WHERE hash = ?", (keyed(self._secret, request_hash),)
         ).fetchone()
         if found is None:
-            raise CannotVoid(f"No request {name} is recorded.", next_step="Give the id as the log spells it.")
+            raise CannotVoid(f"Request {name} is not recorded.", next_step="Give the id exactly as in the log.")
         user, number = self._by_id[found[0]], found[1]
         fee, start = self._place(user, number, name)
         self._check_free(user, start, fee, name)
         return Request(user.address, number, start, fee)
 
     def _place(self, user: UserState, number: int, name: str) -> tuple[int, int]:
-        """The fee of a request that is neither void nor paid, and the wei of the queue in front of it."""
+        """The fee of a request that is neither void nor paid, and the wei of the queue that precede it."""
         if self._db.execute("SELECT 1 FROM void WHERE user_id = ? AND number = ?", (user.id, number)).fetchone():
-            raise CannotVoid(f"Request {name} is void already.", next_step="There is nothing left to do for it.")
+            raise CannotVoid(f"Request {name} is already void.", next_step="Nothing to do: it is never charged.")
         (billed_before,) = self._db.execute(
             "SELECT billed_before FROM request WHERE user_id = ? AND number = ?", (user.id, number)
         ).fetchone()
@@ -1075,13 +1077,13 @@ class Journal:
             in_part = number >= user.open_from and user.paid < start + fee
             raise CannotVoid(
                 f"Request {name} of {user.address} is paid{' in part' if in_part else ''}.",
-                cause="What the chain paid cannot be taken back here.",
-                next_step="Pay the user back from the wallet, if the charge was wrong.",
+                cause="A payment on chain cannot be reversed.",
+                next_step="If the charge was wrong, pay the user back from the wallet.",
             )
         return fee, start
 
     def _check_free(self, user: UserState, start: int, fee: int, name: str) -> None:
-        """Raises CannotVoid if a settlement that may still take effect covers these wei of a user's queue."""
+        """Raise CannotVoid if a settlement that may still take effect covers these wei of a user's queue."""
         for paid_before, covered in self._db.execute(
             "SELECT s.paid_before, s.fee FROM settlement s JOIN batch b ON b.id = s.batch_id WHERE s.user_id = ?"
             " AND (s.state = 'accepted' OR (s.state = 'signed' AND (b.state = 'open' OR b.form = 'adopted')))",
@@ -1091,11 +1093,11 @@ class Journal:
             if first < start + fee and start < end if fee else first <= start <= end:
                 raise CannotVoid(
                     f"Request {name} of {user.address} is in a settlement that may still take effect.",
-                    next_step="Run serving settle, or end it with serving settlement cancel. Then try again.",
+                    next_step="Run serving settle, or cancel it with serving settlement cancel. Then try again.",
                 )
 
     def _shift(self, user: UserState, start: int, fee: int) -> None:
-        """Move the user's settlements along with the queue, out of which `fee` wei from `start` on were taken."""
+        """Adjust the starts of the user's settlements after `fee` wei at `start` were removed from the queue."""
         for batch, position, text in self._db.execute(
             "SELECT batch_id, position, paid_before FROM settlement WHERE user_id = ?", (user.id,)
         ).fetchall():
@@ -1120,15 +1122,14 @@ class Journal:
 
 
 _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
-"""A new request: its rows of the tables request, known and, where it has its own fees, own_fee."""
+"""A new request: its rows for the tables request, known and, if it has its own fees, own_fee."""
 
 
 @contextmanager
 def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
     """The journal at `path`, made for its owner alone if there is none, migrated if it is of an earlier version.
 
-    Any trouble with the file is a JournalFailure. Raises JournalOfAnother if the journal belongs to something else
-    than `identity`.
+    Raises JournalFailure if the file cannot be used, and JournalOfAnother if it does not belong to `identity`.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -1136,7 +1137,7 @@ def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = ti
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalFailure(
-            f"The journal {path} cannot be made.", cause=str(error), next_step="Choose another place with --journal."
+            f"The journal {path} cannot be created.", cause=str(error), next_step="Choose another path with --journal."
         ) from error
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=10)
@@ -1154,9 +1155,9 @@ def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = ti
 
 @contextmanager
 def read_journal(path: Path) -> Iterator[Journal]:
-    """The journal at `path` as it is now, for reading only; a run may go on writing it meanwhile.
+    """Open the journal at `path` read-only, in its current state; a run may keep writing it.
 
-    Raises JournalFailure if there is none, or if it is of another version.
+    Raises JournalFailure if it does not exist or is of another version.
     """
     identity_of(path)
     try:
@@ -1165,7 +1166,8 @@ def read_journal(path: Path) -> Iterator[Journal]:
             connection.execute("BEGIN")
             if _meta(connection).get("schema") != SCHEMA_VERSION:
                 raise JournalFailure(
-                    f"The journal {path} is of another version.", next_step="Run serving settle once: it converts it."
+                    f"The journal {path} is of another version.",
+                    next_step="Run serving settle once: it migrates the journal.",
                 )
             yield _load(connection, path, time.time)
         finally:
@@ -1175,9 +1177,11 @@ def read_journal(path: Path) -> Iterator[Journal]:
 
 
 def identity_of(path: Path) -> Identity:
-    """What the journal at `path` belongs to. Raises JournalFailure if there is none."""
+    """What the journal at `path` belongs to. Raises JournalFailure if it does not exist."""
     if not path.is_file():
-        raise JournalFailure(f"There is no journal {path}.", next_step="Run serving settle first, or give --journal.")
+        raise JournalFailure(
+            f"There is no journal {path}.", next_step="Run serving settle first, or name the journal with --journal."
+        )
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             found = _meta(connection)
@@ -1187,7 +1191,7 @@ def identity_of(path: Path) -> Identity:
 
 
 def copy_journal(source: Path, target: Path) -> None:
-    """Copy a journal as it is now, consistently, also while a run writes it. Without a source there is no copy."""
+    """Copy a journal consistently, even while a run writes it. Does nothing if the source does not exist."""
     if not source.exists():
         return
     try:
@@ -1223,9 +1227,9 @@ def _unusable(path: Path, error: Exception) -> JournalFailure:
     return JournalFailure(
         f"The journal {path} cannot be used.",
         cause=str(error),
-        next_step="Free space if the disk is full, and run again. If the file is damaged, move it and its -wal and -shm"
-        " files away, restore the newest backup, run serving settle, then serving settlement adopt: a backup does not"
-        " know what was settled since.",
+        next_step="If the disk is full, free space and run again. If the file is damaged, move it and its -wal and -shm"
+        " files away, restore the newest backup, run serving settle, then serving settlement adopt: a backup lacks"
+        " what was settled since.",
     )
 
 
@@ -1256,11 +1260,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
     if found.get("schema") != SCHEMA_VERSION:
         raise JournalOfAnother(
             f"The journal {path} belongs to another version of this program.",
-            cause=f"Its tables are of version {found.get('schema')}, this program's of version {SCHEMA_VERSION}.",
+            cause=f"Its schema has version {found.get('schema')}, this program uses version {SCHEMA_VERSION}.",
             next_step="Use the newest version of this program.",
         )
     if not str(found.get("pass")).isdecimal() or not re.fullmatch("[0-9a-f]{64}", str(found.get("secret"))):
-        raise _unusable(path, ValueError("it lacks facts about itself"))
+        raise _unusable(path, ValueError("its metadata is incomplete"))
 
 
 def _meta(connection: sqlite3.Connection) -> dict[str, str]:
@@ -1272,6 +1276,6 @@ def _check_identity(path: Path, found: Mapping[str, str], expected: Mapping[str,
         if found.get(key) != value:
             raise JournalOfAnother(
                 f"The journal {path} belongs to another {key.replace('_', ' ')}.",
-                cause=f"It was made for {found.get(key)}, this run is for {value}.",
-                next_step="Give this chain, contract and provider a journal of their own with --journal PATH.",
+                cause=f"It was created for {found.get(key)}; this run uses {value}.",
+                next_step="Use a separate journal for this chain, contract and provider: --journal PATH.",
             )

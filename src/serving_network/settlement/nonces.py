@@ -1,8 +1,8 @@
-"""Which nonce a user's next settlement gets. This is what keeps a user from being charged twice.
+"""Choose the nonce of a user's next settlement. These rules prevent charging a user twice.
 
-The contract gives exclusion for nothing: it accepts a settlement only if its nonce is above the account's, so two
-signed settlements of one user with the same nonce can never both be paid, in whatever batch and under whatever
-signature. From that follows, for the settlements that are live (signed, and neither final nor dead):
+The contract accepts a settlement only if its nonce is higher than the account's. Two signed settlements of one user
+with the same nonce can therefore never both be paid, regardless of batch and signature. A settlement is live if it is
+signed and neither final nor dead. The rules for live settlements are:
 
 - As long as one of them may still be accepted, a new settlement takes the same nonce: one of the two is paid.
 - A higher nonce is signed only for wei that no live settlement covers: after one that was paid in full, for what
@@ -12,7 +12,7 @@ signature. From that follows, for the settlements that are live (signed, and nei
 - A settlement below another live one covers no more than the wei in front of that one. If these are paid otherwise,
   by a settlement that was adopted, that other one's nonce is next.
 
-So the wei that any two live settlements with different nonces cover are disjoint, whatever the chain makes of them.
+As a result, live settlements with different nonces never cover the same wei, whatever happens on chain.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NONCE_PER_SECOND: Final = 10**7
 
 
 class Turn(NamedTuple):
-    """A user may be signed for: with this nonce, and for at most `limit` wei (None: for all that is open)."""
+    """A settlement may be signed for a user with this nonce, for at most `limit` wei (None: everything open)."""
 
     nonce: int
     limit: int | None
@@ -36,11 +36,11 @@ class Turn(NamedTuple):
 def next_turn(
     now: float, user: UserState, account_nonce: int, accepted_nonce: int, live: Sequence[LiveSettlement]
 ) -> Turn | Wait:
-    """The user's next nonce, or why nothing may be signed for the user now.
+    """The user's next nonce, or the reason why nothing may be signed for the user now.
 
-    `now` is in unix seconds. `account_nonce` is the account's in the newest block, `accepted_nonce` the highest that
-    the journal knows to be accepted, and `live` is in the order of nonces. No settlement of the user may be in a batch
-    that is still followed.
+    `now` is in unix seconds. `account_nonce` is the account's nonce in the newest block, `accepted_nonce` the highest
+    nonce accepted according to the journal, and `live` is sorted by nonce. None of the user's settlements may be in a
+    batch that is still being followed.
     """
     if account_nonce < accepted_nonce:
         return Wait.CHAIN_BEHIND

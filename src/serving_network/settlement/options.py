@@ -1,4 +1,4 @@
-"""How a settlement run goes about it."""
+"""The options of a settlement run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from serving_network.settlement.usage import MAX_FEE
 
 @dataclass(frozen=True)
 class Options:
-    """How to settle. Amounts in wei, times in seconds.
+    """How to settle. Amounts are in wei, times in seconds.
 
-    `minimum_fee` is the least that is worth a settlement and `max_user_fee` the most that one user may be charged
-    in one; `max_gas_price` caps what a unit of gas may cost, `gas_limit` the gas of one transaction. A result is
-    booked when its block is `confirmations` deep, and final as `SettlementChain.final_block` says of `final_depth`.
-    `interval` is when the next settlement is due. A transaction is replaced after `stuck_after`, and after
-    `give_up_after` the run ends and leaves it to the next one. `patience` is how long a node may contradict itself,
-    and how long a run that is done waits for what earlier runs sent.
+    `minimum_fee` and `max_user_fee` bound the fee of one settlement. `max_gas_price` is the maximum fee per gas, and
+    `gas_limit` the maximum gas limit of a transaction. A result is booked when its block is `confirmations` deep;
+    `final_depth` is passed to `SettlementChain.final_block`. `interval` is the time until the next run. A transaction
+    is replaced after `stuck_after`; after `give_up_after` the run stops waiting and leaves it to the next run.
+    `patience` is how long a node may contradict itself, and how long a finished run waits for batches of earlier runs.
     """
 
     minimum_fee: int = 0

@@ -1,25 +1,26 @@
 """The tables of the journal, and the migration from version 1.
 
-The statements keep to what SQLite and PostgreSQL share, apart from WITHOUT ROWID and the type BLOB (BYTEA there).
-Amounts of wei exceed 64 bits and are decimal text. Nonces of settlements are text of 20 digits, so that they
-compare as text in the order of their values.
+The SQL is limited to what SQLite and PostgreSQL share, except for WITHOUT ROWID and the type BLOB (BYTEA in
+PostgreSQL). Amounts in wei exceed 64 bits and are stored as decimal text. Settlement nonces are stored as text padded
+to 20 digits, so that they sort numerically.
 
-| table | one row for |
+| table | one row per |
 |---|---|
-| meta | a fact about the journal: its version, what it belongs to, its secret |
-| user | a user of the provider, with the sums over the user's requests |
-| price | a price list that was in force when requests were recorded |
-| request | a request: gapless per user, with the wei billed before it |
-| own_fee | a request that brought its own fees instead of being priced |
-| other_tokens | tokens of a further kind in a request, such as cached input |
-| void | a request that was taken out, with the reason |
-| known | a request hash that was recorded, by a keyed hash of 128 bits |
-| reading | how far a log was read |
-| batch | signed settlements that go together |
-| settlement | one user's settlement in a batch, and what became of it |
-| sent | a transaction of the wallet that carries a batch, or ends one |
+| meta | fact about the journal: its version, what it belongs to, its secret |
+| user | user of the provider, with totals over the user's requests |
+| price | price list that was in force when requests were recorded |
+| request | request, numbered without gaps per user, with the wei billed before it |
+| own_fee | request whose log row specified its fees |
+| other_tokens | additional kind of tokens in a request, such as cached input |
+| void | voided request, with the reason |
+| known | recorded request hash, stored as a keyed 128-bit hash |
+| reading | log, with the position up to which it was read |
+| batch | group of signed settlements sent in one transaction |
+| settlement | settlement of one user in a batch, and its result |
+| sent | transaction of the wallet that carries or cancels a batch |
 
-Strangers choose request ids. They cannot aim at a collision in `known`: its hash is keyed with a secret of the journal.
+Request ids come from untrusted users. The hash in `known` is keyed with a secret of the journal, so that nobody can
+construct a collision.
 """
 
 from __future__ import annotations
@@ -37,32 +38,32 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE user (
     id INTEGER PRIMARY KEY,
     address TEXT NOT NULL UNIQUE,
-    requests BIGINT NOT NULL,           -- recorded so far; the next one gets this number
+    requests BIGINT NOT NULL,           -- number recorded so far, which is the number of the next one
     input_tokens BIGINT NOT NULL,
     output_tokens BIGINT NOT NULL,
-    owed TEXT NOT NULL,                 -- wei of all requests that are not void
-    billed TEXT NOT NULL,               -- wei of all requests, void ones included
-    paid TEXT NOT NULL,                 -- wei that the chain paid for them
+    owed TEXT NOT NULL,                 -- wei of all requests except void ones
+    billed TEXT NOT NULL,               -- wei of all requests, including void ones
+    paid TEXT NOT NULL,                 -- wei paid on chain
     open_from BIGINT NOT NULL,          -- the first request that is not fully paid
-    open_paid TEXT NOT NULL             -- wei of it that are paid
+    open_paid TEXT NOT NULL             -- wei already paid of that request
 );
 CREATE TABLE price (
     id INTEGER PRIMARY KEY,
     input_price TEXT NOT NULL,          -- wei per token
     output_price TEXT NOT NULL,
     cached_input_divisor TEXT NOT NULL, -- cached input costs the input price divided by this
-    since BIGINT NOT NULL               -- unix seconds when the first request was recorded at these prices
+    since BIGINT NOT NULL               -- unix seconds of the first request recorded at these prices
 );
 CREATE TABLE request (
     user_id BIGINT NOT NULL,
     number BIGINT NOT NULL,             -- per user, from 0, without gaps
     hash BLOB NOT NULL,
-    spelling TEXT,                      -- request hash and address as the log spells them, where not the plain way
+    spelling TEXT,                      -- request hash and address as in the log, unless in canonical form
     time BIGINT NOT NULL,               -- microseconds since 1970
     input_tokens BIGINT NOT NULL,
     output_tokens BIGINT NOT NULL,
     price_id BIGINT NOT NULL,
-    billed_before TEXT NOT NULL,        -- wei of the user's earlier requests, void ones included
+    billed_before TEXT NOT NULL,        -- wei of the user's earlier requests, including void ones
     PRIMARY KEY (user_id, number)
 ) WITHOUT ROWID;
 CREATE TABLE own_fee (
@@ -82,7 +83,7 @@ CREATE TABLE other_tokens (
 CREATE TABLE void (
     user_id BIGINT NOT NULL,
     number BIGINT NOT NULL,
-    fee TEXT NOT NULL,                  -- wei that are not charged
+    fee TEXT NOT NULL,                  -- wei not charged
     time BIGINT NOT NULL,               -- unix seconds
     reason TEXT NOT NULL,
     PRIMARY KEY (user_id, number)
@@ -91,23 +92,23 @@ CREATE TABLE known (
     hash BLOB PRIMARY KEY,              -- the request hash, hashed with the journal's secret to 128 bits
     user_id BIGINT NOT NULL,
     number BIGINT NOT NULL,
-    pass BIGINT NOT NULL                -- the last reading of a log that met it
+    pass BIGINT NOT NULL                -- the last reading of a log that contained it
 ) WITHOUT ROWID;
 CREATE TABLE reading (
     log TEXT PRIMARY KEY,               -- the file's path
-    file TEXT NOT NULL,                 -- what tells the file from another one of that path
-    byte_offset BIGINT NOT NULL,        -- read up to here
+    file TEXT NOT NULL,                 -- identifies the file, should another one take its path
+    byte_offset BIGINT NOT NULL,        -- end of what was read
     line BIGINT NOT NULL,
     header BLOB NOT NULL,               -- hash of the first line
     tail BLOB NOT NULL                  -- hash of the last block before the offset
 ) WITHOUT ROWID;
 CREATE TABLE batch (
     id INTEGER PRIMARY KEY,
-    form TEXT NOT NULL,                 -- 'entries', 'batch', or 'adopted' for one that another program sent
+    form TEXT NOT NULL,                 -- 'entries', 'batch', or 'adopted' if another program sent it
     signer TEXT NOT NULL,
-    signature BLOB NOT NULL,            -- over the whole batch; empty for entries
-    from_block BIGINT NOT NULL,         -- the newest block when it was made
-    state TEXT NOT NULL                 -- 'open', or 'ended' when none of its transactions can change anything
+    signature BLOB NOT NULL,            -- of the whole batch; empty for entries
+    from_block BIGINT NOT NULL,         -- the newest block when it was created
+    state TEXT NOT NULL                 -- 'open', or 'ended' once none of its transactions can take effect
 );
 CREATE TABLE settlement (
     batch_id BIGINT NOT NULL,
@@ -118,12 +119,12 @@ CREATE TABLE settlement (
     requests_hash BLOB NOT NULL,
     signature BLOB NOT NULL,
     requests BIGINT NOT NULL,
-    paid_before TEXT NOT NULL,          -- wei of the user's queue in front of it
-    expected_paid TEXT NOT NULL,        -- what the preview said
+    paid_before TEXT NOT NULL,          -- wei of the user's queue that precede it
+    expected_paid TEXT NOT NULL,        -- wei paid according to the preview
     state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' or 'dead': see journal.py
-    status BIGINT,                      -- of the transaction that accepted it, else of the last that did not
+    status BIGINT,                      -- set by the transaction that accepted it, else by the last to refuse it
     paid TEXT,
-    block_number BIGINT,                -- of its acceptance
+    block_number BIGINT,                -- block that accepted it
     block_hash TEXT,
     transaction_hash TEXT,
     PRIMARY KEY (batch_id, position)
@@ -133,14 +134,14 @@ CREATE TABLE sent (
     batch_id BIGINT NOT NULL,
     hash TEXT NOT NULL,
     raw BLOB NOT NULL,
-    nonce BIGINT NOT NULL,              -- of the provider's wallet
+    nonce BIGINT NOT NULL,              -- nonce of the provider's wallet
     gas BIGINT NOT NULL,
     max_fee_per_gas TEXT NOT NULL,
     max_priority_fee_per_gas TEXT NOT NULL,
     legacy BIGINT NOT NULL,
-    purpose TEXT NOT NULL,              -- 'carry', or 'cancel' for an empty transaction
-    made BIGINT NOT NULL,               -- unix seconds
-    block_number BIGINT,                -- where it was mined
+    purpose TEXT NOT NULL,              -- 'carry' for settlements, 'cancel' for an empty transaction
+    made BIGINT NOT NULL,               -- creation, in unix seconds
+    block_number BIGINT,                -- block in which it was mined
     block_hash TEXT,
     gas_used BIGINT,
     gas_cost TEXT,
@@ -159,7 +160,7 @@ _INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables, inside the caller's transaction."""
+    """Create the tables, inside the caller's transaction."""
     for statement in SCHEMA.split(";\n"):
         connection.execute(statement)
     connection.executemany(
@@ -168,23 +169,23 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def keyed(secret: str, request_hash: bytes) -> bytes:
-    """The key of a request hash (32 bytes) in `known`: 16 bytes of keyed BLAKE2b."""
+    """The key in `known` for a 32-byte request hash: 16 bytes of keyed BLAKE2b."""
     return blake2b(request_hash, digest_size=16, key=bytes.fromhex(secret)).digest()
 
 
 def padded(nonce: int) -> str:
-    """A nonce as its column holds it."""
+    """A nonce as stored in its column."""
     return f"{nonce:0{NONCE_DIGITS}d}"
 
 
 def migrate_version_1(connection: sqlite3.Connection) -> None:
-    """Turn the tables of version 1 into today's, inside the caller's transaction.
+    """Migrate the tables from version 1 to the current version, inside the caller's transaction.
 
-    Version 1 kept the block and the gas of a batch as a whole. The block goes to each accepted row, so that it is still
-    checked against reorganisations, and both go to the batch's transaction where it has only one.
-    Version 1 ended a batch at its first mined transaction, although others of it could still take effect. A batch stays
-    ended where all its rows were accepted. One that was reverted, or of which a row was not accepted, is opened again
-    and looked after until none of its transactions can change anything.
+    Version 1 stored one block and one gas figure per batch. The block is copied to every accepted row, so that it is
+    still checked for reorganisations; both are copied to the batch's transaction if it has only one.
+    Version 1 ended a batch with its first mined transaction, although its other transactions could still take effect.
+    A batch stays ended if all its rows were accepted. A batch that reverted, or has a row that was not accepted, is
+    reopened and followed until none of its transactions can take effect.
     """
     for name in _INDEXES_OF_VERSION_1:
         connection.execute(f"DROP INDEX {name}")
@@ -204,7 +205,7 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
 
 
 def _move_requests(connection: sqlite3.Connection) -> None:
-    """Version 1 stored the fees of each request and no prices: each keeps its fees as its own."""
+    """Version 1 stored a fee per request and no prices: every migrated request keeps its fees in own_fee."""
     connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
     before: dict[int, int] = {}
     requests: list[tuple[object, ...]] = []
@@ -261,7 +262,7 @@ def _move_batches(connection: sqlite3.Connection) -> None:
 
 
 def _fill_paid_before(connection: sqlite3.Connection) -> None:
-    """Each settlement began where those with smaller nonces had brought the user's queue."""
+    """Set each settlement's start to what the settlements with lower nonces had paid of the user's queue."""
     paid: dict[int, int] = {}
     begun: dict[tuple[int, str], int] = {}
     for batch, position, user, nonce, amount in connection.execute(
