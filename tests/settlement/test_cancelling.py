@@ -14,7 +14,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput, TransactionFailure, TransactionPending
 from serving_network.settlement.cancelling import Cancelled, Plan, cancel, plan_cancellation
-from serving_network.settlement.following import StrangeTransactions
+from serving_network.settlement.following import UnknownTransactions
 from serving_network.settlement.journal import Identity, Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -138,7 +138,7 @@ def test_nonces_that_nobody_used_are_taken_too(world: World) -> None:
         (batch,) = journal.open_batches()
         late = batch.transactions[0]._replace(hash="0x" + "ee" * 32, nonce=3)
         journal.add_transaction(batch, late)
-    world.chain.pool["0xstrange"] = Pending("0xstrange", 1, 7, None)
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 1, 7, None)
     plan = world.plan()
     assert [(one.nonce, one.batch) for one in plan.places] == [(0, 1), (1, 1), (2, 1), (3, 1)]
     assert [one.waiting and one.waiting.nonce for one in plan.places] == [0, None, None, 3]
@@ -155,9 +155,9 @@ def test_nonces_that_nobody_used_are_taken_too(world: World) -> None:
 
 
 def test_strange_transactions_alone_are_ended_too(world: World) -> None:
-    world.chain.pool["0xstrange"] = Pending("0xstrange", 0, 1, None)
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
     report = world.settle(("a", ANN, 10))
-    assert isinstance(report.stopped_by, StrangeTransactions)
+    assert isinstance(report.stopped_by, UnknownTransactions)
     assert "serving settlement cancel" in (report.stopped_by.next_step or "")
     assert [(one.nonce, one.waiting, one.batch) for one in world.plan().places] == [(0, None, None)]
     world.chain.wants_higher_fees = True
@@ -173,7 +173,7 @@ def test_a_batch_is_named_and_others_are_left_alone(world: World) -> None:
     world.settle(("b", BEN, 4))
     assert [(one.nonce, one.batch) for one in world.plan([2]).places] == [(1, 2)]
     assert [(one.nonce, one.batch) for one in world.plan([1]).places] == [(0, 1)]
-    with pytest.raises(InvalidInput, match="No transaction of a batch 3 waits"):
+    with pytest.raises(InvalidInput, match="Batch 3 has no pending transaction"):
         world.plan([1, 3])
     world.mines_when_asked()
     done = world.cancel([1])
@@ -196,7 +196,7 @@ def test_a_fee_above_the_cap_sends_nothing(world: World) -> None:
 
 def test_a_strange_transaction_is_outbid_up_to_the_cap(world: World) -> None:
     world.settle(("a", ANN, 10))
-    world.chain.pool["0xstrange"] = Pending("0xstrange", 0, 1000, None)
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1000, None)
     world.chain.wants_higher_fees = True
     with pytest.raises(TransactionFailure, match="The cap is reached"):
         world.cancel(options=replace(CALM, max_gas_price=600))

@@ -44,13 +44,13 @@ def test_only_refunds_that_unlock_by_the_next_settlement_are_at_stake() -> None:
     ("stake", "uncovered", "endangered", "warning"),
     [
         (Stake(100, 100, 0, None), 0, 0, None),
-        (Stake(100, 100, 30, 1), 0, 30, "30 wei of open work lose their cover when a refund unlocks"),
+        (Stake(100, 100, 30, 1), 0, 30, "30 wei of open work will not be covered once a refund unlocks"),
         (Stake(50, 100, 30, 1), 0, 0, None),
-        (Stake(90, 100, 30, 1), 0, 20, "20 wei of open work lose their cover when a refund unlocks"),
+        (Stake(90, 100, 30, 1), 0, 20, "20 wei of open work will not be covered once a refund unlocks"),
         (Stake(101, 100, 0, None), 1, 0, "open work exceeds the balance by 1 wei"),
         (
             Stake(150, 100, 30, 1), 50, 30,
-            "30 wei of open work lose their cover when a refund unlocks; open work exceeds the balance by 50 wei",
+            "30 wei of open work will not be covered once a refund unlocks; open work exceeds the balance by 50 wei",
         ),
         (Stake(100, 0, 0, None), 100, 0, "open work exceeds the balance by 100 wei"),
     ],

@@ -221,8 +221,8 @@ def test_those_come_first_whose_money_may_be_gone(chain: FakeChain, tmp_path: Pa
     report = settle(chain, tmp_path, requests, replace(CALM, batch_rows=2))
     assert order == [USERS[4], USERS[3], USERS[1], USERS[2], USERS[0]]
     warnings = {user: line(report, user).stake.warning() for user in USERS[:5]}
-    assert "lose their cover" in warnings[USERS[3]]
-    assert "50 wei of open work lose" in warnings[USERS[4]]
+    assert "will not be covered" in warnings[USERS[3]]
+    assert "50 wei of open work will" in warnings[USERS[4]]
     assert "exceeds the balance by 1000 wei" in warnings[USERS[1]]
     assert warnings[USERS[0]] is warnings[USERS[2]] is None
 
@@ -433,7 +433,7 @@ def test_a_difference_between_preview_and_result_is_explained(chain: FakeChain, 
     report = settle(chain, tmp_path, [(user, user, 10) for user in USERS[:4]])
     assert (report.paid, report.unsettled, chain.state.wallet) == (14, 26, 14)
     notes = " ".join(report.notes)
-    for words in ("coins left the account", "took the acknowledgement back", "another settlement with a higher nonce"):
+    for words in ("coins left the account", "revoked the acknowledgement", "another settlement with a higher nonce"):
         assert words in notes
     assert len(report.notes) == 3
 

@@ -434,7 +434,7 @@ def test_what_was_sent_first_is_taken_up_first(run: Run) -> None:
     report = run.settle()
     assert (report.taken_up, report.taken_up_paid, report.paid, report.fee) == (3, 30, 0, 0)
     assert followed == [0, 1, 2]
-    assert run.told[:3] == [("taking up", 0, 0)] * 3
+    assert run.told[:3] == [("resuming", 0, 0)] * 3
 
 
 def test_what_has_the_lower_nonce_is_taken_up_first(run: Run) -> None:
@@ -473,11 +473,11 @@ def test_the_gas_is_shared_among_those_in_the_batch(run: Run) -> None:
 
 BETWEEN: list[tuple[Status, int, dict[str, Any] | None, str]] = [
     (Status.PARTIAL, 4, {"balance": 0}, "coins left the account"),
-    (Status.PARTIAL, 7, {"balance": 0}, "coins came into the account"),
-    (Status.SUCCESS, 10, {}, "coins came into the account"),
-    (Status.NO_TEE_SIGNER, 0, {"acknowledged": False}, "took the acknowledgement back"),
-    (Status.NO_TEE_SIGNER, 0, {}, "the owner took the confirmation back"),
-    (Status.NO_TEE_SIGNER, 0, None, "the owner took the confirmation back"),
+    (Status.PARTIAL, 7, {"balance": 0}, "coins were added to the account"),
+    (Status.SUCCESS, 10, {}, "coins were added to the account"),
+    (Status.NO_TEE_SIGNER, 0, {"acknowledged": False}, "revoked the acknowledgement"),
+    (Status.NO_TEE_SIGNER, 0, {}, "the owner revoked the confirmation"),
+    (Status.NO_TEE_SIGNER, 0, None, "the owner revoked the confirmation"),
     (Status.INVALID_NONCE, 0, {}, "another settlement with a higher nonce"),
     (Status.PROVIDER_MISMATCH, 0, {}, "the service was removed"),
     (Status.INVALID_SIGNATURE, 0, {}, "the TEE signer was changed or the account was deleted"),
@@ -505,7 +505,7 @@ def test_what_came_between_preview_and_result_is_told(
     report = run.settle(of_each([user]))
     assert report.stopped_by is None
     (note,) = report.notes
-    assert note.startswith(f"{user}: the preview said 5 wei, {describe(paid)} were paid")
+    assert note.startswith(f"{user}: the preview showed 5 wei, but the contract paid {describe(paid)}")
     assert why in note
     assert (report.lines[user].status, report.lines[user].paid, report.lines[user].unsettled) == (
         status,
@@ -528,7 +528,7 @@ def test_a_batch_that_failed_paid_nothing_and_is_told(run: Run) -> None:
     report = run.settle(of_each(users))
     assert isinstance(report.stopped_by, BatchFailed)
     assert "serving doctor" in str(report.stopped_by.next_step)
-    assert report.notes == ["A batch of 1 settlements was mined and failed: nothing was paid."]
+    assert report.notes == ["A batch of 1 settlement was mined but failed: nothing was paid."]
     assert (report.paid, report.gas_used, report.gas_cost, report.batches) == (0, 3 * 77, 3 * 88, 0)
     assert run.rows_of_batches() == [2, 1, 1], "the batch is sent again as two"
     assert run.states() == ["signed"] * 4

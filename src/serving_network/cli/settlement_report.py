@@ -1,4 +1,4 @@
-"""A settlement run's report as text."""
+"""Print the report of a settlement run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from serving_network.money import describe, format_coins
+from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from serving_network.cli.context import Session
@@ -17,13 +18,8 @@ if TYPE_CHECKING:
 COLUMNS = ("user", "requests", "input tokens", "output tokens", "fee", "paid", "unsettled", "status", "gas")
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts, in the singular or the plural."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def show_report(session: Session, report: Report, rejects: str | None) -> None:
-    """The table per user, what must happen first, and the totals."""
+    """Print the users, what must happen first, the notes and the totals."""
     out = session.out
     lines = list(report.lines.values())
     paid = "expected" if session.dry_run else "paid"
@@ -39,12 +35,11 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
         out.line()
     out.facts(_totals(session, report, lines))
     if rejects is not None:
-        rows_were = "row of the log was" if report.rejected == 1 else "rows of the log were"
-        out.line(f"{report.rejected} {rows_were} rejected: {rejects}", "yellow")
+        out.line(f"Rejected {count(report.rejected, 'row')} of the log: {rejects}", "yellow")
 
 
 def show_books(out: Output, books: list[BookLine]) -> None:
-    """The books, a contract a line."""
+    """Print the books, one line per contract."""
     for book in books:
         owed = " + ".join(f"{name} {format_coins(amount)}" for name, amount in book.owed.items())
         verdict = "balanced" if book.surplus == 0 else f"{describe(book.surplus)} more" if book.surplus > 0 else "SHORT"
@@ -105,7 +100,7 @@ def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str
         "gas": f"{report.gas_used}, {describe(report.gas_cost)}",
     }
     if report.taken_up:
-        facts["from before"] = (
-            f"{count(report.taken_up, 'batch', 'batches')} taken up, {describe(report.taken_up_paid)} paid by them"
+        facts["earlier runs"] = (
+            f"{count(report.taken_up, 'batch', 'batches')} resumed, {describe(report.taken_up_paid)} paid"
         )
     return facts

@@ -1,12 +1,12 @@
-"""Ending batches whose transactions wait: an empty transaction takes the place of each.
+"""Cancel batches with pending transactions: replace each transaction with an empty one.
 
-The wallet's nonces are mined in their order, so every nonce from the first unused one up to the newest transaction of a
-batch needs an empty transaction, also where the journal has none: a strange transaction may wait there, or nothing at
-all. Each is in the journal before it is broadcast. A batch's own transaction may be mined instead: what it did is
-booked as in every run.
+The wallet's nonces are used in order. Every nonce from the first unused one up to a batch's newest transaction
+therefore needs an empty transaction, even if the journal has no transaction there: an unknown transaction may be
+pending, or none at all. Each empty transaction is in the journal before it is broadcast. If a batch's own transaction
+is mined instead, its result is booked as usual.
 
-The batches stay open until the empty transactions are final. They are not carried again, and their users are signed
-for anew, with the same nonces.
+The batches stay open until the empty transactions are final. They are not sent again. New settlements can be signed
+for their users, with the same nonces.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ GAS: Final = 21_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A nonce of the wallet that gets an empty transaction.
+    """A nonce of the wallet that needs an empty transaction.
 
-    `waiting` is the dearest transaction of the journal that has this nonce, None where the journal has none. `batch` is
-    the batch to which the empty one is booked, None where there is no batch at all.
+    `waiting` is the journal's transaction with this nonce and the highest fee, None if there is none. `batch` is the
+    batch under which the empty transaction is stored, None if there is no batch at all.
     """
 
     nonce: int
@@ -45,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a cancellation would do: the batches that it ends, and the nonces that it takes."""
+    """A planned cancellation: the batches that it cancels and the nonces that it uses."""
 
     batches: tuple[Batch, ...]
     places: tuple[Place, ...]
@@ -53,9 +53,9 @@ class Plan:
 
 @dataclass(slots=True)
 class Cancelled:
-    """What became of it. `paid` is what the batches' own transactions paid after all, in wei.
+    """The result of a cancellation. `paid` is what the batches' own transactions still paid, in wei.
 
-    `sent` are the empty transactions that were broadcast, and `waiting` those batches that are not decided yet.
+    `sent` are the empty transactions that were broadcast; `waiting` are the batches that are still undecided.
     """
 
     batches: list[Batch]
@@ -72,10 +72,10 @@ class Cancelled:
 
 
 async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: Iterable[int] | None = None) -> Plan:
-    """What to send so that these batches, or all that wait, end.
+    """Plan the cancellation of these batches, or of all batches with pending transactions.
 
-    Without `numbers` the wallet's waiting transactions that the journal does not know are ended, too. Transactions of
-    other batches are left alone. Raises InvalidInput for a number of which no transaction waits.
+    Without `numbers`, the wallet's pending transactions that are not in the journal are cancelled too. Transactions of
+    other batches are left alone. Raises InvalidInput for a batch without a pending transaction.
     """
     mined = await chain.mined_wallet_nonce(1)
     waiting = {
@@ -89,8 +89,8 @@ async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: I
         for number in numbers:
             if number not in waiting:
                 raise InvalidInput(
-                    f"No transaction of a batch {number} waits.",
-                    next_step="Run serving settlement list: it shows the batches that wait.",
+                    f"Batch {number} has no pending transaction.",
+                    next_step="Run serving settlement list: it shows which batches are waiting.",
                 )
         chosen = [waiting[number] for number in sorted(set(numbers))]
     last = max([last, *(sent.nonce for batch in chosen for sent in batch.transactions)])
@@ -100,7 +100,7 @@ async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: I
 
 
 def _place(nonce: int, batches: Sequence[Batch]) -> Place:
-    """An empty transaction belongs to the batch that has its nonce, else to the next one above, else to the last."""
+    """Assign a nonce to the batch that uses it, else to the one with the next higher nonce, else to the last."""
     having = [batch for batch in batches if any(sent.nonce == nonce for sent in batch.transactions)]
     if having:
         same = [sent for batch in having for sent in batch.transactions if sent.nonce == nonce]
@@ -116,10 +116,10 @@ def _price(sent: Transaction) -> tuple[int, int]:
 
 
 async def cancel(chain: SettlementChain, journal: Journal, options: Options, plan: Plan) -> Cancelled:
-    """Send the empty transactions of a plan, and wait until every nonce of it is used.
+    """Send the empty transactions of a plan, and wait until all of its nonces are used.
 
-    Raises GasPriceAboveCap, with the fee that is needed, before anything is sent, and TransactionPending after
-    `options.give_up_after` seconds: running it again goes on.
+    Raises GasPriceAboveCap, with the required fee, before anything is sent, and TransactionPending after
+    `options.give_up_after` seconds; call it again with a new plan to continue.
     """
     return await _Cancellation(chain, journal, options, plan).run()
 
@@ -138,8 +138,8 @@ class _Cancellation:
         places = {place.nonce: place for place in self._plan.places}
         if not places:
             return self._done
-        dearest_first = sorted(places.values(), key=lambda place: _price(place.waiting) if place.waiting else (0, 0))
-        for place in reversed(dearest_first):
+        by_fee = sorted(places.values(), key=lambda place: _price(place.waiting) if place.waiting else (0, 0))
+        for place in reversed(by_fee):
             self._newest[place.nonce] = await self._chain.empty(place.nonce, place.waiting, self._options.max_gas_price)
         for place in self._plan.places:
             await self._send(place)
@@ -148,7 +148,7 @@ class _Cancellation:
         return self._done
 
     async def _send(self, place: Place) -> None:
-        """Write an empty transaction down and broadcast it, with a higher fee as long as the node asks for one."""
+        """Write an empty transaction to the journal and broadcast it; raise its fee while the node requires it."""
         while True:
             transaction = self._newest[place.nonce]
             if place.batch is not None:
@@ -164,7 +164,7 @@ class _Cancellation:
                 return
 
     async def _wait(self, places: dict[int, Place]) -> None:
-        """Until all nonces are used; what stays is broadcast again, then replaced within the cap."""
+        """Wait until all nonces are used. Rebroadcast what is still pending, then replace it within the cap."""
         options = self._options
         started = pushed = raised = time.monotonic()
         pause, last = options.first_pause, max(places)
@@ -174,8 +174,8 @@ class _Cancellation:
                 raise TransactionPending(
                     f"An empty transaction is not mined after {now - started:.0f} s.",
                     transaction=self._newest[min(nonce for nonce in places if nonce >= mined)].hash,
-                    cause=f"The wallet's nonce is {mined}. The batches stay open, and are not carried again.",
-                    next_step="Run serving settlement cancel again, with a higher --max-fee if blocks ask for more.",
+                    cause=f"The wallet's next nonce is {mined}. The batches stay open and are not sent again.",
+                    next_step="Run serving settlement cancel again, with a higher --max-fee if necessary.",
                 )
             if now - raised >= options.stuck_after:
                 await self._raise_fee(places, mined)
@@ -196,13 +196,13 @@ class _Cancellation:
                 await self._send(place)
 
     async def _look(self) -> None:
-        """Book what the batches' own transactions did, if one of them was mined instead."""
+        """Book the results of the batches' own transactions, if one of them was mined instead."""
 
-        def told(row: SignedRow, outcome: Outcome, _: int, __: Account | None) -> None:
+        def reported(row: SignedRow, outcome: Outcome, _: int, __: Account | None) -> None:
             if outcome.paid or outcome.status <= 1:
                 self._done.results.append((row, outcome))
 
-        follower = Follower(self._chain, self._journal, self._options, self._report, told)
+        follower = Follower(self._chain, self._journal, self._options, self._report, reported)
         following = [follower.begin(self._journal.batch(batch.id)) for batch in self._plan.batches]
         deadline = time.monotonic() + self._options.give_up_after
         while following and (left := deadline - time.monotonic()) > 0:

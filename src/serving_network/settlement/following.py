@@ -1,19 +1,19 @@
-"""Following batches that were sent until their results are booked, whatever happens to their transactions.
+"""Follow batches that were sent until their results are booked, whatever happens to their transactions.
 
-| what the node shows | what is done |
+| the node shows | action |
 |---|---|
-| nothing yet | broadcast again from time to time; after a while replace it with a higher fee |
-| a transaction, deep enough, that the accounts agree with | book what it accepted |
-| a receipt that contradicts the accounts, or lacks events | ask again, then give up without booking |
-| the wallet's nonce is used, but no receipt | look through the events; else carry the same settlements again |
-| a nonce before it was never used | carry the same settlements again, with that nonce |
+| nothing yet | rebroadcast periodically; after `stuck_after` send a replacement transaction with a higher fee |
+| a transaction that is deep enough and consistent with the accounts | book what it accepted |
+| a receipt that contradicts the accounts or lacks events | retry, then give up without booking |
+| the wallet's nonce used, but no receipt | search the events; if nothing is found, resend the same settlements |
+| a lower nonce that was never used | resend the same settlements with that nonce |
 
-Several transactions of a batch can be mined, each effective for other settlements: outcomes are merged settlement by
-settlement. A settlement that none accepted is held until no transaction of the batch is waiting. Then its user is free
-to be signed for again, with the same nonce.
+Several transactions of a batch can be mined and accept different settlements, so outcomes are merged per settlement. A
+settlement that none of them accepted is held until no transaction of the batch is pending. After that, a settlement
+with the same nonce can be signed for its user again.
 
 A batch ends when each of its settlements is final or dead, or when the wallet's nonce at the final block has passed all
-its transactions. Until then every run looks at it.
+its transactions. Until then, every run checks it.
 """
 
 from __future__ import annotations
@@ -36,38 +36,38 @@ from serving_network.settlement.chain import (
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Acceptance, Batch, Journal, Outcome, SignedRow, Transaction
 from serving_network.settlement.options import Options
-from serving_network.settlement.report import Report
+from serving_network.settlement.report import Report, count
 
-Told = Callable[[SignedRow, Outcome, int, Account | None], None]
-"""Given each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
+Reported = Callable[[SignedRow, Outcome, int, Account | None], None]
+"""Called with each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
 LONGEST_PAUSE = 2.0
 MOST_WAITING: Final = 1000
 """How many transactions of the wallet are looked at that wait to be mined; a node may claim any number."""
 
 REORG_WINDOW: Final = 256
-"""The longest reorganisation, in blocks: a settlement may land that far before the block in which it was signed."""
+"""The longest reorganisation, in blocks. A settlement may be mined this far below the block at which it was signed."""
 _REFUSED = Outcome(Status.INVALID_SIGNATURE, 0)
 
 
 class BatchFailed(ServingError):
-    """A batch was mined and failed as a whole: nothing was paid."""
+    """A batch was mined but failed as a whole: nothing was paid."""
 
     exit_code = 6
 
 
-class StrangeTransactions(TransactionFailure):
-    """Transactions of the wallet are on their way that the journal does not know of."""
+class UnknownTransactions(TransactionFailure):
+    """The wallet has transactions that are not in the journal and may still take effect."""
 
     exit_code = 8
 
 
 @dataclass(slots=True)
 class Followed:
-    """A batch on its way. Times are of the monotonic clock.
+    """A batch that is being followed. Times are from the monotonic clock.
 
-    `done` is set when nothing more is to be learned in this run, `failed` when its transaction was mined and failed,
-    and `error` when following it was given up. `news` is whether something was booked that was not booked before.
+    `done` is set when this run has nothing more to learn about it, `failed` when its transaction was mined but failed,
+    and `error` when following it was given up. `news` is whether anything new was booked.
     """
 
     batch: Batch
@@ -83,21 +83,24 @@ class Followed:
 
 
 class Follower:
-    """Brings batches to their end. What happens on the way is noted in `report`, each result given to `told`."""
+    """Follows batches to their results. Notes and totals go to `report`; `reported` is called with each result."""
 
-    def __init__(self, chain: SettlementChain, journal: Journal, options: Options, report: Report, told: Told) -> None:
+    def __init__(
+        self, chain: SettlementChain, journal: Journal, options: Options, report: Report, reported: Reported
+    ) -> None:
         self._chain = chain
         self._journal = journal
         self._options = options
         self._report = report
-        self._told = told
+        self._reported = reported
         self.final = 0
-        """The number of the final block that this run goes by."""
+        """The number of the block that this run treats as the newest final one."""
 
     def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
-        """Follow a batch from now on.
+        """Start following a batch.
 
-        One that an `earlier` run sent waits since then, and what is lost of it counts as lost at once.
+        If an `earlier` run sent it, the time it has waited since then counts, and if its transactions are lost, it is
+        resent without waiting.
         """
         now = time.monotonic()
         if earlier:
@@ -105,9 +108,9 @@ class Follower:
         return Followed(batch, now, now, now)
 
     async def next_done(self, followed: Sequence[Followed], linger: float | None = None) -> list[Followed]:
-        """Look at the batches until at least one of them is done, or for `linger` seconds, and once after that.
+        """Check the batches until at least one of them is done, or for `linger` seconds and once after that.
 
-        Returns those that are done. A failure to follow one of them ends that one only: it is in its `error`.
+        Returns those that are done. A failure to follow one of them affects only that one and is stored in its `error`.
         """
         started, pause = time.monotonic(), self._options.first_pause
         while True:
@@ -121,7 +124,7 @@ class Follower:
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
     async def look(self, followed: Followed) -> None:
-        """Look at one batch once, book what is certain, and do what its transactions need."""
+        """Check one batch once: book what is certain, and rebroadcast, replace or resend its transactions as needed."""
         try:
             await self._look(followed)
         except ServingError as error:
@@ -154,14 +157,14 @@ class Follower:
                 await self._carry_lost(followed, now)
         if now - followed.started >= options.give_up_after:
             raise TransactionPending(
-                f"A batch of {len(batch.rows)} settlements is not mined after {now - followed.started:.0f} s.",
+                f"A batch of {count(len(batch.rows), 'settlement')} is not mined after {now - followed.started:.0f} s.",
                 transaction=followed.batch.transactions[-1].hash,
-                cause="It is in the journal and may still be mined. Its users are not settled a second time.",
-                next_step="Run again: it is taken up where it stands.",
+                cause="It is in the journal and may still be mined. Its users will not be charged twice.",
+                next_step="Run again to resume it.",
             )
 
     async def _push(self, followed: Followed, waiting: Sequence[Transaction], now: float) -> None:
-        """Do what transactions need that are waiting to be mined."""
+        """Rebroadcast or replace transactions that are waiting to be mined."""
         batch, options = followed.batch, self._options
         newest = {sent.nonce: sent for sent in waiting}
         first = newest[min(newest)]
@@ -178,20 +181,20 @@ class Follower:
             followed.sent_again_at = now
 
     async def _carry_lost(self, followed: Followed, now: float) -> None:
-        """Something else took the nonces of all transactions, and none of them is on the chain."""
+        """Handle a batch whose transactions' nonces were all used by something else, so that none can be mined."""
         if followed.batch.cancelled or any(row.accepted for row in followed.batch.rows):
             followed.done = True
         elif now - followed.carried_at >= self._options.patience:
             await self._carry_again(followed, now)
 
     async def free_nonce(self, head: Head) -> int:
-        """The wallet's next nonce, as of the block `head`.
+        """The wallet's next nonce as of the block `head`.
 
-        Accounts are compared as of the same block, and `stands` is asked before anything signed for this nonce is
-        sent. So what the wallet sent with lower nonces is in the accounts.
+        Accounts are compared as of the same block, and `stands` is checked before anything signed for this nonce is
+        sent. The accounts therefore reflect everything that the wallet sent with lower nonces.
 
-        Raises StrangeTransactions as long as a transaction of the wallet that the journal does not know may change
-        something: another journal may have sent it, with settlements of the same users.
+        Raises UnknownTransactions while a transaction of the wallet that is not in the journal may still take effect:
+        another journal may have sent it, with settlements of the same users.
         """
         mined = await self._chain.wallet_nonce_at(head.number)
         after_waiting = max(mined, await self._chain.wallet_nonce())
@@ -212,9 +215,9 @@ class Follower:
         return await self._chain.block_hash(head.number) == head.hash
 
     async def _check_mined(self, head: Head, mined: int) -> None:
-        """Raises StrangeTransactions if a settlement that the journal does not know is in a block that is not final.
+        """Raise UnknownTransactions if a settlement that is not in the journal is in a block that is not final.
 
-        After a reorganisation it may pay what it did not pay there.
+        After a reorganisation, it may pay more than it did there.
         """
         journal = self._journal
         passed = journal.wallet_nonce_passed(self.final)
@@ -224,15 +227,15 @@ class Follower:
         hashes = journal.sent_hashes()
         for nonce, transaction in sorted((await self._chain.calls_since(self.final)).items()):
             if nonce in unknown and transaction not in hashes:
-                raise StrangeTransactions(
+                raise UnknownTransactions(
                     f"Transaction {transaction} of {self._chain.provider} is a settlement that this journal did not"
                     " send, and its block is not final.",
-                    cause="Another journal of this provider, an older copy, or another program.",
+                    cause="Another journal of this provider, an older copy or another program sent it.",
                     next_step="Run again when the block is final.",
                 )
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
-        """What the batch's settlements did, from all transactions that carried them, in the order of the chain."""
+        """The results of all mined transactions that carried the batch's settlements, in chain order."""
         signed, nothing = signed_of(batch), SignedSettlements("entries", (), ())
         found: dict[str, Landed] = {}
         shown: set[int] = set()
@@ -254,7 +257,7 @@ class Follower:
         return [one for one in landed if newest - one.mined.block_number + 1 >= self._options.confirmations]
 
     async def _book(self, followed: Followed, landed: Sequence[Landed], *, final_look: bool) -> None:
-        """Book what these transactions accepted; with `final_look` also what none of them did, and be done."""
+        """Book what these transactions accepted. With `final_look`, also book refusals, and finish."""
         batch = followed.batch
         accepted, refused = _merge(batch, landed)
         if final_look and not landed:
@@ -280,7 +283,7 @@ class Follower:
     def _accept(
         self, followed: Followed, news: Mapping[int, Acceptance], gas: int, accounts: Mapping[str, Account]
     ) -> None:
-        """Book that settlements were accepted, each with its share of the gas."""
+        """Book acceptances, each with its share of the gas."""
         if not news:
             return
         followed.news = True
@@ -289,10 +292,10 @@ class Follower:
         self._report.batches += 1
         for place, acceptance in news.items():
             row = batch.rows[place]
-            self._told(row, acceptance.outcome, gas, accounts.get(row.user.address))
+            self._reported(row, acceptance.outcome, gas, accounts.get(row.user.address))
 
     def _booked(self, row: SignedRow) -> bool:
-        """Whether an acceptance of this nonce is booked: for this settlement, or for the same one in another batch."""
+        """Whether an acceptance of this nonce is booked, for this settlement or the same one in another batch."""
         return row.accepted or self._journal.accepted(row.user, row.settlement.nonce)
 
     def _refuse(
@@ -303,24 +306,24 @@ class Follower:
         gas: int,
         accounts: Mapping[str, Account],
     ) -> None:
-        """None of the batch's transactions accepted these settlements, and none of them is waiting."""
+        """Finish a batch: none of its transactions accepted these settlements, and none is pending."""
         batch = followed.batch
         followed.done = True
         self._journal.refuse(batch, {place: outcome.status for place, outcome in refused.items()})
         for place, outcome in refused.items() if followed.news else ():
             row = batch.rows[place]
-            self._told(row, outcome, gas, accounts.get(row.user.address))
+            self._reported(row, outcome, gas, accounts.get(row.user.address))
         failed = [one for one in landed if not one.succeeded]
         if failed and not refused:
             mined = failed[-1].mined
             followed.failed = BatchFailed(
-                f"A batch of {len(batch.rows)} settlements was mined and failed: nothing was paid.",
-                cause=f"Block {mined.block_number}, {mined.gas_used} gas of {batch.transactions[-1].gas}.",
-                next_step="Run again; if it fails again, look at the wallet with serving doctor.",
+                f"A batch of {count(len(batch.rows), 'settlement')} was mined but failed: nothing was paid.",
+                cause=f"Block {mined.block_number}, {mined.gas_used} of {batch.transactions[-1].gas} gas used.",
+                next_step="Run again. If it fails again, check the wallet with serving doctor.",
             )
 
     def _book_gas(self, followed: Followed, landed: Sequence[Landed]) -> int:
-        """Book which transactions were mined; the gas of those that were not booked before."""
+        """Book which transactions were mined. Returns the gas used by those that were not booked before."""
         used = 0
         for one in landed:
             if self._journal.add_mined(one.transaction, one.mined):
@@ -333,10 +336,10 @@ class Follower:
     async def _check(
         self, batch: Batch, place: int, outcome: Outcome, accounts: Mapping[str, Account]
     ) -> Acceptance | None:
-        """Raises Disagreement if a user's account does not show what the receipts say of a settlement.
+        """Raise Disagreement if a user's account contradicts what the receipts say about a settlement.
 
-        Returns the acceptance of one that these receipts refused, and a transaction that the journal does not know
-        got accepted.
+        If these receipts refused it, but a transaction that is not in the journal got it accepted, return that
+        acceptance.
         """
         row = batch.rows[place]
         settlement, account = row.settlement, accounts.get(row.user.address)
@@ -354,18 +357,19 @@ class Follower:
             if same and same[-1].acceptance.transaction not in ours:
                 return same[-1].acceptance if same[-1].settlement == settlement else None
         raise Disagreement(
-            f"By the node's receipts and events the settlement of {settlement.user} was"
+            f"According to the node's receipts and events, the settlement of {settlement.user} was"
             f" {'' if Status(outcome.status).paid else 'not '}accepted, but the account's nonce is {account.nonce} and"
-            f" the settlement's {settlement.nonce}.",
-            cause="A node that is out of sync, or one that does not tell the truth. Nothing was booked.",
+            f" the settlement's nonce is {settlement.nonce}.",
+            cause="The node is out of sync or returns false data. Nothing was booked.",
             next_step="Run again with another node.",
         )
 
     async def _carry_again(self, followed: Followed, now: float) -> None:
-        """Give the same signed settlements a new transaction, with the wallet's next nonce.
+        """Send the same signed settlements in a new transaction with the wallet's next nonce.
 
-        Something else took the nonce of the last one, or a nonce before it was never used and blocks it. If not all
-        would be paid, nothing is sent: the users are free to be signed for anew, with the same nonces.
+        The nonce of the last transaction was used by something else, or is blocked by a lower nonce that was never
+        used. If not all settlements would be paid, nothing is sent: new ones can be signed for the users, with the
+        same nonces.
         """
         batch = followed.batch
         head = await self._chain.head()
@@ -392,18 +396,18 @@ class Follower:
         followed.carried_at = followed.replaced_at = now
         await self._chain.broadcast(transaction)
         self._report.notes.append(
-            f"A transaction with nonce {lost} of the wallet could not be mined: the same signed settlements were sent"
+            f"The transaction with nonce {lost} of the wallet could not be mined: the same signed settlements were sent"
             f" again with nonce {nonce}."
         )
 
     def _overtaken(self, row: SignedRow, accounts: Mapping[str, Account]) -> bool:
-        """Whether the account has a settlement that the journal does not know, or did not when it signed this one."""
+        """Whether the account has a settlement that is not in the journal, or was not when this one was signed."""
         account = accounts.get(row.user.address)
         unknown = account is not None and account.nonce > self._journal.accepted_nonce(row.user)
         return unknown or row.user.paid != row.paid_before
 
     async def _replace(self, batch: Batch, stuck: Transaction) -> Batch:
-        """Offer more for the gas of a transaction that is stuck."""
+        """Send a replacement for a stuck transaction, with a higher fee."""
         cap = self._options.max_gas_price
         if stuck.purpose == "cancel":
             transaction = await self._chain.empty(stuck.nonce, stuck, cap)
@@ -416,12 +420,12 @@ class Follower:
 
 
 def _search_from(batch: Batch) -> int:
-    """The first block in which a batch can have taken effect: after a reorganisation that may be before it was made."""
+    """The first block in which a batch may have been mined: after a reorganisation, that may be before its creation."""
     return max(0, batch.from_block - REORG_WINDOW)
 
 
 def signed_of(batch: Batch) -> SignedSettlements:
-    """What the transactions of a batch carry."""
+    """The signed settlements that the transactions of a batch carry."""
     settlements = tuple(row.settlement for row in batch.rows)
     if batch.form == "batch":
         return SignedSettlements("batch", settlements, (batch.signature,))
@@ -429,7 +433,7 @@ def signed_of(batch: Batch) -> SignedSettlements:
 
 
 def _merge(batch: Batch, landed: Sequence[Landed]) -> tuple[dict[int, Acceptance], dict[int, Outcome]]:
-    """By their positions: the settlements that a transaction accepted, and the last outcome of the others.
+    """By position: the settlements that a transaction accepted, and the last outcome of the others.
 
     Raises Disagreement if two transactions accepted the same settlement.
     """
@@ -441,8 +445,9 @@ def _merge(batch: Batch, landed: Sequence[Landed]) -> tuple[dict[int, Acceptance
                 refused[place] = outcome
             elif place in accepted:
                 raise Disagreement(
-                    f"By the node two transactions were paid for the settlement of {batch.rows[place].user.address}.",
-                    cause=f"{accepted[place].transaction} and {one.transaction}; the contract takes each nonce once.",
+                    f"According to the node, two transactions were paid for the settlement of"
+                    f" {batch.rows[place].user.address}.",
+                    cause=f"{accepted[place].transaction} and {one.transaction}: the contract accepts each nonce once.",
                 )
             else:
                 accepted[place] = Acceptance(outcome, one.mined.block_number, one.mined.block_hash, one.transaction)

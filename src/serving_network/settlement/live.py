@@ -1,4 +1,4 @@
-"""A settlement run's questions, answered by a node through the typed client."""
+"""The settlement chain, implemented with a node through the typed client."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ from serving_network.settlement.chain import (
     Underpriced,
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.report import count
 from serving_network.settlement.typed_data import UserSettlement
 
 FINAL_DEPTH: Final = 64
-"""How deep a block is final where the node does not say: two epochs of Ethereum."""
+"""The depth of a final block if the node does not serve the tag `finalized`: two Ethereum epochs."""
 
 USERS_PER_FILTER: Final = 100
 
 _RESULT_EVENTS: Final = ("TEESettlementResult", "BatchRowSettled")
 _STATUSES_PER_WORD: Final = 64
 _UNDERPRICED: Final = ("underpriced", "could not replace", "replacementnotallowed", "feetoolowtocompete")
-"""How nodes say that a transaction's fee is too low to take the place of another one."""
+"""Parts of the messages with which nodes reject a replacement transaction whose fee is too low."""
 
 
 class GasPriceAboveCap(TransactionFailure):
-    """A transaction would have to offer more for its gas than the run may spend."""
+    """A transaction would need a higher fee per gas than the run may pay."""
 
 
 class WalletRefusesCoins(TransactionFailure):
-    """The provider's wallet cannot receive what the settlement pays."""
+    """The provider's wallet does not accept the payment of a settlement."""
 
 
 class LiveChain:
-    """The inference service `service` of a network, for the provider whose key is `wallet`."""
+    """The inference service `service` of a network, for the provider with the key `wallet`."""
 
     def __init__(self, network: AsyncNetwork, service: str, contract: Contract, wallet: Signer) -> None:
         self._network = network
@@ -63,11 +64,11 @@ class LiveChain:
 
     @classmethod
     async def open(cls, network: AsyncNetwork, wallet: Signer, service: str = "inference") -> LiveChain:
-        """Look the service up. Raises UnknownName, and InvalidInput if it is no inference service."""
+        """Look up the service. Raises UnknownName, and InvalidInput if it is not an inference service."""
         found = await network.service(service)
         if found.kind != "inference":
             raise InvalidInput(
-                f"{found.name} settles its deliverables one by one, not from a usage log.",
+                f"{found.name} settles deliverables one by one, not from a usage log.",
                 next_step="Name an inference service with --service.",
             )
         return cls(network, found.name, found.contract, wallet)
@@ -87,7 +88,7 @@ class LiveChain:
     async def block_hash(self, number: int) -> str | None:
         found = await self._chain.rpc("eth_getBlockByNumber", [hex(number), False])
         if found is not None and not (isinstance(found, dict) and isinstance(found.get("hash"), str)):
-            raise Disagreement("The node sent a block that is none.")
+            raise Disagreement("The node sent an invalid block.")
         return None if found is None else str(found["hash"])
 
     async def head(self) -> Head:
@@ -99,12 +100,12 @@ class LiveChain:
         local = self.chain_id == LOCAL_CHAIN_ID
         if not local and (tagged := await self._finalized_block()) is not None:
             if tagged > newest:
-                raise Disagreement(f"The node calls block {tagged} final, and has only {newest}.")
+                raise Disagreement(f"The node reports block {tagged} as final, but its newest block is {newest}.")
             return tagged
         return max(0, newest + 1 - (depth or (1 if local else FINAL_DEPTH)))
 
     async def _finalized_block(self) -> int | None:
-        """The number of the block tagged `finalized`; None where the node does not serve that tag."""
+        """The number of the block tagged `finalized`; None if the node does not serve that tag."""
         try:
             block = await self._chain.rpc("eth_getBlockByNumber", ["finalized", False])
         except RpcError:
@@ -113,12 +114,12 @@ class LiveChain:
 
     async def service(self) -> Service | None:
         try:
-            told = await self._contract.read("getService", self.provider)
+            answer = await self._contract.read("getService", self.provider)
         except ServiceNotExist:
             return None
-        found = ProviderService.read(self._service, told)
+        found = ProviderService.read(self._service, answer)
         if not isinstance(found.offer, Offer):
-            raise Disagreement("The node describes another kind of service than was asked for.")
+            raise Disagreement("The node returned a service of another kind.")
         takes_batches = await self._contract.has("settleBatchWithTEE", [], b"", sender=self.provider)
         return Service(
             found.offer.input_price, found.offer.output_price, found.offer.tee_signer, found.confirmed, takes_batches
@@ -149,7 +150,7 @@ class LiveChain:
         return outcomes
 
     async def _preview_batch(self, signed: SignedSettlements) -> list[Outcome]:
-        """A batch is its own preview: called without a transaction it returns four bits of status per row."""
+        """Preview a batch with eth_call: the function returns four bits of status per row."""
         users = [row.user for row in signed.settlements]
         accounts = await self.accounts(users)
         try:
@@ -160,7 +161,7 @@ class LiveChain:
             raise self._refuses_coins(error) from error
         outcomes = []
         if len(words) * _STATUSES_PER_WORD < len(signed.settlements):
-            raise Disagreement("The node's preview has no status for each settlement.")
+            raise Disagreement("The node's preview lacks the status of some settlements.")
         for place, row in enumerate(signed.settlements):
             status = _status(words[place // _STATUSES_PER_WORD] >> 4 * (place % _STATUSES_PER_WORD) & 15)
             held = accounts[row.user].balance if row.user in accounts else 0
@@ -169,9 +170,9 @@ class LiveChain:
 
     def _refuses_coins(self, error: TransferFailed) -> WalletRefusesCoins:
         return WalletRefusesCoins(
-            f"The provider's wallet {self.provider} does not accept coins, so nothing can be settled to it.",
+            f"The provider's wallet {self.provider} does not accept coins, so nothing can be settled.",
             cause=error.message,
-            next_step="Remove the code that the wallet delegates to, then run again.",
+            next_step="Remove the wallet's code delegation, then run again.",
         )
 
     async def wallet_nonce(self) -> int:
@@ -196,7 +197,8 @@ class LiveChain:
             gas = await self._chain.estimate_gas(self.provider, self.contract, data) + reserve
             if gas > gas_limit:
                 raise TooMuchGas(
-                    f"A batch of {len(signed.settlements)} needs up to {gas} gas, the limit is {gas_limit}.",
+                    f"A batch of {count(len(signed.settlements), 'settlement')} needs up to {gas} gas, but the limit is"
+                    f" {gas_limit}.",
                     next_step="Run again with a higher --gas-limit.",
                 )
             made = await self._chain.prepare(self._wallet, self.contract, data, gas=gas, nonce=nonce, fees=fees)
@@ -219,7 +221,7 @@ class LiveChain:
         return _written(made)._replace(purpose="cancel")
 
     def _check_replaceable(self, stuck: Transaction | None, cap: int) -> None:
-        """Raises GasPriceAboveCap if the fee that takes the place of a stuck transaction is above the cap."""
+        """Raise GasPriceAboveCap if replacing a stuck transaction needs a fee above the cap."""
         if stuck is None:
             return
         needed = Fees(stuck.max_fee_per_gas, 0).raised(REPLACEMENT_PERCENT).max_fee_per_gas
@@ -227,7 +229,7 @@ class LiveChain:
             raise GasPriceAboveCap(
                 f"A transaction is stuck at {describe(stuck.max_fee_per_gas)} per gas.",
                 transaction=stuck.hash,
-                cause=f"Replacing it needs {describe(needed)} per gas, the cap is {describe(cap)}.",
+                cause=f"Replacing it requires {describe(needed)} per gas, the cap is {describe(cap)}.",
                 next_step=f"Wait, or run again with --max-fee '{needed} wei' or more.",
             )
 
@@ -267,7 +269,7 @@ class LiveChain:
         ]
 
     async def _settled(self, users: Sequence[str], from_block: int) -> list[tuple[Receipt, dict[str, Any]]]:
-        """The transactions since a block with results for one of these users, as receipt and transaction, in order."""
+        """The transactions since a block with results for these users, as receipt and transaction, in chain order."""
         interface = self._contract.interface
         events = ["0x" + interface.topic(name).hex() for name in _RESULT_EVENTS]
         newest = await self._chain.block_number()
@@ -285,14 +287,14 @@ class LiveChain:
         for transaction in sorted(places, key=places.__getitem__):
             receipt, sent = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
             if receipt is None or sent is None:
-                raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
+                raise Disagreement(f"The node has events of transaction {transaction}, but not the transaction.")
             found.append((receipt, sent))
         return found
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
         interface, newest = self._contract.interface, await self._chain.block_number()
         if block_number >= newest:
-            return []  # nodes refuse a range that begins after the newest block
+            return []  # nodes reject a range that starts after the newest block
         provider = "0x" + bytes(12).hex() + self.provider[2:].lower()
         if form == "batch":
             topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
@@ -305,7 +307,7 @@ class LiveChain:
         past: list[PastSettlement] = []
         for transaction, sent in zip(hashes, shown, strict=True):
             if isinstance(sent, dict) and str(sent.get("to")).lower() == ledger:
-                continue  # a deposit or a refund changes balances too
+                continue  # deposits and refunds also change balances
             receipt, whole = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
             if receipt is None or whole is None:
                 raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
@@ -340,7 +342,7 @@ class LiveChain:
         if direct and to_checksum_address(sent["from"]) == self.provider:
             signed = self._decoded(sent["input"])
             if [row.user for row in signed] != [event.args["user"] for event in results]:
-                raise Disagreement(f"The events of {receipt.transaction_hash} do not fit its settlements.")
+                raise Disagreement(f"The events of {receipt.transaction_hash} do not match its settlements.")
             outcomes = [_outcome(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
             settlements = signed
         elif not direct and await self._settled_through_a_contract(events, sent):
@@ -372,12 +374,12 @@ class LiveChain:
         return bool(ours) and (called or bool(await self._chain.code(self.provider)))
 
     def _events(self, receipt: Receipt) -> list[DecodedEvent]:
-        """The events of the service contract in a receipt."""
+        """The service contract's events in a receipt."""
         events = [self._contract.interface.decode_log(log) for log in receipt.logs]
         return [event for event in events if event is not None and event.address == self.contract]
 
     def _decoded(self, calldata: str) -> list[UserSettlement]:
-        """The settlements in a transaction's calldata; none where it calls something else."""
+        """The settlements in a transaction's calldata; empty if it calls another function."""
         call = self._contract.interface.decode_call(bytes.fromhex(calldata.removeprefix("0x")))
         if call is None:
             return []
@@ -404,9 +406,9 @@ class LiveChain:
         results = [event for event in self._events(receipt) if event.name == name]
         if [event.args["user"] for event in results] != [row.user for row in signed.settlements]:
             raise Disagreement(
-                f"The receipt of {receipt.transaction_hash} does not tell a result for each settlement.",
+                f"The receipt of {receipt.transaction_hash} does not contain a result for each settlement.",
                 cause=f"It has {len(results)} results for {len(signed.settlements)} settlements, or of other users.",
-                next_step="Run again with another node: the settlements stay open until one tells the whole.",
+                next_step="Run again with another node: the settlements stay open until a receipt is complete.",
             )
         return Landed(
             True,
@@ -431,14 +433,14 @@ class LiveChain:
         return from_quantity(await self._chain.rpc("eth_getTransactionCount", [self.provider, block]))
 
     async def _fees(self, cap: int) -> Fees:
-        """What to offer for gas now: at most the cap, and no less than what a block asks."""
+        """The fees for a transaction now: at most the cap, at least the base fee."""
         fees = await self._chain.suggested_fees()
         if fees.max_fee_per_gas <= cap:
             return fees
         base = from_quantity((await self._chain.block("latest")).get("baseFeePerGas") or "0x0")
         if fees.legacy or base >= cap:
             raise GasPriceAboveCap(
-                f"Gas costs {describe(base or fees.max_fee_per_gas)}, the cap is {describe(cap)} per gas.",
+                f"The gas price is {describe(base or fees.max_fee_per_gas)}, the cap is {describe(cap)} per gas.",
                 cause="Nothing was sent.",
                 next_step="Wait, or run again with a higher --max-fee.",
             )
@@ -461,17 +463,17 @@ class LiveChain:
 
 
 def _rows(signed: SignedSettlements) -> list[tuple[Any, ...]]:
-    """The rows of a batch as the contract takes them: the user in the upper 160 bits, the fee in the lower 96."""
+    """The rows of a batch as packed for the contract: user in the upper 160 bits, fee in the lower 96."""
     return [(int(row.user, 16) << 96 | row.total_fee, row.nonce, row.requests_hash) for row in signed.settlements]
 
 
 def _outcome(event: DecodedEvent, fee: int) -> Outcome:
-    """A settlement's outcome from its event. Raises Disagreement if the amounts cannot be."""
-    told = event.args
-    paid = told["paid"] if event.name == "BatchRowSettled" else fee - told["unsettledAmount"]
-    status = _status(told["status"])
+    """A settlement's outcome from its event. Raises Disagreement if the amounts are impossible."""
+    values = event.args
+    paid = values["paid"] if event.name == "BatchRowSettled" else fee - values["unsettledAmount"]
+    status = _status(values["status"])
     if not 0 <= paid <= fee or (status == Status.SUCCESS and paid != fee) or (not status.paid and paid):
-        raise Disagreement(f"The node tells of status {status.name} with {paid} wei paid of {fee}.")
+        raise Disagreement(f"The node reported status {status.name} with {paid} wei paid of {fee}.")
     return Outcome(status, paid)
 
 
@@ -483,7 +485,7 @@ def _status(number: int) -> Status:
     try:
         return Status(number)
     except ValueError as error:
-        raise Disagreement(f"The node tells of an unknown settlement status {number}.") from error
+        raise Disagreement(f"The node reported an unknown settlement status: {number}.") from error
 
 
 def _written(made: SignedTransaction) -> Transaction:

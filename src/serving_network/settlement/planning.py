@@ -1,7 +1,7 @@
-"""Who is settled in this run, in which order, and who has to wait for what.
+"""Decide who is settled in this run, in which order, and who has to wait for what.
 
-First come the users whose money may be gone by the next run: a refund of theirs unlocks before it, soonest
-first; then those whose open work exceeds their balance; then the others. Within each the largest fee first.
+Users whose funds may be gone by the next run come first: a refund unlocks before it, soonest first. Users whose open
+work exceeds their balance come next, then all others. Within each group, the largest fee comes first.
 """
 
 from __future__ import annotations
@@ -17,37 +17,41 @@ from serving_network.settlement.chain import Service
 from serving_network.settlement.journal import UserState
 
 NONCE_LIMIT: Final = 2**64
-"""Nonces from here on do not fit the account and are refused by the contract."""
+"""Nonces from this value on do not fit into an account and are refused by the contract."""
 
 
 class Wait(Enum):
-    """Why a user's open requests stay open. The value is what must happen first."""
+    """Why a user's open requests stay open. The value is the reason and what must happen first."""
 
-    NO_ACCOUNT = "The user has no account with the provider: the user funds the provider first."
-    NOT_ACKNOWLEDGED = "The user has not acknowledged the TEE signer: the user funds the provider or acknowledges it."
-    SIGNER_NOT_CONFIRMED = "The owner has not confirmed the TEE signer: the owner acknowledges it."
-    NO_MONEY = "The user's account with the provider is empty: the user funds the provider."
-    PAID_IN_PART = "The user's account held less than the fee: the user funds the provider."
-    UNDER_MINIMUM = "The fee is under the minimum of a settlement: it waits until more is due."
-    OVER_CAP = "The fee is over the cap for one user: check the log, then raise --max-user-fee."
-    NONCE_EXHAUSTED = "The account's nonce is at its limit: no settlement can follow, the user opens another account."
-    IN_FLIGHT = "A transaction that was sent is not mined yet: run again."
-    NOT_FINAL = "An earlier payment is not final yet, and the rest is signed only then: run again later."
-    UNKNOWN_SETTLEMENT = (
-        "The account has a settlement that this journal does not know of, from another journal, an older copy or"
-        " another program: run serving settlement adopt."
+    NO_ACCOUNT = "The user has no account with this provider: the user must fund the provider first."
+    NOT_ACKNOWLEDGED = (
+        "The user has not acknowledged the TEE signer: the user must acknowledge it or fund the provider."
     )
-    CHAIN_BEHIND = "The node shows an older state of the account than the journal: ask a node that is in sync."
+    SIGNER_NOT_CONFIRMED = "The owner has not confirmed the TEE signer: the owner must confirm it."
+    NO_MONEY = "The user's account with this provider is empty: the user must fund the provider."
+    PAID_IN_PART = "The user's balance did not cover the fee: the user must fund the provider."
+    UNDER_MINIMUM = "The fee is below the minimum for a settlement: it stays open until more is due."
+    OVER_CAP = "The fee is above the cap for one user: check the log, then raise --max-user-fee."
+    NONCE_EXHAUSTED = (
+        "The account's nonce has reached its limit and allows no more settlements: the user must open another account."
+    )
+    IN_FLIGHT = "The transaction was sent but is not mined yet: run again."
+    NOT_FINAL = "An earlier payment is not final yet, and the remainder is signed only after that: run again later."
+    UNKNOWN_SETTLEMENT = (
+        "The account has a settlement that is not in this journal, sent from another journal, an older copy or another"
+        " program: run serving settlement adopt."
+    )
+    CHAIN_BEHIND = "The node's state of the account is older than the journal: use a node that is in sync."
     NOT_SENT = "The run ended before this user's settlement was sent: run again."
-    REFUSED = "The contract refused the settlement: run again, and see serving doctor if it stays."
+    REFUSED = "The contract refused the settlement: run again. If it is refused again, run serving doctor."
     NOTHING_DUE = "Nothing is due."
 
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """What is at stake with one user, in wei: open work against the balance and what the user asked back of it.
+    """The risk with one user, in wei: open work against the balance and the refunds requested from it.
 
-    `leaving` unlocks before the next settlement; `unlocks_at` is when the first of it does, in unix seconds.
+    `leaving` unlocks before the next settlement, the first part of it at `unlocks_at`, in unix seconds.
     """
 
     open: int
@@ -57,26 +61,26 @@ class Stake:
 
     @property
     def uncovered(self) -> int:
-        """Open work that the balance does not pay even now."""
+        """Open work that the balance does not cover even now."""
         return max(0, self.open - self.balance)
 
     @property
     def endangered(self) -> int:
-        """Open work that would lose its cover if it were not settled before the refund unlocks."""
+        """Open work that will no longer be covered unless it is settled before the refund unlocks."""
         return max(0, self.open - (self.balance - self.leaving)) - self.uncovered
 
     def warning(self) -> str | None:
-        """One sentence for people, if there is something to say."""
+        """A warning for people, if there is a risk."""
         said = []
         if self.endangered:
-            said.append(f"{describe(self.endangered)} of open work lose their cover when a refund unlocks")
+            said.append(f"{describe(self.endangered)} of open work will not be covered once a refund unlocks")
         if self.uncovered:
             said.append(f"open work exceeds the balance by {describe(self.uncovered)}")
         return "; ".join(said) or None
 
 
 def stake_of(user: UserState, account: Account | None, next_settlement: int) -> Stake:
-    """What is at stake with a user whose account looks like this; `next_settlement` in unix seconds."""
+    """The risk with a user who has this account. `next_settlement` is in unix seconds."""
     if account is None:
         return Stake(user.open, 0, 0, None)
     leaving = [refund for refund in account.refunds if refund.unlocks_at <= next_settlement]
@@ -89,7 +93,7 @@ def stake_of(user: UserState, account: Account | None, next_settlement: int) -> 
 
 
 def obstacle(user: UserState, account: Account | None, service: Service, minimum: int, cap: int) -> Wait | None:
-    """What keeps a user from being settled now; None if nothing does. Amounts in wei."""
+    """The reason why a user cannot be settled now; None if there is none. Amounts are in wei."""
     if not user.open:
         return Wait.NOTHING_DUE
     if account is None:
@@ -110,7 +114,7 @@ def obstacle(user: UserState, account: Account | None, service: Service, minimum
 
 
 def in_order_of_risk(users: Sequence[UserState], stakes: Mapping[str, Stake]) -> list[UserState]:
-    """The users, those first whose money may be gone first."""
+    """The users, sorted so that those whose funds may be gone first come first."""
 
     def urgency(user: UserState) -> tuple[int, int, int, str]:
         stake = stakes[user.address]
@@ -122,7 +126,7 @@ def in_order_of_risk(users: Sequence[UserState], stakes: Mapping[str, Stake]) ->
 
 
 def wait_for(status: Status, paid: int) -> Wait | None:
-    """Why something stays open after this status; None if nothing does."""
+    """The reason why something stays open after this status; None if nothing does."""
     match status:
         case Status.SUCCESS:
             return None

@@ -1,4 +1,4 @@
-"""What a run did, for people and for programs. Amounts are in wei."""
+"""The report of a run, for people and for programs. Amounts are in wei."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from serving_network.errors import ServingError
 from serving_network.settlement.planning import Stake, Wait
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number and what it counts, in the singular or the plural."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 @dataclass(slots=True)
 class UserLine:
-    """One user with open requests: what was open at the start of the run, and what became of it.
+    """One user with open requests: what was open at the start of the run, and the result.
 
-    `expected` is what the preview said, `paid` what the chain paid in this run, and `wait` tells why something is
-    left unsettled. `gas` is the user's share of the gas.
+    `expected` is the payment according to the preview, `paid` what was paid on chain in this run, and `wait` the
+    reason why something is left unsettled. `gas` is the user's share of the gas.
     """
 
     user: str
@@ -33,7 +38,7 @@ class UserLine:
 
     @property
     def outcome(self) -> str:
-        """What became of the user, in a word or two."""
+        """The user's status, in a word or two."""
         if self.status is Status.SUCCESS and not self.unsettled:
             return "settled"
         if self.status is Status.PARTIAL and self.paid:
@@ -61,8 +66,9 @@ class UserLine:
 
 @dataclass(slots=True)
 class Report:
-    """One run. `taken_up` counts batches of earlier runs that were brought to their end, and what those paid is not
-    in `paid`: total fee = paid + unsettled.
+    """One run. `taken_up` counts batches of earlier runs that were resumed and completed.
+
+    Their payments are not part of `paid`: total fee = paid + unsettled.
     """
 
     chain_id: int
@@ -84,7 +90,7 @@ class Report:
 
     @property
     def fee(self) -> int:
-        """What was open when the run began to settle."""
+        """What was open when the run started to settle."""
         return sum(line.fee for line in self.lines.values())
 
     @property
@@ -96,7 +102,7 @@ class Report:
         return sum(line.unsettled for line in self.lines.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON: amounts as decimal texts in wei."""
+        """The report as JSON. Amounts are decimal strings in wei."""
         lines = list(self.lines.values())
         return {
             "chain_id": self.chain_id,

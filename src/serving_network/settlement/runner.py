@@ -1,17 +1,17 @@
 """One settlement run, from log to report.
 
-    look at what earlier runs sent -> read the log -> see who can be settled -> sign -> preview
-    -> write down -> broadcast -> follow to the receipt -> book -> report
+    resume batches of earlier runs -> read the log -> choose who is settled -> sign -> preview
+    -> write to the journal -> broadcast -> follow to the receipt -> book -> report
 
-A run may be killed at any moment. What protects the money:
+A run may be killed at any moment. These rules protect the funds:
 
-- Signed settlements that could both take effect have the same nonce, or cover different requests: see `nonces`.
-- A transaction is in the journal before it is broadcast. Batches are followed by their transaction hashes, by the
-  wallet's nonce and by the events, and users in a batch of which a transaction is waiting are not signed for again.
-- Results are booked when they are as many blocks deep as asked for, and only if receipt and accounts agree.
-- A block that is reorganised away later takes its bookings with it at the next run.
-- Before anything is signed, the accounts and the wallet are compared with what the journal knows: a journal that was
-  restored, copied or begun anew charges nobody again.
+- Signed settlements that could both take effect have the same nonce or cover different requests: see `nonces`.
+- A transaction is written to the journal before it is broadcast. Batches are followed by their transaction hashes, the
+  wallet's nonce and the events. Nothing new is signed for users in a batch that has a pending transaction.
+- Results are booked at the requested depth, and only if receipt and accounts agree.
+- If a block is reorganised out of the chain later, the next run undoes its bookings.
+- Before anything is signed, the accounts and the wallet are compared with the journal, so that a restored, copied or
+  new journal never charges anybody again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from serving_network.settlement.chain import (
     SignedSettlements,
     TooMuchGas,
 )
-from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, StrangeTransactions
+from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
     Batch,
@@ -63,7 +63,7 @@ from serving_network.settlement.usage import Reject, UsageLog, UsageRow
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500
 SIGNING_ATTEMPTS: Final = 5
-"""How often a batch is signed anew because the block that it was signed after is no longer part of the chain."""
+"""How often a batch is signed again because the block it was based on is no longer part of the chain."""
 
 
 class NoService(ServingError):
@@ -73,17 +73,17 @@ class NoService(ServingError):
 
 
 class WrongSigner(ServingError):
-    """The TEE signer at hand is not the one that the provider's service names."""
+    """The TEE key in use does not belong to the signer of the provider's service."""
 
     exit_code = 4
 
 
 Progress = Callable[[str, int, int], None]
-"""Told what is going on: a phase, how much of it is done, and how much there is (0 if that is not known)."""
+"""Called with the current phase, how much of it is done, and its total (0 if unknown)."""
 
 
 def no_progress(phase: str, done: int, total: int) -> None:
-    """Says nothing."""
+    """Ignore progress."""
 
 
 class Settlement:
@@ -111,47 +111,47 @@ class Settlement:
         self._report = Report(chain.chain_id, chain.contract, chain.provider)
         self._accounts: dict[str, Account] = {}
         self._waits: dict[str, Wait] = {}
-        self._follower = Follower(chain, journal, self._options, self._report, self._tell)
+        self._follower = Follower(chain, journal, self._options, self._report, self._add_result)
         self._earlier: list[Followed] = []
 
     async def run(self, log: UsageLog | None) -> Report:
-        """Settle what is open, and the log's requests with it.
+        """Record the log's requests and settle everything that is open.
 
-        Failures that end the run early after something was sent are told in the report. Raises ServingError for
-        those that come before: no service, another signer, another chain, a node that does not answer.
+        A failure while settling ends the run early and is stored in the report. Raises ServingError for earlier
+        failures: no service, wrong signer, another chain, or a node that does not respond.
         """
         head = await self._chain.head()
         self._follower.final = await self._chain.final_block(self._options.final_depth)
         if not self._options.dry_run:
-            await self._take_up(head)
+            await self._resume(head)
         service = await self._chain.service()
         if service is None:
             raise NoService(
                 f"{self._chain.provider} has no service on {self._chain.contract}.",
-                cause="Without one there are no prices, and settlements after a removal are refused.",
+                cause="Without a service there are no prices, and the contract refuses settlements.",
                 next_step="serving service register OFFER",
             )
         if log is not None:
             await self._read(log, Prices(service.input_price, service.output_price))
         if self._signer.address != service.tee_signer:
             raise WrongSigner(
-                f"The TEE signer at hand is {self._signer.address}, the service names {service.tee_signer}.",
-                cause="What it signs would be refused. All requests stay recorded and open.",
-                next_step="Give the key of the signer that the service names, or update the service.",
+                f"The TEE key belongs to {self._signer.address}, but the service's signer is {service.tee_signer}.",
+                cause="The contract would refuse its signatures. All requests stay recorded and open.",
+                next_step="Use the key of the service's signer, or update the service.",
             )
         await self._settle(service, head)
         return self._report
 
-    # ---------------------------------------------------------------------------------- taking up
+    # ----------------------------------------------------------------------------------- resuming
 
-    async def _take_up(self, head: Head) -> None:
-        """Look once at what earlier runs sent: book what is certain, and take back what the chain undid.
+    async def _resume(self, head: Head) -> None:
+        """Check the batches of earlier runs once: book what is certain, and undo what was reorganised out.
 
-        A batch that cannot be looked at holds its own users and nothing else.
+        A batch that cannot be checked holds only its own users.
         """
         await self._check_blocks(head)
         for batch in sorted(self._journal.open_batches(), key=_last_nonce):
-            self._progress("taking up", 0, 0)
+            self._progress("resuming", 0, 0)
             followed = self._follower.begin(batch, earlier=True)
             await self._follower.look(followed)
             self._earlier.append(followed)
@@ -160,10 +160,10 @@ class Settlement:
         await self._end_batches(head, self._follower.final)
 
     async def _check_blocks(self, head: Head) -> None:
-        """Take back what was booked for blocks that are not part of the chain.
+        """Undo the bookings of blocks that are not part of the chain.
 
-        Each block is looked up that was not final when the last run ended, and older ones until one is part of the
-        chain: the node may show another chain with the same beginning.
+        Every block that was not final when the last run ended is looked up, then older ones until one is part of the
+        chain: the node may be on a fork of the chain.
         """
         newest = self._journal.last_booked_block()
         window = REORG_WINDOW if self._chain.chain_id == LOCAL_CHAIN_ID else 0
@@ -181,12 +181,14 @@ class Settlement:
                 break
         for number, block_hash in undone:
             self._journal.unbook(number, block_hash)
-            self._report.notes.append(f"Block {number} was reorganised away: its settlements were taken up again.")
+            self._report.notes.append(
+                f"Block {number} was reorganised out of the chain: its settlements were reopened."
+            )
 
     async def _end_batches(self, head: Head, final: int) -> None:
-        """End the batches of which no transaction can change anything any more, as of the final block.
+        """End the batches of which no transaction can take effect any more, as of the final block.
 
-        That is the block that was final before the others were looked up: what they showed of it stays true.
+        That block was final before the batches were checked, so what they showed of it is permanent.
         """
         try:
             await self._sight_wallet(head, final)
@@ -205,7 +207,7 @@ class Settlement:
         self._journal.finalise(final)
 
     async def _sight_wallet(self, head: Head, final: int) -> None:
-        """Remember the wallet's nonce in the newest block, for when that is final: nodes forget old states."""
+        """Record the wallet's nonce in the newest block until that is final, because nodes drop old states."""
         sighting = self._journal.wallet_sighting()
         if sighting is None or sighting[1] <= final:
             if sighting is not None:
@@ -245,7 +247,7 @@ class Settlement:
             chunk.append(row)
             if len(chunk) >= CHUNK_ROWS:
                 flush()
-                await asyncio.sleep(0)  # where an interruption gets a hearing
+                await asyncio.sleep(0)  # lets Ctrl-C be handled
         flush()
         self._journal.end_reading()
 
@@ -260,13 +262,13 @@ class Settlement:
         for user in users:
             lines[user.address].stake = stakes[user.address]
         held = self._held()
-        strange = await self._unknown_settlements(service)
+        unknown = await self._unknown_settlements(service)
         options = self._options
         ready = []
         for user in users:
             account = self._accounts.get(user.address)
             wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
-            if user.address in strange:
+            if user.address in unknown:
                 wait = Wait.UNKNOWN_SETTLEMENT
             if user.address in held:
                 wait = Wait.IN_FLIGHT
@@ -284,10 +286,10 @@ class Settlement:
             line.wait = self._waits[user.address] if user.open else None
 
     async def _unknown_settlements(self, service: Service) -> set[str]:
-        """Users of whom the chain accepted a settlement that the journal does not know.
+        """Users of whom the chain accepted a settlement that is not in the journal.
 
-        The account's nonce alone does not show one below a settlement that is known. All since the last run are looked
-        through, and again until each is known.
+        The account's nonce does not reveal one with a lower nonce than a known settlement. All settlements since the
+        last run are searched, and searched again until all of them are in the journal.
         """
         journal = self._journal
         since = journal.searched_block()
@@ -297,24 +299,24 @@ class Settlement:
             paid = await self._chain.paid_since(since, service.form, journal.sent_hashes())
         except RpcError as refusal:
             self._report.notes.append(
-                f"The node did not list the events since block {since}: {refusal} Settlements of another journal show"
-                " only where an account's nonce is newer than this journal's."
+                f"The node did not return the events since block {since}: {refusal} Settlements from another journal"
+                " are detected only if they made an account's nonce higher than this journal's."
             )
             return set()
-        strange, searched = set(), max(self._follower.final, since)
+        unknown, searched = set(), max(self._follower.final, since)
         for one in paid:
             user = journal.user(one.user)
             if user is None or journal.accepted_by(user, one.acceptance.transaction):
                 continue
             if one.settlement is None or not journal.accepted(user, one.settlement.nonce):
-                strange.add(one.user)
+                unknown.add(one.user)
                 searched = min(searched, one.acceptance.block_number - 1)
         if not self._options.dry_run:
             journal.set_searched_block(searched)
-        return strange
+        return unknown
 
     def _held(self) -> set[str]:
-        """Users with a settlement in a batch of an earlier run of which a transaction may be waiting."""
+        """Users with an undecided settlement in a batch of an earlier run that may have a pending transaction."""
         decided = {one.batch.id for one in self._earlier if one.done and one.error is None}
         return {
             row.user.address
@@ -334,9 +336,9 @@ class Settlement:
         return UserLine(user.address, work.requests, work.input_tokens, work.output_tokens, user.open)
 
     async def _send_all(self, users: Sequence[UserState], service: Service) -> None:
-        """Send batches for these users and follow them, and what earlier runs sent with them.
+        """Send batches for these users, and follow them together with the batches of earlier runs.
 
-        A batch that failed is sent again as two. The first failure is raised when all that was sent has been followed.
+        A batch that failed is sent again as two. The first failure is raised after everything sent has been followed.
         """
         rows = self._options.batch_rows or ROWS_AT_MOST[service.form]
         rows = min(rows, ROWS_AT_MOST[service.form])
@@ -364,8 +366,8 @@ class Settlement:
                 self._note_earlier(one)
         for one in earlier:
             self._report.notes.append(
-                f"Batch {one.batch.id} of an earlier run is still waiting, with transaction"
-                f" {one.batch.transactions[-1].hash}: run again, or end it with serving settlement cancel."
+                f"Batch {one.batch.id} of an earlier run is still waiting for transaction"
+                f" {one.batch.transactions[-1].hash}: run again, or cancel it with serving settlement cancel."
             )
         if failures:
             self._report.notes += [str(error) for error in failures[1:]]
@@ -378,7 +380,7 @@ class Settlement:
         service: Service,
         failures: list[ServingError],
     ) -> None:
-        """Send from `waiting` until as many batches are on their way as may be. After a failure nothing is sent."""
+        """Send batches from `waiting` up to the limit of batches in flight. After a failure, nothing more is sent."""
         while waiting and len(flying) < self._options.in_flight:
             chunk = waiting.popleft()
             try:
@@ -398,7 +400,7 @@ class Settlement:
                 flying.append(self._follower.begin(batch))
 
     def _failures_of(self, followed: Followed, waiting: deque[list[UserState]]) -> list[ServingError]:
-        """Why a batch was not settled. The users of one that failed as a whole wait again, in two halves."""
+        """Why a batch was not settled. The users of a batch that failed as a whole are queued again in two halves."""
         if followed.error is not None:
             return [followed.error]
         if followed.failed is None:
@@ -415,13 +417,13 @@ class Settlement:
         if followed.error is not None:
             why = (followed.error.message, followed.error.cause, followed.error.next_step)
             self._report.notes.append(
-                " ".join([f"Batch {followed.batch.id} of an earlier run waits:", *filter(None, why)])
+                " ".join([f"Batch {followed.batch.id} of an earlier run is still waiting:", *filter(None, why)])
             )
         elif followed.news:
             self._report.taken_up += 1
 
     async def _send(self, users: Sequence[UserState], service: Service) -> Batch | None:
-        """Sign, preview and broadcast one batch; None if nothing of it may be signed or would be paid."""
+        """Sign, preview and broadcast one batch; None if none of it may be signed or would be paid."""
         for _ in range(SIGNING_ATTEMPTS):
             head, nonce = await self._next_nonce()
             self._accounts |= await self._chain.accounts([user.address for user in users], head.number)
@@ -436,15 +438,15 @@ class Settlement:
             if await self._follower.stands(head):
                 return await self._broadcast(rows, signed, transaction, head)
         raise NodeFailure(
-            "The chain was reorganised each time that a batch was signed.",
-            cause="What was signed was not sent.",
-            next_step="Run again when the chain is calm.",
+            f"The chain was reorganised {SIGNING_ATTEMPTS} times while a batch was being signed.",
+            cause="The batch was not sent.",
+            next_step="Run again when the chain is stable.",
         )
 
     async def _next_nonce(self) -> tuple[Head, int]:
-        """The newest block, and the wallet's next nonce as of it; in a dry run, which sends nothing, 0.
+        """The newest block, and the wallet's next nonce as of it; 0 in a dry run, which sends nothing.
 
-        Waits a while for transactions of the wallet that the journal does not know.
+        Waits up to `patience` for transactions of the wallet that are not in the journal.
         """
         asked = time.monotonic()
         while True:
@@ -453,7 +455,7 @@ class Settlement:
                 return head, 0
             try:
                 return head, await self._follower.free_nonce(head)
-            except StrangeTransactions:
+            except UnknownTransactions:
                 if time.monotonic() - asked >= self._options.patience:
                     raise
                 await asyncio.sleep(self._options.first_pause)
@@ -480,7 +482,7 @@ class Settlement:
         return batch
 
     def _row(self, user: UserState) -> SignedRow | None:
-        """What a user is to be signed for; None, with the reason noted, if nothing may be signed now."""
+        """The settlement to sign for a user; None, with the reason in `_waits`, if nothing may be signed now."""
         account = self._accounts.get(user.address)
         if account is None:
             self._waits[user.address] = Wait.NO_ACCOUNT
@@ -494,7 +496,8 @@ class Settlement:
         if turn.limit is None and fee != user.open:
             raise ServingError(
                 f"The journal is not consistent: {user.address} has {user.open} wei open, but requests of {fee} wei.",
-                next_step=f"Keep {journal.path} and report this: nothing was sent for this user.",
+                cause="Nothing was sent for this user.",
+                next_step=f"Keep {journal.path} and report this as a bug.",
             )
         if not fee:
             self._waits[user.address] = Wait.NOT_FINAL
@@ -512,7 +515,7 @@ class Settlement:
         return SignedSettlements(service.form, tuple(settlements), tuple(map(self._signer.sign_digest, digests)))
 
     async def _previewed(self, rows: list[SignedRow], service: Service) -> list[SignedRow]:
-        """The rows that would be paid now, each with what is expected. The others are told why they wait."""
+        """The rows that would be paid now, each with the expected payment. Sets the reason for the others."""
         while rows:
             outcomes = await self._chain.preview(self._sign([row.settlement for row in rows], service))
             kept = []
@@ -528,8 +531,8 @@ class Settlement:
             rows = kept
         return []
 
-    def _tell(self, row: SignedRow, outcome: Outcome, gas: int, account: Account | None) -> None:
-        """Enter one result into the report."""
+    def _add_result(self, row: SignedRow, outcome: Outcome, gas: int, account: Account | None) -> None:
+        """Add one result to the report."""
         status = Status(outcome.status)
         user = row.user.address
         self._waits[user] = wait_for(status, outcome.paid) or (Wait.NOT_SENT if row.user.open else Wait.NOTHING_DUE)
@@ -546,7 +549,7 @@ class Settlement:
 
 
 def _last_nonce(batch: Batch) -> int:
-    """The highest nonce of the wallet that a transaction of the batch has."""
+    """The highest nonce of the wallet among the batch's transactions."""
     return max(sent.nonce for sent in batch.transactions)
 
 
@@ -556,19 +559,22 @@ def _halves(users: list[UserState]) -> tuple[list[UserState], list[UserState]]:
 
 
 def _difference(row: SignedRow, outcome: Outcome, account: Account | None) -> str:
-    """Why a settlement paid something else than its preview said."""
-    what = f"{row.user.address}: the preview said {describe(row.expected_paid)}, {describe(outcome.paid)} were paid"
+    """Why a settlement paid a different amount than its preview."""
+    what = (
+        f"{row.user.address}: the preview showed {describe(row.expected_paid)},"
+        f" but the contract paid {describe(outcome.paid)}"
+    )
     match Status(outcome.status):
         case Status.PARTIAL | Status.SUCCESS if outcome.paid < row.expected_paid:
-            return f"{what}, because coins left the account in between (a refund unlocked and was taken)."
+            return f"{what}, because coins left the account in between (a refund unlocked and was withdrawn)."
         case Status.PARTIAL | Status.SUCCESS:
-            return f"{what}, because coins came into the account in between."
+            return f"{what}, because coins were added to the account in between."
         case Status.NO_TEE_SIGNER:
             if account is not None and not account.acknowledged:
-                return f"{what}, because the user took the acknowledgement back in between."
-            return f"{what}, because the owner took the confirmation back, or the service changed, in between."
+                return f"{what}, because the user revoked the acknowledgement in between."
+            return f"{what}, because the owner revoked the confirmation or the service changed in between."
         case Status.INVALID_NONCE:
-            return f"{what}, because another settlement with a higher nonce came first: is the key used elsewhere?"
+            return f"{what}, because another settlement with a higher nonce came first: is the TEE key used elsewhere?"
         case Status.PROVIDER_MISMATCH:
             return f"{what}, because the service was removed in between."
         case Status.INVALID_SIGNATURE:

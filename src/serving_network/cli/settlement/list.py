@@ -11,9 +11,9 @@ from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.context import Session, reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
-from serving_network.cli.settlement_report import count
 from serving_network.clients.models import Status
 from serving_network.money import describe
+from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 @reads
 async def list_settlements(
     session: Session,
-    recent: Annotated[int, typer.Option(min=0, help="How many ended batches to show.")] = 10,
+    recent: Annotated[int, typer.Option(min=0, help="The number of ended batches to show.")] = 10,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
-    """List the batches of the journal, what waits and why, and the requests that were taken out.
+    """List the journal's batches, what they are waiting for, and voided requests.
 
-    Reads the journal only, as it is now. With --journal no node is asked.
+    This reads only the journal. With --journal, it does not need a node.
 
     Example: serving settlement list --key provider
     """
@@ -72,13 +72,13 @@ def _show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
             )
             for one in batches
         ],
-        empty="No batch was sent yet.",
+        empty="No batches yet.",
     )
     session.out.line()
 
 
 def state_of(one: BatchSummary) -> str:
-    """What is going on with a batch, in a word or two."""
+    """The state of a batch, in a word or two."""
     if one.ended:
         return "ended"
     if all(state in ("accepted", "final") for state in one.states):
@@ -89,7 +89,7 @@ def state_of(one: BatchSummary) -> str:
 
 
 def why(one: BatchSummary) -> str | None:
-    """Why a batch is still open; None for one that is not."""
+    """What an open batch is waiting for; None for any other."""
     if one.ended or one.batch.form == "adopted":
         return None
     blocks = [block for block in [*one.blocks, *one.mined.values()] if block is not None]
@@ -97,12 +97,12 @@ def why(one: BatchSummary) -> str | None:
     newest = one.batch.transactions[-1]
     match state_of(one):
         case "waiting":
-            return f"waits for transaction {newest.hash} with nonce {newest.nonce} to be mined"
+            return f"waiting for transaction {newest.hash} with nonce {newest.nonce} to be mined"
         case "cancelled, not final" if not mined:
-            return f"waits for the empty transaction {newest.hash} with nonce {newest.nonce} to be mined"
+            return f"waiting for the empty transaction {newest.hash} with nonce {newest.nonce} to be mined"
         case _:
             refused = sorted({Status(status).name for status in one.statuses if status is not None and status > 1})
-            return f"waits for {mined}" + (f"; refused with {', '.join(refused)}" if refused else "")
+            return f"waiting for {mined}" + (f"; refused with {', '.join(refused)}" if refused else "")
 
 
 def _show_waiting(session: Session, batches: Sequence[BatchSummary]) -> None:
