@@ -97,7 +97,7 @@ def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: P
     again = serving("settlement", "send", str(first), "--key", "provider", "--yes")
     assert "invalid nonce" in again.out
     partly = serving("settlement", "send", str(second), "--key", "provider", "--yes")
-    assert "Together 1 coin paid, 1 coin unsettled" in partly.out
+    assert "Total  1 coin paid, 1 coin unsettled" in partly.out
     earned = serving("earnings", "provider", "--json").json
     assert earned["total"]["coins"] == "2"
     assert "Together 2 coins" in serving("earnings", "provider").out

@@ -48,7 +48,7 @@ def test_the_demo_tells_the_whole_story_and_the_books_balance() -> None:
         if parts[line["user"]] is Part.SMALL:
             assert int(line["unsettled"]) < MINIMUM_FEE
         if parts[line["user"]] is Part.REFUNDING:
-            assert "lose their cover" in line["warning"]
+            assert "will not be covered" in line["warning"]
     assert {line["status"] for line in second["users"] if parts[line["user"]] is Part.SHORT} == {"settled"}
     story = " ".join(step["what"] for step in told["story"])
     for words in ("acknowledged: paid in full, 2 coins", "the penalty was paid, 0.6 coins", "ledger to the wallet"):
@@ -139,10 +139,10 @@ def test_another_systems_log_is_settled_as_it_is(home: Path) -> None:
     ("words", "code", "says"),
     [
         (["absent.jsonl"], 2, "cannot be read"),
-        (["absent.log"], 2, "does not tell"),
+        (["absent.log"], 2, "not clear from its name"),
         (["absent.jsonl", "--map", "colour=red"], 2, "colour"),
         (["absent.jsonl", "--columns", "absent.toml"], 3, "absent.toml"),
-        (["absent.jsonl", "--format", "xml"], 2, "no format"),
+        (["absent.jsonl", "--format", "xml"], 2, "not a log format"),
         (["--service", "fine-tuning"], 3, "fine-tuning"),
         (["--tee-key", "nobody"], 3, "nobody"),
     ],

@@ -330,10 +330,10 @@ async def _run(
 
 
 class _CtrlC:
-    """While a verb runs, Ctrl-C has one outcome: the verb is cancelled until it ends, and has been interrupted.
+    """Handle Ctrl-C while a verb runs: cancel the verb repeatedly until it ends, then report an interruption.
 
-    The event loop's own handler cancels once and leaves the rest to whatever is awaited at that moment: it may end
-    with a failure of its own instead, or go on. After the verb's last step that handler breaks the loop's clean-up.
+    The event loop's own handler cancels only once. What is being awaited at that moment may swallow the cancellation or
+    raise another error. After the verb's last step, that handler also breaks the loop's clean-up.
     """
 
     def __init__(self) -> None:
@@ -352,7 +352,7 @@ class _CtrlC:
             signal.signal(signal.SIGINT, self._former)
 
     async def cancels(self, work: asyncio.Task[None]) -> None:
-        """Wait for `work`, cancelled by Ctrl-C. Clean-up after it is left alone."""
+        """Wait for `work`, and cancel it on Ctrl-C. Clean-up after `work` is not cancelled."""
         self._work, self._loop = work, asyncio.get_running_loop()
         if self.pressed:
             self._cancel()
@@ -362,7 +362,7 @@ class _CtrlC:
         finally:
             self._work = self._loop = None
             if work.done() and not work.cancelled():
-                work.exception()  # seen here, where Ctrl-C at a question has ended the loop around both
+                work.exception()  # retrieved here, because Ctrl-C at a prompt may have ended the loop around both tasks
 
     def _press(self, *_: object) -> None:
         if self.pressed:

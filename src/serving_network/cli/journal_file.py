@@ -1,4 +1,4 @@
-"""The journal that a command uses: where it is, to what it belongs, and the lock of a run."""
+"""The journal of a command: its path, what it belongs to, and the lock of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from serving_network.settlement.live import LiveChain
 
 JOURNAL = Annotated[
-    Path | None, typer.Option("--journal", help="The provider's journal. Default: by chain, contract and provider.")
+    Path | None, typer.Option("--journal", help="The path of the journal. Default: by chain, contract and provider.")
 ]
 
 
@@ -47,19 +47,19 @@ class JournalFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs of the provider out. Raises RunInProgress."""
+        """Lock out other runs of the provider. Raises RunInProgress."""
         with run_lock(directory(), self.run), run_lock(self.path.parent, self.path.name):
             yield
 
     @contextmanager
     def opened(self) -> Iterator[Journal]:
-        """The journal for writing, made if there is none. Hold the lock."""
+        """Open the journal for writing; create it if it does not exist. The caller must hold the lock."""
         with open_journal(self.path, self.identity) as journal:
             yield journal
 
     @contextmanager
     def copied(self) -> Iterator[Journal]:
-        """A copy of the journal, for what may be tried and not kept."""
+        """Open a temporary copy of the journal, for changes that are not kept."""
         with ExitStack() as held:
             copy = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
             copy_journal(self.path, copy)
@@ -67,12 +67,12 @@ class JournalFile:
 
     @contextmanager
     def read(self) -> Iterator[Journal]:
-        """The journal for reading, also while a run writes it. Raises JournalFailure if there is none."""
+        """Open the journal for reading, even while a run writes it. Raises JournalFailure if it does not exist."""
         with read_journal(self.path) as journal:
             yield journal
 
     def require(self) -> None:
-        """Raises JournalFailure if there is no journal yet."""
+        """Raise JournalFailure if there is no journal yet."""
         if not self.path.is_file():
             raise JournalFailure(
                 f"There is no journal {self.path}.", next_step="Record the usage log first: serving settle USAGE"
@@ -80,20 +80,20 @@ class JournalFile:
 
 
 def directory() -> Path:
-    """Where journals are kept."""
+    """The directory of the journals."""
     return home() / "settlements"
 
 
 async def journal_of(chain: LiveChain, path: Path | None) -> JournalFile:
-    """The journal of a provider on a chain: the one at `path`, or the usual one."""
+    """The journal of a provider on a chain: at `path`, or at the default path."""
     identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
     return JournalFile(path or _usual(identity.chain_id, identity.contract, identity.provider), identity)
 
 
 async def existing_journal(session: Session, service: str, path: Path | None) -> JournalFile:
-    """The journal of the provider whose key is named, without opening that key. With `path` no node is asked.
+    """The journal of the provider given by --key, without unlocking the key. With `path`, no node is needed.
 
-    Raises JournalFailure if there is none.
+    Raises JournalFailure if it does not exist.
     """
     if path is None:
         network = await session.reader()
@@ -103,7 +103,7 @@ async def existing_journal(session: Session, service: str, path: Path | None) ->
 
 
 def provider_address(session: Session) -> str:
-    """The provider's address: --key may be a key's name, a name in the address book, or an address."""
+    """The provider's address: --key may be the name of a key, a name in the address book, or an address."""
     if session.key is None or session.key.startswith(DEVICE):
         return session.own_address()
     return session.address(session.key)

@@ -1,12 +1,12 @@
-"""`serving settle`: a usage log becomes settlements.
+"""`serving settle`: settle a usage log.
 
 | exit code | meaning |
 |---|---|
 | 0 | everything is settled |
 | 10 | rows of the log were rejected; everything else is settled |
-| 11 | something stays open; the report says what must happen first |
+| 11 | some requests are still open; the report says what must happen first |
 | 12 | both |
-| others | the run was stopped, as for every command; run it again to continue |
+| others | the run failed, with the same codes as for every command; run it again to continue |
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ FINAL_DEPTH = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="How deep a final block is, where the node does not say. Default: 64, and 1 on a local chain.",
+        help="Depth of a final block if the node does not serve the finalized tag. Default: 64, or 1 on a local chain.",
     ),
 ]
-STUCK_AFTER = Annotated[float, typer.Option(help="Seconds until a transaction is replaced with a higher fee.")]
+STUCK_AFTER = Annotated[
+    float, typer.Option(help="Seconds after which a pending transaction is replaced with a higher fee.")
+]
 EXIT_REJECTED = 10
 EXIT_UNSETTLED = 11
 EXIT_BOTH = 12
@@ -61,21 +63,26 @@ async def settle(
     session: Session,
     usage: Annotated[
         Path | None,
-        typer.Argument(help="The usage log: JSON lines or CSV, also gzipped. Without one, settle what is open."),
+        typer.Argument(help="The usage log: JSON Lines or CSV, plain or gzipped. Default: settle what is open."),
     ] = None,
     service: INFERENCE_SERVICE = "inference",
     tee_key: Annotated[
         str | None,
         typer.Option(
-            "--tee-key", help=f"The TEE's key, by name. Default: {TEE_KEY_VARIABLE}.", autocompletion=complete_key
+            "--tee-key",
+            help=f"The name of the TEE key. Default: the key in {TEE_KEY_VARIABLE}.",
+            autocompletion=complete_key,
         ),
     ] = None,
     mapping: Annotated[
-        list[str] | None, typer.Option("--map", help="FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row.")
+        list[str] | None,
+        typer.Option("--map", help="Map a column: FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row."),
     ] = None,
-    columns: Annotated[Path | None, typer.Option(help="A file that maps the columns.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="A TOML file that maps the columns.")] = None,
     users: Annotated[Path | None, typer.Option(help="A file that maps the log's user names to addresses.")] = None,
-    log_format: Annotated[str | None, typer.Option("--format", help="jsonl or csv. Default: by its name.")] = None,
+    log_format: Annotated[
+        str | None, typer.Option("--format", help="The log's format: jsonl or csv. Default: from the file name.")
+    ] = None,
     whole_last_line: Annotated[
         bool, typer.Option("--whole-last-line", help="Accept a last CSV line without a line end.")
     ] = False,
@@ -84,26 +91,29 @@ async def settle(
     ] = MAX_ROW,
     journal: JOURNAL = None,
     rejects: Annotated[
-        Path | None, typer.Option(help="The file for rejected rows. Default: by the log's name, beside the journal.")
+        Path | None,
+        typer.Option(help="The file for rejected rows. Default: in the program's directory, named after the log."),
     ] = None,
     minimum_fee: Annotated[
-        int, typer.Option("--min-fee", parser=parse_wei, metavar="AMOUNT", help="The smallest fee to settle.")
+        int, typer.Option("--min-fee", parser=parse_wei, metavar="AMOUNT", help="Skip users who owe less than this.")
     ] = "0",  # type: ignore[assignment]  # read by the parser, as if it were typed
     max_user_fee: Annotated[
-        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="The largest fee for one user.")
+        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="Skip users who owe more than this.")
     ] = None,
-    gas_limit: Annotated[int, typer.Option(help="The largest gas limit of a transaction.")] = Options.gas_limit,
-    confirmations: Annotated[int, typer.Option(min=1, help="Book a result when its block is this deep.")] = 1,
+    gas_limit: Annotated[int, typer.Option(help="The maximum gas limit of a transaction.")] = Options.gas_limit,
+    confirmations: Annotated[int, typer.Option(min=1, help="Book a result once its block is this deep.")] = 1,
     final_depth: FINAL_DEPTH = None,
-    interval: Annotated[int, typer.Option(min=0, help="Seconds until the next run.")] = Options.interval,
+    interval: Annotated[
+        int, typer.Option(min=0, help="Seconds until the next run: users at risk before it are settled first.")
+    ] = Options.interval,
     stuck_after: STUCK_AFTER = Options.stuck_after,
     give_up_after: Annotated[
-        float, typer.Option(help="Seconds to wait for a transaction; the next run takes it up.")
+        float, typer.Option(help="Seconds to wait for a transaction. The next run resumes it.")
     ] = Options.give_up_after,
 ) -> None:
-    """Settle a provider's usage log: charge each user once for each request, into the provider's wallet.
+    """Settle a provider's usage log: charge each request to its user once, and pay the provider's wallet.
 
-    It may be killed and run again at any time.
+    You can stop it and run it again at any time.
 
     Example: serving settle usage.jsonl --key provider --tee-key tee
     """
@@ -147,8 +157,8 @@ async def settle(
             report = await run.run(log)
         finally:
             session.sent = under_way(opened)
-    session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.told()})
-    show_report(session, report, reject.told())
+    session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.written()})
+    show_report(session, report, reject.written())
     code = _exit_code(session, report)
     if code:
         raise typer.Exit(code)
@@ -165,7 +175,7 @@ def _exit_code(session: Session, report: Report) -> int:
 
 
 def under_way(journal: Journal) -> str | None:
-    """The transaction that was sent last and not seen mined."""
+    """The newest transaction of the newest open batch."""
     batches = journal.open_batches()
     return batches[-1].transactions[-1].hash if batches else None
 
@@ -174,24 +184,26 @@ def _tee_signer(session: Session, name: str | None) -> TeeSigner:
     if name is not None:
         signer = session.unlock(name)
         if not isinstance(signer, LocalSigner):
-            raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key of the key store.")
+            raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key in the key store.")
         return signer
     text = os.environ.get(TEE_KEY_VARIABLE, "").strip()
     if not text:
         raise KeyFailure(
-            "There is no TEE key to sign with.", next_step=f"Set {TEE_KEY_VARIABLE}, or add --tee-key NAME."
+            "There is no TEE key to sign with.", next_step=f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME."
         )
     try:
         return LocalTeeSigner(bytes.fromhex(text.removeprefix("0x")))
     except ValueError:
-        raise KeyFailure(f"{TEE_KEY_VARIABLE} is not a private key.", next_step="Set 64 hexadecimal digits.") from None
+        raise KeyFailure(
+            f"{TEE_KEY_VARIABLE} is not a private key.", next_step="Set it to 64 hexadecimal digits."
+        ) from None
 
 
 def _format(text: str | None) -> Format | None:
     match text:
         case None | "jsonl" | "csv":
             return text
-    raise InvalidInput(f"{text!r} is no format of a log.", next_step="Write --format jsonl or --format csv.")
+    raise InvalidInput(f"{text!r} is not a log format.", next_step="Use --format jsonl or --format csv.")
 
 
 def _rejects_beside(directory: Path, usage: Path | None) -> Path:
@@ -199,7 +211,7 @@ def _rejects_beside(directory: Path, usage: Path | None) -> Path:
 
 
 class _RejectFile:
-    """Rejected rows, one JSON object a line. Made with the first of them; an old one of the name goes at the start."""
+    """The file of rejected rows, one JSON object per line. It is created with the first one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -212,7 +224,7 @@ class _RejectFile:
             self._file = os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace")
         self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
 
-    def told(self) -> str | None:
+    def written(self) -> str | None:
         return str(self.path) if self._file is not None else None
 
     def close(self) -> None:
@@ -221,11 +233,11 @@ class _RejectFile:
 
 
 def _check_apart(rejects: Path, *inputs: Path | None) -> None:
-    """The reject file is written anew by every run, so it must not be one that the run reads."""
+    """Raise InvalidInput if the reject file, which every run overwrites, is one of its input files."""
     for one in inputs:
         if one is not None and rejects.resolve() == one.resolve():
             raise InvalidInput(
-                f"The rejected rows would overwrite {one}.", next_step="Give --rejects a file of its own."
+                f"The rejected rows would overwrite {one}.", next_step="Choose another file with --rejects."
             )
 
 
@@ -240,7 +252,7 @@ def _reject_file(path: Path) -> Iterator[_RejectFile]:
 
 
 class _Shown:
-    """Progress on the terminal: one bar for the phase that is going on."""
+    """Progress on the terminal: one bar for the current phase."""
 
     def __init__(self, bars: Progress | None) -> None:
         self._bars = bars

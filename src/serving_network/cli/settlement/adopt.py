@@ -2,8 +2,8 @@
 
 | exit code | meaning |
 |---|---|
-| 0 | journal and chain agree now |
-| 5 | the node shows an older state than the journal for some user |
+| 0 | journal and chain agree |
+| 5 | the node's state of a user's account is older than the journal |
 | 11 | a settlement needs a decision |
 """
 
@@ -26,6 +26,7 @@ from serving_network.settlement.adopting import Adopted, Covers, Decision, How, 
 from serving_network.settlement.adopting import adopt as adopt_settlements
 from serving_network.settlement.books import deployment_block
 from serving_network.settlement.live import LiveChain
+from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,27 +42,29 @@ async def adopt(
     session: Session,
     users: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[USER]...", help="Only these users. Default: all.", autocompletion=complete_address),
+        typer.Argument(
+            metavar="[USER]...", help="Adopt for these users only. Default: all.", autocompletion=complete_address
+        ),
     ] = None,
     paid_before: Annotated[
-        bool, typer.Option("--paid-before", help="Settlements that do not match paid for nothing that is recorded.")
+        bool, typer.Option("--paid-before", help="Book unrecognised settlements as paid for no recorded request.")
     ] = False,
     covers: Annotated[
         int | None,
         typer.Option(
             parser=parse_wei,
             metavar="AMOUNT",
-            help="The user's oldest settlement that does not match paid this much of what is recorded.",
+            help="Book the user's oldest unrecognised settlement as having paid this amount for recorded requests.",
         ),
     ] = None,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
-    """Book settlements that the chain accepted and the journal does not know of.
+    """Book settlements that the chain accepted and that are not in the journal.
 
-    For a journal that was lost or restored, and for users whom another program settled. Record the usage log first,
-    with serving settle. A settlement whose hash matches the recorded requests is booked as paid for them; any other
-    needs a decision: --paid-before or --covers.
+    Use this after a journal was lost or restored, or if another program settled for the provider. Record the usage log
+    first, with serving settle. A settlement whose hash matches the recorded requests is booked as their payment; any
+    other needs a decision: --paid-before or --covers.
 
     Example: serving settlement adopt --key provider --dry-run
     """
@@ -95,7 +98,7 @@ async def adopt(
 
 def _decision(paid_before: bool, covers: int | None) -> Decision | None:
     if paid_before and covers is not None:
-        raise InvalidInput("--paid-before and --covers exclude each other.", next_step="Give one of them.")
+        raise InvalidInput("--paid-before and --covers cannot be combined.", next_step="Use one of them.")
     return PaidBefore() if paid_before else None if covers is None else Covers(covers)
 
 
@@ -107,7 +110,7 @@ def _chosen(journal: Journal, wanted: Sequence[str] | None) -> list[UserState]:
         user = journal.user(address)
         if user is None:
             raise InvalidInput(
-                f"No request of {address} is recorded.", next_step="Record the usage log first, with serving settle."
+                f"No requests of {address} are recorded.", next_step="Record the usage log first, with serving settle."
             )
         found.append(user)
     return found
@@ -131,8 +134,8 @@ def _show(session: Session, found: Sequence[Adopted], covered: str) -> None:
         ],
         empty="Journal and chain agree: there is nothing to adopt.",
     )
-    for how, count in Counter(one.how for one in found).items():
-        session.out.line(f"{count} {'settlement' if count == 1 else 'settlements'}  {how.value}")
+    for how, number in Counter(one.how for one in found).items():
+        session.out.line(f"{count(number, 'settlement')}  {how.value}")
 
 
 def _amount(wei: int | None) -> str:

@@ -19,13 +19,13 @@ from serving_network.settlement.journal import copy_journal, read_journal
 @reads
 async def backup(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="Where the copy goes. An existing file is not overwritten.")],
+    file: Annotated[Path, typer.Argument(help="The file to write the copy to. It must not exist.")],
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
-    """Copy the journal, also while a run writes it.
+    """Back up the journal, even while a run writes it.
 
-    A copy that is restored later does not know what was settled since: run serving settle, then serving settlement
+    A restored backup lacks what was settled since: after restoring it, run serving settle, then serving settlement
     adopt.
 
     Example: serving settlement backup journal-2026-11-29 --key provider
@@ -67,11 +67,11 @@ async def backup(
             "users": str(len(users)),
             "requests": str(requests),
             "open batches": str(batches),
-            "booked up to": f"block {block}" if block else "nothing is booked",
+            "booked up to": f"block {block}" if block else "no bookings yet",
         }
     )
-    session.out.line("If you restore it later, run serving settle and then serving settlement adopt.")
+    session.out.line("After restoring it, run serving settle, then serving settlement adopt.")
 
 
 def _exists(file: Path) -> InvalidInput:
-    return InvalidInput(f"{file} exists.", next_step="Name a file that does not exist yet.")
+    return InvalidInput(f"{file} already exists.", next_step="Name a file that does not exist yet.")

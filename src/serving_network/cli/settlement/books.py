@@ -12,7 +12,7 @@ from serving_network.settlement.books import read_books
 
 @reads
 async def books(session: Session) -> None:
-    """Compare what each contract holds with what it owes. Exit code 9 if one holds less.
+    """Compare what each contract holds with what it owes. The exit code is 9 if one holds less.
 
     Example: serving settlement books
     """

@@ -17,6 +17,7 @@ from serving_network.settlement.cancelling import GAS, Cancelled, Plan, plan_can
 from serving_network.settlement.cancelling import cancel as cancel_batches
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
+from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from serving_network.settlement.journal import Batch
@@ -27,20 +28,20 @@ async def cancel(
     session: Session,
     batches: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[BATCH]...", help="Only these, by their numbers in the list. Default: all that wait."),
+        typer.Argument(metavar="[BATCH]...", help="Cancel these batches only. Default: all with pending transactions."),
     ] = None,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
-    confirmations: Annotated[int, typer.Option(min=1, help="Book a result when its block is this deep.")] = 1,
+    confirmations: Annotated[int, typer.Option(min=1, help="Book a result once its block is this deep.")] = 1,
     stuck_after: STUCK_AFTER = Options.stuck_after,
     give_up_after: Annotated[
-        float, typer.Option(help="Seconds to wait; running it again continues.")
+        float, typer.Option(help="Seconds to wait for the transactions. Run it again to continue.")
     ] = Options.give_up_after,
 ) -> None:
-    """End settlements whose transactions wait, so that their users can be settled again.
+    """Cancel settlements whose transactions are pending, so that their users can be settled again.
 
-    An empty transaction takes the wallet's nonce of each, and of every unused nonce before it, with a fee up to
-    --max-fee. If a settlement is mined after all, it is booked.
+    An empty transaction replaces each of them and uses every unused nonce before it, with a fee up to --max-fee. If a
+    settlement is mined before it is cancelled, it is booked.
 
     Example: serving settlement cancel --key provider --max-fee '200 gwei'
     """
@@ -73,31 +74,30 @@ async def cancel(
 def _show_plan(session: Session, plan: Plan, options: Options) -> None:
     out = session.out
     if not plan.places:
-        out.line("No transaction waits: there is nothing to cancel.")
+        out.line("No transaction is pending: there is nothing to cancel.")
         return
     for batch in plan.batches:
         fee = sum(row.settlement.total_fee for row in batch.rows if not row.accepted)
-        out.line(f"Batch {batch.id}  {describe(fee)} of {_users(batch)}, signed and not accepted.")
+        out.line(f"Batch {batch.id}  {describe(fee)} of {_users(batch)}, signed but not accepted.")
     for place in plan.places:
         if place.waiting is None:
-            out.line(f"Nonce {place.nonce}  no transaction of this journal: unused, or sent by another program.")
+            out.line(f"Nonce {place.nonce}  no transaction in this journal: unused, or used by another program.")
         else:
             price = Decimal(place.waiting.max_fee_per_gas) / WEI_PER_GWEI
-            out.line(f"Nonce {place.nonce}  {place.waiting.hash} waits, at up to {price:f} gwei per gas.")
+            out.line(f"Nonce {place.nonce}  {place.waiting.hash} is pending, at up to {price:f} gwei per gas.")
     most = describe(GAS * options.max_gas_price * len(plan.places))
-    count = "an empty transaction" if len(plan.places) == 1 else f"{len(plan.places)} empty transactions"
-    out.line(f"To end this, {count} of the wallet to itself would be sent. Gas: at most {most}.")
+    what = count(len(plan.places), "empty transaction")
+    out.line(f"Cancelling sends {what} from the wallet to itself. Gas: at most {most}.")
 
 
 def _users(batch: Batch) -> str:
-    users = len({row.user.address for row in batch.rows if not row.accepted})
-    return "1 user" if users == 1 else f"{users} users"
+    return count(len({row.user.address for row in batch.rows if not row.accepted}), "user")
 
 
 def _show_done(session: Session, done: Cancelled) -> None:
     out = session.out
     for sent in done.sent:
-        out.line(f"Sent {sent.hash}, empty, with nonce {sent.nonce}.")
+        out.line(f"Sent the empty transaction {sent.hash} with nonce {sent.nonce}.")
     for row, outcome in done.results:
         out.line(f"Mined before it could be cancelled: {session.name(row.user.address)} paid {describe(outcome.paid)}.")
     for batch in done.batches:
@@ -108,7 +108,7 @@ def _show_done(session: Session, done: Cancelled) -> None:
         out.line(f"Note  {note}")
     if done.gas_cost:
         out.line(f"Gas used {done.gas_used}, {describe(done.gas_cost)}.")
-    out.line("Run serving settle: it settles what is open, and ends the batches when this is final.")
+    out.line("Run serving settle to settle what is open. It ends the batches once the cancellation is final.")
 
 
 def _plan_as_json(plan: Plan) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Signed settlements as files of JSON, as a provider's TEE hands them out.
+"""Read signed settlements from the JSON files that a provider's TEE issues.
 
 Inference: a list of {"user", "totalFee", "requestsHash", "nonce", "signature"}; fine-tuning: one object
 {"id", "user", "taskFee", "modelRootHash", "encryptedSecret", "nonce", "signature"}. Fees are whole wei or
-texts with a unit; hashes, secrets and signatures are 0x and hexadecimal digits.
+strings with a unit; hashes, secrets and signatures are 0x and hexadecimal digits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def read_settlements(path: Path) -> list[SignedSettlement]:
     """The inference settlements in a file. Raises ConfigurationError."""
-    told = _read(path)
+    content = _read(path)
     try:
         found = [
             SignedSettlement(
@@ -35,14 +35,14 @@ def read_settlements(path: Path) -> list[SignedSettlement]:
                 ),
                 parse_data(_of_text(one, "signature")),
             )
-            for one in told
+            for one in content
         ]
         for one in found:
             one.settlement.struct_hash()
     except (KeyError, TypeError, ValueError, InvalidInput) as error:
         raise _unfit(path, error) from error
     if not found:
-        raise ConfigurationError(f"{path} holds no settlement.", next_step="Give another file.")
+        raise ConfigurationError(f"{path} contains no settlement.", next_step="Give another file.")
     return found
 
 
@@ -51,18 +51,18 @@ def read_task(path: Path, *, signed: bool = True) -> tuple[VerifierMessage, byte
 
     Raises ConfigurationError.
     """
-    told = _read(path)
+    content = _read(path)
     try:
         message = VerifierMessage(
-            id=_of_text(told, "id"),
-            encrypted_secret=parse_data(_of_text(told, "encryptedSecret")),
-            model_root_hash=parse_data(_of_text(told, "modelRootHash")),
-            nonce=_whole(told["nonce"]) if signed else 0,
-            task_fee=_fee(told["taskFee"]),
-            user=parse_address(_of_text(told, "user")),
+            id=_of_text(content, "id"),
+            encrypted_secret=parse_data(_of_text(content, "encryptedSecret")),
+            model_root_hash=parse_data(_of_text(content, "modelRootHash")),
+            nonce=_whole(content["nonce"]) if signed else 0,
+            task_fee=_fee(content["taskFee"]),
+            user=parse_address(_of_text(content, "user")),
         )
         message.struct_hash()
-        return message, parse_data(_of_text(told, "signature")) if signed else b""
+        return message, parse_data(_of_text(content, "signature")) if signed else b""
     except (KeyError, TypeError, ValueError, InvalidInput) as error:
         raise _unfit(path, error) from error
 
@@ -72,7 +72,7 @@ def _fee(value: Any) -> int:
 
 
 def _whole(value: Any) -> int:
-    """A whole number, as such or as text: one with a fraction must not lose it here."""
+    """A whole number, as a number or string. A fraction is an error, never rounded."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 100:
         return int(value)
     if type(value) is not int or value < 0:
@@ -91,10 +91,12 @@ def _read(path: Path) -> Any:
         return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Mend {path}"
+            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Fix {path} and run again."
         ) from error
 
 
 def _unfit(path: Path, error: Exception) -> ConfigurationError:
     cause = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-    return ConfigurationError(f"{path} does not describe a settlement.", cause=words(cause), next_step=f"Mend {path}")
+    return ConfigurationError(
+        f"{path} does not describe a settlement.", cause=words(cause), next_step=f"Fix {path} and run again."
+    )

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @reads
 async def preview(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="Signed settlements, JSON.")],
+    file: Annotated[Path, typer.Argument(help="A JSON file of signed settlements.")],
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """For the provider: show what settling would do now, entry by entry. Sends nothing.
+    """Show the result that settling signed settlements would have now, as the provider. Sends nothing.
 
     Example: serving settlement preview signed.json
     """
@@ -37,7 +37,7 @@ async def preview(
 
 
 def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
-    """Print what became of each entry, and the sums, for people."""
+    """Print the outcome of each entry and the totals."""
     session.out.table(
         ("user", "status", "fee", "paid", "unsettled"),
         [
@@ -53,11 +53,11 @@ def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
         empty="There are no settlements.",
     )
     paid, unsettled = sum(one.paid for one in outcomes), sum(one.unsettled for one in outcomes)
-    session.out.line(f"Together {describe(paid)} paid, {describe(unsettled)} unsettled")
+    session.out.line(f"Total  {describe(paid)} paid, {describe(unsettled)} unsettled")
 
 
 def outcomes_as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes in JSON."""
+    """The outcomes as JSON."""
     return [
         {
             "user": one.user,

@@ -17,12 +17,12 @@ from serving_network.clients.provider import AsyncProvider
 @writes
 async def send(
     session: Session,
-    file: Annotated[Path, typer.Argument(help="Signed settlements, JSON.")],
+    file: Annotated[Path, typer.Argument(help="A JSON file of signed settlements.")],
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """For the provider: settle what the TEE has signed, 50 entries in a transaction.
+    """Send settlements that the TEE signed, as the provider, 50 per transaction.
 
-    From a usage log, with crash-safe books: serving settle.
+    To settle from a usage log, with a crash-safe journal, use serving settle.
 
     Example: serving settlement send signed.json --dry-run
     """

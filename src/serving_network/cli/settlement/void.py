@@ -19,36 +19,38 @@ from serving_network.settlement.usage import identify_request
 @records
 async def void(
     session: Session,
-    request: Annotated[str, typer.Argument(metavar="ID", help="The request's id, as the log spells it, or its hash.")],
-    reason: Annotated[str, typer.Option(help="Why it is not charged. Kept in the journal.")],
+    request: Annotated[str, typer.Argument(metavar="ID", help="The request's id exactly as in the log, or its hash.")],
+    reason: Annotated[str, typer.Option(help="Why the request is not charged. Kept in the journal.")],
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
-    """Take a recorded request out, so that it is never charged. This cannot be undone.
+    """Void a recorded request, so that it is never charged. This cannot be undone.
 
-    Only a request that was not paid, not even in part, and that no settlement covers which may still take effect.
+    The request must be entirely unpaid and not be part of a settlement that may still take effect.
 
     Example: serving settlement void req-8f2a --reason "The answer was empty" --key provider
     """
     reason = reason.strip()
     if not reason:
-        raise InvalidInput("A void request needs a reason.", next_step='Add --reason "..."')
+        raise InvalidInput("Voiding a request requires a reason.", next_step='Add --reason "..."')
     try:
         request_hash, _ = identify_request(request)
     except ValueError as error:
-        raise InvalidInput(f"This is not the id of a request: {error}.", next_step="Give it as the log does.") from None
+        raise InvalidInput(
+            f"This is not a request id: {error}.", next_step="Give the id exactly as in the log."
+        ) from None
     file = await existing_journal(session, service, journal)
     with file.locked(), file.copied() if session.dry_run else file.opened() as opened:
         found = opened.voidable(request_hash)
         what = f"request {request} of {session.name(found.user)}, {describe(found.fee)}"
         if session.dry_run:
-            session.out.line(f"Would take out {what}. Nothing was written.")
+            session.out.line(f"Would void {what}. Nothing was written.")
         else:
             if not session.yes:
-                session.out.note(f"This takes out {what}. It cannot be undone.")
+                session.out.note(f"This voids {what}. It cannot be undone.")
                 ask_to_go_on(what="written")
             opened.void(request_hash, reason, int(time.time()))
-            session.out.line(f"Took out {what}.")
+            session.out.line(f"Voided {what}.")
     session.out.result(
         {
             "dry_run": session.dry_run,
