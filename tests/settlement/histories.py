@@ -1,15 +1,15 @@
-"""Random histories of a provider who settles: whatever happens, nobody pays a wei too much, and none is lost.
+"""Random histories of a provider's settlements: nobody ever pays a wei too much, and no wei is lost.
 
     python -m tests.settlement.histories --count 20000 --seed 1 --workers 2
 
-A history is a log that grows and runs that settle it, on a chain in memory (`fake_chain`). Between and during the
-runs anything happens: kills, time-outs before and after the effect, lost transactions that come back, transactions of
-the wallet that the run knows nothing of, transactions that fail, vanished receipts, reorganisations of up to 8 blocks,
-a TEE signer that is changed or taken back, users who are poor, top up, ask their coins back or close the account, and
-journals that are restored from an older copy. Each history is made of some kinds of events only, chosen by its seed.
+A history is a growing log and runs that settle it, on an in-memory chain (`fake_chain`). Between and during the runs,
+anything can happen: kills, timeouts before and after a call takes effect, lost transactions that come back, unknown
+transactions of the wallet, failing transactions, missing receipts, reorganisations of up to 8 blocks, a TEE signer that
+is changed or revoked, users who run out of funds, top up, withdraw or close their accounts, and journals that are
+restored from an older copy. Each history uses only some kinds of events, chosen by its seed.
 
-After every event, no user has paid more than the log says so far. At the end, when faults stop and everybody has
-money, everybody has paid exactly that.
+After every event, no user has paid more than recorded in the log so far. At the end, once the faults stop and all users
+have funds, every user has paid exactly that.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ EVENTS = (
     "fees",
 )  # fmt: skip
 LAST_RUNS = 60
-"""Runs in which a history must come to rest when nothing goes wrong any more."""
+"""The number of runs in which a history must settle everything once nothing goes wrong any more."""
 
 
 class Ticks:
-    """A clock that shows a second more whenever it is read, so that a history depends on its seed alone."""
+    """A clock that advances by one second whenever it is read, so that a history depends only on its seed."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -67,16 +67,16 @@ class Ticks:
 
 
 class Killed(BaseException):
-    """Ends a run on the spot, as kill -9 does."""
+    """Ends a run immediately, like kill -9."""
 
 
 class Charged(AssertionError):
-    """A user paid more than was recorded, or less in the end."""
+    """A user paid more than recorded, or less at the end."""
 
 
 @dataclass
 class History:
-    """One history, from its seed. `directory` is empty and its own."""
+    """One history, generated from its seed. `directory` must be empty and used by no other history."""
 
     seed: int
     directory: Path
@@ -114,7 +114,7 @@ class History:
     # ------------------------------------------------------------------------------------------- the play
 
     def run(self) -> None:
-        """Play it. Raises Charged."""
+        """Play the history. Raises Charged."""
         self.grow_log()
         for _ in range(DEEPEST_REORGANISATION + 2):
             self.chain.mine()
@@ -153,7 +153,7 @@ class History:
             self.check()
 
     def happens(self) -> None:
-        """One thing that the run does not decide, of those that this history is made of."""
+        """Trigger one external event of the kinds that this history uses."""
         chain, chance = self.chain, self.chance
         match chance.choices(EVENTS, self.weights)[0]:
             case "mine":
@@ -191,7 +191,7 @@ class History:
         self.chain.fund(user, amount, acknowledged=self.chance.random() < 0.9)
 
     def reorganise(self) -> None:
-        """Undo blocks, but none that was ever more than 8 deep: it was final."""
+        """Undo blocks, except those that were ever more than 8 blocks deep and therefore final."""
         chain, chance = self.chain, self.chance
         height = len(chain.blocks)
         self.highest = max(self.highest, height)
@@ -219,7 +219,7 @@ class History:
         )
 
     def take_coins(self, user: str) -> None:
-        """A refund is paid out, or the user leaves for good."""
+        """Pay out a refund, or let the user leave permanently."""
         account = self.chain.state.accounts.get(user)
         if account is None:
             return
@@ -260,13 +260,13 @@ class History:
     # ------------------------------------------------------------------------------------------- the end
 
     def check(self) -> None:
-        """Nobody has paid more than the log says so far."""
+        """Check that nobody has paid more than recorded in the log so far."""
         for user, paid in self.chain.state.paid.items():
             if paid > self.owed[user]:
                 raise Charged(f"seed {self.seed}: {user} owes {self.owed[user]} and paid {paid}")
 
     def come_to_rest(self) -> None:
-        """Without faults and with money, everybody pays exactly what is owed."""
+        """Check that without faults and with funds, every user pays exactly what is owed."""
         chain = self.chain
         chain.hook = lambda *_: None
         chain.hidden, chain.reverting, chain.mines_at_once, chain.least_fee = set(), set(), True, 1
@@ -299,7 +299,7 @@ class History:
             raise Charged(f"seed {self.seed}: the journal says {booked}, the log {self.owed}")
 
     def adopt(self, report: Report) -> None:
-        """A person does what the report says of users whom another journal settled."""
+        """Adopt, as the report advises for users whom another journal settled."""
         users = [line.user for line in report.lines.values() if line.wait is Wait.UNKNOWN_SETTLEMENT]
         if not users:
             return
@@ -323,7 +323,7 @@ class History:
 
 
 def play(seed: int) -> str | None:
-    """Play one history; what went wrong, or None."""
+    """Play one history. Returns what went wrong, or None."""
     with (
         patch.object(following, "time", Ticks()),
         patch.object(runner, "time", Ticks()),
@@ -331,7 +331,7 @@ def play(seed: int) -> str | None:
     ):
         try:
             History(seed, Path(name)).run()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the history went wrong
+        except Exception as error:  # noqa: BLE001 - any exception is a failed history
             return f"seed {seed}: {type(error).__name__}: {error}"
     return None
 
@@ -348,10 +348,10 @@ def say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play many histories; the exit status is 1 if one of them went wrong."""
+    """Play many histories. The exit status is 1 if any of them failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1, help="the first seed; the others follow it")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed; the others are consecutive")
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     chosen = parser.parse_args(arguments)
     seeds = range(chosen.seed, chosen.seed + chosen.count)
