@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving_network.clients.models import Status
-from serving_network.settlement.following import StrangeTransactions
+from serving_network.settlement.following import UnknownTransactions
 from serving_network.settlement.gas import ROW_MARGIN
 from serving_network.settlement.journal import (
     Acceptance,
@@ -401,7 +401,7 @@ def test_transactions_of_the_wallet_that_the_journal_does_not_know_stop_the_run(
         scene.bring_back(Pending(f"strange {nonce}", nonce, 1, None))
     scene.record(ALICE, 10)
     report = scene.settle()
-    assert isinstance(report.stopped_by, StrangeTransactions)
+    assert isinstance(report.stopped_by, UnknownTransactions)
     assert report.stopped_by.exit_code == 8
     assert "2 transactions" in report.stopped_by.message
     assert "nonces from 0 on" in report.stopped_by.message
@@ -422,7 +422,7 @@ def test_an_empty_journal_beside_one_that_has_sent_something_waits_until_that_is
     (old,) = [sent for sent, _ in scene.chain.blocks[-1].transactions]
     begin_anew(scene)
     report = scene.settle()
-    assert isinstance(report.stopped_by, StrangeTransactions)
+    assert isinstance(report.stopped_by, UnknownTransactions)
     assert old.hash in report.stopped_by.message
     assert "final" in str(report.stopped_by.next_step)
     scene.mine(FINAL)

@@ -17,7 +17,7 @@ from serving_network.clients.models import Status
 from serving_network.errors import NodeFailure, NodeUnreachable
 from serving_network.settlement import following
 from serving_network.settlement.chain import SignedSettlements
-from serving_network.settlement.following import Followed, Follower, StrangeTransactions
+from serving_network.settlement.following import Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Outcome, Transaction
 from serving_network.settlement.planning import Wait
@@ -376,7 +376,7 @@ def test_a_transaction_of_another_journal_in_the_pool_stops_the_run(scene: Scene
     scene.chain.mines_at_once = False
     scene.chain.broadcasts.clear()
     report = scene.settle()
-    assert isinstance(report.stopped_by, StrangeTransactions)
+    assert isinstance(report.stopped_by, UnknownTransactions)
     assert (report.stopped_by.exit_code, scene.chain.broadcasts, scene.signed(BOB)) == (STRANGE, [], [])
     assert report.lines[BOB].wait is Wait.NOT_SENT
     scene.mine(FINAL)
@@ -403,7 +403,7 @@ def test_a_transaction_of_another_journal_that_paid_nothing_stops_the_run_until_
     scene.chain.broadcasts.clear()
     for _ in range(FINAL - 1):
         report = scene.settle()
-        assert isinstance(report.stopped_by, StrangeTransactions)
+        assert isinstance(report.stopped_by, UnknownTransactions)
         assert (report.stopped_by.exit_code, scene.chain.broadcasts, scene.signed(BOB)) == (STRANGE, [], [])
         assert sent[0].hash in report.stopped_by.message
         scene.mine()
@@ -427,7 +427,7 @@ def test_an_unknown_settlement_below_a_known_one_stops_the_user_until_it_is_adop
     scene.record(BOB, 7)
     report = scene.settle()
     assert (report.taken_up_paid, report.paid, report.lines[ALICE].wait) == (20, 0, Wait.UNKNOWN_SETTLEMENT)
-    assert isinstance(report.stopped_by, StrangeTransactions)
+    assert isinstance(report.stopped_by, UnknownTransactions)
     assert scene.nonce(ALICE) == scene.signed(ALICE)[0][0], "the account's nonce shows nothing of it"
     scene.mine(FINAL)
     report = scene.settle()

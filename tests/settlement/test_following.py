@@ -22,7 +22,7 @@ from serving_network.settlement.chain import (
     SettlementChain,
     SignedSettlements,
 )
-from serving_network.settlement.following import BatchFailed, Followed, Follower, StrangeTransactions
+from serving_network.settlement.following import BatchFailed, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import (
     Acceptance,
@@ -528,7 +528,7 @@ def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
 ) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
-    with pytest.raises(StrangeTransactions, match=f"^{unknown} transactions") as caught:
+    with pytest.raises(UnknownTransactions, match=f"^{unknown} transactions") as caught:
         free_nonce(scene)
     assert caught.value.exit_code == 8
     assert "serving settlement cancel" in str(caught.value.next_step)
@@ -537,7 +537,7 @@ def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
 def test_an_unknown_settlement_in_a_block_that_is_not_final_stops_the_signing(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 5
     scene.chain.calls = {4: "0xforeign"}
-    with pytest.raises(StrangeTransactions, match="0xforeign") as caught:
+    with pytest.raises(UnknownTransactions, match="0xforeign") as caught:
         free_nonce(scene, final=BLOCK)
     assert caught.value.exit_code == 8
     assert scene.chain.called_since == [BLOCK]
@@ -573,7 +573,7 @@ def test_where_all_that_the_wallet_sent_is_known_nothing_is_looked_through(scene
 def test_strange_transactions_keep_a_lost_batch_from_being_carried_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.chain.next_nonce = 8
-    with pytest.raises(StrangeTransactions):
+    with pytest.raises(UnknownTransactions):
         scene.follow(earlier=True)
     assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 

@@ -201,7 +201,7 @@ class Follower:
         waiting = range(mined, min(after_waiting, mined + MOST_WAITING))
         strange = sorted(set(waiting) - self._journal.sent_nonces(mined))
         if strange:
-            raise StrangeTransactions(
+            raise UnknownTransactions(
                 f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
                 f" send, with nonces from {strange[0]} on.",
                 cause="They may settle the same requests: another journal of this provider, or an older copy.",
