@@ -515,7 +515,7 @@ def test_of_two_blocks_that_are_not_final_the_older_is_looked_up_though_the_newe
     scene.mine(2)
     scene.chain.block_hash = of_two_chains  # type: ignore[method-assign]
     assert [note for note in scene.settle().notes if "reorganised" in note] == [
-        "Block 1 was reorganised away: its settlements were taken up again."
+        "Block 1 was reorganised out of the chain: its settlements were reopened."
     ]
     assert asked[:2] == [2, 1]
     scene.lose()
@@ -538,7 +538,7 @@ def test_two_blocks_that_are_gone_are_both_noticed(scene: Scene) -> None:
     scene.mine(2)
     report = scene.settle()
     assert [note for note in report.notes if "reorganised" in note] == [
-        f"Block {number} was reorganised away: its settlements were taken up again." for number in (2, 1)
+        f"Block {number} was reorganised out of the chain: its settlements were reopened." for number in (2, 1)
     ]
     assert [scene.paid(user) for user in (ALICE, BOB)] == [30, 20]
     assert [scene.booked(user) for user in (ALICE, BOB)] == [30, 20]
@@ -565,7 +565,7 @@ def test_what_is_signed_for_a_block_that_is_gone_is_signed_anew(scene: Scene, ti
         assert (prepared, report.paid, len(scene.chain.broadcasts), len(scene.signed(ALICE))) == (times + 1, 30, 1, 1)
         return
     assert isinstance(report.stopped_by, NodeFailure)
-    assert report.stopped_by.next_step == "Run again when the chain is calm."
+    assert report.stopped_by.next_step == "Run again when the chain is stable."
     assert (prepared, scene.chain.broadcasts, scene.signed(ALICE)) == (SIGNING_ATTEMPTS, [], [])
     assert scene.settle().paid == 30
 
@@ -628,7 +628,7 @@ def test_a_batch_that_cannot_be_looked_at_stops_nothing_else(
     assert failed, "this is never asked of such a batch"
     assert report.new_requests == 1
     assert report.lines[ALICE].wait is Wait.IN_FLIGHT
-    assert any("Batch 1 of an earlier run waits: out of order" in note for note in report.notes)
+    assert any("Batch 1 of an earlier run is still waiting: out of order" in note for note in report.notes)
     if lost and method != "broadcast":  # CAROL's transaction waits for the one that was not sent
         assert report.stopped_by is None
         assert (report.taken_up_paid, report.paid, scene.paid(BOB), scene.paid(CAROL)) == (20, 7, 20, 7)
@@ -672,8 +672,8 @@ def test_a_run_with_only_an_earlier_batch_ends_when_its_patience_does(
     assert patience <= clock.now < patience + following.LONGEST_PAUSE
     assert (report.stopped_by, report.lines[ALICE].wait) == (None, Wait.IN_FLIGHT)
     assert [note for note in report.notes if "still waiting" in note] == [
-        f"Batch 1 of an earlier run is still waiting, with transaction {scene.chain.broadcasts[0]}: run again, or end"
-        " it with serving settlement cancel."
+        f"Batch 1 of an earlier run is still waiting for transaction {scene.chain.broadcasts[0]}: run again, or"
+        " cancel it with serving settlement cancel."
     ]
 
 

@@ -118,8 +118,10 @@ def test_an_error_at_any_call_for_an_earlier_batch_holds_its_users_and_nobody_el
             continue
         assert struck, f"{failing} was not asked"
         assert report.new_requests == 1
-        noted_errors = [note for note in report.notes if note.startswith("Batch 1 of an earlier run waits")]
-        assert noted_errors == ["Batch 1 of an earlier run waits: The node does not answer. Why. What to do."]
+        noted_errors = [note for note in report.notes if note.startswith("Batch 1 of an earlier run is still waiting:")]
+        assert noted_errors == [
+            "Batch 1 of an earlier run is still waiting: The node does not answer. Why. What to do."
+        ]
         line = report.lines[ALICE]
         assert (line.wait, line.paid) == (Wait.IN_FLIGHT, 0)
         assert len(scene.signed(ALICE)) == 1
@@ -177,8 +179,8 @@ def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene
     assert [report.lines[user].wait for user in (ALICE, CAROL)] == [Wait.IN_FLIGHT] * 2
     hashes = [sent.hash for sent in scene.chain.pool.values()]
     assert report.notes == [
-        f"Batch {number} of an earlier run is still waiting, with transaction {hashes[number - 1]}: run again, or end"
-        " it with serving settlement cancel."
+        f"Batch {number} of an earlier run is still waiting for transaction {hashes[number - 1]}: run again, or"
+        " cancel it with serving settlement cancel."
         for number in (1, 2)
     ]
 
@@ -210,7 +212,7 @@ def test_the_report_names_the_fee_that_an_earlier_batch_needs(scene: Scene) -> N
     scene.chain.replace = at_the_cap  # type: ignore[assignment]
     report = scene.settle(replace(OPTIONS, stuck_after=0, max_gas_price=1))
     assert report.notes == [
-        f"Batch {number} of an earlier run waits: A transaction is stuck at 1 wei per gas. Replacing it needs 2 wei per"
+        f"Batch {number} of an earlier run is still waiting: A transaction is stuck at 1 wei per gas. Replacing it needs 2 wei per"
         " gas, the cap is 1 wei. Wait, or run again with --max-fee '2 wei' or more."
         for number in (1, 2)
     ]
@@ -224,6 +226,7 @@ def test_a_contradiction_about_an_earlier_batch_is_a_note(scene: Scene) -> None:
     scene.record(BOB, 5)
     report = scene.settle(replace(OPTIONS, dry_run=False))
     assert report.notes[:2] == [
-        f"Batch {one} of an earlier run waits: The node contradicts itself. {ASK_ANOTHER_NODE}" for one in (1, 2)
+        f"Batch {one} of an earlier run is still waiting: The node contradicts itself. {ASK_ANOTHER_NODE}"
+        for one in (1, 2)
     ]
     assert report.lines[ALICE].wait is Wait.IN_FLIGHT
