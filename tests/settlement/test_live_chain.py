@@ -426,7 +426,7 @@ def test_where_the_node_serves_no_tag_the_depth_says_what_is_final(
 
 
 def test_a_tag_ahead_of_the_newest_block_is_not_believed() -> None:
-    with pytest.raises(Disagreement, match="calls block 1001 final, and has only 1000") as caught:
+    with pytest.raises(Disagreement, match="reports block 1001 as final, but its newest block is 1000") as caught:
         final_block(Script(16661, 1000, 1001), None)
     assert isinstance(caught.value, NodeFailure)
 

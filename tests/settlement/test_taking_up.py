@@ -212,8 +212,8 @@ def test_the_report_names_the_fee_that_an_earlier_batch_needs(scene: Scene) -> N
     scene.chain.replace = at_the_cap  # type: ignore[assignment]
     report = scene.settle(replace(OPTIONS, stuck_after=0, max_gas_price=1))
     assert report.notes == [
-        f"Batch {number} of an earlier run is still waiting: A transaction is stuck at 1 wei per gas. Replacing it needs 2 wei per"
-        " gas, the cap is 1 wei. Wait, or run again with --max-fee '2 wei' or more."
+        f"Batch {number} of an earlier run is still waiting: A transaction is stuck at 1 wei per gas. Replacing it"
+        " needs 2 wei per gas, the cap is 1 wei. Wait, or run again with --max-fee '2 wei' or more."
         for number in (1, 2)
     ]
 
