@@ -232,7 +232,7 @@ def test_a_transaction_that_is_stuck_at_the_cap_is_told_with_the_fee_that_it_nee
     needed = -(-stuck.max_fee_per_gas * (100 + REPLACEMENT_PERCENT) // 100)
     report = world.settle([("b", 1, 5)], replace(OPTIONS, stuck_after=0, give_up_after=0.1, max_gas_price=needed - 1))
     (note,) = [note for note in report.notes if "Batch 1 of an earlier run is still waiting" in note]
-    assert f"Replacing it needs {describe(needed)} per gas, the cap is {describe(needed - 1)}." in note
+    assert f"Replacing it requires {describe(needed)} per gas, the cap is {describe(needed - 1)}." in note
     assert f"--max-fee '{needed} wei' or more" in note
     assert (report.replaced, len(world.transactions())) == (0, 1)
     assert report.new_requests == 1
