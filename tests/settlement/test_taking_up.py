@@ -95,7 +95,7 @@ def test_an_error_at_any_call_for_an_earlier_batch_holds_its_users_and_nobody_el
         looking.pop()
 
     monkeypatch.setattr(Follower, "look", noted)
-    options = replace(OPTIONS, stuck_after=0, batch_rows=1)
+    options = replace(OPTIONS, max_gas_price=10**300, stuck_after=0, batch_rows=1)
     seen: set[str] = set()
     for failing in (None, *sorted(calls)):
         scene = new_scene(tmp_path / str(failing), batches=batches)
