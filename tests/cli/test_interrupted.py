@@ -57,12 +57,12 @@ def noted(interruption: Interruption) -> Iterator[pytest.MonkeyPatch]:
 def interrupted(ended: Result, interruption: Interruption) -> None:
     """The one outcome."""
     assert ended.code == 130, (interruption.moments, ended)
-    told = " ".join(ended.err.split())
+    said = " ".join(ended.err.split())
     if interruption.signed is None:
-        assert "Interrupted. Nothing is under way." in told, (interruption.moments, ended)
-    elif "Nothing is under way. 1 transactions were finished before." not in told:
-        assert f"This transaction was signed, and may have been sent: {interruption.signed}" in told, ended
-        assert f"serving transaction show {interruption.signed}" in told, ended
+        assert "Interrupted. Nothing is under way." in said, (interruption.moments, ended)
+    elif "Nothing is under way. 1 transactions were finished before." not in said:
+        assert f"This transaction was signed, and may have been sent: {interruption.signed}" in said, ended
+        assert f"serving transaction show {interruption.signed}" in said, ended
 
 
 @contextmanager

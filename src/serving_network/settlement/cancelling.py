@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from serving_network.clients.models import Account
+from serving_network.clients.models import Account, Status
 from serving_network.errors import InvalidInput, TransactionPending
 from serving_network.settlement.chain import SettlementChain, Underpriced
 from serving_network.settlement.following import LONGEST_PAUSE, Follower
@@ -199,7 +199,7 @@ class _Cancellation:
         """Book the results of the batches' own transactions, if one of them was mined instead."""
 
         def reported(row: SignedRow, outcome: Outcome, _: int, __: Account | None) -> None:
-            if outcome.paid or outcome.status <= 1:
+            if Status(outcome.status).paid:
                 self._done.results.append((row, outcome))
 
         follower = Follower(self._chain, self._journal, self._options, self._report, reported)

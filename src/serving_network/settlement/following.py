@@ -224,7 +224,7 @@ class Follower:
         unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
         if not unknown or head.number <= self.final:
             return
-        hashes = journal.sent_hashes()
+        hashes = journal.sent_hashes(self.final)
         for nonce, transaction in sorted((await self._chain.calls_since(self.final)).items()):
             if nonce in unknown and transaction not in hashes:
                 raise UnknownTransactions(
@@ -236,11 +236,11 @@ class Follower:
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """The results of all mined transactions that carried the batch's settlements, in chain order."""
-        signed, nothing = signed_of(batch), SignedSettlements("entries", (), ())
+        signed = signed_of(batch)
         found: dict[str, Landed] = {}
         shown: set[int] = set()
         for sent in batch.transactions:
-            landed = await self._chain.landed(sent, nothing if sent.purpose == "cancel" else signed)
+            landed = await self._chain.landed(sent, signed)
             if landed is not None:
                 shown.add(sent.nonce)
                 found[sent.hash] = landed

@@ -688,9 +688,14 @@ class Journal:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('searched_block', ?)", (str(block_number),))
 
-    def sent_hashes(self) -> set[str]:
-        """The hashes of all transactions in this journal."""
-        return {sent_hash for (sent_hash,) in self._db.execute("SELECT hash FROM sent")}
+    def sent_hashes(self, block_number: int) -> set[str]:
+        """The hashes of this journal's transactions that are not booked in a block up to this one."""
+        return {
+            sent_hash
+            for (sent_hash,) in self._db.execute(
+                "SELECT hash FROM sent WHERE block_number IS NULL OR block_number > ?", (block_number,)
+            )
+        }
 
     def mined_nonces(self, first: int) -> set[int]:
         """The wallet's nonces from `first` on that mined transactions of this journal used."""
@@ -914,9 +919,8 @@ class Journal:
         Only one such sighting is kept at a time. A newer one replaces it after it has become final or was undone.
         """
         with self._transaction():
-            self._db.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
-                [("wallet_seen", f"{nonce} {block_number} {block_hash}")],
+            self._db.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('wallet_seen', ?)", (f"{nonce} {block_number} {block_hash}",)
             )
 
     def wallet_sighting(self) -> tuple[int, int, str] | None:

@@ -277,25 +277,26 @@ class LiveChain:
             return []
         places: dict[str, tuple[int, int]] = {}
         for start in range(0, len(users), USERS_PER_FILTER):
-            some = ["0x" + bytes(12).hex() + user[2:].lower() for user in users[start : start + USERS_PER_FILTER]]
+            some = [_topic(user) for user in users[start : start + USERS_PER_FILTER]]
             for log in await self._chain.logs(
                 [self.contract], topics=[events, some], from_block=from_block, to_block=newest
             ):
                 place = from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
                 places.setdefault(str(log["transactionHash"]), place)
-        found = []
-        for transaction in sorted(places, key=places.__getitem__):
-            receipt, sent = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
-            if receipt is None or sent is None:
-                raise Disagreement(f"The node has events of transaction {transaction}, but not the transaction.")
-            found.append((receipt, sent))
-        return found
+        return [await self._mined_with_events(one) for one in sorted(places, key=places.__getitem__)]
+
+    async def _mined_with_events(self, transaction: str) -> tuple[Receipt, dict[str, Any]]:
+        """A transaction whose events the node has shown, as receipt and transaction."""
+        receipt, sent = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
+        if receipt is None or sent is None:
+            raise Disagreement(f"The node has events of transaction {transaction}, but not the transaction.")
+        return receipt, sent
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
         interface, newest = self._contract.interface, await self._chain.block_number()
         if block_number >= newest:
             return []  # nodes reject a range that starts after the newest block
-        provider = "0x" + bytes(12).hex() + self.provider[2:].lower()
+        provider = _topic(self.provider)
         if form == "batch":
             topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
         else:
@@ -308,10 +309,7 @@ class LiveChain:
         for transaction, sent in zip(hashes, shown, strict=True):
             if isinstance(sent, dict) and str(sent.get("to")).lower() == ledger:
                 continue  # deposits and refunds also change balances
-            receipt, whole = await self._chain.receipt(transaction), await self._chain.transaction(transaction)
-            if receipt is None or whole is None:
-                raise Disagreement(f"The node has events of transaction {transaction}, and not the transaction.")
-            past += await self._past(receipt, whole)
+            past += await self._past(*await self._mined_with_events(transaction))
         return past
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
@@ -460,6 +458,11 @@ class LiveChain:
             max_priority_fee_per_gas=transaction.max_priority_fee_per_gas,
             legacy=transaction.legacy,
         )
+
+
+def _topic(address: str) -> str:
+    """An address as an event's indexed argument."""
+    return "0x" + bytes(12).hex() + address[2:].lower()
 
 
 def _rows(signed: SignedSettlements) -> list[tuple[Any, ...]]:

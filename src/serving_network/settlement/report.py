@@ -68,7 +68,8 @@ class UserLine:
 class Report:
     """One run. `taken_up` counts batches of earlier runs that were resumed and completed.
 
-    Their payments are not part of `paid`: total fee = paid + unsettled.
+    What they paid before the run counted what is open is in `taken_up_paid`, the rest in `paid`:
+    total fee = paid + unsettled.
     """
 
     chain_id: int

@@ -157,7 +157,7 @@ class Settlement:
             self._earlier.append(followed)
             if followed.done:
                 self._note_earlier(followed)
-        await self._end_batches(head, self._follower.final)
+        await self._end_batches(head)
 
     async def _check_blocks(self, head: Head) -> None:
         """Undo the bookings of blocks that are not part of the chain.
@@ -185,11 +185,12 @@ class Settlement:
                 f"Block {number} was reorganised out of the chain: its settlements were reopened."
             )
 
-    async def _end_batches(self, head: Head, final: int) -> None:
+    async def _end_batches(self, head: Head) -> None:
         """End the batches of which no transaction can take effect any more, as of the final block.
 
         That block was final before the batches were checked, so what they showed of it is permanent.
         """
+        final = self._follower.final
         try:
             await self._sight_wallet(head, final)
         except ServingError as error:
@@ -296,7 +297,7 @@ class Settlement:
         if since is None:
             since = self._follower.final
         try:
-            paid = await self._chain.paid_since(since, service.form, journal.sent_hashes())
+            paid = await self._chain.paid_since(since, service.form, journal.sent_hashes(since))
         except RpcError as refusal:
             self._report.notes.append(
                 f"The node did not return the events since block {since}: {refusal} Settlements from another journal"
