@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from eth.vm import opcode_values
 from eth.vm.forks.cancun.computation import CancunComputation
@@ -9,12 +11,14 @@ from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving_network.chain.embedded import interpreter
 from serving_network.chain.embedded.evm import BlockContext, Call, EvmState, Outcome, execute
+from serving_network.chain.embedded.fusing import _BINARY, _UNARY
 from serving_network.chain.embedded.interpreter import _QUICK, Computation
 from serving_network.chain.embedded.world import Account, Changes, World
 from tests.embedded.programs import assemble
 
-SENDER, CONTRACT = b"\x11" * 20, b"\x22" * 20
+SENDER, CONTRACT = bytes(range(1, 21)), b"\x22" * 20
 OTHERS = [
     opcode_values.SHA3,
     opcode_values.CALLDATASIZE,
@@ -41,6 +45,70 @@ pushes = st.one_of(
 programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: bytes([number]))), max_size=60)
 
 
+@pytest.fixture(scope="module", params=["one by one", "fused"])
+def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once each instruction by itself, and once with functions for all that can be fused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "VISITS_OF_OFTEN", 1 if request.param == "fused" else 10**9)
+        interpreter._routines.cache_clear()
+        yield
+    interpreter._routines.cache_clear()
+
+
+EDGES = [0, 1, 31, 255, 256, 2**255, 2**256 - 1]
+BYTES = st.integers(0, 255)
+PIECES = [
+    "PUSH1 0x{0:02x}",
+    "DUP{1}",
+    "DUP{1}",
+    "SWAP{1}",
+    "POP",
+    "ADD",
+    "SUB",
+    "MUL",
+    "AND",
+    "EQ",
+    "ISZERO",
+    "GAS",
+    "CALLER",
+    "ORIGIN",
+    "POP DUP1 PUSH1 0x01 AND :{2} JUMPI",
+    "RETURNDATASIZE",
+    "PUSH1 0x{0:02x} MLOAD",
+    "PUSH1 0x{0:02x} CALLDATALOAD",
+    "PUSH1 0x{0:02x} SLOAD",
+    "DUP{1} PUSH1 0x{0:02x} SSTORE",
+    "DUP{1} PUSH1 0x{0:02x} MSTORE",
+    "PUSH1 0x{1:02x} PUSH1 0x{0:02x} SHA3",
+    "PUSH1 0x{1:02x} PUSH1 0x{0:02x} DUP1 MCOPY",
+    "PUSH1 0x{1:02x} PUSH0 PUSH1 0x{0:02x} CALLDATACOPY",
+    "DUP{1} PUSH1 0x01 AND :{2} JUMPI",
+    "DUP{1} PUSH1 0x01 AND :{2} JUMPI",
+    ":{2} JUMP",
+]
+
+
+def body(name: str) -> st.SearchStrategy[str]:
+    """Instructions behind a mark, from which jumps go forward, and seldom back."""
+    targets = st.sampled_from(3 * [later for later in MARKS if later > name] + [name])
+    pieces = st.tuples(st.sampled_from(PIECES), BYTES, st.integers(1, 8), targets)
+    drawn = st.lists(pieces.map(lambda one: one[0].format(*one[1:])), min_size=2, max_size=12)
+    return drawn.map(lambda words: f" @{name} {' '.join(words)}")
+
+
+MARKS = "abcdz"
+# There is enough on the stack for most of them, and in the end it is returned, as far as memory does not hide it.
+loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
+    lambda bodies: assemble(
+        " ".join(f"PUSH1 0x{number:02x}" for number in range(20))
+        + "".join(bodies)
+        + " @z"
+        + "".join(f" PUSH2 0x{32 * place:04x} MSTORE" for place in range(12))
+        + " PUSH2 0x0200 PUSH0 RETURN"
+    )
+)
+
+
 def run(code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]) -> tuple[Outcome, Changes]:
     world = World()
     world.commit(
@@ -54,11 +122,24 @@ def run(code: bytes, data: bytes, gas: int, computation_class: type[CancunComput
     return execute(state, Call(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
 
 
+@pytest.mark.usefixtures("fusing")
 @pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
 @settings(max_examples=400, deadline=None)
 @given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
 def test_quick_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
     code = b"".join(program)
+    ours, our_changes = run(code, data, gas, Computation)
+    theirs, their_changes = run(code, data, gas, CancunComputation)
+    assert (ours.success, ours.reverted, ours.output) == (theirs.success, theirs.reverted, theirs.output)
+    assert (ours.gas_used, ours.gas_refunded) == (theirs.gas_used, theirs.gas_refunded)
+    assert our_changes == their_changes
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
+@settings(max_examples=100, deadline=None)
+@given(code=loops, data=st.binary(max_size=70), gas=st.integers(22_120, 100_000))
+def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     ours, our_changes = run(code, data, gas, Computation)
     theirs, their_changes = run(code, data, gas, CancunComputation)
     assert (ours.success, ours.reverted, ours.output) == (theirs.success, theirs.reverted, theirs.output)
@@ -85,6 +166,40 @@ def test_each_quick_instruction_alone(operation: int) -> None:
                 assert ours[0].success == theirs[0].success
 
 
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.parametrize("operation", sorted({**_BINARY, **_UNARY}))
+def test_arithmetic_on_words_that_are_not_known_in_advance(operation: int) -> None:
+    code = assemble("PUSH1 0x20 CALLDATALOAD PUSH0 CALLDATALOAD") + bytes([operation])
+    code += assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+    for first in EDGES:
+        for second in EDGES:
+            data = first.to_bytes(32, "big") + second.to_bytes(32, "big")
+            ours, theirs = (run(code, data, 100_000, kind)[0] for kind in (Computation, CancunComputation))
+            assert (ours.success, ours.output, ours.gas_used) == (theirs.success, theirs.output, theirs.gas_used)
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PUSH1 0x01 PUSH1 0x60 MSTORE",
+        "PUSH2 0x0100 MLOAD POP",
+        "PUSH1 0x40 PUSH1 0x30 SHA3 POP",
+        "PUSH0 SLOAD PUSH0 SLOAD POP POP",
+        "PUSH1 0x21 PUSH0 PUSH1 0x40 MCOPY",
+        "PUSH1 0x21 PUSH0 PUSH1 0x40 CALLDATACOPY",
+    ],
+)
+@pytest.mark.parametrize("behind", ["PUSH1 0x01 PUSH1 0x02 ADD", ""])
+def test_with_every_amount_of_gas(text: str, behind: str) -> None:
+    code = assemble(f"PUSH1 0x05 {text} {behind} STOP")
+    enough = run(code, b"", 50_000, CancunComputation)[0].gas_used
+    for gas in range(max(21_000, enough - 60), enough + 3):
+        ours, theirs = (run(code, b"", gas, kind)[0] for kind in (Computation, CancunComputation))
+        assert (ours.success, ours.gas_used) == (theirs.success, theirs.gas_used)
+
+
+@pytest.mark.usefixtures("fusing")
 def test_a_jump_into_the_data_of_a_push_fails() -> None:
     # Position 3 holds a JUMPDEST byte, but as data of the PUSH1 before it.
     code = assemble("PUSH1 0x04 JUMP PUSH1 0x5b STOP")
@@ -92,6 +207,7 @@ def test_a_jump_into_the_data_of_a_push_fails() -> None:
         assert not run(code, b"", 50_000, kind)[0].success
 
 
+@pytest.mark.usefixtures("fusing")
 def test_a_push_at_the_end_of_the_code_is_filled_with_zeros() -> None:
     code = assemble("PUSH1 0x01 PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN PUSH4 0xff")
     assert run(code, b"", 50_000, Computation)[0].output == (1).to_bytes(32, "big")
@@ -102,6 +218,7 @@ def test_a_push_at_the_end_of_the_code_is_filled_with_zeros() -> None:
     assert ours.gas_used == theirs.gas_used
 
 
+@pytest.mark.usefixtures("fusing")
 def test_the_stack_holds_1024_items() -> None:
     for count, fits in ((1024, True), (1025, False)):
         assert run(assemble("PUSH0 " * count), b"", 50_000, Computation)[0].success is fits

@@ -8,6 +8,7 @@ programs through both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
@@ -22,9 +23,12 @@ from eth.vm.forks.tangerine_whistle.constants import GAS_SELFDESTRUCT_EIP150
 from eth.vm.logic.invalid import InvalidOpcode
 from eth.vm.opcode import as_opcode
 
+from .fusing import OWN_GAS, Fused, charge, extend_memory, fuse
+
 WORD = 2**256
 LARGEST_WORD = WORD - 1
 STACK_LIMIT = 1024
+VISITS_OF_OFTEN = 60
 GAS_BASE = 2
 GAS_VERY_LOW = 3
 GAS_LOW = 5
@@ -39,16 +43,9 @@ def _number(item: Any) -> int:
     return item if item.__class__ is int else int.from_bytes(item, "big")
 
 
-def _charge(computation: Any, gas: int) -> None:
-    meter = computation._gas_meter
-    if meter.gas_remaining < gas:
-        raise OutOfGas(f"needed {gas}, remaining {meter.gas_remaining}")
-    meter.gas_remaining -= gas
-
-
 def _unary(gas: int, operate: Callable[[int], int]) -> Instruction:
     def run(computation: Any) -> None:
-        _charge(computation, gas)
+        charge(computation, gas)
         values = computation._stack.values
         if not values:
             raise InsufficientStack("wanted 1 stack item")
@@ -129,18 +126,18 @@ def _swap(position: int) -> Instruction:
 
 
 def _pop(computation: Any) -> None:
-    _charge(computation, GAS_BASE)
+    charge(computation, GAS_BASE)
     if not computation._stack.values:
         raise InsufficientStack("wanted 1 stack item")
     computation._stack.values.pop()
 
 
 def _jump_destination(computation: Any) -> None:
-    _charge(computation, GAS_JUMP_DESTINATION)
+    charge(computation, GAS_JUMP_DESTINATION)
 
 
 def _jump(computation: Any) -> None:
-    _charge(computation, GAS_MID)
+    charge(computation, GAS_MID)
     values = computation._stack.values
     if not values:
         raise InsufficientStack("wanted 1 stack item")
@@ -148,7 +145,7 @@ def _jump(computation: Any) -> None:
 
 
 def _jump_if(computation: Any) -> None:
-    _charge(computation, GAS_HIGH)
+    charge(computation, GAS_HIGH)
     values = computation._stack.values
     if len(values) < 2:
         raise InsufficientStack("wanted 2 stack items")
@@ -180,35 +177,47 @@ def _jump_destinations(code: bytes) -> frozenset[int]:
 
 
 def _memory_load(computation: Any) -> None:
-    _charge(computation, GAS_VERY_LOW)
+    charge(computation, GAS_VERY_LOW)
     values = computation._stack.values
     if not values:
         raise InsufficientStack("wanted 1 stack item")
     start = _number(values[-1])
     if start + 32 > len(computation._memory._bytes):
-        computation.extend_memory(start, 32)
+        extend_memory(computation, start, 32)
     values[-1] = int.from_bytes(computation._memory._bytes[start : start + 32], "big")
 
 
 def _memory_store(computation: Any) -> None:
-    _charge(computation, GAS_VERY_LOW)
+    charge(computation, GAS_VERY_LOW)
     values = computation._stack.values
     if len(values) < 2:
         raise InsufficientStack("wanted 2 stack items")
     start, value = _number(values.pop()), values.pop()
     if start + 32 > len(computation._memory._bytes):
-        computation.extend_memory(start, 32)
+        extend_memory(computation, start, 32)
     word = value.to_bytes(32, "big") if value.__class__ is int else value.rjust(32, b"\x00")
     computation._memory._bytes[start : start + 32] = word
 
 
 def _call_data_load(computation: Any) -> None:
-    _charge(computation, GAS_VERY_LOW)
+    charge(computation, GAS_VERY_LOW)
     values = computation._stack.values
     if not values:
         raise InsufficientStack("wanted 1 stack item")
     start = _number(values[-1])
     values[-1] = int.from_bytes(bytes(computation.msg.data[start : start + 32]).ljust(32, b"\x00"), "big")
+
+
+def _with_own_gas(operands: int, leaves: bool, work: Callable[..., Any]) -> Instruction:
+    def run(computation: Any) -> None:
+        values = computation._stack.values
+        if len(values) < operands:
+            raise InsufficientStack(f"wanted {operands} stack items")
+        left = work(computation, *(_number(values.pop()) for _ in range(operands)))
+        if leaves:
+            values.append(left)
+
+    return run
 
 
 _QUICK: dict[int, tuple[str, Instruction]] = {
@@ -237,6 +246,15 @@ _QUICK: dict[int, tuple[str, Instruction]] = {
     opcode_values.JUMPI: (mnemonics.JUMPI, _jump_if),
     opcode_values.JUMPDEST: (mnemonics.JUMPDEST, _jump_destination),
     opcode_values.CALLDATALOAD: (mnemonics.CALLDATALOAD, _call_data_load),
+    **{
+        opcode: (name, _with_own_gas(*OWN_GAS[opcode]))
+        for opcode, name in (
+            (opcode_values.SHA3, mnemonics.SHA3),
+            (opcode_values.CALLDATACOPY, mnemonics.CALLDATACOPY),
+            (opcode_values.MCOPY, mnemonics.MCOPY),
+            (opcode_values.SLOAD, mnemonics.SLOAD),
+        )
+    },
     **{opcode_values.PUSH0 + size: (f"PUSH{size}", _push(size)) for size in range(33)},
     **{opcode_values.DUP1 + position - 1: (f"DUP{position}", _dup(position)) for position in range(1, 17)},
     **{opcode_values.SWAP1 + position - 1: (f"SWAP{position}", _swap(position)) for position in range(1, 17)},
@@ -262,10 +280,17 @@ for _opcode in range(256):
     _INSTRUCTIONS[_opcode] = _QUICK[_opcode][1] if _opcode in _QUICK else _known
 
 
+# The instructions behind which none begins that is jumped to or returned to.
+_WITHIN_A_RUN = frozenset(_QUICK) - {opcode_values.JUMP, opcode_values.JUMPI}
+
+
 class Computation(CancunComputation):
     """One message on its way through the interpreter."""
 
     opcodes = cast(dict[int, OpcodeAPI], _INSTRUCTIONS)
+
+    def extend_memory(self, start_position: int, size: int) -> None:
+        extend_memory(self, start_position, size)
 
     @classmethod
     def apply_computation(
@@ -282,18 +307,67 @@ class Computation(CancunComputation):
             if precompile is not None:
                 precompile(computation)
                 return computation
-            run: Any = computation.opcodes
-            code: Any = computation.code
-            raw = code._raw_code_bytes
-            size = len(raw)
             try:
-                while True:
-                    position = code.program_counter
-                    code.program_counter = position + 1
-                    run[raw[position] if position < size else opcode_values.STOP](computation)
+                if cls.opcodes is Computation.opcodes:
+                    _run(computation)
+                else:
+                    while True:
+                        _step(computation, cls.opcodes)
             except Halt:
                 pass
         return computation
+
+
+def _step(computation: Any, instructions: Any) -> int:
+    """Run one instruction; returns its number."""
+    code = computation.code
+    raw = code._raw_code_bytes
+    position = code.program_counter
+    code.program_counter = position + 1
+    number: int = raw[position] if position < len(raw) else opcode_values.STOP
+    instructions[number](computation)
+    return number
+
+
+def _run(computation: Any) -> None:
+    """Run to the end, which is an exception: what runs often in functions made for it."""
+    code = computation.code
+    raw = code._raw_code_bytes
+    size = len(raw)
+    known = _routines(raw)
+    made, visits = known.made, known.visits
+    while True:
+        start = code.program_counter
+        routine = made.get(start)
+        if routine is not None:
+            if routine(computation):
+                continue
+        elif start not in made:
+            visits[start] = times = visits.get(start, 0) + 1
+            if times >= VISITS_OF_OFTEN:
+                made[start] = fuse(raw, start, _jump_destinations(raw))
+                continue
+        while True:
+            position = code.program_counter
+            code.program_counter = position + 1
+            number = raw[position] if position < size else opcode_values.STOP
+            _INSTRUCTIONS[number](computation)
+            if number not in _WITHIN_A_RUN:
+                break
+
+
+@dataclass
+class _Routines:
+    """The functions that were made for one code, by the position where each begins (None: none is worth it), and how
+    often the others were come to."""
+
+    made: dict[int, Fused | None] = field(default_factory=dict)
+    visits: dict[int, int] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=512)
+def _routines(code: bytes) -> _Routines:  # noqa: ARG001 the functions are its own
+    return _Routines()
 
 
 def _note_creation(computation: Any, parent: Any) -> None:

@@ -1,0 +1,359 @@
+"""Runs of instructions as one Python function each, for code that runs often.
+
+A contract spends most of its instructions on moving words around its stack. In a run that is known in advance those
+words are local variables, and most of the moving disappears. A function is made of the instructions from one
+position on, along jumps whose destination is a constant, until one comes that only the interpreter does.
+
+A function changes nothing unless all of it can succeed: with too little gas, or too few or too many words on the
+stack, it returns False, and the interpreter does the same instructions one by one, with the exact failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any
+
+from eth.exceptions import InvalidJumpDestination, OutOfGas
+from eth.vm import opcode_values as op
+from eth_hash.auto import keccak
+
+Fused = Callable[[Any], bool]
+
+STACK_LIMIT = 1024
+GAS_VERY_LOW = 3
+GAS_HASH = 30
+GAS_HASH_WORD = 6
+GAS_COPY_WORD = 3
+GAS_WARM = 100
+GAS_COLD_SLOT = 2100
+MOST_INSTRUCTIONS = 100
+FEWEST_INSTRUCTIONS = 2
+_MASK = hex(2**256 - 1)
+
+# The gas of an instruction with two operands, and what it leaves, where {0} was on top of the stack and {1} below.
+_BINARY = {
+    op.ADD: (3, f"({{0}} + {{1}}) & {_MASK}"),
+    op.SUB: (3, f"({{0}} - {{1}}) & {_MASK}"),
+    op.MUL: (5, f"({{0}} * {{1}}) & {_MASK}"),
+    op.DIV: (5, "{0} // {1} if {1} else 0"),
+    op.MOD: (5, "{0} % {1} if {1} else 0"),
+    op.AND: (3, "{0} & {1}"),
+    op.OR: (3, "{0} | {1}"),
+    op.XOR: (3, "{0} ^ {1}"),
+    op.EQ: (3, "1 if {0} == {1} else 0"),
+    op.LT: (3, "1 if {0} < {1} else 0"),
+    op.GT: (3, "1 if {0} > {1} else 0"),
+    op.SHL: (3, f"({{1}} << {{0}}) & {_MASK} if {{0}} < 256 else 0"),
+    op.SHR: (3, "{1} >> {0}"),
+}
+_UNARY = {
+    op.ISZERO: (3, "0 if {0} else 1"),
+    op.NOT: (3, f"{_MASK} - {{0}}"),
+    op.CALLDATALOAD: (3, 'number(bytes(message.data[{0} : {0} + 32]).ljust(32, ZERO), "big")'),
+}
+_CONSTANT = {
+    op.ADDRESS: (2, 'number(message.storage_address, "big")'),
+    op.CALLER: (2, 'number(message.sender, "big")'),
+    op.RETURNDATASIZE: (2, "len(computation.return_data)"),
+    op.CALLVALUE: (2, "message.value"),
+    op.CALLDATASIZE: (2, "len(message.data)"),
+}
+
+
+def charge(computation: Any, gas: int) -> None:
+    """Take gas away. Raises OutOfGas."""
+    meter = computation._gas_meter
+    if meter.gas_remaining < gas:
+        raise OutOfGas(f"needed {gas}, remaining {meter.gas_remaining}")
+    meter.gas_remaining -= gas
+
+
+def extend_memory(computation: Any, start: int, size: int) -> None:
+    """Make the memory reach to the end of these bytes, and charge for it."""
+    if not size:
+        return
+    memory = computation._memory
+    before = len(memory._bytes) >> 5
+    after = (start + size + 31) >> 5
+    if after <= before:
+        return
+    charge(computation, 3 * (after - before) + (after * after >> 9) - (before * before >> 9))
+    more = bytes((after - before) << 5)
+    try:
+        memory._bytes += more
+    except BufferError:  # a reader still holds the old memory
+        memory._bytes = bytearray(memory._bytes + more)
+
+
+def hash_memory(computation: Any, start: int, size: int) -> int:
+    """SHA3."""
+    extend_memory(computation, start, size)
+    charge(computation, GAS_HASH + GAS_HASH_WORD * ((size + 31) >> 5))
+    data = bytes(computation._memory._bytes[start : start + size])
+    return _short_hash(data) if size <= 2 * 32 else int.from_bytes(keccak(data), "big")
+
+
+@lru_cache(maxsize=10_000)
+def _short_hash(data: bytes) -> int:
+    """The place of a mapping's value: the same few are asked for again and again."""
+    return int.from_bytes(keccak(data), "big")
+
+
+def copy_call_data(computation: Any, target: int, source: int, size: int) -> None:
+    """CALLDATACOPY."""
+    extend_memory(computation, target, size)
+    charge(computation, GAS_VERY_LOW + GAS_COPY_WORD * ((size + 31) >> 5))
+    if size:
+        data = bytes(computation.msg.data[source : source + size])
+        computation._memory._bytes[target : target + size] = data.ljust(size, b"\0")
+
+
+def copy_memory(computation: Any, target: int, source: int, size: int) -> None:
+    """MCOPY."""
+    extend_memory(computation, max(target, source), size)
+    charge(computation, GAS_VERY_LOW + GAS_COPY_WORD * ((size + 31) >> 5))
+    if size:
+        memory = computation._memory._bytes
+        memory[target : target + size] = memory[source : source + size]
+
+
+def load(computation: Any, slot: int) -> int:
+    """SLOAD."""
+    state, address = computation.state, computation.msg.storage_address
+    if state.is_storage_warm(address, slot):
+        charge(computation, GAS_WARM)
+    else:
+        state.mark_storage_warm(address, slot)
+        charge(computation, GAS_COLD_SLOT)
+    value: int = state.get_storage(address, slot)
+    return value
+
+
+# Instructions that charge by themselves: how many operands, whether they leave a word, and what does them.
+OWN_GAS: dict[int, tuple[int, bool, Callable[..., Any]]] = {
+    op.SHA3: (2, True, hash_memory),
+    op.CALLDATACOPY: (3, False, copy_call_data),
+    op.MCOPY: (3, False, copy_memory),
+    op.SLOAD: (1, True, load),
+}
+
+
+def fuse(code: bytes, start: int, destinations: Collection[int]) -> Fused | None:
+    """A function for the instructions from `start` on; None if there are too few that it could do.
+
+    It returns False if it has done nothing. `destinations` are the valid ones of jumps.
+    """
+    return _Fuser(code, start, destinations).made()
+
+
+class _Fuser:
+    """Writes one function. Words are named: a number, `w7` for the seventh word that is made, `i2` for the second
+    word from the top of the stack as it was at the beginning."""
+
+    def __init__(self, code: bytes, start: int, destinations: Collection[int]) -> None:
+        self._code = code
+        self._start = start
+        self._destinations = destinations
+        self._lines: list[str] = []
+        self._stack: list[str] = []
+        self._taken = 0
+        self._converted: set[str] = set()
+        self._words = 0
+        self._gas = 0
+        self._growth = 0
+        self._done = 0
+
+    def made(self) -> Fused | None:
+        position: int | None = self._start
+        seen: set[int] = set()
+        while position is not None:
+            following = None
+            if position not in seen and position < len(self._code) and self._done < MOST_INSTRUCTIONS:
+                seen.add(position)
+                following = self._instruction(position)
+                self._growth = max(self._growth, len(self._stack) - self._taken)
+            if following is None:
+                self._leave(str(position))
+            elif following < 0:
+                following = None
+            position = following
+        return self._function() if self._done >= FEWEST_INSTRUCTIONS else None
+
+    def _instruction(self, position: int) -> int | None:
+        """Write one instruction. Returns the position of the next: None if this one was not written, and -1 if the
+        function ends with it."""
+        instruction = self._code[position]
+        following = position + 1
+        gas = 3
+        if op.PUSH0 <= instruction <= op.PUSH32:
+            size = instruction - op.PUSH0
+            gas = 3 if size else 2
+            following += size
+            if following > len(self._code):
+                return None
+            self._stack.append(str(int.from_bytes(self._code[position + 1 : following], "big")))
+        elif op.DUP1 <= instruction <= op.DUP16:
+            self._reach(instruction - op.DUP1 + 1)
+            self._stack.append(self._stack[op.DUP1 - instruction - 1])
+        elif op.SWAP1 <= instruction <= op.SWAP16:
+            other = op.SWAP1 - instruction - 2
+            self._reach(-other)
+            self._stack[-1], self._stack[other] = self._stack[other], self._stack[-1]
+        elif instruction == op.POP:
+            gas = 2
+            self._pop()
+        elif instruction == op.JUMPDEST:
+            gas = 1
+        elif instruction in _BINARY:
+            gas, formula = _BINARY[instruction]
+            left, right = self._pop_number(), self._pop_number()
+            self._push(formula.format(left, right))
+        elif instruction in _UNARY:
+            gas, formula = _UNARY[instruction]
+            self._push(formula.format(self._pop_number()))
+        elif instruction in _CONSTANT:
+            gas, formula = _CONSTANT[instruction]
+            self._push(formula)
+        elif instruction in (op.MLOAD, op.MSTORE):
+            self._gas += gas
+            self._done += 1
+            self._memory(instruction, following)
+            return following
+        elif instruction in OWN_GAS:
+            self._done += 1
+            self._own_gas(instruction, following)
+            return following
+        elif instruction == op.GAS:
+            gas = 2
+            self._push(f"gas - {self._gas + gas}")
+        elif instruction in (op.JUMP, op.JUMPI):
+            return self._jump(instruction, following)
+        else:
+            return None
+        self._gas += gas
+        self._done += 1
+        return following
+
+    def _memory(self, instruction: int, following: int) -> None:
+        start = self._pop_number()
+        value = self._pop_number() if instruction == op.MSTORE else ""
+        self._lines += [
+            f"if {start} + 32 > len(memory._bytes):",
+            f"    meter.gas_remaining = gas - {self._gas}",
+            f"    extend_memory(computation, {start}, 32)",
+            f"    gas = meter.gas_remaining + {self._gas}",
+        ]
+        if instruction == op.MSTORE:
+            self._lines.append(f'memory._bytes[{start} : {start} + 32] = ({value}).to_bytes(32, "big")')
+        else:
+            self._push(f'number(memory._bytes[{start} : {start} + 32], "big")')
+        self._check_gas(following)
+
+    def _own_gas(self, instruction: int, following: int) -> None:
+        operands, leaves, _ = OWN_GAS[instruction]
+        words = "".join(f", {self._pop_number()}" for _ in range(operands))
+        call = f"{OWN_GAS[instruction][2].__name__}(computation{words})"
+        self._lines.append(f"meter.gas_remaining = gas - {self._gas}")
+        if leaves:
+            self._push(call)
+        else:
+            self._lines.append(call)
+        self._lines.append(f"gas = meter.gas_remaining + {self._gas}")
+        self._check_gas(following)
+
+    def _check_gas(self, following: int) -> None:
+        """What was charged beyond the known gas may be missing for what comes next."""
+        self._lines.append("if gas < ALL:")
+        self._leave(str(following), indent="    ")
+
+    def _jump(self, instruction: int, following: int) -> int | None:
+        self._reach(1 if instruction == op.JUMP else 2)
+        target = self._stack[-1]
+        if target.isdigit() and int(target) not in self._destinations:
+            return None
+        self._gas += 8 if instruction == op.JUMP else 10
+        self._done += 1
+        target = self._pop_number()
+        known = target.isdigit()
+        if instruction == op.JUMP:
+            if known:
+                return int(target)
+            self._lines.append(
+                f"if {target} not in DESTINATIONS: raise InvalidJumpDestination('invalid jump destination')"
+            )
+            self._leave(target)
+            return -1
+        condition = self._pop_number()
+        self._lines.append(f"if {condition}:")
+        if not known:
+            self._lines.append(
+                f"    if {target} not in DESTINATIONS: raise InvalidJumpDestination('invalid jump destination')"
+            )
+        self._leave(target, indent="    ")
+        return following
+
+    def _reach(self, depth: int) -> None:
+        while len(self._stack) < depth:
+            self._taken += 1
+            self._stack.insert(0, f"i{self._taken}")
+
+    def _pop(self) -> str:
+        self._reach(1)
+        return self._stack.pop()
+
+    def _pop_number(self) -> str:
+        """A word that is calculated with: on the stack, those that came from elsewhere may be bytes."""
+        word = self._pop()
+        if word[0] == "i" and word not in self._converted:
+            self._converted.add(word)
+            self._lines.append(f'if {word}.__class__ is not int: {word} = number({word}, "big")')
+        return word
+
+    def _push(self, formula: str) -> None:
+        self._words += 1
+        self._lines.append(f"w{self._words} = {formula}")
+        self._stack.append(f"w{self._words}")
+
+    def _leave(self, position: str, indent: str = "") -> None:
+        """Write the stack and the gas as they are here, and go on at `position`."""
+        kept = 0
+        while kept < min(self._taken, len(self._stack)) and self._stack[kept] == f"i{self._taken - kept}":
+            kept += 1
+        gone, new = self._taken - kept, self._stack[kept:]
+        words = "".join(f"{word}, " for word in new)
+        lines = []
+        if gone and new:
+            lines.append(f"values[-{gone}:] = ({words})")
+        elif gone:
+            lines.append(f"del values[-{gone}:]")
+        elif len(new) == 1:
+            lines.append(f"values.append({new[0]})")
+        elif new:
+            lines.append(f"values.extend(({words}))")
+        lines += [f"meter.gas_remaining = gas - {self._gas}", f"code.program_counter = {position}", "return True"]
+        self._lines += [indent + line for line in lines]
+
+    def _function(self) -> Fused:
+        head = [
+            "meter = computation._gas_meter",
+            "gas = meter.gas_remaining",
+            "values = computation._stack.values",
+            f"if gas < ALL or not {self._taken} <= len(values) <= {STACK_LIMIT - self._growth}: return False",
+            "code = computation.code",
+            "memory = computation._memory",
+            "message = computation.msg",
+            *(f"i{depth} = values[-{depth}]" for depth in range(1, self._taken + 1)),
+        ]
+        body = "\n".join(f"    {line}" for line in head + self._lines).replace("gas < ALL", f"gas < {self._gas}")
+        names = {
+            "number": int.from_bytes,
+            "ZERO": b"\0",
+            "DESTINATIONS": self._destinations,
+            "InvalidJumpDestination": InvalidJumpDestination,
+            "extend_memory": extend_memory,
+            **{made.__name__: made for _, _, made in OWN_GAS.values()},
+        }
+        exec(compile(f"def fused(computation):\n{body}", f"<instructions from {self._start}>", "exec"), names)  # noqa: S102
+        fused: Fused = names["fused"]  # type: ignore[assignment]
+        return fused
