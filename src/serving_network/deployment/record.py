@@ -8,7 +8,6 @@ Integers of contract arguments are kept as text, since they are wei and do not f
 """
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -272,7 +271,7 @@ class RecordFile:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
-        text = json.dumps(self.record.model_dump(mode="json", exclude_defaults=False), indent=2) + "\n"
+        text = self.record.model_dump_json(indent=2, ensure_ascii=True) + "\n"
         with scratch.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
