@@ -23,7 +23,9 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,55 @@ class Silent:
         if not self._ended:
             os.waitpid(self.pid, 0)
             self._ended = True
+
+
+class Piped:
+    """A process of `serving WORDS` whose output is read, with as much of `subprocess.Popen` as tests use."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.returncode: int | None = None
+        (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+        self.stdout, self.stderr = os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8")
+        try:
+            with Path(os.devnull).open("rb") as nothing:
+                streams = (nothing.fileno(), out_end, err_end)
+                self.pid = start(words, environment=os.environ, directory=Path.cwd(), streams=streams)
+        finally:
+            os.close(out_end)
+            os.close(err_end)
+
+    def poll(self) -> int | None:
+        return self._wait(os.WNOHANG)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """The rest of its output, and its errors, when it has ended."""
+        with ThreadPoolExecutor(1) as readers:
+            errors = readers.submit(self.stderr.read)
+            watch = threading.Timer(timeout, self.kill)
+            watch.start()
+            try:
+                return self.stdout.read(), errors.result()
+            finally:
+                self._wait(0)
+                watch.cancel()
+
+    def close(self) -> None:
+        self.kill()
+        self._wait(0)
+        self.stdout.close()
+        self.stderr.close()
+
+    def _wait(self, options: int) -> int | None:
+        if self.returncode is None and (ended := os.waitpid(self.pid, options)) != (0, 0):
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+        return self.returncode
 
 
 @cache

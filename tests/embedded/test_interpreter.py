@@ -151,19 +151,16 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
 def test_each_quick_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with words at the edges."""
     edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
-    for first in edges:
-        for second in edges:
-            items = f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}"
-            for depth in (0, 2, 20):
-                code = assemble("PUSH1 0x07 " * (depth - 2) + (items if depth else "")) + bytes([operation])
-                code += assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
-                ours, theirs = (
-                    run(code, b"\x01" * 40, 100_000, Computation),
-                    run(code, b"\x01" * 40, 100_000, CancunComputation),
-                )
-                assert ours[0].output == theirs[0].output
-                assert ours[0].gas_used == theirs[0].gas_used
-                assert ours[0].success == theirs[0].success
+    pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]
+    for before in ["", *pairs, *("PUSH1 0x07 " * 18 + pair for pair in pairs)]:
+        code = assemble(before) + bytes([operation]) + assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+        ours, theirs = (
+            run(code, b"\x01" * 40, 100_000, Computation),
+            run(code, b"\x01" * 40, 100_000, CancunComputation),
+        )
+        assert ours[0].output == theirs[0].output
+        assert ours[0].gas_used == theirs[0].gas_used
+        assert ours[0].success == theirs[0].success
 
 
 @pytest.mark.usefixtures("fusing")
