@@ -18,8 +18,8 @@ test: build ## run all tests
 	$(BIN)/pytest -n auto --dist worksteal
 
 test-ethers: $(VENV)/.installed ## test the local chain through ethers.js; needs node and npm
-	npm --prefix tests/embedded/ethers ci --no-audit --no-fund --silent
-	$(BIN)/python tests/embedded/ethers/run.py
+	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
+	$(BIN)/python tests/localchain/ethers/run.py
 
 campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
 	$(BIN)/python -m tests.stateful.campaign --sequences 10000

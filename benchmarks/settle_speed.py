@@ -36,24 +36,24 @@ from typing import TextIO
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.server import running_server
-from serving_network.chain.signer import LocalSigner
-from serving_network.clients.models import Offer
-from serving_network.clients.network import AsyncNetwork
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
+from serving_network.contracts.models import Offer
 from serving_network.deployment.local import deploy_local_network
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.localchain.server import running_server
+from serving_network.messages.prices import Prices, hash_requests
+from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
 from serving_network.settlement.journal import Identity, Journal, open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.settlement.pricing import Prices, hash_requests
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
-from serving_network.settlement.usage import Format, UsageLog, UsageRow
+from serving_network.signing import LocalSigner
+from serving_network.usage_logs.reader import Format, UsageLog, UsageRow
 
 PROVIDER = to_checksum_address("0x" + "b2" * 20)
 CONTRACT = to_checksum_address("0x" + "c3" * 20)

@@ -3,7 +3,7 @@
 It runs whole transactions under cancun rules (intrinsic gas, calldata, refunds, cold and warm
 slots, transient storage cleared at the end), so `gas_used` is what a receipt would say, without
 blocks, fees or signatures around them. State, rules and instructions are the local chain's, which
-tests/embedded compare with py-evm's own and with anvil.
+tests/localchain compare with py-evm's own and with anvil.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from eth.vm.forks.cancun.computation import CancunComputation
 from eth_typing import Address
 from eth_utils import keccak, to_canonical_address, to_checksum_address
 
-from serving_network.chain.embedded.evm import BlockContext, Call, EvmState, execute, intrinsic_gas
-from serving_network.chain.embedded.interpreter import Computation
-from serving_network.chain.embedded.world import Changes, World
+from serving_network.localchain.evm import BlockContext, Call, EvmState, execute, intrinsic_gas
+from serving_network.localchain.interpreter import Computation
+from serving_network.localchain.world import Changes, World
 
 CHAIN_ID = 31337
 START_TIME = 1_767_225_600

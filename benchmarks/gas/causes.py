@@ -19,8 +19,8 @@ from eth_utils.abi import event_abi_to_log_topic
 from benchmarks.gas.network import Network, Step
 from benchmarks.gas.operations import Prepare, settle_many, settle_with_one_signature
 from benchmarks.gas.tables import table
-from serving_network.chain.embedded.interpreter import MNEMONICS, Computation
 from serving_network.contracts import load
+from serving_network.localchain.interpreter import MNEMONICS, Computation
 
 BATCH: Final = 50
 PATHS: Final[dict[str, Callable[[int], Prepare]]] = {

@@ -12,8 +12,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from benchmarks.gas.evm import QuickEvm
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import (
+from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
     INFERENCE_NAME,
     Domain,
@@ -22,6 +21,7 @@ from serving_network.settlement.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
+from serving_network.settlement.signers import LocalTeeSigner
 from tests.evm import CHAIN_ID, GAS_LIMIT
 from tests.unit.contract import COIN, Contract, Done, behind_front, create
 

@@ -4,9 +4,9 @@ import urllib.request
 import pytest
 from budget import spread
 
-from serving_network.chain.contract_errors import ServiceNotExist
 from serving_network.clients import Provider
-from serving_network.clients.models import Offer
+from serving_network.contracts.errors import ServiceNotExist
+from serving_network.contracts.models import Offer
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.testing import LocalNetwork
 

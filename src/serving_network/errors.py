@@ -21,7 +21,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── TransactionPending       sent, but not mined in time
 │   └── TransactionDropped       neither waiting nor mined: another one took its nonce
 └── ContractError                a contract refused; one class per error of the wire format,
-                                 see `serving_network.chain.contract_errors`
+                                 see `serving_network.contracts.errors`
 """
 
 from __future__ import annotations

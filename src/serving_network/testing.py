@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from serving_network.chain.connection import Connection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.server import ChainServer
-from serving_network.chain.signer import LocalSigner
 from serving_network.clients import Network, Owner, Provider, User
 from serving_network.deployment.local import deploy_local_network
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.localchain.server import ChainServer
+from serving_network.signing import LocalSigner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serving_network.chain.keys import KeyStore
-from serving_network.chain.networks import Configuration, Network
 from serving_network.cli.main import app
+from serving_network.networks import Configuration, Network
+from serving_network.wallet.keys import KeyStore
 from tests.clients.network_fixture import World, deployed_world, signer
 
 PASSWORD = "a long password"

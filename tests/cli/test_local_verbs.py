@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from serving_network.chain.networks import Configuration, Network
 from serving_network.cli.main import Serving, app
 from serving_network.cli.tree import Noun, Verb
+from serving_network.networks import Configuration, Network
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import signer
 

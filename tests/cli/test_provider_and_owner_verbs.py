@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from serving_network.messages.typed_data import VerifierMessage
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.settlement.typed_data import VerifierMessage
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import ROOT, signed, task, with_task

@@ -13,10 +13,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.networks import Configuration, Network
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
 from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.networks import Configuration, Network
 from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal
 from tests.cli.test_local_verbs import VERBS

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pexpect
 
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.keys import KeyStore
-from serving_network.chain.networks import Configuration, Network
+from serving_network.localchain.accounts import development_keys
+from serving_network.networks import Configuration, Network
 from serving_network.testing import LocalNetwork, local_network
+from serving_network.wallet.keys import KeyStore
 from tests import zygote
 from tests.cli.conftest import PASSWORD
 

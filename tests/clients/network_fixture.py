@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving_network.chain.connection import Connection
-from serving_network.chain.embedded import EmbeddedChain
 from serving_network.clients import Owner, Provider, User
-from serving_network.clients.models import FineTuningOffer, Offer, Quota
+from serving_network.contracts.models import FineTuningOffer, Offer, Quota
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.testing import LocalNetwork, local_network

@@ -11,8 +11,9 @@ from eth_utils import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.chain import contract_errors
-from serving_network.chain.contract_errors import (
+from serving_network.contracts import errors as contract_errors
+from serving_network.contracts.artifacts import load, names
+from serving_network.contracts.errors import (
     AdditionalInfoTooLong,
     CallerNotOfferedOwner,
     CallerNotOwner,
@@ -25,9 +26,9 @@ from serving_network.chain.contract_errors import (
     TEESignerNotAcknowledged,
     VerifierBalanceTooLow,
 )
-from serving_network.chain.contract_errors.base import DeclaredError, Signature
-from serving_network.chain.old_calls import OLD_CALLS, recognise_call, recognise_typed_data
-from serving_network.chain.reverts import (
+from serving_network.contracts.errors.base import DeclaredError, Signature
+from serving_network.contracts.old_calls import OLD_CALLS, recognise_call, recognise_typed_data
+from serving_network.contracts.reverts import (
     ContractPanic,
     RevertedWithMessage,
     RevertedWithoutReason,
@@ -35,7 +36,6 @@ from serving_network.chain.reverts import (
     explain_revert,
     selectors,
 )
-from serving_network.contracts.artifacts import load, names
 from serving_network.errors import ContractError
 
 ERRORS = sorted(

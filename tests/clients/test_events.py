@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.transport import Call, InProcessTransport, TransientFailure, Transport
 from serving_network.clients import AsyncNetwork, AsyncUser
-from serving_network.clients.events import Event
+from serving_network.clients.read.events import Event
 from serving_network.errors import RpcError
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World, signer
 

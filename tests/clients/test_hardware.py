@@ -16,14 +16,14 @@ from eth_account.messages import encode_defunct, encode_typed_data
 from eth_keys.datatypes import PrivateKey
 from eth_utils import keccak
 
-from serving_network.chain import hardware
 from serving_network.chain.connection import Connection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.hardware import LedgerSigner
-from serving_network.chain.transactions import Fees
+from serving_network.chain.sender import Fees
 from serving_network.clients.typed_data import verifier_typed_data
 from serving_network.errors import ConfigurationError, KeyFailure
-from serving_network.settlement.typed_data import VerifierMessage
+from serving_network.localchain import EmbeddedChain
+from serving_network.messages.typed_data import VerifierMessage
+from serving_network.wallet import hardware
+from serving_network.wallet.hardware import LedgerSigner
 from tests.clients.network_fixture import signer
 
 RECEIVER = "0x00000000000000000000000000000000000000AA"

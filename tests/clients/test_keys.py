@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from serving_network.chain.keys import KeyStore, key_from_environment, key_from_stream, password_from_environment
-from serving_network.chain.signer import LocalSigner
 from serving_network.errors import InvalidInput, KeyFailure, UnknownName, WrongPassword
+from serving_network.signing import LocalSigner
+from serving_network.wallet.keys import KeyStore, key_from_environment, key_from_stream, password_from_environment
 
 KEY = "0x" + "ab" * 32
 PASSWORD = "correct horse"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.chain.networks import Configuration, Network, home, parse_address
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+from serving_network.networks import Configuration, Network, home, parse_address
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from serving_network.chain.contract_errors import (
+from serving_network.clients import Owner
+from serving_network.clients.owner import SignerOfAnother
+from serving_network.contracts.errors import (
     CallerNotOfferedOwner,
     CallerNotOwner,
     LockTimeOutOfRange,
@@ -14,8 +16,6 @@ from serving_network.chain.contract_errors import (
     ServiceNotFound,
     UnexpectedTEESigner,
 )
-from serving_network.clients import Owner
-from serving_network.clients.owner import SignerOfAnother
 from tests.clients.network_fixture import World, signer
 
 

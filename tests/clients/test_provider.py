@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from serving_network.chain.contract_errors import (
+from serving_network.clients import SignedSettlement
+from serving_network.clients.doctor import examine_fine_tuning, examine_inference, first_failure
+from serving_network.contracts.errors import (
     CannotAbandonSettledDeliverable,
     DeliverableAlreadyExists,
     InsufficientStake,
@@ -17,12 +19,9 @@ from serving_network.chain.contract_errors import (
     VerifierNonceTooLow,
     VerifierSignatureInvalid,
 )
-from serving_network.clients import SignedSettlement
-from serving_network.clients.doctor import examine_fine_tuning, examine_inference, first_failure
-from serving_network.clients.models import Offer, Status
+from serving_network.contracts.models import Offer, Status
 from serving_network.errors import InvalidInput
-from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.settlement.typed_data import (
+from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
     INFERENCE_NAME,
     Domain,
@@ -31,6 +30,7 @@ from serving_network.settlement.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
+from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World
 
 HASH = bytes(range(32))

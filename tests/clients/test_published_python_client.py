@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.clients.tokens import read_token
+from serving_network.localchain.accounts import development_keys
+from serving_network.messages.session_tokens import read_token
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World
 

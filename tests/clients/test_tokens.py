@@ -15,9 +15,9 @@ from eth_utils import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.chain.contract_errors import AccountNotExists
-from serving_network.clients.tokens import DAY_MS, InvalidToken, TokenBook, new_token, read_token, sign_token
+from serving_network.contracts.errors import AccountNotExists
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.messages.session_tokens import DAY_MS, InvalidToken, TokenBook, new_token, read_token, sign_token
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World, signer
 

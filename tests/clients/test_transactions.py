@@ -10,13 +10,11 @@ import pytest
 from eth_utils import keccak
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.contract_errors import LedgerNotExists, MinimumDepositRequired
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.old_calls import OLD_CALLS, OldStyleCall
-from serving_network.chain.signer import LocalSigner
-from serving_network.chain.transactions import Fees
-from serving_network.clients.network import LOCAL_LEDGER
+from serving_network.chain.sender import Fees
+from serving_network.clients.read.network import LOCAL_LEDGER
 from serving_network.contracts import load
+from serving_network.contracts.errors import LedgerNotExists, MinimumDepositRequired
+from serving_network.contracts.old_calls import OLD_CALLS, OldStyleCall
 from serving_network.errors import (
     NotEnoughCoins,
     OutOfGas,
@@ -24,7 +22,9 @@ from serving_network.errors import (
     TransactionFailure,
     TransactionPending,
 )
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.signing import LocalSigner
 from tests.clients.network_fixture import World, signer
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving_network.chain.contract_errors import (
+from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientBalance,
     LedgerExists,

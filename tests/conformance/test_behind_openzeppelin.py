@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving_network.contracts import load
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import (
+from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
     INFERENCE_NAME,
     Domain,
@@ -15,6 +14,7 @@ from serving_network.settlement.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
+from serving_network.settlement.signers import LocalTeeSigner
 from tests.evm import CHAIN_ID, Evm
 from tests.proxy.world import World, openzeppelin
 from tests.unit.contract import COIN, Contract, create

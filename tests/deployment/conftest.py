@@ -11,14 +11,14 @@ import pytest
 from vyper.cli import vyper_json
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.signer import LocalSigner
 from serving_network.contracts import artifacts
 from serving_network.deployment.deploy import Done, apply_deployment, new_record
 from serving_network.deployment.local import LOCAL
 from serving_network.deployment.record import Record, RecordFile
 from serving_network.deployment.spec import NetworkSpec
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.signing import LocalSigner
 from tests.shared import shared
 
 Result = TypeVar("Result")

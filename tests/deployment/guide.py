@@ -22,13 +22,13 @@ from typing import Any
 from unittest import mock
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.keys import KeyStore
-from serving_network.chain.server import ChainServer
-from serving_network.chain.signer import LocalSigner
 from serving_network.contracts import artifacts
 from serving_network.contracts.build.artifacts import ROOT
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.localchain.server import ChainServer
+from serving_network.signing import LocalSigner
+from serving_network.wallet.keys import KeyStore
 from tests.deployment import people, variants
 from tests.deployment.conftest import Bench, Killed
 

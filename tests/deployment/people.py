@@ -3,8 +3,8 @@
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import LocalSigner
 from serving_network.contracts import load
+from serving_network.signing import LocalSigner
 
 from .conftest import Bench
 

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.signer import LocalSigner
 from serving_network.deployment.check import Finding, check_record
 from serving_network.deployment.deploy import Done, apply_deployment, new_record, plan_deployment
 from serving_network.deployment.effects import read
@@ -18,6 +16,8 @@ from serving_network.deployment.rehearsal import rehearse_deployment
 from serving_network.deployment.spec import NetworkSpec, ServiceSpec
 from serving_network.deployment.steps import Plan
 from serving_network.errors import TransactionFailure, WrongChain
+from serving_network.localchain import EmbeddedChain
+from serving_network.signing import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed, LyingChain
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import LocalSigner
 from serving_network.deployment.check import check_record
 from serving_network.deployment.deploy import Done
 from serving_network.deployment.effects import ZERO
@@ -24,6 +23,7 @@ from serving_network.deployment.handover import (
 )
 from serving_network.deployment.instructions import look_after
 from serving_network.errors import NotAnAddress
+from serving_network.signing import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed
 from .people import register_provider

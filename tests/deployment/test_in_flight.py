@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.transactions import Fees, Receipt, SignedTransaction
+from serving_network.chain.sender import Fees, Receipt, SignedTransaction
 from serving_network.contracts import load
 from serving_network.deployment.books import Books, read_books
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.messages.typed_data import Domain, TEESettlement, UserSettlement
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import Domain, TEESettlement, UserSettlement
 
 from .conftest import Bench
 from .people import COIN, open_accounts

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.signer import LocalSigner
 from serving_network.contracts import load
 from serving_network.deployment.books import read_books
 from serving_network.deployment.check import Finding, check_record
@@ -27,6 +25,8 @@ from serving_network.deployment.instructions import look_after, text, write_file
 from serving_network.deployment.rehearsal import Rehearsal, rehearse_upgrade
 from serving_network.deployment.safe import checksum
 from serving_network.deployment.upgrade import UpgradePlan, apply_upgrade, check_beacon, plan_rollback, plan_upgrade
+from serving_network.localchain import EmbeddedChain
+from serving_network.signing import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed
 from .people import open_accounts

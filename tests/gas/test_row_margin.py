@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from benchmarks.gas.network import Network, Step
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.gas import ROW_MARGIN, worst_case_gas
-from serving_network.settlement.typed_data import UserSettlement
 from tests.unit.contract import COIN
 
 FEE = COIN

@@ -71,8 +71,8 @@ SLOW = (
     "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
 )  # fmt: skip
 LOADED = (
-    "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.chain.embedded",
-    "serving_network.contracts.codec", "serving_network.clients.network", "serving_network.deployment.deploy",
+    "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.localchain",
+    "serving_network.contracts.codec", "serving_network.clients.read.network", "serving_network.deployment.deploy",
     "serving_network.deployment.local", "coincurve",
 )  # fmt: skip
 REAL_CHAIN = "test_live.py"

@@ -15,20 +15,20 @@ from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.keys import KeyStore, key_from_environment, key_from_stream
-from serving_network.chain.networks import Configuration
-from serving_network.chain.signer import LocalSigner
 from serving_network.cli.service.offer_file import changed, read_offer
 from serving_network.cli.settlement.file import read_settlements, read_task
-from serving_network.clients.models import FineTuningOffer, Offer
-from serving_network.clients.tokens import PREFIX, TokenBook, read_token
 from serving_network.contracts import artifacts
 from serving_network.contracts.artifacts import ArtifactError
+from serving_network.contracts.models import FineTuningOffer, Offer
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import load_spec
 from serving_network.errors import ConfigurationError, InvalidInput, KeyFailure, WrongPassword
+from serving_network.localchain import EmbeddedChain
+from serving_network.messages.session_tokens import PREFIX, TokenBook, read_token
 from serving_network.money import parse_amount
+from serving_network.networks import Configuration
+from serving_network.signing import LocalSigner
+from serving_network.wallet.keys import KeyStore, key_from_environment, key_from_stream
 from tests.outside.clear import done_or_clear, is_clear
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection, Connection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.clients.models import Offer
+from serving_network.contracts.models import Offer
 from serving_network.deployment.books import read_books
 from serving_network.deployment.check import check_record
 from serving_network.deployment.engine import check_chain
@@ -26,6 +25,7 @@ from serving_network.deployment.instructions import write_files
 from serving_network.deployment.local import deploy_local_network
 from serving_network.deployment.record import Record, RecordFile, load_record
 from serving_network.errors import NodeFailure, ServingError, WrongChain
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN
 from serving_network.testing import LocalNetwork
 from tests.outside.clear import done_or_clear, is_clear

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from serving_network.chain import node as node_module
 from serving_network.chain import transport as transport_module
 from serving_network.chain.connection import AsyncConnection, Connection
+from serving_network.chain.contract import Contract
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity
-from serving_network.chain.reverts import explain_revert, selectors
-from serving_network.chain.transactions import AsyncSender
+from serving_network.chain.sender import AsyncSender
 from serving_network.chain.transport import LONGEST_WAIT, Call, TransientFailure, _in_order, _result, _seconds
 from serving_network.clients import Provider
-from serving_network.clients.contract import Contract
-from serving_network.clients.earnings import earnings_of
-from serving_network.clients.network import Network
+from serving_network.clients.read.earnings import earnings_of
+from serving_network.clients.read.network import Network
 from serving_network.contracts import load
 from serving_network.contracts.codec import MalformedData
+from serving_network.contracts.reverts import explain_revert, selectors
 from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable, RpcError, ServingError, WrongChain
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from serving_network.chain.contract_errors import CallFailed, LimitTooLarge
 from serving_network.chain.pages import PAGE, every_entry
-from serving_network.chain.reverts import RevertedWithoutReason
+from serving_network.contracts.errors import CallFailed, LimitTooLarge
+from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import NodeFailure, RpcError, ServingError
 
 ENTRIES = list(range(137))

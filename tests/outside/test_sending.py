@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.chain import node as node_module
-from serving_network.chain import transactions as transactions_module
+from serving_network.chain import sender as transactions_module
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.transport import TransientFailure
 from serving_network.cli.output import exit_code
 from serving_network.clients.user import AsyncUser
@@ -26,6 +25,7 @@ from serving_network.errors import (
     TransactionFailure,
     TransactionPending,
 )
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World, signer
 from tests.outside.clear import is_clear

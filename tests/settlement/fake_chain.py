@@ -14,8 +14,15 @@ from hashlib import sha256
 
 from eth_utils.address import to_checksum_address
 
-from serving_network.clients.models import Account, Refund, Status
+from serving_network.contracts.models import Account, Refund, Status
 from serving_network.errors import TransactionFailure
+from serving_network.messages.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+    UserSettlement,
+)
 from serving_network.settlement.chain import (
     Head,
     Landed,
@@ -27,13 +34,6 @@ from serving_network.settlement.chain import (
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.signers import LocalTeeSigner, signed_by
-from serving_network.settlement.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-    UserSettlement,
-)
 
 PROVIDER = to_checksum_address("0x" + "b2" * 20)
 CONTRACT = to_checksum_address("0x" + "c3" * 20)

@@ -8,16 +8,16 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.server import running_server
-from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.read.network import AsyncNetwork
+from serving_network.files import run_lock
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.server import running_server
 from serving_network.settlement.journal import Identity, open_journal
 from serving_network.settlement.live import LiveChain
-from serving_network.settlement.lock import run_lock
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.usage import UsageLog
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import PROVIDER, TEE, USERS, prepare_in_process
 
 

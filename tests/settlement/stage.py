@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.signer import LocalSigner
-from serving_network.clients.models import Offer
-from serving_network.clients.network import AsyncNetwork
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
+from serving_network.contracts.models import Offer
 from serving_network.deployment.deploy import apply_deployment, new_record
 from serving_network.deployment.local import LOCAL
 from serving_network.deployment.record import RecordFile
 from serving_network.deployment.spec import NetworkSpec
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
 from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.signing import LocalSigner
 
 COIN = 10**18
 TEE = LocalTeeSigner(b"\x07" * 32)

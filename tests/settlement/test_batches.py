@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.clients.models import Status
+from serving_network.contracts.models import Status
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.following import UnknownTransactions
 from serving_network.settlement.gas import ROW_MARGIN
 from serving_network.settlement.journal import (
@@ -25,7 +26,6 @@ from serving_network.settlement.journal import (
 )
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import UserSettlement
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
 from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
 

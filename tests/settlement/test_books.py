@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.errors import RpcError
 from serving_network.settlement.books import BookLine, deployment_block, read_books
 

@@ -20,7 +20,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.usage import UsageLog
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 
 ANN, BEN = (to_checksum_address(f"0x{number:040x}") for number in (1, 2))

@@ -13,8 +13,14 @@ from typing import Any
 
 import pytest
 
-from serving_network.clients.models import Status
+from serving_network.contracts.models import Status
 from serving_network.errors import NodeFailure, NodeUnreachable
+from serving_network.messages.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+)
 from serving_network.settlement import following
 from serving_network.settlement.chain import SignedSettlements
 from serving_network.settlement.following import Followed, Follower, UnknownTransactions
@@ -23,12 +29,6 @@ from serving_network.settlement.journal import Outcome, Transaction
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.runner import SIGNING_ATTEMPTS
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-)
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, Pending
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, USERS, Scene
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.server import running_server
 from serving_network.cli.main import app
 from serving_network.errors import RpcError
-from serving_network.settlement.lock import run_lock
-from serving_network.settlement.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from serving_network.files import run_lock
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.localchain.server import running_server
+from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, prepare_in_process
 
 LEDGER = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import development_keys
-from serving_network.chain.server import running_server
 from serving_network.cli.main import app
-from serving_network.settlement.example import MINIMUM_FEE, Part, users
+from serving_network.demo.example import MINIMUM_FEE, Part, users
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import development_keys
+from serving_network.localchain.server import running_server
 from tests.settlement.stage import COIN, USERS, prepare_in_process
 
 TEE_KEY = "07" * 32

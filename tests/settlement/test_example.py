@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from serving_network.settlement.example import (
+from serving_network.demo.example import (
     INPUT_PRICE,
     LOG,
     MINIMUM_FEE,
@@ -15,8 +15,8 @@ from serving_network.settlement.example import (
     users,
     write_log,
 )
-from serving_network.settlement.pricing import Prices
-from serving_network.settlement.usage import Reject, UsageLog, UsageRow
+from serving_network.messages.prices import Prices
+from serving_network.usage_logs.reader import Reject, UsageLog, UsageRow
 
 
 def read() -> list[UsageRow]:

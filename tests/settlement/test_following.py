@@ -11,8 +11,10 @@ from typing import Any, cast
 import pytest
 from eth_utils.address import to_checksum_address
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.errors import TransactionFailure, TransactionPending
+from serving_network.messages.prices import Prices
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement import following
 from serving_network.settlement.chain import (
     Disagreement,
@@ -36,10 +38,8 @@ from serving_network.settlement.journal import (
     open_journal,
 )
 from serving_network.settlement.options import Options
-from serving_network.settlement.pricing import Prices
 from serving_network.settlement.report import Report
-from serving_network.settlement.typed_data import UserSettlement
-from serving_network.settlement.usage import UsageRow
+from serving_network.usage_logs.reader import UsageRow
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000

@@ -17,6 +17,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from serving_network.files import RunInProgress, run_lock
+from serving_network.messages.prices import Charge, Prices, hash_requests
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal import (
     Acceptance,
     Batch,
@@ -34,10 +37,7 @@ from serving_network.settlement.journal import (
     copy_journal,
     open_journal,
 )
-from serving_network.settlement.lock import RunInProgress, run_lock
-from serving_network.settlement.pricing import Charge, Prices, hash_requests
-from serving_network.settlement.typed_data import UserSettlement
-from serving_network.settlement.usage import UsageRow
+from serving_network.usage_logs.reader import UsageRow
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 IDENTITY = Identity(31337, "0x" + "aa" * 32, USERS[0], USERS[1])

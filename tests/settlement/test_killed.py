@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.settlement.books import read_books
 from serving_network.settlement.journal import Identity, open_journal
 from serving_network.settlement.live import LiveChain

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.transactions import REPLACEMENT_PERCENT
+from serving_network.chain.sender import REPLACEMENT_PERCENT
 from serving_network.chain.transport import TransientFailure
-from serving_network.clients.models import Status
-from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.read.network import AsyncNetwork
+from serving_network.contracts.models import Status
 from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
 from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.chain import Service
@@ -30,7 +30,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.usage import UsageLog
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, Stage, prepare_in_process
 
 Requests = list[tuple[str, int, int]]
@@ -428,7 +428,7 @@ def test_whatever_a_node_answers_every_wei_is_paid_once(
     world.node.answer = answer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("serving_network.chain.node.FIRST_PAUSE", 0.0001)
-        patch.setattr("serving_network.chain.transactions.SURE_AFTER", 0.1)
+        patch.setattr("serving_network.chain.sender.SURE_AFTER", 0.1)
         for _ in range(2):
             try:
                 told = world.settle(requests).stopped_by

@@ -15,13 +15,20 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.clients.models import Account, Offer, Status
-from serving_network.clients.network import AsyncNetwork
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts import Interface
 from serving_network.contracts.build.compiler import compile_contract
+from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
+from serving_network.localchain import EmbeddedChain
+from serving_network.messages.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+    UserSettlement,
+)
 from serving_network.settlement import runner
 from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
 from serving_network.settlement.gas import worst_case_gas
@@ -32,14 +39,7 @@ from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-    UserSettlement,
-)
-from serving_network.settlement.usage import UsageLog
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, dev_signer, set_up
 
 ROOT = Path(__file__).parents[2]

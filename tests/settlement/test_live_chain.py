@@ -14,16 +14,22 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.signer import LocalSigner
-from serving_network.clients.models import Offer, Status
-from serving_network.clients.network import AsyncNetwork
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts.build.compiler import compile_contract
 from serving_network.contracts.codec import Interface
+from serving_network.contracts.models import Offer, Status
 from serving_network.errors import NodeFailure, RpcError
+from serving_network.localchain import EmbeddedChain
+from serving_network.messages.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+    UserSettlement,
+)
 from serving_network.settlement import runner
 from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
 from serving_network.settlement.journal import Acceptance, Identity, Mined, Outcome, Transaction, open_journal
@@ -31,14 +37,8 @@ from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-    UserSettlement,
-)
-from serving_network.settlement.usage import UsageLog
+from serving_network.signing import LocalSigner
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import COIN, OWNER, PROVIDER, TEE, USERS, dev_signer, prepare_in_process
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.settlement.lock import RunInProgress, run_lock
+from serving_network.files import RunInProgress, run_lock
 
 
 def test_the_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.settlement.pricing import Charge, Prices, count_covered, hash_requests
+from serving_network.messages.prices import Charge, Prices, count_covered, hash_requests
 
 FEES = st.integers(0, 2**94)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
 from serving_network.money import describe
 from serving_network.settlement import runner
@@ -25,7 +25,7 @@ from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
 from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.usage import Reject, UsageLog
+from serving_network.usage_logs.reader import Reject, UsageLog
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
 
 USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.errors import InvalidInput
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
-from serving_network.settlement.typed_data import (
+from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
     INFERENCE_NAME,
     Domain,
@@ -27,6 +26,7 @@ from serving_network.settlement.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
+from serving_network.settlement.signers import LocalTeeSigner, signed_by
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "eip712_vectors.json").read_text("utf-8"))
 CASES = [(kind, case) for kind in ("inference", "fineTuning") for case in VECTORS[kind]]

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.settlement.columns import Columns, load_columns, load_users
-from serving_network.settlement.usage import (
+from serving_network.usage_logs.columns import Columns, load_columns, load_users
+from serving_network.usage_logs.reader import (
     MAX_FEE,
     MAX_LINE_BYTES,
     MAX_TOKENS,

@@ -13,9 +13,9 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.settlement import usage
-from serving_network.settlement.columns import Columns, load_columns, load_users
-from serving_network.settlement.usage import (
+from serving_network.usage_logs import reader as usage
+from serving_network.usage_logs.columns import Columns, load_columns, load_users
+from serving_network.usage_logs.reader import (
     MAX_FEE,
     MAX_ID_CHARACTERS,
     MAX_LINE_BYTES,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from serving_network.chain.blocking import SyncFace, blocking
-from serving_network.chain.transactions import AsyncSender
+from serving_network.chain.sender import AsyncSender
 from serving_network.chain.transport import InProcessChain, transport_to
 from serving_network.errors import ConfigurationError
 

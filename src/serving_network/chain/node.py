@@ -7,8 +7,8 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.reverts import explain_revert
 from serving_network.chain.transport import Call, TransientFailure, Transport
+from serving_network.contracts.reverts import explain_revert
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
 from serving_network.untrusted import words
 

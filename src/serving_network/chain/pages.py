@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.contract_errors import CallFailed, LimitTooLarge
-from serving_network.chain.reverts import RevertedWithoutReason
+from serving_network.contracts.errors import CallFailed, LimitTooLarge
+from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import NodeFailure, RpcError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serving_network.chain.networks import Configuration, home
 from serving_network.errors import ServingError
+from serving_network.networks import Configuration, home
 
 
 def complete_network(incomplete: str) -> list[str]:

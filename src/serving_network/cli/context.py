@@ -26,22 +26,22 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.networks import Configuration, Network, home
-from serving_network.chain.transactions import Fees, Receipt
+from serving_network.chain.sender import Fees, Receipt
 from serving_network.cli.complete import complete_key, complete_network
 from serving_network.cli.output import Output, money
 from serving_network.clients.actor import AsyncActor
-from serving_network.clients.network import AsyncNetwork
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, TransactionPending, UnknownName
 from serving_network.money import describe, parse_wei
+from serving_network.networks import Configuration, Network, home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eth_typing import ChecksumAddress
 
-    from serving_network.chain.signer import Signer
-    from serving_network.clients.contract import Call
+    from serving_network.chain.contract import Call
+    from serving_network.signing import Signer
 
 A = TypeVar("A", bound=AsyncActor)
 
@@ -143,7 +143,7 @@ class Session:
         return self._signer
 
     def _find_signer(self) -> Signer:
-        from serving_network.chain.keys import key_from_environment, key_from_stream
+        from serving_network.wallet.keys import key_from_environment, key_from_stream
 
         if self.key_from_input:
             return key_from_stream(sys.stdin)
@@ -156,10 +156,10 @@ class Session:
 
     def unlock(self, name: str) -> Signer:
         """A key of the key store, or "ledger:N" on a device. Raises UnknownName, WrongPassword and KeyLocked."""
-        from serving_network.chain.keys import no_password
+        from serving_network.wallet.keys import no_password
 
         if name.startswith(DEVICE):
-            from serving_network.chain.hardware import connected_ledger
+            from serving_network.wallet.hardware import connected_ledger
 
             number = name.removeprefix(DEVICE)
             if not number.isdecimal():
@@ -412,7 +412,7 @@ def ask_to_go_on(question: str = "Go on?", what: str = "sent") -> None:
 
 def ask_password(prompt: str) -> str | None:
     """The password from the environment or the terminal; None where there is neither."""
-    from serving_network.chain.keys import password_from_environment
+    from serving_network.wallet.keys import password_from_environment
 
     known = password_from_environment()
     if known is not None:
@@ -434,7 +434,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _environment_key() -> bool:
-    from serving_network.chain.keys import key_from_environment
+    from serving_network.wallet.keys import key_from_environment
 
     return key_from_environment() is not None
 

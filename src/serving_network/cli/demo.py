@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
 from serving_network.cli.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.settlement_report import show_books
+from serving_network.demo.play import GENESIS_TIME, Play
+from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
-from serving_network.settlement.example.play import GENESIS_TIME, Play
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report

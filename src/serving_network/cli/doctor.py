@@ -13,11 +13,11 @@ from serving_network.cli.complete import complete_address
 from serving_network.cli.context import Session, reads
 from serving_network.cli.settlement.file import read_settlements, read_task
 from serving_network.clients.doctor import Check, examine_fine_tuning, examine_inference, examine_user, first_failure
-from serving_network.clients.models import FINE_TUNING
+from serving_network.contracts.models import FINE_TUNING
 from serving_network.errors import KeyFailure, NodeFailure, ServingError
 
 if TYPE_CHECKING:
-    from serving_network.clients.network import AsyncNetwork
+    from serving_network.clients.read.network import AsyncNetwork
 
 
 @reads

@@ -10,7 +10,7 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE, USER_OR_SELF
 from serving_network.cli.context import Session, reads
 from serving_network.cli.output import money
-from serving_network.clients.earnings import earnings_of
+from serving_network.clients.read.earnings import earnings_of
 from serving_network.money import describe
 
 

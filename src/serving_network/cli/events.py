@@ -10,7 +10,7 @@ import typer
 from serving_network.cli.context import Session, plain, reads
 
 if TYPE_CHECKING:
-    from serving_network.clients.events import Event
+    from serving_network.clients.read.events import Event
 
 
 @reads

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.chain.networks import home
 from serving_network.cli.context import DEVICE
+from serving_network.files import run_lock
+from serving_network.networks import home
 from serving_network.settlement.journal import (
     Identity,
     Journal,
@@ -22,7 +23,6 @@ from serving_network.settlement.journal import (
     open_journal,
     read_journal,
 )
-from serving_network.settlement.lock import run_lock
 
 if TYPE_CHECKING:
     from serving_network.cli.context import Session

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.networks import Configuration, home
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import ask_to_go_on, interruptible
 from serving_network.errors import InvalidInput, KeyLocked
+from serving_network.networks import Configuration, home
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -28,7 +28,7 @@ def new_password() -> str:
     """A password for a new key: from SERVING_PASSWORD, or asked twice. Raises KeyLocked and InvalidInput."""
     import getpass
 
-    from serving_network.chain.keys import PASSWORD_VARIABLE, password_from_environment
+    from serving_network.wallet.keys import PASSWORD_VARIABLE, password_from_environment
 
     password = password_from_environment()
     if password is None:

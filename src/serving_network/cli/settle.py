@@ -22,7 +22,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from serving_network.chain.signer import LocalSigner
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import Session, settles
@@ -31,13 +30,14 @@ from serving_network.cli.output import exit_code
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.money import parse_wei
-from serving_network.settlement.columns import Columns, load_columns, load_users
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.signers import LocalTeeSigner, TeeSigner
-from serving_network.settlement.usage import MAX_ROW, Format, Reject, UsageLog
+from serving_network.signing import LocalSigner
+from serving_network.usage_logs.columns import Columns, load_columns, load_users
+from serving_network.usage_logs.reader import MAX_ROW, Format, Reject, UsageLog
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report

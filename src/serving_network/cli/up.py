@@ -16,14 +16,14 @@ from typing import Annotated, Any
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.accounts import DERIVATION_PATH, MNEMONIC, development_keys
-from serving_network.chain.server import ChainServer, PortUnavailable
-from serving_network.chain.signer import LocalSigner
 from serving_network.deployment.deploy import apply_deployment, new_record
 from serving_network.deployment.local import LOCAL
 from serving_network.deployment.record import Record, RecordFile
 from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
+from serving_network.localchain.server import ChainServer, PortUnavailable
+from serving_network.signing import LocalSigner
 
 COINS = 1_000_000
 RECORD_NAME = "network.json"

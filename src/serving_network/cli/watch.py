@@ -19,8 +19,8 @@ from serving_network.errors import NodeFailure
 from serving_network.money import describe
 
 if TYPE_CHECKING:
-    from serving_network.clients.events import Event
-    from serving_network.clients.models import Balances
+    from serving_network.clients.read.events import Event
+    from serving_network.contracts.models import Balances
 
 EVENTS_SHOWN = 10
 

@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self
 
 from serving_network.chain.connection import AsyncConnection, Connection
-from serving_network.chain.transactions import Receipt
-from serving_network.clients.contract import Call
-from serving_network.clients.network import LOCAL_LEDGER, AsyncNetwork, Network
+from serving_network.chain.contract import Call
+from serving_network.chain.sender import Receipt
+from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork, Network
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
     from serving_network.chain.connection import Target
-    from serving_network.chain.signer import Signer
-    from serving_network.chain.transactions import Fees
+    from serving_network.chain.sender import Fees
+    from serving_network.signing import Signer
 
 Submit = Callable[[Call], Awaitable[Receipt]]
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving_network.clients.models import FINE_TUNING, INFERENCE, ZERO_ADDRESS
-from serving_network.money import describe
-from serving_network.settlement.signers import signed_by
-from serving_network.settlement.typed_data import (
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, ZERO_ADDRESS
+from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
     INFERENCE_NAME,
     Domain,
     TEESettlement,
     VerifierMessage,
 )
+from serving_network.money import describe
+from serving_network.settlement.signers import signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from serving_network.clients.models import Account, Deliverable, ProviderService
-    from serving_network.clients.network import AsyncNetwork, Service
     from serving_network.clients.provider import SignedSettlement
+    from serving_network.clients.read.network import AsyncNetwork, Service
+    from serving_network.contracts.models import Account, Deliverable, ProviderService
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from serving_network.clients.doctor import Check
-from serving_network.clients.models import FINE_TUNING, ZERO_ADDRESS
+from serving_network.contracts.models import FINE_TUNING, ZERO_ADDRESS
 from serving_network.money import describe
 
 if TYPE_CHECKING:
-    from serving_network.clients.network import AsyncNetwork
+    from serving_network.clients.read.network import AsyncNetwork
 
 
 async def provider_checklist(network: AsyncNetwork, provider: str, service: str = FINE_TUNING) -> list[Check]:

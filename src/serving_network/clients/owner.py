@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
-from serving_network.chain.contract_errors import ServiceNotExist
 from serving_network.clients.actor import Actor, AsyncActor
-from serving_network.clients.models import FINE_TUNING, INFERENCE, FineTuningOffer
+from serving_network.contracts.errors import ServiceNotExist
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from serving_network.chain.transactions import Receipt
-    from serving_network.clients.models import ProviderService
+    from serving_network.chain.sender import Receipt
+    from serving_network.contracts.models import ProviderService
 
 
 class SignerOfAnother(InvalidInput):

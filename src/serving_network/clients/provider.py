@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
-from serving_network.chain.contract_errors import InsufficientStake, ServiceNotExist
 from serving_network.clients.actor import Actor, AsyncActor
-from serving_network.clients.earnings import Earning, earnings_of
-from serving_network.clients.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
-from serving_network.clients.tokens import SessionToken, check_token, read_token
+from serving_network.clients.read.earnings import Earning, earnings_of
+from serving_network.contracts.errors import InsufficientStake, ServiceNotExist
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
 from serving_network.errors import InvalidInput, NodeFailure
+from serving_network.messages.session_tokens import SessionToken, check_token, read_token
 from serving_network.money import Wei, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.chain.transactions import Receipt
-    from serving_network.clients.models import Account
-    from serving_network.clients.network import Service
-    from serving_network.settlement.typed_data import UserSettlement, VerifierMessage
+    from serving_network.chain.sender import Receipt
+    from serving_network.clients.read.network import Service
+    from serving_network.contracts.models import Account
+    from serving_network.messages.typed_data import UserSettlement, VerifierMessage
 
 SETTLEMENTS_PER_CALL = 50
 STATUSES_PER_WORD = 64

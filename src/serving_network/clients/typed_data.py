@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving_network.settlement.typed_data import FINE_TUNING_NAME, VERSION
+from serving_network.messages.typed_data import FINE_TUNING_NAME, VERSION
 
 if TYPE_CHECKING:
-    from serving_network.settlement.typed_data import VerifierMessage
+    from serving_network.messages.typed_data import VerifierMessage
 
 DOMAIN = [
     {"name": "name", "type": "string"},

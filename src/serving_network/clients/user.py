@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
-from serving_network.chain.contract_errors import (
+from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientAvailableBalance,
     LedgerNotExists,
     MinimumDepositRequired,
     ServiceNotExist,
 )
-from serving_network.clients.actor import Actor, AsyncActor
-from serving_network.clients.models import FINE_TUNING, INFERENCE
-from serving_network.clients.tokens import (
+from serving_network.contracts.models import FINE_TUNING, INFERENCE
+from serving_network.errors import InvalidInput, ServingError
+from serving_network.messages.session_tokens import (
     DAY_MS,
     SESSION_ID,
     IssuedToken,
@@ -26,14 +27,13 @@ from serving_network.clients.tokens import (
     new_token,
     sign_token,
 )
-from serving_network.errors import InvalidInput, ServingError
 from serving_network.money import ALL, Amount, Wei, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.chain.transactions import Receipt
-    from serving_network.clients.models import Account, Ledger, ProviderService
+    from serving_network.chain.sender import Receipt
+    from serving_network.contracts.models import Account, Ledger, ProviderService
 
 PROVIDERS_PER_RETRIEVAL = 20
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
-from serving_network.chain.embedded.world import EMPTY_CODE_HASH, Account, Slot
 from serving_network.chain.node import from_hex, from_quantity, from_word
-from serving_network.chain.transactions import Receipt
+from serving_network.chain.sender import Receipt
+from serving_network.localchain import EmbeddedChain
+from serving_network.localchain.world import EMPTY_CODE_HASH, Account, Slot
 
 Result = TypeVar("Result")
 Ask = Callable[[str, list[Any]], Any]

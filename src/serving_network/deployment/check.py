@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.embedded import EmbeddedChain
 from serving_network.chain.node import from_hex
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import code_hash, front_code
@@ -13,6 +12,7 @@ from serving_network.deployment.effects import ZERO, read
 from serving_network.deployment.engine import check_chain
 from serving_network.deployment.record import Code, Contract, Record
 from serving_network.errors import ContractError
+from serving_network.localchain import EmbeddedChain
 
 BEACON = "UpgradeableBeacon"
 LEDGER = "LedgerManager"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from serving_network.__about__ import __version__
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_hex, from_quantity
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees
+from serving_network.chain.sender import Fees
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash
 from serving_network.deployment.calls import call_data, constructor_inputs, function_inputs, named
@@ -34,6 +33,7 @@ from serving_network.deployment.steps import (
     resolve,
 )
 from serving_network.errors import RpcError, WrongChain
+from serving_network.signing import Signer
 
 # How many of the deployer's former transactions are looked through for fronts that no record knows.
 SEARCHED_NONCES = 300

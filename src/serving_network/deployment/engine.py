@@ -17,8 +17,7 @@ from eth_utils import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_quantity
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees, Receipt, SignedTransaction
+from serving_network.chain.sender import Fees, Receipt, SignedTransaction
 from serving_network.deployment.bytecode import FRONT, artifact_hash, code_problem
 from serving_network.deployment.calls import step_data
 from serving_network.deployment.effects import has_happened
@@ -26,6 +25,7 @@ from serving_network.deployment.errors import DeploymentError, NotAsRecorded, No
 from serving_network.deployment.record import Attempt, Mined, Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import created_address, known_addresses, resolve
 from serving_network.errors import ServingError, TransactionDropped, TransactionPending, WrongChain
+from serving_network.signing import Signer
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees
+from serving_network.chain.sender import Fees
 from serving_network.contracts import load
 from serving_network.deployment.books import read_providers
 from serving_network.deployment.calls import call_data
@@ -23,6 +22,7 @@ from serving_network.deployment.errors import NotTheOwner, PlanRefused, Rehearsa
 from serving_network.deployment.record import Instruction, Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import CALL_GAS, known_addresses, resolve
 from serving_network.errors import ContractError, NotAnAddress, ServingError
+from serving_network.signing import Signer
 
 BEACON = "UpgradeableBeacon"
 

@@ -3,12 +3,12 @@
 from typing import Final
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import Signer
 from serving_network.deployment.deploy import apply_deployment, new_record
 from serving_network.deployment.engine import Progress
 from serving_network.deployment.record import Record, RecordFile
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 from serving_network.money import WEI_PER_COIN
+from serving_network.signing import Signer
 
 LOCAL: Final = NetworkSpec(
     chain_id=31337,

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees
+from serving_network.chain.sender import Fees
 from serving_network.deployment.books import read_all, read_books, read_providers
 from serving_network.deployment.deploy import Done, recommend
 from serving_network.deployment.effects import read
@@ -13,6 +12,7 @@ from serving_network.deployment.engine import Engine, Progress, check_chain, che
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
 from serving_network.deployment.record import Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import CALL_GAS
+from serving_network.signing import Signer
 
 LEDGER = "LedgerManager"
 

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import Fees
+from serving_network.chain.sender import Fees
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash, code_problem, implementation_of
 from serving_network.deployment.calls import call_data, constructor_inputs, named
@@ -21,6 +20,7 @@ from serving_network.deployment.errors import ForeignProxy, LayoutRefused, NotAs
 from serving_network.deployment.layout import Layout, compare
 from serving_network.deployment.record import Contract, Implementation, Instruction, Pending, Record, RecordFile, Step
 from serving_network.deployment.steps import CALL_GAS, foreign_call, implementation_step, known_addresses
+from serving_network.signing import Signer
 
 BEACON = "UpgradeableBeacon"
 

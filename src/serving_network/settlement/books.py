@@ -18,8 +18,8 @@ from serving_network.errors import RpcError
 
 if TYPE_CHECKING:
     from serving_network.chain.connection import AsyncConnection
-    from serving_network.clients.contract import Contract
-    from serving_network.clients.network import AsyncNetwork
+    from serving_network.chain.contract import Contract
+    from serving_network.clients.read.network import AsyncNetwork
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.errors import InvalidInput, TransactionPending
 from serving_network.settlement.chain import SettlementChain, Underpriced
 from serving_network.settlement.following import LONGEST_PAUSE, Follower

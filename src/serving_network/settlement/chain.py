@@ -10,10 +10,10 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
-from serving_network.clients.models import Account
+from serving_network.contracts.models import Account
 from serving_network.errors import NodeFailure, TransactionFailure
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
-from serving_network.settlement.typed_data import UserSettlement
 
 Form = Literal["entries", "batch"]
 """How a batch is signed: one signature per settlement, or one for all rows."""

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.errors import ServingError, TransactionFailure, TransactionPending
 from serving_network.settlement.chain import (
     Disagreement,

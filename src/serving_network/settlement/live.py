@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
 
-from serving_network.chain.contract_errors import ServiceNotExist, TransferFailed
+from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_quantity
-from serving_network.chain.signer import Signer
-from serving_network.chain.transactions import REPLACEMENT_PERCENT, Fees, Receipt, SignedTransaction
-from serving_network.clients.contract import Contract
-from serving_network.clients.models import Account, Offer, ProviderService, Status
-from serving_network.clients.network import AsyncNetwork
+from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees, Receipt, SignedTransaction
+from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.codec import DecodedEvent
+from serving_network.contracts.errors import ServiceNotExist, TransferFailed
+from serving_network.contracts.models import Account, Offer, ProviderService, Status
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     LOCAL_CHAIN_ID,
@@ -31,7 +31,7 @@ from serving_network.settlement.chain import (
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.report import count
-from serving_network.settlement.typed_data import UserSettlement
+from serving_network.signing import Signer
 
 FINAL_DEPTH: Final = 64
 """The depth of a final block if the node does not serve the tag `finalized`: two Ethereum epochs."""

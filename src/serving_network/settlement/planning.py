@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.money import describe
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal import UserState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving_network.clients.models import Status
+from serving_network.contracts.models import Status
 from serving_network.errors import ServingError
 from serving_network.settlement.planning import Stake, Wait
 

@@ -22,8 +22,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from serving_network.clients.models import Account, Status
+from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeFailure, RpcError, ServingError
+from serving_network.messages.prices import Prices, hash_requests
+from serving_network.messages.typed_data import (
+    INFERENCE_NAME,
+    Domain,
+    TEESettlement,
+    TEESettlementBatch,
+    UserSettlement,
+)
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     LOCAL_CHAIN_ID,
@@ -48,17 +56,9 @@ from serving_network.settlement.journal import (
 from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for
-from serving_network.settlement.pricing import Prices, hash_requests
 from serving_network.settlement.report import Report, UserLine
 from serving_network.settlement.signers import TeeSigner
-from serving_network.settlement.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-    UserSettlement,
-)
-from serving_network.settlement.usage import Reject, UsageLog, UsageRow
+from serving_network.usage_logs.reader import Reject, UsageLog, UsageRow
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.contracts import load
-from serving_network.settlement.typed_data import USER_SETTLEMENT_TYPE, UserSettlement
+from serving_network.messages.typed_data import USER_SETTLEMENT_TYPE, UserSettlement
 from tests.evm import Evm
 from tests.unit.contract import Contract
 from tests.unit.inference.world import Fee, World

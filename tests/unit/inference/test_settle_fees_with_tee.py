@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from eth_keys.datatypes import Signature
 
-from serving_network.settlement.typed_data import INFERENCE_NAME, Domain, TEESettlement
+from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement
 from tests.evm import CHAIN_ID
 from tests.unit.contract import COIN, Contract, error, event
 from tests.unit.inference.world import (

@@ -8,14 +8,14 @@ from typing import Any
 
 from eth_utils import keccak
 
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.settlement.typed_data import (
+from serving_network.messages.typed_data import (
     INFERENCE_NAME,
     Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
 )
+from serving_network.settlement.signers import LocalTeeSigner
 from tests.evm import CHAIN_ID, GAS_LIMIT, Evm
 from tests.unit.contract import COIN, Contract, Done, behind_front
 

@@ -11,7 +11,7 @@ from serving_network.cli.times import moment, until
 from serving_network.money import describe
 
 if TYPE_CHECKING:
-    from serving_network.clients.models import Account, Balances
+    from serving_network.contracts.models import Account, Balances
 
 
 @reads

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.networks import parse_address
 from serving_network.cli.local import JSON, configuration
 from serving_network.cli.output import Output
+from serving_network.networks import parse_address
 
 
 def add(

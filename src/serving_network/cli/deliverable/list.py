@@ -9,7 +9,7 @@ from serving_network.cli.context import Session, reads
 from serving_network.cli.times import moment
 
 if TYPE_CHECKING:
-    from serving_network.clients.models import Deliverable
+    from serving_network.contracts.models import Deliverable
 
 
 @reads

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.keys import key_from_stream
-from serving_network.chain.signer import LocalSigner
 from serving_network.cli.context import interruptible
 from serving_network.cli.local import JSON, configuration, new_password
 from serving_network.cli.output import Output
 from serving_network.errors import InvalidInput
+from serving_network.signing import LocalSigner
 from serving_network.untrusted import parse_json
+from serving_network.wallet.keys import key_from_stream
 
 
 def import_key(
@@ -48,7 +48,7 @@ def import_key(
 
 
 def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
-    from serving_network.chain.keys import decrypt, no_password, password_from_environment
+    from serving_network.wallet.keys import decrypt, no_password, password_from_environment
 
     try:
         content = parse_json(path.read_bytes())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from serving_network.chain.contract_errors import LedgerNotExists
 from serving_network.cli.arguments import USER_OR_SELF
 from serving_network.cli.context import Session, reads
 from serving_network.cli.output import money
+from serving_network.contracts.errors import LedgerNotExists
 from serving_network.money import describe
 
 

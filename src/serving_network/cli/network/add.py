@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.networks import BUILT_IN, Network, parse_address
 from serving_network.cli.complete import complete_network
 from serving_network.cli.local import JSON, configuration
 from serving_network.cli.network.show import network_as_json
 from serving_network.cli.output import Output
 from serving_network.errors import InvalidInput, UnknownName
+from serving_network.networks import BUILT_IN, Network, parse_address
 
 
 def add(

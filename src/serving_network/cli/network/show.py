@@ -12,7 +12,7 @@ from serving_network.cli.local import JSON, configuration
 from serving_network.cli.output import Output
 
 if TYPE_CHECKING:
-    from serving_network.chain.networks import Network
+    from serving_network.networks import Network
 
 
 def show(

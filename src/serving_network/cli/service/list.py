@@ -5,7 +5,7 @@ from __future__ import annotations
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.context import Session, reads
 from serving_network.cli.service.show import offer_as_json, price
-from serving_network.clients.models import FineTuningOffer
+from serving_network.contracts.models import FineTuningOffer
 
 
 @reads

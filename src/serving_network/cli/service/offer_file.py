@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.networks import parse_address
-from serving_network.clients.models import FINE_TUNING, FineTuningOffer, Offer, Quota
+from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer, Quota
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.money import parse_wei
+from serving_network.networks import parse_address
 from serving_network.untrusted import parse_toml, words
 
 if TYPE_CHECKING:

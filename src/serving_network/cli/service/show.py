@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.contract_errors import ServiceNotExist
 from serving_network.cli.arguments import INFERENCE_SERVICE, USER_OR_SELF
 from serving_network.cli.context import Session, reads
 from serving_network.cli.times import moment
-from serving_network.clients.models import FineTuningOffer
+from serving_network.contracts.errors import ServiceNotExist
+from serving_network.contracts.models import FineTuningOffer
 from serving_network.money import describe
 
 if TYPE_CHECKING:
-    from serving_network.clients.models import Offer, ProviderService
+    from serving_network.contracts.models import Offer, ProviderService
 
 
 @reads

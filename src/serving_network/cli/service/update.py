@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.contract_errors import ServiceNotExist
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.context import Session, writes
 from serving_network.cli.service.offer_file import changed, read_offer
 from serving_network.clients.provider import AsyncProvider
+from serving_network.contracts.errors import ServiceNotExist
 from serving_network.errors import InvalidInput
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.chain.signer import AddressOnly
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.complete import complete_address
 from serving_network.cli.context import Session, ask_to_go_on, records
@@ -27,6 +26,7 @@ from serving_network.settlement.adopting import adopt as adopt_settlements
 from serving_network.settlement.books import deployment_block
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.report import count
+from serving_network.signing import AddressOnly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.networks import parse_address
 from serving_network.cli.arguments import parse_data
 from serving_network.clients.provider import SignedSettlement
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.messages.typed_data import UserSettlement, VerifierMessage
 from serving_network.money import parse_wei
-from serving_network.settlement.typed_data import UserSettlement, VerifierMessage
+from serving_network.networks import parse_address
 from serving_network.untrusted import parse_json, words
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.context import Session, reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
-from serving_network.clients.models import Status
+from serving_network.contracts.models import Status
 from serving_network.money import describe
 from serving_network.settlement.report import count
 

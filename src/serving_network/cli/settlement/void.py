@@ -13,7 +13,7 @@ from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
 from serving_network.errors import InvalidInput
 from serving_network.money import describe
-from serving_network.settlement.usage import identify_request
+from serving_network.usage_logs.reader import identify_request
 
 
 @records

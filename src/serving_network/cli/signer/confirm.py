@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.chain.networks import parse_address
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.context import Session, writes
 from serving_network.clients.owner import AsyncOwner
+from serving_network.networks import parse_address
 
 
 @writes

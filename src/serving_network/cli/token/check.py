@@ -12,7 +12,7 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.context import Session, reads
 from serving_network.cli.times import moment
-from serving_network.clients.tokens import SESSION_ID, check_token, read_token
+from serving_network.messages.session_tokens import SESSION_ID, check_token, read_token
 
 
 @reads

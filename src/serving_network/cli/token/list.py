@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
-from serving_network.chain.contract_errors import AccountNotExists
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.context import Session, reads
 from serving_network.cli.times import moment
-from serving_network.clients.tokens import SESSION_ID, TokenBook
+from serving_network.contracts.errors import AccountNotExists
+from serving_network.messages.session_tokens import SESSION_ID, TokenBook
 
 
 @reads

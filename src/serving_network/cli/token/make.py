@@ -8,9 +8,9 @@ import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.context import Session, reads
-from serving_network.clients.tokens import DAY_MS, TokenBook
 from serving_network.clients.user import AsyncUser
 from serving_network.errors import InvalidInput
+from serving_network.messages.session_tokens import DAY_MS, TokenBook
 
 HOUR_MS = 60 * 60 * 1000
 

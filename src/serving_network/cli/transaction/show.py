@@ -13,8 +13,8 @@ from serving_network.errors import TransactionFailure
 from serving_network.money import describe
 
 if TYPE_CHECKING:
-    from serving_network.chain.transactions import Receipt
-    from serving_network.clients.contract import Contract
+    from serving_network.chain.contract import Contract
+    from serving_network.chain.sender import Receipt
 
 
 @reads

@@ -1,0 +1,89 @@
+"""One contract on one chain: typed reads, whole listings, and calls that are ready to be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from serving_network.chain.pages import every_entry
+from serving_network.contracts import load
+from serving_network.contracts.reverts import RevertedWithoutReason
+from serving_network.errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eth_typing import ChecksumAddress
+
+    from serving_network.chain.node import AsyncNode, Block
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that changes something, not yet sent. `value` is in wei; `effect` says in words what it does."""
+
+    contract: str
+    to: ChecksumAddress
+    function: str
+    arguments: dict[str, Any]
+    data: bytes = field(repr=False)
+    value: int
+    effect: str
+
+
+class Contract:
+    """The contract `name` (of this project's artifacts) at `address`."""
+
+    def __init__(self, chain: AsyncNode, name: str, address: ChecksumAddress) -> None:
+        self.name = name
+        self.address = address
+        self.interface = load(name).interface
+        self._chain = chain
+
+    async def read(self, function: str, *args: Any, sender: str | None = None, block: Block = "latest") -> Any:
+        """What a view returns. Raises its ContractError."""
+        data = self.interface.encode(function, *args)
+        answer = await self._chain.call(self.address, data, sender=sender, block=block)
+        return self.interface.decode_result(function, answer)
+
+    async def read_many(
+        self, calls: Sequence[tuple[str, tuple[Any, ...]]], *, sender: str | None = None, block: Block = "latest"
+    ) -> list[Any]:
+        """What many views return, asked together. Raises the first ContractError among them."""
+        asked = [(self.address, self.interface.encode(function, *args)) for function, args in calls]
+        results = []
+        answers = await self._chain.call_many(asked, sender=sender, block=block)
+        for (function, _), answer in zip(calls, answers, strict=True):
+            if isinstance(answer, ContractError):
+                raise answer
+            results.append(self.interface.decode_result(function, answer))
+        return results
+
+    async def listing(self, function: str, *args: Any, block: int | None = None) -> list[Any]:
+        """All entries of a paged view `function(*args, offset, limit)`, as of one block, by default the newest.
+
+        Raises NodeFailure when the pages do not add up.
+        """
+        at = await self._chain.block_number() if block is None else block
+
+        async def ask(offset: int, limit: int) -> tuple[list[Any], int]:
+            page, total = await self.read(function, *args, offset, limit, block=at)
+            return page, total
+
+        return await every_entry(function, ask)
+
+    async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
+        """Whether the contract at this address knows `function`: ours has more than the live network's."""
+        try:
+            await self.read(function, *args, sender=sender)
+        except RevertedWithoutReason:
+            return False
+        except ContractError:
+            return True
+        return True
+
+    def call(self, function: str, *args: Any, value: int = 0, effect: str) -> Call:
+        """A call of `function`, ready to be sent."""
+        data = self.interface.encode(function, *args)
+        decoded = self.interface.decode_call(data)
+        return Call(self.name, self.address, function, decoded.args if decoded else {}, data, value, effect)

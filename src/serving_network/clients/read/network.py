@@ -1,0 +1,307 @@
+"""Reading the network: whoever has a connection may, no key is needed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from eth_utils import to_checksum_address
+
+from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
+from serving_network.chain.connection import AsyncConnection, Connection
+from serving_network.chain.contract import Contract
+from serving_network.clients.read.events import Event, event_stream, past_events
+from serving_network.contracts.errors import (
+    AccountNotExists,
+    LedgerNotExists,
+    NoRecommendedService,
+    ServiceNotExist,
+)
+from serving_network.contracts.models import (
+    FINE_TUNING,
+    INFERENCE,
+    ZERO_ADDRESS,
+    Account,
+    Balances,
+    Deliverable,
+    Ledger,
+    ProviderService,
+    ServiceVersion,
+)
+from serving_network.contracts.reverts import RevertedWithoutReason
+from serving_network.errors import ContractError, InvalidInput, UnknownName
+from serving_network.networks import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+    from types import TracebackType
+
+    from eth_typing import ChecksumAddress
+
+    from serving_network.chain.connection import Target
+    from serving_network.chain.node import Block
+
+LOCAL_LEDGER = BUILT_IN["local"].require_ledger()
+USERS_PER_QUESTION = {INFERENCE: 500, FINE_TUNING: 50}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service contract that the ledger knows, ready to be called. `kind` is "inference" or "fine-tuning"."""
+
+    name: str
+    kind: str
+    contract: Contract
+
+    @property
+    def address(self) -> ChecksumAddress:
+        """The front's address."""
+        return self.contract.address
+
+
+class AsyncNetwork:
+    """One serving network: a ledger and the services it knows.
+
+    A service is named by its full name ("inference-v1.0") or by its type ("inference"), which means the
+    recommended version.
+    """
+
+    def __init__(self, chain: AsyncConnection, ledger: str = LOCAL_LEDGER) -> None:
+        self.chain = chain
+        self.ledger_contract = Contract(chain, "LedgerManager", to_checksum_address(ledger))
+        self._services: dict[str, Service] = {}
+
+    async def service(self, name: str = INFERENCE) -> Service:
+        """The service contract of this name. Raises UnknownName when the ledger knows none."""
+        if name not in self._services:
+            address = await self.ledger_contract.read("getServiceAddressByName", name)
+            if address == ZERO_ADDRESS:
+                name, address = await self._recommended(name)
+            info = ServiceVersion.read(await self.ledger_contract.read("getServiceInfo", address))
+            kind = FINE_TUNING if info.type == FINE_TUNING else INFERENCE
+            artifact = "FineTuningServing" if kind == FINE_TUNING else "InferenceServing"
+            self._services[name] = Service(name, kind, Contract(self.chain, artifact, address))
+        return self._services[name]
+
+    async def _recommended(self, service_type: str) -> tuple[str, ChecksumAddress]:
+        try:
+            version, address = await self.ledger_contract.read("getRecommendedService", service_type)
+        except NoRecommendedService:
+            known = await self.versions()
+            candidates = [one for one in known if one.type == service_type]
+            if len(candidates) != 1:
+                raise UnknownName(
+                    f"The ledger knows no recommended service {service_type!r}.",
+                    cause=f"It knows: {', '.join(one.name for one in known) or 'none'}.",
+                    next_step="serving version list",
+                ) from None
+            return candidates[0].name, candidates[0].address
+        return f"{service_type}-{version}", address
+
+    async def services(self) -> list[Service]:
+        """Every service contract that the ledger knows."""
+        return [await self.service(one.name) for one in await self.versions()]
+
+    async def versions(self, service_type: str | None = None) -> list[ServiceVersion]:
+        """The registered versions of one service type, or of all."""
+        try:
+            told = await self.ledger_contract.listing("getActiveServices")
+        except RevertedWithoutReason:  # the live network has the unpaged form only
+            told = await self.ledger_contract.read("getAllActiveServices")
+        found = [ServiceVersion.read(one) for one in told]
+        return [one for one in found if service_type in (None, one.type)]
+
+    async def ledger(self, user: str) -> Ledger | None:
+        """The user's ledger, or None."""
+        try:
+            return Ledger.read(await self.ledger_contract.read("getLedger", user))
+        except LedgerNotExists:
+            return None
+
+    async def ledgers(self) -> list[Ledger]:
+        """All ledgers."""
+        return [Ledger.read(one) for one in await self.ledger_contract.listing("getAllLedgers")]
+
+    async def minimums(self) -> tuple[int, int]:
+        """The least that a new ledger and a new provider account take, in wei."""
+        ledger, transfer = await self.ledger_contract.read_many(
+            [("MIN_ACCOUNT_BALANCE", ()), ("MIN_TRANSFER_AMOUNT", ())]
+        )
+        return ledger, transfer
+
+    async def account(self, user: str, provider: str, service: str = INFERENCE) -> Account | None:
+        """What the user has with the provider, or None."""
+        found = await self.service(service)
+        try:
+            told, lock_time = await found.contract.read_many([("getAccount", (user, provider)), ("lockTime", ())])
+        except AccountNotExists:
+            return None
+        return Account.read(found.name, lock_time, told)
+
+    async def accounts(
+        self, *, user: str | None = None, provider: str | None = None, service: str = INFERENCE
+    ) -> list[Account]:
+        """The accounts of a user, of a provider, or all. Fine-tuning's come without the refunds one by one."""
+        if user is not None and provider is not None:
+            raise InvalidInput("Accounts are listed by user or by provider.", next_step="Ask for account() instead.")
+        found = await self.service(service)
+        lock_time = await found.contract.read("lockTime")
+        if user is not None:
+            told = await found.contract.listing("getAccountsByUser", user)
+        elif provider is not None:
+            told = await found.contract.listing("getAccountsByProvider", provider)
+        else:
+            told = await found.contract.listing("getAllAccounts")
+        return [Account.read(found.name, lock_time, one) for one in told]
+
+    async def accounts_with(
+        self, provider: str, users: Sequence[str], service: str = INFERENCE, *, block: Block = "latest"
+    ) -> dict[str, Account]:
+        """The accounts of many users with one provider, by user; users without one are left out."""
+        found = await self.service(service)
+        lock_time = await found.contract.read("lockTime", block=block)
+        size = USERS_PER_QUESTION[found.kind]
+        told: dict[str, Account] = {}
+        for start in range(0, len(users), size):
+            part = list(users[start : start + size])
+            answers = await found.contract.read("getBatchAccountsByUsers", part, sender=provider, block=block)
+            for user, answer in zip(part, answers, strict=True):
+                account = Account.read(found.name, lock_time, answer)
+                if account.exists:
+                    told[user] = account
+        return told
+
+    async def balances(self, user: str) -> Balances:
+        """Everything that the user has, in all services."""
+        services = await self.services()
+        wallet, ledger = await asyncio.gather(self.chain.balance(user), self.ledger(user))
+        accounts: list[Account] = []
+        for service in services:
+            listed = await self.accounts(user=user, service=service.name)
+            if service.kind == FINE_TUNING:
+                full = [await self.account(user, one.provider, service.name) for one in listed]
+                listed = [one for one in full if one is not None]
+            accounts += listed
+        return Balances(to_checksum_address(user), wallet, ledger, tuple(accounts))
+
+    async def offers(self, service: str = INFERENCE) -> list[ProviderService]:
+        """Every provider's registered service."""
+        found = await self.service(service)
+        if found.kind == FINE_TUNING:
+            try:
+                told = await found.contract.listing("getServices")
+            except RevertedWithoutReason:  # the live network has the unpaged form only
+                told = await found.contract.read("getAllServices")
+        else:
+            told = await found.contract.listing("getAllServices")
+        return [ProviderService.read(found.name, one) for one in told]
+
+    async def offer(self, provider: str, service: str = INFERENCE) -> ProviderService | None:
+        """One provider's registered service, or None."""
+        found = await self.service(service)
+        try:
+            return ProviderService.read(found.name, await found.contract.read("getService", provider))
+        except ServiceNotExist:
+            return None
+
+    async def deliverables(self, user: str, provider: str, service: str = FINE_TUNING) -> list[Deliverable]:
+        """The deliverables between a user and a provider, oldest first. Raises AccountNotExists."""
+        found = await self.service(service)
+        return [Deliverable.read(one) for one in await found.contract.read("getDeliverables", user, provider)]
+
+    async def deliverable(self, user: str, provider: str, id: str, service: str = FINE_TUNING) -> Deliverable:  # noqa: A002
+        """One deliverable. Raises AccountNotExists and DeliverableNotExists."""
+        found = await self.service(service)
+        return Deliverable.read(await found.contract.read("getDeliverable", user, provider, id))
+
+    async def settings(self, service: str = INFERENCE) -> dict[str, Any]:
+        """What the owner set: owner, ledgerAddress, lockTime (seconds), MIN_PROVIDER_STAKE (wei), penaltyPercentage."""
+        found = await self.service(service)
+        names = ["owner", "ledgerAddress", "lockTime", "MIN_PROVIDER_STAKE"]
+        if found.kind == FINE_TUNING:
+            names.append("penaltyPercentage")
+        return dict(zip(names, await found.contract.read_many([(name, ()) for name in names]), strict=True))
+
+    async def contract(self, name: str) -> Contract:
+        """The contract of this name: "ledger", or a service's name or type."""
+        return self.ledger_contract if name == "ledger" else (await self.service(name)).contract
+
+    async def past_events(
+        self, *, from_block: int = 0, to_block: int | None = None, involving: str | None = None
+    ) -> list[Event]:
+        """What the ledger and all services told in these blocks, in order.
+
+        `involving` keeps the events that have this address among their arguments.
+        """
+        contracts = [self.ledger_contract, *(one.contract for one in await self.services())]
+        last = await self.chain.block_number() if to_block is None else to_block
+        return await past_events(self.chain, contracts, from_block, last, involving)
+
+    async def events(
+        self, *, from_block: int | None = None, involving: str | None = None, confirmations: int = 0, every: float = 2.0
+    ) -> AsyncIterator[Event]:
+        """What happens from now on (or from `from_block`), for ever: each event once, over reconnections.
+
+        An event of a block that is undone comes again with `removed` set. `every` is in seconds.
+        """
+        contracts = [self.ledger_contract, *(one.contract for one in await self.services())]
+        start = await self.chain.block_number() + 1 if from_block is None else from_block
+        async for event in event_stream(self.chain, contracts, start, involving, confirmations, every):
+            yield event
+
+    async def supports(self, function: str, *args: Any, service: str = INFERENCE, sender: str | None = None) -> bool:
+        """Whether a service's contract knows `function`."""
+        return await (await self.service(service)).contract.has(function, *args, sender=sender)
+
+    async def answers(self) -> bool:
+        """Whether there is a ledger at the address that was given."""
+        try:
+            await self.ledger_contract.read("initialized")
+        except (ContractError, UnknownName):
+            return False
+        return True
+
+    @classmethod
+    async def open(cls, target: Target, ledger: str = LOCAL_LEDGER, expected_chain_id: int | None = None) -> Self:
+        """Connect and read. `target` is as for `AsyncConnection.open`."""
+        return cls(await AsyncConnection.open(target, expected_chain_id), ledger)
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        await self.chain.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Network(SyncFace[AsyncNetwork]):
+    """`AsyncNetwork` for code without an event loop."""
+
+    def __init__(self, connection: Connection, ledger: str = LOCAL_LEDGER) -> None:
+        super().__init__(AsyncNetwork(connection.core, ledger), connection.runner)
+
+    service = blocking(AsyncNetwork.service)
+    services = blocking(AsyncNetwork.services)
+    versions = blocking(AsyncNetwork.versions)
+    ledger = blocking(AsyncNetwork.ledger)
+    ledgers = blocking(AsyncNetwork.ledgers)
+    minimums = blocking(AsyncNetwork.minimums)
+    account = blocking(AsyncNetwork.account)
+    accounts = blocking(AsyncNetwork.accounts)
+    accounts_with = blocking(AsyncNetwork.accounts_with)
+    balances = blocking(AsyncNetwork.balances)
+    offers = blocking(AsyncNetwork.offers)
+    offer = blocking(AsyncNetwork.offer)
+    deliverables = blocking(AsyncNetwork.deliverables)
+    deliverable = blocking(AsyncNetwork.deliverable)
+    settings = blocking(AsyncNetwork.settings)
+    contract = blocking(AsyncNetwork.contract)
+    past_events = blocking(AsyncNetwork.past_events)
+    events = blocking_iterator(AsyncNetwork.events)
+    supports = blocking(AsyncNetwork.supports)

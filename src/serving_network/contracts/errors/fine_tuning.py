@@ -1,0 +1,183 @@
+"""Errors that only the fine-tuning service declares."""
+
+from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
+
+
+class CannotAbandonSettledDeliverable(DeclaredError):
+    """A settled deliverable cannot be abandoned."""
+
+    wire = ("CannotAbandonSettledDeliverable(string id)",)
+    id: str
+    problem = "The deliverable {id!r} is settled and can no longer be abandoned."
+    remedy = "Nothing is to be done: it does not block the next one."
+
+
+class CannotAcknowledgeSettledDeliverable(DeclaredError):
+    """A settled deliverable cannot be acknowledged."""
+
+    wire = ("CannotAcknowledgeSettledDeliverable(string id)",)
+    id: str
+    problem = "The deliverable {id!r} is settled and can no longer be acknowledged."
+    remedy = "serving deliverable list"
+
+
+class CannotEvictUnsettledDeliverable(DeclaredError):
+    """The ring of deliverables is full and its oldest is not settled."""
+
+    wire = ("CannotEvictUnsettledDeliverable(string id)",)
+    id: str
+    problem = "Twenty deliverables are kept, and the oldest, {id!r}, is not settled: there is no room for another."
+    remedy = "Settle or abandon {id!r}: serving deliverable settle --help"
+
+
+class DeliverableAlreadyExists(DeclaredError):
+    """A deliverable of this id is kept already."""
+
+    wire = ("DeliverableAlreadyExists(string id)",)
+    id: str
+    problem = "A deliverable {id!r} exists already."
+    remedy = "Choose another id."
+
+
+class DeliverableAlreadySettled(DeclaredError):
+    """The deliverable was paid already."""
+
+    wire = ("DeliverableAlreadySettled(string id)",)
+    id: str
+    problem = "The deliverable {id!r} is settled already."
+    remedy = "Nothing is to be done: it was paid once and cannot be paid again."
+
+
+class DeliverableIdInvalidLength(DeclaredError):
+    """The id is empty or too long. In bytes."""
+
+    wire = ("DeliverableIdInvalidLength(uint256 length)",)
+    length: int
+    problem = "An id of {length} bytes, where 1 to 256 are taken."
+    remedy = "Choose an id of 1 to 256 bytes of UTF-8."
+
+
+class DeliverableNotExists(DeclaredError):
+    """No deliverable of this id."""
+
+    wire = ("DeliverableNotExists(string id)",)
+    id: str
+    problem = "There is no deliverable {id!r} between this user and this provider."
+    remedy = "serving deliverable list"
+
+
+class ETHTransferFailed(DeclaredError):
+    """The provider's wallet refused the coins."""
+
+    wire = ("ETHTransferFailed()",)
+    problem = "The provider's wallet refused the coins."
+    remedy = "Use a wallet that can receive coins: a plain key, or a contract with a payable receive function."
+
+
+class InvalidLedgerAddress(DeclaredError):
+    """The ledger given has no code."""
+
+    wire = ("InvalidLedgerAddress()",)
+    problem = "The ledger's address has no code on this chain."
+    remedy = "Deploy the ledger first: serving deploy --help"
+
+
+class InvalidVerifierInput(DeclaredError):
+    """A fine-tuning settlement was refused for a reason given in words; the known reasons have subclasses."""
+
+    wire = ("InvalidVerifierInput(string reason)",)
+    reason: str
+    problem = "The settlement was refused: {reason}."
+    remedy = "serving doctor"
+
+
+class TEESignerNotAcknowledged(InvalidVerifierInput):
+    """The user's or the owner's confirmation of the TEE signer is missing."""
+
+    reason: str = "TEE signer not acknowledged"
+    problem = "The settlement was refused: the TEE signer is not confirmed by both the user and the owner."
+    remedy = "serving doctor"
+
+
+class VerifierNonceTooLow(InvalidVerifierInput):
+    """The nonce is not above the account's."""
+
+    reason: str = "nonce should larger than the current nonce"
+    problem = "The settlement was refused: its nonce is not above the last one of this account."
+    remedy = "Sign the settlement again with a larger nonce."
+
+
+class VerifierBalanceTooLow(InvalidVerifierInput):
+    """The account holds less than the fee."""
+
+    reason: str = "insufficient balance"
+    problem = "The settlement was refused: the account holds less than the whole fee."
+    remedy = "The user runs: serving ledger fund PROVIDER AMOUNT --service fine-tuning"
+
+
+class ModelRootHashMismatch(InvalidVerifierInput):
+    """The settlement names another model than the deliverable."""
+
+    reason: str = "model root hash mismatch"
+    problem = "The settlement was refused: its model root hash is not the deliverable's."
+    remedy = "serving deliverable show --help"
+
+
+class VerifierSignatureInvalid(InvalidVerifierInput):
+    """The signature is not the TEE signer's."""
+
+    reason: str = "TEE settlement validation failed"
+    problem = "The settlement was refused: it is not signed by the service's TEE signer."
+    remedy = "serving service show"
+
+
+class PenaltyPercentageTooHigh(DeclaredError):
+    """A penalty above the whole fee. In per cent."""
+
+    wire = ("PenaltyPercentageTooHigh(uint256 percentage)",)
+    percentage: int
+    problem = "A penalty of {percentage} % is more than the whole fee."
+    remedy = "serving setting penalty 30"
+
+
+class PreviousDeliverableNotAcknowledged(DeclaredError):
+    """The user has not taken the last deliverable yet."""
+
+    wire = ("PreviousDeliverableNotAcknowledged(string id)",)
+    id: str
+    problem = "The deliverable before this one, {id!r}, is neither acknowledged nor settled."
+    remedy = "Wait for the user, or: serving deliverable abandon --help"
+
+
+class SecretShouldBeEmpty(DeclaredError):
+    """A secret for a deliverable that was not acknowledged."""
+
+    wire = ("SecretShouldBeEmpty()",)
+    problem = "The user has not acknowledged this deliverable: no secret may be handed over for it."
+    remedy = "Sign the settlement again with an empty secret."
+
+
+class SecretShouldNotBeEmpty(DeclaredError):
+    """No secret for a deliverable that was acknowledged."""
+
+    wire = ("SecretShouldNotBeEmpty()",)
+    problem = "The user has acknowledged this deliverable: the settlement must hand over the encrypted secret."
+    remedy = "Sign the settlement again with the encrypted secret."
+
+
+class TransferToLedgerFailed(DeclaredError):
+    """The ledger refused coins that come home."""
+
+    wire = ("TransferToLedgerFailed()",)
+    problem = "The ledger refused the coins that the service sent home."
+    remedy = "serving version list"
+
+
+class UserActionRequired(DeclaredError):
+    """After a penalty the user must act before the next one can be taken."""
+
+    wire = ("UserActionRequired(address user, address provider)",)
+    user: ChecksumAddress
+    provider: ChecksumAddress
+    problem = "{user} paid a penalty to {provider} and has done nothing since: no second penalty before that."
+    remedy = "The user runs: serving ledger fund {provider} 0 --service fine-tuning"

@@ -1,0 +1,300 @@
+"""Networks, keys in use and people's addresses by name, in one TOML file that people may edit.
+
+    network = "local"                  # the network in use
+    key = "main"                       # the key in use
+
+    [networks.mine]
+    urls = ["https://node.example", "https://spare.example"]
+    chain_id = 16602
+    ledger = "0x..."
+
+    [addresses]
+    good-provider = "0x..."
+
+What the program writes leaves comments and order as they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import tomlkit
+from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
+from tomlkit.exceptions import TOMLKitError
+
+from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+from serving_network.untrusted import words
+from serving_network.wallet.keys import KeyStore
+
+if TYPE_CHECKING:
+    from eth_typing import ChecksumAddress
+
+HOME_VARIABLE = "SERVING_HOME"
+FILE_NAME = "config.toml"
+ENTRIES = ("network", "key", "networks", "addresses")
+NETWORK_ENTRIES = ("urls", "chain_id", "ledger")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A chain with a serving network on it. `ledger` is the front of its LedgerManager, if there is one."""
+
+    name: str
+    urls: tuple[str, ...]
+    chain_id: int
+    ledger: ChecksumAddress | None = None
+
+    def require_ledger(self) -> ChecksumAddress:
+        """The ledger's address. Raises ConfigurationError where the network has none."""
+        if self.ledger is None:
+            raise ConfigurationError(
+                f"No ledger is known on the network {self.name!r}.",
+                next_step=f"serving network add {self.name} --ledger ADDRESS",
+            )
+        return self.ledger
+
+
+BUILT_IN = {
+    network.name: network
+    for network in (
+        Network(
+            "local",
+            ("http://127.0.0.1:8545",),
+            31337,
+            to_checksum_address("0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"),
+        ),
+        Network("testnet", ("https://evmrpc-testnet.0g.ai",), 16602),
+        Network("mainnet", ("https://evmrpc.0g.ai",), 16661),
+    )
+}
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """The directory of everything that is kept for this person: SERVING_HOME, or the system's usual place."""
+    chosen = environment.get(HOME_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_config_path("serving-network")
+
+
+class Configuration:
+    """The config file and the key store beside it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / FILE_NAME
+        self.keys = KeyStore(directory / "keys")
+        self._document = self._load()
+
+    @property
+    def network_in_use(self) -> str:
+        """The name of the network that commands use; "local" until another is chosen."""
+        return str(self._document.get("network", "local"))
+
+    @property
+    def key_in_use(self) -> str | None:
+        """The name of the key that commands use."""
+        name = self._document.get("key")
+        return None if name is None else str(name)
+
+    def networks(self) -> list[Network]:
+        """All networks: the built-in ones, changed or joined by those of the file."""
+        names = list(BUILT_IN) + [name for name in self._table("networks") if name not in BUILT_IN]
+        return [self.network(name) for name in names]
+
+    def network(self, name: str | None = None) -> Network:
+        """The network of this name, or the one in use. Raises UnknownName and ConfigurationError."""
+        name = name or self.network_in_use
+        written = self._table("networks").get(name)
+        if written is None:
+            if name in BUILT_IN:
+                return BUILT_IN[name]
+            known = [*BUILT_IN, *self._table("networks")]
+            raise UnknownName(
+                f"There is no network named {name!r}.", cause=_nearest(name, known), next_step="serving network list"
+            )
+        return self._parse(name, written)
+
+    def save_network(self, network: Network) -> None:
+        """Add the network, or change what the file says of it."""
+        table = tomlkit.table()
+        table["urls"] = list(network.urls)
+        table["chain_id"] = network.chain_id
+        if network.ledger is not None:
+            table["ledger"] = network.ledger
+        self._writable("networks")[network.name] = table
+        self._save()
+
+    def remove_network(self, name: str) -> None:
+        """Forget what the file says of a network; a built-in one is as it was again."""
+        self._forget("networks", name, "network")
+
+    def use_network(self, name: str) -> Network:
+        """Make this the network in use."""
+        network = self.network(name)
+        self._document["network"] = name
+        self._save()
+        return network
+
+    def use_key(self, name: str | None) -> None:
+        """Make this the key in use; None for no key. Raises UnknownName."""
+        if name is None:
+            self._document.pop("key", None)
+        else:
+            self.keys.find(name)
+            self._document["key"] = name
+        self._save()
+
+    def addresses(self) -> dict[str, ChecksumAddress]:
+        """The address book."""
+        try:
+            return {name: parse_address(str(text)) for name, text in self._table("addresses").items()}
+        except NotAnAddress as error:
+            raise ConfigurationError(
+                f"The address book in {self.path} cannot be used: {error}",
+                cause=error.cause,
+                next_step=f"Mend {self.path}",
+            ) from error
+
+    def save_address(self, name: str, address: ChecksumAddress) -> None:
+        """Put a name into the address book. Raises ConfigurationError for a name that reads as an address."""
+        if name.startswith("0x") or not name.strip():
+            raise ConfigurationError(f"{name!r} cannot be a name.", next_step="Choose a name that is not an address.")
+        self._writable("addresses")[name] = address
+        self._save()
+
+    def remove_address(self, name: str) -> None:
+        """Take a name out of the address book. Raises UnknownName."""
+        self._forget("addresses", name, "address")
+
+    def address(self, text: str) -> ChecksumAddress:
+        """The address that `text` means: an address, a name in the address book, or a key's name.
+
+        Raises NotAnAddress and UnknownName.
+        """
+        if text.startswith("0x"):
+            return parse_address(text)
+        book = self.addresses()
+        if text in book:
+            return book[text]
+        keys = {key.name: key.address for key in self.keys.list()}
+        if text in keys:
+            return keys[text]
+        raise UnknownName(
+            f"{text!r} is neither an address nor a name in the address book.",
+            cause=_nearest(text, [*book, *keys]),
+            next_step=f"serving address add {text} 0x...",
+        )
+
+    def name_of(self, address: str) -> str | None:
+        """The name of an address in the address book, or of the key that it belongs to."""
+        for name, known in self.addresses().items():
+            if known == address:
+                return name
+        return next((key.name for key in self.keys.list() if key.address == address), None)
+
+    def _load(self) -> tomlkit.TOMLDocument:
+        try:
+            document = tomlkit.parse(self.path.read_text("utf-8-sig"))
+        except FileNotFoundError:
+            return tomlkit.document()
+        except (OSError, ValueError, TOMLKitError, RecursionError) as error:
+            raise ConfigurationError(
+                f"{self.path} cannot be read.", cause=words(str(error)), next_step=f"Mend or remove {self.path}"
+            ) from error
+        self._check_names(document, ENTRIES, "")
+        return document
+
+    def _check_names(self, written: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+        """A word with a typing error in it must not pass for one that was left out."""
+        for name in written:
+            if name not in known:
+                raise ConfigurationError(
+                    f"{self.path} says something unknown{where}: {name!r}.",
+                    cause=_nearest(name, list(known)) or f"Known are: {', '.join(known)}.",
+                    next_step=f"Mend {self.path}",
+                )
+
+    def _save(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=FILE_NAME)
+        with os.fdopen(handle, "w") as file:
+            file.write(tomlkit.dumps(self._document))
+        Path(temporary).replace(self.path)
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        table = self._document.get(name, {})
+        if not isinstance(table, Mapping):
+            raise ConfigurationError(f"{name!r} in {self.path} is not a table.", next_step=f"Mend {self.path}")
+        return table
+
+    def _writable(self, name: str) -> Any:
+        self._table(name)
+        if name not in self._document:
+            self._document[name] = tomlkit.table()
+        return self._document[name]
+
+    def _forget(self, table: str, name: str, what: str) -> None:
+        if name not in self._table(table):
+            raise UnknownName(f"{self.path} has no {what} named {name!r}.", next_step=f"serving {what} list")
+        del self._writable(table)[name]
+        self._save()
+
+    def _parse(self, name: str, written: Any) -> Network:
+        base = BUILT_IN.get(name)
+        try:
+            if not isinstance(written, Mapping):
+                raise TypeError("it is not a table")
+            self._check_names(written, NETWORK_ENTRIES, f" of the network {name!r}")
+            ledger = written.get("ledger", base.ledger if base else None)
+            return Network(
+                name,
+                _urls(written.get("urls", base.urls if base else ())),
+                _chain_id(written.get("chain_id", base.chain_id if base else None)),
+                None if ledger is None else parse_address(str(ledger)),
+            )
+        except (TypeError, NotAnAddress) as error:
+            raise ConfigurationError(
+                f"The network {name!r} in {self.path} is not complete.",
+                cause=f"It needs urls and chain_id ({error}).",
+                next_step=f"Mend {self.path}, or: serving network add {name} --help",
+            ) from error
+
+
+def parse_address(text: str) -> ChecksumAddress:
+    """An address as a person writes it. Raises NotAnAddress, also for a checksum that does not fit."""
+    if not is_hex_address(text) or not text.startswith("0x"):
+        raise NotAnAddress(
+            f"{words(text)!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits."
+        )
+    digits = text.removeprefix("0x")
+    if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
+        raise NotAnAddress(
+            f"The checksum of {text} does not fit.",
+            cause="A digit is wrong, or upper and lower case were changed.",
+            next_step="Copy the address again.",
+        )
+    return to_checksum_address(text)
+
+
+def _urls(told: Any) -> tuple[str, ...]:
+    urls = (told,) if isinstance(told, str) else told
+    if not isinstance(urls, (list, tuple)) or not all(isinstance(url, str) for url in urls):
+        raise TypeError("urls must be a text, or a list of texts")
+    return tuple(str(url) for url in urls)
+
+
+def _chain_id(told: Any) -> int:
+    if not isinstance(told, int) or isinstance(told, bool) or not 0 < told < 2**64:
+        raise TypeError("chain_id must be a whole number")
+    return int(told)
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else None

@@ -1,0 +1,190 @@
+"""Where keys come from: encrypted keystores, the environment, standard input. Never an argument, never a log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from eth_utils import to_checksum_address
+
+from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
+from serving_network.signing import LocalSigner
+from serving_network.untrusted import parse_json, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from eth_typing import ChecksumAddress
+
+KEY_VARIABLE = "SERVING_PRIVATE_KEY"
+PASSWORD_VARIABLE = "SERVING_PASSWORD"  # noqa: S105 - the name of a variable
+MOST_WORK = 2**30
+SCRYPT_WORK = 2**18  # what geth and the other wallets use: about a second
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class StoredKey:
+    """A key in the key store, still locked."""
+
+    name: str
+    address: ChecksumAddress
+    path: Path
+
+
+class KeyStore:
+    """Keys as encrypted files (Web3 Secret Storage, the format of geth and MetaMask), one file a key, mode 0600."""
+
+    def __init__(self, directory: Path, *, scrypt_work: int = SCRYPT_WORK) -> None:
+        self.directory = directory
+        self._scrypt_work = scrypt_work
+
+    def list(self) -> list[StoredKey]:
+        """All keys by name. Needs no password."""
+        return [self._read(path)[0] for path in sorted(self.directory.glob("*.json"))]
+
+    def find(self, name: str) -> StoredKey:
+        """The key of this name. Raises UnknownName."""
+        return self._read(self._existing(name))[0]
+
+    def create(self, name: str, password: str) -> StoredKey:
+        """Make a new key and keep it under `name`. Raises InvalidInput when the name is taken or unfit."""
+        return self.add(name, LocalSigner.create(), password)
+
+    def add(self, name: str, signer: LocalSigner, password: str) -> StoredKey:
+        """Keep a key under `name`. Raises InvalidInput when the name is taken or unfit, or the password is empty."""
+        path = self._path(name)
+        if not password:
+            raise InvalidInput("The password is empty.", next_step="Choose one of 8 characters or more.")
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keystore = signer.encrypt(password, self._scrypt_work)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise InvalidInput(
+                f"There is a key named {name!r} already.", next_step="Choose another name: serving key list"
+            ) from None
+        with os.fdopen(handle, "w") as file:
+            json.dump(keystore, file)
+            file.flush()
+            os.fsync(file.fileno())
+        return StoredKey(name, signer.address, path)
+
+    def unlock(self, name: str, password: str) -> LocalSigner:
+        """The key as a signer. Raises UnknownName, WrongPassword, and KeyFailure for a file that others may read."""
+        path = self._existing(name)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise KeyFailure(
+                f"Others may read the key file {path}.",
+                cause="A keystore belongs to its owner alone (mode 0600).",
+                next_step=f"chmod 600 {path}",
+            )
+        try:
+            return decrypt(self._read(path)[1], password, str(path))
+        except WrongPassword:
+            raise WrongPassword(
+                f"The password does not open the key {name!r}.", next_step="Try again, or: serving key list"
+            ) from None
+
+    def remove(self, name: str) -> None:
+        """Delete the key file. Whoever has no copy loses the coins of that address."""
+        self._existing(name).unlink()
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"{name!r} cannot name a key.", next_step="Use letters, digits, dots, dashes and underscores, up to 64."
+            )
+        return self.directory / f"{name}.json"
+
+    def _existing(self, name: str) -> Path:
+        path = self._path(name)
+        if not path.exists():
+            raise UnknownName(f"There is no key named {name!r}.", next_step="serving key list")
+        return path
+
+    def _read(self, path: Path) -> tuple[StoredKey, dict[str, Any]]:
+        try:
+            keystore: dict[str, Any] = parse_json(path.read_bytes())
+            return StoredKey(
+                path.stem, to_checksum_address("0x" + keystore["address"].removeprefix("0x")), path
+            ), keystore
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KeyFailure(
+                f"The key file {path} cannot be read.",
+                cause=words(str(error)),
+                next_step="Put back a copy of it, or remove it if the key is kept elsewhere.",
+            ) from error
+
+
+def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
+    """The key in a keystore of ours or of another wallet. Raises WrongPassword, and KeyFailure for what is none.
+
+    The file says how much work opens it; more than MOST_WORK is refused, since it would stop the machine.
+    """
+    from eth_account import Account
+
+    try:
+        if _work(keystore) > MOST_WORK:
+            raise ValueError("opening it takes more work than any wallet asks for")
+        signer = LocalSigner(bytes(Account.decrypt(keystore, password)))
+    except KeyFailure:
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and "MAC" in str(error):
+            raise WrongPassword(f"The password does not open {where}.", next_step="Try again.") from None
+        raise KeyFailure(
+            f"{where} is not a keystore that can be opened.",
+            cause=words(str(error)),
+            next_step="Give another file, or put back a copy of it.",
+        ) from error
+    told = str(keystore.get("address", "")).removeprefix("0x").lower()
+    if told not in ("", signer.address[2:].lower()):
+        raise KeyFailure(
+            f"{where} says that it holds 0x{words(told)}, but its key is that of {signer.address}.",
+            cause="Somebody changed the file, or mixed two.",
+            next_step="Put back a copy of it; do not send coins to either address before you know.",
+        )
+    return signer
+
+
+def _work(keystore: Any) -> int:
+    """Bytes of memory for scrypt, and as many for a round of pbkdf2 as take the same time. Raises KeyError and others
+    for a keystore that is none."""
+    crypto = next(part for name, part in keystore.items() if name.lower() == "crypto")
+    if crypto["cipher"] != "aes-128-ctr":
+        raise ValueError(f"its cipher is {words(crypto['cipher'])}")
+    how = crypto["kdfparams"]
+    if crypto["kdf"] == "scrypt":
+        return 128 * abs(int(how["n"]) * int(how["r"]) * int(how["p"]))
+    return 50 * abs(int(how["c"]))
+
+
+def key_from_environment(environment: Mapping[str, str] = os.environ) -> LocalSigner | None:
+    """The key in SERVING_PRIVATE_KEY, or None. Raises KeyFailure when it is not a key."""
+    text = environment.get(KEY_VARIABLE)
+    return LocalSigner(text.strip()) if text else None
+
+
+def key_from_stream(stream: IO[str]) -> LocalSigner:
+    """The key on the first line of `stream`. Raises KeyFailure."""
+    return LocalSigner(stream.readline().strip())
+
+
+def password_from_environment(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The password in SERVING_PASSWORD, or None."""
+    return environment.get(PASSWORD_VARIABLE) or None
+
+
+def no_password(name: str) -> KeyLocked:
+    """What to raise where nobody can be asked for the password of the key `name`."""
+    return KeyLocked(
+        f"The key {name!r} is locked, and there is no terminal to ask for its password.",
+        next_step=f"Set {PASSWORD_VARIABLE}, or run the command in a terminal.",
+    )

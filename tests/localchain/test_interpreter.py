@@ -1,0 +1,222 @@
+"""Our quick instructions against py-evm's own, on random programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from eth.vm import opcode_values
+from eth.vm.forks.cancun.computation import CancunComputation
+from eth_utils import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_network.localchain import interpreter
+from serving_network.localchain.evm import BlockContext, Call, EvmState, Outcome, execute
+from serving_network.localchain.fusing import _BINARY, _UNARY
+from serving_network.localchain.interpreter import _QUICK, Computation
+from serving_network.localchain.world import Account, Changes, World
+from tests.localchain.programs import assemble
+
+SENDER, CONTRACT = bytes(range(1, 21)), b"\x22" * 20
+OTHERS = [
+    opcode_values.SHA3,
+    opcode_values.CALLDATASIZE,
+    opcode_values.ADDRESS,
+    opcode_values.MSTORE8,
+    opcode_values.MSIZE,
+    opcode_values.SLOAD,
+    opcode_values.SSTORE,
+    opcode_values.TLOAD,
+    opcode_values.TSTORE,
+    opcode_values.SDIV,
+    opcode_values.EXP,
+    opcode_values.BYTE,
+    opcode_values.GAS,
+    opcode_values.PC,
+    opcode_values.RETURN,
+    opcode_values.REVERT,
+]
+instructions = st.sampled_from(sorted(_QUICK) + OTHERS)
+pushes = st.one_of(
+    st.integers(0, 255).map(lambda value: bytes([opcode_values.PUSH1, value])),
+    st.binary(min_size=32, max_size=32).map(lambda value: bytes([opcode_values.PUSH32]) + value),
+)
+programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: bytes([number]))), max_size=60)
+
+
+@pytest.fixture(scope="module", params=["one by one", "fused"])
+def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once each instruction by itself, and once with functions for all that can be fused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpreter, "VISITS_OF_OFTEN", 1 if request.param == "fused" else 10**9)
+        interpreter._routines.cache_clear()
+        yield
+    interpreter._routines.cache_clear()
+
+
+EDGES = [0, 1, 31, 255, 256, 2**255, 2**256 - 1]
+BYTES = st.integers(0, 255)
+PIECES = [
+    "PUSH1 0x{0:02x}",
+    "DUP{1}",
+    "DUP{1}",
+    "SWAP{1}",
+    "POP",
+    "ADD",
+    "SUB",
+    "MUL",
+    "AND",
+    "EQ",
+    "ISZERO",
+    "GAS",
+    "CALLER",
+    "ORIGIN",
+    "POP DUP1 PUSH1 0x01 AND :{2} JUMPI",
+    "RETURNDATASIZE",
+    "PUSH1 0x{0:02x} MLOAD",
+    "PUSH1 0x{0:02x} CALLDATALOAD",
+    "PUSH1 0x{0:02x} SLOAD",
+    "DUP{1} PUSH1 0x{0:02x} SSTORE",
+    "DUP{1} PUSH1 0x{0:02x} MSTORE",
+    "PUSH1 0x{1:02x} PUSH1 0x{0:02x} SHA3",
+    "PUSH1 0x{1:02x} PUSH1 0x{0:02x} DUP1 MCOPY",
+    "PUSH1 0x{1:02x} PUSH0 PUSH1 0x{0:02x} CALLDATACOPY",
+    "DUP{1} PUSH1 0x01 AND :{2} JUMPI",
+    "DUP{1} PUSH1 0x01 AND :{2} JUMPI",
+    ":{2} JUMP",
+]
+
+
+def body(name: str) -> st.SearchStrategy[str]:
+    """Instructions behind a mark, from which jumps go forward, and seldom back."""
+    targets = st.sampled_from(3 * [later for later in MARKS if later > name] + [name])
+    pieces = st.tuples(st.sampled_from(PIECES), BYTES, st.integers(1, 8), targets)
+    drawn = st.lists(pieces.map(lambda one: one[0].format(*one[1:])), min_size=2, max_size=12)
+    return drawn.map(lambda words: f" @{name} {' '.join(words)}")
+
+
+MARKS = "abcdz"
+# There is enough on the stack for most of them, and in the end it is returned, as far as memory does not hide it.
+loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
+    lambda bodies: assemble(
+        " ".join(f"PUSH1 0x{number:02x}" for number in range(20))
+        + "".join(bodies)
+        + " @z"
+        + "".join(f" PUSH2 0x{32 * place:04x} MSTORE" for place in range(12))
+        + " PUSH2 0x0200 PUSH0 RETURN"
+    )
+)
+
+
+def run(code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]) -> tuple[Outcome, Changes]:
+    world = World()
+    world.commit(
+        Changes(
+            accounts={SENDER: Account(0, 10**18, keccak(b"")), CONTRACT: Account(1, 0, keccak(code))},
+            codes={keccak(code): code},
+        )
+    )
+    context = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
+    state = EvmState(world, context)
+    return execute(state, Call(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
+@settings(max_examples=400, deadline=None)
+@given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
+def test_quick_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
+    code = b"".join(program)
+    ours, our_changes = run(code, data, gas, Computation)
+    theirs, their_changes = run(code, data, gas, CancunComputation)
+    assert (ours.success, ours.reverted, ours.output) == (theirs.success, theirs.reverted, theirs.output)
+    assert (ours.gas_used, ours.gas_refunded) == (theirs.gas_used, theirs.gas_refunded)
+    assert our_changes == their_changes
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
+@settings(max_examples=100, deadline=None)
+@given(code=loops, data=st.binary(max_size=70), gas=st.integers(22_120, 100_000))
+def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
+    ours, our_changes = run(code, data, gas, Computation)
+    theirs, their_changes = run(code, data, gas, CancunComputation)
+    assert (ours.success, ours.reverted, ours.output) == (theirs.success, theirs.reverted, theirs.output)
+    assert (ours.gas_used, ours.gas_refunded) == (theirs.gas_used, theirs.gas_refunded)
+    assert our_changes == their_changes
+
+
+@pytest.mark.parametrize("operation", sorted(_QUICK))
+def test_each_quick_instruction_alone(operation: int) -> None:
+    """On full, short and empty stacks, with words at the edges."""
+    edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
+    pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]
+    for before in ["", *pairs, *("PUSH1 0x07 " * 18 + pair for pair in pairs)]:
+        code = assemble(before) + bytes([operation]) + assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+        ours, theirs = (
+            run(code, b"\x01" * 40, 100_000, Computation),
+            run(code, b"\x01" * 40, 100_000, CancunComputation),
+        )
+        assert ours[0].output == theirs[0].output
+        assert ours[0].gas_used == theirs[0].gas_used
+        assert ours[0].success == theirs[0].success
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.parametrize("operation", sorted({**_BINARY, **_UNARY}))
+def test_arithmetic_on_words_that_are_not_known_in_advance(operation: int) -> None:
+    code = assemble("PUSH1 0x20 CALLDATALOAD PUSH0 CALLDATALOAD") + bytes([operation])
+    code += assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+    for first in EDGES:
+        for second in EDGES:
+            data = first.to_bytes(32, "big") + second.to_bytes(32, "big")
+            ours, theirs = (run(code, data, 100_000, kind)[0] for kind in (Computation, CancunComputation))
+            assert (ours.success, ours.output, ours.gas_used) == (theirs.success, theirs.output, theirs.gas_used)
+
+
+@pytest.mark.usefixtures("fusing")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PUSH1 0x01 PUSH1 0x60 MSTORE",
+        "PUSH2 0x0100 MLOAD POP",
+        "PUSH1 0x40 PUSH1 0x30 SHA3 POP",
+        "PUSH0 SLOAD PUSH0 SLOAD POP POP",
+        "PUSH1 0x21 PUSH0 PUSH1 0x40 MCOPY",
+        "PUSH1 0x21 PUSH0 PUSH1 0x40 CALLDATACOPY",
+    ],
+)
+@pytest.mark.parametrize("behind", ["PUSH1 0x01 PUSH1 0x02 ADD", ""])
+def test_with_every_amount_of_gas(text: str, behind: str) -> None:
+    code = assemble(f"PUSH1 0x05 {text} {behind} STOP")
+    enough = run(code, b"", 50_000, CancunComputation)[0].gas_used
+    for gas in range(max(21_000, enough - 60), enough + 3):
+        ours, theirs = (run(code, b"", gas, kind)[0] for kind in (Computation, CancunComputation))
+        assert (ours.success, ours.gas_used) == (theirs.success, theirs.gas_used)
+
+
+@pytest.mark.usefixtures("fusing")
+def test_a_jump_into_the_data_of_a_push_fails() -> None:
+    # Position 3 holds a JUMPDEST byte, but as data of the PUSH1 before it.
+    code = assemble("PUSH1 0x04 JUMP PUSH1 0x5b STOP")
+    for kind in (Computation, CancunComputation):
+        assert not run(code, b"", 50_000, kind)[0].success
+
+
+@pytest.mark.usefixtures("fusing")
+def test_a_push_at_the_end_of_the_code_is_filled_with_zeros() -> None:
+    code = assemble("PUSH1 0x01 PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN PUSH4 0xff")
+    assert run(code, b"", 50_000, Computation)[0].output == (1).to_bytes(32, "big")
+    code = assemble(":end JUMP @end PUSH2 0xff")
+    ours, theirs = run(code, b"", 50_000, Computation)[0], run(code, b"", 50_000, CancunComputation)[0]
+    assert ours.success
+    assert theirs.success
+    assert ours.gas_used == theirs.gas_used
+
+
+@pytest.mark.usefixtures("fusing")
+def test_the_stack_holds_1024_items() -> None:
+    for count, fits in ((1024, True), (1025, False)):
+        assert run(assemble("PUSH0 " * count), b"", 50_000, Computation)[0].success is fits
+        assert run(assemble("PUSH0 " * count), b"", 50_000, CancunComputation)[0].success is fits
