@@ -47,13 +47,13 @@ from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal import Identity, Journal, open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.signing import LocalSigner
-from serving_network.usage_logs.reader import Format, UsageLog, UsageRow
+from serving_network.usage_logs.reader import Format, UsageLog
+from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
 PROVIDER = to_checksum_address("0x" + "b2" * 20)
 CONTRACT = to_checksum_address("0x" + "c3" * 20)

@@ -21,7 +21,7 @@ from serving_network.messages.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, GAS_LIMIT
 from tests.unit.contract import COIN, Contract, Done, behind_front, create
 

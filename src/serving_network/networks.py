@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +30,8 @@ from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
 from tomlkit.exceptions import TOMLKitError
 
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.untrusted import words
-from serving_network.wallet.keys import KeyStore
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
@@ -83,12 +83,11 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 class Configuration:
-    """The config file and the key store beside it."""
+    """The configuration file in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
-        self.keys = KeyStore(directory / "keys")
         self._document = self._load()
 
     @property
@@ -127,8 +126,8 @@ class Configuration:
         table["chain_id"] = network.chain_id
         if network.ledger is not None:
             table["ledger"] = network.ledger
-        self._writable("networks")[network.name] = table
-        self._save()
+        with self._changing():
+            self._writable("networks")[network.name] = table
 
     def remove_network(self, name: str) -> None:
         """Forget what the file says of a network; a built-in one is as it was again."""
@@ -137,18 +136,17 @@ class Configuration:
     def use_network(self, name: str) -> Network:
         """Make this the network in use."""
         network = self.network(name)
-        self._document["network"] = name
-        self._save()
+        with self._changing():
+            self._document["network"] = name
         return network
 
     def use_key(self, name: str | None) -> None:
-        """Make this the key in use; None for no key. Raises UnknownName."""
-        if name is None:
-            self._document.pop("key", None)
-        else:
-            self.keys.find(name)
-            self._document["key"] = name
-        self._save()
+        """Make the key of this name the one in use; None for no key."""
+        with self._changing():
+            if name is None:
+                self._document.pop("key", None)
+            else:
+                self._document["key"] = name
 
     def addresses(self) -> dict[str, ChecksumAddress]:
         """The address book."""
@@ -165,38 +163,36 @@ class Configuration:
         """Put a name into the address book. Raises ConfigurationError for a name that reads as an address."""
         if name.startswith("0x") or not name.strip():
             raise ConfigurationError(f"{name!r} cannot be a name.", next_step="Choose a name that is not an address.")
-        self._writable("addresses")[name] = address
-        self._save()
+        with self._changing():
+            self._writable("addresses")[name] = address
 
     def remove_address(self, name: str) -> None:
         """Take a name out of the address book. Raises UnknownName."""
         self._forget("addresses", name, "address")
 
     def address(self, text: str) -> ChecksumAddress:
-        """The address that `text` means: an address, a name in the address book, or a key's name.
+        """The address that `text` means: an address, or a name in the address book.
 
         Raises NotAnAddress and UnknownName.
         """
         if text.startswith("0x"):
             return parse_address(text)
-        book = self.addresses()
-        if text in book:
-            return book[text]
-        keys = {key.name: key.address for key in self.keys.list()}
-        if text in keys:
-            return keys[text]
+        known = self.names()
+        if text in known:
+            return known[text]
         raise UnknownName(
             f"{text!r} is neither an address nor a name in the address book.",
-            cause=_nearest(text, [*book, *keys]),
+            cause=_nearest(text, list(known)),
             next_step=f"serving address add {text} 0x...",
         )
 
+    def names(self) -> dict[str, ChecksumAddress]:
+        """Every name that stands for an address."""
+        return self.addresses()
+
     def name_of(self, address: str) -> str | None:
-        """The name of an address in the address book, or of the key that it belongs to."""
-        for name, known in self.addresses().items():
-            if known == address:
-                return name
-        return next((key.name for key in self.keys.list() if key.address == address), None)
+        """The first name that stands for `address`, or None."""
+        return next((name for name, known in self.names().items() if known == address), None)
 
     def _load(self) -> tomlkit.TOMLDocument:
         try:
@@ -220,12 +216,13 @@ class Configuration:
                     next_step=f"Mend {self.path}",
                 )
 
-    def _save(self) -> None:
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.directory, prefix=FILE_NAME)
-        with os.fdopen(handle, "w") as file:
-            file.write(tomlkit.dumps(self._document))
-        Path(temporary).replace(self.path)
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Read the file again, change it and write it, so that what another process wrote meanwhile stays."""
+        with lock(self.directory / f".{FILE_NAME}.lock", f"{self.path} is being changed.", wait=SHORT_WAIT):
+            self._document = self._load()
+            yield
+            write_whole(self.path, tomlkit.dumps(self._document))
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.get(name, {})
@@ -240,10 +237,10 @@ class Configuration:
         return self._document[name]
 
     def _forget(self, table: str, name: str, what: str) -> None:
-        if name not in self._table(table):
-            raise UnknownName(f"{self.path} has no {what} named {name!r}.", next_step=f"serving {what} list")
-        del self._writable(table)[name]
-        self._save()
+        with self._changing():
+            if name not in self._table(table):
+                raise UnknownName(f"{self.path} has no {what} named {name!r}.", next_step=f"serving {what} list")
+            del self._writable(table)[name]
 
     def _parse(self, name: str, written: Any) -> Network:
         base = BUILT_IN.get(name)

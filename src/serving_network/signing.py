@@ -1,13 +1,11 @@
-"""What can sign: a key in memory, a hardware wallet, anything with these three methods.
-
-eth-account is imported where it signs: it takes a second to import, and most commands sign nothing.
-"""
+"""What can sign, and what a contract accepts as a signature. No key is here: see `serving_network.wallet`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from hexbytes import HexBytes
+from eth_keys.datatypes import Signature
+from eth_keys.exceptions import BadSignature, ValidationError
 
 from serving_network.errors import KeyFailure
 
@@ -15,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eth_typing import ChecksumAddress
+
+CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The order of secp256k1 (SEC 2, section 2.4.1): a private key is smaller."""
 
 
 class Signer(Protocol):
@@ -61,52 +62,31 @@ class AddressOnly:
         return KeyFailure(f"The key of {self._address} is not at hand.", next_step="Name the key with --key NAME.")
 
 
-class LocalSigner:
-    """A private key in memory. It shows itself by its address only."""
-
-    def __init__(self, private_key: bytes | str) -> None:
-        from eth_account import Account
-
-        try:
-            self._account = Account.from_key(HexBytes(private_key))
-        except Exception:  # noqa: BLE001 - whatever eth-account says could quote the key
-            raise KeyFailure(
-                "This is not a private key.",
-                cause="A private key is 32 bytes, written as 64 hexadecimal digits.",
-                next_step="serving key import NAME",
-            ) from None
-
-    @classmethod
-    def create(cls) -> LocalSigner:
-        """A new key from the system's source of randomness."""
-        from eth_account import Account
-
-        return cls(Account.create().key)
+class TeeSigner(Protocol):
+    """The key that users and the owner confirmed for a provider."""
 
     @property
-    def address(self) -> ChecksumAddress:
-        address: ChecksumAddress = self._account.address
-        return address
-
-    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
-        return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
-
-    def sign_message(self, message: bytes) -> bytes:
-        from eth_account.messages import encode_defunct
-
-        return bytes(self._account.sign_message(encode_defunct(message)).signature)
-
-    def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
-        return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
+    def address(self) -> str:
+        """The signer's address, with checksum."""
+        ...
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """The signature over 32 bytes that are a hash already, as TEEs sign settlements: 65 bytes, r, s, v."""
-        return bytes(self._account.unsafe_sign_hash(digest).signature)
+        """65 bytes r, s, v over a 32-byte digest: s in the lower half of the order, v 27 or 28."""
+        ...
 
-    def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
-        """The key as an encrypted keystore (Web3 Secret Storage, version 3); `scrypt_work` is the factor n."""
-        keystore: dict[str, Any] = self._account.encrypt(password, kdf="scrypt", iterations=scrypt_work)
-        return keystore
 
-    def __repr__(self) -> str:
-        return f"LocalSigner({self.address})"
+def signed_by(signer: str, digest: bytes, signature: bytes) -> bool:
+    """Whether a contract would take `signature` over `digest` as made by the address `signer`.
+
+    Only 65 bytes with v 27 or 28 and s in the lower half of the order can be.
+    """
+    if len(signature) != 65 or signature[64] not in (27, 28):
+        return False
+    s = int.from_bytes(signature[32:64], "big")
+    if not 0 < s <= CURVE_ORDER // 2 or not 0 < int.from_bytes(signature[:32], "big") < CURVE_ORDER:
+        return False
+    try:
+        recovered = Signature(signature[:64] + bytes([signature[64] - 27])).recover_public_key_from_msg_hash(digest)
+    except (BadSignature, ValidationError):
+        return False
+    return recovered.to_checksum_address() == signer

@@ -13,7 +13,7 @@ from serving_network.deployment.local import deploy_local_network
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import ChainServer
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

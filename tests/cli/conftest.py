@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from serving_network.cli.home import Home
 from serving_network.cli.main import app
-from serving_network.networks import Configuration, Network
+from serving_network.networks import Network
 from serving_network.wallet.keys import KeyStore
 from tests.clients.network_fixture import World, deployed_world, signer
 
@@ -118,7 +119,7 @@ def serving(
     """`serving` with the network in use, and a key for each role of which the user's is in use."""
     _, url = served
     (tmp_path / "keys").symlink_to(keys)
-    configuration = Configuration(tmp_path)
+    configuration = Home(tmp_path)
     local = configuration.network("local")
     configuration.save_network(Network("local", (url,), local.chain_id, local.ledger))
     configuration.use_key("user")

@@ -15,7 +15,7 @@ import pytest
 from serving_network.chain.sender import AsyncSender, SignedTransaction
 from serving_network.chain.transport import HttpTransport, TransientFailure
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 from tests.cli.conftest import Result, Terminal
 from tests.clients.network_fixture import World
 

@@ -11,8 +11,8 @@ from serving_network.clients import Owner, Provider, User
 from serving_network.contracts.models import FineTuningOffer, Offer, Quota
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.testing import LocalNetwork, local_network
+from serving_network.wallet.local import LocalTeeSigner
 
 signer = LocalNetwork.signer
 TEE_KEY = bytes(31) + b"\x07"

@@ -18,10 +18,9 @@ from eth_utils import keccak
 
 from serving_network.chain.connection import Connection
 from serving_network.chain.sender import Fees
-from serving_network.clients.typed_data import verifier_typed_data
 from serving_network.errors import ConfigurationError, KeyFailure
 from serving_network.localchain import EmbeddedChain
-from serving_network.messages.typed_data import VerifierMessage
+from serving_network.messages.typed_data import VerifierMessage, verifier_typed_data
 from serving_network.wallet import hardware
 from serving_network.wallet.hardware import LedgerSigner
 from tests.clients.network_fixture import signer

@@ -11,8 +11,8 @@ import pytest
 from eth_account import Account
 
 from serving_network.errors import InvalidInput, KeyFailure, UnknownName, WrongPassword
-from serving_network.signing import LocalSigner
 from serving_network.wallet.keys import KeyStore, key_from_environment, key_from_stream, password_from_environment
+from serving_network.wallet.local import LocalSigner
 
 KEY = "0x" + "ab" * 32
 PASSWORD = "correct horse"

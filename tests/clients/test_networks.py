@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving_network.cli.home import Home
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.networks import Configuration, Network, home, parse_address
 
@@ -91,12 +92,12 @@ def test_home(tmp_path: Path) -> None:
 
 
 def test_keys_in_use(tmp_path: Path) -> None:
-    configuration = Configuration(tmp_path)
+    configuration = Home(tmp_path)
     with pytest.raises(UnknownName):
         configuration.use_key("main")
     key = configuration.keys.create("main", "password")
     configuration.use_key("main")
-    assert Configuration(tmp_path).key_in_use == "main"
+    assert Home(tmp_path).key_in_use == "main"
     assert configuration.address("main") == key.address
     configuration.use_key(None)
-    assert Configuration(tmp_path).key_in_use is None
+    assert Home(tmp_path).key_in_use is None

@@ -24,7 +24,7 @@ from serving_network.errors import (
 )
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 from tests.clients.network_fixture import World, signer
 
 T = TypeVar("T")

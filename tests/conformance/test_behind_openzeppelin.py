@@ -14,7 +14,7 @@ from serving_network.messages.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, Evm
 from tests.proxy.world import World, openzeppelin
 from tests.unit.contract import COIN, Contract, create

@@ -18,7 +18,7 @@ from serving_network.deployment.record import Record, RecordFile
 from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 from tests.shared import shared
 
 Result = TypeVar("Result")

@@ -27,8 +27,8 @@ from serving_network.contracts.build.artifacts import ROOT
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import ChainServer
-from serving_network.signing import LocalSigner
 from serving_network.wallet.keys import KeyStore
+from serving_network.wallet.local import LocalSigner
 from tests.deployment import people, variants
 from tests.deployment.conftest import Bench, Killed
 

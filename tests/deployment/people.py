@@ -4,7 +4,7 @@ from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.contracts import load
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 from .conftest import Bench
 

@@ -17,7 +17,7 @@ from serving_network.deployment.spec import NetworkSpec, ServiceSpec
 from serving_network.deployment.steps import Plan
 from serving_network.errors import TransactionFailure, WrongChain
 from serving_network.localchain import EmbeddedChain
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed, LyingChain
 

@@ -23,7 +23,7 @@ from serving_network.deployment.handover import (
 )
 from serving_network.deployment.instructions import look_after
 from serving_network.errors import NotAnAddress
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed
 from .people import register_provider

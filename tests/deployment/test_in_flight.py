@@ -11,7 +11,7 @@ from serving_network.deployment.books import Books, read_books
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.messages.typed_data import Domain, TEESettlement, UserSettlement
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 
 from .conftest import Bench
 from .people import COIN, open_accounts

@@ -26,7 +26,7 @@ from serving_network.deployment.rehearsal import Rehearsal, rehearse_upgrade
 from serving_network.deployment.safe import checksum
 from serving_network.deployment.upgrade import UpgradePlan, apply_upgrade, check_beacon, plan_rollback, plan_upgrade
 from serving_network.localchain import EmbeddedChain
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed
 from .people import open_accounts

@@ -13,8 +13,8 @@ import pytest
 from serving_network.contracts import load
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
-from serving_network.signing import LocalSigner
 from serving_network.wallet.keys import KeyStore
+from serving_network.wallet.local import LocalSigner
 from tests.deployment import people
 from tests.deployment.guide import GUIDE, Guide
 from tests.docs.commands import commands_in

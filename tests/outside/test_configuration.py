@@ -27,8 +27,8 @@ from serving_network.localchain import EmbeddedChain
 from serving_network.messages.session_tokens import PREFIX, TokenBook, read_token
 from serving_network.money import parse_amount
 from serving_network.networks import Configuration
-from serving_network.signing import LocalSigner
 from serving_network.wallet.keys import KeyStore, key_from_environment, key_from_stream
+from serving_network.wallet.local import LocalSigner
 from tests.outside.clear import done_or_clear, is_clear
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"

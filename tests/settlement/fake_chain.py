@@ -33,7 +33,8 @@ from serving_network.settlement.chain import (
     Underpriced,
 )
 from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
+from serving_network.signing import signed_by
+from serving_network.wallet.local import LocalTeeSigner
 
 PROVIDER = to_checksum_address("0x" + "b2" * 20)
 CONTRACT = to_checksum_address("0x" + "c3" * 20)

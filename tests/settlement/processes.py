@@ -9,7 +9,7 @@ from pathlib import Path
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.files import run_lock
+from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.server import running_server
 from serving_network.settlement.journal import Identity, open_journal
@@ -43,7 +43,7 @@ async def settle(url: str, directory: Path, log: Path | None, options: Options) 
     async with await AsyncConnection.open(url) as connection:
         chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
-        with run_lock(directory, "provider"), open_journal(directory / "journal", identity) as journal:
+        with lock(directory / "provider.lock"), open_journal(directory / "journal", identity) as journal:
             return await Settlement(chain, journal, TEE, options).run(
                 None if log is None else UsageLog(log, provider=chain.provider)
             )

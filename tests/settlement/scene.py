@@ -14,8 +14,8 @@ from serving_network.settlement.journal import Identity, Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.signers import LocalTeeSigner
 from serving_network.usage_logs.reader import UsageLog
+from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 5)]

@@ -20,8 +20,7 @@ from serving_network.deployment.record import RecordFile
 from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
 COIN = 10**18
 TEE = LocalTeeSigner(b"\x07" * 32)

@@ -25,7 +25,7 @@ from serving_network.settlement.journal import (
     open_journal,
 )
 from serving_network.settlement.planning import Wait
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
 from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
 

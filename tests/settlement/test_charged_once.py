@@ -28,7 +28,7 @@ from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Outcome, Transaction
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.runner import SIGNING_ATTEMPTS
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, Pending
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, USERS, Scene
 

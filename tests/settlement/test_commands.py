@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from serving_network.cli.main import app
 from serving_network.errors import RpcError
-from serving_network.files import run_lock
+from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
@@ -287,7 +287,7 @@ def test_a_backup_is_whole_while_another_program_writes(house: House) -> None:
 
 def test_what_writes_waits_for_no_run_and_what_reads_needs_no_lock(house: House) -> None:
     house.settle(*LOG)
-    with run_lock(house.journal.parent, house.journal.name.removesuffix(".journal")):
+    with lock(house.journal.with_suffix(".lock")):
         for words in (["void", "a", "--reason", "x"], ["adopt"], ["cancel"]):
             assert "Another settlement of this provider is running" in house("settlement", *words, "--yes", code=6)
         house("settlement", "list")

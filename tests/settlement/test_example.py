@@ -16,7 +16,8 @@ from serving_network.demo.example import (
     write_log,
 )
 from serving_network.messages.prices import Prices
-from serving_network.usage_logs.reader import Reject, UsageLog, UsageRow
+from serving_network.messages.usage import Reject, UsageRow
+from serving_network.usage_logs.reader import UsageLog
 
 
 def read() -> list[UsageRow]:

@@ -15,6 +15,7 @@ from serving_network.contracts.models import Account, Status
 from serving_network.errors import TransactionFailure, TransactionPending
 from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import UsageRow
 from serving_network.settlement import following
 from serving_network.settlement.chain import (
     Disagreement,
@@ -39,7 +40,6 @@ from serving_network.settlement.journal import (
 )
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
-from serving_network.usage_logs.reader import UsageRow
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000

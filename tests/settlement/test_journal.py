@@ -17,9 +17,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from serving_network.files import RunInProgress, run_lock
+from serving_network.files import RunInProgress, lock
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal import (
     Acceptance,
     Batch,
@@ -37,8 +38,8 @@ from serving_network.settlement.journal import (
     copy_journal,
     open_journal,
 )
-from serving_network.usage_logs.reader import UsageRow
 
+BUSY = "Another settlement of this provider is running."
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 IDENTITY = Identity(31337, "0x" + "aa" * 32, USERS[0], USERS[1])
 PRICES = Prices(3, 5)
@@ -197,14 +198,17 @@ def test_a_copy_leaves_the_original_alone(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
-    with run_lock(tmp_path, "p"):
-        with run_lock(tmp_path, "q"):
+    with lock(tmp_path / "p.lock", BUSY):
+        with lock(tmp_path / "q.lock", BUSY):
             pass
-        with pytest.raises(RunInProgress, match="running") as caught, run_lock(tmp_path, "p"):
+        with (
+            pytest.raises(RunInProgress, match="running") as caught,
+            lock(tmp_path / "p.lock", BUSY),
+        ):
             pass
         assert caught.value.cause is not None
         assert "Process" in caught.value.cause
-    with run_lock(tmp_path, "p"):
+    with lock(tmp_path / "p.lock", BUSY):
         pass
 
 

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import Reject, UsageRow
 from serving_network.settlement import journal as journal_module
 from serving_network.settlement.journal import (
     Acceptance,
@@ -36,7 +37,6 @@ from serving_network.settlement.journal import (
     copy_journal,
     open_journal,
 )
-from serving_network.usage_logs.reader import Reject, UsageRow
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 LETTERS: str = to_checksum_address("0x" + "ab" * 20)

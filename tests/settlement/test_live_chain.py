@@ -37,8 +37,8 @@ from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.signing import LocalSigner
 from serving_network.usage_logs.reader import UsageLog
+from serving_network.wallet.local import LocalSigner
 from tests.settlement.stage import COIN, OWNER, PROVIDER, TEE, USERS, dev_signer, prepare_in_process
 
 ROOT = Path(__file__).parents[2]

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.messages.prices import Prices, hash_requests
+from serving_network.messages.usage import UsageRow
 from serving_network.settlement.chain import Landed, SignedSettlements
 from serving_network.settlement.following import signed_of
 from serving_network.settlement.journal import (
@@ -40,7 +41,7 @@ from serving_network.settlement.journal import (
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.usage_logs.reader import UsageLog, UsageRow
+from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 
 DUMP = Path(__file__).with_name("journal_version_1.sql").read_text()

@@ -8,11 +8,11 @@ import pytest
 
 from serving_network.contracts.models import Status
 from serving_network.errors import ServingError
+from serving_network.messages.usage import MAX_FEE
 from serving_network.settlement.chain import Service
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Stake, Wait
 from serving_network.settlement.report import Report, UserLine
-from serving_network.usage_logs.reader import MAX_FEE
 
 
 def settled() -> UserLine:

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 from serving_network.contracts.models import Status
 from serving_network.errors import NodeUnreachable, TransactionPending
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import Reject
 from serving_network.settlement.chain import Disagreement, Landed, SignedSettlements
 from serving_network.settlement.journal import (
     Acceptance,
@@ -28,8 +29,8 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.usage_logs.reader import Reject, UsageLog
+from serving_network.usage_logs.reader import UsageLog
+from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
+from serving_network.messages.usage import Reject
 from serving_network.money import describe
 from serving_network.settlement import runner
 from serving_network.settlement.chain import ROWS_AT_MOST, Landed, SignedSettlements, TooMuchGas
@@ -24,8 +25,8 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.usage_logs.reader import Reject, UsageLog
+from serving_network.usage_logs.reader import UsageLog
+from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
 
 USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]

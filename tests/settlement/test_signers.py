@@ -7,8 +7,9 @@ from eth_keys.datatypes import PrivateKey, Signature
 from eth_utils.crypto import keccak
 
 from serving_network.errors import InvalidInput
-from serving_network.settlement import signers
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
+from serving_network.signing import signed_by
+from serving_network.wallet import local as signers
+from serving_network.wallet.local import LocalTeeSigner
 
 ORDER = 115792089237316195423570985008687907852837564279074904382605163141518161494337
 HALF = (ORDER - 1) // 2

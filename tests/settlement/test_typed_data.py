@@ -26,7 +26,8 @@ from serving_network.messages.typed_data import (
     UserSettlement,
     VerifierMessage,
 )
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
+from serving_network.signing import signed_by
+from serving_network.wallet.local import LocalTeeSigner
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "eip712_vectors.json").read_text("utf-8"))
 CASES = [(kind, case) for kind in ("inference", "fineTuning") for case in VECTORS[kind]]

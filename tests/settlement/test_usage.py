@@ -16,18 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.messages.usage import MAX_FEE, Reject, UsageRow
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.reader import (
-    MAX_FEE,
-    MAX_LINE_BYTES,
-    MAX_TOKENS,
-    Format,
-    Reject,
-    UnusableLog,
-    UsageLog,
-    UsageRow,
-    parse_time,
-)
+from serving_network.usage_logs.reader import MAX_LINE_BYTES, MAX_TOKENS, Format, UnusableLog, UsageLog, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)
 PROVIDER = to_checksum_address("0x" + "b2" * 20)

@@ -13,21 +13,10 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request
 from serving_network.usage_logs import reader as usage
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.reader import (
-    MAX_FEE,
-    MAX_ID_CHARACTERS,
-    MAX_LINE_BYTES,
-    MAX_ROW,
-    MAX_TOKENS,
-    Reject,
-    UnusableLog,
-    UsageLog,
-    UsageRow,
-    identify_request,
-    parse_time,
-)
+from serving_network.usage_logs.reader import MAX_LINE_BYTES, MAX_ROW, MAX_TOKENS, UnusableLog, UsageLog, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)
 OTHER = to_checksum_address("0x" + "b2" * 20)

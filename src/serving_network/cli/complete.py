@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from serving_network.cli.home import Home
 from serving_network.errors import ServingError
-from serving_network.networks import Configuration, home
+from serving_network.networks import home
 
 
 def complete_network(incomplete: str) -> list[str]:
@@ -20,9 +21,7 @@ def complete_key(incomplete: str) -> list[str]:
 
 def complete_address(incomplete: str) -> list[str]:
     """Names in the address book, and of keys."""
-    return _starting(
-        lambda configuration: [*configuration.addresses(), *(one.name for one in configuration.keys.list())], incomplete
-    )
+    return _starting(lambda configuration: list(configuration.names()), incomplete)
 
 
 def complete_service(incomplete: str) -> list[str]:
@@ -30,8 +29,8 @@ def complete_service(incomplete: str) -> list[str]:
     return [name for name in ("inference", "fine-tuning") if name.startswith(incomplete)]
 
 
-def _starting(names: Callable[[Configuration], list[str]], incomplete: str) -> list[str]:
+def _starting(names: Callable[[Home], list[str]], incomplete: str) -> list[str]:
     try:
-        return [name for name in names(Configuration(home())) if name.startswith(incomplete)]
+        return [name for name in names(Home(home())) if name.startswith(incomplete)]
     except ServingError:
         return []

@@ -28,12 +28,13 @@ import typer
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.sender import Fees, Receipt
 from serving_network.cli.complete import complete_key, complete_network
+from serving_network.cli.home import Home
 from serving_network.cli.output import Output, money
 from serving_network.clients.actor import AsyncActor
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, TransactionPending, UnknownName
 from serving_network.money import describe, parse_wei
-from serving_network.networks import Configuration, Network, home
+from serving_network.networks import Network, home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ class Declined(InvalidInput):
 class Session:
     """One run of one verb. What a verb puts into `beside` joins the transactions in its JSON result."""
 
-    configuration: Configuration
+    configuration: Home
     network: Network
     out: Output
     key: str | None = None
@@ -284,7 +285,7 @@ def _verb(function: Callable[..., Awaitable[None]], options: dict[str, Any]) -> 
     @functools.wraps(function)
     def run(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in options}
-        configuration = Configuration(home())
+        configuration = Home(home())
         session = Session(
             configuration, configuration.network(chosen.pop("network")), Output(chosen.pop("as_json")), **chosen
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving_network.cli.context import DEVICE
-from serving_network.files import run_lock
+from serving_network.files import lock
 from serving_network.networks import home
 from serving_network.settlement.journal import (
     Identity,
@@ -48,7 +48,8 @@ class JournalFile:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock out other runs of the provider. Raises RunInProgress."""
-        with run_lock(directory(), self.run), run_lock(self.path.parent, self.path.name):
+        busy = "Another settlement of this provider is running."
+        with lock(directory() / f"{self.run}.lock", busy), lock(self.path.with_name(f"{self.path.name}.lock"), busy):
             yield
 
     @contextmanager

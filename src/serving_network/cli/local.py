@@ -9,8 +9,9 @@ import typer
 
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import ask_to_go_on, interruptible
+from serving_network.cli.home import Home
 from serving_network.errors import InvalidInput, KeyLocked
-from serving_network.networks import Configuration, home
+from serving_network.networks import home
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
@@ -19,9 +20,9 @@ NAME_OF_KEY = Annotated[str, typer.Argument(metavar="NAME", help="The key's name
 SHORTEST_PASSWORD = 8
 
 
-def configuration() -> Configuration:
-    """This person's configuration."""
-    return Configuration(home())
+def configuration() -> Home:
+    """This person's configuration and keys."""
+    return Home(home())
 
 
 def new_password() -> str:

@@ -29,15 +29,16 @@ from serving_network.cli.journal_file import JOURNAL, directory, journal_of
 from serving_network.cli.output import exit_code
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.signers import LocalTeeSigner, TeeSigner
-from serving_network.signing import LocalSigner
+from serving_network.signing import TeeSigner
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.reader import MAX_ROW, Format, Reject, UsageLog
+from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
+from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report

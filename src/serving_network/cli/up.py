@@ -23,7 +23,7 @@ from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreacha
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
 from serving_network.localchain.server import ChainServer, PortUnavailable
-from serving_network.signing import LocalSigner
+from serving_network.wallet.local import LocalSigner
 
 COINS = 1_000_000
 RECORD_NAME = "network.json"

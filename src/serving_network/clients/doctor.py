@@ -14,7 +14,7 @@ from serving_network.messages.typed_data import (
     VerifierMessage,
 )
 from serving_network.money import describe
-from serving_network.settlement.signers import signed_by
+from serving_network.signing import signed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -223,14 +223,15 @@ class AsyncUser(AsyncActor):
         Its id is neither revoked on the chain nor in use by another key in the book. Raises InvalidInput.
         """
         account, now = await self._account_with(provider, service), _now_ms()
-        if token_id is None:
-            token_id = book.free_id(self.chain.chain_id, account, now)
-        elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
-            raise InvalidInput(f"Token {token_id} is in use.", next_step="Leave the id out, and a free one is taken.")
-        token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
-        header = sign_token(token, self.signer)
-        book.remember(
-            IssuedToken(
+        with book.locked():
+            if token_id is None:
+                token_id = book.free_id(self.chain.chain_id, account, now)
+            elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
+                raise InvalidInput(
+                    f"Token {token_id} is in use.", next_step="Leave the id out, and a free one is taken."
+                )
+            token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
+            issued = IssuedToken(
                 self.chain.chain_id,
                 account.service,
                 account.user,
@@ -240,8 +241,13 @@ class AsyncUser(AsyncActor):
                 token.timestamp,
                 token.expires_at,
             )
-        )
-        return header
+            book.remember(issued)
+        try:
+            return sign_token(token, self.signer)
+        except BaseException:  # declined on a device, for example: nobody has this key
+            with book.locked():
+                book.forget(issued)
+            raise
 
     async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
         """Revoke API keys for ever, also beyond deletion of the account."""

@@ -37,9 +37,8 @@ from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.settlement.signers import LocalTeeSigner
-from serving_network.signing import LocalSigner
 from serving_network.usage_logs.reader import UsageLog
+from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
 GENESIS_TIME: Final = int(DAY.timestamp()) - 3 * 86_400
 TASK_FEE: Final = 2 * WEI_PER_COIN

@@ -7,10 +7,8 @@ sent, so that a killed run leaves behind what the next one needs to go on.
 Integers of contract arguments are kept as text, since they are wei and do not fit a JSON number.
 """
 
-import fcntl
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Address, Model
+from serving_network.files import RunInProgress, lock, write_whole
 from serving_network.untrusted import parse_json, words
 
 
@@ -255,13 +254,12 @@ class RecordFile:
         if self.path is None:
             yield
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f".{self.path.stem}.lock").open("w") as file:
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                held.enter_context(lock(self.path.with_name(f".{self.path.stem}.lock")))
+            except RunInProgress as error:
                 raise RecordProblem(
-                    f"Another run is at work on {self.path}.", next_step="Wait until it is done, then run this again."
+                    f"Another run is at work on {self.path}.", cause=error.cause, next_step=error.next_step
                 ) from error
             yield
 
@@ -269,16 +267,5 @@ class RecordFile:
         """Write the record so that a crash leaves the old file or the new one, never half of one."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = self.path.with_suffix(f".{os.getpid()}.tmp")
         text = self.record.model_dump_json(indent=2, ensure_ascii=True) + "\n"
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self.path, text, mode=0o644)

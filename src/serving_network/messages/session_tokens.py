@@ -13,15 +13,18 @@ import base64
 import binascii
 import json
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.untrusted import parse_json, words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from serving_network.contracts.models import Account
@@ -172,12 +175,22 @@ class TokenBook:
             ) from error
 
     def remember(self, token: IssuedToken) -> None:
-        """Write an API key down."""
-        entries = [vars(one) for one in [*self.issued(), token]]
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(entries, indent=1))
-        temporary.replace(self._path)
+        """Add an API key. Call it while the book is `locked`."""
+        self._write([*self.issued(), token])
+
+    def forget(self, token: IssuedToken) -> None:
+        """Remove an API key that was not signed after all. Call it while the book is `locked`."""
+        self._write([one for one in self.issued() if one != token])
+
+    def _write(self, tokens: list[IssuedToken]) -> None:
+        write_whole(self._path, json.dumps([vars(one) for one in tokens], indent=1))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out from choosing an id until the key with it is in the book. Raises RunInProgress."""
+        busy = "Another process is making an API key."
+        with lock(self._path.with_name(f".{self._path.name}.lock"), busy, wait=SHORT_WAIT):
+            yield
 
     def in_use(self, chain_id: int, account: Account, now_ms: int) -> dict[int, IssuedToken]:
         """The live API keys of this account by id: not expired and not revoked."""

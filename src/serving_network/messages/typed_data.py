@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from eth_hash.auto import keccak
 from eth_utils.address import is_checksum_address
@@ -179,3 +179,45 @@ class Domain:
     def digest(self, message: Message) -> bytes:
         """The 32 bytes to sign. Raises MalformedMessage if a field does not fit."""
         return keccak(b"\x19\x01" + self.separator + message.struct_hash())
+
+
+_DOMAIN_FIELDS: Final = [
+    {"name": "name", "type": "string"},
+    {"name": "version", "type": "string"},
+    {"name": "chainId", "type": "uint256"},
+    {"name": "verifyingContract", "type": "address"},
+]
+_VERIFIER_FIELDS: Final = [
+    {"name": "id", "type": "string"},
+    {"name": "encryptedSecret", "type": "bytes"},
+    {"name": "modelRootHash", "type": "bytes"},
+    {"name": "nonce", "type": "uint256"},
+    {"name": "taskFee", "type": "uint256"},
+    {"name": "user", "type": "address"},
+]
+
+
+def verifier_typed_data(chain_id: int, contract: str, message: VerifierMessage) -> dict[str, Any]:
+    """`message` as the full typed data that wallets and `Signer.sign_typed_data` take. Raises MalformedMessage.
+
+    `contract` is the fine-tuning front.
+    """
+    message.struct_hash()  # refuses what libraries would silently convert
+    return {
+        "types": {"EIP712Domain": _DOMAIN_FIELDS, "VerifierMessage": _VERIFIER_FIELDS},
+        "primaryType": "VerifierMessage",
+        "domain": {
+            "name": FINE_TUNING_NAME,
+            "version": VERSION,
+            "chainId": chain_id,
+            "verifyingContract": contract,
+        },
+        "message": {
+            "id": message.id,
+            "encryptedSecret": message.encrypted_secret,
+            "modelRootHash": message.model_root_hash,
+            "nonce": message.nonce,
+            "taskFee": message.task_fee,
+            "user": message.user,
+        },
+    }

@@ -38,8 +38,8 @@ from typing import Final, NamedTuple
 from serving_network.errors import InvalidInput, ServingError
 from serving_network.messages.prices import Charge, Prices
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import Reject, UsageRow
 from serving_network.store.schema import SCHEMA_VERSION, create, keyed, migrate_version_1, padded
-from serving_network.usage_logs.reader import Reject, UsageRow
 
 _COMMIT_EVERY: Final = 200_000
 

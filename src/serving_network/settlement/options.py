@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving_network.usage_logs.reader import MAX_FEE
+from serving_network.messages.usage import MAX_FEE
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
 )
+from serving_network.messages.usage import Reject, UsageRow
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     LOCAL_CHAIN_ID,
@@ -57,8 +58,8 @@ from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for
 from serving_network.settlement.report import Report, UserLine
-from serving_network.settlement.signers import TeeSigner
-from serving_network.usage_logs.reader import Reject, UsageLog, UsageRow
+from serving_network.signing import TeeSigner
+from serving_network.usage_logs.reader import UsageLog
 
 CHUNK_ROWS: Final = 10_000
 ACCOUNTS_AT_ONCE: Final = 500

@@ -24,22 +24,27 @@ from typing import Any, Final, Literal, NamedTuple, NoReturn
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput
+from serving_network.messages.usage import (
+    MAX_FEE,
+    BadRow,
+    Reject,
+    UsageRow,
+    identify_request,
+    is_absent,
+    shown,
+    text_of,
+)
 from serving_network.untrusted import MAX_NESTING, too_deep
 from serving_network.usage_logs.columns import FIELDS, REQUIRED, Columns
 
 MAX_LINE_BYTES: Final = 1 << 20
-MAX_ID_CHARACTERS: Final = 512
 MAX_TOKENS: Final = 10**12
 """The upper bound for `max_row`."""
 MAX_ROW: Final = 10**7
 """The default limit for the tokens of one kind in a row: ten times the longest context windows of today."""
-MAX_FEE: Final = 2**94 - 1
-"""The most wei that an account can hold, and therefore the highest possible fee of a request."""
-
 Format = Literal["jsonl", "csv"]
 
 _BLOCK: Final = 1 << 18
-_HASH = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _UNIX_TIME = re.compile(r"\d{1,13}(?:\.\d{1,9})?", re.ASCII)
 _LONG_NUMBER = re.compile(r"\d{9,}(?:\.\d*)?", re.ASCII)
@@ -52,37 +57,6 @@ class UnusableLog(InvalidInput):
     """The log as a whole cannot be read: no such file, no header, or the wrong encoding."""
 
 
-class Reject(NamedTuple):
-    """A line that is not settled: its number (from 1), the reason, and its first 500 characters."""
-
-    line: int
-    reason: str
-    text: str
-
-
-class UsageRow(NamedTuple):
-    """One request of the log.
-
-    `request_hash` are the 32 bytes that identify it. `request_text` and `user_text` are the spellings used in the
-    requests hash. `time` is in microseconds since 1970 UTC. `fees` are the input and output fee in wei if the row
-    specifies them, else None.
-    """
-
-    line: int
-    request_hash: bytes
-    request_text: str
-    user: str
-    user_text: str
-    time: int
-    input_tokens: int
-    output_tokens: int
-    fees: tuple[int, int] | None
-
-
-class _BadRowError(ValueError):
-    """The reason why one row is rejected."""
-
-
 class _Fraction(str):
     """A JSON number with a point or an exponent, kept as it was written."""
 
@@ -90,13 +64,13 @@ class _Fraction(str):
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _BadRowError(f"{name} is not a number")
+    raise BadRow(f"{name} is not a number")
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        raise _BadRowError("duplicate field: it is ambiguous which value is meant")
+        raise BadRow("duplicate field: it is ambiguous which value is meant")
     return row
 
 
@@ -188,24 +162,24 @@ class UsageLog:
                 continue
             try:
                 row = self._row(number, content, read_line(text, whole))
-            except _BadRowError as error:
+            except BadRow as error:
                 reject(Reject(number, str(error), text[:_EXCERPT_CHARACTERS]))
                 continue
             yield row
 
     def _json_values(self, text: str, whole: bool) -> _RawRow:
         if too_deep(text):
-            raise _BadRowError(f"JSON nested more than {MAX_NESTING} levels deep")
+            raise BadRow(f"JSON nested more than {MAX_NESTING} levels deep")
         try:
             row = _DECODER.decode(text)
-        except _BadRowError:
+        except BadRow:
             raise
         except ValueError as error:
             if not whole:
-                raise _BadRowError("incomplete last line: the log ends in the middle of a row") from error
-            raise _BadRowError(f"broken JSON: {error}") from error
+                raise BadRow("incomplete last line: the log ends in the middle of a row") from error
+            raise BadRow(f"broken JSON: {error}") from error
         if not isinstance(row, dict):
-            raise _BadRowError("not a JSON object")
+            raise BadRow("not a JSON object")
         return tuple(_find(row, names) for names in self._wanted)
 
     def _csv_reader(self, lines: Iterator[_Line]) -> Callable[[str, bool], _RawRow]:
@@ -229,15 +203,15 @@ class UsageLog:
                 try:
                     fields = next(csv.reader([text], strict=True))
                 except csv.Error as error:
-                    raise _BadRowError("incomplete last line" if not whole else f"broken CSV: {error}") from error
+                    raise BadRow("incomplete last line" if not whole else f"broken CSV: {error}") from error
             else:
                 fields = text.split(",")
             if not whole and (len(fields) != width or not self._whole_last_line):
-                raise _BadRowError(
+                raise BadRow(
                     "incomplete last line: no line end, so its last value may be cut off (--whole-last-line accepts it)"
                 )
             if len(fields) != width:
-                raise _BadRowError(f"{len(fields)} columns where the header has {width}")
+                raise BadRow(f"{len(fields)} columns where the header has {width}")
             return tuple(None if place is None else fields[place] for place in places)
 
         return values
@@ -275,8 +249,8 @@ class UsageLog:
             request_hash, request_text = identify_request(request_id)
         fees = _own_fees(fee, input_fee, output_fee)
         if fees is not None:
-            input_tokens = 0 if _absent(input_tokens) else input_tokens
-            output_tokens = 0 if _absent(output_tokens) else output_tokens
+            input_tokens = 0 if is_absent(input_tokens) else input_tokens
+            output_tokens = 0 if is_absent(output_tokens) else output_tokens
         address, user_text = self._user(user)
         return UsageRow(
             number,
@@ -293,15 +267,15 @@ class UsageLog:
     def _tokens(self, value: Any, what: str) -> int:
         tokens = _count(value, what, MAX_TOKENS)
         if tokens > self._max_row:
-            raise _BadRowError(f"too many {what}: {tokens}, the limit for one row is {self._max_row} (--max-row)")
+            raise BadRow(f"too many {what}: {tokens}, the limit for one row is {self._max_row} (--max-row)")
         return tokens
 
     def _user(self, user: Any) -> tuple[str, str]:
         """The address of a row's user, and its spelling in the requests hash."""
-        if _absent(user):
-            raise _BadRowError("missing column: user")
+        if is_absent(user):
+            raise BadRow("missing column: user")
         if not isinstance(user, str):
-            raise _BadRowError(f"bad address: {_shown(user)}")
+            raise BadRow(f"bad address: {shown(user)}")
         name = user.strip()
         known = self._addresses.get(name)
         if known is None:
@@ -314,18 +288,18 @@ class UsageLog:
         if self._names is not None:
             listed = self._names.get(name)
             if listed is None:
-                raise _BadRowError(f"unknown user: {_shown(name)} is not on the list of users")
+                raise BadRow(f"unknown user: {shown(name)} is not on the list of users")
             text = listed
         if not _ADDRESS.fullmatch(text):
-            raise _BadRowError(f"bad address: {_shown(text)}")
+            raise BadRow(f"bad address: {shown(text)}")
         address = str(to_checksum_address(text))
         digits = text[2:]
         if text != address and digits != digits.lower() and digits != digits.upper():
-            raise _BadRowError(f"bad address: {text} fails its checksum")
+            raise BadRow(f"bad address: {text} fails its checksum")
         if not int(text, 16):
-            raise _BadRowError("bad address: the zero address")
+            raise BadRow("bad address: the zero address")
         if self._provider is not None and address == self._provider:
-            raise _BadRowError("bad address: the provider cannot be its own user")
+            raise BadRow("bad address: the provider cannot be its own user")
         return address
 
 
@@ -344,38 +318,13 @@ def _find(row: dict[str, Any], names: tuple[str, ...]) -> Any:
     return None
 
 
-def identify_request(request_id: Any) -> tuple[bytes, str]:
-    """The hash that identifies a request, and its spelling in the requests hash.
-
-    An id of 64 hexadecimal digits, with or without 0x, is already a request hash and keeps its spelling. Any other id
-    is hashed with SHA-256 over its UTF-8 text, spelled as 0x and lower-case digits.
-    Raises ValueError with the reason if there is no usable id.
-    """
-    if isinstance(request_id, int) and not isinstance(request_id, bool):
-        request_id = str(request_id)
-    if _absent(request_id):
-        raise _BadRowError("missing column: request id")
-    if not isinstance(request_id, str):
-        raise _BadRowError(f"bad request id: {_shown(request_id)}")
-    text = request_id.strip()
-    if len(text) > MAX_ID_CHARACTERS:
-        raise _BadRowError(f"request id too long: {len(text)} characters, the limit is {MAX_ID_CHARACTERS}")
-    if _HASH.fullmatch(text):
-        return bytes.fromhex(text[-64:]), text
-    try:
-        request_hash = sha256(text.encode("utf-8")).digest()
-    except UnicodeEncodeError as error:
-        raise _BadRowError("wrong encoding: the request id is not Unicode text") from error
-    return request_hash, "0x" + request_hash.hex()
-
-
 def parse_time(time: Any) -> int:
     """Microseconds since 1970 UTC, from ISO 8601 (UTC unless it has a time zone), unix seconds or milliseconds.
 
     Numbers from 10**11 on are milliseconds. Raises ValueError with the reason for anything else.
     """
-    if _absent(time):
-        raise _BadRowError("missing column: time")
+    if is_absent(time):
+        raise BadRow("missing column: time")
     if isinstance(time, str) and not isinstance(time, _Fraction) and not _LONG_NUMBER.fullmatch(time.strip()):
         try:
             moment = datetime.fromisoformat(time.strip())
@@ -385,8 +334,8 @@ def parse_time(time: Any) -> int:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             return (moment - _EPOCH) // _MICROSECOND
-    if isinstance(time, bool) or not isinstance(time, (int, str)) or not _UNIX_TIME.fullmatch(_text_of(time)):
-        raise _BadRowError(f"bad time: {_shown(time)}")
+    if isinstance(time, bool) or not isinstance(time, (int, str)) or not _UNIX_TIME.fullmatch(text_of(time)):
+        raise BadRow(f"bad time: {shown(time)}")
     whole, _, part = str(time).partition(".")
     seconds = int(whole)
     if seconds >= 10**11:
@@ -406,59 +355,41 @@ def _count(value: Any, what: str, limit: int) -> int:
     else:
         return _uncountable(value, what, limit)
     if count < 0:
-        raise _BadRowError(f"negative {what}: {_shown(value)}")
+        raise BadRow(f"negative {what}: {shown(value)}")
     if count > limit:
-        raise _BadRowError(f"{what} out of range: {_shown(value)}, the limit is {limit}")
+        raise BadRow(f"{what} out of range: {shown(value)}, the limit is {limit}")
     return count
 
 
 def _uncountable(value: Any, what: str, limit: int) -> int:
     """Raise the reason why a value is not a count, or return the count without surrounding blanks."""
-    if _absent(value):
-        raise _BadRowError(f"missing column: {what}")
+    if is_absent(value):
+        raise BadRow(f"missing column: {what}")
     if isinstance(value, str):
         text = value.strip()
         if text != value:
             return _count(text, what, limit)
         if text.isascii() and text.isdigit():
-            raise _BadRowError(f"{what} out of range: {_shown(text)}, the limit is {limit}")
+            raise BadRow(f"{what} out of range: {shown(text)}, the limit is {limit}")
         if _DECIMAL.fullmatch(text) and text[0] == "-":
-            raise _BadRowError(f"negative {what}: {_shown(text)}")
+            raise BadRow(f"negative {what}: {shown(text)}")
         if _DECIMAL.fullmatch(text) and not text[1:].isdigit():
-            raise _BadRowError(f"fractional {what}: {_shown(text)}")
-    raise _BadRowError(f"{what} are not a whole number: {_shown(value)}")
+            raise BadRow(f"fractional {what}: {shown(text)}")
+    raise BadRow(f"{what} are not a whole number: {shown(value)}")
 
 
 def _own_fees(fee: Any, input_fee: Any, output_fee: Any) -> tuple[int, int] | None:
     """The fees in wei that a row specifies. A `fee` alone counts as output fee."""
-    if _absent(fee) and _absent(input_fee) and _absent(output_fee):
+    if is_absent(fee) and is_absent(input_fee) and is_absent(output_fee):
         return None
-    if _absent(input_fee) and _absent(output_fee):
+    if is_absent(input_fee) and is_absent(output_fee):
         return 0, _count(fee, "fee", MAX_FEE)
-    if _absent(input_fee) or _absent(output_fee):
-        raise _BadRowError(
-            f"missing column: {'input' if _absent(input_fee) else 'output'} fee, required with the other"
-        )
+    if is_absent(input_fee) or is_absent(output_fee):
+        raise BadRow(f"missing column: {'input' if is_absent(input_fee) else 'output'} fee, required with the other")
     fees = _count(input_fee, "input fee", MAX_FEE), _count(output_fee, "output fee", MAX_FEE)
-    if not _absent(fee) and _count(fee, "fee", 2 * MAX_FEE) != sum(fees):
-        raise _BadRowError(f"the fee is {_shown(fee)}, but input and output fee add up to {sum(fees)}")
+    if not is_absent(fee) and _count(fee, "fee", 2 * MAX_FEE) != sum(fees):
+        raise BadRow(f"the fee is {shown(fee)}, but input and output fee add up to {sum(fees)}")
     return fees
-
-
-def _absent(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, str) and not value.strip())
-
-
-def _shown(value: Any) -> str:
-    text = value if isinstance(value, str) else _text_of(value)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def _text_of(value: Any) -> str:
-    try:
-        return str(value)
-    except ValueError:
-        return "a number with thousands of digits"
 
 
 class _Line(NamedTuple):

@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any
 from eth_utils import to_checksum_address
 
 from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
-from serving_network.signing import LocalSigner
+from serving_network.files import write_whole
 from serving_network.untrusted import parse_json, words
+from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,18 +63,13 @@ class KeyStore:
         path = self._path(name)
         if not password:
             raise InvalidInput("The password is empty.", next_step="Choose one of 8 characters or more.")
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         keystore = signer.encrypt(password, self._scrypt_work)
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            write_whole(path, json.dumps(keystore), new=True)
         except FileExistsError:
             raise InvalidInput(
                 f"There is a key named {name!r} already.", next_step="Choose another name: serving key list"
             ) from None
-        with os.fdopen(handle, "w") as file:
-            json.dump(keystore, file)
-            file.flush()
-            os.fsync(file.fileno())
         return StoredKey(name, signer.address, path)
 
     def unlock(self, name: str, password: str) -> LocalSigner:

@@ -12,7 +12,8 @@ from eth_utils.crypto import keccak
 from serving_network.contracts import load
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.messages.typed_data import Domain, TEESettlementBatch, UserSettlement
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
+from serving_network.signing import signed_by
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import Evm
 from tests.unit.contract import COIN, Contract, create
 

@@ -13,7 +13,7 @@ from eth_utils import keccak
 from serving_network.contracts import Interface
 from serving_network.contracts.build.artifacts import ROOT as CHECKOUT
 from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, Evm
 from tests.shared import compile_contract
 from tests.unit.contract import COIN, Contract, Done, behind_front

@@ -15,7 +15,7 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
 )
-from serving_network.settlement.signers import LocalTeeSigner
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, GAS_LIMIT, Evm
 from tests.unit.contract import COIN, Contract, Done, behind_front
 

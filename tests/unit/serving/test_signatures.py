@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.contracts import Interface
-from serving_network.settlement.signers import LocalTeeSigner, signed_by
+from serving_network.signing import signed_by
+from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import Evm
 from tests.shared import compile_contract
 from tests.unit.contract import Contract

@@ -13,7 +13,7 @@ from serving_network.cli.arguments import FINE_TUNING_SERVICE
 from serving_network.cli.context import Session, writes
 from serving_network.cli.settlement.file import read_task
 from serving_network.clients.provider import AsyncProvider
-from serving_network.clients.typed_data import verifier_typed_data
+from serving_network.messages.typed_data import verifier_typed_data
 
 
 @writes

@@ -13,9 +13,9 @@ from serving_network.cli.context import interruptible
 from serving_network.cli.local import JSON, configuration, new_password
 from serving_network.cli.output import Output
 from serving_network.errors import InvalidInput
-from serving_network.signing import LocalSigner
 from serving_network.untrusted import parse_json
 from serving_network.wallet.keys import key_from_stream
+from serving_network.wallet.local import LocalSigner
 
 
 def import_key(

@@ -12,8 +12,8 @@ from serving_network.cli.context import Session, ask_to_go_on, records
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
 from serving_network.errors import InvalidInput
+from serving_network.messages.usage import identify_request
 from serving_network.money import describe
-from serving_network.usage_logs.reader import identify_request
 
 
 @records

@@ -1,0 +1,104 @@
+"""Keys in the memory of this process: a wallet's, and in development a TEE's.
+
+eth-account is imported where it signs: it takes a second to import, and most commands sign nothing.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from eth_keys.datatypes import PrivateKey
+from hexbytes import HexBytes
+
+from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.signing import CURVE_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eth_typing import ChecksumAddress
+
+HAS_FAST_SIGNING: Final = find_spec("coincurve") is not None
+"""Whether libsecp256k1 is there. Without it (no wheel for this Python) signing is slower, with the same result."""
+
+
+class LocalSigner:
+    """A private key in memory. It shows itself by its address only."""
+
+    def __init__(self, private_key: bytes | str) -> None:
+        from eth_account import Account
+
+        try:
+            self._account = Account.from_key(HexBytes(private_key))
+        except Exception:  # noqa: BLE001 - whatever eth-account says could quote the key
+            raise KeyFailure(
+                "This is not a private key.",
+                cause="A private key is 32 bytes, written as 64 hexadecimal digits.",
+                next_step="serving key import NAME",
+            ) from None
+
+    @classmethod
+    def create(cls) -> LocalSigner:
+        """A new key from the system's source of randomness."""
+        from eth_account import Account
+
+        return cls(Account.create().key)
+
+    @property
+    def address(self) -> ChecksumAddress:
+        address: ChecksumAddress = self._account.address
+        return address
+
+    def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
+        return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
+
+    def sign_message(self, message: bytes) -> bytes:
+        from eth_account.messages import encode_defunct
+
+        return bytes(self._account.sign_message(encode_defunct(message)).signature)
+
+    def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
+        return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The signature over 32 bytes that are a hash already, as TEEs sign settlements: 65 bytes, r, s, v."""
+        return bytes(self._account.unsafe_sign_hash(digest).signature)
+
+    def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
+        """The key as an encrypted keystore (Web3 Secret Storage, version 3); `scrypt_work` is the factor n."""
+        keystore: dict[str, Any] = self._account.encrypt(password, kdf="scrypt", iterations=scrypt_work)
+        return keystore
+
+    def __repr__(self) -> str:
+        return f"LocalSigner({self.address})"
+
+
+class LocalTeeSigner:
+    """A signer for development: the key lies in this process's memory."""
+
+    def __init__(self, key: bytes) -> None:
+        """Raises InvalidInput if `key` is not a secp256k1 key of 32 bytes. The key is never shown."""
+        if not isinstance(key, bytes) or len(key) != 32 or not 0 < int.from_bytes(key, "big") < CURVE_ORDER:
+            raise InvalidInput("The TEE key is not a private key.", next_step="Give 32 bytes in hexadecimal.")
+        pure = PrivateKey(key)
+        self._address: str = pure.public_key.to_checksum_address()
+        self._sign: Callable[[bytes], bytes] = lambda digest: pure.sign_msg_hash(digest).to_bytes()
+        if HAS_FAST_SIGNING:
+            from coincurve import PrivateKey as FastPrivateKey
+
+            fast = FastPrivateKey(key)
+            self._sign = lambda digest: fast.sign_recoverable(digest, hasher=None)
+
+    def __repr__(self) -> str:
+        return f"LocalTeeSigner({self._address})"
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        if len(digest) != 32:
+            raise InvalidInput(f"A digest has 32 bytes, not {len(digest)}.")
+        signature = self._sign(digest)
+        return signature[:64] + bytes([signature[64] + 27])
