@@ -49,10 +49,11 @@ proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts fo
 	$(PYTHON) -m venv .proofs
 	.proofs/bin/pip --disable-pip-version-check --quiet install halmos==0.3.3
 
-lint: $(VENV)/.installed ## check style and types
+lint: $(VENV)/.installed ## check style, types and the layers of packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix

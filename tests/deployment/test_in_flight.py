@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import Fees, Receipt, SignedTransaction
+from serving_network.chain.receipts import Receipt
+from serving_network.chain.sender import Fees, SignedTransaction
 from serving_network.contracts import load
 from serving_network.deployment.books import Books, read_books
 from serving_network.localchain import EmbeddedChain

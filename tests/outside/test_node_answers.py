@@ -486,15 +486,15 @@ def test_events_that_were_not_asked_for_are_refused(change: dict[str, Any]) -> N
     ("change", "says"),
     [
         ({"transactionHash": "0x" + "cd" * 32}, "of another transaction"),
-        ({"logs": None}, "half of one"),
-        ({"logs": ...}, "half of one"),
+        ({"logs": None}, "incomplete"),
+        ({"logs": ...}, "incomplete"),
         ({"logs": [LOG | {"transactionHash": "0x" + "cd" * 32}]}, "events of another transaction"),
         ({"logs": [LOG | {"blockHash": "0x" + "cd" * 32}]}, "events of another transaction or block"),
-        ({"status": "0x2"}, "half of one"),
-        ({"status": ...}, "half of one"),
-        ({"blockHash": None}, "half of one"),
+        ({"status": "0x2"}, "incomplete"),
+        ({"status": ...}, "incomplete"),
+        ({"blockHash": None}, "incomplete"),
         ({"blockNumber": None}, "where a number belongs"),
-        ({"contractAddress": "0x12"}, "half of one"),
+        ({"contractAddress": "0x12"}, "incomplete"),
     ],
 )
 def test_a_receipt_is_whole_and_of_this_transaction(change: dict[str, Any], says: str) -> None:

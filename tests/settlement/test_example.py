@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
+from hashlib import sha256
+
+import pytest
 
 from serving_network.demo.example import (
     INPUT_PRICE,
-    LOG,
     MINIMUM_FEE,
     OUTPUT_PRICE,
     REQUESTS,
     USERS,
     Part,
+    log_lines,
     users,
-    write_log,
 )
 from serving_network.messages.prices import Prices
 from serving_network.messages.usage import Reject, UsageRow
 from serving_network.usage_logs.reader import UsageLog
 
+DIGEST = "afbae522b23dc1ff5359183cf2604906481128a2c4e38908450bfe7db9f8b2b1"
 
-def read() -> list[UsageRow]:
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> list[UsageRow]:
+    log = tmp_path_factory.mktemp("example") / "usage.csv"
+    log.write_text("".join(log_lines()), "utf-8")
     rejects: list[Reject] = []
-    rows = list(UsageLog(LOG).rows(rejects.append))
+    found = list(UsageLog(log).rows(rejects.append))
     assert not rejects
-    return rows
+    return found
 
 
-def test_the_committed_log_is_the_generators() -> None:
-    assert LOG.read_text("utf-8") == "".join(write_log())
+def test_the_log_is_the_same_every_time() -> None:
+    assert sha256("".join(log_lines()).encode()).hexdigest() == DIGEST
 
 
-def test_the_log_looks_like_a_day_of_production() -> None:
-    rows = read()
+def test_the_log_looks_like_a_day_of_production(rows: list[UsageRow]) -> None:
     assert len(rows) == REQUESTS >= 5000
     assert len({row.request_hash for row in rows}) == REQUESTS
     requests = Counter(row.user for row in rows)
@@ -44,9 +50,9 @@ def test_the_log_looks_like_a_day_of_production() -> None:
     assert [row.time for row in rows] == sorted(row.time for row in rows)
 
 
-def test_everybody_plays_their_part() -> None:
+def test_everybody_plays_their_part(rows: list[UsageRow]) -> None:
     owed: Counter[str] = Counter()
-    for row in read():
+    for row in rows:
         owed[row.user] += sum(Prices(INPUT_PRICE, OUTPUT_PRICE).fees(row.input_tokens, row.output_tokens))
     cast = users()
     assert [user.address for user in cast if user.address not in owed] == []

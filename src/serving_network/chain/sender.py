@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, Any
 from eth_utils import keccak, to_checksum_address
 
 from serving_network.chain.node import (
-    AsyncNode,
-    Log,
-    check_log,
     from_hex,
     from_quantity,
-    is_address,
-    is_hash,
     refused,
 )
+from serving_network.chain.reading import AsyncReader
+from serving_network.chain.receipts import Receipt
 from serving_network.contracts.old_calls import OldStyleCall, recognise_call
 from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import (
-    ASK_ANOTHER_NODE,
     ContractError,
     NodeFailure,
     NotEnoughCoins,
@@ -102,34 +98,7 @@ class SignedTransaction:
         return Fees(self.max_fee_per_gas, self.max_priority_fee_per_gas, self.legacy)
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """A mined transaction. `logs` are as JSON-RPC shapes them; `gas_price` is in wei per gas.
-
-    One of a rehearsal, in which nothing was sent, has an empty hash and no logs.
-    """
-
-    transaction_hash: str
-    succeeded: bool
-    block_number: int
-    block_hash: str
-    gas_used: int
-    gas_price: int
-    contract_address: ChecksumAddress | None
-    logs: list[Log] = field(repr=False)
-
-    @property
-    def rehearsed(self) -> bool:
-        """Whether nothing was sent."""
-        return not self.transaction_hash
-
-    @property
-    def cost(self) -> int:
-        """What the gas cost, in wei."""
-        return self.gas_used * self.gas_price
-
-
-class AsyncSender(AsyncNode):
+class AsyncSender(AsyncReader):
     """A node through which transactions are sent. Any number of sends may run at once, also of one key."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -261,30 +230,6 @@ class AsyncSender(AsyncNode):
                 raise self._still_pending(sent, timeout)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_LOOK)
-
-    async def receipt(self, transaction_hash: str) -> Receipt | None:
-        """The receipt, or None while the transaction is not mined; a failed one has `succeeded` False.
-
-        Raises NodeFailure for one that contradicts itself, or belongs to another transaction.
-        """
-        found = await self.rpc("eth_getTransactionReceipt", [transaction_hash])
-        if found is None:
-            return None
-        return _receipt(found, transaction_hash)
-
-    async def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
-        """A transaction as the node shapes it, mined or waiting; None where the node does not know it."""
-        found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
-        if found is None:
-            return None
-        if not isinstance(found, dict) or not _same(found.get("hash"), transaction_hash):
-            raise NodeFailure("The node sent another transaction than it was asked for.")
-        if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
-            raise NodeFailure("The node sent a transaction that is none.")
-        from_hex(found.get("input"))
-        for name in ("value", "nonce", "gas"):
-            from_quantity(found.get(name))
-        return found
 
     async def replace(
         self, account: Signer, stuck: SignedTransaction, *, fees: Fees | None = None, cancel: bool = False
@@ -479,51 +424,9 @@ class AsyncSender(AsyncNode):
             )
         return _unexplained(receipt)
 
-    async def input_of(self, transaction_hash: str) -> bytes:
-        """The calldata of a transaction that the node knows."""
-        found = await self.transaction(transaction_hash)
-        if found is None:
-            raise TransactionFailure(
-                "The node does not know this transaction.", transaction=transaction_hash, next_step=ASK_ANOTHER_NODE
-            )
-        return from_hex(found["input"])
-
 
 def _hash_of(transaction: SignedTransaction | str) -> str:
     return transaction if isinstance(transaction, str) else transaction.hash
-
-
-def _same(told: Any, asked: str) -> bool:
-    return is_hash(told) and told.lower() == asked.lower()
-
-
-def _receipt(found: Any, transaction_hash: str) -> Receipt:
-    """A receipt as the node shapes it. Raises NodeFailure."""
-    if not isinstance(found, dict) or not isinstance(found.get("logs"), list) or not is_hash(found.get("blockHash")):
-        raise NodeFailure("The node sent a receipt that is none, or half of one.")
-    if not _same(found.get("transactionHash"), transaction_hash):
-        raise NodeFailure("The node sent the receipt of another transaction.")
-    block, status, created = from_quantity(found.get("blockNumber")), found.get("status"), found.get("contractAddress")
-    if status not in ("0x0", "0x1") or not (created is None or is_address(created)):
-        raise NodeFailure("The node sent a receipt that is none, or half of one.")
-    for log in found["logs"]:
-        check_log(log)
-        if (
-            not _same(log["transactionHash"], transaction_hash)
-            or not _same(log["blockHash"], found["blockHash"])
-            or from_quantity(log["blockNumber"]) != block
-        ):
-            raise NodeFailure("The node sent a receipt with the events of another transaction or block.")
-    return Receipt(
-        transaction_hash=transaction_hash,
-        succeeded=status == "0x1",
-        block_number=block,
-        block_hash=found["blockHash"],
-        gas_used=from_quantity(found.get("gasUsed")),
-        gas_price=from_quantity(found.get("effectiveGasPrice", "0x0")),
-        contract_address=to_checksum_address(created) if created else None,
-        logs=found["logs"],
-    )
 
 
 def _unexplained(receipt: Receipt) -> ServingError:

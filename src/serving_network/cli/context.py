@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import Fees, Receipt
+from serving_network.chain.receipts import Receipt
+from serving_network.chain.sender import Fees
 from serving_network.cli.complete import complete_key, complete_network
 from serving_network.cli.home import Home
 from serving_network.cli.output import Output, money

@@ -55,7 +55,7 @@ async def _demo(out: Output) -> bool:
             for what in _left_open(first):
                 tell("", what)
             tell("users", await play.pay_in(first))
-            second = await play.settle(None)
+            second = await play.settle(with_log=False)
             tell("provider", _settled(second))
             tell("both", await play.fine_tune(play.users[0], "task-1", acknowledged=True))
             tell("provider", await play.fine_tune(play.users[1], "task-2", acknowledged=False))

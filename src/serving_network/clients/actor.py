@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Self
 
 from serving_network.chain.connection import AsyncConnection, Connection
 from serving_network.chain.contract import Call
-from serving_network.chain.sender import Receipt
+from serving_network.chain.receipts import Receipt
 from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork, Network
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
-    from serving_network.chain.connection import Target
+    from serving_network.chain.reading import Target
     from serving_network.chain.sender import Fees
     from serving_network.signing import Signer
 
@@ -26,6 +26,8 @@ class AsyncActor(AsyncNetwork):
     `fees` and `gas` stand for every transaction where they are given; otherwise both are found out. With
     `confirmations` a transaction counts once it is that many blocks deep; `timeout` is in seconds.
     """
+
+    chain: AsyncConnection
 
     def __init__(
         self,

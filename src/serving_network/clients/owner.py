@@ -13,7 +13,7 @@ from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningO
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from serving_network.chain.sender import Receipt
+    from serving_network.chain.receipts import Receipt
     from serving_network.contracts.models import ProviderService
 
 

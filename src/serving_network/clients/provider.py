@@ -19,7 +19,7 @@ from serving_network.money import Wei, describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.chain.sender import Receipt
+    from serving_network.chain.receipts import Receipt
     from serving_network.clients.read.network import Service
     from serving_network.contracts.models import Account
     from serving_network.messages.typed_data import UserSettlement, VerifierMessage

@@ -32,7 +32,7 @@ from serving_network.money import ALL, Amount, Wei, describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.chain.sender import Receipt
+    from serving_network.chain.receipts import Receipt
     from serving_network.contracts.models import Account, Ledger, ProviderService
 
 PROVIDERS_PER_RETRIEVAL = 20

@@ -1,9 +1,4 @@
-"""A provider's day as an example: who the users are, and the usage log that they left.
-
-    python -m serving_network.demo.example > usage.csv
-
-writes the log anew; it is the same every time, and the same as `LOG`, which ships with the package.
-"""
+"""A provider's day as an example: its users, and the usage log that they leave. Both are the same every time."""
 
 from __future__ import annotations
 
@@ -15,12 +10,10 @@ from enum import Enum
 from functools import cache
 from hashlib import sha256
 from itertools import accumulate
-from pathlib import Path
 from typing import Final
 
 from eth_keys.datatypes import PrivateKey
 
-LOG: Final = Path(__file__).parent / "usage.csv"
 DAY: Final = datetime(2026, 11, 21, tzinfo=UTC)
 REQUESTS: Final = 5_280
 USERS: Final = 120
@@ -79,8 +72,8 @@ def users() -> list[ExampleUser]:
     return cast
 
 
-def write_log() -> Iterator[str]:
-    """The log, line by line with line ends."""
+def log_lines() -> Iterator[str]:
+    """The usage log, line by line with line ends."""
     ids = random.Random(_SEED + 1)  # noqa: S311 - the same every time
     yield _HEADER + "\n"
     for user, time, input_tokens, output_tokens in _requests():

@@ -20,11 +20,11 @@ from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer
 from serving_network.demo.example import (
     DAY,
     INPUT_PRICE,
-    LOG,
     MINIMUM_FEE,
     OUTPUT_PRICE,
     ExampleUser,
     Part,
+    log_lines,
     users,
 )
 from serving_network.deployment.local import deploy_local_network
@@ -51,11 +51,13 @@ _WALLET: Final = 1_000 * WEI_PER_COIN
 
 
 class Play:
-    """Everybody who takes part. `directory` holds the provider's journal."""
+    """Everybody who takes part. `directory` holds the provider's usage log and journal."""
 
     def __init__(self, chain: AsyncConnection, directory: Path) -> None:
         self._chain = chain
         self._directory = directory
+        self._log = directory / "usage.csv"
+        self._log.write_text("".join(log_lines()), encoding="utf-8")
         owner, provider = (LocalSigner(development_keys()[number].to_bytes()) for number in (0, 1))
         self._owner_key = owner
         self._provider_key = provider
@@ -111,13 +113,13 @@ class Play:
         asked = 0 if account is None else account.pending_refund
         return f"one user asked {describe(asked)} back, with a day of requests still unsettled"
 
-    async def settle(self, log: Path | None = LOG) -> Report:
-        """Provider: the log becomes settlements."""
+    async def settle(self, *, with_log: bool = True) -> Report:
+        """Provider: settle the day's usage log; without it, what earlier runs left open."""
         chain = await LiveChain.open(AsyncNetwork(self._chain), self._provider_key)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         with open_journal(self._directory / "journal", identity) as journal:
             run = Settlement(chain, journal, _TEE, Options(minimum_fee=MINIMUM_FEE, first_pause=0.001))
-            return await run.run(None if log is None else UsageLog(log, provider=chain.provider))
+            return await run.run(UsageLog(self._log, provider=chain.provider) if with_log else None)
 
     async def pay_in(self, report: Report) -> str:
         """Those who ran short: fund the provider again."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from serving_network.errors import RpcError
 
 if TYPE_CHECKING:
-    from serving_network.chain.connection import AsyncConnection
     from serving_network.chain.contract import Contract
+    from serving_network.chain.reading import AsyncReader
     from serving_network.clients.read.network import AsyncNetwork
 
 
@@ -70,7 +70,7 @@ async def _stakes(network: AsyncNetwork, contract: Contract, block: int) -> int:
     return total
 
 
-async def deployment_block(chain: AsyncConnection, address: str) -> int:
+async def deployment_block(chain: AsyncReader, address: str) -> int:
     """The block in which a contract was deployed, or an earlier one if the node cannot tell.
 
     Found by bisection over the code at the address. A node that has pruned old states returns errors for them. The

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from eth_utils.address import to_checksum_address
 
+from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_quantity
-from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees, Receipt, SignedTransaction
+from serving_network.chain.receipts import Receipt
+from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees, SignedTransaction
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.codec import DecodedEvent
 from serving_network.contracts.errors import ServiceNotExist, TransferFailed
@@ -60,11 +62,14 @@ class LiveChain:
         self._service = service
         self._contract = contract
         self._wallet = wallet
-        self._chain = network.chain
+        self._chain = cast("AsyncConnection", network.chain)
 
     @classmethod
     async def open(cls, network: AsyncNetwork, wallet: Signer, service: str = "inference") -> LiveChain:
-        """Look up the service. Raises UnknownName, and InvalidInput if it is not an inference service."""
+        """Look up the service. `network` must hold a connection that can send.
+
+        Raises UnknownName, and InvalidInput if it is not an inference service.
+        """
         found = await network.service(service)
         if found.kind != "inference":
             raise InvalidInput(

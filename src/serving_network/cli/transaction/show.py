@@ -14,7 +14,7 @@ from serving_network.money import describe
 
 if TYPE_CHECKING:
     from serving_network.chain.contract import Contract
-    from serving_network.chain.sender import Receipt
+    from serving_network.chain.receipts import Receipt
 
 
 @reads
@@ -52,7 +52,7 @@ async def show(session: Session, transaction: Annotated[str, typer.Argument(help
     session.out.result(told)
     _print(session, told, receipt)
     if receipt is not None and not receipt.succeeded:
-        await network.chain.wait(transaction)
+        await (await session.chain()).wait(transaction)
 
 
 def _call(contracts: list[Contract], mined: dict[str, Any]) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
-from serving_network.chain.connection import AsyncConnection, Connection
 from serving_network.chain.contract import Contract
+from serving_network.chain.reading import AsyncReader, Reader
 from serving_network.clients.read.events import Event, event_stream, past_events
 from serving_network.contracts.errors import (
     AccountNotExists,
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from eth_typing import ChecksumAddress
 
-    from serving_network.chain.connection import Target
     from serving_network.chain.node import Block
+    from serving_network.chain.reading import Target
 
 LOCAL_LEDGER = BUILT_IN["local"].require_ledger()
 USERS_PER_QUESTION = {INFERENCE: 500, FINE_TUNING: 50}
@@ -67,7 +67,7 @@ class AsyncNetwork:
     recommended version.
     """
 
-    def __init__(self, chain: AsyncConnection, ledger: str = LOCAL_LEDGER) -> None:
+    def __init__(self, chain: AsyncReader, ledger: str = LOCAL_LEDGER) -> None:
         self.chain = chain
         self.ledger_contract = Contract(chain, "LedgerManager", to_checksum_address(ledger))
         self._services: dict[str, Service] = {}
@@ -264,8 +264,8 @@ class AsyncNetwork:
 
     @classmethod
     async def open(cls, target: Target, ledger: str = LOCAL_LEDGER, expected_chain_id: int | None = None) -> Self:
-        """Connect and read. `target` is as for `AsyncConnection.open`."""
-        return cls(await AsyncConnection.open(target, expected_chain_id), ledger)
+        """Connect and read. `target` is as for `AsyncReader.open`."""
+        return cls(await AsyncReader.open(target, expected_chain_id), ledger)
 
     async def close(self) -> None:
         """Give back the connection."""
@@ -283,7 +283,7 @@ class AsyncNetwork:
 class Network(SyncFace[AsyncNetwork]):
     """`AsyncNetwork` for code without an event loop."""
 
-    def __init__(self, connection: Connection, ledger: str = LOCAL_LEDGER) -> None:
+    def __init__(self, connection: Reader, ledger: str = LOCAL_LEDGER) -> None:
         super().__init__(AsyncNetwork(connection.core, ledger), connection.runner)
 
     service = blocking(AsyncNetwork.service)

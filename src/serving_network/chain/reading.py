@@ -1,0 +1,141 @@
+"""A connection that only reads, async and sync: to nodes by URL, or to a chain in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from serving_network.chain.blocking import SyncFace, blocking
+from serving_network.chain.node import AsyncNode, from_hex, from_quantity, is_address
+from serving_network.chain.receipts import Receipt, read_receipt, same_hash
+from serving_network.chain.transport import InProcessChain, transport_to
+from serving_network.errors import ASK_ANOTHER_NODE, ConfigurationError, NodeFailure, TransactionFailure
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Target = str | InProcessChain | Sequence[str]
+
+
+class AsyncReader(AsyncNode):
+    """One chain, read-only: blocks, contracts, events, transactions and their receipts.
+
+    async with await AsyncReader.open("http://127.0.0.1:8545", expected_chain_id=31337) as chain:
+        print(await chain.balance("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"))
+    """
+
+    @classmethod
+    async def open(
+        cls, target: Target, expected_chain_id: int | None = None, *, timeout: float = 30, attempts: int = 5
+    ) -> Self:
+        """Connect to `target`: a URL, several URLs of one chain (the next one takes over), or a chain in this process.
+
+        `timeout` is in seconds for one request; `attempts` is how often a request is made before NodeUnreachable.
+        Raises WrongChain when a node does not serve `expected_chain_id`.
+        """
+        targets: Sequence[str | InProcessChain]
+        targets = [target] if isinstance(target, str) or not isinstance(target, Sequence) else target
+        if not targets:
+            raise ConfigurationError("The network has no node URL.", next_step="serving network add --help")
+        connection = cls([transport_to(one, timeout) for one in targets], expected_chain_id, attempts)
+        try:
+            await connection.rpc("eth_chainId")
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def receipt(self, transaction_hash: str) -> Receipt | None:
+        """The receipt, or None while the transaction is not mined; a failed one has `succeeded` False.
+
+        Raises NodeFailure for one that contradicts itself, or belongs to another transaction.
+        """
+        found = await self.rpc("eth_getTransactionReceipt", [transaction_hash])
+        if found is None:
+            return None
+        return read_receipt(found, transaction_hash)
+
+    async def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
+        """A transaction as the node shapes it, mined or waiting; None where the node does not know it."""
+        found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
+        if found is None:
+            return None
+        if not isinstance(found, dict) or not same_hash(found.get("hash"), transaction_hash):
+            raise NodeFailure("The node sent another transaction than it was asked for.")
+        if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
+            raise NodeFailure("The node sent an incomplete transaction.")
+        from_hex(found.get("input"))
+        for name in ("value", "nonce", "gas"):
+            from_quantity(found.get(name))
+        return found
+
+    async def input_of(self, transaction_hash: str) -> bytes:
+        """The calldata of a transaction that the node knows."""
+        found = await self.transaction(transaction_hash)
+        if found is None:
+            raise TransactionFailure(
+                "The node does not know this transaction.", transaction=transaction_hash, next_step=ASK_ANOTHER_NODE
+            )
+        return from_hex(found["input"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Reader(SyncFace[AsyncReader]):
+    """`AsyncReader` for code without an event loop. Close it, or use it in a `with` block."""
+
+    opens: ClassVar[type[AsyncReader]] = AsyncReader
+
+    @classmethod
+    def open(
+        cls, target: Target, expected_chain_id: int | None = None, *, timeout: float = 30, attempts: int = 5
+    ) -> Self:
+        """As `AsyncReader.open`."""
+        runner = asyncio.Runner()
+        try:
+            core = runner.run(cls.opens.open(target, expected_chain_id, timeout=timeout, attempts=attempts))
+        except BaseException:
+            runner.close()
+            raise
+        return cls(core, runner)
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id."""
+        return self.core.chain_id
+
+    @property
+    def where(self) -> str:
+        """The URL of the node that is being asked."""
+        return self.core.where
+
+    rpc = blocking(AsyncReader.rpc)
+    batch = blocking(AsyncReader.batch)
+    call = blocking(AsyncReader.call)
+    call_many = blocking(AsyncReader.call_many)
+    logs = blocking(AsyncReader.logs)
+    block = blocking(AsyncReader.block)
+    block_number = blocking(AsyncReader.block_number)
+    balance = blocking(AsyncReader.balance)
+    code = blocking(AsyncReader.code)
+    receipt = blocking(AsyncReader.receipt)
+
+    def close(self) -> None:
+        """Close the connection and its event loop."""
+        self.runner.run(self.core.close())
+        self.runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,75 @@
+"""What a node reports about a mined transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from eth_utils import to_checksum_address
+
+from serving_network.chain.node import Log, check_log, from_quantity, is_address, is_hash
+from serving_network.errors import NodeFailure
+
+if TYPE_CHECKING:
+    from eth_typing import ChecksumAddress
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A mined transaction. `logs` are as JSON-RPC shapes them; `gas_price` is in wei per gas.
+
+    One of a rehearsal, in which nothing was sent, has an empty hash and no logs.
+    """
+
+    transaction_hash: str
+    succeeded: bool
+    block_number: int
+    block_hash: str
+    gas_used: int
+    gas_price: int
+    contract_address: ChecksumAddress | None
+    logs: list[Log] = field(repr=False)
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether nothing was sent."""
+        return not self.transaction_hash
+
+    @property
+    def cost(self) -> int:
+        """What the gas cost, in wei."""
+        return self.gas_used * self.gas_price
+
+
+def same_hash(reported: Any, asked: str) -> bool:
+    """Whether a node reported this hash, in any case."""
+    return is_hash(reported) and reported.lower() == asked.lower()
+
+
+def read_receipt(found: Any, transaction_hash: str) -> Receipt:
+    """A receipt as the node shapes it. Raises NodeFailure."""
+    if not isinstance(found, dict) or not isinstance(found.get("logs"), list) or not is_hash(found.get("blockHash")):
+        raise NodeFailure("The node sent an incomplete receipt.")
+    if not same_hash(found.get("transactionHash"), transaction_hash):
+        raise NodeFailure("The node sent the receipt of another transaction.")
+    block, status, created = from_quantity(found.get("blockNumber")), found.get("status"), found.get("contractAddress")
+    if status not in ("0x0", "0x1") or not (created is None or is_address(created)):
+        raise NodeFailure("The node sent an incomplete receipt.")
+    for log in found["logs"]:
+        check_log(log)
+        if (
+            not same_hash(log["transactionHash"], transaction_hash)
+            or not same_hash(log["blockHash"], found["blockHash"])
+            or from_quantity(log["blockNumber"]) != block
+        ):
+            raise NodeFailure("The node sent a receipt with the events of another transaction or block.")
+    return Receipt(
+        transaction_hash=transaction_hash,
+        succeeded=status == "0x1",
+        block_number=block,
+        block_hash=found["blockHash"],
+        gas_used=from_quantity(found.get("gasUsed")),
+        gas_price=from_quantity(found.get("effectiveGasPrice", "0x0")),
+        contract_address=to_checksum_address(created) if created else None,
+        logs=found["logs"],
+    )

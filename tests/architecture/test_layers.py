@@ -1,0 +1,103 @@
+"""The import rules in pyproject.toml hold, and each of them finds a violation that is planted for it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RULES = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+
+# For each rule, by its name, modules with an import that it forbids.
+PLANTED = {
+    "layers": [
+        ("errors", "untrusted"),
+        ("files", "money"),
+        ("contracts/codec", "messages.usage"),
+        ("networks", "wallet.keys"),
+        ("localchain/core", "chain.node"),
+        ("store/schema", "clients.read.network"),
+        ("clients/user", "settlement.gas"),
+        ("wallet/keys", "usage_logs.columns"),
+        ("settlement/gas", "deployment.spec"),
+        ("deployment/spec", "cli.output"),
+        ("demo/example", "testing"),
+    ],
+    "clients: reading below acting": [("clients/read/events", "clients.actor"), ("clients/user", "clients.provider")],
+    "reading the network needs no key and sends nothing": [
+        ("clients/read/earnings", "signing"),
+        ("clients/read/earnings", "chain.connection"),
+        ("chain/contract", "chain.sender"),
+    ],
+    "settlement is handed rows, a signer and a network": [
+        ("settlement/gas", "usage_logs.columns"),
+        ("settlement/gas", "wallet.local"),
+        ("settlement/gas", "networks"),
+    ],
+    "deployment is handed a connection and a signer": [
+        ("deployment/spec", "wallet.local"),
+        ("deployment/spec", "store"),
+    ],
+    "no circles": [("contracts/codec", "contracts.artifacts"), ("money", "networks")],
+}
+
+
+def check(package: Path) -> tuple[set[str], str]:
+    """The names of the rules that a copy of the package breaks, and the whole report."""
+    checked = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache", ROOT / "pyproject.toml"],
+        cwd=package.parent,
+        env={"PYTHONPATH": str(package.parent), "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    kept = {rule["name"] for rule in RULES if f"{rule['name']} KEPT" in checked.stdout}
+    broken = {rule["name"] for rule in RULES if f"{rule['name']} BROKEN" in checked.stdout}
+    assert len(kept) + len(broken) == len(RULES), checked.stdout + checked.stderr
+    assert checked.returncode == (1 if broken else 0)
+    return broken, checked.stdout
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    copy = tmp_path_factory.mktemp("source") / "serving_network"
+    shutil.copytree(ROOT / "src" / "serving_network", copy, ignore=shutil.ignore_patterns("__pycache__", "*.json"))
+    return copy
+
+
+def test_every_rule_has_planted_violations() -> None:
+    assert sorted(PLANTED) == sorted(rule["name"] for rule in RULES)
+
+
+def test_the_rules_hold(copied: Path) -> None:
+    assert check(copied)[0] == set()
+
+
+@pytest.mark.parametrize("rule", PLANTED)
+def test_planted_violations_are_found(copied: Path, rule: str) -> None:
+    planted = {copied / f"{module}.py": (copied / f"{module}.py").read_text("utf-8") for module, _ in PLANTED[rule]}
+    try:
+        for module, imported in PLANTED[rule]:
+            with (copied / f"{module}.py").open("a", encoding="utf-8") as file:
+                file.write(f"\nif TYPE_CHECKING:\n    import serving_network.{imported}\n")
+        broken, report = check(copied)
+        assert rule in broken
+        for module, imported in PLANTED[rule]:
+            path = f"serving_network.{module.replace('/', '.')} -> serving_network.{imported}"
+            assert rule == "no circles" or path in report, path
+    finally:
+        for file_path, source in planted.items():
+            file_path.write_text(source, "utf-8")
+
+
+def test_every_package_is_seen_by_the_rules() -> None:
+    """A directory without __init__.py is not, whatever it imports."""
+    source = ROOT / "src" / "serving_network"
+    directories = {path.parent for path in source.rglob("*.py")}
+    assert [path for path in directories if not (path / "__init__.py").is_file()] == []
