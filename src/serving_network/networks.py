@@ -31,7 +31,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
@@ -201,7 +201,7 @@ class Configuration:
             return tomlkit.document()
         except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=words(str(error)), next_step=f"Mend or remove {self.path}"
+                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Mend or remove {self.path}"
             ) from error
         self._check_names(document, ENTRIES, "")
         return document
@@ -267,7 +267,7 @@ def parse_address(text: str) -> ChecksumAddress:
     """An address as a person writes it. Raises NotAnAddress, also for a checksum that does not fit."""
     if not is_hex_address(text) or not text.startswith("0x"):
         raise NotAnAddress(
-            f"{words(text)!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits."
+            f"{printable(text)!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits."
         )
     digits = text.removeprefix("0x")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 Call = tuple[str, list[Any]]
 
@@ -140,7 +140,7 @@ class HttpTransport:
                     )
                 content = await _whole(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransientFailure(words(str(error)) or type(error).__name__) from error
+            raise TransientFailure(printable(str(error)) or type(error).__name__) from error
         return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
 
     async def close(self) -> None:
@@ -238,7 +238,7 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
     try:
         return parse_json(content)
     except ValueError as error:
-        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {words(str(error))}") from error
+        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {printable(str(error))}") from error
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -260,8 +260,8 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
             raise TransientFailure("the answer is to another question")
         return answer["result"]
     if not isinstance(error, dict):
-        return RpcError(-32000, words(error))
-    code, message = error.get("code"), words(error.get("message") or "an error without words")
+        return RpcError(-32000, printable(error))
+    code, message = error.get("code"), printable(error.get("message") or "an error without words")
     if type(code) is not int:
         code = -32000
     if code in TRANSIENT_CODES:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 from .blocks import Block, Receipt
 from .evm import Log
@@ -95,7 +95,7 @@ class Store:
             except (ValueError, KeyError, TypeError, AttributeError, RpcError) as error:
                 raise ConfigurationError(
                     f"{self._path} cannot be read as a chain: entry {number} is damaged.",
-                    cause=words(repr(error)),
+                    cause=printable(repr(error)),
                     next_step=f"Move {self._path.parent} away and start again.",
                 ) from error
 
