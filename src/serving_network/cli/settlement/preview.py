@@ -17,7 +17,7 @@ from serving_network.money import describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.clients.provider import Outcome
+    from serving_network.clients.provider import SettlementResult
 
 
 @reads
@@ -36,7 +36,7 @@ async def preview(
     show_outcomes(session, outcomes)
 
 
-def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
+def show_outcomes(session: Session, outcomes: Sequence[SettlementResult]) -> None:
     """Print the outcome of each entry and the totals."""
     session.out.table(
         ("user", "status", "fee", "paid", "unsettled"),
@@ -56,7 +56,7 @@ def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
     session.out.line(f"Total  {describe(paid)} paid, {describe(unsettled)} unsettled")
 
 
-def outcomes_as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def outcomes_as_json(outcomes: Sequence[SettlementResult]) -> list[dict[str, Any]]:
     """The outcomes as JSON."""
     return [
         {
