@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from serving_network.chain.sender import AsyncSender, SignedTransaction
+from serving_network.chain.sender import AsyncSender
 from serving_network.chain.transport import HttpTransport, TransientFailure
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.wallet.local import LocalSigner
 from tests.cli.conftest import Result, Terminal

@@ -11,7 +11,7 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_quantity
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees, SignedTransaction
+from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import (
     RESULT_EVENTS,
@@ -27,6 +27,7 @@ from serving_network.contracts.codec import DecodedEvent
 from serving_network.contracts.errors import ServiceNotExist, TransferFailed
 from serving_network.contracts.models import Account, Offer, ProviderService, Status
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
 from serving_network.settlement.chain import (
@@ -41,6 +42,7 @@ from serving_network.settlement.chain import (
 from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
 from serving_network.settlement.report import count
 from serving_network.signing import Signer
+from serving_network.store.sqlite import JournalFailure
 
 FINAL_DEPTH: Final = 64
 """The depth of a final block if the node does not serve the tag `finalized`: two Ethereum epochs."""
@@ -190,7 +192,9 @@ class LiveChain:
     async def replace(self, signed: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
         self._check_replaceable(stuck, gas_price_cap)
         fees = await self._fees(gas_price_cap)
-        return _written(await self._chain.replace(self._wallet, self._as_sent(signed, stuck), fees=fees))
+        return _written(
+            await self._chain.replace(self._wallet, self._as_sent(stuck, self._wire.calldata(signed)), fees=fees)
+        )
 
     async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
         self._check_replaceable(stuck, gas_price_cap)
@@ -198,7 +202,7 @@ class LiveChain:
         if stuck is None:
             made = await self._chain.prepare(self._wallet, self.provider, b"", gas=21_000, nonce=nonce, fees=fees)
         else:
-            made = await self._chain.replace(self._wallet, self._as_sent(None, stuck), fees=fees, cancel=True)
+            made = await self._chain.replace(self._wallet, self._as_sent(stuck), fees=fees, cancel=True)
         return _written(made)._replace(purpose="cancel")
 
     def _check_replaceable(self, stuck: Transaction | None, cap: int) -> None:
@@ -216,7 +220,7 @@ class LiveChain:
 
     async def broadcast(self, transaction: Transaction) -> None:
         try:
-            await self._chain.broadcast(self._as_sent(None, transaction))
+            await self._chain.broadcast(self._as_sent(transaction))
         except TransactionDropped:
             return
         except TransactionFailure as error:
@@ -373,20 +377,28 @@ class LiveChain:
             )
         return Fees(cap, min(fees.max_priority_fee_per_gas, cap))
 
-    def _as_sent(self, signed: SignedSettlements | None, transaction: Transaction) -> SignedTransaction:
-        return SignedTransaction(
-            hash=transaction.hash,
-            raw=transaction.raw,
-            sender=self._wallet.address,
-            nonce=transaction.nonce,
-            to=self._contract.address,
-            value=0,
-            data=b"" if signed is None else self._wire.calldata(signed),
-            gas=transaction.gas,
-            max_fee_per_gas=transaction.max_fee_per_gas,
-            max_priority_fee_per_gas=transaction.max_priority_fee_per_gas,
-            legacy=transaction.legacy,
-        )
+    def _as_sent(self, transaction: Transaction, data: bytes | None = None) -> SignedTransaction:
+        """The transaction as it was signed. Raises JournalFailure if it differs from the journal, or from `data`."""
+        expected = {
+            "hash": transaction.hash,
+            "nonce": transaction.nonce,
+            "gas": transaction.gas,
+            "max_fee_per_gas": transaction.max_fee_per_gas,
+            "max_priority_fee_per_gas": transaction.max_priority_fee_per_gas,
+            "legacy": transaction.legacy,
+        }
+        try:
+            sent = SignedTransaction.decode(transaction.raw, self._wallet.address)
+            wrong = sent.differences(expected if data is None else expected | {"data": data})
+        except ValueError as error:
+            wrong = [str(error)]
+        if wrong:
+            raise JournalFailure(
+                f"The signed transaction {transaction.hash} in the journal is damaged.",
+                cause=f"It differs in: {', '.join(wrong)}.",
+                next_step="Restore the journal from its newest backup.",
+            )
+        return sent
 
 
 def _topic(address: str) -> str:

@@ -15,7 +15,7 @@ def progress(session: Session) -> Progress:
 
     def tell(step: Step, event: Literal["sent", "mined"]) -> None:
         if event == "sent":
-            session.sent = step.attempts[-1].hash
+            session.sent = step.attempts[-1].signed.hash
             return
         session.sent = None
         if step.mined is not None:
