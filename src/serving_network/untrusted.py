@@ -57,6 +57,12 @@ def words(value: Any) -> str:
     return shown if len(shown) <= LONGEST_WORDS else shown[:LONGEST_WORDS] + "..."
 
 
+def without_secrets(url: str) -> str:
+    """`url` as scheme and host: user, path and query may carry passwords and API keys."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
+
+
 def _text(content: str | bytes) -> str:
     """Without the mark that editors of another system put in front."""
     return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")

@@ -169,8 +169,8 @@ def spawn(serving: Terminal, *words: str, columns: int = 100) -> zygote.Terminal
 
 def test_asking_before_sending(serving: Terminal, world: World) -> None:
     terminal = spawn(serving, "ledger", "open", "3")
-    terminal.expect("opens the ledger of")
-    terminal.expect("Go on")
+    terminal.expect("opens a ledger for")
+    terminal.expect("Continue")
     terminal.sendline("n")
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -180,7 +180,7 @@ def test_asking_before_sending(serving: Terminal, world: World) -> None:
 
 def test_ctrl_c_at_a_question_ends_at_once(serving: Terminal, world: World) -> None:
     terminal = spawn(serving, "ledger", "open", "3")
-    terminal.expect("Go on")
+    terminal.expect("Continue")
     terminal.sendintr()
     terminal.expect(pexpect.EOF)
     terminal.close()

@@ -85,9 +85,9 @@ def answers(words: str, role: str, home: Path) -> Iterator[str]:
     typed = {
         r"Private key \(not shown\): ": development_keys()[ACCOUNTS[role]].to_hex(),
         r"New password: ": PASSWORD,
-        r"Once more: ": PASSWORD,
+        r"Repeat the password: ": PASSWORD,
         r"Password of the key '\w+': ": PASSWORD,
-        r"Go on\? \[Y/n\]: ": "y",
+        r"Continue\? \[Y/n\]: ": "y",
     }
     prompts = [*typed, pexpect.EOF]
     shown = ""

@@ -61,7 +61,7 @@ class AsyncOwner(AsyncActor):
     async def revoke(self, provider: str, service: str = INFERENCE) -> Receipt:
         """Take the confirmation back: nothing this provider's TEE signs is paid any more."""
         found = await self.service(service)
-        effect = f"takes back the confirmation of {provider} in {found.name}: it is paid nothing any more"
+        effect = f"revokes the confirmation of {provider} in {found.name}: its settlements are no longer paid"
         return await self.submit(
             found.contract.call("revokeTEESignerAcknowledgement", to_checksum_address(provider), effect=effect)
         )
@@ -69,7 +69,7 @@ class AsyncOwner(AsyncActor):
     async def set_lock_time(self, seconds: int, service: str = INFERENCE) -> Receipt:
         """Change how long coins take to come home, at once and for pending refunds too. Raises LockTimeOutOfRange."""
         found = await self.service(service)
-        effect = f"sets the lock time of {found.name} to {seconds} s, for refunds that are waiting too"
+        effect = f"sets the lock time of {found.name} to {seconds} s, also for pending refunds"
         return await self.submit(found.contract.call("updateLockTime", seconds, effect=effect))
 
     async def set_penalty(self, percent: int, service: str = FINE_TUNING) -> Receipt:
@@ -97,7 +97,7 @@ class AsyncOwner(AsyncActor):
     async def offer_ownership(self, contract: str, new_owner: str) -> Receipt:
         """Offer the business ownership of "ledger" or a service; it moves when the other side accepts."""
         found = await self.contract(contract)
-        effect = f"offers the ownership of {contract} to {new_owner}; nothing changes until it accepts"
+        effect = f"offers the ownership of {contract} to {new_owner}; nothing changes until it is accepted"
         return await self.submit(found.call("offerOwnership", to_checksum_address(new_owner), effect=effect))
 
     async def accept_ownership(self, contract: str) -> Receipt:
@@ -108,13 +108,14 @@ class AsyncOwner(AsyncActor):
     async def transfer_ownership(self, contract: str, new_owner: str) -> Receipt:
         """Give the ownership away in one step. A wrong address loses it for ever: `offer_ownership` is safer."""
         found = await self.contract(contract)
-        effect = f"gives the ownership of {contract} to {new_owner} at once, for good"
+        effect = f"transfers the ownership of {contract} to {new_owner}, immediately and permanently"
         return await self.submit(found.call("transferOwnership", to_checksum_address(new_owner), effect=effect))
 
     async def renounce_ownership(self, contract: str) -> Receipt:
         """Leave the contract without an owner, for ever: no signer can be confirmed or revoked after that."""
         found = await self.contract(contract)
-        return await self.submit(found.call("renounceOwnership", effect=f"leaves {contract} without an owner for ever"))
+        effect = f"leaves {contract} without an owner permanently"
+        return await self.submit(found.call("renounceOwnership", effect=effect))
 
 
 class Owner(Actor):

@@ -63,7 +63,7 @@ class AsyncUser(AsyncActor):
 
     async def open_ledger(self, amount: int, info: str = "") -> Receipt:
         """Open the ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
-        effect = f"opens the ledger of {self.address} with {describe(amount)}"
+        effect = f"opens a ledger for {self.address} with {describe(amount)}"
         return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
 
     async def describe_ledger(self, info: str) -> Receipt:
@@ -90,7 +90,7 @@ class AsyncUser(AsyncActor):
             effect = f"moves {describe(amount)} from the ledger to the wallet"
             return await self.submit(self.ledger_contract.call("refund", amount, effect=effect))
         ledger = await self._own_ledger()
-        effect = f"moves everything that is available, {describe(ledger.available)}, from the ledger to the wallet"
+        effect = f"moves all that is available, {describe(ledger.available)}, from the ledger to the wallet"
         if await self.ledger_contract.has("refundAll", sender=self.address):
             return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
         return await self.submit(self.ledger_contract.call("refund", ledger.available, effect=effect))
@@ -182,7 +182,7 @@ class AsyncUser(AsyncActor):
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
                 whom = _count(len(part), "provider")
-                effect = f"asks everything back from {whom} in {name} and takes home what is unlocked"
+                effect = f"requests a full refund from {whom} in {name}, collecting what is unlocked"
                 call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
                 receipts.append(await self.submit(call))
         return receipts
@@ -190,7 +190,7 @@ class AsyncUser(AsyncActor):
     async def acknowledge(self, provider: str, service: str = INFERENCE, *, acknowledged: bool = True) -> Receipt:
         """Confirm the provider's TEE signer, or take the confirmation back (with an empty account only)."""
         found = await self.service(service)
-        does = "confirms" if acknowledged else "takes back the confirmation of"
+        does = "acknowledges" if acknowledged else "revokes the acknowledgement of"
         effect = f"{does} the TEE signer of {provider} in {found.name}"
         return await self.submit(
             found.contract.call("acknowledgeTEESigner", to_checksum_address(provider), acknowledged, effect=effect)
@@ -199,7 +199,7 @@ class AsyncUser(AsyncActor):
     async def acknowledge_deliverable(self, provider: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
         """Accept a fine-tuned model, so that the provider is paid in full and hands over its secret."""
         found = await self.service(service)
-        effect = f"accepts the deliverable {id!r} of {provider}: its fee will be paid in full"
+        effect = f"acknowledges the deliverable {id!r} of {provider}: its fee will be paid in full"
         return await self.submit(
             found.contract.call("acknowledgeDeliverable", to_checksum_address(provider), id, effect=effect)
         )
@@ -254,7 +254,7 @@ class AsyncUser(AsyncActor):
         found = await self.service(service)
         whose = to_checksum_address(provider)
         which = ", ".join(map(str, token_ids))
-        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider}, for ever"
+        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider} permanently"
         if len(token_ids) == 1:
             return await self.submit(found.contract.call("revokeToken", whose, token_ids[0], effect=effect))
         return await self.submit(found.contract.call("revokeTokens", whose, list(token_ids), effect=effect))
