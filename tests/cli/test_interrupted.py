@@ -61,7 +61,7 @@ def interrupted(ended: Result, interruption: Interruption) -> None:
     if interruption.signed is None:
         assert "Interrupted. No transaction is pending." in said, (interruption.moments, ended)
     elif "No transaction is pending. Completed before: 1 transaction." not in said:
-        assert f"This transaction was signed, and may have been sent: {interruption.signed}" in said, ended
+        assert f"This transaction was signed and may have been sent: {interruption.signed}" in said, ended
         assert f"serving transaction show {interruption.signed}" in said, ended
 
 

@@ -156,9 +156,8 @@ def test_every_verb_can_print_json(words: tuple[str, ...]) -> None:
 def test_every_noun_has_help(noun: str, option: str) -> None:
     shown = CliRunner().invoke(app, [noun, option], env={"COLUMNS": "100"})
     assert shown.exit_code == 0
-    assert {
-        words[1] for words in VERBS if words[0] == noun and len(words) > 1 and words[1] not in shown.output
-    } == set()
+    verbs = {words[1] for words in VERBS if words[0] == noun and len(words) > 1}
+    assert {verb for verb in verbs if verb not in shown.output} == set()
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"]], ids=" ".join)
@@ -167,16 +166,9 @@ def test_the_programs_help_lists_every_noun_by_role_on_one_screen(words: list[st
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
     halves = [half for line in lines[2:] for half in (line[:40], line[40:])]
-    listed = [half.split()[0] for half in halves if half.startswith("  ")]
+    listed = [half.split()[0] for half in halves if half.startswith("  ") and half.strip()]
     assert sorted(listed) == sorted({words[0] for words in VERBS})
-    roles = {half.strip() for half in halves} & {
-        "Everyone",
-        "Users",
-        "Providers",
-        "Owner and operators",
-        "This machine",
-    }
-    assert len(roles) == 5
+    assert {"Everyone", "Users", "Providers", "Owner and operators", "This machine"} <= {one.strip() for one in halves}
 
 
 def test_the_programs_help_has_one_column_on_a_narrow_terminal() -> None:

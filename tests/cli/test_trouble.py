@@ -140,7 +140,7 @@ def test_ctrl_c_in_the_middle_of_a_send(serving: Terminal, world: World) -> None
         terminal.close()
         told = " ".join(terminal.before.split())
         assert terminal.exitstatus == 130
-        assert "Interrupted. This transaction was signed, and may have been sent: 0x" in told
+        assert "Interrupted. This transaction was signed and may have been sent: 0x" in told
         transaction = told.partition("sent: ")[2][:66]
         assert f"serving transaction show {transaction}" in told
         assert "waiting" in serving("transaction", "show", transaction).out

@@ -169,7 +169,6 @@ class Serving(Root):
 
 app = typer.Typer(
     cls=Serving,
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # a local variable may be a key
 )

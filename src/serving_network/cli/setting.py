@@ -51,7 +51,7 @@ async def show(session: Session, service: INFERENCE_SERVICE = "inference") -> No
         "ledger": network.ledger_contract.address,
         "ledger owner": session.name(ledger_owner),
         "minimum to open a ledger": describe(least_ledger),
-        "minimum to fund a provider first": describe(least_transfer),
+        "minimum to fund a new provider": describe(least_transfer),
         "service": f"{found.name} {found.address}",
         "service owner": session.name(settings["owner"]),
         "lock time": span(settings["lockTime"]),

@@ -18,6 +18,8 @@ from serving_network.cli.interrupt import EXIT_INTERRUPTED
 from serving_network.cli.output import Output
 from serving_network.errors import ConfigurationError, ServingError
 
+EXIT_NO_COMMAND = 2
+
 
 class Verb(NamedTuple):
     """Where a function, or a noun's Typer app, is, as "module:name", and the line that lists it."""
@@ -57,6 +59,9 @@ class Root(Tree):
     """The whole program. Reports the failure of any command and turns it into an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            raise typer.Exit(EXIT_NO_COMMAND)
         with _suggesting():
             return super().parse_args(ctx, args)
 
