@@ -105,7 +105,7 @@ class AsyncProvider(AsyncActor):
     async def remove(self, service: str = INFERENCE) -> Receipt:
         """Take the service off the list and the stake back. What is unsettled then can no longer be settled."""
         found = await self.service(service)
-        effect = f"removes the service from {found.name} and returns its stake; nothing can be settled after that"
+        effect = f"removes the service from {found.name}, returning its stake; nothing can be settled afterwards"
         return await self.submit(found.contract.call("removeService", effect=effect))
 
     async def supports_batches(self, service: str = INFERENCE) -> bool:
@@ -179,7 +179,7 @@ class AsyncProvider(AsyncActor):
     async def abandon_deliverable(self, user: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
         """Give up a deliverable: it is never paid. Raises CannotAbandonSettledDeliverable."""
         found = await self.service(service)
-        effect = f"gives up the deliverable {id!r} for {user}: it will never be paid"
+        effect = f"abandons the deliverable {id!r} for {user}: it will never be paid"
         return await self.submit(
             found.contract.call("abandonDeliverable", to_checksum_address(user), id, effect=effect)
         )

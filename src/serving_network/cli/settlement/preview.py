@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.cli.settlement.file import read_settlements
 from serving_network.clients.provider import AsyncProvider
 from serving_network.money import describe
