@@ -7,7 +7,7 @@ from serving_network.money import WEI_PER_COIN
 
 
 def spread(user: User, budget: int, providers: Sequence[str]) -> dict[str, int]:
-    """Deposit `budget` wei and transfer the same number of whole coins to each provider; the rest stays in the ledger."""
+    """Deposit `budget` wei and transfer the same whole coins to each provider; the rest stays in the ledger."""
     user.deposit(budget)
     share = budget // len(providers) // WEI_PER_COIN * WEI_PER_COIN
     for provider in providers:
