@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -13,6 +14,11 @@ from tests import shared
 
 # An EVM makes many small objects and few cycles: looking for cycles this seldom saves a twentieth of the time.
 gc.set_threshold(100_000, 50, 100)
+
+
+# A shell starts its background jobs with Ctrl-C ignored, and the programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

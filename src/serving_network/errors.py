@@ -26,7 +26,7 @@ ServingError                     a failure with its cause and one next step
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 ASK_ANOTHER_NODE = "Try again, or use another node: serving network list"
 
@@ -34,9 +34,11 @@ ASK_ANOTHER_NODE = "Try again, or use another node: serving network list"
 class ServingError(Exception):
     """A failure that a person or a program can act upon.
 
-    `str(error)` says what happened. `cause` says why, when that is known, and `next_step` is the one
-    thing to do now, usually a command.
+    `str(error)` says what failed. `cause` says why, if known. `next_step` is the one thing to do now, usually a
+    command. `exit_code` is that of a command which ends with this failure; 1 means a fault of this program.
     """
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, cause: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message)
@@ -46,16 +48,18 @@ class ServingError(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         """The failure for programs: `error` (class name), `message`, and `cause` and `next_step` where known."""
-        told = {"error": type(self).__name__, "message": self.message}
+        content = {"error": type(self).__name__, "message": self.message}
         if self.cause:
-            told["cause"] = self.cause
+            content["cause"] = self.cause
         if self.next_step:
-            told["next_step"] = self.next_step
-        return told
+            content["next_step"] = self.next_step
+        return content
 
 
 class InvalidInput(ServingError):
-    """What the caller gave cannot be used."""
+    """The caller passed something that cannot be used."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class NotAnAmount(InvalidInput):
@@ -67,7 +71,9 @@ class NotAnAddress(InvalidInput):
 
 
 class ConfigurationError(ServingError):
-    """The config file, the address book or the environment cannot be used as it is."""
+    """The configuration file, the address book or the environment cannot be used as it is."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class UnknownName(ConfigurationError):
@@ -75,7 +81,9 @@ class UnknownName(ConfigurationError):
 
 
 class KeyFailure(ServingError):
-    """No key could be had to sign with."""
+    """No key is available to sign with."""
+
+    exit_code: ClassVar[int] = 4
 
 
 class KeyLocked(KeyFailure):
@@ -87,7 +95,9 @@ class WrongPassword(KeyFailure):
 
 
 class NodeFailure(ServingError):
-    """The node could not be asked, or answered nonsense."""
+    """The node could not be reached, or returned nonsense."""
+
+    exit_code: ClassVar[int] = 5
 
     def __init__(self, message: str, *, cause: str | None = None, next_step: str | None = None) -> None:
         super().__init__(message, cause=cause, next_step=next_step or ASK_ANOTHER_NODE)
@@ -126,6 +136,8 @@ class RpcError(NodeFailure):
 class TransactionFailure(ServingError):
     """A transaction was not made, not sent or not mined. `transaction` is its hash, if it has one."""
 
+    exit_code: ClassVar[int] = 6
+
     def __init__(
         self,
         message: str,
@@ -138,10 +150,10 @@ class TransactionFailure(ServingError):
         self.transaction = transaction
 
     def as_dict(self) -> dict[str, Any]:
-        told = super().as_dict()
+        content = super().as_dict()
         if self.transaction:
-            told["transaction"] = self.transaction
-        return told
+            content["transaction"] = self.transaction
+        return content
 
 
 class NotEnoughCoins(TransactionFailure):
@@ -159,7 +171,9 @@ class OutOfGas(TransactionFailure):
 
 
 class TransactionPending(TransactionFailure):
-    """The transaction was sent and is not mined yet: it can still take effect."""
+    """The transaction was sent but is not mined yet: it can still take effect."""
+
+    exit_code: ClassVar[int] = 8
 
 
 class TransactionDropped(TransactionFailure):
@@ -169,14 +183,16 @@ class TransactionDropped(TransactionFailure):
 class ContractError(ServingError):
     """A contract refused. `data` is the revert data as it came; `transaction` the hash if it was mined."""
 
+    exit_code: ClassVar[int] = 7
+
     def __init__(self, message: str, *, data: bytes = b"", next_step: str | None = None) -> None:
         super().__init__(message, next_step=next_step)
         self.data = data
         self.transaction: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        told = super().as_dict()
+        content = super().as_dict()
         if self.transaction:
-            told["transaction"] = self.transaction
-        told["data"] = "0x" + self.data.hex()
-        return told
+            content["transaction"] = self.transaction
+        content["data"] = "0x" + self.data.hex()
+        return content

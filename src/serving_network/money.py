@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final, Literal, NewType
 
 from serving_network.errors import NotAnAmount
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 WEI_PER_COIN: Final = 10**18
 WEI_PER_GWEI: Final = 10**9
@@ -49,7 +49,7 @@ def parse_amount(text: str) -> Amount:
         return ALL
     match = _AMOUNT.fullmatch(cleaned)
     if match is None or (match["whole"] is None and match["part"] is None) or len(cleaned) > LONGEST_AMOUNT:
-        raise NotAnAmount(f"{words(text)!r} is not an amount.", next_step=_ADVICE)
+        raise NotAnAmount(f"{printable(text)!r} is not an amount.", next_step=_ADVICE)
     unit = match["unit"] or "coin"
     if unit not in DECIMALS_OF_UNIT:
         raise NotAnAmount(

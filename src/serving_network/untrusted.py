@@ -1,7 +1,7 @@
-"""Text that comes from outside, JSON and TOML, read so that whatever is wrong with it is a ValueError.
+"""Text, JSON and TOML from outside: anything wrong with it raises ValueError.
 
-Python's own guard against deep nesting is its recursion limit, and py-evm's dependencies raise that to 100,000 when
-they are imported: from then on a line of brackets ends the process instead of raising RecursionError.
+Python guards against deep nesting with its recursion limit only, and py-evm's dependencies raise that limit to 100,000
+on import: a line of brackets would then crash the process instead of raising RecursionError.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import tomllib
 from typing import Any, Final, NoReturn
 
 MAX_NESTING: Final = 100
-LONGEST_WORDS: Final = 500
+MAX_PRINTABLE: Final = 500
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def too_deep(text: str) -> bool:
-    """Whether a JSON text nests arrays and objects more than MAX_NESTING deep. Takes time in proportion to the text."""
+    """Whether a JSON text nests arrays and objects more than MAX_NESTING levels deep. Takes linear time."""
     if text.count("[") + text.count("{") <= MAX_NESTING:
         return False
     depth = 0
@@ -33,7 +33,7 @@ def too_deep(text: str) -> bool:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """JSON in UTF-8. Raises ValueError, also for nesting, for NaN and Infinity, and for a key that comes twice."""
+    """Parse JSON in UTF-8. Raises ValueError, also for deep nesting, NaN, Infinity and duplicate keys."""
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
@@ -41,7 +41,7 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
-    """TOML in UTF-8. Raises ValueError, also for nesting."""
+    """Parse TOML in UTF-8. Raises ValueError, also for deep nesting."""
     text = _text(content)
     try:
         return tomllib.loads(text)
@@ -49,16 +49,15 @@ def parse_toml(content: str | bytes) -> dict[str, Any]:
         raise ValueError("nested too deep") from None
 
 
-def words(value: Any) -> str:
-    """What somebody else said, fit to be shown: without characters that steer a terminal or cannot be written, and
-    no longer than LONGEST_WORDS."""
+def printable(value: Any) -> str:
+    """Text from outside, safe to print: no control characters, and at most MAX_PRINTABLE characters."""
     text = value if isinstance(value, str) else repr(value)
-    shown = "".join(one if one.isprintable() else " " for one in text[: LONGEST_WORDS + 1])
-    return shown if len(shown) <= LONGEST_WORDS else shown[:LONGEST_WORDS] + "..."
+    shown = "".join(one if one.isprintable() else " " for one in text[: MAX_PRINTABLE + 1])
+    return shown if len(shown) <= MAX_PRINTABLE else shown[:MAX_PRINTABLE] + "..."
 
 
 def _text(content: str | bytes) -> str:
-    """Without the mark that editors of another system put in front."""
+    """The text without a byte order mark."""
     return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
 
 
@@ -68,7 +67,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         met: set[str] = set()
         for name, _ in pairs:
             if name in met:
-                raise ValueError(f"{words(name)!r} comes twice")
+                raise ValueError(f"{printable(name)!r} is a duplicate key")
             met.add(name)
     return found
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from serving_network.cli.main import Serving, app
 from serving_network.cli.tree import Noun, Verb
-from serving_network.networks import Configuration, Network
+from serving_network.networks import Configuration, NamedNetwork
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import signer
 
@@ -55,7 +55,7 @@ def test_a_key_from_making_to_removing(lonely: Terminal) -> None:
 
 def test_no_key_is_ever_printed(lonely: Terminal, nobody: str) -> None:
     local = Configuration(lonely.home).network("local")
-    Configuration(lonely.home).save_network(Network("local", (nobody,), local.chain_id, local.ledger))
+    Configuration(lonely.home).save_network(NamedNetwork("local", (nobody,), local.chain_id, local.ledger))
     told = lonely("key", "import", "main", stdin=KEY)
     told_more = lonely("ledger", "open", "3", "--yes", code=5, SERVING_PRIVATE_KEY=KEY)
     assert "abab" not in told.out + told.err + told_more.out + told_more.err

@@ -16,7 +16,7 @@ import pytest
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.networks import Configuration, Network
+from serving_network.networks import Configuration, NamedNetwork
 from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal
 from tests.cli.test_local_verbs import VERBS
@@ -73,7 +73,7 @@ def test_the_wrong_chain(serving: Terminal, served: tuple[World, str], words: tu
 
 def use_node(serving: Terminal, url: str, chain_id: int) -> None:
     configuration = Configuration(serving.home)
-    configuration.save_network(Network("local", (url,), chain_id, configuration.network("local").ledger))
+    configuration.save_network(NamedNetwork("local", (url,), chain_id, configuration.network("local").ledger))
 
 
 @pytest.mark.parametrize("words", WRITES, ids=" ".join)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pexpect
 
 from serving_network.localchain.accounts import development_keys
-from serving_network.networks import Configuration, Network
+from serving_network.networks import Configuration, NamedNetwork
 from serving_network.testing import LocalNetwork, local_network
 from serving_network.wallet.keys import KeyStore
 from tests import zygote
@@ -30,7 +30,7 @@ def test_the_walkthroughs(tmp_path: Path) -> None:
     with local_network() as network, network.served() as url:
         configuration = Configuration(tmp_path)
         local = configuration.network("local")
-        configuration.save_network(Network("local", (url,), local.chain_id, local.ledger))
+        configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
         for role in STORY:
             path = DOCS / f"{role}.md"
             kept = path.read_text()

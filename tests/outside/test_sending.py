@@ -15,7 +15,6 @@ from serving_network.chain import node as node_module
 from serving_network.chain import sender as transactions_module
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.transport import TransientFailure
-from serving_network.cli.output import exit_code
 from serving_network.clients.user import AsyncUser
 from serving_network.errors import (
     NodeFailure,
@@ -91,7 +90,7 @@ def test_an_answer_that_is_lost_after_the_node_took_the_transaction_is_not_a_fai
     assert isinstance(told, TransactionPending)
     assert told.transaction is not None
     assert chain.request(RECEIPT, [told.transaction])["status"] == "0x1"
-    assert (paid(chain), exit_code(told)) == (7, 8)
+    assert (paid(chain), told.exit_code) == (7, 8)
     assert "transaction show" in str(told.next_step)
 
 

@@ -7,10 +7,10 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.transport import Call, TransientFailure, Transport
+from serving_network.chain.transport import RpcCall, TransientFailure, Transport
 from serving_network.contracts.reverts import explain_revert
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class AsyncNode:
             raise answer
         return answer
 
-    async def batch(self, calls: Sequence[Call]) -> list[Any | RpcError]:
+    async def batch(self, calls: Sequence[RpcCall]) -> list[Any | RpcError]:
         """The answers to many reading calls, in order, refusals in their place."""
         answers: list[Any | RpcError] = []
         for start in range(0, len(calls), CALLS_PER_BATCH):
@@ -152,7 +152,7 @@ class AsyncNode:
         if not isinstance(found, dict) or not is_hash(found.get("hash")):
             raise NodeFailure("The node sent a block that is none.")
         if isinstance(block, int) and from_quantity(found.get("number")) != block:
-            raise NodeFailure(f"The node sent block {words(found.get('number'))} instead of {block}.")
+            raise NodeFailure(f"The node sent block {printable(found.get('number'))} instead of {block}.")
         return found
 
     async def block_hash(self, number: int) -> str | None:
@@ -177,7 +177,7 @@ class AsyncNode:
         for transport in self._transports:
             await transport.close()
 
-    async def _ask(self, calls: list[Call], attempts: int) -> list[Any | RpcError]:
+    async def _ask(self, calls: list[RpcCall], attempts: int) -> list[Any | RpcError]:
         reason = ""
         for attempt in range(max(attempts, len(self._transports))):
             place = self._current
@@ -231,14 +231,14 @@ def refused(refusal: RpcError) -> ContractError | RpcError:
 def from_quantity(value: Any) -> int:
     """A JSON-RPC quantity ("0x1f") as an int. Raises NodeFailure for anything else."""
     if not isinstance(value, str) or not QUANTITY.fullmatch(value):
-        raise NodeFailure(f"The node sent {words(value)} where a number belongs.")
+        raise NodeFailure(f"The node sent {printable(value)} where a number belongs.")
     return int(value, 16)
 
 
 def from_hex(value: Any) -> bytes:
     """JSON-RPC data ("0x00ff") as bytes. Raises NodeFailure for anything else."""
     if not isinstance(value, str) or len(value) % 2 or not DATA.fullmatch(value):
-        raise NodeFailure(f"The node sent {words(value)} where data belongs.")
+        raise NodeFailure(f"The node sent {printable(value)} where data belongs.")
     return bytes.fromhex(value.removeprefix("0x"))
 
 
@@ -271,7 +271,7 @@ def check_log(log: Any) -> None:
         and is_hash(log.get("blockHash"))
         and is_hash(log.get("transactionHash"))
     ):
-        raise NodeFailure("The node sent a log that is none.", cause=words(log))
+        raise NodeFailure("The node sent a log that is none.", cause=printable(log))
     for name in ("blockNumber", "logIndex"):
         from_quantity(log.get(name))
     if log.get("removed"):

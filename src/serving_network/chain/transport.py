@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
-Call = tuple[str, list[Any]]
+RpcCall = tuple[str, list[Any]]
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 TRANSIENT_CODES = frozenset({429, -32005})  # rate limits
@@ -43,7 +43,7 @@ class Transport(Protocol):
 
     where: str
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         """The answers to `calls` in order, a refusal in its place. Raises TransientFailure for the whole."""
 
     async def close(self) -> None:
@@ -94,7 +94,7 @@ class InProcessTransport:
     def __init__(self, chain: InProcessChain) -> None:
         self._chain = chain
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         return [self._ask_one(method, params) for method, params in calls]
 
     def _ask_one(self, method: str, params: list[Any]) -> Any | RpcError:
@@ -117,7 +117,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._batches_understood = True
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         if len(calls) > 1 and self._batches_understood:
             answers = await self._post([_envelope(place, call) for place, call in enumerate(calls)])
             if isinstance(answers, list):
@@ -140,7 +140,7 @@ class HttpTransport:
                     )
                 content = await _whole(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransientFailure(words(str(error)) or type(error).__name__) from error
+            raise TransientFailure(printable(str(error)) or type(error).__name__) from error
         return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
 
     async def close(self) -> None:
@@ -163,14 +163,14 @@ class WebSocketTransport:
         self._reader: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         try:
             async with asyncio.timeout(self._timeout):
                 return list(await asyncio.gather(*(self._ask_one(call) for call in calls)))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransientFailure(str(error) or type(error).__name__) from error
 
-    async def _ask_one(self, call: Call) -> Any | RpcError:
+    async def _ask_one(self, call: RpcCall) -> Any | RpcError:
         socket = await self._open()
         number = next(self._ids)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -220,7 +220,7 @@ class WebSocketTransport:
         self._reader = self._socket = self._session = None
 
 
-def _envelope(number: int, call: Call) -> dict[str, Any]:
+def _envelope(number: int, call: RpcCall) -> dict[str, Any]:
     method, params = call
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
@@ -238,7 +238,7 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
     try:
         return parse_json(content)
     except ValueError as error:
-        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {words(str(error))}") from error
+        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {printable(str(error))}") from error
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -260,8 +260,8 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
             raise TransientFailure("the answer is to another question")
         return answer["result"]
     if not isinstance(error, dict):
-        return RpcError(-32000, words(error))
-    code, message = error.get("code"), words(error.get("message") or "an error without words")
+        return RpcError(-32000, printable(error))
+    code, message = error.get("code"), printable(error.get("message") or "an error without words")
     if type(code) is not int:
         code = -32000
     if code in TRANSIENT_CODES:

@@ -35,7 +35,7 @@ from serving_network.clients.actor import AsyncActor
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.errors import InvalidInput, KeyFailure, TransactionFailure, TransactionPending, UnknownName
 from serving_network.money import describe, parse_wei
-from serving_network.networks import Network, home
+from serving_network.networks import NamedNetwork, home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ class Session:
     """One run of one verb. What a verb puts into `beside` joins the transactions in its JSON result."""
 
     configuration: Home
-    network: Network
+    network: NamedNetwork
     out: Output
     key: str | None = None
     key_from_input: bool = False

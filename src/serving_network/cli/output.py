@@ -31,37 +31,11 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from serving_network.errors import (
-    ConfigurationError,
-    ContractError,
-    InvalidInput,
-    KeyFailure,
-    NodeFailure,
-    ServingError,
-    TransactionFailure,
-    TransactionPending,
-)
+from serving_network.errors import ServingError
 from serving_network.money import format_coins
 
-EXIT_CODES: Sequence[tuple[type[ServingError], int]] = (
-    (TransactionPending, 8),
-    (InvalidInput, 2),
-    (ConfigurationError, 3),
-    (KeyFailure, 4),
-    (NodeFailure, 5),
-    (TransactionFailure, 6),
-    (ContractError, 7),
-)
 EXIT_CHECK_FAILED = 9
 WIDTH_OF_A_PIPE = 10_000
-
-
-def exit_code(error: ServingError) -> int:
-    """The exit code that tells a script what kind of failure this is."""
-    own = getattr(error, "exit_code", None)
-    if isinstance(own, int):
-        return own
-    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), 1)
 
 
 def money(wei: int) -> dict[str, str]:
@@ -132,7 +106,7 @@ class Output:
 
     def failure(self, error: ServingError) -> int:
         """Tell what failed, why, and what to do; returns the exit code."""
-        code = exit_code(error)
+        code = error.exit_code
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code

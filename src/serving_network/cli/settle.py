@@ -26,7 +26,6 @@ from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.complete import complete_key
 from serving_network.cli.context import Session, settles
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of
-from serving_network.cli.output import exit_code
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.messages.usage import Reject
@@ -168,7 +167,7 @@ async def settle(
 def _exit_code(session: Session, report: Report) -> int:
     if report.stopped_by is not None:
         session.out.failure(report.stopped_by)
-        return exit_code(report.stopped_by)
+        return report.stopped_by.exit_code
     unsettled = bool(report.unsettled) and not session.dry_run
     if report.rejected:
         return EXIT_BOTH if unsettled else EXIT_REJECTED

@@ -10,7 +10,7 @@ from typing import Any
 
 from serving_network.contracts.codec import Interface
 from serving_network.errors import ConfigurationError
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 DIRECTORY = Path(__file__).parent / "artifacts"
 _CHECKOUT = Path(__file__).parents[3]
@@ -46,7 +46,7 @@ class Artifact:
             return Interface(self.abi)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
-                f"The ABI of {self.name} is damaged.", cause=words(repr(error)), next_step="make build"
+                f"The ABI of {self.name} is damaged.", cause=printable(repr(error)), next_step="make build"
             ) from error
 
     def creation_code(self, *arguments: Any) -> bytes:
@@ -91,7 +91,7 @@ def read(path: Path) -> Artifact:
             f"There is no artifact of {path.stem}.", cause=f"There are: {have}.", next_step="make build"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} is damaged.", cause=words(repr(error)), next_step="make build") from error
+        raise ArtifactError(f"{path} is damaged.", cause=printable(repr(error)), next_step="make build") from error
 
 
 def _check_fresh(artifact: Artifact) -> None:

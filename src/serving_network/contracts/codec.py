@@ -28,7 +28,7 @@ from eth_abi.registry import registry as standard_registry
 from eth_utils import is_checksum_address, keccak, to_checksum_address
 
 from serving_network.errors import InvalidInput, NodeFailure
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 AbiEntry = Mapping[str, Any]
 Convert = Callable[[Any], Any]
@@ -197,7 +197,7 @@ class Interface:
                 log_index=None if index is None else _integer(index),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise MalformedData("The node sent a log that is none.", cause=words(error)) from error
+            raise MalformedData("The node sent a log that is none.", cause=printable(error)) from error
 
     def _call(self, name: str, arguments: int | None) -> _Call:
         counts = sorted(count for known, count in self._calls if known == name)
@@ -232,7 +232,7 @@ class _Values:
         except (DecodingError, OverflowError, ValueError) as error:
             raise MalformedData(
                 f"{what} is malformed.",
-                cause=words(str(error)),
+                cause=printable(str(error)),
                 next_step="Ask again, or ask another node: this one answered with something else or cut its answer.",
             ) from error
         return tuple(convert(value) if convert else value for convert, value in zip(self._present, values, strict=True))
@@ -364,7 +364,7 @@ def _word(value: str | bytes) -> bytes:
 def _integer(value: str | int) -> int:
     number = int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
     if type(number) is not int or number < 0:
-        raise ValueError(f"{words(value)} is no number")
+        raise ValueError(f"{printable(value)} is no number")
     return number
 
 

@@ -12,7 +12,7 @@ from eth_utils import to_checksum_address
 from serving_network.contracts.errors import DeclaredError, InvalidVerifierInput, OwnershipError
 from serving_network.contracts.errors.base import Signature
 from serving_network.errors import ContractError
-from serving_network.untrusted import words
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ class RevertedWithMessage(ContractError):
 
     def __init__(self, text: str, *, data: bytes = b"") -> None:
         super().__init__(
-            f"The contract refused: {words(text)}", data=data, next_step="Check the arguments, or: serving doctor"
+            f"The contract refused: {printable(text)}", data=data, next_step="Check the arguments, or: serving doctor"
         )
         self.text = text
 
@@ -67,7 +67,7 @@ class UnknownContractError(ContractError):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(
-            f"The contract refused with an error that this program does not know: {words('0x' + data.hex())}",
+            f"The contract refused with an error that this program does not know: {printable('0x' + data.hex())}",
             data=data,
             next_step="Check that the address is a contract of this network: serving version list",
         )

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from serving_network.deployment.errors import VerifierFailed
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 POLL_SECONDS = 3.0
 OPTION = "vyper-standard-input"
@@ -98,7 +98,7 @@ class Blockscout:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
                 f"The explorer at {self._url} gave no answer that can be read.",
-                cause=words(str(error)),
+                cause=printable(str(error)),
                 next_step="Check the address and try again; verifying twice does no harm.",
             ) from error
         return status, body if isinstance(body, dict) else {}
@@ -111,6 +111,6 @@ def _list(told: Any) -> list[Any]:
 def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or body.get("errors") or f"HTTP status {status}"
     return VerifierFailed(
-        f"The explorer refused: {words(reason)}",
+        f"The explorer refused: {printable(reason)}",
         next_step="Wait a minute and try again." if status == 429 else "serving verify local",
     )

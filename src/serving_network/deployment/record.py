@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Address, Model
 from serving_network.files import RunInProgress, lock, write_whole
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 
 class Open(Model):
@@ -232,7 +232,8 @@ def load_record(path: Path) -> Record:
 
 def _damaged(path: Path, where: str, what: str) -> RecordProblem:
     return RecordProblem(
-        f"{path} is damaged at {words(where)}: {words(what)}.", next_step=f"Take {path} back from version control."
+        f"{path} is damaged at {printable(where)}: {printable(what)}.",
+        next_step=f"Restore {path} from version control.",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import aiohttp
 
 from serving_network.deployment.errors import VerifierFailed
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 URL = "https://sourcify.dev/server"
 POLL_SECONDS = 2.0
@@ -98,7 +98,7 @@ class Sourcify:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
                 f"Sourcify at {self._url} gave no answer that can be read.",
-                cause=words(str(error)),
+                cause=printable(str(error)),
                 next_step="Check the address and try again; verifying twice does no harm.",
             ) from error
         return response.status, _table(body)
@@ -111,7 +111,9 @@ def _table(told: Any) -> dict[str, Any]:
 def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
     runtime, creation = body.get("runtimeMatch") or body.get("match"), body.get("creationMatch")
     if runtime not in ("exact_match", "match"):
-        raise VerifierFailed("Sourcify finished without a match.", cause=words(body), next_step="serving verify local")
+        raise VerifierFailed(
+            "Sourcify finished without a match.", cause=printable(body), next_step="serving verify local"
+        )
     return SourcifyResult(runtime, creation if creation in ("exact_match", "match") else None, already_known)
 
 
@@ -119,7 +121,7 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     reason = body.get("message") or f"HTTP status {status}"
     code = body.get("customCode")
     return VerifierFailed(
-        f"Sourcify refused: {words(reason)}",
-        cause=f"its code: {words(code)}" if code else None,
+        f"Sourcify refused: {printable(reason)}",
+        cause=f"its code: {printable(code)}" if code else None,
         next_step="Wait a minute and try again." if status == 429 else "serving verify local",
     )

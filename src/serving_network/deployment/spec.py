@@ -34,7 +34,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from serving_network.deployment.errors import RecordProblem
 from serving_network.errors import InvalidInput
 from serving_network.money import parse_amount
-from serving_network.untrusted import parse_toml, words
+from serving_network.untrusted import parse_toml, printable
 
 HOUR = 3600
 MOST_PROBLEMS = 10
@@ -131,7 +131,9 @@ def load_spec(path: Path) -> NetworkSpec:
     except OSError as error:
         raise RecordProblem(f"{path} cannot be read.", cause=str(error), next_step=f"Correct {path}.") from error
     except ValueError as error:
-        raise RecordProblem(f"{path} is not TOML.", cause=words(str(error)), next_step=f"Correct {path}.") from error
+        raise RecordProblem(
+            f"{path} is not TOML.", cause=printable(str(error)), next_step=f"Correct {path}."
+        ) from error
     network = content.pop("network", None)
     if not isinstance(network, dict):
         raise RecordProblem(f"{path} has no [network] part.", next_step="Add [network] with its chain_id.")
@@ -150,6 +152,6 @@ def load_spec(path: Path) -> NetworkSpec:
 
 def _problems(error: ValidationError) -> str:
     return "; ".join(
-        f"{words('.'.join(str(part) for part in one['loc'])) or 'file'}: {words(one['msg'])}"
+        f"{printable('.'.join(str(part) for part in one['loc'])) or 'file'}: {printable(one['msg'])}"
         for one in error.errors(include_url=False)[:MOST_PROBLEMS]
     )

@@ -21,7 +21,7 @@ from eth_utils import keccak, to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def read_token(header: str) -> tuple[SessionToken, str]:
     except InvalidToken:
         raise
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
-        raise InvalidToken(f"The token cannot be read: {words(str(error))}.") from error
+        raise InvalidToken(f"The token cannot be read: {printable(str(error))}.") from error
     except Exception as error:
         raise InvalidToken("The token's signature is malformed.") from error
 
@@ -170,7 +170,7 @@ class TokenBook:
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{self._path} cannot be read.",
-                cause=words(str(error)),
+                cause=printable(str(error)),
                 next_step="Move it away, then make every API key anew: serving token revoke-all PROVIDER",
             ) from error
 

@@ -13,7 +13,7 @@ from eth_utils import to_checksum_address
 
 from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
 from serving_network.files import write_whole
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class KeyStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyFailure(
                 f"The key file {path} cannot be read.",
-                cause=words(str(error)),
+                cause=printable(str(error)),
                 next_step="Put back a copy of it, or remove it if the key is kept elsewhere.",
             ) from error
 
@@ -137,13 +137,13 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
             raise WrongPassword(f"The password does not open {where}.", next_step="Try again.") from None
         raise KeyFailure(
             f"{where} is not a keystore that can be opened.",
-            cause=words(str(error)),
+            cause=printable(str(error)),
             next_step="Give another file, or put back a copy of it.",
         ) from error
     told = str(keystore.get("address", "")).removeprefix("0x").lower()
     if told not in ("", signer.address[2:].lower()):
         raise KeyFailure(
-            f"{where} says that it holds 0x{words(told)}, but its key is that of {signer.address}.",
+            f"{where} says that it holds 0x{printable(told)}, but its key is that of {signer.address}.",
             cause="Somebody changed the file, or mixed two.",
             next_step="Put back a copy of it; do not send coins to either address before you know.",
         )
@@ -155,7 +155,7 @@ def _work(keystore: Any) -> int:
     for a keystore that is none."""
     crypto = next(part for name, part in keystore.items() if name.lower() == "crypto")
     if crypto["cipher"] != "aes-128-ctr":
-        raise ValueError(f"its cipher is {words(crypto['cipher'])}")
+        raise ValueError(f"its cipher is {printable(crypto['cipher'])}")
     how = crypto["kdfparams"]
     if crypto["kdf"] == "scrypt":
         return 128 * abs(int(how["n"]) * int(how["r"]) * int(how["p"]))

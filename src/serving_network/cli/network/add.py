@@ -11,7 +11,7 @@ from serving_network.cli.local import JSON, configuration
 from serving_network.cli.network.show import network_as_json
 from serving_network.cli.output import Output
 from serving_network.errors import InvalidInput, UnknownName
-from serving_network.networks import BUILT_IN, Network, parse_address
+from serving_network.networks import BUILT_IN, NamedNetwork, parse_address
 
 
 def add(
@@ -28,7 +28,7 @@ def add(
     Example: serving network add mine --url https://node.example --chain-id 16602 --ledger 0x9fE4...
     """
     settings = configuration()
-    known: Network | None
+    known: NamedNetwork | None
     try:
         known = settings.network(name)
     except UnknownName:
@@ -37,7 +37,7 @@ def add(
     chain = chain_id if chain_id is not None else known.chain_id if known else None
     if not urls or chain is None:
         raise InvalidInput("A new network needs --url and --chain-id.", next_step="serving network add --help")
-    network = Network(name, urls, chain, parse_address(ledger) if ledger else known.ledger if known else None)
+    network = NamedNetwork(name, urls, chain, parse_address(ledger) if ledger else known.ledger if known else None)
     settings.save_network(network)
     out = Output(as_json)
     out.result(network_as_json(network))

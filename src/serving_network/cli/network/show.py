@@ -12,7 +12,7 @@ from serving_network.cli.local import JSON, configuration
 from serving_network.cli.output import Output
 
 if TYPE_CHECKING:
-    from serving_network.networks import Network
+    from serving_network.networks import NamedNetwork
 
 
 def show(
@@ -40,7 +40,7 @@ def show(
     )
 
 
-def network_as_json(network: Network) -> dict[str, Any]:
+def network_as_json(network: NamedNetwork) -> dict[str, Any]:
     """A network in JSON; addresses of nodes without their keys."""
     return {
         "name": network.name,

@@ -9,7 +9,7 @@ from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
-from serving_network.untrusted import parse_toml, words
+from serving_network.untrusted import parse_toml, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
         told = parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Mend {path}"
+            f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Mend {path}"
         ) from error
     kind: type[Offer | FineTuningOffer] = FineTuningOffer if service.startswith(FINE_TUNING) else Offer
     wanted = {one.name for one in fields(kind)}
@@ -47,7 +47,7 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
         return kind(**{name: _value(name, value) for name, value in told.items()})
     except (TypeError, InvalidInput) as error:
         raise ConfigurationError(
-            f"{path} does not describe a service.", cause=words(str(error)), next_step=f"Mend {path}"
+            f"{path} does not describe a service.", cause=printable(str(error)), next_step=f"Mend {path}"
         ) from error
 
 
@@ -61,7 +61,8 @@ def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | 
         return replace(offer, **{name: _value(name, value) for name, value in changes.items()})
     except TypeError as error:
         raise ConfigurationError(
-            f"That is no service: {words(str(error))}.", next_step="Write lists and tables into an offer file instead."
+            f"That is no service: {printable(str(error))}.",
+            next_step="Write lists and tables into an offer file instead.",
         ) from error
 
 
@@ -88,4 +89,4 @@ def _value(name: str, value: Any) -> Any:
             pass
         case _, str():
             return value
-    raise TypeError(f"{name} cannot be {words(value)}")
+    raise TypeError(f"{name} cannot be {printable(value)}")

@@ -15,7 +15,7 @@ from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.typed_data import UserSettlement, VerifierMessage
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
-from serving_network.untrusted import parse_json, words
+from serving_network.untrusted import parse_json, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +76,13 @@ def _whole(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 100:
         return int(value)
     if type(value) is not int or value < 0:
-        raise ValueError(f"{words(value)} is not a whole number")
+        raise ValueError(f"{printable(value)} is not a whole number")
     return value
 
 
 def _of_text(one: Any, name: str) -> str:
     if not isinstance(one[name], str):
-        raise TypeError(f"{name} is {words(one[name])}")
+        raise TypeError(f"{name} is {printable(one[name])}")
     return str(one[name])
 
 
@@ -91,12 +91,12 @@ def _read(path: Path) -> Any:
         return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{path} cannot be read.", cause=words(str(error)), next_step=f"Fix {path} and run again."
+            f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
         ) from error
 
 
 def _unfit(path: Path, error: Exception) -> ConfigurationError:
     cause = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
     return ConfigurationError(
-        f"{path} does not describe a settlement.", cause=words(cause), next_step=f"Fix {path} and run again."
+        f"{path} does not describe a settlement.", cause=printable(cause), next_step=f"Fix {path} and run again."
     )
