@@ -32,7 +32,7 @@ from serving_network.settlement.chain import (
     TooMuchGas,
     Underpriced,
 )
-from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
 from serving_network.signing import signed_by
 from serving_network.wallet.local import LocalTeeSigner
 

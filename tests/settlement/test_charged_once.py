@@ -25,7 +25,7 @@ from serving_network.settlement import following
 from serving_network.settlement.chain import SignedSettlements
 from serving_network.settlement.following import Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal import Outcome, Transaction
+from serving_network.settlement.journal.records import Outcome, Transaction
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.runner import SIGNING_ATTEMPTS
 from serving_network.wallet.local import LocalTeeSigner

@@ -27,19 +27,11 @@ from serving_network.settlement.chain import (
 )
 from serving_network.settlement.following import BatchFailed, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal import (
-    Acceptance,
-    Batch,
-    Identity,
-    Journal,
-    Mined,
-    Outcome,
-    SignedRow,
-    Transaction,
-    open_journal,
-)
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal.records import Acceptance, Batch, Mined, Outcome, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
+from serving_network.store.sqlite import Identity
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000

@@ -32,11 +32,13 @@ from serving_network.messages.typed_data import (
 )
 from serving_network.settlement import runner
 from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
-from serving_network.settlement.journal import Acceptance, Identity, Mined, Outcome, Transaction, open_journal
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalSigner
 from tests.settlement.stage import COIN, OWNER, PROVIDER, TEE, USERS, dev_signer, prepare_in_process

@@ -23,12 +23,9 @@ from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.usage import UsageRow
 from serving_network.settlement.chain import Landed, SignedSettlements
 from serving_network.settlement.following import signed_of
-from serving_network.settlement.journal import (
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal.records import (
     Batch,
-    Identity,
-    Journal,
-    JournalFailure,
-    JournalOfAnother,
     LiveSettlement,
     Mined,
     OpenWork,
@@ -36,11 +33,11 @@ from serving_network.settlement.journal import (
     Recorded,
     Transaction,
     UserState,
-    open_journal,
 )
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 

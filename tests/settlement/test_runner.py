@@ -17,18 +17,13 @@ from serving_network.errors import NodeUnreachable, TransactionPending
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject
 from serving_network.settlement.chain import Disagreement, Landed, SignedSettlements
-from serving_network.settlement.journal import (
-    Acceptance,
-    Identity,
-    JournalOfAnother,
-    Outcome,
-    Transaction,
-    open_journal,
-)
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.journal.records import Acceptance, Outcome, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
+from serving_network.store.sqlite import Identity, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain

@@ -20,11 +20,13 @@ from serving_network.money import describe
 from serving_network.settlement import runner
 from serving_network.settlement.chain import ROWS_AT_MOST, Landed, SignedSettlements, TooMuchGas
 from serving_network.settlement.following import BatchFailed
-from serving_network.settlement.journal import Identity, JournalOfAnother, Mined, Outcome, Transaction, open_journal
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.journal.records import Mined, Outcome, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
+from serving_network.store.sqlite import Identity, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain

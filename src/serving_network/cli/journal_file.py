@@ -14,15 +14,8 @@ import typer
 from serving_network.cli.context import DEVICE
 from serving_network.files import lock
 from serving_network.networks import home
-from serving_network.settlement.journal import (
-    Identity,
-    Journal,
-    JournalFailure,
-    copy_journal,
-    identity_of,
-    open_journal,
-    read_journal,
-)
+from serving_network.settlement.journal import Journal, open_journal, read_journal
+from serving_network.store.sqlite import Identity, JournalFailure, copy_journal, identity_of
 
 if TYPE_CHECKING:
     from serving_network.cli.context import Session

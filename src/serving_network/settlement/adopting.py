@@ -22,7 +22,8 @@ from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
 from serving_network.settlement.chain import Head, PastSettlement, SettlementChain
 from serving_network.settlement.following import REORG_WINDOW
-from serving_network.settlement.journal import Acceptance, Journal, Outcome, UserState
+from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.records import Acceptance, Outcome, UserState
 
 ACCOUNTS_AT_ONCE: Final = 500
 UNKNOWN_HASH: Final = bytes(32)

@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 from serving_network.contracts.models import Account
 from serving_network.errors import NodeFailure, TransactionFailure
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
 
 Form = Literal["entries", "batch"]
 """How a batch is signed: one signature per settlement, or one for all rows."""

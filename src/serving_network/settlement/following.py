@@ -34,7 +34,8 @@ from serving_network.settlement.chain import (
     SignedSettlements,
 )
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal import Acceptance, Batch, Journal, Outcome, SignedRow, Transaction
+from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.records import Acceptance, Batch, Outcome, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report, count
 

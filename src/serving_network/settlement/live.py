@@ -31,7 +31,7 @@ from serving_network.settlement.chain import (
     TooMuchGas,
     Underpriced,
 )
-from serving_network.settlement.journal import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
 from serving_network.settlement.report import count
 from serving_network.signing import Signer
 

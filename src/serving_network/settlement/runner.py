@@ -45,20 +45,14 @@ from serving_network.settlement.chain import (
 )
 from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal import (
-    Batch,
-    Journal,
-    JournalOfAnother,
-    Outcome,
-    SignedRow,
-    Transaction,
-    UserState,
-)
+from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.records import Batch, Outcome, SignedRow, Transaction, UserState
 from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for
 from serving_network.settlement.report import Report, UserLine
 from serving_network.signing import TeeSigner
+from serving_network.store.sqlite import JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 
 CHUNK_ROWS: Final = 10_000

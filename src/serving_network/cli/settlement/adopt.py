@@ -31,7 +31,8 @@ from serving_network.signing import AddressOnly
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.settlement.journal import Journal, UserState
+    from serving_network.settlement.journal import Journal
+    from serving_network.settlement.journal.records import UserState
 
 EXIT_BEHIND = 5
 EXIT_UNDECIDED = 11

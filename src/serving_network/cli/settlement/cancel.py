@@ -20,7 +20,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
-    from serving_network.settlement.journal import Batch
+    from serving_network.settlement.journal.records import Batch
 
 
 @cancels

@@ -18,7 +18,7 @@ from serving_network.settlement.report import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.settlement.journal import BatchSummary, Void
+    from serving_network.settlement.journal.records import BatchSummary, Void
 
 
 @reads
