@@ -37,6 +37,7 @@ lint: $(VENV)/.installed ## check style, types, import rules and unused code
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/unused.py
 
 format: $(VENV)/.installed ## format the code and apply automatic fixes
 	$(BIN)/ruff check --fix
