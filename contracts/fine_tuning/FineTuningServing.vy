@@ -345,7 +345,7 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
         user, provider, word
     )
     info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
-    account: uint256 = accounts._key(user, provider)
+    account: bytes32 = accounts._key(user, provider)
     ring: uint256 = deliverables._rings[account]
     count: uint256 = (ring >> deliverables.COUNT_OFFSET) & deliverables.INDEX_MASK
     words: uint256 = unsafe_add(unsafe_mul(4, len(refunds)), unsafe_add(len(info), 31) // 32)
@@ -363,7 +363,7 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
         count,
         word >> accounts.ACKNOWLEDGED_OFFSET,
     )
-    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, account, 0, count, [], 0, 64)
+    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, convert(account, uint256), 0, count, [], 0, 64)
     return concat(convert(32, bytes32), start, list)
 
 
@@ -567,8 +567,8 @@ def getDeliverables(user: address, provider: address) -> Bytes[LIST_BYTES]:
     @dev Reverts `AccountNotExists`.
     """
     accounts._existing(user, provider)
-    account: uint256 = accounts._key(user, provider)
-    return self._list(DELIVERABLES, account, 0, deliverables._count(account), [], 32, 32)
+    account: bytes32 = accounts._key(user, provider)
+    return self._list(DELIVERABLES, convert(account, uint256), 0, deliverables._count(account), [], 32, 32)
 
 
 # Settlement
@@ -722,7 +722,7 @@ def _list(
         if kind == SERVICES:
             body = offers._body(services._provider_at(unsafe_add(offset, i)))
         elif kind == DELIVERABLES:
-            body = deliverables._body(deliverables._nth(key, i))
+            body = deliverables._body(deliverables._nth(convert(key, bytes32), i))
         else:
             user: address = empty(address)
             provider: address = msg.sender

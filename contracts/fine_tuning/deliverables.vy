@@ -91,9 +91,9 @@ BODY_BYTES: constant(uint256) = 32 * 9 + MAX_ID + MAX_ROOT + MAX_SECRET
 LENGTH_MASK: constant(uint256) = 65535
 
 # @custom:packed _rings head:5, count:5, epoch:64
-_rings: HashMap[uint256, uint256]
+_rings: HashMap[bytes32, uint256]
 
-_places: HashMap[uint256, bytes32[CAPACITY]]
+_places: HashMap[bytes32, bytes32[CAPACITY]]
 
 # @custom:packed _entries acknowledged:1, settled:1, timestamp:40, blob:160
 _entries: HashMap[bytes32, uint256]
@@ -110,14 +110,14 @@ def _refuse(selector: uint256, id: String[MAX_ID_DECODED]):
 
 @internal
 @pure
-def _key(account: uint256, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
+def _key(account: bytes32, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
     return keccak256(abi_encode(account, ring >> EPOCH_OFFSET, keccak256(id)))
 
 
 @internal
 @view
 def _find(
-    account: uint256, id: String[MAX_ID_DECODED], settled: uint256
+    account: bytes32, id: String[MAX_ID_DECODED], settled: uint256
 ) -> (bytes32, uint256):
     """
     @dev Key and entry of a deliverable that is not settled. Otherwise reverts with the error `settled`, and
@@ -136,7 +136,7 @@ def _find(
 
 @internal
 def _add(
-    account: uint256,
+    account: bytes32,
     user: address,
     provider: address,
     id: String[MAX_ID_DECODED],
@@ -201,7 +201,7 @@ def _add(
 
 
 @internal
-def _forget(account: uint256):
+def _forget(account: bytes32):
     """
     @dev Throw the ring away, in one write whatever is in it.
     """
@@ -212,13 +212,13 @@ def _forget(account: uint256):
 
 @internal
 @view
-def _count(account: uint256) -> uint256:
+def _count(account: bytes32) -> uint256:
     return (self._rings[account] >> COUNT_OFFSET) & INDEX_MASK
 
 
 @internal
 @view
-def _nth(account: uint256, index: uint256) -> uint256:
+def _nth(account: bytes32, index: uint256) -> uint256:
     """
     @dev The entry of a deliverable, counted from the oldest.
     """

@@ -329,7 +329,7 @@ def revokeToken(provider: address, tokenId: uint8):
     @notice Revoke one session token of the current generation, for ever. By the user.
     @dev Reverts `AccountNotExists`; emits `TokenRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
     if accounts._words[key] & accounts.EXISTS == 0:
         errors._account_not_exists(msg.sender, provider)
     tokens._revoke(key, tokenId)
@@ -342,7 +342,7 @@ def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
     @notice Revoke several session tokens, at most 512. By the user.
     @dev Reverts `AccountNotExists`; emits `TokensRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
     if accounts._words[key] & accounts.EXISTS == 0:
         errors._account_not_exists(msg.sender, provider)
     for id: uint8 in tokenIds:
@@ -356,7 +356,7 @@ def revokeAllTokens(provider: address):
     @notice Revoke every session token made so far, by a new generation. By the user.
     @dev Reverts `AccountNotExists`; emits `AllTokensRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
     if accounts._words[key] & accounts.EXISTS == 0:
         errors._account_not_exists(msg.sender, provider)
     generation: uint256 = tokens._revoke_all(key)
@@ -507,11 +507,10 @@ def settleFeesWithTEE(
     signer: address = services._confirmed_signer(service)
     domain: bytes32 = tee._domain(NAME_HASH)
     statuses: DynArray[uint8, MAX_SETTLEMENTS_DECODED] = []
-    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     for settlement: TEESettlementData in settlements:
         user: address = settlement.user
-        key: uint256 = unsafe_mul(convert(user, uint256), factor)
+        key: bytes32 = keccak256(abi_encode(msg.sender, user))
         word: uint256 = accounts._words[key]
         unsettled: uint256 = settlement.totalFee
         status: uint8 = self._judge(settlement, word, service, signer, domain)
@@ -614,12 +613,11 @@ def settleBatchWithTEE(
         last = accounts.MAX_NONCE
 
     statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
-    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     at: uint256 = 0
     for row: UserSettlement in rows:
         user: address = convert(row.userAndFee >> 96, address)
-        key: uint256 = unsafe_mul(convert(user, uint256), factor)
+        key: bytes32 = keccak256(abi_encode(msg.sender, user))
         word: uint256 = accounts._words[key]
         balance: uint256 = word & accounts.COINS_MASK
         used: uint256 = (word >> accounts.NONCE_OFFSET) ^ UNACKNOWLEDGED

@@ -41,12 +41,12 @@ IDS_MASK: constant(uint256) = 2**200 - 1
 GENERATION_OFFSET: constant(uint256) = 200
 
 # @custom:packed _revoked ids:200, generation:56
-_revoked: HashMap[uint256, uint256[2]]
+_revoked: HashMap[bytes32, uint256[2]]
 
 
 @internal
 @view
-def _state(key: uint256) -> (uint256, uint256):
+def _state(key: bytes32) -> (uint256, uint256):
     """
     @dev The current generation and the bitmap of what is revoked in it.
     """
@@ -59,7 +59,7 @@ def _state(key: uint256) -> (uint256, uint256):
 
 
 @internal
-def _revoke(key: uint256, id: uint8):
+def _revoke(key: bytes32, id: uint8):
     number: uint256 = convert(id, uint256)
     if number < FIRST_IDS:
         self._revoked[key][0] |= 1 << number
@@ -72,7 +72,7 @@ def _revoke(key: uint256, id: uint8):
 
 
 @internal
-def _revoke_all(key: uint256) -> uint256:
+def _revoke_all(key: bytes32) -> uint256:
     """
     @dev Begin a new generation and return it.
     """

@@ -109,9 +109,6 @@ POS_ALL_MASK: constant(uint256) = POSITION_MASK << POS_ALL_OFFSET
 POS_PROVIDER_OFFSET: constant(uint256) = 192
 POS_PROVIDER_MASK: constant(uint256) = POSITION_MASK << POS_PROVIDER_OFFSET
 
-# @dev The user whose key is the factor in the keys of all users of a provider.
-USER_ONE: constant(address) = 0x0000000000000000000000000000000000000001
-
 ALL: constant(uint256) = 0
 BY_USER: constant(uint256) = 1 << 160
 BY_PROVIDER: constant(uint256) = 2 << 160
@@ -131,12 +128,12 @@ ledgerAddress: public(address)
 lockTime: public(uint256)
 
 # @custom:packed _words balance:92, pendingRefund:92, flag:1, described:1, exists:1, refunds:3, free:1, nonce:64, acknowledged:1
-_words: HashMap[uint256, uint256]
+_words: HashMap[bytes32, uint256]
 
 # @custom:packed _refunds amount:92, createdAt:36, amount2:92, createdAt2:36
-_refunds: HashMap[uint256, uint256[3]]
+_refunds: HashMap[bytes32, uint256[3]]
 
-_infos: HashMap[uint256, address]
+_infos: HashMap[bytes32, address]
 
 
 @external
@@ -214,16 +211,12 @@ def _by_provider(provider: address) -> uint256:
 
 @internal
 @pure
-def _key(user: address, provider: address) -> uint256:
+def _key(user: address, provider: address) -> bytes32:
     """
-    @dev What an account is known by in every map: the user's address times an odd number that the provider's address
-         hashes to, so that no two users of a provider share a key. A provider shares the key of a given account, with
-         some user whom nobody need be, for one in 2**96 of all addresses. A sum or an exclusive or would let two
-         providers agree in that for all their users at once, and such two are found among 2**48 addresses.
+    @dev The key of an account in every map. Loops over rows compute the same hash themselves: a call costs more gas
+         than the hash.
     """
-    return unsafe_mul(
-        convert(user, uint256), convert(keccak256(convert(provider, bytes32)), uint256) | 1
-    )
+    return keccak256(abi_encode(provider, user))
 
 
 @internal
@@ -261,7 +254,7 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
     @dev Create the account with `amount` wei, acknowledged. An account that was deleted keeps its nonce.
     """
     self._check_parties(user, provider)
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS != 0:
         errors._account_exists(user, provider)
@@ -277,7 +270,7 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
 
 
 @internal
-def _write_info(key: uint256, info: String[MAX_INFO_DECODED]):
+def _write_info(key: bytes32, info: String[MAX_INFO_DECODED]):
     prefix: bytes11 = blobs._creation_prefix(len(info))
     self._infos[key] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
 
@@ -304,7 +297,7 @@ def _deposit(user: address, provider: address, amount: uint256, cancel: uint256)
     @dev Add `amount` wei, take up to `cancel` wei of refunds back (newest first) and acknowledge the TEE signer: a
          transfer is the user's act. The service's flag is cleared for the same reason.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS == 0:
         self._check_parties(user, provider)
@@ -331,7 +324,7 @@ def _charge(
          last one and fits. Refunds give way, newest first, where the rest of the balance does not cover them.
          Returns the account's new word.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     charged: uint256 = self._cover(
         key, ((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET)) - amount
     )
@@ -340,7 +333,7 @@ def _charge(
 
 
 @internal
-def _cover(key: uint256, word: uint256) -> uint256:
+def _cover(key: bytes32, word: uint256) -> uint256:
     """
     @dev Let refunds give way, newest first, until the balance covers them. Returns the account's word without
          storing it.
@@ -353,7 +346,7 @@ def _cover(key: uint256, word: uint256) -> uint256:
 
 
 @internal
-def _cancel(key: uint256, word: uint256, amount: uint256) -> uint256:
+def _cancel(key: bytes32, word: uint256, amount: uint256) -> uint256:
     """
     @dev Take `amount` wei (at most what is pending) out of the active refunds, newest first; a refund that is cut
          keeps its age. Returns the account's word without storing it.
@@ -380,7 +373,7 @@ def _request_refund(user: address, provider: address):
     @dev Ask everything back that is not asked back already. When five refunds are active the amount joins the newest,
          whose clock restarts. Emits `RefundRequested` for the newest active refund, also when nothing was booked.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS == 0:
         errors._account_not_exists(user, provider)
@@ -405,7 +398,7 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
     @dev Take the refunds out that are payable now, keep the others in order. Returns what is to be paid out, the
          balance and what is still pending; the caller sends the coins, last.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
     if word & EXISTS == 0:
         errors._account_not_exists(user, provider)
@@ -444,12 +437,12 @@ def _count(word: uint256) -> uint256:
 
 @internal
 @view
-def _refund(key: uint256, index: uint256) -> uint256:
+def _refund(key: bytes32, index: uint256) -> uint256:
     return (self._refunds[key][index // 2] >> (REFUND_BITS * (index % 2))) & REFUND_MASK
 
 
 @internal
-def _set_refund(key: uint256, index: uint256, refund: uint256):
+def _set_refund(key: bytes32, index: uint256, refund: uint256):
     offset: uint256 = REFUND_BITS * (index % 2)
     word: uint256 = self._refunds[key][index // 2]
     self._refunds[key][index // 2] = (word & ~(REFUND_MASK << offset)) | (refund << offset)
@@ -459,7 +452,7 @@ def _set_refund(key: uint256, index: uint256, refund: uint256):
 @view
 def _active_refunds(user: address, provider: address, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
     active: DynArray[Refund, MAX_REFUNDS] = []
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     for i: uint256 in range(self._count(word), bound=MAX_REFUNDS):
         refund: uint256 = self._refund(key, i)
         active.append(
@@ -494,7 +487,7 @@ def _delete(user: address, provider: address) -> bool:
     """
     @dev Forget the account, all but its nonce; an account that holds coins is refused. Returns whether there was one.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
     existed: bool = word & EXISTS != 0
     if existed:

@@ -126,9 +126,7 @@ def _key(user: address, provider: address) -> uint256:
     """
     @dev What an account is known by in the service's maps.
     """
-    return unsafe_mul(
-        convert(user, uint256), convert(keccak256(convert(provider, bytes32)), uint256) | 1
-    )
+    return convert(keccak256(abi_encode(provider, user)), uint256)
 
 
 @internal
