@@ -15,13 +15,15 @@
 
 from ..serving import accounts
 from ..serving import blobs
-from ..serving import errors
+from ..serving import errors as shared_errors
 from ..serving import initializable
+from ..serving import ledger_calls
 from ..serving import lists
 from ..serving import ownable
 from ..serving import payouts
 from ..serving import services
 from . import deliverables
+from . import fine_tuning_errors as errors
 from . import offers
 from . import verifier
 
@@ -30,6 +32,7 @@ initializes: initializable
 initializes: blobs
 initializes: lists
 initializes: accounts[blobs := blobs, lists := lists]
+initializes: ledger_calls[accounts := accounts]
 initializes: services[lists := lists, ownable := ownable]
 initializes: payouts
 initializes: deliverables[blobs := blobs]
@@ -50,6 +53,9 @@ exports: (
     accounts.lockedBalance,
     accounts.providerCount,
     accounts.providersOf,
+    ledger_calls.addAccount,
+    ledger_calls.depositFund,
+    ledger_calls.requestRefundAll,
     services.MIN_PROVIDER_STAKE,
     services.acknowledgeTEESignerByOwner,
     services.revokeTEESignerAcknowledgement,
@@ -163,6 +169,7 @@ def __init__(minProviderStake: uint256):
     """
     initializable.__init__()
     blobs.__init__()
+    ledger_calls.__init__(method_id("CallerNotLedger()", output_type=bytes4), False)
     services.__init__(minProviderStake)
 
 
@@ -175,7 +182,7 @@ def __default__():
     """
     if len(msg.data) != 0:
         raw_revert(b"")
-    errors._direct_deposits_disabled()
+    shared_errors._direct_deposits_disabled()
 
 
 @external
@@ -194,7 +201,7 @@ def initialize(
     """
     initializable._begin()
     if not _ledgerAddress.is_contract:
-        errors._bare(convert(method_id("InvalidLedgerAddress()", output_type=bytes4), uint256))
+        errors._invalid_ledger_address()
     self._check_percentage(_penaltyPercentage)
     self._check_lock_time(_locktime)
     accounts.lockTime = _locktime
@@ -249,44 +256,6 @@ def supportsInterface(interfaceId: bytes4) -> bool:
 
 
 @external
-@payable
-def addAccount(user: address, provider: address, additionalInfo: String[accounts.MAX_INFO_DECODED]):
-    """
-    @notice Open an account with the coins sent, acknowledged. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AdditionalInfoTooLong`, `InvalidAddress`, `ProviderCannotBeUser`,
-         `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    if len(additionalInfo) > accounts.MAX_INFO:
-        errors._additional_info_too_long()
-    accounts._open(user, provider, msg.value, additionalInfo)
-
-
-@external
-@payable
-def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256):
-    """
-    @notice Add the coins sent, keep up to `cancelRetrievingAmount` wei that were asked back (newest first), and
-            acknowledge the provider's TEE signer. An act of the user. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AccountNotExists`, `AmountTooLarge`;
-         emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
-
-
-@external
-def requestRefundAll(user: address, provider: address):
-    """
-    @notice Ask back what is not asked back yet. With five refunds waiting the amount joins the newest, whose clock
-            restarts. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`; emits `RefundRequested` when any refund is active.
-    """
-    self._check_ledger()
-    accounts._request_refund(user, provider)
-
-
-@external
 def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
     """
     @notice Send the ledger every refund whose lock time is over. Only the ledger.
@@ -294,16 +263,14 @@ def processRefund(user: address, provider: address) -> (uint256, uint256, uint25
     @dev Reverts `CallerNotLedger`, `AccountNotExists`, `TransferToLedgerFailed`, `PayoutInProgress`; emits
          `BalanceUpdated` when something is paid. Re-entrancy: pays last, under the payout lock.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     paid: uint256 = 0
     balance: uint256 = 0
     pending: uint256 = 0
     paid, balance, pending = accounts._mature(user, provider)
     if paid != 0:
         if not payouts._pay(msg.sender, paid):
-            errors._bare(
-                convert(method_id("TransferToLedgerFailed()", output_type=bytes4), uint256)
-            )
+            errors._transfer_to_ledger_failed()
     return paid, balance, pending
 
 
@@ -314,7 +281,7 @@ def deleteAccount(user: address, provider: address):
             account nothing happens.
     @dev Reverts `CallerNotLedger`, `AccountNotEmpty`; emits `AccountDeleted`.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     if accounts._delete(user, provider):
         deliverables._forget(accounts._key(user, provider))
 
@@ -341,20 +308,18 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
     @dev Reverts `AccountNotExists`. The deliverables are encoded apart and come last.
     """
     word: uint256 = accounts._existing(user, provider)
-    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
-        user, provider, word
-    )
-    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
     account: bytes32 = accounts._key(user, provider)
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(account, word)
+    info: String[accounts.MAX_INFO] = accounts._info(account, word)
     ring: uint256 = deliverables._rings[account]
     count: uint256 = (ring >> deliverables.COUNT_OFFSET) & deliverables.INDEX_MASK
     words: uint256 = unsafe_add(unsafe_mul(4, len(refunds)), unsafe_add(len(info), 31) // 32)
     start: Bytes[ACCOUNT_START] = abi_encode(
         user,
         provider,
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
         refunds,
         info,
         unsafe_mul(32, unsafe_add(14, words)),
@@ -411,7 +376,7 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
     @dev Reverts `BatchSizeTooLarge`.
     """
     if len(users) > MAX_BATCH:
-        errors._batch_size_too_large(len(users), MAX_BATCH)
+        shared_errors._batch_size_too_large(len(users), MAX_BATCH)
     return self._list(BATCH, 0, 0, len(users), users, 32, 32)
 
 
@@ -488,12 +453,9 @@ def addDeliverable(
          pushed out, then `DeliverableAdded`.
     """
     if len(id) == 0 or len(id) > deliverables.MAX_ID:
-        errors._numbered(
-            convert(method_id("DeliverableIdInvalidLength(uint256)", output_type=bytes4), uint256),
-            len(id),
-        )
+        errors._deliverable_id_invalid_length(len(id))
     if len(modelRootHash) > deliverables.MAX_ROOT:
-        errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
+        shared_errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
     accounts._existing(user, msg.sender)
     deliverables._add(accounts._key(user, msg.sender), user, msg.sender, id, modelRootHash)
 
@@ -593,36 +555,35 @@ def settleFees(verifierInput: verifier.VerifierInput):
     service: uint256 = services._registered(msg.sender)
     signer: address = services._confirmed_signer(service)
     if word >> accounts.ACKNOWLEDGED_OFFSET == 0 or signer == empty(address):
-        verifier._refuse("TEE signer not acknowledged")
+        errors._invalid_verifier_input("TEE signer not acknowledged")
     nonce: uint256 = verifierInput.nonce
     if (
-        nonce <= (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK
+        nonce <= accounts._nonce(word)
         or nonce > accounts.MAX_NONCE
     ):
-        verifier._refuse("nonce should larger than the current nonce")
+        errors._invalid_verifier_input("nonce should larger than the current nonce")
     fee: uint256 = verifierInput.taskFee
-    if word & accounts.COINS_MASK < fee:
-        verifier._refuse("insufficient balance")
+    if accounts._balance(word) < fee:
+        errors._invalid_verifier_input("insufficient balance")
+    account: bytes32 = accounts._key(user, msg.sender)
     key: bytes32 = empty(bytes32)
     entry: uint256 = 0
     key, entry = deliverables._find(
-        accounts._key(user, msg.sender),
+        account,
         verifierInput.id,
         convert(method_id("DeliverableAlreadySettled(string)", output_type=bytes4), uint256),
     )
     if not deliverables._holds(entry, verifierInput.id, verifierInput.modelRootHash):
-        verifier._refuse("model root hash mismatch")
+        errors._invalid_verifier_input("model root hash mismatch")
     if not verifier._signed_by(signer, verifierInput):
-        verifier._refuse("TEE settlement validation failed")
+        errors._invalid_verifier_input("TEE settlement validation failed")
 
     acknowledged: bool = entry & deliverables.ACKNOWLEDGED != 0
     if acknowledged:
         if len(verifierInput.encryptedSecret) == 0:
-            errors._bare(
-                convert(method_id("SecretShouldNotBeEmpty()", output_type=bytes4), uint256)
-            )
+            errors._secret_should_not_be_empty()
         if len(verifierInput.encryptedSecret) > deliverables.MAX_SECRET:
-            errors._text_too_long(
+            shared_errors._text_too_long(
                 len(verifierInput.encryptedSecret), deliverables.MAX_SECRET
             )
         blob: uint256 = deliverables._write(
@@ -631,17 +592,13 @@ def settleFees(verifierInput: verifier.VerifierInput):
         entry = (entry & deliverables.STATE_MASK) | blob
     else:
         if len(verifierInput.encryptedSecret) != 0:
-            errors._bare(convert(method_id("SecretShouldBeEmpty()", output_type=bytes4), uint256))
+            errors._secret_should_be_empty()
         if word & accounts.FLAG != 0:
-            raw_revert(
-                abi_encode(
-                    user, msg.sender, method_id=method_id("UserActionRequired(address,address)")
-                )
-            )
+            errors._user_action_required(user, msg.sender)
         word |= accounts.FLAG
         fee = unsafe_div(unsafe_mul(fee, self.penaltyPercentage), 100)
     deliverables._entries[key] = entry | deliverables.SETTLED
-    word = accounts._charge(user, msg.sender, word, nonce, fee)
+    word = accounts._charge(account, word, nonce, fee)
     log FeesSettled(
         user=user,
         provider=msg.sender,
@@ -650,12 +607,7 @@ def settleFees(verifierInput: verifier.VerifierInput):
         acknowledged=acknowledged,
         nonce=nonce,
     )
-    log accounts.BalanceUpdated(
-        user=user,
-        provider=msg.sender,
-        amount=word & accounts.COINS_MASK,
-        pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
-    )
+    accounts._log_balance(user, msg.sender, word)
     self._pay(msg.sender, fee)
 
 
@@ -682,7 +634,7 @@ def _mark(
 @internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
-        errors._bare(convert(method_id("ETHTransferFailed()", output_type=bytes4), uint256))
+        errors._eth_transfer_failed()
 
 
 @internal
@@ -692,9 +644,7 @@ def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes
     @dev A page of accounts or services and their number, encoded; reverts `LimitTooLarge`.
     """
     if limit > accounts.MAX_PAGE:
-        errors._numbered(
-            convert(method_id("LimitTooLarge(uint256)", output_type=bytes4), uint256), limit
-        )
+        errors._limit_too_large(limit)
     total: uint256 = accounts._listed(kind << KIND_OFFSET, key)
     count: uint256 = accounts._page_size(offset, limit, total)
     return self._list(kind, convert(key, uint256), offset, count, [], total, 0)
@@ -749,43 +699,32 @@ def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
     """
     @dev An account as the listings show it, encoded as the members of `Summary`; zeros where there is none.
     """
-    word: uint256 = accounts._word(user, provider)
+    account: bytes32 = accounts._key(user, provider)
+    word: uint256 = accounts._words[account]
     exists: uint256 = (word // accounts.EXISTS) & 1
     word = unsafe_mul(word, exists)
     return abi_encode(
         unsafe_mul(convert(user, uint256), exists),
         unsafe_mul(convert(provider, uint256), exists),
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
-        accounts._info(user, provider, word),
-        (word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
-        deliverables._count(accounts._key(user, provider)),
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
+        accounts._info(account, word),
+        accounts._refund_count(word),
+        deliverables._count(account),
         word >> accounts.ACKNOWLEDGED_OFFSET,
     )
-
-
-@internal
-@view
-def _check_ledger():
-    if msg.sender != accounts.ledgerAddress:
-        errors._bare(convert(method_id("CallerNotLedger()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _check_lock_time(seconds: uint256):
     if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
-        errors._numbered(
-            convert(method_id("LockTimeOutOfRange(uint256)", output_type=bytes4), uint256), seconds
-        )
+        errors._lock_time_out_of_range(seconds)
 
 
 @internal
 @pure
 def _check_percentage(percentage: uint256):
     if percentage > MAX_PERCENTAGE:
-        errors._numbered(
-            convert(method_id("PenaltyPercentageTooHigh(uint256)", output_type=bytes4), uint256),
-            percentage,
-        )
+        errors._penalty_percentage_too_high(percentage)

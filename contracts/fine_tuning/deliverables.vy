@@ -31,6 +31,7 @@
 """
 
 from ..serving import blobs
+from . import fine_tuning_errors as errors
 
 uses: blobs
 
@@ -63,7 +64,7 @@ struct Deliverable:
 
 # @dev Documented limits in bytes, and the room above them in which the named error is reached.
 MAX_ID: constant(uint256) = 256
-MAX_ID_DECODED: constant(uint256) = 512
+MAX_ID_DECODED: constant(uint256) = errors.MAX_ID_DECODED
 MAX_ROOT: constant(uint256) = 1024
 MAX_ROOT_DECODED: constant(uint256) = 1280
 MAX_SECRET: constant(uint256) = 1024
@@ -101,15 +102,6 @@ _entries: HashMap[bytes32, uint256]
 
 @internal
 @pure
-def _refuse(selector: uint256, id: String[MAX_ID_DECODED]):
-    """
-    @dev Revert with one of the errors whose only argument is the id of a deliverable.
-    """
-    raw_revert(concat(convert(convert(selector, uint32), bytes4), abi_encode(id)))
-
-
-@internal
-@pure
 def _key(account: bytes32, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
     return keccak256(abi_encode(account, ring >> EPOCH_OFFSET, keccak256(id)))
 
@@ -126,11 +118,11 @@ def _find(
     key: bytes32 = self._key(account, self._rings[account], id)
     entry: uint256 = self._entries[key]
     if entry == 0:
-        self._refuse(
+        errors._about_deliverable(
             convert(method_id("DeliverableNotExists(string)", output_type=bytes4), uint256), id
         )
     if entry & SETTLED != 0 and settled != 0:
-        self._refuse(settled, id)
+        errors._about_deliverable(settled, id)
     return key, entry
 
 
@@ -150,7 +142,7 @@ def _add(
     ring: uint256 = self._rings[account]
     key: bytes32 = self._key(account, ring, id)
     if self._entries[key] != 0:
-        self._refuse(
+        errors._about_deliverable(
             convert(method_id("DeliverableAlreadyExists(string)", output_type=bytes4), uint256), id
         )
     head: uint256 = ring & INDEX_MASK
@@ -158,7 +150,7 @@ def _add(
     if place != 0:
         latest: uint256 = self._nth(account, unsafe_sub(place, 1))
         if latest & (ACKNOWLEDGED | SETTLED) == 0:
-            self._refuse(
+            errors._about_deliverable(
                 convert(
                     method_id("PreviousDeliverableNotAcknowledged(string)", output_type=bytes4), uint256
                 ),
@@ -173,7 +165,7 @@ def _add(
         entry: uint256 = self._entries[oldest]
         evicted: String[MAX_ID] = self._id(entry)
         if entry & SETTLED == 0:
-            self._refuse(
+            errors._about_deliverable(
                 convert(
                     method_id("CannotEvictUnsettledDeliverable(string)", output_type=bytes4), uint256
                 ),

@@ -27,18 +27,10 @@ struct VerifierInput:
 # @dev Far longer than any signature, so that one of wrong length is wrong and not undecodable.
 MAX_SIGNATURE: constant(uint256) = 512
 
-MAX_REASON: constant(uint256) = 48
-
 NAME_HASH: constant(bytes32) = keccak256("0G Fine-Tuning Serving")
 MESSAGE_TYPEHASH: constant(bytes32) = keccak256(
     "VerifierMessage(string id,bytes encryptedSecret,bytes modelRootHash,uint256 nonce,uint256 taskFee,address user)"
 )
-
-
-@internal
-@pure
-def _refuse(reason: String[MAX_REASON]):
-    raw_revert(abi_encode(reason, method_id=method_id("InvalidVerifierInput(string)")))
 
 
 @internal

@@ -14,14 +14,16 @@
 
 from ..serving import accounts
 from ..serving import blobs
-from ..serving import errors
+from ..serving import errors as shared_errors
 from ..serving import initializable
+from ..serving import ledger_calls
 from ..serving import lists
 from ..serving import ownable
 from ..serving import payouts
 from ..serving import services
 from ..serving import tee
 from . import batches
+from . import inference_errors as errors
 from . import offers
 from . import tokens
 
@@ -30,6 +32,7 @@ initializes: initializable
 initializes: blobs
 initializes: lists
 initializes: accounts[blobs := blobs, lists := lists]
+initializes: ledger_calls[accounts := accounts]
 initializes: services[lists := lists, ownable := ownable]
 initializes: offers[blobs := blobs, services := services]
 initializes: payouts
@@ -51,6 +54,9 @@ exports: (
     accounts.lockedBalance,
     accounts.providerCount,
     accounts.providersOf,
+    ledger_calls.addAccount,
+    ledger_calls.depositFund,
+    ledger_calls.requestRefundAll,
     services.MIN_PROVIDER_STAKE,
     services.acknowledgeTEESignerByOwner,
     services.revokeTEESignerAcknowledgement,
@@ -178,6 +184,7 @@ def __init__(minProviderStake: uint256):
     """
     initializable.__init__()
     blobs.__init__()
+    ledger_calls.__init__(method_id("CallerNotLedger(address)", output_type=bytes4), True)
     services.__init__(minProviderStake)
     batches.__init__()
 
@@ -191,7 +198,7 @@ def __default__():
     """
     if len(msg.data) != 0:
         raw_revert(b"")
-    errors._direct_deposits_disabled()
+    shared_errors._direct_deposits_disabled()
 
 
 @external
@@ -245,44 +252,6 @@ def supportsInterface(interfaceId: bytes4) -> bool:
 
 
 @external
-@payable
-def addAccount(user: address, provider: address, additionalInfo: String[accounts.MAX_INFO_DECODED]):
-    """
-    @notice Open an account with the coins sent, acknowledged. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AdditionalInfoTooLong`,
-         `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    if len(additionalInfo) > accounts.MAX_INFO:
-        errors._additional_info_too_long()
-    accounts._open(user, provider, msg.value, additionalInfo)
-
-
-@external
-@payable
-def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256):
-    """
-    @notice Add the coins sent, keep up to `cancelRetrievingAmount` wei that were asked back (newest first), and
-            acknowledge the provider's TEE signer. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AccountNotExists`, `AmountTooLarge`;
-         emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
-
-
-@external
-def requestRefundAll(user: address, provider: address):
-    """
-    @notice Ask back what is not asked back yet. With five refunds waiting the amount joins the newest, whose clock
-            restarts. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`; emits `RefundRequested` when any refund is active.
-    """
-    self._check_ledger()
-    accounts._request_refund(user, provider)
-
-
-@external
 def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
     """
     @notice Send the ledger every refund whose lock time is over. Only the ledger.
@@ -290,7 +259,7 @@ def processRefund(user: address, provider: address) -> (uint256, uint256, uint25
     @dev Reverts `CallerNotLedger`, `AccountNotExists`, `TransferFailed`, `PayoutInProgress`; emits `BalanceUpdated`
          when something is paid. Re-entrancy: pays last, under the payout lock.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     paid: uint256 = 0
     balance: uint256 = 0
     pending: uint256 = 0
@@ -307,7 +276,7 @@ def deleteAccount(user: address, provider: address):
             Without an account nothing happens.
     @dev Reverts `CallerNotLedger`, `AccountNotEmpty`; emits `AccountDeleted`.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     accounts._delete(user, provider)
 
 
@@ -330,8 +299,8 @@ def revokeToken(provider: address, tokenId: uint8):
     @dev Reverts `AccountNotExists`; emits `TokenRevoked`.
     """
     key: bytes32 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     tokens._revoke(key, tokenId)
     log tokens.TokenRevoked(user=msg.sender, provider=provider, tokenId=tokenId)
 
@@ -343,8 +312,8 @@ def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
     @dev Reverts `AccountNotExists`; emits `TokensRevoked`.
     """
     key: bytes32 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     for id: uint8 in tokenIds:
         tokens._revoke(key, id)
     log tokens.TokensRevoked(user=msg.sender, provider=provider, tokenIds=tokenIds)
@@ -357,8 +326,8 @@ def revokeAllTokens(provider: address):
     @dev Reverts `AccountNotExists`; emits `AllTokensRevoked`.
     """
     key: bytes32 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     generation: uint256 = tokens._revoke_all(key)
     log tokens.AllTokensRevoked(user=msg.sender, provider=provider, newGeneration=generation)
 
@@ -433,7 +402,7 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
     @dev Reverts `BatchSizeTooLarge`, also with the number of accounts that fit where users keep long descriptions.
     """
     if len(users) > MAX_BATCH:
-        errors._batch_size_too_large(len(users), MAX_BATCH)
+        shared_errors._batch_size_too_large(len(users), MAX_BATCH)
     places: Bytes[32 * MAX_BATCH] = b""
     bodies: Bytes[BATCH_BODIES_BYTES] = b""
     recent: Bytes[RECENT_BYTES] = b""
@@ -445,7 +414,7 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
             body = self._body(empty(address), empty(address))
         place: uint256 = len(bodies) + len(recent)
         if place + len(body) > BATCH_BODIES_BYTES:
-            errors._batch_size_too_large(len(users), len(places) // 32)
+            shared_errors._batch_size_too_large(len(users), len(places) // 32)
         places = convert(
             concat(places, convert(32 * len(users) + place, bytes32)), Bytes[32 * MAX_BATCH]
         )
@@ -699,7 +668,7 @@ def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
 @internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
-        errors._bare(convert(method_id("TransferFailed()", output_type=bytes4), uint256))
+        errors._transfer_failed()
 
 
 @internal
@@ -709,11 +678,7 @@ def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes
     @dev A page of a list of accounts or registrations, encoded as (entries, total): one encoder for all listings.
     """
     if limit > accounts.MAX_PAGE:
-        raw_revert(
-            abi_encode(
-                limit, accounts.MAX_PAGE, method_id=method_id("LimitTooLarge(uint256,uint256)")
-            )
-        )
+        errors._limit_too_large(limit, accounts.MAX_PAGE)
     total: uint256 = accounts._listed(kind, key)
     count: uint256 = accounts._page_size(offset, limit, total)
     places: Bytes[32 * accounts.MAX_PAGE] = b""
@@ -743,20 +708,19 @@ def _body(user: address, provider: address) -> Bytes[ACCOUNT_BYTES]:
     """
     @dev An account, encoded as the members of `Account`.
     """
-    word: uint256 = accounts._word(user, provider)
+    account: bytes32 = accounts._key(user, provider)
+    word: uint256 = accounts._words[account]
     generation: uint256 = 0
     bitmap: uint256 = 0
-    generation, bitmap = tokens._state(accounts._key(user, provider))
-    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
-        user, provider, word
-    )
-    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
+    generation, bitmap = tokens._state(account)
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(account, word)
+    info: String[accounts.MAX_INFO] = accounts._info(account, word)
     return abi_encode(
         user,
         provider,
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
         refunds,
         info,
         word >> accounts.ACKNOWLEDGED_OFFSET,
@@ -767,32 +731,15 @@ def _body(user: address, provider: address) -> Bytes[ACCOUNT_BYTES]:
 
 
 @internal
-@view
-def _check_ledger():
-    if msg.sender != accounts.ledgerAddress:
-        raw_revert(abi_encode(msg.sender, method_id=method_id("CallerNotLedger(address)")))
-
-
-@internal
 @pure
 def _check_lock_time(seconds: uint256):
     if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
-        raw_revert(
-            abi_encode(
-                seconds,
-                MIN_LOCKTIME,
-                MAX_LOCKTIME,
-                method_id=method_id("LockTimeOutOfRange(uint256,uint256,uint256)"),
-            )
-        )
-
+        errors._lock_time_out_of_range(seconds, MIN_LOCKTIME, MAX_LOCKTIME)
 
 @internal
 @pure
 def _check_count(count: uint256, maximum: uint256):
     if count == 0:
-        errors._bare(convert(method_id("NoSettlementsProvided()", output_type=bytes4), uint256))
+        errors._no_settlements_provided()
     if count > maximum:
-        raw_revert(
-            abi_encode(count, maximum, method_id=method_id("TooManySettlements(uint256,uint256)"))
-        )
+        errors._too_many_settlements(count, maximum)

@@ -299,7 +299,7 @@ def refundAll():
     """
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
-    self._refund(word, word & AVAILABLE_MASK)
+    self._refund(word, self._available(word))
     self._unlock(msg.sender)
 
 
@@ -317,8 +317,8 @@ def deleteLedger():
     locked: uint256 = 0
     silent: address = empty(address)
     locked, silent = self._locked_total(msg.sender, word, gas_floor)
-    if (word & AVAILABLE_MASK) + locked != 0:
-        errors._must_withdraw_first((word & AVAILABLE_MASK) + locked)
+    if self._available(word) + locked != 0:
+        errors._must_withdraw_first(self._available(word) + locked)
     if silent != empty(address):
         errors._service_not_answering(silent)
     self._delete(msg.sender, word, gas_floor)
@@ -343,8 +343,8 @@ def transferFund(
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
     entry: uint256 = registry._entry(keccak256(serviceName))
-    service: address = convert(entry & registry.ADDRESS_MASK, address)
-    available: uint256 = word & AVAILABLE_MASK
+    service: address = registry._address(entry)
+    available: uint256 = self._available(word)
     exists: bool = False
     pending: uint256 = 0
     exists, pending = self._account(service, entry, provider)
@@ -365,7 +365,7 @@ def transferFund(
         errors._insufficient_available(available, moved)
     if entry & registry.BOOK == 0:
         self._lockedIn[msg.sender][service] += moved
-    word = self._mark(word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK)
+    word = self._mark(word, registry._index(entry))
     self._words[msg.sender] = unsafe_sub(word, moved)
     log FundsTransferred(
         user=msg.sender, provider=provider, service=service, amount=moved, cancelledRefund=cancel
@@ -436,7 +436,7 @@ def retrieveFund(
             self._lockedIn[msg.sender][service] = locked - min(locked, retrieved)
         # Read only now: while a service was called, another user's deletion may have moved this ledger's place.
         word: uint256 = self._words[msg.sender]
-        available: uint256 = (word & AVAILABLE_MASK) + retrieved
+        available: uint256 = self._available(word) + retrieved
         if available > AVAILABLE_MASK:
             shared_errors._amount_too_large(available, AVAILABLE_MASK)
         self._words[msg.sender] = word + retrieved
@@ -536,7 +536,7 @@ def _credit(user: address, word: uint256, amount: uint256) -> uint256:
     """
     @dev Book a deposit of the caller's. Returns the word without storing it.
     """
-    available: uint256 = (word & AVAILABLE_MASK) + amount
+    available: uint256 = self._available(word) + amount
     if available > AVAILABLE_MASK:
         shared_errors._amount_too_large(available, AVAILABLE_MASK)
     log Deposited(user=user, payer=msg.sender, amount=amount, availableBalance=available)
@@ -560,7 +560,7 @@ def _refund(word: uint256, amount: uint256):
     @dev Pay the caller, and delete the ledger when nothing is left anywhere. Services are asked only when nothing
          remains available; one that does not answer keeps the ledger alive and never the money back.
     """
-    available: uint256 = word & AVAILABLE_MASK
+    available: uint256 = self._available(word)
     if amount > available:
         errors._insufficient_balance(msg.sender)
     remaining: uint256 = available - amount
@@ -958,10 +958,16 @@ def _ledger(user: address, word: uint256) -> Ledger:
     locked, silent = self._locked_total(user, word, 0)
     return Ledger(
         user=user,
-        availableBalance=word & AVAILABLE_MASK,
-        totalBalance=(word & AVAILABLE_MASK) + locked,
+        availableBalance=self._available(word),
+        totalBalance=self._available(word) + locked,
         additionalInfo=self._infos[user],
     )
+
+
+@internal
+@pure
+def _available(word: uint256) -> uint256:
+    return word & AVAILABLE_MASK
 
 
 @internal

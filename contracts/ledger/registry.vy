@@ -123,7 +123,7 @@ def registerService(
         errors._service_already_registered(serviceAddress)
     name: String[MAX_NAME_DECODED] = concat(serviceType, "-", version)
     if self._named[keccak256(name)] != 0:
-        raw_revert(abi_encode(name, method_id=method_id("ServiceNameExists(string)")))
+        errors._service_name_exists(name)
     if not (
         self._supports(serviceAddress, ERC165_ID) == 1
         and self._supports(serviceAddress, NO_ID) == 0
@@ -281,7 +281,7 @@ def getRecommendedService(
     """
     service: address = self._recommended[keccak256(serviceType)]
     if service == empty(address):
-        raw_revert(abi_encode(serviceType, method_id=method_id("NoRecommendedService(string)")))
+        errors._no_recommended_service(serviceType)
     info: ServiceInfo = self._info(service)
     return info.version, service
 
@@ -390,6 +390,12 @@ def _info(service: address) -> ServiceInfo:
         isRecommended=self._recommended[keccak256(type_)] == service,
         registeredAt=word >> REGISTERED_OFFSET,
     )
+
+
+@internal
+@pure
+def _index(entry: uint256) -> uint256:
+    return (entry >> INDEX_OFFSET) & INDEX_MASK
 
 
 @internal

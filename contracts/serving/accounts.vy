@@ -142,7 +142,7 @@ def accountExists(user: address, provider: address) -> bool:
     """
     @notice Whether the user has an account with the provider.
     """
-    return self._word(user, provider) & EXISTS != 0
+    return self._exists(self._word(user, provider))
 
 
 @external
@@ -152,7 +152,7 @@ def getPendingRefund(user: address, provider: address) -> uint256:
     @notice Wei of the account that are asked back and not yet paid.
     @dev Reverts `AccountNotExists`.
     """
-    return (self._existing(user, provider) >> PENDING_OFFSET) & COINS_MASK
+    return self._pending(self._existing(user, provider))
 
 
 @external
@@ -162,9 +162,10 @@ def lockedBalance(user: address) -> uint256:
     @notice Wei that the user has in this service, with all providers together. The ledger asks this instead of
             keeping a second book.
     """
+    by_user: uint256 = self._by_user(user)
     total: uint256 = 0
-    for i: uint256 in range(lists._length(self._by_user(user)), bound=MAX_ACCOUNTS):
-        provider: address = self._address(lists._at(self._by_user(user), i))
+    for i: uint256 in range(lists._length(by_user), bound=MAX_ACCOUNTS):
+        provider: address = self._address(lists._at(by_user, i))
         total += self._word(user, provider) & COINS_MASK
     return total
 
@@ -184,10 +185,11 @@ def providersOf(user: address) -> DynArray[address, MAX_PROVIDERS]:
     """
     @notice The providers that the user has an account with, in insertion order, at most 256 of them.
     """
+    by_user: uint256 = self._by_user(user)
     found: DynArray[address, MAX_PROVIDERS] = []
-    count: uint256 = min(lists._length(self._by_user(user)), MAX_PROVIDERS)
+    count: uint256 = min(lists._length(by_user), MAX_PROVIDERS)
     for i: uint256 in range(count, bound=MAX_PROVIDERS):
-        found.append(self._address(lists._at(self._by_user(user), i)))
+        found.append(self._address(lists._at(by_user, i)))
     return found
 
 
@@ -232,7 +234,7 @@ def _existing(user: address, provider: address) -> uint256:
     @dev The account's word; reverts `AccountNotExists`.
     """
     word: uint256 = self._words[self._key(user, provider)]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
     return word
 
@@ -256,7 +258,7 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
     self._check_parties(user, provider)
     key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS != 0:
+    if self._exists(word):
         errors._account_exists(user, provider)
     if amount > MAX_COINS:
         errors._amount_too_large(amount, MAX_COINS)
@@ -266,7 +268,7 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
         word |= DESCRIBED
     self._words[key] = word
     self._enlist(user, provider)
-    log BalanceUpdated(user=user, provider=provider, amount=amount, pendingRefund=0)
+    self._log_balance(user, provider, word)
 
 
 @internal
@@ -277,13 +279,13 @@ def _write_info(key: bytes32, info: String[MAX_INFO_DECODED]):
 
 @internal
 @view
-def _info(user: address, provider: address, word: uint256) -> String[MAX_INFO]:
+def _info(key: bytes32, word: uint256) -> String[MAX_INFO]:
     if word & DESCRIBED == 0:
         return ""
     return convert(
         raw_call(
             blobs.READER,
-            abi_encode(self._infos[self._key(user, provider)]),
+            abi_encode(self._infos[key]),
             max_outsize=MAX_INFO,
             is_static_call=True,
         ),
@@ -299,32 +301,27 @@ def _deposit(user: address, provider: address, amount: uint256, cancel: uint256)
     """
     key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         self._check_parties(user, provider)
         errors._account_not_exists(user, provider)
-    balance: uint256 = (word & COINS_MASK) + amount
+    balance: uint256 = self._balance(word) + amount
     if balance > MAX_COINS:
         errors._amount_too_large(balance, MAX_COINS)
     word = ((word & ~FLAG) | ACKNOWLEDGED) + amount
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    pending: uint256 = self._pending(word)
     if cancel != 0 and pending != 0:
-        cancelled: uint256 = min(cancel, pending)
-        pending -= cancelled
-        word = self._cancel(key, word, cancelled)
+        word = self._cancel(key, word, min(cancel, pending))
     self._words[key] = word
-    log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+    self._log_balance(user, provider, word)
 
 
 @internal
-def _charge(
-    user: address, provider: address, word: uint256, nonce: uint256, amount: uint256
-) -> uint256:
+def _charge(key: bytes32, word: uint256, nonce: uint256, amount: uint256) -> uint256:
     """
     @dev Take `amount` wei (at most the balance) for a settlement and remember its nonce, which is larger than the
          last one and fits. Refunds give way, newest first, where the rest of the balance does not cover them.
          Returns the account's new word.
     """
-    key: bytes32 = self._key(user, provider)
     charged: uint256 = self._cover(
         key, ((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET)) - amount
     )
@@ -356,7 +353,7 @@ def _cancel(key: bytes32, word: uint256, amount: uint256) -> uint256:
     for _: uint256 in range(MAX_REFUNDS):
         if left == 0:
             break
-        index: uint256 = self._count(after) - 1
+        index: uint256 = self._refund_count(after) - 1
         newest: uint256 = self._refund(key, index)
         size: uint256 = newest & COINS_MASK
         if size > left:
@@ -375,10 +372,10 @@ def _request_refund(user: address, provider: address):
     """
     key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
-    count: uint256 = self._count(word)
-    amount: uint256 = (word & COINS_MASK) - ((word >> PENDING_OFFSET) & COINS_MASK)
+    count: uint256 = self._refund_count(word)
+    amount: uint256 = self._balance(word) - self._pending(word)
     if amount != 0:
         word += amount << PENDING_OFFSET
         if count == MAX_REFUNDS:
@@ -400,12 +397,12 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
     """
     key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
-    balance: uint256 = word & COINS_MASK
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    balance: uint256 = self._balance(word)
+    pending: uint256 = self._pending(word)
     paid: uint256 = 0
-    count: uint256 = self._count(word)
+    count: uint256 = self._refund_count(word)
     if count != 0:
         lock: uint256 = self.lockTime
         kept: uint256 = 0
@@ -421,14 +418,49 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
         if paid != 0:
             balance -= paid
             pending -= paid
-            self._words[key] = word - (paid | (paid << PENDING_OFFSET))
-            log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+            word -= paid | (paid << PENDING_OFFSET)
+            self._words[key] = word
+            self._log_balance(user, provider, word)
     return paid, balance, pending
 
 
 @internal
+def _log_balance(user: address, provider: address, word: uint256):
+    log BalanceUpdated(
+        user=user,
+        provider=provider,
+        amount=self._balance(word),
+        pendingRefund=self._pending(word),
+    )
+
+
+@internal
 @pure
-def _count(word: uint256) -> uint256:
+def _exists(word: uint256) -> bool:
+    return word & EXISTS != 0
+
+
+@internal
+@pure
+def _balance(word: uint256) -> uint256:
+    return word & COINS_MASK
+
+
+@internal
+@pure
+def _pending(word: uint256) -> uint256:
+    return (word >> PENDING_OFFSET) & COINS_MASK
+
+
+@internal
+@pure
+def _nonce(word: uint256) -> uint256:
+    return (word >> NONCE_OFFSET) & NONCE_MASK
+
+
+@internal
+@pure
+def _refund_count(word: uint256) -> uint256:
     """
     @dev How many refunds are active.
     """
@@ -450,10 +482,9 @@ def _set_refund(key: bytes32, index: uint256, refund: uint256):
 
 @internal
 @view
-def _active_refunds(user: address, provider: address, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
+def _active_refunds(key: bytes32, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
     active: DynArray[Refund, MAX_REFUNDS] = []
-    key: bytes32 = self._key(user, provider)
-    for i: uint256 in range(self._count(word), bound=MAX_REFUNDS):
+    for i: uint256 in range(self._refund_count(word), bound=MAX_REFUNDS):
         refund: uint256 = self._refund(key, i)
         active.append(
             Refund(
@@ -475,7 +506,7 @@ def _acknowledge(user: address, provider: address, acknowledged: bool):
     if acknowledged:
         word = (word | ACKNOWLEDGED) & ~FLAG
     else:
-        balance: uint256 = word & COINS_MASK
+        balance: uint256 = self._balance(word)
         if balance != 0:
             errors._cannot_revoke(user, provider, balance)
         word = word & ~(ACKNOWLEDGED | FLAG)
@@ -489,9 +520,9 @@ def _delete(user: address, provider: address) -> bool:
     """
     key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    existed: bool = word & EXISTS != 0
+    existed: bool = self._exists(word)
     if existed:
-        balance: uint256 = word & COINS_MASK
+        balance: uint256 = self._balance(word)
         if balance != 0:
             errors._account_not_empty(user, provider, balance)
         self._words[key] = word & NONCE_BITS

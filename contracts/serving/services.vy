@@ -89,11 +89,10 @@ def acknowledgeTEESignerByOwner(provider: address, expectedSigner: address = emp
     """
     ownable._check_owner()
     word: uint256 = self._registered(provider)
-    signer: address = convert(word & SIGNER_MASK, address)
+    signer: address = self._signer(word)
     if expectedSigner != empty(address) and expectedSigner != signer:
         errors._unexpected_signer(provider, expectedSigner, signer)
-    self._words[provider] = word | ACKNOWLEDGED
-    log ProviderTEESignerAcknowledged(provider=provider, teeSignerAddress=signer, acknowledged=True)
+    self._set_acknowledged(provider, word | ACKNOWLEDGED)
 
 
 @external
@@ -103,13 +102,26 @@ def revokeTEESignerAcknowledgement(provider: address):
     @dev Reverts `ServiceNotExist`; emits `ProviderTEESignerAcknowledged`.
     """
     ownable._check_owner()
-    word: uint256 = self._registered(provider)
-    self._words[provider] = word & ~ACKNOWLEDGED
+    self._set_acknowledged(provider, self._registered(provider) & ~ACKNOWLEDGED)
+
+
+@internal
+def _set_acknowledged(provider: address, word: uint256):
+    """
+    @dev Store a word whose acknowledgement was set or cleared, and emit `ProviderTEESignerAcknowledged`.
+    """
+    self._words[provider] = word
     log ProviderTEESignerAcknowledged(
         provider=provider,
-        teeSignerAddress=convert(word & SIGNER_MASK, address),
-        acknowledged=False,
+        teeSignerAddress=self._signer(word),
+        acknowledged=word >> ACKNOWLEDGED_OFFSET == 1,
     )
+
+
+@internal
+@pure
+def _signer(word: uint256) -> address:
+    return convert(word & SIGNER_MASK, address)
 
 
 @internal
@@ -176,7 +188,7 @@ def _confirmed_signer(word: uint256) -> address:
     """
     if word >> ACKNOWLEDGED_OFFSET == 0:
         return empty(address)
-    return convert(word & SIGNER_MASK, address)
+    return self._signer(word)
 
 
 @internal
