@@ -1,7 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
 @title Errors that only inference raises
+@custom:contract-name inference_errors
+@license Apache-2.0
+@author Serving Network maintainers
+@notice See `errors` in `serving` for how errors are encoded.
+@custom:risk As in `errors`; the module has no state.
+@custom:mitigation Nothing to stop.
 """
 
 from ..serving import errors as shared_errors

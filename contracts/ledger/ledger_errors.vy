@@ -1,9 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The ledger's own errors
-@notice Each is declared once, here; what the services raise too stands in serving/errors.vy.
-@dev How money is lost here: it is not; the module holds no state and its owner has nothing to stop.
+@title Errors that only the ledger raises
+@custom:contract-name ledger_errors
+@license Apache-2.0
+@author Serving Network maintainers
+@notice See `errors` in `serving` for how errors are encoded.
+@custom:risk As in `errors`; the module has no state.
+@custom:mitigation Nothing to stop.
 """
 
 
