@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from serving_network.cli.session import Session
     from serving_network.clients.actor import AsyncActor
 
-IRREGULAR = {"gives": "gave", "leaves": "left", "makes": "made", "sets": "set", "takes": "took"}
+IRREGULAR = {"leaves": "left", "makes": "made", "sets": "set", "transfers": "transferred"}
 
 
 async def submit(session: Session, actor: AsyncActor, fees: Fees | None, call: Call) -> Receipt:
