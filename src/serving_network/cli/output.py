@@ -35,6 +35,7 @@ from serving_network.errors import ServingError
 from serving_network.money import describe, format_coins
 
 EXIT_CHECK_FAILED = 9
+EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
 LEAST_SHOWN = (10**12, 10**6)  # wei: the last of six decimals of a coin, of three of a gwei
 
