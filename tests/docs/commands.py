@@ -44,7 +44,7 @@ def fault(text: str) -> str | None:
             break
         words.append(word)
     command: Any = _program()
-    context = typer.Context(command, info_name="serving")
+    context = typer.Context(command, info_name="serving", **command.context_settings)
     rest = words[1:]
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         try:
