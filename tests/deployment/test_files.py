@@ -7,7 +7,7 @@ import pytest
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import RecordFile, load_record
+from serving_network.deployment.record_file import RecordFile, load_record
 from serving_network.deployment.spec import load_spec
 
 from .conftest import Bench

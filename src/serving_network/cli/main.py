@@ -108,29 +108,8 @@ class Serving(Root):
             },
             "What the owner sets.",
         ),
-        "version": Noun(
-            {
-                "list": Verb(f"{CLI}.version.list:list_versions", "List services and versions."),
-                "register": Verb(f"{CLI}.version.register:register", "Make a service known."),
-                "recommend": Verb(f"{CLI}.version.recommend:recommend", "Recommend a version."),
-            },
-            "Services that the ledger knows, by version.",
-        ),
-        "ownership": Noun(
-            {
-                "offer": Verb(f"{CLI}.ownership.offer:offer", "Offer it; the other side must accept."),
-                "accept": Verb(f"{CLI}.ownership.accept:accept", "Accept an offer."),
-                "transfer": Verb(f"{CLI}.ownership.transfer:transfer", "Give it away at once."),
-                "renounce": Verb(f"{CLI}.ownership.renounce:renounce", "Leave a contract without an owner."),
-            },
-            "Who owns the contracts.",
-        ),
-        "migrate": Noun(
-            {
-                "check": Verb(f"{CLI}.migrate.check:check", "A checklist against the chain's state."),
-            },
-            "Coming from the old version.",
-        ),
+        "ownership": Verb(f"{CLI}.ownership:app", "Show who owns the contracts, and transfer ownership."),
+        "migrate": Verb(f"{CLI}.migrate:app", "Migrate from the old version, or between service versions."),
         "events": Verb(f"{CLI}.events:events", "Print events, past and as they come."),
         "watch": Verb(f"{CLI}.watch:watch", "Watch balances and settlements."),
         "transaction": Noun(
@@ -169,51 +148,11 @@ class Serving(Root):
             },
             "The address book.",
         ),
-        "deploy": Noun(
-            {
-                "plan": Verb(f"{CLI}.deploy.plan:plan", "Show what would be deployed, and for how much."),
-                "apply": Verb(f"{CLI}.deploy.apply:apply", "Deploy what is missing."),
-                "check": Verb(f"{CLI}.deploy.check:check", "Compare the record with the chain."),
-                "show": Verb(f"{CLI}.deploy.show:show", "Show the record."),
-            },
-            "For operators: bring a network to life.",
-        ),
-        "upgrade": Noun(
-            {
-                "plan": Verb(f"{CLI}.upgrade.plan:plan", "Compare layouts and rehearse."),
-                "apply": Verb(f"{CLI}.upgrade.apply:apply", "Replace an implementation."),
-                "rollback": Verb(f"{CLI}.upgrade.rollback:rollback", "Put the former one back."),
-                "status": Verb(f"{CLI}.upgrade.status:status", "Tell whether others followed their instructions."),
-            },
-            "For operators: replace code, keep state.",
-        ),
-        "verify": Noun(
-            {
-                "local": Verb(f"{CLI}.verify.local:local", "Recompile and compare with the chain."),
-                "input": Verb(f"{CLI}.verify.input:write_input", "Write the standard JSON input."),
-                "sourcify": Verb(f"{CLI}.verify.sourcify:sourcify", "Have Sourcify verify a contract."),
-                "blockscout": Verb(f"{CLI}.verify.blockscout:blockscout", "Have an explorer verify a contract."),
-            },
-            "For operators: show that the code is the source's.",
-        ),
-        "handover": Noun(
-            {
-                "show": Verb(f"{CLI}.handover.show:show", "Show who owns what."),
-                "rehearse": Verb(f"{CLI}.handover.rehearse:rehearse", "Show what the old owner can no longer do."),
-                "apply": Verb(f"{CLI}.handover.apply:apply", "Offer or give ownership."),
-                "accept": Verb(f"{CLI}.handover.accept:accept", "Take over what is offered."),
-            },
-            "For operators: give ownership to others.",
-        ),
-        "registry": Noun(
-            {
-                "list": Verb(f"{CLI}.registry.list:list_registered", "List services, and what is in them."),
-                "recommend": Verb(f"{CLI}.registry.recommend:recommend", "Recommend a version."),
-                "migration": Verb(f"{CLI}.registry.migration:migration", "Plan the move to the next version."),
-            },
-            "For operators: services, versions, and moving between them.",
-        ),
-        "health": Verb(f"{CLI}.health:health", "Tell whether the network is well."),
+        "deploy": Verb(f"{CLI}.deploy:app", "Deploy a network, and compare its record with the chain."),
+        "upgrade": Verb(f"{CLI}.upgrade:app", "Upgrade a contract in place, or roll an upgrade back."),
+        "verify": Verb(f"{CLI}.verify:app", "Verify deployed contracts against their sources."),
+        "registry": Verb(f"{CLI}.registry:app", "List, register and recommend services."),
+        "health": Verb(f"{CLI}.health:health", "Check the network's health."),
         "artifacts": Verb(f"{CLI}.artifacts:artifacts", "Write the compiled contracts for other toolchains."),
         "completion": Verb(f"{CLI}.completion:completion", "Print the completion script for a shell."),
     }

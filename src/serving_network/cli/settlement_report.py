@@ -11,7 +11,7 @@ from serving_network.settlement.report import count
 if TYPE_CHECKING:
     from serving_network.cli.context import Session
     from serving_network.cli.output import Output
-    from serving_network.settlement.books import BookLine
+    from serving_network.clients.read.books import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 

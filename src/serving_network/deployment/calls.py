@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving_network.contracts import Artifact, load
-from serving_network.deployment.record import Step
+from serving_network.deployment.record import Instruction, Step
 from serving_network.deployment.steps import resolve
 
 
@@ -21,6 +21,22 @@ def step_data(step: Step, addresses: dict[str, str]) -> bytes:
         initial = [resolve(one, addresses) for one in step.initial]
         arguments = [*arguments[:1], call_data(load(step.behind), "initialize", initial)]
     return artifact.creation_code(*arguments)
+
+
+def instruction_for(step: Step, owner: str, addresses: dict[str, str], subject: str) -> Instruction:
+    """The instruction for `owner` to make the call of a step, on the contract called `subject`."""
+    arguments = [resolve(one, addresses) for one in step.arguments]
+    return Instruction(
+        id=step.id,
+        says=step.says,
+        sender=owner,
+        to=resolve(str(step.to), addresses),
+        contract=step.contract,
+        function=str(step.function),
+        arguments=arguments,
+        data="0x" + call_data(load(step.contract), str(step.function), arguments).hex(),
+        subject=subject,
+    )
 
 
 def call_data(artifact: Artifact, function: str, arguments: Sequence[str]) -> bytes:

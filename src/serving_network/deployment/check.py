@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_hex
 from serving_network.contracts import load
+from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.bytecode import code_hash, front_code
 from serving_network.deployment.calls import constructor_inputs, typed
-from serving_network.deployment.effects import ZERO, read
-from serving_network.deployment.engine import check_chain
-from serving_network.deployment.record import Code, Contract, Record
+from serving_network.deployment.genesis import check_chain
+from serving_network.deployment.record import Code, Record, RecordedContract
 from serving_network.errors import ContractError
 from serving_network.localchain import EmbeddedChain
 
@@ -43,7 +44,9 @@ async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = T
     return findings
 
 
-async def _contract(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> AsyncIterator[Finding]:
+async def _contract(
+    chain: AsyncConnection, record: Record, name: str, contract: RecordedContract
+) -> AsyncIterator[Finding]:
     for part, code in (
         ("front", contract.front),
         ("beacon", contract.beacon),
@@ -116,7 +119,7 @@ async def _asked(
     chain: AsyncConnection, item: str, contract: str, address: str, getter: str, expected: str | bool, *arguments: str
 ) -> Finding:
     try:
-        return _same(item, expected, await read(chain, contract, address, getter, *arguments))
+        return _same(item, expected, await Contract(chain, contract, address).read(getter, *arguments))
     except ContractError as error:
         return Finding(item, f"the contract refuses to say: {error}")
 
@@ -124,11 +127,10 @@ async def _asked(
 def _same(item: str, recorded: object, found: object) -> Finding:
     if recorded == found:
         return Finding(item, None)
-    told = "nobody" if found == ZERO else found
-    return Finding(item, f"recorded {recorded}, found {told}")
+    return Finding(item, f"recorded {recorded}, found {'nobody' if found == ZERO_ADDRESS else found}")
 
 
-async def _rebuilt(chain: AsyncConnection, name: str, contract: Contract) -> Finding:
+async def _rebuilt(chain: AsyncConnection, name: str, contract: RecordedContract) -> Finding:
     """Create the implementation once more in an empty chain, by the same sender with the same nonce, and compare code
     and immutables to the byte. Where this package holds another build, there is nothing to compare with:
     `serving verify local` of that release does it."""

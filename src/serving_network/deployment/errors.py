@@ -6,6 +6,7 @@ ServingError
     ├── PlanRefused          what was asked must not be done; nothing was sent
     │   ├── LayoutRefused    the new implementation would misread stored words
     │   ├── ForeignProxy     the beacon or front is not one of ours
+    │   ├── PlanOutdated     the chain has changed since the plan was made
     │   └── NotTheOwner      the key at hand may not do this step
     ├── NotAsRecorded        the chain differs from the file
     ├── RehearsalFailed      the books or the answers changed on the copy of the chain
@@ -50,6 +51,18 @@ class LayoutRefused(PlanRefused):
 
 class ForeignProxy(PlanRefused):
     """The beacon or front does not run code that this project built."""
+
+
+class PlanOutdated(PlanRefused):
+    """The chain has changed since the plan was made; `change` says what."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__(
+            f"The plan is outdated: {change}.",
+            cause="The chain changed after the plan was made. Nothing was sent.",
+            next_step="Run this again to see the new plan.",
+        )
+        self.change = change
 
 
 class NotTheOwner(PlanRefused):

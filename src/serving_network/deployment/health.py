@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.books import Books, read_all, read_books, read_providers
+from serving_network.chain.contract import Contract
+from serving_network.clients.read.books import Books
+from serving_network.clients.read.providers import registered_providers
+from serving_network.deployment.books import front_of, recorded_books
 from serving_network.deployment.check import check_record
-from serving_network.deployment.effects import read
-from serving_network.deployment.handover import ownerships
-from serving_network.deployment.record import Contract, Record
+from serving_network.deployment.ownership import ownerships
+from serving_network.deployment.record import Record, RecordedContract
 from serving_network.errors import ContractError, NodeFailure
 
-LEDGER = "LedgerManager"
 SERVING_ID = bytes.fromhex("160841b1")
 
 
@@ -67,7 +68,7 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
     block = await chain.block_number()
     books, waiting = None, {}
     try:
-        books = await read_books(chain, record, block)
+        books = await recorded_books(chain, record, block)
         waiting = {name: await _waiting(chain, service, block) for name, service in record.services.items()}
         symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
     except (ContractError, NodeFailure) as error:
@@ -149,18 +150,22 @@ def _book_metrics(network: str, books: Books) -> list[str]:
     ]
 
 
-async def _waiting(chain: AsyncConnection, service: Contract, block: int) -> int:
-    return sum(not one["teeSignerAcknowledged"] for one in await read_providers(chain, service, block))
+async def _waiting(chain: AsyncConnection, service: RecordedContract, block: int) -> int:
+    return sum(
+        not one["teeSignerAcknowledged"] for one in await registered_providers(front_of(chain, service), block=block)
+    )
 
 
 async def _silent_services(chain: AsyncConnection, record: Record, block: int) -> list[Symptom]:
     """Registered services, recorded or not, that do not answer as a service must."""
     symptoms = []
     known = {one.front.address for one in record.services.values()}
-    for info in await read_all(chain, LEDGER, record.ledger.front.address, "getActiveServices", block):
+    for info in await front_of(chain, record.ledger).listing("getActiveServices", block=block):
         address, name = info["serviceAddress"], info["fullName"]
         try:
-            answers = await read(chain, "InferenceServing", address, "supportsInterface", SERVING_ID, block=block)
+            answers = await Contract(chain, "InferenceServing", address).read(
+                "supportsInterface", SERVING_ID, block=block
+            )
         except (ContractError, NodeFailure) as error:
             symptoms.append(Symptom(Level.WARNING, "service_silent", name, f"{address} does not answer: {error}"))
             continue

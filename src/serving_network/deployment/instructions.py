@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import code_hash
 from serving_network.deployment.calls import function_entry, named
 from serving_network.deployment.deploy import recommend
-from serving_network.deployment.effects import has_happened, read
-from serving_network.deployment.engine import check_chain
-from serving_network.deployment.record import Instruction, Record, RecordFile
+from serving_network.deployment.effects import has_happened
+from serving_network.deployment.genesis import check_chain
+from serving_network.deployment.record import Instruction, Record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.safe import SafeCall, batch
 from serving_network.deployment.upgrade import take_over
 
@@ -86,7 +88,7 @@ async def look_after(chain: AsyncConnection, file: RecordFile) -> list[tuple[Ins
 async def _state(chain: AsyncConnection, record: Record, one: Instruction) -> str:
     if not await has_happened(chain, one.contract, one.to, one.function, one.arguments, one.sender):
         if one.function == "upgradeTo":
-            running = await read(chain, one.contract, one.to, "implementation")
+            running = await Contract(chain, one.contract, one.to).read("implementation")
             recorded = record.contract(one.subject).implementation.address
             if running != recorded:
                 return f"another implementation runs: {running}"

@@ -11,7 +11,7 @@ from serving_network.deployment.bytecode import FRONT, IMPLEMENTATIONS
 from serving_network.deployment.calls import call_data, step_data
 from serving_network.deployment.effects import CHECKED_FUNCTIONS
 from serving_network.deployment.layout import Layout
-from serving_network.deployment.record import Contract, Instruction, Pending, Record, Step
+from serving_network.deployment.record import Instruction, Pending, Record, RecordedContract, Step
 from serving_network.deployment.steps import known_addresses, resolve
 from serving_network.errors import ServingError
 
@@ -42,7 +42,7 @@ def _checks(record: Record) -> Iterator[tuple[str, Callable[[], str | None]]]:
         yield f"instructions.{place}", partial(_instruction, one, record)
 
 
-def _contract(name: str, contract: Contract, record: Record) -> str | None:
+def _contract(name: str, contract: RecordedContract, record: Record) -> str | None:
     parts = (contract.front.contract, contract.beacon.contract, contract.implementation.contract)
     if parts[:2] != (FRONT, BEACON) or parts[2] not in IMPLEMENTATIONS:
         return f"it is made of {', '.join(parts)}"

@@ -19,11 +19,11 @@ from serving_network.cli.complete import complete_address
 from serving_network.cli.context import Session, ask_to_go_on, records
 from serving_network.cli.journal_file import JOURNAL, journal_of, provider_address
 from serving_network.cli.output import money
+from serving_network.clients.read.books import deployment_block
 from serving_network.errors import InvalidInput
 from serving_network.money import describe, parse_wei
 from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore
 from serving_network.settlement.adopting import adopt as adopt_settlements
-from serving_network.settlement.books import deployment_block
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.report import count
 from serving_network.signing import AddressOnly

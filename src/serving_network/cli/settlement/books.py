@@ -7,7 +7,7 @@ import typer
 from serving_network.cli.context import Session, reads
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.settlement_report import show_books
-from serving_network.settlement.books import read_books
+from serving_network.clients.read.books import network_books
 
 
 @reads
@@ -16,7 +16,7 @@ async def books(session: Session) -> None:
 
     Example: serving settlement books
     """
-    lines = await read_books(await session.reader())
+    lines = (await network_books(await session.reader())).lines
     session.out.result(
         [
             {
