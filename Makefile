@@ -1,4 +1,4 @@
-# Everything a checkout needs, from python 3.11 or newer (with venv), git and make.
+# Everything a checkout needs, from Python 3.11 or newer (with venv), git and make.
 # The first target that needs .venv creates it and installs the packages in requirements.lock, verified by hash.
 
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -8,26 +8,56 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARTIFACTS := src/serving_network/contracts/artifacts
+# The base of `make commits`: commits that are not in BASE are checked.
+BASE ?= origin/main
+NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
-.PHONY: audit demo test test-ethers gas gas-update gas-causes campaign histories mutation-python lint format build lock wheel clean
+.PHONY: demo help test lint format commits build wheel clean \
+	gas gas-update gas-causes \
+	test-ethers campaign histories mutation mutation-python proofs \
+	docs \
+	lock audit
+
+##@ Start
 
 demo: build ## run the whole network once, on an in-process private chain
 	$(BIN)/serving demo
 
+help: ## list the targets by topic
+	@awk '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.* ## / { split($$0, line, ":.* ## "); printf "  make %-16s %s\n", line[1], line[2] }' $(MAKEFILE_LIST)
+
+##@ Change the code
+
 test: build ## run all tests
 	$(BIN)/pytest -n auto --dist worksteal
 
-test-ethers: $(VENV)/.installed ## test the local chain through ethers.js; needs node and npm
-	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
-	$(BIN)/python tests/localchain/ethers/run.py
+lint: $(VENV)/.installed ## check style, types, import rules and unused code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/unused.py
 
-campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
-	$(BIN)/python -m tests.stateful.campaign --sequences 10000
+format: $(VENV)/.installed ## format the code and apply automatic fixes
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
-histories: build ## 20,000 random histories of a provider who settles; about 15 minutes
-	$(BIN)/python -m tests.settlement.histories --count 20000
+commits: ## check the subjects of the commits that are not in BASE (origin/main)
+	@$(PYTHON) .ci/commits.py $(BASE)
 
-gas: build ## gas of every operation, against its budget and the committed figures
+build: $(VENV)/.installed ## compile the contracts that changed
+	@$(BIN)/python -m serving_network.contracts.build
+
+wheel: build ## build the package with the compiled contracts, in dist/
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove the environments, compiled contracts, packages and site
+	rm -rf $(VENV) .docs .proofs $(ARTIFACTS) dist site
+
+##@ Gas
+
+gas: build ## measure the gas of every operation; compare with budgets and committed figures
 	$(BIN)/python -m benchmarks.gas
 
 gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
@@ -36,10 +66,22 @@ gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 gas-causes: build ## show what the gas of one settlement is spent on
 	$(BIN)/python -m benchmarks.gas.causes
 
+##@ Longer tests
+
+test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs node and npm)
+	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
+	$(BIN)/python tests/localchain/ethers/run.py
+
+campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
+	$(BIN)/python -m tests.stateful.campaign --sequences 10000
+
+histories: build ## run 20,000 random histories of a provider that settles; about 15 minutes
+	$(BIN)/python -m tests.settlement.histories --count 20000
+
 mutation: build ## run mutation tests of the contracts; takes an hour or two, can be stopped and resumed
 	$(BIN)/python -m tests.mutation.run
 
-mutation-python: build ## run mutation tests of the settlement's Python code
+mutation-python: build ## run mutation tests of the settlement code
 	$(BIN)/python -m tests.mutation.python
 
 proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts for all values
@@ -49,33 +91,30 @@ proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts fo
 	$(PYTHON) -m venv .proofs
 	.proofs/bin/pip --disable-pip-version-check --quiet install halmos==0.3.3
 
-lint: $(VENV)/.installed ## check style, types and the layers of packages
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
+##@ Documentation
 
-format: $(VENV)/.installed ## format the code and apply automatic fixes
-	$(BIN)/ruff check --fix
-	$(BIN)/ruff format
+docs: .docs/.installed ## build the site in site/ and check its links
+	.docs/bin/python .ci/docs.py
 
-build: $(VENV)/.installed ## compile the contracts whose source hashes changed
-	@$(BIN)/python -m serving_network.contracts.build
+.docs/.installed: .ci/docs.lock
+	@test -n "$(PYTHON)" || { echo $(NO_PYTHON); exit 1; }
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement .ci/docs.lock
+	@touch $@
 
-wheel: build ## build the package with the compiled contracts, in dist/
-	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+##@ Dependencies
 
-lock: $(VENV)/.installed ## pin the newest versions allowed by pyproject.toml; needs uv
+lock: $(VENV)/.installed ## pin the newest versions allowed by pyproject.toml (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --extra dev \
 		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+	for tool in audit docs; do \
+		uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+			--custom-compile-command 'make lock' --output-file .ci/$$tool.lock .ci/$$tool.in || exit 1; done
 
 audit: ## check the pinned dependencies for known vulnerabilities
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --requirement .ci/audit.lock
 	.venv/audit/bin/python .ci/audit.py
-
-clean: ## remove everything that make created
-	rm -rf $(VENV) $(ARTIFACTS) dist
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml hatch_build.py
 	$(PIP) install --no-deps --no-build-isolation --editable .
@@ -86,6 +125,6 @@ $(VENV)/.locked: $(VENV)/.created requirements.lock
 	@touch $@
 
 $(VENV)/.created:
-	@test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer with venv was found: install one, or run make PYTHON=/path/to/python'; exit 1; }
+	@test -n "$(PYTHON)" || { echo $(NO_PYTHON); exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@

@@ -1,4 +1,4 @@
-"""Compiles the contracts into the wheel."""
+"""A hatch build hook that compiles the contracts into the wheel."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CompileContracts(BuildHookInterface):  # type: ignore[type-arg]
-    """Runs the package's own build of the contracts, from its folder: the package's dependencies are not installed."""
+    """Runs the contracts' build from its own folder, because the package's dependencies are not installed."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if version != "editable":

@@ -1,6 +1,7 @@
-"""Look every pinned dependency up in the database of known vulnerabilities: `make audit`.
+"""Check the pinned dependencies for known vulnerabilities: `make audit`.
 
-Exit status 1 when one is found. Where the database cannot be reached nothing is audited, and it is said so.
+The exit status is 1 if a vulnerability is known. If the database cannot be reached, nothing is audited and the output
+says so.
 """
 
 import json
@@ -24,7 +25,7 @@ for found in vulnerable:
         fixed = ", ".join(vulnerability["fix_versions"]) or "no release"
         sys.stdout.write(f"{found['name']} {found['version']}: {vulnerability['id']}, fixed in {fixed}\n")
 if not audited:
-    sys.stdout.write(f"The database of vulnerabilities could not be reached: none of {len(dependencies)} audited.\n")
+    sys.stdout.write(f"Could not reach the vulnerability database: audited none of {len(dependencies)} dependencies.\n")
 else:
-    sys.stdout.write(f"{len(audited)} of {len(dependencies)} audited, {len(vulnerable)} vulnerable.\n")
+    sys.stdout.write(f"Audited {len(audited)} of {len(dependencies)} dependencies: {len(vulnerable)} vulnerable.\n")
 sys.exit(1 if vulnerable else 0)

@@ -48,10 +48,11 @@ from serving_network.localchain.server import running_server
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
 from serving_network.messages.usage import UsageRow
-from serving_network.settlement.journal import Identity, Journal, open_journal
+from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import Format, UsageLog
 from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 

@@ -16,7 +16,7 @@ from eth.vm.forks.cancun.computation import CancunComputation
 from eth_typing import Address
 from eth_utils import keccak, to_canonical_address, to_checksum_address
 
-from serving_network.localchain.evm import BlockContext, Call, EvmState, execute, intrinsic_gas
+from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, execute, intrinsic_gas
 from serving_network.localchain.interpreter import Computation
 from serving_network.localchain.world import Changes, World
 
@@ -143,7 +143,7 @@ class Evm:
         return self._execute(self._state, sender, to, data, value, gas)
 
     def _execute(self, state: EvmState, sender: str, to: Address | None, data: bytes, value: int, gas: int) -> Outcome:
-        call = Call(_raw(sender), to, value, data, gas)
+        call = ExternalMessage(_raw(sender), to, value, data, gas)
         least = intrinsic_gas(to, data, ())
         if least > gas:
             raise ValueError(f"gas {gas} is below the intrinsic gas {least}")

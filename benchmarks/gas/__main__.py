@@ -1,6 +1,6 @@
-"""Measure everything, print it, and compare it with what is committed.
+"""Measure the gas of every operation, print it and compare it with the committed figures.
 
-python -m benchmarks.gas             fails when a budget is broken or a figure is not as committed
+python -m benchmarks.gas             exit with status 1 if an operation exceeds its budget or a figure changed
 python -m benchmarks.gas --update    write benchmarks/gas.json and the tables of docs/gas.md
 """
 
@@ -10,11 +10,13 @@ import argparse
 import sys
 
 from benchmarks.gas.report import DOCS, documented, printed
-from benchmarks.gas.snapshot import differences, measure_everything, over_budget, read, too_large, write
+from benchmarks.gas.snapshot import UPDATE, differences, measure_everything, over_budget, read, too_large, write
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Gas of every operation, and whether it may be so.")
+    parser = argparse.ArgumentParser(
+        description="Measure the gas of every operation and compare it with the committed figures."
+    )
     parser.add_argument("--update", action="store_true", help="write the snapshot and the tables of the documentation")
     update = parser.parse_args().update
 
@@ -28,9 +30,9 @@ def main() -> int:
     else:
         committed = read()
         changed = [line for section in measured for line in differences(committed.get(section, {}), measured[section])]
-    for title, lines in (("Broken", broken), ("Not as committed; make gas-update writes it down", changed)):
+    for title, lines in (("Over the budget or the size limit", broken), (UPDATE, changed)):
         if lines:
-            sys.stdout.write("\n".join(["", f"{title}:", *lines, ""]))
+            sys.stdout.write("\n".join(["", title, *lines, ""]))
     return 1 if broken or changed else 0
 
 

@@ -1,4 +1,4 @@
-"""The committed figures, and what has changed since."""
+"""The committed figures, and how the measured ones differ from them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from tests.unit.contract import Contract
 SNAPSHOT: Final = Path(__file__).parents[1] / "gas.json"
 CODE_LIMIT: Final = 24_576
 CUSTOMERS: Final = 200
+UPDATE: Final = (
+    "The gas changed. If that is intended, run `make gas-update` and commit benchmarks/gas.json and docs/gas.md."
+)
 
 Figures = dict[str, int]
 
@@ -80,7 +83,7 @@ def write(figures: Mapping[str, Figures]) -> None:
 
 
 def differences(committed: Figures, measured: Figures) -> list[str]:
-    """One line for each figure that is not as committed."""
+    """One line for each figure that differs from the committed one."""
     lines = []
     for key in committed | measured:
         old, new = committed.get(key), measured.get(key)
@@ -103,5 +106,5 @@ def over_budget(operations: Figures) -> list[str]:
 
 
 def too_large(code: Figures) -> list[str]:
-    """One line for each contract that no chain would accept."""
+    """One line for each contract that is larger than chains accept."""
     return [f"{key}: {size:,}" for key, size in code.items() if size > CODE_LIMIT]

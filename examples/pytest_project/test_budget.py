@@ -28,7 +28,7 @@ def registered(network: LocalNetwork, number: int) -> Provider:
     return provider
 
 
-def test_every_provider_gets_the_same(serving_network: LocalNetwork) -> None:
+def test_every_provider_gets_the_same_share(serving_network: LocalNetwork) -> None:
     user = serving_network.user(1)
     providers = [registered(serving_network, number).address for number in (2, 3, 4)]
     assert spread(user, 10 * COIN, providers) == dict.fromkeys(providers, 3 * COIN)
@@ -38,12 +38,12 @@ def test_every_provider_gets_the_same(serving_network: LocalNetwork) -> None:
     assert {one.provider: one.balance for one in balances.accounts} == dict.fromkeys(providers, 3 * COIN)
 
 
-def test_a_provider_that_does_not_exist_is_an_error(serving_network: LocalNetwork) -> None:
+def test_an_unknown_provider_is_an_error(serving_network: LocalNetwork) -> None:
     with pytest.raises(ServiceNotExist):
         spread(serving_network.user(1), 10 * COIN, [serving_network.signer(5).address])
 
 
-def test_the_money_comes_home(serving_network: LocalNetwork) -> None:
+def test_unspent_funds_return_to_the_ledger(serving_network: LocalNetwork) -> None:
     user = serving_network.user(1)
     spread(user, 10 * COIN, [registered(serving_network, 2).address])
     user.retrieve()
@@ -54,8 +54,8 @@ def test_the_money_comes_home(serving_network: LocalNetwork) -> None:
     assert ledger.available == 10 * COIN
 
 
-def test_other_programs_can_use_it_too(serving_network_url: str) -> None:
-    question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
-    request = urllib.request.Request(serving_network_url, question, {"Content-Type": "application/json"})
+def test_other_programs_reach_the_network(serving_network_url: str) -> None:
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
+    request = urllib.request.Request(serving_network_url, call, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as answer:
         assert json.load(answer)["result"] == hex(31337)

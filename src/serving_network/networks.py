@@ -43,7 +43,7 @@ NETWORK_ENTRIES = ("urls", "chain_id", "ledger")
 
 
 @dataclass(frozen=True)
-class Network:
+class NamedNetwork:
     """A chain with a serving network on it. `ledger` is the front of its LedgerManager, if there is one."""
 
     name: str
@@ -64,14 +64,14 @@ class Network:
 BUILT_IN = {
     network.name: network
     for network in (
-        Network(
+        NamedNetwork(
             "local",
             ("http://127.0.0.1:8545",),
             31337,
             to_checksum_address("0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"),
         ),
-        Network("testnet", ("https://evmrpc-testnet.0g.ai",), 16602),
-        Network("mainnet", ("https://evmrpc.0g.ai",), 16661),
+        NamedNetwork("testnet", ("https://evmrpc-testnet.0g.ai",), 16602),
+        NamedNetwork("mainnet", ("https://evmrpc.0g.ai",), 16661),
     )
 }
 
@@ -101,12 +101,12 @@ class Configuration:
         name = self._document.get("key")
         return None if name is None else str(name)
 
-    def networks(self) -> list[Network]:
+    def networks(self) -> list[NamedNetwork]:
         """All networks: the built-in ones, changed or joined by those of the file."""
         names = list(BUILT_IN) + [name for name in self._table("networks") if name not in BUILT_IN]
         return [self.network(name) for name in names]
 
-    def network(self, name: str | None = None) -> Network:
+    def network(self, name: str | None = None) -> NamedNetwork:
         """The network of this name, or the one in use. Raises UnknownName and ConfigurationError."""
         name = name or self.network_in_use
         written = self._table("networks").get(name)
@@ -119,7 +119,7 @@ class Configuration:
             )
         return self._parse(name, written)
 
-    def save_network(self, network: Network) -> None:
+    def save_network(self, network: NamedNetwork) -> None:
         """Add the network, or change what the file says of it."""
         table = tomlkit.table()
         table["urls"] = list(network.urls)
@@ -133,7 +133,7 @@ class Configuration:
         """Forget what the file says of a network; a built-in one is as it was again."""
         self._forget("networks", name, "network")
 
-    def use_network(self, name: str) -> Network:
+    def use_network(self, name: str) -> NamedNetwork:
         """Make this the network in use."""
         network = self.network(name)
         with self._changing():
@@ -156,7 +156,7 @@ class Configuration:
             raise ConfigurationError(
                 f"The address book in {self.path} cannot be used: {error}",
                 cause=error.cause,
-                next_step=f"Mend {self.path}",
+                next_step=f"Fix {self.path} and run again.",
             ) from error
 
     def save_address(self, name: str, address: ChecksumAddress) -> None:
@@ -201,7 +201,7 @@ class Configuration:
             return tomlkit.document()
         except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Mend or remove {self.path}"
+                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Fix or remove {self.path}"
             ) from error
         self._check_names(document, ENTRIES, "")
         return document
@@ -213,7 +213,7 @@ class Configuration:
                 raise ConfigurationError(
                     f"{self.path} says something unknown{where}: {name!r}.",
                     cause=_nearest(name, list(known)) or f"Known are: {', '.join(known)}.",
-                    next_step=f"Mend {self.path}",
+                    next_step=f"Fix {self.path} and run again.",
                 )
 
     @contextmanager
@@ -227,7 +227,9 @@ class Configuration:
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.get(name, {})
         if not isinstance(table, Mapping):
-            raise ConfigurationError(f"{name!r} in {self.path} is not a table.", next_step=f"Mend {self.path}")
+            raise ConfigurationError(
+                f"{name!r} in {self.path} is not a table.", next_step=f"Fix {self.path} and run again."
+            )
         return table
 
     def _writable(self, name: str) -> Any:
@@ -242,14 +244,14 @@ class Configuration:
                 raise UnknownName(f"{self.path} has no {what} named {name!r}.", next_step=f"serving {what} list")
             del self._writable(table)[name]
 
-    def _parse(self, name: str, written: Any) -> Network:
+    def _parse(self, name: str, written: Any) -> NamedNetwork:
         base = BUILT_IN.get(name)
         try:
             if not isinstance(written, Mapping):
                 raise TypeError("it is not a table")
             self._check_names(written, NETWORK_ENTRIES, f" of the network {name!r}")
             ledger = written.get("ledger", base.ledger if base else None)
-            return Network(
+            return NamedNetwork(
                 name,
                 _urls(written.get("urls", base.urls if base else ())),
                 _chain_id(written.get("chain_id", base.chain_id if base else None)),
@@ -259,7 +261,7 @@ class Configuration:
             raise ConfigurationError(
                 f"The network {name!r} in {self.path} is not complete.",
                 cause=f"It needs urls and chain_id ({error}).",
-                next_step=f"Mend {self.path}, or: serving network add {name} --help",
+                next_step=f"Fix {self.path}, or run: serving network add {name} --help",
             ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,14 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_rule_has_planted_violations() -> None:
     assert sorted(PLANTED) == sorted(rule["name"] for rule in RULES)
+
+
+def test_the_architecture_page_shows_the_layers() -> None:
+    (layers,) = (rule["layers"] for rule in RULES if rule["name"] == "layers")
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rows = page.split("| layer |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    shown = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows]
+    assert shown == [[name.strip() for name in layer.split("|")] for layer in layers]
 
 
 def test_the_rules_hold(copied: Path) -> None:

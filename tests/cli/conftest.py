@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from serving_network.cli.home import Home
 from serving_network.cli.main import app
-from serving_network.networks import Network
+from serving_network.networks import NamedNetwork
 from serving_network.wallet.keys import KeyStore
 from tests.clients.network_fixture import World, deployed_world, signer
 
@@ -121,6 +121,6 @@ def serving(
     (tmp_path / "keys").symlink_to(keys)
     configuration = Home(tmp_path)
     local = configuration.network("local")
-    configuration.save_network(Network("local", (url,), local.chain_id, local.ledger))
+    configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
     configuration.use_key("user")
     return Terminal(tmp_path)

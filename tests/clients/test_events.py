@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.transport import Call, InProcessTransport, TransientFailure, Transport
+from serving_network.chain.transport import InProcessTransport, RpcCall, TransientFailure, Transport
 from serving_network.clients import AsyncNetwork, AsyncUser
 from serving_network.clients.read.events import Event
 from serving_network.errors import RpcError
@@ -43,7 +43,7 @@ class ShakyTransport:
         self._inner = InProcessTransport(chain)
         self._asked = 0
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         self._asked += 1
         if self._asked > 20 and self._asked % 40 < 12:
             raise TransientFailure("the connection was reset")

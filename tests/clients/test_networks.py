@@ -8,7 +8,7 @@ import pytest
 
 from serving_network.cli.home import Home
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
-from serving_network.networks import Configuration, Network, home, parse_address
+from serving_network.networks import Configuration, NamedNetwork, home, parse_address
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
@@ -25,13 +25,13 @@ def test_comments_and_order_stay(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('# mine\nnetwork = "local" # for now\n\n[addresses]\n# a friend\nfriend = "' + ADDRESS + '"\n')
     configuration = Configuration(tmp_path)
-    configuration.save_network(Network("mine", ("https://one", "https://two"), 16602))
+    configuration.save_network(NamedNetwork("mine", ("https://one", "https://two"), 16602))
     configuration.use_network("mine")
     text = path.read_text()
     assert text.startswith('# mine\nnetwork = "mine" # for now\n')
     assert "# a friend" in text
     again = Configuration(tmp_path)
-    assert again.network() == Network("mine", ("https://one", "https://two"), 16602)
+    assert again.network() == NamedNetwork("mine", ("https://one", "https://two"), 16602)
     assert again.address("friend") == ADDRESS
 
 

@@ -51,12 +51,6 @@ def test_commands_are_found_and_told_from_what_is_none() -> None:
         assert fault(bad) is not None, bad
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_file_that_a_page_links_exists(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", page.read_text("utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
-
-
 def next_steps(path: Path) -> Iterator[str]:
     """The texts that a source gives as `next_step`; what it fills in is X."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -32,13 +32,6 @@ def test_the_demo_prints_what_the_readme_shows() -> None:
     assert VARYING.sub("", demo()) == VARYING.sub("", shown.group(2))
 
 
-def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README.read_text())
-    assert links
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert missing == []
-
-
 if __name__ == "__main__":
     output = demo()
     README.write_text(BLOCK.sub(lambda block: block.group(1) + output + block.group(3), README.read_text()))

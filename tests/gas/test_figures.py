@@ -1,6 +1,6 @@
 """No budget is broken, nothing grows that must not, and the committed figures and the documentation are today's.
 
-A figure that has changed on purpose is written down with `make gas-update`.
+If a figure changed on purpose, run `make gas-update` and commit what it writes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from benchmarks.gas.growth import Growth, by_accounts, by_deliverables, by_provi
 from benchmarks.gas.network import Network
 from benchmarks.gas.operations import BUDGETS, INVALID_NONCE, OPERATIONS, Budget, measure, statuses
 from benchmarks.gas.report import BLOCK, DOCS, blocks, documented
-from benchmarks.gas.snapshot import CUSTOMERS, SECTIONS, differences, over_budget, read, too_large
+from benchmarks.gas.snapshot import CUSTOMERS, SECTIONS, UPDATE, differences, over_budget, read, too_large
 
 COMMITTED = read()
 LIMITED = [row for row in BUDGETS if row.limit is not None]
@@ -31,7 +31,7 @@ def test_every_budget_has_its_operation() -> None:
 @pytest.mark.parametrize("section", [section for section in SECTIONS if section not in ("growth", "views")])
 def test_the_committed_figures_are_todays(net: Network, section: str) -> None:
     measured = SECTIONS[section](net)
-    assert differences(COMMITTED[section], measured) == []
+    assert differences(COMMITTED[section], measured) == [], UPDATE
 
 
 def test_no_operation_is_over_its_budget() -> None:
@@ -67,13 +67,13 @@ def test_only_what_is_the_callers_own_makes_a_call_dearer(grow: Callable[[], Gro
     growth = grow()
     assert growth.not_flat() == []
     committed = {key: gas for key, gas in COMMITTED["growth"].items() if key in growth.figures()}
-    assert differences(committed, growth.figures()) == []
+    assert differences(committed, growth.figures()) == [], UPDATE
 
 
 def test_the_documentation_shows_the_committed_figures() -> None:
     text = DOCS.read_text()
     assert {block[2] for block in BLOCK.finditer(text)} == set(blocks(COMMITTED))
-    assert documented(text, COMMITTED) == text
+    assert documented(text, COMMITTED) == text, "Run `make gas-update`: docs/gas.md does not show benchmarks/gas.json."
 
 
 def test_a_broken_budget_a_large_contract_and_a_stale_figure_are_reported() -> None:

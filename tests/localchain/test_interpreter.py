@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.localchain import interpreter
-from serving_network.localchain.evm import BlockContext, Call, EvmState, Outcome, execute
+from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, MessageResult, execute
 from serving_network.localchain.fusing import _BINARY, _UNARY
 from serving_network.localchain.interpreter import _QUICK, Computation
-from serving_network.localchain.world import Account, Changes, World
+from serving_network.localchain.world import AccountState, Changes, World
 from tests.localchain.programs import assemble
 
 SENDER, CONTRACT = bytes(range(1, 21)), b"\x22" * 20
@@ -109,17 +109,19 @@ loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
 )
 
 
-def run(code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]) -> tuple[Outcome, Changes]:
+def run(
+    code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]
+) -> tuple[MessageResult, Changes]:
     world = World()
     world.commit(
         Changes(
-            accounts={SENDER: Account(0, 10**18, keccak(b"")), CONTRACT: Account(1, 0, keccak(code))},
+            accounts={SENDER: AccountState(0, 10**18, keccak(b"")), CONTRACT: AccountState(1, 0, keccak(code))},
             codes={keccak(code): code},
         )
     )
     context = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
     state = EvmState(world, context)
-    return execute(state, Call(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
+    return execute(state, ExternalMessage(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
 
 
 @pytest.mark.usefixtures("fusing")

@@ -22,7 +22,7 @@ from serving_network.chain.connection import AsyncConnection, Connection
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity
 from serving_network.chain.sender import AsyncSender
-from serving_network.chain.transport import LONGEST_WAIT, Call, TransientFailure, _in_order, _result, _seconds
+from serving_network.chain.transport import LONGEST_WAIT, RpcCall, TransientFailure, _in_order, _result, _seconds
 from serving_network.clients import Provider
 from serving_network.clients.read.earnings import earnings_of
 from serving_network.clients.read.network import Network
@@ -319,7 +319,7 @@ class Saying:
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         return [
             "0x7a69" if method == "eth_chainId" else _result({"id": 0, "result": self.value}, 0) for method, _ in calls
         ]

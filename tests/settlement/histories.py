@@ -34,11 +34,13 @@ from eth_utils.address import to_checksum_address
 from serving_network.errors import NodeUnreachable, ServingError
 from serving_network.settlement import following, runner
 from serving_network.settlement.adopting import Covers, adopt
-from serving_network.settlement.journal import Identity, Journal, UserState, copy_journal, open_journal
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal.records import UserState
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity, copy_journal
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending

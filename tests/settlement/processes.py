@@ -12,11 +12,12 @@ from serving_network.clients.read.network import AsyncNetwork
 from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.server import running_server
-from serving_network.settlement.journal import Identity, open_journal
+from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import PROVIDER, TEE, USERS, prepare_in_process
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from eth_utils.address import to_checksum_address
 
-from serving_network.settlement.journal import Identity, Journal, open_journal
+from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending

@@ -15,7 +15,8 @@ import pytest
 from serving_network.settlement import runner
 from serving_network.settlement.chain import Head
 from serving_network.settlement.following import Follower
-from serving_network.settlement.journal import Journal, LiveSettlement, UserState
+from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.records import LiveSettlement, UserState
 from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn
 from serving_network.settlement.runner import Settlement
 from tests.settlement.histories import play

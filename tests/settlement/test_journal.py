@@ -17,27 +17,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from serving_network.clients.settlements import Outcome
 from serving_network.files import RunInProgress, lock
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import UsageRow
-from serving_network.settlement.journal import (
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal.decisions import CannotVoid
+from serving_network.settlement.journal.records import (
     Acceptance,
     Batch,
-    CannotVoid,
-    Identity,
-    Journal,
-    JournalFailure,
-    JournalOfAnother,
     Mined,
     OpenWork,
-    Outcome,
     SignedRow,
     Transaction,
     UserState,
-    copy_journal,
-    open_journal,
 )
+from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother, copy_journal
 
 BUSY = "Another settlement of this provider is running."
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]

@@ -13,30 +13,26 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Outcome
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject, UsageRow
-from serving_network.settlement import journal as journal_module
-from serving_network.settlement.journal import (
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal import queue as journal_module
+from serving_network.settlement.journal.decisions import CannotVoid
+from serving_network.settlement.journal.records import (
     Acceptance,
     Batch,
-    CannotVoid,
-    Identity,
-    Journal,
-    JournalFailure,
-    JournalOfAnother,
     LiveSettlement,
     Mined,
     OpenWork,
-    Outcome,
     Recorded,
     SignedRow,
     Transaction,
     UserState,
     Void,
-    copy_journal,
-    open_journal,
 )
+from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother, copy_journal
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 LETTERS: str = to_checksum_address("0x" + "ab" * 20)

@@ -27,9 +27,10 @@ import pytest
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.books import network_books
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.settlement.journal import Identity, open_journal
+from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
+from serving_network.store.sqlite import Identity
 from tests.settlement.processes import serve_chain, settle, settle_once
 from tests.settlement.stage import COIN, PROVIDER, USERS
 

@@ -24,12 +24,14 @@ from serving_network.errors import NodeFailure, RpcError, ServingError, Transact
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
 from serving_network.settlement.chain import Service
-from serving_network.settlement.journal import Identity, Transaction, open_journal
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.live import GasPriceAboveCap, LiveChain, WalletRefusesCoins
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, Stage, prepare_in_process
 

@@ -19,28 +19,25 @@ from eth_utils.address import to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.usage import UsageRow
-from serving_network.settlement.chain import Landed, SignedSettlements
+from serving_network.settlement.chain import Landed
 from serving_network.settlement.following import signed_of
-from serving_network.settlement.journal import (
+from serving_network.settlement.journal import Journal, open_journal
+from serving_network.settlement.journal.records import (
     Batch,
-    Identity,
-    Journal,
-    JournalFailure,
-    JournalOfAnother,
     LiveSettlement,
     Mined,
     OpenWork,
-    Outcome,
     Recorded,
     Transaction,
     UserState,
-    open_journal,
 )
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 

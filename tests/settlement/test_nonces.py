@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.settlement.journal import LiveSettlement, UserState
+from serving_network.settlement.journal.records import LiveSettlement, UserState
 from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn, next_turn
 from serving_network.settlement.planning import Wait
 from tests.settlement.scene import ALICE, FINAL, OPTIONS, Scene

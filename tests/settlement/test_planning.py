@@ -9,7 +9,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.contracts.models import Account, Refund, Status
 from serving_network.settlement.chain import Service
-from serving_network.settlement.journal import UserState
+from serving_network.settlement.journal.records import UserState
 from serving_network.settlement.planning import (
     NONCE_LIMIT,
     Stake,

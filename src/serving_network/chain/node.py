@@ -7,7 +7,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from serving_network.chain.transport import Call, TransientFailure, Transport
+from serving_network.chain.transport import RpcCall, TransientFailure, Transport
 from serving_network.contracts.reverts import explain_revert
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
 from serving_network.untrusted import printable
@@ -68,7 +68,7 @@ class AsyncNode:
             raise answer
         return answer
 
-    async def batch(self, calls: Sequence[Call]) -> list[Any | RpcError]:
+    async def batch(self, calls: Sequence[RpcCall]) -> list[Any | RpcError]:
         """The answers to many reading calls, in order, refusals in their place."""
         answers: list[Any | RpcError] = []
         for start in range(0, len(calls), CALLS_PER_BATCH):
@@ -177,7 +177,7 @@ class AsyncNode:
         for transport in self._transports:
             await transport.close()
 
-    async def _ask(self, calls: list[Call], attempts: int) -> list[Any | RpcError]:
+    async def _ask(self, calls: list[RpcCall], attempts: int) -> list[Any | RpcError]:
         reason = ""
         for attempt in range(max(attempts, len(self._transports))):
             place = self._current

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, without_secrets
 
-Call = tuple[str, list[Any]]
+RpcCall = tuple[str, list[Any]]
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 TRANSIENT_CODES = frozenset({429, -32005})  # rate limits
@@ -43,7 +43,7 @@ class Transport(Protocol):
 
     where: str
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         """The answers to `calls` in order, a refusal in its place. Raises TransientFailure for the whole."""
 
     async def close(self) -> None:
@@ -80,12 +80,6 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def without_secrets(url: str) -> str:
-    """`url` as scheme and host: paths and queries of hosted nodes carry API keys."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
-
-
 class InProcessTransport:
     """Calls into a chain in this process."""
 
@@ -94,7 +88,7 @@ class InProcessTransport:
     def __init__(self, chain: InProcessChain) -> None:
         self._chain = chain
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         return [self._ask_one(method, params) for method, params in calls]
 
     def _ask_one(self, method: str, params: list[Any]) -> Any | RpcError:
@@ -117,7 +111,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._batches_understood = True
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         if len(calls) > 1 and self._batches_understood:
             answers = await self._post([_envelope(place, call) for place, call in enumerate(calls)])
             if isinstance(answers, list):
@@ -163,14 +157,14 @@ class WebSocketTransport:
         self._reader: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
-    async def ask(self, calls: list[Call]) -> list[Any | RpcError]:
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
         try:
             async with asyncio.timeout(self._timeout):
                 return list(await asyncio.gather(*(self._ask_one(call) for call in calls)))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TransientFailure(str(error) or type(error).__name__) from error
 
-    async def _ask_one(self, call: Call) -> Any | RpcError:
+    async def _ask_one(self, call: RpcCall) -> Any | RpcError:
         socket = await self._open()
         number = next(self._ids)
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -220,7 +214,7 @@ class WebSocketTransport:
         self._reader = self._socket = self._session = None
 
 
-def _envelope(number: int, call: Call) -> dict[str, Any]:
+def _envelope(number: int, call: RpcCall) -> dict[str, Any]:
     method, params = call
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from serving_network.cli.context import Session, reads, writes
+from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import (
     DEFAULT_FILES,
     FILES,
@@ -18,6 +18,7 @@ from serving_network.cli.network_files import (
 )
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
+from serving_network.cli.session import Session
 from serving_network.deployment.check import check_record
 from serving_network.deployment.deploy import new_record, plan_deployment
 from serving_network.deployment.record_file import RecordFile
@@ -53,7 +54,9 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
     Example: serving deploy apply --network testnet
     """
     file, made = await _plan(session, files, session.signer().address)
-    if (session.dry_run or not session.yes) and not await _show(session, file.record, made, final=session.dry_run):
+    if (session.dry_run or not session.sending.yes) and not await _show(
+        session, file.record, made, final=session.dry_run
+    ):
         return
     done = await run_plan(session, file, made, files, "Deploy?", shown=True)
     if done is None:

@@ -10,9 +10,10 @@ import typer
 
 from serving_network.cli.arguments import parse_data
 from serving_network.cli.checks import report
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 from serving_network.clients.doctor import Check
 from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist

@@ -15,7 +15,7 @@ from serving_network.deployment.spec import NetworkSpec, load_spec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.cli.context import Session
+    from serving_network.cli.session import Session
     from serving_network.deployment.record import Instruction, Record
 
 FILES = Annotated[Path, typer.Option(help="The directory of the networks' files.", envvar="SERVING_NETWORK_FILES")]

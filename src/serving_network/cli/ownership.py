@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads, writes
+from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, hand_out, record_if_any, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
-from serving_network.clients.owner import AsyncOwner
+from serving_network.cli.session import Session
 from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.ownership import (
     KINDS,
@@ -117,7 +117,7 @@ async def accept(session: Session, contract: CONTRACT = ALL, files: FILES = DEFA
     """
     file = record_if_any(session, files)
     if file is None:
-        owner = await session.act(AsyncOwner)
+        owner = await session.owner()
         for name in await _offered(session, contract, owner.address):
             await owner.accept_ownership(name)
         return
@@ -140,7 +140,7 @@ async def renounce(session: Session, contract: ONE_CONTRACT, files: FILES = DEFA
     """
     file = record_if_any(session, files)
     if file is None:
-        await (await session.act(AsyncOwner)).renounce_ownership(contract)
+        await (await session.owner()).renounce_ownership(contract)
         return
     (name,) = _names(file.record, contract)
     made = await plan_renunciation(await session.chain(), file.record, session.signer().address, name)
@@ -189,7 +189,7 @@ async def _transfer(
     if file is None and what is not Scope.BUSINESS:
         file = record_of(session, files)
     if file is None:
-        owner = await session.act(AsyncOwner)
+        owner = await session.owner()
         change = owner.offer_ownership if two_steps else owner.transfer_ownership
         for name in await _all(session) if contract == ALL else [contract]:
             await change(name, to)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from serving_network.cli.context import Session, ask_to_go_on
 from serving_network.cli.network_files import spec_of
 from serving_network.cli.output import money
+from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.session import Session
 from serving_network.deployment.engine import Progress, RunOptions, carry_out
 from serving_network.money import describe
 
@@ -30,10 +31,10 @@ async def run_plan(
         if plan.resumed and not shown:
             show_unfinished(session, plan)
         return None
-    if not session.yes and (shown or not plan.resumed):
+    if not session.sending.yes and (shown or not plan.resumed):
         ask_to_go_on(question)
     options = RunOptions(
-        confirmations=spec_of(session, files).confirmations, fees=await session._fees(), progress=progress(session)
+        confirmations=spec_of(session, files).confirmations, fees=await session.fees(), progress=progress(session)
     )
     return await carry_out(await session.chain(), session.signer(), file, plan, options)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads, writes
+from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
+from serving_network.cli.session import Session
 from serving_network.cli.times import moment
-from serving_network.clients.owner import AsyncOwner
 from serving_network.deployment.registry import list_services, plan_recommendation, plan_registration
 from serving_network.errors import UnknownName
 from serving_network.money import describe
@@ -94,7 +94,7 @@ async def register(
     """
     file, front = record_if_any(session, files), session.address(address)
     if file is None:
-        await (await session.act(AsyncOwner)).register_version(service_type, version, front, description)
+        await (await session.owner()).register_version(service_type, version, front, description)
         return
     made = await plan_registration(
         await session.chain(),
@@ -121,7 +121,7 @@ async def recommend(
     """
     file = record_if_any(session, files)
     if file is None:
-        owner = await session.act(AsyncOwner)
+        owner = await session.owner()
         known = {one.name: one for one in await owner.versions()}
         if service not in known:
             raise UnknownName(

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads, writes
+from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
+from serving_network.cli.session import Session
 from serving_network.deployment.instructions import look_after
 from serving_network.deployment.rehearsal import rehearse_upgrade
 from serving_network.deployment.upgrade import plan_rollback, plan_upgrade

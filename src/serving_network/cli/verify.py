@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import aiohttp
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, Output
+from serving_network.cli.session import Session
 from serving_network.contracts import load
 from serving_network.deployment.blockscout import Blockscout
 from serving_network.deployment.bytecode import FRONT, code_problem

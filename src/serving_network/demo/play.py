@@ -32,11 +32,12 @@ from serving_network.deployment.local import deploy_local_network
 from serving_network.localchain.accounts import development_keys
 from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
 from serving_network.money import ALL, WEI_PER_COIN, describe
-from serving_network.settlement.journal import Identity, open_journal
+from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 

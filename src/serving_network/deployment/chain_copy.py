@@ -14,7 +14,7 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_hex, from_quantity, from_word
 from serving_network.chain.receipts import Receipt
 from serving_network.localchain import EmbeddedChain
-from serving_network.localchain.world import EMPTY_CODE_HASH, Account, Slot
+from serving_network.localchain.world import EMPTY_CODE_HASH, AccountState, Slot
 
 Result = TypeVar("Result")
 Ask = Callable[[str, list[Any]], Any]
@@ -28,16 +28,16 @@ class NodeState:
     def __init__(self, ask: Ask, block: int) -> None:
         self._ask = ask
         self._block = hex(block)
-        self._accounts: dict[bytes, Account] = {}
+        self._accounts: dict[bytes, AccountState] = {}
         self._slots: dict[Slot, int] = {}
         self._codes: dict[bytes, bytes] = {EMPTY_CODE_HASH: b""}
 
-    def account(self, address: bytes) -> Account:
+    def account(self, address: bytes) -> AccountState:
         if address not in self._accounts:
             asked = [to_checksum_address(address), self._block]
             code = from_hex(self._ask("eth_getCode", asked))
             self._codes[keccak(code)] = code
-            self._accounts[address] = Account(
+            self._accounts[address] = AccountState(
                 nonce=from_quantity(self._ask("eth_getTransactionCount", asked)),
                 balance=from_quantity(self._ask("eth_getBalance", asked)),
                 code_hash=keccak(code),

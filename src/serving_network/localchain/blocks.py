@@ -10,7 +10,7 @@ from eth_utils import keccak
 from trie.hexary import HexaryTrie
 
 from .evm import Log
-from .transactions import LEGACY, Transaction
+from .transactions import LEGACY, DecodedTransaction
 
 EMPTY_ROOT = keccak(rlp.encode(b""))
 EMPTY_UNCLES_HASH = keccak(rlp.encode([]))
@@ -22,7 +22,7 @@ BLOOM_BYTES = 256
 
 
 @dataclass(frozen=True)
-class Receipt:
+class BlockReceipt:
     """What became of a transaction in its block. `created` is the address of a new contract."""
 
     success: bool
@@ -60,8 +60,8 @@ class Block:
     coinbase: bytes
     randomness: bytes
     state_root: bytes
-    transactions: tuple[Transaction, ...]
-    receipts: tuple[Receipt, ...]
+    transactions: tuple[DecodedTransaction, ...]
+    receipts: tuple[BlockReceipt, ...]
     transactions_root: bytes
     receipts_root: bytes
     bloom: int

@@ -11,12 +11,12 @@ from eth_utils import keccak
 
 from serving_network.errors import RpcError
 
-from .blocks import EMPTY_ROOT, NO_HASH, Block, Receipt, logs_bloom, next_base_fee
-from .evm import MAX_INITCODE_SIZE, BlockContext, Call, EvmState, Log, execute, intrinsic_gas
+from .blocks import EMPTY_ROOT, NO_HASH, Block, BlockReceipt, logs_bloom, next_base_fee
+from .evm import MAX_INITCODE_SIZE, BlockContext, EvmState, ExternalMessage, Log, execute, intrinsic_gas
 from .pool import Pool
 from .store import Entry, Store
-from .transactions import INVALID_INPUT, Transaction
-from .world import Account, Changes, Reader, World
+from .transactions import INVALID_INPUT, DecodedTransaction
+from .world import AccountState, Changes, StateReader, World
 
 MAX_UINT64 = 2**64 - 1
 
@@ -44,11 +44,11 @@ class Location:
     index: int
 
     @property
-    def transaction(self) -> Transaction:
+    def transaction(self) -> DecodedTransaction:
         return self.block.transactions[self.index]
 
     @property
-    def receipt(self) -> Receipt:
+    def receipt(self) -> BlockReceipt:
         return self.block.receipts[self.index]
 
 
@@ -116,7 +116,7 @@ class Chain:
         place = self._transactions.get(transaction_hash)
         return None if place is None else Location(self.blocks[place[0]], place[1])
 
-    def state_at(self, block: Block) -> Reader:
+    def state_at(self, block: Block) -> StateReader:
         """The state that the next block started from, or starts from."""
         if block.number == self.head.number:
             return self.world
@@ -163,7 +163,7 @@ class Chain:
         """Give the next block this base fee; later ones follow from it."""
         self._next_base_fee = fee
 
-    def waiting(self) -> tuple[list[Transaction], list[Transaction]]:
+    def waiting(self) -> tuple[list[DecodedTransaction], list[DecodedTransaction]]:
         """The waiting transactions: those that can be mined now, and those that something holds back."""
         pending = self._executable()
         held = {transaction.hash for transaction in pending}
@@ -194,7 +194,7 @@ class Chain:
 
     # Sending
 
-    def send(self, transaction: Transaction) -> bytes:
+    def send(self, transaction: DecodedTransaction) -> bytes:
         """Take a transaction into the pool and, unless mining is manual, mine it. Returns its hash."""
         self._check(transaction)
         self.pool.add(transaction)
@@ -215,10 +215,10 @@ class Chain:
         """The block that `mine` would make now, with the state after it; nothing is kept."""
         return self._build(self._executable())
 
-    def _executable(self) -> list[Transaction]:
+    def _executable(self) -> list[DecodedTransaction]:
         return self.pool.executable(self.world, self.next_base_fee, self.gas_limit)
 
-    def _check(self, transaction: Transaction) -> None:
+    def _check(self, transaction: DecodedTransaction) -> None:
         account = self.world.account(transaction.sender)
         impersonated = transaction.sender in self.impersonated
         needed = intrinsic_gas(transaction.to, transaction.data, transaction.access_list)
@@ -252,13 +252,13 @@ class Chain:
 
     # Making blocks
 
-    def _build(self, candidates: list[Transaction]) -> tuple[Block, EvmState]:
+    def _build(self, candidates: list[DecodedTransaction]) -> tuple[Block, EvmState]:
         parent, context = self.head, self.next_context()
         state = EvmState(self.world, context)
         note_beacon_root(state, context.timestamp)
         used, log_index = 0, 0
-        transactions: list[Transaction] = []
-        receipts: list[Receipt] = []
+        transactions: list[DecodedTransaction] = []
+        receipts: list[BlockReceipt] = []
         for transaction in candidates:
             if used + transaction.gas > context.gas_limit:
                 continue
@@ -269,7 +269,7 @@ class Chain:
             outcome = execute(state, call_of(transaction, context.base_fee))
             used += outcome.gas_used
             receipts.append(
-                Receipt(
+                BlockReceipt(
                     success=outcome.success,
                     gas_used=outcome.gas_used,
                     cumulative_gas_used=used,
@@ -301,7 +301,7 @@ class Chain:
         )
         return block.sealed(), state
 
-    def _seal(self, candidates: list[Transaction]) -> Block:
+    def _seal(self, candidates: list[DecodedTransaction]) -> Block:
         block, state = self._build(candidates)
         if self._next_timestamp is not None:
             self._offset = self._next_timestamp - int(time.time())
@@ -336,7 +336,7 @@ class Chain:
         self._offset = genesis_time - int(time.time())
         code_hash = keccak(BEACON_ROOTS_CONTRACT_CODE)
         changes = Changes(codes={code_hash: BEACON_ROOTS_CONTRACT_CODE})
-        changes.accounts[BEACON_ROOTS_ADDRESS] = Account(1, 0, code_hash)
+        changes.accounts[BEACON_ROOTS_ADDRESS] = AccountState(1, 0, code_hash)
         for address, balance in settings.balances.items():
             changes.accounts[address] = self.world.account(address)._replace(balance=balance)
         block = Block(
@@ -425,9 +425,9 @@ class Chain:
         return True
 
 
-def call_of(transaction: Transaction, base_fee: int) -> Call:
+def call_of(transaction: DecodedTransaction, base_fee: int) -> ExternalMessage:
     """The message of a transaction in a block with this base fee."""
-    return Call(
+    return ExternalMessage(
         sender=transaction.sender,
         to=transaction.to,
         value=transaction.value,

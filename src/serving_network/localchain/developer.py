@@ -23,7 +23,7 @@ from .wire import (
     read_slot,
     transaction_json,
 )
-from .world import Account, Changes
+from .world import AccountState, Changes
 
 PREFIXES = ("hardhat", "anvil")
 MOST_BLOCKS_AT_ONCE = 10_000
@@ -124,7 +124,7 @@ class DeveloperMethods:
 
     def _set_account(self, address: Any, codes: dict[bytes, bytes] | None = None, **fields: Any) -> bool:
         who = read_address(address)
-        account: Account = self.chain.world.account(who)._replace(**fields)
+        account: AccountState = self.chain.world.account(who)._replace(**fields)
         self.chain.change(Changes(accounts={who: account}, codes=codes or {}))
         return True
 

@@ -26,7 +26,7 @@ from eth_utils import keccak
 
 from .interpreter import Computation
 from .transactions import AccessList
-from .world import EMPTY_CODE_HASH, NOBODY, Account, Changes, Reader, Slot
+from .world import EMPTY_CODE_HASH, NOBODY, AccountState, Changes, Slot, StateReader
 
 GAS_TRANSACTION = 21_000
 GAS_CREATION = 32_000
@@ -58,7 +58,7 @@ class BlockContext:
 
 
 @dataclass(frozen=True)
-class Call:
+class ExternalMessage:
     """One message from outside. `to` is None to create a contract; `gas` includes the intrinsic gas.
 
     `gas_price` is what the sender pays per gas, and `tip` the part of it that the block's maker gets.
@@ -84,7 +84,7 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MessageResult:
     """What a message did. `gas_used` is what a receipt says; `gas_refunded` was taken off it already.
 
     `output` is the return data, or the revert data where `error` is a revert.
@@ -125,7 +125,7 @@ def created_address(sender: bytes, nonce: int) -> bytes:
 class EvmState(CancunState):
     """New values over a reader, and everything that lives only as long as one transaction."""
 
-    def __init__(self, base: Reader, context: BlockContext) -> None:
+    def __init__(self, base: StateReader, context: BlockContext) -> None:
         self._base = base
         self._context = context
         self.execution_context = ExecutionContext(
@@ -213,11 +213,11 @@ class EvmState(CancunState):
 
     # Accounts
 
-    def account(self, address: bytes) -> Account:
+    def account(self, address: bytes) -> AccountState:
         account = self.changes.accounts.get(address)
         return self._base.account(address) if account is None else account
 
-    def set_account(self, address: bytes, account: Account) -> None:
+    def set_account(self, address: bytes, account: AccountState) -> None:
         self._write(self.changes.accounts, address, account)
 
     def get_balance(self, address: Address) -> int:
@@ -229,7 +229,7 @@ class EvmState(CancunState):
     def delta_balance(self, address: Address, delta: int) -> None:
         if delta:
             account = self.account(address)
-            self.set_account(address, Account(account.nonce, account.balance + delta, account.code_hash))
+            self.set_account(address, AccountState(account.nonce, account.balance + delta, account.code_hash))
 
     def get_nonce(self, address: Address) -> int:
         return self.account(address).nonce
@@ -293,7 +293,9 @@ class EvmState(CancunState):
         return Hash32(self._context.block_hash(block_number))
 
 
-def execute(state: EvmState, call: Call, computation_class: type[CancunComputation] = Computation) -> Outcome:
+def execute(
+    state: EvmState, call: ExternalMessage, computation_class: type[CancunComputation] = Computation
+) -> MessageResult:
     """Run a message as a transaction: gas bought, nonce raised, refunds and tip paid.
 
     The caller has made sure that the sender can pay and that `gas` covers the intrinsic gas.
@@ -315,7 +317,7 @@ def execute(state: EvmState, call: Call, computation_class: type[CancunComputati
     return _settle(state, call, computation)
 
 
-def _message(state: EvmState, call: Call, nonce: int) -> Message:
+def _message(state: EvmState, call: ExternalMessage, nonce: int) -> Message:
     # py-evm charges the initcode words when the creation starts, so they are not deducted twice.
     gas = call.gas - intrinsic_gas(call.to, call.data, call.access_list)
     if call.to is not None:
@@ -349,7 +351,7 @@ def _run(
     return computation_class.apply_create_message(state, message, context)
 
 
-def _settle(state: EvmState, call: Call, computation: ComputationAPI) -> Outcome:
+def _settle(state: EvmState, call: ExternalMessage, computation: ComputationAPI) -> MessageResult:
     remaining = computation.get_gas_remaining()
     refunded = min(computation.get_gas_refund(), (call.gas - remaining) // REFUND_QUOTIENT)
     used = call.gas - remaining - refunded
@@ -357,7 +359,7 @@ def _settle(state: EvmState, call: Call, computation: ComputationAPI) -> Outcome
     state.delta_balance(Address(state.coinbase), used * call.tip)
     for address in computation.get_accounts_for_deletion():
         state.delete_account(address)
-    return Outcome(
+    return MessageResult(
         error=computation.error if computation.is_error else None,
         output=computation.output,
         gas_used=used,

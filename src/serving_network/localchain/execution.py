@@ -29,9 +29,9 @@ from serving_network.errors import RpcError
 from .evm import (
     MAX_INITCODE_SIZE,
     BlockContext,
-    Call,
     EvmState,
-    Outcome,
+    ExternalMessage,
+    MessageResult,
     execute,
     intrinsic_gas,
 )
@@ -47,7 +47,7 @@ from .wire import (
     read_quantity,
     read_slot,
 )
-from .world import Account, Reader
+from .world import AccountState, StateReader
 
 DEFAULT_CALL_GAS = 30_000_000
 CALL_STIPEND = 2_300
@@ -86,7 +86,7 @@ _HALTS: dict[type[VMError], str] = {
 class View:
     """A state and the block in which a call pretends to run."""
 
-    state: Reader
+    state: StateReader
     context: BlockContext
 
 
@@ -101,7 +101,7 @@ class CallRequest:
     gas: int | None
     max_fee: int | None
     max_tip: int | None
-    call: Call
+    call: ExternalMessage
 
     @classmethod
     def read(cls, asked: Any) -> CallRequest:
@@ -129,10 +129,10 @@ class CallRequest:
             gas=number("gas"),
             max_fee=gas_price if gas_price is not None else max_fee,
             max_tip=gas_price if gas_price is not None else max_tip,
-            call=Call(sender, to, value, payload, 0, access_list=accesses),
+            call=ExternalMessage(sender, to, value, payload, 0, access_list=accesses),
         )
 
-    def in_block(self, context: BlockContext, gas: int) -> tuple[Call, BlockContext]:
+    def in_block(self, context: BlockContext, gas: int) -> tuple[ExternalMessage, BlockContext]:
         """The message with this gas limit; without a fee it runs as if gas and block space cost nothing."""
         if not self.max_fee and not self.max_tip:
             return replace(self.call, gas=gas), replace(context, base_fee=0)
@@ -146,7 +146,7 @@ class CallRequest:
         return replace(self.call, gas=gas, gas_price=context.base_fee + tip, tip=tip), context
 
 
-def run(request: CallRequest, view: View, gas: int) -> Outcome:
+def run(request: CallRequest, view: View, gas: int) -> MessageResult:
     """Run the message on the view and forget its changes. Raises RpcError if it could not even start."""
     call, context = request.in_block(view.context, gas)
     state = EvmState(view.state, context)
@@ -154,7 +154,7 @@ def run(request: CallRequest, view: View, gas: int) -> Outcome:
     return execute(state, call)
 
 
-def ensure_startable(call: Call, state: Reader) -> None:
+def ensure_startable(call: ExternalMessage, state: StateReader) -> None:
     """Refuse what a chain would refuse before the first instruction."""
     needed = intrinsic_gas(call.to, call.data, call.access_list)
     if call.gas < needed:
@@ -212,7 +212,7 @@ def estimate(request: CallRequest, view: View) -> int:
     return enough
 
 
-def failure(outcome: Outcome) -> RpcError:
+def failure(outcome: MessageResult) -> RpcError:
     """The error for a message that ran and failed, in the words and with the code that nodes use."""
     if outcome.reverted:
         reason = revert_reason(outcome.output)
@@ -244,11 +244,11 @@ def revert_reason(data: bytes) -> str | None:
 class Overridden:
     """A state with some values replaced for one call, as the third argument of `eth_call` asks."""
 
-    def __init__(self, base: Reader, overrides: Any) -> None:
+    def __init__(self, base: StateReader, overrides: Any) -> None:
         if not isinstance(overrides, Mapping):
             raise invalid("state overrides must be an object")
         self._base = base
-        self._accounts: dict[bytes, Account] = {}
+        self._accounts: dict[bytes, AccountState] = {}
         self._codes: dict[bytes, bytes] = {}
         self._slots: dict[tuple[bytes, int], int] = {}
         self._replaced: set[bytes] = set()
@@ -271,7 +271,7 @@ class Overridden:
         for slot, value in (wanted.get("state") or wanted.get("stateDiff") or {}).items():
             self._slots[address, read_slot(slot)] = int.from_bytes(read_bytes(value, "storage value", 32), "big")
 
-    def account(self, address: bytes) -> Account:
+    def account(self, address: bytes) -> AccountState:
         return self._accounts.get(address) or self._base.account(address)
 
     def slot(self, key: tuple[bytes, int]) -> int:

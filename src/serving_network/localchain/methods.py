@@ -24,7 +24,7 @@ from .transactions import (
     DYNAMIC_FEE,
     INVALID_INPUT,
     LEGACY,
-    Transaction,
+    DecodedTransaction,
     UnsignedTransaction,
     decode_transaction,
     sign_transaction,
@@ -328,7 +328,7 @@ class SendMethods:
     def send(self, asked: Any) -> str:
         return hexed(self.chain.send(self._made(asked)))
 
-    def _made(self, asked: Any) -> Transaction:
+    def _made(self, asked: Any) -> DecodedTransaction:
         request = CallRequest.read(asked)
         key = None if request.sender in self.chain.impersonated else self._key_of(request.sender)
         base_fee = self.chain.next_base_fee

@@ -27,7 +27,7 @@ from .methods import (
 from .store import Store
 from .trace import TraceMethods
 from .wire import invalid
-from .world import Reader, World
+from .world import StateReader, World
 
 METHOD_NOT_FOUND = -32601
 COIN = 10**18
@@ -57,7 +57,7 @@ class EmbeddedChain:
         genesis_time: int | None = None,
         automine: bool = True,
         state: Path | None = None,
-        origin: Reader | None = None,
+        origin: StateReader | None = None,
     ) -> None:
         self._keys = {key.public_key.to_canonical_address(): key for key in development_keys()}
         settings = Settings(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from serving_network.errors import RpcError
 
-from .transactions import INVALID_INPUT, Transaction
-from .world import Reader
+from .transactions import INVALID_INPUT, DecodedTransaction
+from .world import StateReader
 
 PRICE_BUMP_PERCENT = 10
 
@@ -14,8 +14,8 @@ class Pool:
     """The waiting transactions. A nonce that leaves a gap waits until the gap is filled."""
 
     def __init__(self) -> None:
-        self._by_sender: dict[bytes, dict[int, Transaction]] = {}
-        self._by_hash: dict[bytes, Transaction] = {}
+        self._by_sender: dict[bytes, dict[int, DecodedTransaction]] = {}
+        self._by_hash: dict[bytes, DecodedTransaction] = {}
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -26,14 +26,14 @@ class Pool:
         twin._by_hash = dict(self._by_hash)
         return twin
 
-    def get(self, transaction_hash: bytes) -> Transaction | None:
+    def get(self, transaction_hash: bytes) -> DecodedTransaction | None:
         return self._by_hash.get(transaction_hash)
 
-    def all(self) -> list[Transaction]:
+    def all(self) -> list[DecodedTransaction]:
         """Every waiting transaction, in the order of arrival."""
         return list(self._by_hash.values())
 
-    def add(self, transaction: Transaction) -> None:
+    def add(self, transaction: DecodedTransaction) -> None:
         """Let it wait; raises RpcError if it waits already or bids too little to replace another one."""
         if transaction.hash in self._by_hash:
             raise RpcError(INVALID_INPUT, "already known")
@@ -57,7 +57,7 @@ class Pool:
             del self._by_sender[transaction.sender]
         return True
 
-    def forget_used_nonces(self, state: Reader) -> None:
+    def forget_used_nonces(self, state: StateReader) -> None:
         """Drop what can never be mined, because its nonce was used."""
         for transaction in self.all():
             if transaction.nonce < state.account(transaction.sender).nonce:
@@ -70,13 +70,13 @@ class Pool:
             mined += 1
         return mined
 
-    def executable(self, state: Reader, base_fee: int, gas_limit: int) -> list[Transaction]:
+    def executable(self, state: StateReader, base_fee: int, gas_limit: int) -> list[DecodedTransaction]:
         """What blocks with this base fee and gas limit could hold now, best tip first, each sender in nonce order."""
         queues = [self._run(sender, state, base_fee, gas_limit) for sender in self._by_sender]
         queues = [queue for queue in queues if queue]
         if len(queues) == 1:
             return queues[0]
-        chosen: list[Transaction] = []
+        chosen: list[DecodedTransaction] = []
         positions = [0] * len(queues)
         for _ in range(sum(map(len, queues))):
             open_queues = [i for i, queue in enumerate(queues) if positions[i] < len(queue)]
@@ -85,10 +85,10 @@ class Pool:
             positions[best] += 1
         return chosen
 
-    def _run(self, sender: bytes, state: Reader, base_fee: int, gas_limit: int) -> list[Transaction]:
+    def _run(self, sender: bytes, state: StateReader, base_fee: int, gas_limit: int) -> list[DecodedTransaction]:
         account = state.account(sender)
         waiting = self._by_sender[sender]
-        run: list[Transaction] = []
+        run: list[DecodedTransaction] = []
         nonce, balance = account.nonce, account.balance
         while (transaction := waiting.get(nonce)) is not None:
             if transaction.max_fee_per_gas < base_fee or transaction.cost > balance or transaction.gas > gas_limit:
@@ -98,7 +98,7 @@ class Pool:
         return run
 
 
-def _outbids(new: Transaction, old: Transaction) -> bool:
+def _outbids(new: DecodedTransaction, old: DecodedTransaction) -> bool:
     def enough(offer: int, former: int) -> bool:
         return offer > former and offer * 100 >= former * (100 + PRICE_BUMP_PERCENT)
 

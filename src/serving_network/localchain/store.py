@@ -16,10 +16,10 @@ from typing import Any
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.untrusted import printable
 
-from .blocks import Block, Receipt
+from .blocks import Block, BlockReceipt
 from .evm import Log
 from .transactions import decode_transaction
-from .world import Account, Changes
+from .world import AccountState, Changes
 
 FILE_NAME = "chain.sqlite3"
 FORMAT = "1"
@@ -148,7 +148,7 @@ def _dump(entry: Entry) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
-def _dump_receipt(receipt: Receipt) -> list[Any]:
+def _dump_receipt(receipt: BlockReceipt) -> list[Any]:
     return [
         receipt.success,
         receipt.gas_used,
@@ -164,7 +164,7 @@ def _dump_receipt(receipt: Receipt) -> list[Any]:
 def _load(body: dict[str, Any], version: int) -> Entry:
     changes = Changes(
         accounts={
-            bytes.fromhex(address): Account(nonce, int(balance), bytes.fromhex(code_hash))
+            bytes.fromhex(address): AccountState(nonce, int(balance), bytes.fromhex(code_hash))
             for address, nonce, balance, code_hash in body["accounts"]
         },
         slots={(bytes.fromhex(address), int(slot, 16)): int(value, 16) for address, slot, value in body["slots"]},
@@ -197,9 +197,9 @@ def _load_block(stored: dict[str, Any], version: int) -> Block:
     )
 
 
-def _load_receipt(stored: list[Any]) -> Receipt:
+def _load_receipt(stored: list[Any]) -> BlockReceipt:
     success, gas_used, cumulative, price, logs, first_log_index, created, bloom = stored
-    return Receipt(
+    return BlockReceipt(
         success=success,
         gas_used=gas_used,
         cumulative_gas_used=cumulative,

@@ -11,7 +11,7 @@ from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 from serving_network.errors import RpcError
 
 from .core import Chain, Location, call_of, note_beacon_root
-from .evm import EvmState, Outcome, execute
+from .evm import EvmState, MessageResult, execute
 from .execution import DEFAULT_CALL_GAS, CallRequest, Overridden, ensure_startable, halt_text
 from .interpreter import MNEMONICS, Computation
 from .methods import BlockChoice, Methods
@@ -23,7 +23,7 @@ CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", *CREATIONS)
 
 
 @dataclass(frozen=True)
-class Options:
+class TraceOptions:
     """What to leave out of a trace and what to add."""
 
     stack: bool = True
@@ -32,7 +32,7 @@ class Options:
     return_data: bool = False
 
     @classmethod
-    def read(cls, asked: Any) -> Options:
+    def read(cls, asked: Any) -> TraceOptions:
         if asked is None:
             return cls()
         if not isinstance(asked, Mapping):
@@ -51,7 +51,7 @@ class Options:
 class Recorder:
     """The steps of one message, as they happen."""
 
-    options: Options
+    options: TraceOptions
     steps: list[dict[str, Any]] = field(default_factory=list)
     _storage: dict[bytes, dict[str, str]] = field(default_factory=dict)
     _calling: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
@@ -160,7 +160,7 @@ class TraceMethods:
         location = self.chain.locate(read_hash(transaction_hash))
         if location is None:
             raise RpcError(INVALID_INPUT, "transaction not found")
-        recorder = Recorder(Options.read(asked))
+        recorder = Recorder(TraceOptions.read(asked))
         state = self._state_before(location)
         state.observer = recorder
         outcome = execute(state, call_of(location.transaction, location.block.base_fee), TracedComputation)
@@ -176,7 +176,7 @@ class TraceMethods:
 
     def call(self, asked: Any, block: Any = "latest", options: Any = None) -> dict[str, Any]:
         request = CallRequest.read(asked)
-        recorder = Recorder(Options.read(options))
+        recorder = Recorder(TraceOptions.read(options))
         view = self.choice.view(block)
         overrides = options.get("stateOverrides") if options else None
         state = Overridden(view.state, overrides) if overrides else view.state
@@ -188,7 +188,7 @@ class TraceMethods:
         return _told(execute(evm, message, TracedComputation), recorder)
 
 
-def _told(outcome: Outcome, recorder: Recorder) -> dict[str, Any]:
+def _told(outcome: MessageResult, recorder: Recorder) -> dict[str, Any]:
     steps = recorder.steps
     if outcome.error is not None and not outcome.reverted and steps:
         steps[-1]["error"] = halt_text(outcome.error)

@@ -20,7 +20,7 @@ AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
+class DecodedTransaction:
     """A signed transaction. Fees are wei per gas; a legacy gas price is both of the two fee fields.
 
     `to` is None where a contract is created. `chain_id` is None in a legacy transaction that is not
@@ -58,7 +58,7 @@ class Transaction:
         return self.gas * self.max_fee_per_gas + self.value
 
 
-def decode_transaction(raw: bytes, sender: bytes | None = None) -> Transaction:
+def decode_transaction(raw: bytes, sender: bytes | None = None) -> DecodedTransaction:
     """Read a raw transaction of type 0, 1 or 2 and recover who signed it.
 
     A `sender` that is known already is believed and the signature not looked at. Raises RpcError for
@@ -78,7 +78,7 @@ def decode_transaction(raw: bytes, sender: bytes | None = None) -> Transaction:
     raise RpcError(INVALID_INPUT, "transaction type not supported")
 
 
-def sign_transaction(key: PrivateKey, fields: UnsignedTransaction) -> Transaction:
+def sign_transaction(key: PrivateKey, fields: UnsignedTransaction) -> DecodedTransaction:
     """Sign for the chain that the fields name; the result decodes to itself."""
     items = fields.items()
     if fields.type == LEGACY:
@@ -116,11 +116,11 @@ class UnsignedTransaction:
             fees = [self.max_fee_per_gas]
         return [self.chain_id, self.nonce, *fees, self.gas, target, self.value, self.data, accesses]
 
-    def as_sent_by(self, sender: bytes) -> Transaction:
+    def as_sent_by(self, sender: bytes) -> DecodedTransaction:
         """The transaction of an impersonated sender: nobody signed it, so r holds the sender and s is zero."""
         r = int.from_bytes(sender, "big")
         raw = (bytes([self.type]) if self.type else b"") + rlp.encode([*self.items(), 0, r, 0])
-        return Transaction(
+        return DecodedTransaction(
             type=self.type,
             chain_id=self.chain_id,
             nonce=self.nonce,
@@ -140,7 +140,7 @@ class UnsignedTransaction:
         )
 
 
-def _decode_legacy(raw: bytes, items: Any, sender: bytes | None) -> Transaction:
+def _decode_legacy(raw: bytes, items: Any, sender: bytes | None) -> DecodedTransaction:
     nonce, gas_price, gas, to, value, data, v, r, s = _expect(items, 9)
     sign_v = _number(v)
     if sign_v in (27, 28):
@@ -155,7 +155,7 @@ def _decode_legacy(raw: bytes, items: Any, sender: bytes | None) -> Transaction:
         chain_id, signed, parity = None, [], 0
     else:
         raise BadSignature("v is neither 27, 28 nor from EIP-155")
-    return Transaction(
+    return DecodedTransaction(
         type=LEGACY,
         chain_id=chain_id,
         nonce=_number(nonce),
@@ -175,7 +175,7 @@ def _decode_legacy(raw: bytes, items: Any, sender: bytes | None) -> Transaction:
     )
 
 
-def _decode_typed(raw: bytes, items: Any, sender: bytes | None) -> Transaction:
+def _decode_typed(raw: bytes, items: Any, sender: bytes | None) -> DecodedTransaction:
     kind = raw[0]
     if kind == DYNAMIC_FEE:
         chain_id, nonce, tip, fee, gas, to, value, data, accesses, v, r, s = _expect(items, 12)
@@ -183,7 +183,7 @@ def _decode_typed(raw: bytes, items: Any, sender: bytes | None) -> Transaction:
         chain_id, nonce, fee, gas, to, value, data, accesses, v, r, s = _expect(items, 11)
         tip = fee
     signing_hash = keccak(raw[:1] + rlp.encode(items[:-3]))
-    return Transaction(
+    return DecodedTransaction(
         type=kind,
         chain_id=_number(chain_id),
         nonce=_number(nonce),

@@ -10,7 +10,7 @@ from serving_network.errors import RpcError
 
 from .blocks import BLOOM_BYTES, EMPTY_ROOT, EMPTY_UNCLES_HASH, NO_HASH, NO_NONCE, Block
 from .core import Location, MinedLog
-from .transactions import ACCESS_LIST, DYNAMIC_FEE, AccessList, Transaction
+from .transactions import ACCESS_LIST, DYNAMIC_FEE, AccessList, DecodedTransaction
 
 INVALID_PARAMS = -32602
 EXECUTION_REVERTED = 3
@@ -83,7 +83,7 @@ def address_text(address: bytes | None) -> str | None:
     return None if address is None else str(to_checksum_address(address))
 
 
-def transaction_json(transaction: Transaction, location: Location | None) -> dict[str, Any]:
+def transaction_json(transaction: DecodedTransaction, location: Location | None) -> dict[str, Any]:
     """A transaction as clients see it; `location` is None while it waits."""
     block = location.block if location else None
     shown: dict[str, Any] = {

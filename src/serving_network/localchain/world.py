@@ -19,7 +19,7 @@ Slot = tuple[bytes, int]
 """The address of a contract (20 bytes) and the number of one of its storage slots."""
 
 
-class Account(NamedTuple):
+class AccountState(NamedTuple):
     """What the state knows of an address. `balance` is in wei; `code_hash` is keccak of the code."""
 
     nonce: int
@@ -27,14 +27,14 @@ class Account(NamedTuple):
     code_hash: bytes
 
 
-NOBODY = Account(0, 0, EMPTY_CODE_HASH)
+NOBODY = AccountState(0, 0, EMPTY_CODE_HASH)
 """An address that was never used. It is the same as no account at all (EIP-161)."""
 
 
-class Reader(Protocol):
+class StateReader(Protocol):
     """A state that can be asked, at one moment."""
 
-    def account(self, address: bytes) -> Account: ...
+    def account(self, address: bytes) -> AccountState: ...
 
     def slot(self, key: Slot) -> int: ...
 
@@ -45,7 +45,7 @@ class Reader(Protocol):
 class Changes:
     """New values: what a block, or a person with developer's methods, did to the state."""
 
-    accounts: dict[bytes, Account] = field(default_factory=dict)
+    accounts: dict[bytes, AccountState] = field(default_factory=dict)
     slots: dict[Slot, int] = field(default_factory=dict)
     codes: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -56,12 +56,12 @@ class World:
     `origin`, where given, answers for whatever no commit has touched: the state of another chain.
     """
 
-    def __init__(self, origin: Reader | None = None) -> None:
+    def __init__(self, origin: StateReader | None = None) -> None:
         self._origin = origin
-        self._accounts: dict[bytes, Account] = {}
+        self._accounts: dict[bytes, AccountState] = {}
         self._slots: dict[Slot, int] = {}
         self._codes: dict[bytes, bytes] = {EMPTY_CODE_HASH: b""}
-        self._past_accounts: dict[bytes, list[tuple[int, Account]]] = {}
+        self._past_accounts: dict[bytes, list[tuple[int, AccountState]]] = {}
         self._past_slots: dict[Slot, list[tuple[int, int]]] = {}
         self._touched: list[tuple[tuple[bytes, ...], tuple[Slot, ...]]] = []
 
@@ -69,7 +69,7 @@ class World:
     def version(self) -> int:
         return len(self._touched)
 
-    def account(self, address: bytes) -> Account:
+    def account(self, address: bytes) -> AccountState:
         account = self._accounts.get(address)
         if account is not None:
             return account
@@ -89,7 +89,7 @@ class World:
             raise KeyError(f"no code with hash 0x{code_hash.hex()}")
         return self._origin.code(code_hash)
 
-    def at(self, version: int) -> Reader:
+    def at(self, version: int) -> StateReader:
         """The state after the first `version` commits."""
         return self if version == self.version else PastWorld(self, version)
 
@@ -129,7 +129,7 @@ class World:
         twin._touched = list(self._touched)
         return twin
 
-    def account_before(self, address: bytes, version: int) -> Account:
+    def account_before(self, address: bytes, version: int) -> AccountState:
         """The account as it was after the first `version` commits."""
         past = self._past_accounts.get(address, ())
         first_later = bisect_left(past, (version + 1,))
@@ -149,7 +149,7 @@ class PastWorld:
     world: World
     version: int
 
-    def account(self, address: bytes) -> Account:
+    def account(self, address: bytes) -> AccountState:
         return self.world.account_before(address, self.version)
 
     def slot(self, key: Slot) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from serving_network.settlement.journal import LiveSettlement, UserState
+from serving_network.settlement.journal.records import LiveSettlement, UserState
 from serving_network.settlement.planning import Wait
 
 NONCE_PER_SECOND: Final = 10**7

@@ -14,7 +14,7 @@ from typing import Final
 from serving_network.contracts.models import Account, Status
 from serving_network.money import describe
 from serving_network.settlement.chain import Service
-from serving_network.settlement.journal import UserState
+from serving_network.settlement.journal.records import UserState
 
 NONCE_LIMIT: Final = 2**64
 """Nonces from this value on do not fit into an account and are refused by the contract."""

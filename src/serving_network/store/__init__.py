@@ -1,0 +1,1 @@
+"""What is kept on disk by the programs of a provider: tables, migrations, and how they are opened."""

@@ -1,4 +1,4 @@
-"""The tables of the journal, and the migration from version 1.
+"""The tables of the journal.
 
 The SQL is limited to what SQLite and PostgreSQL share, except for WITHOUT ROWID and the type BLOB (BYTEA in
 PostgreSQL). Amounts in wei exceed 64 bits and are stored as decimal text. Settlement nonces are stored as text padded
@@ -121,7 +121,7 @@ CREATE TABLE settlement (
     requests BIGINT NOT NULL,
     paid_before TEXT NOT NULL,          -- wei of the user's queue that precede it
     expected_paid TEXT NOT NULL,        -- wei paid according to the preview
-    state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' or 'dead': see journal.py
+    state TEXT NOT NULL,                -- 'signed', 'accepted', 'final' or 'dead': see journal/bookings.py
     status BIGINT,                      -- set by the transaction that accepted it, else by the last to refuse it
     paid TEXT,
     block_number BIGINT,                -- block that accepted it
@@ -155,9 +155,6 @@ CREATE INDEX settlement_block ON settlement (block_number);
 CREATE INDEX batch_open ON batch (id) WHERE state = 'open'
 """
 
-_TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
-_INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
-
 
 def create(connection: sqlite3.Connection) -> None:
     """Create the tables, inside the caller's transaction."""
@@ -176,100 +173,3 @@ def keyed(secret: str, request_hash: bytes) -> bytes:
 def padded(nonce: int) -> str:
     """A nonce as stored in its column."""
     return f"{nonce:0{NONCE_DIGITS}d}"
-
-
-def migrate_version_1(connection: sqlite3.Connection) -> None:
-    """Migrate the tables from version 1 to the current version, inside the caller's transaction.
-
-    Version 1 stored one block and one gas figure per batch. The block is copied to every accepted row, so that it is
-    still checked for reorganisations; both are copied to the batch's transaction if it has only one.
-    Version 1 ended a batch with its first mined transaction, although its other transactions could still take effect.
-    A batch stays ended if all its rows were accepted. A batch that reverted, or has a row that was not accepted, is
-    reopened and followed until none of its transactions can take effect.
-    """
-    for name in _INDEXES_OF_VERSION_1:
-        connection.execute(f"DROP INDEX {name}")
-    for name in _TABLES_OF_VERSION_1:
-        connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
-    create(connection)
-    connection.execute("INSERT OR REPLACE INTO meta SELECT key, value FROM old_meta WHERE key <> 'schema'")
-    connection.execute(
-        "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from,"
-        " open_paid FROM old_user"
-    )
-    _move_requests(connection)
-    _move_known(connection)
-    _move_batches(connection)
-    for name in _TABLES_OF_VERSION_1:
-        connection.execute(f"DROP TABLE old_{name}")
-
-
-def _move_requests(connection: sqlite3.Connection) -> None:
-    """Version 1 stored a fee per request and no prices: every migrated request keeps its fees in own_fee."""
-    connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
-    before: dict[int, int] = {}
-    requests: list[tuple[object, ...]] = []
-    fees: list[tuple[object, ...]] = []
-    for user, number, hash_, spelling, time, input_tokens, output_tokens, input_fee, output_fee in connection.execute(
-        "SELECT user, number, hash, spelling, time, input_tokens, output_tokens, input_fee, output_fee FROM old_request"
-        " ORDER BY user, number"
-    ):
-        billed = before.get(user, 0)
-        requests.append((user, number, hash_, spelling, time, input_tokens, output_tokens, 0, str(billed)))
-        fees.append((user, number, input_fee, output_fee))
-        before[user] = billed + int(input_fee) + int(output_fee)
-        if len(requests) == 10_000:
-            _write_requests(connection, requests, fees)
-    _write_requests(connection, requests, fees)
-
-
-def _write_requests(
-    connection: sqlite3.Connection, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]
-) -> None:
-    connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", requests)
-    connection.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
-    requests.clear()
-    fees.clear()
-
-
-def _move_known(connection: sqlite3.Connection) -> None:
-    (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
-    connection.create_function("keyed", 1, lambda request_hash: keyed(secret, request_hash), deterministic=True)
-    connection.execute("INSERT INTO known SELECT keyed(hash), user, number, pass FROM old_known")
-
-
-def _move_batches(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "INSERT INTO batch SELECT id, form, signer, signature, from_block, CASE WHEN state = 'mined' AND NOT EXISTS"
-        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND ifnull(s.status, 9) > 1)"
-        " THEN 'ended' ELSE 'open' END FROM old_batch b"
-    )
-    connection.execute(
-        "INSERT INTO settlement SELECT s.batch, s.position, s.user, s.fee, substr(? || s.nonce, ?), s.requests_hash,"
-        " s.signature, s.requests, '0', s.expected_paid, CASE WHEN s.status <= 1 THEN 'accepted' ELSE 'signed' END,"
-        " s.status, CASE WHEN s.status <= 1 THEN s.paid END, CASE WHEN s.status <= 1 THEN b.block_number END,"
-        " CASE WHEN s.status <= 1 THEN b.block_hash END, NULL"
-        " FROM old_settlement s JOIN old_batch b ON b.id = s.batch",
-        ("0" * NONCE_DIGITS, -NONCE_DIGITS),
-    )
-    connection.execute(
-        "INSERT INTO sent SELECT s.id, s.batch, s.hash, s.raw, s.nonce, s.gas, s.max_fee_per_gas,"
-        " s.max_priority_fee_per_gas, s.legacy, 'carry', 0, b.block_number, b.block_hash, b.gas_used, b.gas_cost"
-        " FROM old_sent s LEFT JOIN old_batch b ON b.id = s.batch"
-        " AND (SELECT count(*) FROM old_sent other WHERE other.batch = b.id) = 1"
-    )
-    _fill_paid_before(connection)
-
-
-def _fill_paid_before(connection: sqlite3.Connection) -> None:
-    """Set each settlement's start to what the settlements with lower nonces had paid of the user's queue."""
-    paid: dict[int, int] = {}
-    begun: dict[tuple[int, str], int] = {}
-    for batch, position, user, nonce, amount in connection.execute(
-        "SELECT batch_id, position, user_id, nonce, paid FROM settlement ORDER BY user_id, nonce, batch_id"
-    ).fetchall():
-        start = begun.setdefault((user, nonce), paid.get(user, 0))
-        connection.execute(
-            "UPDATE settlement SET paid_before = ? WHERE batch_id = ? AND position = ?", (str(start), batch, position)
-        )
-        paid[user] = paid.get(user, 0) + int(amount or 0)

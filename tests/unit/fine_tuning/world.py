@@ -89,6 +89,12 @@ class World:
     forced: int = 0
     nonces: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**6)))
 
+    def begin(self) -> None:
+        """Forget what an earlier test did."""
+        self.serving.history.clear()
+        self.forced = 0
+        self.nonces = iter(range(1, 10**6))
+
     def open(self, user: str, provider: str, coins: int = 10 * COIN, info: str = "") -> Done:
         return self.serving.send("addAccount", user, provider, info, sender=self.ledger, value=coins)
 

@@ -82,6 +82,12 @@ class World:
     forced: int = 0
     nonces: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**6)))
 
+    def begin(self) -> None:
+        """Forget what an earlier test did."""
+        self.serving.history.clear()
+        self.forced = 0
+        self.nonces = iter(range(1, 10**6))
+
     def open(
         self, user: str | None = None, provider: str | None = None, coins: int = 10 * COIN, info: str = ""
     ) -> Done:

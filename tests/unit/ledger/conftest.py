@@ -1,5 +1,3 @@
-"""A fresh network for every test, and its books checked after it."""
-
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -15,49 +13,9 @@ def pristine() -> World:
     return new_world()
 
 
-@pytest.fixture(autouse=True)
-def world(pristine: World) -> Iterator[World]:
-    """The network as it was at first; what a test leaves must balance."""
-    mark = pristine.evm.snapshot()
-    pristine.services.clear()
-    pristine.ours.clear()
-    pristine.forced = 0
-    try:
-        yield pristine
-        pristine.check_books()
-    finally:
-        pristine.evm.revert(mark)
-
-
 @pytest.fixture
 def ledger(world: World) -> Contract:
     return world.ledger
-
-
-@pytest.fixture
-def owner(world: World) -> str:
-    return world.owner
-
-
-@pytest.fixture
-def user(world: World) -> str:
-    return world.user
-
-
-@pytest.fixture
-def provider(world: World) -> str:
-    return world.provider
-
-
-@pytest.fixture
-def second(world: World) -> str:
-    """Another provider."""
-    return world.second
-
-
-@pytest.fixture
-def stranger(world: World) -> str:
-    return world.stranger
 
 
 @pytest.fixture

@@ -132,6 +132,12 @@ class World:
     ours: list[Contract] = field(default_factory=list)
     forced: int = 0
 
+    def begin(self) -> None:
+        """Forget what an earlier test did."""
+        self.services.clear()
+        self.ours.clear()
+        self.forced = 0
+
     def service(self, name: str = "others-v1", *, native: bool = False, registered: bool = True) -> Service:
         """A new service; `native` ones keep the account book that ours keep."""
         address, interface = create_mock(self.evm, "Service", self.ledger.address, native, sender=self.owner)

@@ -1,0 +1,88 @@
+"""Find unused code; `make lint` runs this.
+
+python .ci/unused.py [ROOT]
+
+Vulture reports names in the package, its benchmarks, proofs, examples and tools that none of these use. Use in a test
+does not count. ALLOWED lists names whose use vulture cannot see, each with the reason; an entry that matches nothing is
+reported too. The exit status is 1 if anything is reported.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from vulture.core import Vulture
+
+ROOT = Path(__file__).parent.parent
+PATHS = ("src", "benchmarks", "proofs", "examples", ".ci", "hatch_build.py")
+LIKELY = 60
+
+
+class Allowed(NamedTuple):
+    """Names in files (both as patterns) that are used in a way that vulture cannot see."""
+
+    path: str
+    names: tuple[str, ...]
+    reason: str
+
+
+ALLOWED = (
+    Allowed("src/serving_network/contracts/errors/*", ("*",), "fields are set and read by the names on the wire"),
+    Allowed("src/serving_network/contracts/codec.py", ("decode_error",), "public: decode the error of a failed call"),
+    Allowed("src/serving_network/contracts/reverts.py", ("selectors",), "tests compare it with the contracts"),
+    Allowed(
+        "src/serving_network/cli/*", ("ANVIL", "BASH", "BUSINESS", "FISH", "UPGRADE", "ZSH"), "typer reads Enum members"
+    ),
+    Allowed("src/serving_network/cli/context.py", ("__*__",), "typer reads the signature of a command"),
+    Allowed("src/serving_network/cli/tree.py", ("list_commands",), "click calls it"),
+    Allowed("src/serving_network/cli/main.py", ("serving",), "typer calls the callback"),
+    Allowed("src/serving_network/cli/watch.py", ("ending", "picture", "refresh"), "parameters of a protocol"),
+    Allowed("src/serving_network/deployment/*", ("model_config", "_*"), "pydantic reads settings and validators"),
+    Allowed("src/serving_network/localchain/evm.py", ("*",), "py-evm calls what it inherits"),
+    Allowed("src/serving_network/localchain/server.py", ("ws_url",), "public: the WebSocket URL of a test's chain"),
+    Allowed("src/serving_network/money.py", ("prec", "to_coins"), "decimal reads the precision; to_coins is public"),
+    Allowed("benchmarks/gas/*", ("not_flat", "unanswerable"), "tests/gas asserts that they find nothing"),
+    Allowed("examples/*", ("pytest_plugins",), "pytest reads it"),
+    Allowed("hatch_build.py", ("CompileContracts", "build_data"), "hatch calls the hook"),
+    Allowed(".ci/docs.py", ("links", "anchors"), "tests check links without building the site"),
+)
+
+
+def unused(root: Path) -> list[tuple[str, int, str, str]]:
+    """What vulture reports: path, line, name and message. A command that the command line's tables name is used."""
+    vulture = Vulture()
+    vulture.scavenge([str(root / path) for path in PATHS if (root / path).exists()])
+    named = {
+        name
+        for table in (root / "src" / "serving_network" / "cli").glob("*.py")
+        for name in re.findall(r'[\w}.]:(\w+)"', table.read_text("utf-8"))
+    }
+    return [
+        (Path(item.filename).relative_to(root).as_posix(), item.first_lineno, item.name, item.message)
+        for item in vulture.get_unused_code(min_confidence=LIKELY)
+        if item.name not in named
+    ]
+
+
+def main() -> int:
+    root = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT
+    needed: set[Allowed] = set()
+    lines: list[str] = []
+    for path, number, name, message in unused(root):
+        entries = [
+            one for one in ALLOWED if fnmatch(path, one.path) and any(fnmatch(name, pattern) for pattern in one.names)
+        ]
+        needed.update(entries)
+        if not entries:
+            lines.append(f"{path}:{number}: {message}")
+    lines += [f"{Path(__file__).name}: ALLOWED needs no entry for {one.path}" for one in ALLOWED if one not in needed]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,339 @@
+"""Each user's queue of requests, and the cursor up to which it is paid.
+
+Payments on chain move a cursor along the queue, oldest request first, and may stop in the middle of a request.
+Everything before the cursor is paid, everything after it is open. A single number per user, the wei paid, therefore
+determines the state of all the user's requests.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Final
+
+from serving_network.messages.prices import Charge, Prices
+from serving_network.messages.usage import Reject, UsageRow
+from serving_network.settlement.journal.records import OpenWork, Recorded, UserState
+from serving_network.store.schema import keyed
+
+_COMMIT_EVERY: Final = 200_000
+_New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
+"""A new request: its rows for the tables request, known and, if it has its own fees, own_fee."""
+
+
+class Queue:
+    """The users, their requests and what is paid of them. Use `open_journal`."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._db = connection
+        self._users: dict[str, UserState] = {}
+        self._by_id: dict[int, UserState] = {}
+        self._touched: set[str] = set()
+        self._in_credit: set[str] = set()
+        self._pass = 0
+        self._uncommitted = 0
+        self._secret: str = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0]
+        self._prices: dict[int, Prices] = {}
+        self._load()
+
+    def _load(self) -> None:
+        """Load users and prices from the database. A UserState handed out before is updated in place."""
+        self._prices = {
+            number: Prices(int(input_price), int(output_price))
+            for number, input_price, output_price in self._db.execute("SELECT id, input_price, output_price FROM price")
+        }
+        handed_out, self._users, self._by_id = self._users, {}, {}
+        newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
+        for row in self._db.execute(
+            "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
+        ):
+            number, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from = row
+            user = UserState(
+                number, address, requests, input_tokens, output_tokens, int(owed), int(billed), int(paid), open_from,
+                int(newest.get(number, 0)),
+            )  # fmt: skip
+            if address in handed_out:
+                for field in fields(UserState):
+                    setattr(handed_out[address], field.name, getattr(user, field.name))
+                user = handed_out[address]
+            self._users[address] = self._by_id[number] = user
+
+    def _undo(self) -> None:
+        """Roll back everything that is not yet durable, in the database and in memory."""
+        self._db.rollback()
+        self._touched.clear()
+        self._in_credit.clear()
+        self._uncommitted = 0
+        self._load()
+
+    # ---------------------------------------------------------------------------------------- recording
+
+    def begin_reading(self) -> None:
+        """Start reading a log: an id that occurs twice from here on is a duplicate, one recorded before is known."""
+        with self._transaction():
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'pass'").fetchone()
+            self._pass = int(row[0]) + 1
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'pass'", (str(self._pass),))
+
+    def record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
+        """Record requests that are not recorded yet, at these prices unless a row has its own fees.
+
+        They are durable after `end_reading` at the latest. A failure rolls back everything that is not durable yet.
+        """
+        try:
+            return self._record(rows, prices)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+        price = self._price_list(prices)
+        self._db.execute("SAVEPOINT chunk")
+        before = {row.user: self._counts(row.user) for row in rows}
+        made = [self._append(row, prices, price) for row in rows]
+        changes = self._db.total_changes
+        self._db.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
+        if self._db.total_changes - changes == len(rows):
+            self._write(made)
+            recorded = Recorded(len(rows), 0, [])
+        else:
+            self._db.execute("ROLLBACK TO chunk")
+            for address, counts in before.items():
+                self._restore(address, counts)
+            recorded = self._record_singly(rows, prices, price)
+        self._db.execute("RELEASE chunk")
+        self._uncommitted += len(rows)
+        if self._uncommitted >= _COMMIT_EVERY:
+            self.end_reading()
+        return recorded
+
+    def end_reading(self) -> None:
+        """Make everything recorded so far durable."""
+        self._db.executemany(
+            "UPDATE user SET requests = ?, input_tokens = ?, output_tokens = ?, owed = ?, billed = ? WHERE id = ?",
+            [
+                (user.requests, user.input_tokens, user.output_tokens, str(user.owed), str(user.billed), user.id)
+                for user in map(self._users.__getitem__, self._touched)
+            ],
+        )
+        for address in self._in_credit & self._touched:
+            self._book(self._users[address], self._users[address].paid)
+        self._touched.clear()
+        self._in_credit.clear()
+        self._uncommitted = 0
+        self._db.commit()
+
+    def _price_list(self, prices: Prices) -> int:
+        """The number of this price list. Prices that differ from the newest list are added as a new one."""
+        newest = max(self._prices, default=0)
+        if self._prices.get(newest) == prices:
+            return newest
+        self._db.execute(
+            "INSERT INTO price VALUES (?, ?, ?, '1', ?)",
+            (newest + 1, str(prices.input_price), str(prices.output_price), int(self._clock())),
+        )
+        self._prices[newest + 1] = prices
+        return newest + 1
+
+    def _write(self, made: Iterable[_New]) -> None:
+        self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made))
+        fees = sorted(new[2] for new in made if new[2] is not None)
+        if fees:
+            self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
+
+    def _record_singly(self, rows: Sequence[UsageRow], prices: Prices, price: int) -> Recorded:
+        new = known = 0
+        rejects: list[Reject] = []
+        for row in rows:
+            key = keyed(self._secret, row.request_hash)
+            found = self._db.execute(
+                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
+                " FROM known k"
+                " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
+                " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
+                (key,),
+            ).fetchone()
+            if found is None:
+                made = self._append(row, prices, price)
+                self._db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", made[1])
+                self._write([made])
+                new += 1
+                continue
+            met, address, input_tokens, output_tokens, recorded_at, input_fee, output_fee = found
+            fees = self._fees(recorded_at, input_tokens, output_tokens, input_fee, output_fee)
+            if met == self._pass:
+                rejects.append(Reject(row.line, f"duplicate request id {row.request_text}", ""))
+            elif (address, input_tokens, output_tokens) != (row.user, row.input_tokens, row.output_tokens) or (
+                row.fees is not None and row.fees != fees
+            ):
+                rejects.append(
+                    Reject(
+                        row.line, f"duplicate request id {row.request_text}: recorded before with different content", ""
+                    )
+                )
+            else:
+                self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, key))
+                known += 1
+        return Recorded(new, known, rejects)
+
+    def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
+        """Append a request to its user's queue. Returns its rows for the tables request, known and own_fee."""
+        user = self._users.get(row.user) or self._add_user(row.user)
+        input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
+        number, billed = user.requests, user.billed
+        if user.paid > user.owed:
+            self._in_credit.add(row.user)
+        user.requests += 1
+        user.input_tokens += row.input_tokens
+        user.output_tokens += row.output_tokens
+        user.owed += input_fee + output_fee
+        user.billed += input_fee + output_fee
+        self._touched.add(row.user)
+        plain = row.user_text == row.user and row.request_text == "0x" + row.request_hash.hex()
+        return (
+            (
+                user.id,
+                number,
+                row.request_hash,
+                None if plain else f"{row.request_text} {row.user_text}",
+                row.time,
+                row.input_tokens,
+                row.output_tokens,
+                price,
+                str(billed),
+            ),
+            (keyed(self._secret, row.request_hash), user.id, number, self._pass),
+            None if row.fees is None else (user.id, number, str(input_fee), str(output_fee)),
+        )
+
+    def _add_user(self, address: str) -> UserState:
+        (number,) = self._db.execute(
+            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', '0', 0, '0') RETURNING id", (address,)
+        ).fetchone()
+        user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._users[address] = self._by_id[number] = user
+        return user
+
+    def _counts(self, address: str) -> tuple[int, int, int, int, int] | None:
+        user = self._users.get(address)
+        if user is None:
+            return None
+        return user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed
+
+    def _restore(self, address: str, counts: tuple[int, int, int, int, int] | None) -> None:
+        if counts is None:
+            del self._by_id[self._users.pop(address).id]
+            self._touched.discard(address)
+        else:
+            user = self._users[address]
+            user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed = counts
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def users(self) -> list[UserState]:
+        """All users with recorded requests."""
+        return list(self._users.values())
+
+    def user(self, address: str) -> UserState | None:
+        """One user; None if no request of that address is recorded."""
+        return self._users.get(address)
+
+    def charges(self, user: UserState, limit: int | None = None) -> Iterator[Charge]:
+        """The open requests of one user, oldest first, each with the amount still due.
+
+        With `limit`, only as many as that amount of wei covers in full.
+        """
+        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
+        already, total = int(open_paid), 0
+        for _, request_hash, spelling, input_fee, output_fee in self._queue(user.id, user.open_from):
+            if spelling is None:
+                request_text, user_text = "0x" + request_hash.hex(), user.address
+            else:
+                request_text, user_text = spelling.split(" ")
+            charge = Charge(request_text, user_text, input_fee, output_fee)
+            if already:
+                if input_fee + output_fee <= already:
+                    already -= input_fee + output_fee
+                    continue
+                charge, already = charge.less(already), 0
+            total += charge.input_fee + charge.output_fee
+            if limit is not None and total > limit:
+                return
+            yield charge
+
+    def _queue(self, user: int, number: int) -> Iterator[tuple[int, bytes, str | None, int, int]]:
+        """A user's requests starting at a number: number, hash, spelling and both fees. Void ones are skipped."""
+        for row in self._db.execute(
+            "SELECT r.number, r.hash, r.spelling, r.input_tokens, r.output_tokens, r.price_id, f.input_fee,"
+            " f.output_fee FROM request r LEFT JOIN own_fee f ON f.user_id = r.user_id AND f.number = r.number"
+            " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
+            " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL ORDER BY r.number",
+            (user, number),
+        ):
+            place, request_hash, spelling, input_tokens, output_tokens, price, input_fee, output_fee = row
+            fees = self._fees(price, input_tokens, output_tokens, input_fee, output_fee)
+            yield place, request_hash, spelling, *fees
+
+    def _fees(
+        self, price: int, input_tokens: int, output_tokens: int, input_fee: str | None, output_fee: str | None
+    ) -> tuple[int, int]:
+        """The input and output fee of a recorded request: its own fees if it has any, else from its price list."""
+        if input_fee is None or output_fee is None:
+            return self._prices[price].fees(input_tokens, output_tokens)
+        return int(input_fee), int(output_fee)
+
+    def open_work(self, user: UserState) -> OpenWork:
+        """The number of one user's open requests, and their tokens."""
+        found = self._db.execute(
+            "SELECT count(*), ifnull(sum(r.input_tokens), 0), ifnull(sum(r.output_tokens), 0) FROM request r"
+            " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
+            " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL",
+            (user.id, user.open_from),
+        ).fetchone()
+        return OpenWork(*found)
+
+    # ------------------------------------------------------------------------------------------- paying
+
+    def _book(self, user: UserState, paid: int) -> None:
+        """Move a user's cursor to the point at which `paid` wei of the queue are paid."""
+        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
+        left = paid - user.paid + int(open_paid)
+        for number, _, _, input_fee, output_fee in self._queue(user.id, user.open_from):  # noqa: B007  (read after the loop)
+            fee = input_fee + output_fee
+            if left < fee:
+                break
+            left -= fee
+        else:
+            number = user.requests
+        user.paid, user.open_from = paid, number
+        self._db.execute(
+            "UPDATE user SET paid = ?, open_from = ?, open_paid = ? WHERE id = ?",
+            (str(paid), number, str(left), user.id),
+        )
+
+    def _rewind(self, user: UserState, paid: int) -> None:
+        """Move a user's cursor back by `paid` wei."""
+        user.open_from = 0
+        self._db.execute("UPDATE user SET open_from = 0, open_paid = '0', paid = '0' WHERE id = ?", (user.id,))
+        remaining, user.paid = user.paid - paid, 0
+        self._book(user, remaining)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        if self._db.in_transaction:
+            self.end_reading()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.commit()
+        except BaseException:
+            self._undo()
+            raise

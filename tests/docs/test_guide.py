@@ -1,0 +1,16 @@
+"""The files and folders that CONTRIBUTING.md names for each kind of change exist."""
+
+from __future__ import annotations
+
+import re
+
+from serving_network.contracts.build.artifacts import ROOT
+
+
+def test_every_path_of_the_guide_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in guide.splitlines() if line.startswith("|")]
+    paths = [path for row in rows for path in re.findall(r"`([^`]+)`", row)]
+    assert len(paths) > 30
+    patterns = {path: re.sub(r"[A-Z]{3,}(?=[/.])", "*", path).rstrip("/") for path in paths}
+    assert [path for path, pattern in patterns.items() if not any(ROOT.glob(pattern))] == []
