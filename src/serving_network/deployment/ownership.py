@@ -177,10 +177,10 @@ async def _plan(
 
 async def _assumptions(chain: AsyncConnection, record: Record, now: Ownership) -> list[Assumption]:
     contract, address = _owned(record, now.name, now.kind)
-    owner = f"The {'upgrade ' if now.kind == 'upgrade' else ''}owner of {now.name}"
+    owner = f"{'upgrade ' if now.kind == 'upgrade' else ''}owner of {now.name}"
     return [
-        await Assumption.now(chain, owner, getter(contract, address, "owner")),
-        await Assumption.now(chain, f"{owner}-to-be", getter(contract, address, "pendingOwner")),
+        await Assumption.now(chain, f"The {owner}", getter(contract, address, "owner")),
+        await Assumption.now(chain, f"The offered {owner}", getter(contract, address, "pendingOwner")),
     ]
 
 

@@ -95,7 +95,7 @@ class AsyncNetwork:
                 raise UnknownName(
                     f"The ledger knows no recommended service {service_type!r}.",
                     cause=f"It knows: {', '.join(one.name for one in known) or 'none'}.",
-                    next_step="serving version list",
+                    next_step="serving registry list",
                 ) from None
             return candidates[0].name, candidates[0].address
         return f"{service_type}-{version}", address
