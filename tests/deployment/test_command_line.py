@@ -55,7 +55,7 @@ def test_without_files_it_says_what_to_write(guide: Guide) -> None:
 
 def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     told = guide.type("serving deploy apply --key deployer")
-    assert (guide.exit_code, "there is nobody to ask" in told) == (2, True)
+    assert (guide.exit_code, "no terminal to ask" in told) == (2, True)
     guide.type("serving deploy apply --key deployer --dry-run")
     assert guide.exit_code == 0
     assert guide.chain.request("eth_blockNumber", []) == "0x0"

@@ -178,7 +178,7 @@ def test_a_version_is_faulty_and_the_last_upgrade_did_it(scene: Scene) -> None:
     assert json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"] == before
     assert "none differs" in scene.does("serving deploy check")
     scene.does(acknowledge)
-    assert "All is well." in scene.as_written("serving health --strict")
+    assert "The network is healthy." in scene.as_written("serving health --strict")
 
 
 def test_a_version_is_faulty_and_there_is_nothing_to_go_back_to(scene: Scene) -> None:

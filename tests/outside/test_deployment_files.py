@@ -25,7 +25,7 @@ from serving_network.deployment.instructions import write_files
 from serving_network.deployment.local import deploy_local_network
 from serving_network.deployment.ownership import ownerships, plan_transfer
 from serving_network.deployment.record import Record
-from serving_network.deployment.record_file import RecordFile, load_record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.steps import known_addresses
 from serving_network.errors import NodeFailure, ServingError, WrongChain
 from serving_network.localchain import EmbeddedChain
@@ -113,7 +113,7 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 def loaded(tmp_path: Path, content: dict[str, Any] | str) -> Record:
     path = tmp_path / "net.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return load_record(path)
+    return RecordFile.open(path).record
 
 
 def test_the_record_that_is_damaged_below_is_a_good_one(tmp_path: Path, whole: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ def test_a_record_that_is_no_json_of_one_meaning_is_refused(
 
 def test_a_record_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordProblem) as problem:
-        load_record(tmp_path)
+        RecordFile.open(tmp_path)
     is_clear(problem.value)
 
 

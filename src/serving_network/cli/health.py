@@ -6,10 +6,9 @@ import typer
 
 from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.session import Session
 from serving_network.deployment.health import Level, examine, prometheus
-from serving_network.money import describe
 
 
 @reads
@@ -50,8 +49,8 @@ async def health(
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
         if found.books is not None:
             session.out.line(
-                f"Block {found.block}: {found.books.ledgers} users have {describe(found.books.total)}, "
-                f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in accounts."
+                f"Block {found.block}: {found.books.ledgers} users have {rounded(found.books.total)}, "
+                f"{rounded(found.books.available)} available and {rounded(found.books.in_accounts)} in accounts."
             )
         session.out.line(
             {

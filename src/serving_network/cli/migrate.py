@@ -12,7 +12,7 @@ from serving_network.cli.arguments import parse_data
 from serving_network.cli.checks import report
 from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import money
+from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 from serving_network.clients.doctor import Check
@@ -20,7 +20,6 @@ from serving_network.clients.migrate import owner_checklist, provider_checklist,
 from serving_network.contracts.old_calls import recognise_call, recognise_typed_data
 from serving_network.deployment.registry import plan_migration
 from serving_network.errors import ConfigurationError
-from serving_network.money import describe
 from serving_network.untrusted import parse_json
 
 app = typer.Typer(help="Migrate from the old version, or from one service version to the next.")
@@ -93,13 +92,13 @@ async def plan(
         ]
     )
     for one in moves:
-        unlocks = f"; {describe(one.pending)} unlock at {moment(one.unlocks_at)}" if one.unlocks_at else ""
+        unlocks = f"; {rounded(one.pending)} unlock at {moment(one.unlocks_at)}" if one.unlocks_at else ""
         session.out.line(
-            f"{session.name(one.user)} has {describe(one.balance)} with {session.name(one.provider)}{unlocks}"
+            f"{session.name(one.user)} has {rounded(one.balance)} with {session.name(one.provider)}{unlocks}"
         )
         session.out.line(f"  to do: {', '.join(one.steps)}")
     session.out.line(
-        f"Left in {left}: {describe(sum(one.balance for one in moves))}. Users: {len({one.user for one in moves})}, "
+        f"Left in {left}: {rounded(sum(one.balance for one in moves))}. Users: {len({one.user for one in moves})}, "
         f"providers: {len({one.provider for one in moves})}."
     )
 

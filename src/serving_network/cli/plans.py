@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from serving_network.cli.network_files import spec_of
-from serving_network.cli.output import money
+from serving_network.cli.output import money, rounded
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
 from serving_network.deployment.engine import Progress, RunOptions, carry_out
-from serving_network.money import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,4 +99,4 @@ async def highest_cost(session: Session, gas: int) -> tuple[dict[str, Any], str]
     """The highest cost of that much gas, for programs and for people."""
     fees = await (await session.chain()).suggested_fees()
     most = gas * fees.max_fee_per_gas
-    return {"gas": gas, "highest_cost": money(most)}, f"{gas} gas, at most {describe(most)}"
+    return {"gas": gas, "highest_cost": money(most)}, f"{gas} gas, at most {rounded(most, at_most=True)}"

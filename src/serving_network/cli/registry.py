@@ -12,12 +12,12 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
+from serving_network.cli.output import rounded
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 from serving_network.deployment.registry import list_services, plan_recommendation, plan_registration
 from serving_network.errors import UnknownName
-from serving_network.money import describe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,8 +60,8 @@ async def list_registered(
                 one.name,
                 "yes" if one.recommended else "no",
                 *("not ours" if count is None else str(count) for count in (one.providers, one.accounts, one.users)),
-                describe(one.holds),
-                "unknown" if one.stakes is None else describe(one.stakes),
+                rounded(one.holds),
+                "unknown" if one.stakes is None else rounded(one.stakes),
             )
             for one in found
         ],

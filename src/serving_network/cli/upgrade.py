@@ -8,14 +8,13 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
 from serving_network.cli.session import Session
 from serving_network.deployment.instructions import look_after
 from serving_network.deployment.rehearsal import rehearse_upgrade
 from serving_network.deployment.upgrade import plan_rollback, plan_upgrade
 from serving_network.errors import InvalidInput
-from serving_network.money import describe
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
@@ -147,7 +146,7 @@ async def _show(session: Session, record: Record, made: Plan, *, final: bool = T
         " the rollback,"
     )
     out.line(
-        f"the books balance ({describe(shown.after.available)} available, {describe(shown.after.total)} in total), and"
+        f"the books balance ({rounded(shown.after.available)} available, {rounded(shown.after.total)} in total), and"
         " a new user can deposit and withdraw."
     )
     for setting in shown.settings:

@@ -1,6 +1,6 @@
 """The bytes of a step: creation code with arguments, or calldata.
 
-A plan keeps arguments as text, which is what its file shows; the ABI says what each of them is.
+A plan keeps arguments as text, as its file shows them. The ABI has their types.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from serving_network.deployment.steps import resolve
 
 
 def step_data(step: Step, addresses: dict[str, str]) -> bytes:
-    """What the transaction of this step carries. Raises KeyError for an "@" name without an address."""
+    """The data of a step's transaction. Raises KeyError for an "@" name without an address."""
     artifact = load(step.contract)
     if step.action == "call":
         return call_data(artifact, str(step.function), [resolve(one, addresses) for one in step.arguments])
@@ -45,12 +45,12 @@ def call_data(artifact: Artifact, function: str, arguments: Sequence[str]) -> by
 
 
 def typed(inputs: Sequence[Mapping[str, Any]], values: Sequence[str]) -> list[Any]:
-    """Text values as the Python values that their ABI types stand for. A missing last value is left out."""
+    """Text values as the Python values of their ABI types. A missing last value is left out."""
     return [_typed(one["type"], value) for one, value in zip(inputs, values, strict=False)]
 
 
 def named(inputs: Sequence[Mapping[str, Any]], values: Sequence[str]) -> dict[str, str]:
-    """Arguments by name, as text, for a record or a person."""
+    """Arguments by name, as text."""
     return {one["name"].strip("_"): value for one, value in zip(inputs, values, strict=True)}
 
 
@@ -59,7 +59,7 @@ def constructor_inputs(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def function_inputs(artifact: Artifact, function: str, count: int) -> list[dict[str, Any]]:
-    """The ABI inputs of the function with that many arguments. Raises KeyError when there is none."""
+    """The ABI inputs of the function with that many arguments. Raises KeyError if there is none."""
     return list(function_entry(artifact, function, count)["inputs"])
 
 

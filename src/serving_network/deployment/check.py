@@ -21,18 +21,17 @@ LEDGER = "LedgerManager"
 
 @dataclass(frozen=True)
 class Finding:
-    """One item of the record, and what the chain has to say about it; `difference` is None where they agree."""
+    """One item of the record; `difference` is None if the chain agrees."""
 
     item: str
     difference: str | None
 
 
 async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = True) -> list[Finding]:
-    """Every item of the record with what differs on the chain.
+    """Every item of the record, with its difference from the chain.
 
-    With `deep`, implementations whose build this package still holds are created once more in an empty chain, which
-    gives their code with its immutables to the byte. Raises WrongChain, and PlanRefused for another chain of
-    the same number.
+    With `deep`, implementations of this package's build are created again on an empty chain, and their code is compared
+    with its immutable values, byte for byte. Raises WrongChain, and PlanRefused for another chain with the same id.
     """
     await check_chain(chain, record)
     findings: list[Finding] = []
@@ -55,7 +54,7 @@ async def _contract(
         yield await _code(chain, f"{name} {part}", code)
         yield await _mined(chain, f"{name} {part} transaction", code)
     expected = code_hash(front_code(contract.beacon.address))
-    yield _same(f"{name} front looks to its beacon", expected, contract.front.code_hash)
+    yield _same(f"{name} front uses its beacon", expected, contract.front.code_hash)
     yield await _asked(
         chain,
         f"{name} runs the implementation",
@@ -121,7 +120,7 @@ async def _asked(
     try:
         return _same(item, expected, await Contract(chain, contract, address).read(getter, *arguments))
     except ContractError as error:
-        return Finding(item, f"the contract refuses to say: {error}")
+        return Finding(item, f"the contract does not answer: {error}")
 
 
 def _same(item: str, recorded: object, found: object) -> Finding:
@@ -131,11 +130,11 @@ def _same(item: str, recorded: object, found: object) -> Finding:
 
 
 async def _rebuilt(chain: AsyncConnection, name: str, contract: RecordedContract) -> Finding:
-    """Create the implementation once more in an empty chain, by the same sender with the same nonce, and compare code
-    and immutables to the byte. Where this package holds another build, there is nothing to compare with:
-    `serving verify local` of that release does it."""
+    """Create the implementation again on an empty chain, by the same sender with the same nonce, and compare code and
+    immutable values byte for byte. For another build than this package's there is nothing to compare with; use
+    `serving verify local` of that release."""
     implementation = contract.implementation
-    item = f"{name} implementation is what its source and arguments give"
+    item = f"{name} implementation matches its source and arguments"
     artifact = load(implementation.contract)
     if code_hash(artifact.bytecode) != implementation.artifact_hash:
         return Finding(item, None)

@@ -1,4 +1,4 @@
-"""Bring a network from what its record says to what its file says."""
+"""Deploy what is in a network's file and not in its record."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +26,7 @@ from serving_network.deployment.spec import NetworkSpec
 from serving_network.deployment.steps import created_address, deployment_steps, known_addresses, resolve
 from serving_network.errors import RpcError, WrongChain
 
-# How many of the deployer's former transactions are looked through for fronts that no record knows.
+# The number of the deployer's latest transactions in which fronts without a record are searched.
 SEARCHED_NONCES = 300
 
 
@@ -88,14 +88,14 @@ async def _assumptions(
 
 
 def _check_still_wanted(spec: NetworkSpec, pending: Pending) -> None:
-    """Make sure that the file still has what was begun. Raises PlanRefused."""
+    """Check that the file still has what the unfinished deployment contains. Raises PlanRefused."""
     wanted = {"ledger", *(service.name for service in spec.services)}
     for step in pending.steps:
         name = step.id.rpartition("/")[0]
         if name not in wanted:
             raise PlanRefused(
                 f"The deployment of {name} is not finished, but the network's file no longer has it.",
-                next_step=f"Put {name} back into the file, finish, and leave it out of the registry then.",
+                next_step=f"Put {name} back into the file and finish the deployment.",
             )
 
 
@@ -109,9 +109,9 @@ async def _check_unknown_fronts(chain: AsyncConnection, sender: str) -> None:
     fronts = [address for address, code in zip(addresses, codes, strict=True) if beacon_of(from_hex(code)) is not None]
     if fronts:
         raise PlanRefused(
-            f"{sender} has deployed here before: the fronts {', '.join(fronts)} stand, but no record knows them.",
-            cause="A second network beside the first one is hardly ever meant.",
-            next_step="Take the network's record back from version control, or deploy with a fresh key.",
+            f"{sender} has deployed on this chain before: the fronts {', '.join(fronts)} are in no record.",
+            cause="This would deploy a second network beside the first.",
+            next_step="Restore the network's record from version control, or deploy with a new key.",
         )
 
 
@@ -122,7 +122,7 @@ async def _write_down(
     record: Record,
     finished: Sequence[Step],
 ) -> None:
-    """Turn finished steps into the record's contracts, and instruct the ledger's owner."""
+    """Record the contracts that finished steps created, and instruct the ledger's owner."""
     steps = {step.id: step for step in finished}
     addresses = known_addresses(record)
     for front in [step for step in finished if step.id.endswith("/front")]:
@@ -151,7 +151,7 @@ async def _write_down(
 
 
 def note_registrations(record: Record, finished: Sequence[Step]) -> None:
-    """Write down registrations and recommendations, and that their instructions have been followed."""
+    """Record registrations and recommendations, and close their instructions."""
     addresses = known_addresses(record)
     for step in finished:
         if step.function == "registerService" and step.mined is not None:
@@ -168,14 +168,14 @@ def note_registrations(record: Record, finished: Sequence[Step]) -> None:
 
 
 def recommend(record: Record, service_type: str, version: str) -> None:
-    """Write down that this version is the recommended one of its type, and the others are not."""
+    """Record that this version is the recommended one of its type, and that the others are not."""
     for service in record.services.values():
         if service.registration is not None and service.registration.type == service_type:
             service.registration.recommended = service.registration.version == version
 
 
 async def deployed_code(chain: AsyncConnection, step: Step, addresses: dict[str, str]) -> Code:
-    """What a finished creation left, as the record keeps it. Raises ValueError for a step that is not finished."""
+    """The code that a finished step created, as recorded. Raises ValueError for a step that is not finished."""
     if step.mined is None or step.address is None:
         raise ValueError(f"{step.id} is not deployed")
     inputs = constructor_inputs(load(step.contract))[: len(step.arguments)]
@@ -192,7 +192,7 @@ async def deployed_code(chain: AsyncConnection, step: Step, addresses: dict[str,
 async def deployed_implementation(
     chain: AsyncConnection, step: Step, addresses: dict[str, str], replaced: str | None = None
 ) -> Implementation:
-    """As `deployed_code`, for an implementation that takes the place of the one at `replaced`."""
+    """As `deployed_code`, for an implementation that replaces the one at `replaced`."""
     code = await deployed_code(chain, step, addresses)
     artifact = load(step.contract)
     return Implementation(

@@ -1,8 +1,4 @@
-"""Whether a call has had its effect, asked of the chain.
-
-The same question serves three times: after a step of ours, to find out whether another owner has followed an
-instruction, and before sending what may already have been done.
-"""
+"""Whether a call has had its effect on the chain: a step of a plan, or an instruction for another owner."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -18,7 +14,7 @@ from serving_network.errors import ContractError
 async def has_happened(
     chain: AsyncConnection, contract: str, address: str, function: str, arguments: Sequence[str], sender: str
 ) -> bool:
-    """Whether the state is what `function(*arguments)` sent by `sender` leaves behind.
+    """Whether the state is that after `function(*arguments)` sent by `sender`.
 
     Raises KeyError for a function that no plan contains.
     """

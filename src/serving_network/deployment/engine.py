@@ -1,10 +1,10 @@
-"""Send the steps of a plan, so that a kill at any moment does no harm.
+"""Carry out a plan, so that a crash at any moment does no harm.
 
-What makes it safe: a step's signed transaction is in the journal, on disk, before it is broadcast. A later run finds
-it there and looks for its receipt; without one it broadcasts the very same bytes, which the chain takes once at most.
-Another transaction is signed for a step only when the former can never be mined, because its nonce is used up or it
-was mined and failed. And nothing counts as done before it is as deep in the chain as the network's file asks for: if
-the chain is reorganised, the step goes back to being sent.
+A step's signed transaction is in the journal, on disk, before it is broadcast. The next run finds it there and looks
+for its receipt. Without a receipt it broadcasts the same bytes again, which the chain accepts at most once. Another
+transaction is signed for a step only if the former one can never be mined, because its nonce is used or because it was
+mined and failed. A step is done when it is as many blocks deep as the network's file requires: if the chain is
+reorganised before that, the step is sent again.
 """
 
 import asyncio
@@ -134,7 +134,7 @@ class _Engine:
                 raise PlanRefused(
                     f"{step.id} was planned with another build of {step.contract}.",
                     cause=f"Planned: {step.artifact_hash}, now: {now}.",
-                    next_step="Finish with the release that it was begun with.",
+                    next_step="Finish with the release that began this work.",
                 )
 
     async def _do(self, step: Step) -> None:
@@ -156,7 +156,10 @@ class _Engine:
         await self._note(step, receipt)
 
     async def _receipt_of_earlier(self, step: Step) -> Receipt | None:
-        """The receipt of an attempt that succeeded. Failed ones are forgotten: they can have no effect any more."""
+        """The receipt of an attempt that succeeded.
+
+        Failed attempts are forgotten: they can no longer have an effect.
+        """
         for attempt in list(step.attempts):
             receipt = await self._chain.receipt(attempt.signed.hash)
             if receipt is not None and receipt.succeeded:
@@ -170,7 +173,7 @@ class _Engine:
         return any(receipt is not None and not receipt.succeeded for receipt in receipts)
 
     async def _alive(self, step: Step) -> SignedTransaction | None:
-        """The newest attempt, if it can still be mined; with a higher fee if its own has become too low."""
+        """The newest attempt, if it can still be mined; replaced by one with a higher fee if its fee is too low."""
         if not step.attempts:
             return None
         newest = step.attempts[-1].signed
@@ -189,14 +192,13 @@ class _Engine:
         return from_quantity(count) > nonce
 
     async def _forget_unless_final(self, step: Step, nonce: int) -> None:
-        """Give up attempts whose nonce another transaction took, once that one is as deep as a step must be: until
-        then a reorganisation could bring them back to life, beside whatever was sent in their place."""
+        """Forget attempts whose nonce another transaction took, once that one is final: until then a reorganisation
+        could make them valid again, beside what was sent in their place."""
         deep = await self._chain.block_number() - self._options.confirmations + 1
         if deep < 0 or not await self._used(nonce, deep):
             raise DeploymentError(
-                f"Another transaction of {self._signer.address} took nonce {nonce}, which was "
-                f"meant for {step.id}, and is not final yet.",
-                next_step="Run this again when it is: it goes on where it stopped.",
+                f"Another transaction of {self._signer.address} took nonce {nonce} of {step.id} and is not final yet.",
+                next_step="Run this again when it is final, to resume.",
             )
         self._forget(step)
 
@@ -215,9 +217,9 @@ class _Engine:
             if await self._chain.code(address):
                 self._chain.release(signed)
                 raise DeploymentError(
-                    f"{step.id} would land at {address}, where there is code already.",
-                    cause="The node is behind: it does not count all transactions of this key.",
-                    next_step="Use another node, or wait until this one is in step.",
+                    f"{step.id} would be created at {address}, where there is code already.",
+                    cause="The node does not count all transactions of this key, because it is not in sync.",
+                    next_step="Use another node, or wait until this one is in sync.",
                 )
             step.address = address
         self._journal(step, signed)
@@ -236,8 +238,8 @@ class _Engine:
         (nonce,) = {one.signed.nonce for one in step.attempts}
         if receipt.contract_address not in (None, step.address):
             raise NotAsRecorded(
-                [f"{step.id} landed at {receipt.contract_address} instead of {step.address}"],
-                next_step="Ask another node: this one contradicts itself.",
+                [f"{step.id} was created at {receipt.contract_address} instead of {step.address}"],
+                next_step="Use another node: this one contradicts itself.",
             )
         step.mined = MinedTransaction(
             transaction=receipt.transaction_hash,
@@ -251,7 +253,7 @@ class _Engine:
         self._progress(step, "mined")
 
     async def _all_final(self, pending: Pending) -> bool:
-        """Wait until every step is deep enough; False as soon as one of them is no longer where it was mined."""
+        """Wait until every step is deep enough; False as soon as one of them is no longer in its block."""
         deadline = time.monotonic() + self._options.timeout
         while True:
             if await self._undone(pending):
@@ -267,16 +269,16 @@ class _Engine:
                     f"Everything is sent, but {waiting[-1].id} is not {self._options.confirmations} blocks deep after "
                     f"{self._options.timeout:.0f} s.",
                     transaction=waiting[-1].attempts[-1].signed.hash,
-                    next_step="Run this again later: it goes on where it stopped.",
+                    next_step="Run this again later, to resume.",
                 )
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _undone(self, pending: Pending) -> bool:
-        """Whether a reorganisation has taken a step back; it is then marked as not done."""
+        """Whether a reorganisation has undone a step, which is then marked as not done."""
         for step in pending.steps:
             receipt = step.mined and await self._chain.receipt(step.mined.transaction)
             if step.mined is None or receipt is None or receipt.block_hash != step.mined.block_hash:
-                log.warning("%s was undone by a reorganisation of the chain; it is sent again", step.id)
+                log.warning("A reorganisation of the chain has undone %s; it is sent again.", step.id)
                 step.mined = None
                 self._file.save()
                 return True
@@ -299,12 +301,12 @@ class _Engine:
                 [resolve(one, addresses) for one in step.arguments],
                 pending.sender,
             ):
-                missing.append(f"{step.says}: without effect")
+                missing.append(f"{step.says}: no effect")
         if missing:
-            raise NotAsRecorded(missing, next_step="Ask another node, then run this again.")
+            raise NotAsRecorded(missing, next_step="Use another node and run this again.")
 
     async def _overtaken(self, pending: Pending, step: Step) -> bool:
-        """Whether a later step of the same plan undoes this one, as one recommendation does another."""
+        """Whether a later step of the plan replaces the effect of this one, as one recommendation does another."""
         later = pending.steps[pending.steps.index(step) + 1 :]
         return any(
             (one.function, one.to, one.arguments[:1]) == (step.function, step.to, step.arguments[:1]) for one in later

@@ -1,4 +1,4 @@
-"""Calls that somebody else must make: written out for them, and looked after until they have been made."""
+"""Calls that other owners must make: written out for them, and checked until they have been made."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from serving_network.deployment.upgrade import take_over
 
 
 def text(instruction: Instruction, record: Record) -> str:
-    """The instruction for a person: who sends what to whom, what it does, and how to see that it was done."""
+    """The instruction as text: who sends what to whom, what it does, and how to check that it was done."""
     entry = function_entry(load(instruction.contract), instruction.function, len(instruction.arguments))
     signature = ", ".join(f"{one['type']} {one['name']}" for one in entry["inputs"])
     arguments = named(entry["inputs"], instruction.arguments)
@@ -34,8 +34,8 @@ def text(instruction: Instruction, record: Record) -> str:
         *(f"            {name:<{width}} = {value}" for name, value in arguments.items()),
         f"Calldata  {instruction.data}",
         "",
-        "Before signing: compare To with the network's record, and decode the calldata with a tool of your own.",
-        "Afterwards, this tells whether it was done as written here:",
+        "Before signing, compare To with the network's record, and decode the calldata with a tool of your own.",
+        "Afterwards, this command checks that it was done as written here:",
         f"serving upgrade status --network {record.network}",
     ]
     return "\n".join(lines) + "\n"
@@ -66,9 +66,9 @@ def write_files(instructions: Sequence[Instruction], record: Record, folder: Pat
 
 
 async def look_after(chain: AsyncConnection, file: RecordFile) -> list[tuple[Instruction, str]]:
-    """Find out which instructions have been followed, and write down those that have.
+    """Check which open instructions have been followed, and record those that have.
 
-    Returns every instruction that was open with what the chain says: "done", "not yet", or what happened instead.
+    Returns every open instruction with its state: "done", "not yet", or what happened instead.
     Raises WrongChain and PlanRefused for another chain than the record's.
     """
     with file.locked():
@@ -133,5 +133,5 @@ def _safe_call(one: Instruction) -> SafeCall:
 
 
 def named_for_safe(inputs: Sequence[dict[str, str]], one: Instruction) -> dict[str, str]:
-    """Arguments by their exact ABI names, which the builder looks them up by."""
+    """Arguments by their exact ABI names, as the Transaction Builder expects them."""
     return {entry["name"]: str(value) for entry, value in zip(inputs, one.arguments, strict=True)}

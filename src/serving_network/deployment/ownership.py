@@ -39,7 +39,7 @@ class Ownership:
 
 @dataclass(frozen=True)
 class Power:
-    """One thing that an owner can do, tried as the old owner on a copy. `refusal` is what the contract said; None if
+    """One thing that an owner can do, tried as the old owner on a copy. `refusal` is the contract's error; None if
     it still let the old owner do it."""
 
     name: str
@@ -48,7 +48,7 @@ class Power:
 
 
 async def ownerships(chain: AsyncConnection, record: Record) -> list[Ownership]:
-    """Who owns what, asked of the chain."""
+    """Who owns each contract, according to the chain."""
     return [await _ownership(chain, record, name, kind) for name in record.contracts for kind in KINDS]
 
 
@@ -259,15 +259,15 @@ async def _write_down(chain: AsyncConnection, record: Record, finished: Sequence
 async def _powers(
     copy: AsyncConnection, record: Record, name: str, kind: Kind, stranger: str
 ) -> list[tuple[str, str, list[str]]]:
-    """What this ownership allows: in words, the function, and arguments with which its owner would succeed."""
+    """What this ownership allows: a phrase, the function, and arguments with which its owner succeeds."""
     contract = record.contract(name)
     if kind == "upgrade":
         return [
             ("replace the implementation", "upgradeTo", [contract.implementation.address]),
             ("detach or attach the front", "attach", [contract.front.address]),
-            ("give upgrades away", "transferOwnership", [stranger]),
+            ("transfer the upgrades", "transferOwnership", [stranger]),
         ]
-    powers: list[tuple[str, str, list[str]]] = [("give the contract away", "transferOwnership", [stranger])]
+    powers: list[tuple[str, str, list[str]]] = [("transfer the contract", "transferOwnership", [stranger])]
     if name == "ledger":
         registered = next(
             (
@@ -288,7 +288,7 @@ async def _powers(
     for provider in (await registered_providers(Contract(copy, *_owned(record, name, kind))))[:1]:
         powers += [
             ("confirm a provider's TEE signer", "acknowledgeTEESignerByOwner", [provider["provider"]]),
-            ("take a confirmation back", "revokeTEESignerAcknowledgement", [provider["provider"]]),
+            ("revoke a confirmation", "revokeTEESignerAcknowledgement", [provider["provider"]]),
         ]
     return powers
 
@@ -302,7 +302,7 @@ async def _send(
         raise RehearsalFailed(
             f"{function} by {sender} would fail: {error}",
             cause=error.cause,
-            next_step="Nothing was sent; correct the plan.",
+            next_step="Nothing was sent. Fix the plan and run again.",
         ) from error
 
 
@@ -313,7 +313,8 @@ async def _must_be_allowed(
         await copy.call(address, call_data(load(contract), function, arguments), sender=owner)
     except ContractError as error:
         raise RehearsalFailed(
-            f"The new owner {owner} could not call {function}: {error}", next_step="Nothing was sent; correct the plan."
+            f"The new owner {owner} could not call {function}: {error}",
+            next_step="Nothing was sent. Fix the plan and run again.",
         ) from error
 
 

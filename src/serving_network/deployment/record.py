@@ -1,10 +1,10 @@
-"""What a network is: the file that the tool writes, `networks/NAME.json`.
+"""The model of a record: the file `networks/NAME.json`, in which the tool describes the deployed network.
 
-It is committed, so it is written to be read: every contract with its addresses, arguments, compiler, hashes, storage
-layout, owners and what it replaced. `pending` is the journal of work under way: it is on disk before anything is
-sent, so that a killed run leaves behind what the next one needs to go on.
+The file is committed and read by people: it has every contract with its addresses, arguments, compiler, hashes, storage
+layout, owners and former implementations. `pending` is the journal of unfinished work. It is on disk before anything is
+sent, so that the next run can resume after a crash.
 
-Integers of contract arguments are kept as text, since they are wei and do not fit a JSON number.
+Integer arguments of contracts are kept as text, because amounts in wei do not fit a JSON number.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -32,7 +32,7 @@ DESCRIBED_BY_RELEASE_0_1: Final = frozenset(
 
 
 class MinedTransaction(Model):
-    """Where a transaction stands on the chain, and whose it is."""
+    """Where a transaction was mined, and who sent it."""
 
     transaction: Hash
     sender: Address
@@ -43,8 +43,10 @@ class MinedTransaction(Model):
 
 
 class Code(Model):
-    """One piece of deployed code. `artifact_hash` is keccak of the creation code without arguments, `code_hash`
-    keccak of what lies at the address."""
+    """One piece of deployed code.
+
+    `artifact_hash` is the keccak of the creation code without arguments, `code_hash` that of the code at the address.
+    """
 
     contract: str
     address: Address
@@ -55,8 +57,8 @@ class Code(Model):
 
 
 class Implementation(Code):
-    """The code behind a front. `release` is the version of this package that it came from; `replaced` the address
-    of the implementation before it."""
+    """The code behind a front. `release` is the version of this package that deployed it, `replaced` the address of the
+    implementation before it."""
 
     release: str
     compiler: dict[str, Any]
@@ -65,8 +67,10 @@ class Implementation(Code):
 
 
 class Registration(Open):
-    """How the ledger knows a service. Until `registered` it waits for the ledger's owner; `transaction` is None where
-    somebody else than this tool registered it."""
+    """How the ledger knows a service.
+
+    Until `registered`, it waits for the ledger's owner. `transaction` is None if it was not sent by this tool.
+    """
 
     type: str
     version: str
@@ -77,9 +81,9 @@ class Registration(Open):
 
 
 class RecordedContract(Open):
-    """One front with everything behind it. `initial` holds the arguments of `initialize` by name; `clients` and
-    `providers` are the releases of client and provider software that go with it; `former` is oldest first; `prepared`
-    is deployed and waits for the upgrade owner."""
+    """One front with the contracts behind it. `initial` has the arguments of `initialize` by name. `clients` and
+    `providers` are the compatible releases of client and provider software. `former` is sorted from the oldest.
+    `prepared` is deployed and waits for the upgrade owner."""
 
     front: Code
     beacon: Code
@@ -95,7 +99,7 @@ class RecordedContract(Open):
 
 
 class SignedAttempt(Model):
-    """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time.
+    """A signed transaction that may have been broadcast. All attempts of a step have the same nonce.
 
     What it contains is decoded from `raw`. Records of release 0.1 also describe some of it and do not name the sender.
     Their description is compared with what is decoded, and left out when the record is written again.
@@ -126,10 +130,10 @@ class Step(Open):
     """One transaction of a plan.
 
     `contract` names the artifact that is created or called, `to` what is called. A value that begins with "@" stands
-    for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` are the
-    arguments of `initialize` that a front passes on while it is created, and `behind` the artifact they are for.
-    `gas` is a limit that it does not reach. `artifact_hash` is that of the code to be created, so that a plan is not
-    finished with other code than it was begun with.
+    for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` has the
+    arguments of `initialize` that a front passes on during its creation, and `behind` names the artifact that they are
+    for. `gas` is a sufficient limit. `artifact_hash` is that of the code to create: a plan is not finished with other
+    code than it was begun with.
     """
 
     id: str
@@ -201,8 +205,10 @@ class Pending(Open):
 
 
 class Instruction(Open):
-    """A call that somebody else must make, on the contract called `subject`. `done_in` is the block at which it was
-    first seen to be done."""
+    """A call that another owner must make, on the contract called `subject`.
+
+    `done_in` is the block in which it was first seen to be done.
+    """
 
     id: str
     says: str
@@ -217,7 +223,7 @@ class Instruction(Open):
 
 
 class Record(Open):
-    """A network as it stands. `genesis` is the hash of block 0, which a node of another chain cannot show."""
+    """A deployed network. `genesis` is the hash of block 0, which identifies the chain beside its id."""
 
     format: Literal[1] = 1
     network: str
@@ -230,7 +236,7 @@ class Record(Open):
 
     @property
     def ledger(self) -> RecordedContract:
-        """The ledger. Raises RecordProblem when none is deployed."""
+        """The ledger. Raises RecordProblem if none is deployed."""
         if "ledger" not in self.contracts:
             raise RecordProblem(
                 f"{self.network} has no ledger yet.", next_step=f"serving deploy apply --network {self.network}"
@@ -243,7 +249,7 @@ class Record(Open):
 
     @property
     def open_instructions(self) -> list[Instruction]:
-        """What other owners have yet to do."""
+        """What other owners still have to do."""
         return [one for one in self.instructions if one.done_in is None]
 
     def instruct(self, instruction: Instruction) -> None:

@@ -72,11 +72,6 @@ class RecordFile:
         self._stored = text.encode()
 
 
-def load_record(path: Path) -> Record:
-    """Read a record, to look at it only. Raises RecordProblem naming what is missing or wrong."""
-    return RecordFile.open(path).record
-
-
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()

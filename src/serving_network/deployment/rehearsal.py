@@ -1,8 +1,7 @@
-"""Try a plan on a copy of the chain's state, and look whether anything that matters has changed.
+"""Rehearse a plan on a copy of the chain's state.
 
-An upgrade must not change an answer: every listing, every balance and every setting is read before and after, and
-once more after the former implementation was put back. Then somebody deposits and takes everything out again, which
-must leave the books as they were.
+An upgrade must not change an answer: every listing, balance and setting is read before the upgrade, after it, and after
+the rollback. Between them a new user deposits and withdraws everything, after which the books must balance.
 """
 
 from collections.abc import Mapping
@@ -33,8 +32,8 @@ NEWCOMER = to_checksum_address(keccak(text="a newcomer of the rehearsal")[12:])
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a rehearsal showed. `gas` by step; `answers` is how many were compared; `settings` are constants of the
-    code that differ, as "name: before -> after"; the books in wei."""
+    """The result of a rehearsal. `gas` is by step, `answers` the number of answers that were compared. `settings` are
+    constants of the code that differ, as "name: before -> after". The books are in wei."""
 
     block: int
     gas: Mapping[str, int]
@@ -47,7 +46,7 @@ class Rehearsal:
 async def rehearse_deployment(
     chain: AsyncConnection, record: Record, plan: Plan
 ) -> tuple[dict[str, int], dict[str, str]]:
-    """The gas of every step of the plan, and where each creation lands, found by doing it all on a copy.
+    """The gas of every step of the plan, and the address of each creation, found on a copy of the chain.
 
     Raises RehearsalFailed naming the step that would fail.
     """
@@ -61,9 +60,9 @@ async def rehearse_deployment(
 
 
 async def rehearse_upgrade(chain: AsyncConnection, record: Record, plan: Plan) -> Rehearsal:
-    """Do the upgrade and its rollback on a copy of the newest state.
+    """Upgrade and roll back on a copy of the newest state.
 
-    Raises RehearsalFailed when the books are not balanced, when an answer changes, or when a step fails.
+    Raises RehearsalFailed if the books do not balance, an answer changes or a step fails.
     """
     block = await chain.block_number()
     contract = record.contract(plan.subject)
@@ -90,7 +89,7 @@ async def rehearse_upgrade(chain: AsyncConnection, record: Record, plan: Plan) -
 
 
 async def answers(chain: AsyncConnection, record: Record) -> Answers:
-    """Everything that the contracts say about their state, by question. What one of them cannot answer is left out."""
+    """What the contracts answer about their state, by question. Questions without an answer are left out."""
     users = [one["user"] for one in await front_of(chain, record.ledger).listing("getAllLedgers")]
     found: Answers = {}
     for name, contract in record.contracts.items():
@@ -124,7 +123,7 @@ def _getters(contract: RecordedContract) -> list[tuple[str, tuple[Any, ...]]]:
 async def _do(
     copy: AsyncConnection, sender: str, steps: tuple[Step, ...] | list[Step], addresses: dict[str, str]
 ) -> dict[str, int]:
-    """Send the steps as anybody; notes in `addresses` where creations land. Returns the gas by step."""
+    """Send the steps as any account, and add what they create to `addresses`. Returns the gas by step."""
     gas = {}
     for step in steps:
         to = None if step.to is None else resolve(step.to, addresses)
@@ -133,7 +132,9 @@ async def _do(
             receipt = await send_as(copy, sender, to, step_data(step, addresses))
         except ServingError as error:
             raise RehearsalFailed(
-                f"{step.id} would fail: {error}", cause=error.cause, next_step="Correct the plan; nothing was sent."
+                f"{step.id} would fail: {error}",
+                cause=error.cause,
+                next_step="Nothing was sent. Fix the plan and run again.",
             ) from error
         gas[step.id] = receipt.gas_used
         if step.action == "create":
@@ -142,7 +143,7 @@ async def _do(
 
 
 async def _live(copy: AsyncConnection, record: Record, layouts: Mapping[str, Mapping[str, Any]]) -> None:
-    """A newcomer deposits, funds a provider of every service, asks everything back and leaves."""
+    """A new user deposits, funds a provider of every service, retrieves everything and withdraws it."""
     ledger = front_of(copy, record.ledger)
     encode = ledger.interface.encode
     minimum = max([await ledger.read(name) for name in ("MIN_ACCOUNT_BALANCE", "MIN_TRANSFER_AMOUNT")])
@@ -156,14 +157,14 @@ async def _live(copy: AsyncConnection, record: Record, layouts: Mapping[str, Map
         raise RehearsalFailed(
             f"After the upgrade a user cannot deposit and withdraw: {error}",
             cause=error.cause,
-            next_step="Mend the implementation; nothing was sent.",
+            next_step="Nothing was sent. Fix the implementation.",
         ) from error
     _balanced(await recorded_books(copy, record, layouts=layouts), "after a deposit and a withdrawal")
     if balance != deposit:
         raise RehearsalFailed(
-            "A newcomer does not get everything back.",
-            cause=f"Deposited {deposit} wei, got {balance} wei.",
-            next_step="Mend the implementation; nothing was sent.",
+            "A new user does not get everything back.",
+            cause=f"Deposited {deposit} wei, could withdraw {balance} wei.",
+            next_step="Nothing was sent. Fix the implementation.",
         )
 
 
@@ -192,13 +193,16 @@ def _balanced(books: Books, when: str) -> None:
     if books.problems:
         raise RehearsalFailed(
             f"The books do not balance {when}: {'; '.join(books.problems)}.",
-            next_step="Find out why before anything is sent.",
+            next_step="Nothing was sent. Find the cause first.",
         )
 
 
 def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> tuple[str, ...]:
-    """The constants of the code that differ. Raises RehearsalFailed for any other difference, and for questions that
-    are no longer answered, unless those may be lost, as what the present code has added is by a rollback."""
+    """The constants of the code that differ.
+
+    Raises RehearsalFailed for any other difference, and for a question that is no longer answered, unless `may_lose`: a
+    rollback loses what the current code has added.
+    """
     changed = [question for question, answer in before.items() if after.get(question) != answer]
     if may_lose:
         changed = [one for one in changed if one in after]
@@ -206,8 +210,8 @@ def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> t
     if harm := [one for one in changed if one not in settings]:
         raise RehearsalFailed(
             f"On a copy of the chain {says} {len(harm)} answers: {', '.join(harm[:5])}.",
-            cause="The new code reads stored words otherwise than the old one.",
-            next_step="Mend the implementation; nothing was sent.",
+            cause="The new code reads stored words differently.",
+            next_step="Nothing was sent. Fix the implementation.",
         )
     return tuple(f"{one}: {_number(before[one])} -> {_number(after.get(one, ''))}" for one in settings)
 

@@ -1,9 +1,9 @@
-"""What has to be sent, in which order, to make a network what its file says.
+"""The steps, in order, that deploy what a network's file describes.
 
-Every contract is four creations and calls that belong together: the implementation, its beacon, the front (created
-and initialised in the same transaction, so that nobody can get in between), and the beacon taking the front on.
-A service is then registered with the ledger. The order is fixed, because on a fresh deployer it fixes the addresses:
-the fronts of ledger, inference and fine-tuning come from its nonces 2, 6 and 12.
+Every contract takes four steps: create the implementation, create its beacon, create the front (and initialise it in
+the same transaction, so that nobody can do it first), and attach the front to the beacon. A service is then registered
+with the ledger. The order is fixed, because the addresses of a fresh deployer depend on it: the fronts of ledger,
+inference and fine-tuning are created with its nonces 2, 6 and 12.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from serving_network.deployment.plan import Delegated
 from serving_network.deployment.record import Record, Step
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 
-# Gas limits that no step of ours reaches, for where nothing is known better; what is not used is not paid.
+# Gas limits that no step reaches, for chains whose node does not estimate. Unused gas is not paid.
 CREATE_IMPLEMENTATION_GAS = 8_000_000
 CREATE_SMALL_GAS = 2_000_000
 CALL_GAS = 700_000
@@ -73,7 +73,7 @@ def deployment_steps(spec: NetworkSpec, record: Record, sender: str) -> Deployme
 
 
 def known_addresses(record: Record) -> dict[str, str]:
-    """The addresses that "@" values of a step may mean, from what stands and what is under way."""
+    """The addresses for the "@" values of steps, from the record's contracts and its unfinished work."""
     found: dict[str, str] = {}
     for name, contract in record.contracts.items():
         found[f"{name}/implementation"] = contract.implementation.address
@@ -85,7 +85,7 @@ def known_addresses(record: Record) -> dict[str, str]:
 
 
 def resolve(value: str, addresses: dict[str, str]) -> str:
-    """The address that an "@" value stands for, or the value itself. Raises KeyError for a name that is not known."""
+    """The address of an "@" value, or the value itself. Raises KeyError for an unknown name."""
     return addresses[value[1:]] if value.startswith("@") else value
 
 
@@ -125,7 +125,7 @@ def _proxied(
     )
     yield Step(
         id=f"{name}/attach",
-        says="let the beacon keep the front's implementation",
+        says="attach the front to its beacon",
         action="call",
         contract="UpgradeableBeacon",
         function="attach",
@@ -136,7 +136,7 @@ def _proxied(
     if upgrade_owner not in (None, sender):
         yield Step(
             id=f"{name}/upgrade-owner",
-            says=f"give upgrades to {upgrade_owner}",
+            says=f"transfer the upgrades to {upgrade_owner}",
             action="call",
             contract="UpgradeableBeacon",
             function="transferOwnership",

@@ -1,8 +1,8 @@
-"""Put another implementation behind a front, or the former one back.
+"""Replace the implementation behind a front, or put the former one back.
 
-Refused before anything is sent: a layout that would misread a stored word, a beacon or front that is not ours, an
-implementation on chain that is not the recorded one. Where the upgrade owner is somebody else, only the
-implementation is deployed, and the call that is left becomes an instruction for them.
+Nothing is sent if the new layout would misread a stored word, if the beacon or front was not built by this project, or
+if the implementation on chain is not the recorded one. If another account owns the upgrades, only the implementation is
+deployed, and the remaining call becomes an instruction for that owner.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ async def plan_upgrade(
     arguments: Mapping[str, str] | None = None,
     renames: Mapping[str, str] | None = None,
 ) -> Plan:
-    """What replacing the implementation of `name` by the one in this package takes. Sends nothing.
+    """The plan that replaces the implementation of `name` by the one in this package. Sends nothing.
 
     Constructor arguments stay as recorded unless `arguments` gives others by name. Raises LayoutRefused,
     ForeignProxy, NotAsRecorded, WrongChain, and PlanRefused when there is nothing to replace or other work is under
@@ -50,7 +50,7 @@ async def plan_upgrade(
         raise LayoutRefused(kind, refusals)
     values = _arguments(old, arguments or {})
     if artifact_hash(kind) == old.artifact_hash and list(values.values()) == list(old.arguments.values()):
-        raise PlanRefused(f"{name} already runs this build of {kind}.", next_step="Nothing is to be done.")
+        raise PlanRefused(f"{name} already runs this build of {kind}.", next_step="There is nothing to do.")
     create = implementation_step(name, kind, list(values.values()))
     create.artifact_hash = artifact_hash(kind)
     call = _upgrade_call(name, f"@{name}/implementation", f"let {name} run the new implementation")
@@ -58,9 +58,9 @@ async def plan_upgrade(
 
 
 async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sender: str) -> Plan:
-    """What putting the former implementation of `name` back takes. Sends nothing.
+    """The plan that puts the former implementation of `name` back. Sends nothing.
 
-    What the present implementation has appended to the storage stays there, unread. Raises what `plan_upgrade` raises,
+    What the current implementation has appended to the storage stays there, unread. Raises what `plan_upgrade` raises,
     and PlanRefused when there is no former implementation.
     """
     contract = record.contract(name)
@@ -68,7 +68,7 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
         return resumed(pending, partial(_write_down, pending.what, name))
     await check_ours(chain, contract)
     if not contract.former:
-        raise PlanRefused(f"{name} has no former implementation.", next_step="Nothing is to be done.")
+        raise PlanRefused(f"{name} has no former implementation.", next_step="There is nothing to do.")
     former = contract.former[-1]
     before = Layout.from_artifact(former.storage_layout)
     after = Layout.from_artifact(contract.implementation.storage_layout)
@@ -84,10 +84,10 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
 
 
 async def check_ours(chain: AsyncConnection, contract: RecordedContract) -> None:
-    """Make sure that front, beacon and implementation on chain are ours and the recorded ones.
+    """Check that front, beacon and implementation on chain were built by this project and are the recorded ones.
 
-    The live network's contracts store their state otherwise: our implementation behind one of its beacons would
-    misread every balance. Raises ForeignProxy and NotAsRecorded.
+    The live network's contracts have another storage layout: our implementation behind one of its beacons would misread
+    every balance. Raises ForeignProxy and NotAsRecorded.
     """
     await check_beacon(chain, contract.front.address, contract.beacon.address)
     running = await Contract(chain, BEACON, contract.beacon.address).read("implementation")
@@ -100,27 +100,27 @@ async def check_ours(chain: AsyncConnection, contract: RecordedContract) -> None
     if code_hash(code) != contract.implementation.code_hash:
         raise NotAsRecorded(
             [f"the implementation at {running} has other code than recorded"],
-            next_step="Stop: find out who wrote the record, and which chain the node serves.",
+            next_step="Find out who wrote the record, and which chain the node serves, before you continue.",
         )
     recorded_as_ours = contract.implementation.artifact_hash and contract.implementation.storage_layout
     if not recorded_as_ours and implementation_of(code) is None:
         raise ForeignProxy(
             f"The implementation at {running} was not built by this project.",
-            cause="Its storage is laid out otherwise.",
+            cause="It has another storage layout.",
             next_step="Deploy a new version beside it.",
         )
 
 
 async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
-    """Make sure that these two are a front and a beacon of ours that belong together. Raises ForeignProxy."""
+    """Check that a front and a beacon were built by this project and belong together. Raises ForeignProxy."""
     next_step = "Deploy a new version beside it: serving deploy plan"
-    cause = "Contracts of the live network keep their storage in another layout; ours would misread every balance."
+    cause = "Contracts of the live network have another storage layout; ours would misread every balance."
     inside = beacon_of(await chain.code(front))
     if inside is None:
         raise ForeignProxy(f"{front} is not a front that this project built.", cause=cause, next_step=next_step)
     if "0x" + inside.hex() != beacon.lower():
         raise ForeignProxy(
-            f"The front {front} looks to another beacon, 0x{inside.hex()}.", cause=cause, next_step=next_step
+            f"The front {front} uses another beacon, 0x{inside.hex()}.", cause=cause, next_step=next_step
         )
     if (problem := code_problem(BEACON, await chain.code(beacon))) is not None:
         raise ForeignProxy(f"The beacon {beacon} {problem}.", cause=cause, next_step=next_step)
@@ -217,7 +217,7 @@ async def _write_down(what: What, name: str, chain: AsyncConnection, record: Rec
 
 
 def take_over(contract: RecordedContract) -> None:
-    """Write down that the prepared implementation runs now."""
+    """Record that the prepared implementation runs now."""
     prepared = contract.prepared
     if prepared is None:
         raise ValueError("no implementation is prepared")
