@@ -1,27 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 # pragma optimize codesize
 """
 @title Fine-tuning serving
-@notice Providers register with a stake, deliver fine-tuned models one after the other, and are paid out of the user's
-        account for what their TEE signed: in full for what the user acknowledged, a penalty otherwise.
-@dev State changes come before payouts, and a payout cannot start another one. Nothing here depends on
-     `self.balance`: coins forced in belong to nobody.
-     How a user could lose money: by acknowledging (every transfer of funds does) a provider whose signer the owner
-     confirmed although it is no TEE; at stake is what the account with that provider holds. A user who stays away
-     loses one penalty, not one after the other: the next one needs an act of the user since.
-     How the owner stops it: `revokeTEESignerAcknowledgement` ends that provider's settlements at once.
+@custom:contract-name FineTuningServing
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Providers register with a stake, deliver fine-tuned models one after another, and are paid from the user's
+        account what their TEE signed: the full fee if the user acknowledged the deliverable, otherwise a penalty.
+@dev State changes precede payouts, and a payout cannot start another. Nothing depends on `self.balance`: coins forced
+     in belong to nobody.
+@custom:risk A user acknowledges a provider, as every transfer of funds does, whose signer the owner acknowledged
+        although it is not a TEE. At risk is the balance of the account with that provider. A user who does not act
+        loses one penalty: the next one requires an action of the user since the last.
+@custom:mitigation The owner calls `revokeTEESignerAcknowledgement`, which stops that provider's settlements at once.
 """
 
 from ..serving import accounts
 from ..serving import blobs
-from ..serving import errors
+from ..serving import errors as shared_errors
 from ..serving import initializable
+from ..serving import ledger_calls
 from ..serving import lists
 from ..serving import ownable
 from ..serving import payouts
 from ..serving import services
 from . import deliverables
+from . import fine_tuning_errors as errors
 from . import offers
 from . import verifier
 
@@ -30,6 +36,7 @@ initializes: initializable
 initializes: blobs
 initializes: lists
 initializes: accounts[blobs := blobs, lists := lists]
+initializes: ledger_calls[accounts := accounts]
 initializes: services[lists := lists, ownable := ownable]
 initializes: payouts
 initializes: deliverables[blobs := blobs]
@@ -50,6 +57,9 @@ exports: (
     accounts.lockedBalance,
     accounts.providerCount,
     accounts.providersOf,
+    ledger_calls.addAccount,
+    ledger_calls.depositFund,
+    ledger_calls.requestRefundAll,
     services.MIN_PROVIDER_STAKE,
     services.acknowledgeTEESignerByOwner,
     services.revokeTEESignerAcknowledgement,
@@ -84,7 +94,7 @@ event FeesSettled:
     nonce: uint256
 
 
-# @dev What `getAccount` and the listings of accounts encode by hand.
+# @dev `getAccount` and the listings of accounts encode these structs by hand.
 struct Refund:
     index: uint256
     amount: uint256
@@ -119,32 +129,32 @@ struct Summary:
     acknowledged: bool
 
 
-# @notice The shortest lock time in seconds.
+# @notice The minimum lock time in seconds.
 MIN_LOCKTIME: public(constant(uint256)) = 3600
 
-# @notice The longest lock time in seconds.
+# @notice The maximum lock time in seconds.
 MAX_LOCKTIME: public(constant(uint256)) = 7 * 86400
 
 MAX_PERCENTAGE: constant(uint256) = 100
 
-# @dev The documented limit, and the room above it in which the named error is reached.
+# @dev The documented limit. Decoding accepts more, so that longer input reverts with the named error.
 MAX_BATCH: constant(uint256) = 50
 MAX_BATCH_DECODED: constant(uint256) = 64
 
-# @dev ERC-165, the serving interface of the live network, and what our ledger asks of our services
+# @dev ERC-165, the serving interface of the live network, and the account book interface that our ledger calls
 #      (lockedBalance, providerCount, providersOf).
 ERC165_ID: constant(bytes4) = 0x01ffc9a7
 SERVING_ID: constant(bytes4) = 0x160841b1
 ACCOUNT_BOOK_ID: constant(bytes4) = 0x1ffc15d2
 
 # @dev An encoded account up to its deliverables: 14 words, the refunds and the text. An encoded summary: 10 words and
-#      the text. What a list can hold beside the places of its entries: 50 of the longest summaries.
+#      the text. A list holds, besides the offsets of its entries, 50 of the longest summaries.
 ACCOUNT_START: constant(uint256) = 32 * (14 + 4 * accounts.MAX_REFUNDS) + accounts.MAX_INFO
 SUMMARY_BYTES: constant(uint256) = 32 * 10 + accounts.MAX_INFO
 BODIES_BYTES: constant(uint256) = accounts.MAX_PAGE * SUMMARY_BYTES
 LIST_BYTES: constant(uint256) = 96 + 32 * accounts.MAX_PAGE + BODIES_BYTES
 
-# @dev Kinds of lists: the number of the list in the upper bits of its key, and two kinds that are no such lists.
+# @dev Kinds of lists: the number in the upper bits of a list's ID, and two kinds that are not stored as such lists.
 KIND_OFFSET: constant(uint256) = 160
 BY_USER: constant(uint256) = accounts.BY_USER >> KIND_OFFSET
 BY_PROVIDER: constant(uint256) = accounts.BY_PROVIDER >> KIND_OFFSET
@@ -152,17 +162,19 @@ SERVICES: constant(uint256) = services.LIST >> KIND_OFFSET
 BATCH: constant(uint256) = SERVICES + 1
 DELIVERABLES: constant(uint256) = SERVICES + 2
 
-# @notice What a provider is paid for a deliverable that the user does not acknowledge, in percent of the fee.
+# @notice The payment for a deliverable that the user does not acknowledge, in percent of the fee.
 penaltyPercentage: public(uint256)
 
 
 @deploy
 def __init__(minProviderStake: uint256):
     """
-    @param minProviderStake The least stake of a provider, in wei; not zero. Every front of this implementation has it.
+    @param minProviderStake The minimum stake of a provider in wei; not zero. Applies to every front of this
+           implementation.
     """
     initializable.__init__()
     blobs.__init__()
+    ledger_calls.__init__(method_id("CallerNotLedger()", output_type=bytes4), False)
     services.__init__(minProviderStake)
 
 
@@ -170,12 +182,12 @@ def __init__(minProviderStake: uint256):
 @payable
 def __default__():
     """
-    @notice Coins come in through the ledger or as a stake. A plain transfer reverts `DirectDepositsDisabled`;
-            calldata that fits no function reverts with empty data.
+    @notice Coins arrive through the ledger or as a stake. A plain transfer reverts with `DirectDepositsDisabled`;
+            calldata that matches no function reverts with empty data.
     """
     if len(msg.data) != 0:
         raw_revert(b"")
-    errors._direct_deposits_disabled()
+    shared_errors._direct_deposits_disabled()
 
 
 @external
@@ -183,18 +195,19 @@ def initialize(
     _locktime: uint256, _ledgerAddress: address, owner: address, _penaltyPercentage: uint256
 ):
     """
-    @notice Set a front up, once. Warning: whoever calls it first decides; our deployment calls it in the creation.
-    @param _locktime Seconds between asking money back and getting it, 1 hour to 7 days.
-    @param _ledgerAddress The ledger, which alone may open, fund and refund accounts. It has to be ours: other ledgers
-           count settlements through `spendFund`, which is never called here.
-    @param owner Confirms TEE signers, sets lock time and penalty.
-    @param _penaltyPercentage What is paid for a deliverable that is not acknowledged, 0 to 100 percent of its fee.
-    @dev Reverts `AlreadyInitialized`, `InvalidLedgerAddress` (no code there), `PenaltyPercentageTooHigh`,
-         `LockTimeOutOfRange`; emits `OwnershipTransferred`, `Initialized`.
+    @notice Initializes a front, once. Warning: anybody may make the first call; our deployment makes it in the
+            front's creation.
+    @param _locktime Seconds between the request for a refund and its payment, 1 hour to 7 days.
+    @param _ledgerAddress The ledger, which alone may open, fund and refund accounts. It must be our ledger: other
+           ledgers track settlements through `spendFund`, which this contract never calls.
+    @param owner The owner, who acknowledges TEE signers and sets lock time and penalty.
+    @param _penaltyPercentage The payment for a deliverable that is not acknowledged, 0 to 100 percent of its fee.
+    @dev Reverts with `AlreadyInitialized`, `InvalidLedgerAddress` (no code), `PenaltyPercentageTooHigh`,
+         `LockTimeOutOfRange`. Emits `OwnershipTransferred`, `Initialized`.
     """
     initializable._begin()
     if not _ledgerAddress.is_contract:
-        errors._bare(convert(method_id("InvalidLedgerAddress()", output_type=bytes4), uint256))
+        errors._invalid_ledger_address()
     self._check_percentage(_penaltyPercentage)
     self._check_lock_time(_locktime)
     accounts.lockTime = _locktime
@@ -207,9 +220,9 @@ def initialize(
 @external
 def updateLockTime(_locktime: uint256):
     """
-    @notice Change the lock time, also of refunds that are waiting. Only the owner.
+    @notice Changes the lock time, including that of pending refunds.
     @param _locktime Seconds, 1 hour to 7 days.
-    @dev Reverts `LockTimeOutOfRange`; emits `LockTimeUpdated` when it changes.
+    @dev Only the owner. Reverts with `LockTimeOutOfRange`. Emits `LockTimeUpdated` if it changes.
     """
     ownable._check_owner()
     self._check_lock_time(_locktime)
@@ -222,9 +235,9 @@ def updateLockTime(_locktime: uint256):
 @external
 def updatePenaltyPercentage(_penaltyPercentage: uint256):
     """
-    @notice Change the penalty, also for what is delivered and not settled yet. Only the owner.
+    @notice Changes the penalty, including that of delivered and unsettled tasks.
     @param _penaltyPercentage 0 to 100 percent of a task's fee.
-    @dev Reverts `PenaltyPercentageTooHigh`; emits nothing.
+    @dev Only the owner. Reverts with `PenaltyPercentageTooHigh`. Emits nothing.
     """
     ownable._check_owner()
     self._check_percentage(_penaltyPercentage)
@@ -235,7 +248,8 @@ def updatePenaltyPercentage(_penaltyPercentage: uint256):
 @view
 def supportsInterface(interfaceId: bytes4) -> bool:
     """
-    @notice ERC-165: itself, the serving interface 0x160841b1, and our ledger's questions 0x1ffc15d2.
+    @notice ERC-165. Supports ERC-165 itself, the serving interface 0x160841b1, and the account book interface
+            0x1ffc15d2 that our ledger calls.
     """
     id: uint32 = convert(interfaceId, uint32)
     return (
@@ -245,88 +259,50 @@ def supportsInterface(interfaceId: bytes4) -> bool:
     )
 
 
-# Accounts: the ledger's calls
-
-
-@external
-@payable
-def addAccount(user: address, provider: address, additionalInfo: String[accounts.MAX_INFO_DECODED]):
-    """
-    @notice Open an account with the coins sent, acknowledged. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AdditionalInfoTooLong`, `InvalidAddress`, `ProviderCannotBeUser`,
-         `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    if len(additionalInfo) > accounts.MAX_INFO:
-        errors._additional_info_too_long()
-    accounts._open(user, provider, msg.value, additionalInfo)
-
-
-@external
-@payable
-def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256):
-    """
-    @notice Add the coins sent, keep up to `cancelRetrievingAmount` wei that were asked back (newest first), and
-            acknowledge the provider's TEE signer. An act of the user. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AccountNotExists`, `AmountTooLarge`;
-         emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
-
-
-@external
-def requestRefundAll(user: address, provider: address):
-    """
-    @notice Ask back what is not asked back yet. With five refunds waiting the amount joins the newest, whose clock
-            restarts. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`; emits `RefundRequested` when any refund is active.
-    """
-    self._check_ledger()
-    accounts._request_refund(user, provider)
+# Accounts: functions that only the ledger may call; `ledger_calls` has the others
 
 
 @external
 def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
     """
-    @notice Send the ledger every refund whose lock time is over. Only the ledger.
-    @return totalAmount, balance and pendingRefund: wei sent, wei left, wei still waiting
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`, `TransferToLedgerFailed`, `PayoutInProgress`; emits
-         `BalanceUpdated` when something is paid. Re-entrancy: pays last, under the payout lock.
+    @notice Sends to the ledger every refund whose lock time is over.
+    @return totalAmount, balance and pendingRefund: wei sent, wei left, wei still pending
+    @dev Only the ledger. Reverts with `CallerNotLedger`, `AccountNotExists`, `TransferToLedgerFailed`,
+         `PayoutInProgress`. Emits `BalanceUpdated` if something is paid. Re-entrancy: pays last, under the payout
+         lock.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     paid: uint256 = 0
     balance: uint256 = 0
     pending: uint256 = 0
     paid, balance, pending = accounts._mature(user, provider)
     if paid != 0:
         if not payouts._pay(msg.sender, paid):
-            errors._bare(
-                convert(method_id("TransferToLedgerFailed()", output_type=bytes4), uint256)
-            )
+            errors._transfer_to_ledger_failed()
     return paid, balance, pending
 
 
 @external
 def deleteAccount(user: address, provider: address):
     """
-    @notice Forget an account that holds no coins, and its deliverables; the nonce stays. Only the ledger. Without an
-            account nothing happens.
-    @dev Reverts `CallerNotLedger`, `AccountNotEmpty`; emits `AccountDeleted`.
+    @notice Deletes an account that holds no coins, and its deliverables. The nonce remains. Does nothing if there is
+            no account.
+    @dev Only the ledger. Reverts with `CallerNotLedger`, `AccountNotEmpty`. Emits `AccountDeleted`.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     if accounts._delete(user, provider):
         deliverables._forget(accounts._key(user, provider))
 
 
-# Accounts: the user's calls, and everybody's
+# Accounts: functions for users, and views
 
 
 @external
 def acknowledgeTEESigner(provider: address, acknowledged: bool):
     """
-    @notice Accept the provider's TEE signer or take that back, which needs an empty account. By the user.
-    @dev Reverts `AccountNotExists`, `CannotRevokeWithNonZeroBalance`.
+    @notice Acknowledges the provider's TEE signer, or revokes the acknowledgement, which requires an account without
+            coins.
+    @dev The caller is the user. Reverts with `AccountNotExists`, `CannotRevokeWithNonZeroBalance`. Emits nothing.
     """
     accounts._acknowledge(msg.sender, provider, acknowledged)
 
@@ -336,25 +312,23 @@ def acknowledgeTEESigner(provider: address, acknowledged: bool):
 @raw_return
 def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + LIST_BYTES]:
     """
-    @notice One account with its deliverables, oldest first; amounts in wei, times in unix seconds; `refunds` lists the
-            active ones.
-    @dev Reverts `AccountNotExists`. The deliverables are encoded apart and come last.
+    @notice Returns one account with its deliverables, oldest first; amounts in wei, times in unix seconds; `refunds`
+            lists the active ones.
+    @dev Reverts with `AccountNotExists`. The deliverables are encoded separately and come last.
     """
     word: uint256 = accounts._existing(user, provider)
-    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
-        user, provider, word
-    )
-    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
-    account: uint256 = accounts._key(user, provider)
+    account: bytes32 = accounts._key(user, provider)
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(account, word)
+    info: String[accounts.MAX_INFO] = accounts._info(account, word)
     ring: uint256 = deliverables._rings[account]
     count: uint256 = (ring >> deliverables.COUNT_OFFSET) & deliverables.INDEX_MASK
     words: uint256 = unsafe_add(unsafe_mul(4, len(refunds)), unsafe_add(len(info), 31) // 32)
     start: Bytes[ACCOUNT_START] = abi_encode(
         user,
         provider,
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
         refunds,
         info,
         unsafe_mul(32, unsafe_add(14, words)),
@@ -363,7 +337,7 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
         count,
         word >> accounts.ACKNOWLEDGED_OFFSET,
     )
-    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, account, 0, count, [], 0, 64)
+    list: Bytes[LIST_BYTES] = self._list(DELIVERABLES, convert(account, uint256), 0, count, [], 0, 64)
     return concat(convert(32, bytes32), start, list)
 
 
@@ -372,8 +346,9 @@ def getAccount(user: address, provider: address) -> Bytes[64 + ACCOUNT_START + L
 @raw_return
 def getAllAccounts(offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
     """
-    @notice A page of all accounts, without refunds and deliverables, and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of all accounts, without refunds and deliverables, and their total number. A limit of 0
+            means 50, the maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(accounts.ALL, empty(address), offset, limit)
 
@@ -385,8 +360,9 @@ def getAccountsByProvider(
     provider: address, offset: uint256, limit: uint256
 ) -> Bytes[LIST_BYTES]:
     """
-    @notice A page of the accounts with one provider and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of the accounts with one provider and their total number. A limit of 0 means 50, the
+            maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(BY_PROVIDER, provider, offset, limit)
 
@@ -396,8 +372,8 @@ def getAccountsByProvider(
 @raw_return
 def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
     """
-    @notice A page of the accounts of one user and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of one user's accounts and their total number. A limit of 0 means 50, the maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(BY_USER, user, offset, limit)
 
@@ -407,11 +383,12 @@ def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[L
 @raw_return
 def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Bytes[LIST_BYTES]:
     """
-    @notice The accounts of up to 50 users with the caller as provider, in their order; zeros where there is none.
-    @dev Reverts `BatchSizeTooLarge`.
+    @notice Returns the accounts of up to 50 users with the caller as provider, in the given order; zeros where there
+            is none.
+    @dev Reverts with `BatchSizeTooLarge`.
     """
     if len(users) > MAX_BATCH:
-        errors._batch_size_too_large(len(users), MAX_BATCH)
+        shared_errors._batch_size_too_large(len(users), MAX_BATCH)
     return self._list(BATCH, 0, 0, len(users), users, 32, 32)
 
 
@@ -421,10 +398,9 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
 @external
 def removeService():
     """
-    @notice End the registration and take the whole stake back. By the provider. Warning: what is not settled yet can
-            no longer be settled.
-    @dev Reverts `ServiceNotExist`, `ETHTransferFailed`, `PayoutInProgress`; emits `ProviderStakeReturned`,
-         `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
+    @notice Removes the registration and returns the whole stake. Warning: unsettled fees can no longer be settled.
+    @dev The caller is the provider. Reverts with `ServiceNotExist`, `ETHTransferFailed`, `PayoutInProgress`. Emits
+         `ProviderStakeReturned`, `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
     """
     stake: uint256 = services._remove(msg.sender)
     offers._forget(msg.sender)
@@ -438,8 +414,8 @@ def removeService():
 @raw_return
 def getService(provider: address) -> Bytes[32 + offers.BODY_BYTES]:
     """
-    @notice A provider's registration; the price in wei per token.
-    @dev Reverts `ServiceNotExist`.
+    @notice Returns a provider's registration; the price in wei per token.
+    @dev Reverts with `ServiceNotExist`.
     """
     services._registered(provider)
     body: Bytes[offers.BODY_BYTES] = offers._body(provider)
@@ -451,7 +427,7 @@ def getService(provider: address) -> Bytes[32 + offers.BODY_BYTES]:
 @raw_return
 def getAllServices() -> Bytes[LIST_BYTES]:
     """
-    @notice The first page of `getServices`, without the total.
+    @notice Returns the first page of `getServices`, without the total.
     """
     count: uint256 = min(services._count(), accounts.MAX_PAGE)
     return self._list(SERVICES, 0, 0, count, [], 32, 32)
@@ -462,9 +438,10 @@ def getAllServices() -> Bytes[LIST_BYTES]:
 @raw_return
 def getServices(offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
     """
-    @notice A page of all registrations and their number. No limit (0) means 50, the most. A page ends early where the
-            next registration would take it past 220,800 bytes, which is after at least 9: ask on from there.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of all registrations and their total number. A limit of 0 means 50, the maximum. A page
+            ends early, after at least 9 entries, if the next one would take it past 220,800 bytes: request the next
+            page from there.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(SERVICES, empty(address), offset, limit)
 
@@ -479,21 +456,19 @@ def addDeliverable(
     modelRootHash: Bytes[deliverables.MAX_ROOT_DECODED],
 ):
     """
-    @notice Offer a finished task to the user. By the provider. One at a time: the one before must be acknowledged or
-            settled. At most 20 are kept; the 21st pushes the oldest out.
-    @param id 1 to 256 bytes, not among those that are kept.
+    @notice Adds a finished task for the user. One at a time: the previous one must be acknowledged or settled. At
+            most 20 are kept; the 21st drops the oldest.
+    @param user The user who receives the task.
+    @param id 1 to 256 bytes, not the ID of a deliverable that is kept.
     @param modelRootHash At most 1024 bytes; the settlement must name the same.
-    @dev Reverts `DeliverableIdInvalidLength`, `TextTooLong`, `AccountNotExists`, `DeliverableAlreadyExists`,
-         `PreviousDeliverableNotAcknowledged`, `CannotEvictUnsettledDeliverable`; emits `DeliverableEvicted` when one is
-         pushed out, then `DeliverableAdded`.
+    @dev The caller is the provider. Reverts with `DeliverableIdInvalidLength`, `TextTooLong`, `AccountNotExists`,
+         `DeliverableAlreadyExists`, `PreviousDeliverableNotAcknowledged`, `CannotEvictUnsettledDeliverable`. Emits
+         `DeliverableEvicted` if one is dropped, then `DeliverableAdded`.
     """
     if len(id) == 0 or len(id) > deliverables.MAX_ID:
-        errors._numbered(
-            convert(method_id("DeliverableIdInvalidLength(uint256)", output_type=bytes4), uint256),
-            len(id),
-        )
+        errors._deliverable_id_invalid_length(len(id))
     if len(modelRootHash) > deliverables.MAX_ROOT:
-        errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
+        shared_errors._text_too_long(len(modelRootHash), deliverables.MAX_ROOT)
     accounts._existing(user, msg.sender)
     deliverables._add(accounts._key(user, msg.sender), user, msg.sender, id, modelRootHash)
 
@@ -501,9 +476,9 @@ def addDeliverable(
 @external
 def acknowledgeDeliverable(provider: address, id: String[deliverables.MAX_ID_DECODED]):
     """
-    @notice Accept a deliverable, whose fee is then due in full. By the user. May be repeated.
-    @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAcknowledgeSettledDeliverable`; emits
-         `DeliverableAcknowledged`.
+    @notice Accepts a deliverable, whose full fee is then due. May be repeated.
+    @dev The caller is the user. Reverts with `AccountNotExists`, `DeliverableNotExists`,
+         `CannotAcknowledgeSettledDeliverable`. Emits `DeliverableAcknowledged`.
     """
     word: uint256 = self._mark(
         msg.sender,
@@ -524,9 +499,9 @@ def acknowledgeDeliverable(provider: address, id: String[deliverables.MAX_ID_DEC
 @external
 def abandonDeliverable(user: address, id: String[deliverables.MAX_ID_DECODED]):
     """
-    @notice Give a deliverable up, unpaid: it counts as acknowledged and settled. By the provider.
-    @dev Reverts `AccountNotExists`, `DeliverableNotExists`, `CannotAbandonSettledDeliverable`; emits
-         `DeliverableAbandoned`.
+    @notice Abandons a deliverable without payment: it counts as acknowledged and settled.
+    @dev The caller is the provider. Reverts with `AccountNotExists`, `DeliverableNotExists`,
+         `CannotAbandonSettledDeliverable`. Emits `DeliverableAbandoned`.
     """
     self._mark(
         user,
@@ -547,8 +522,9 @@ def getDeliverable(
     user: address, provider: address, id: String[deliverables.MAX_ID_DECODED]
 ) -> Bytes[32 + deliverables.BODY_BYTES]:
     """
-    @notice One deliverable; the time in unix seconds, the secret only after a settlement that paid the whole fee.
-    @dev Reverts `AccountNotExists`, `DeliverableNotExists`.
+    @notice Returns one deliverable; the time in unix seconds, the secret only after a settlement that paid the full
+            fee.
+    @dev Reverts with `AccountNotExists`, `DeliverableNotExists`.
     """
     accounts._existing(user, provider)
     key: bytes32 = empty(bytes32)
@@ -563,12 +539,12 @@ def getDeliverable(
 @raw_return
 def getDeliverables(user: address, provider: address) -> Bytes[LIST_BYTES]:
     """
-    @notice All deliverables that are kept, oldest first.
-    @dev Reverts `AccountNotExists`.
+    @notice Returns all deliverables that are kept, oldest first.
+    @dev Reverts with `AccountNotExists`.
     """
     accounts._existing(user, provider)
-    account: uint256 = accounts._key(user, provider)
-    return self._list(DELIVERABLES, account, 0, deliverables._count(account), [], 32, 32)
+    account: bytes32 = accounts._key(user, provider)
+    return self._list(DELIVERABLES, convert(account, uint256), 0, deliverables._count(account), [], 32, 32)
 
 
 # Settlement
@@ -577,52 +553,51 @@ def getDeliverables(user: address, provider: address) -> Bytes[LIST_BYTES]:
 @external
 def settleFees(verifierInput: verifier.VerifierInput):
     """
-    @notice Settle one deliverable as the provider's TEE signed it. By the provider. What the user acknowledged is paid
-            in full and its secret handed over; of anything else the penalty is paid, rounded down, and the next such
-            settlement needs an act of the user since.
-    @param verifierInput `taskFee` in wei; the balance must cover it also where only the penalty is paid. The secret,
-           at most 1024 bytes, is empty exactly when the deliverable is not acknowledged.
-    @dev Reverts, in this order, `AccountNotExists`, `ServiceNotExist`, `InvalidVerifierInput` (signer not acknowledged,
-         nonce, balance), `DeliverableNotExists`, `DeliverableAlreadySettled`, `InvalidVerifierInput` (model root hash,
-         signature), `SecretShouldNotBeEmpty`, `TextTooLong`, `SecretShouldBeEmpty`, `UserActionRequired`, and last
-         `ETHTransferFailed`, `PayoutInProgress`; emits `FeesSettled`, `BalanceUpdated`. Re-entrancy: pays last, under
-         the payout lock.
+    @notice Settles one deliverable as the provider's TEE signed it. If the user acknowledged it, the full fee is paid
+            and the secret is stored. Otherwise the penalty is paid, rounded down, and the next such settlement
+            requires an action of the user.
+    @param verifierInput `taskFee` is in wei; the balance must cover it even if only the penalty is paid. The secret,
+           at most 1024 bytes, is empty if and only if the deliverable is not acknowledged.
+    @dev The caller is the provider. Reverts, in this order, with `AccountNotExists`, `ServiceNotExist`,
+         `InvalidVerifierInput` (signer not acknowledged, nonce, balance), `DeliverableNotExists`,
+         `DeliverableAlreadySettled`, `InvalidVerifierInput` (model root hash, signature), `SecretShouldNotBeEmpty`,
+         `TextTooLong`, `SecretShouldBeEmpty`, `UserActionRequired`, and last `ETHTransferFailed`, `PayoutInProgress`.
+         Emits `FeesSettled`, `BalanceUpdated`. Re-entrancy: pays last, under the payout lock.
     """
     user: address = verifierInput.user
     word: uint256 = accounts._existing(user, msg.sender)
     service: uint256 = services._registered(msg.sender)
     signer: address = services._confirmed_signer(service)
     if word >> accounts.ACKNOWLEDGED_OFFSET == 0 or signer == empty(address):
-        verifier._refuse("TEE signer not acknowledged")
+        errors._invalid_verifier_input("TEE signer not acknowledged")
     nonce: uint256 = verifierInput.nonce
     if (
-        nonce <= (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK
+        nonce <= accounts._nonce(word)
         or nonce > accounts.MAX_NONCE
     ):
-        verifier._refuse("nonce should larger than the current nonce")
+        errors._invalid_verifier_input("nonce should larger than the current nonce")
     fee: uint256 = verifierInput.taskFee
-    if word & accounts.COINS_MASK < fee:
-        verifier._refuse("insufficient balance")
+    if accounts._balance(word) < fee:
+        errors._invalid_verifier_input("insufficient balance")
+    account: bytes32 = accounts._key(user, msg.sender)
     key: bytes32 = empty(bytes32)
     entry: uint256 = 0
     key, entry = deliverables._find(
-        accounts._key(user, msg.sender),
+        account,
         verifierInput.id,
         convert(method_id("DeliverableAlreadySettled(string)", output_type=bytes4), uint256),
     )
     if not deliverables._holds(entry, verifierInput.id, verifierInput.modelRootHash):
-        verifier._refuse("model root hash mismatch")
+        errors._invalid_verifier_input("model root hash mismatch")
     if not verifier._signed_by(signer, verifierInput):
-        verifier._refuse("TEE settlement validation failed")
+        errors._invalid_verifier_input("TEE settlement validation failed")
 
     acknowledged: bool = entry & deliverables.ACKNOWLEDGED != 0
     if acknowledged:
         if len(verifierInput.encryptedSecret) == 0:
-            errors._bare(
-                convert(method_id("SecretShouldNotBeEmpty()", output_type=bytes4), uint256)
-            )
+            errors._secret_should_not_be_empty()
         if len(verifierInput.encryptedSecret) > deliverables.MAX_SECRET:
-            errors._text_too_long(
+            shared_errors._text_too_long(
                 len(verifierInput.encryptedSecret), deliverables.MAX_SECRET
             )
         blob: uint256 = deliverables._write(
@@ -631,17 +606,13 @@ def settleFees(verifierInput: verifier.VerifierInput):
         entry = (entry & deliverables.STATE_MASK) | blob
     else:
         if len(verifierInput.encryptedSecret) != 0:
-            errors._bare(convert(method_id("SecretShouldBeEmpty()", output_type=bytes4), uint256))
+            errors._secret_should_be_empty()
         if word & accounts.FLAG != 0:
-            raw_revert(
-                abi_encode(
-                    user, msg.sender, method_id=method_id("UserActionRequired(address,address)")
-                )
-            )
+            errors._user_action_required(user, msg.sender)
         word |= accounts.FLAG
         fee = unsafe_div(unsafe_mul(fee, self.penaltyPercentage), 100)
     deliverables._entries[key] = entry | deliverables.SETTLED
-    word = accounts._charge(user, msg.sender, word, nonce, fee)
+    word = accounts._charge(account, word, nonce, fee)
     log FeesSettled(
         user=user,
         provider=msg.sender,
@@ -650,12 +621,7 @@ def settleFees(verifierInput: verifier.VerifierInput):
         acknowledged=acknowledged,
         nonce=nonce,
     )
-    log accounts.BalanceUpdated(
-        user=user,
-        provider=msg.sender,
-        amount=word & accounts.COINS_MASK,
-        pendingRefund=(word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
-    )
+    accounts._log_balance(user, msg.sender, word)
     self._pay(msg.sender, fee)
 
 
@@ -668,8 +634,8 @@ def _mark(
     settled: uint256,
 ) -> uint256:
     """
-    @dev Set bits of the entry of a deliverable that is not settled, else revert with the error `settled`. Returns the
-         account's word.
+    @dev Sets bits in the entry of a deliverable that is not settled; reverts with the error `settled` if it is.
+         Returns the account's word.
     """
     word: uint256 = accounts._existing(user, provider)
     key: bytes32 = empty(bytes32)
@@ -682,19 +648,17 @@ def _mark(
 @internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
-        errors._bare(convert(method_id("ETHTransferFailed()", output_type=bytes4), uint256))
+        errors._eth_transfer_failed()
 
 
 @internal
 @view
 def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes[LIST_BYTES]:
     """
-    @dev A page of accounts or services and their number, encoded; reverts `LimitTooLarge`.
+    @dev A page of accounts or services and their total number, encoded. Reverts with `LimitTooLarge`.
     """
     if limit > accounts.MAX_PAGE:
-        errors._numbered(
-            convert(method_id("LimitTooLarge(uint256)", output_type=bytes4), uint256), limit
-        )
+        errors._limit_too_large(limit)
     total: uint256 = accounts._listed(kind << KIND_OFFSET, key)
     count: uint256 = accounts._page_size(offset, limit, total)
     return self._list(kind, convert(key, uint256), offset, count, [], total, 0)
@@ -712,8 +676,9 @@ def _list(
     skipped: uint256,
 ) -> Bytes[LIST_BYTES]:
     """
-    @dev Up to `count` entries of a list, encoded: one encoder for all lists. Ends early when it is full. The encoding is
-         that of (list, total) without its first `skipped` bytes; 32, with a total of 32, leave that of the list alone.
+    @dev Up to `count` entries of a list, encoded. All lists use this encoder. Ends early if the next entry does not
+         fit. The encoding is that of (list, total) without its first `skipped` bytes; a `skipped` of 32 with a total
+         of 32 leaves the encoding of the list alone.
     """
     places: DynArray[uint256, accounts.MAX_PAGE] = []
     bodies: Bytes[BODIES_BYTES] = b""
@@ -722,7 +687,7 @@ def _list(
         if kind == SERVICES:
             body = offers._body(services._provider_at(unsafe_add(offset, i)))
         elif kind == DELIVERABLES:
-            body = deliverables._body(deliverables._nth(key, i))
+            body = deliverables._body(deliverables._nth(convert(key, bytes32), i))
         else:
             user: address = empty(address)
             provider: address = msg.sender
@@ -747,45 +712,34 @@ def _list(
 @view
 def _summary(user: address, provider: address) -> Bytes[SUMMARY_BYTES]:
     """
-    @dev An account as the listings show it, encoded as the members of `Summary`; zeros where there is none.
+    @dev An account as listings show it, encoded as the members of `Summary`; zeros if there is none.
     """
-    word: uint256 = accounts._word(user, provider)
+    account: bytes32 = accounts._key(user, provider)
+    word: uint256 = accounts._words[account]
     exists: uint256 = (word // accounts.EXISTS) & 1
     word = unsafe_mul(word, exists)
     return abi_encode(
         unsafe_mul(convert(user, uint256), exists),
         unsafe_mul(convert(provider, uint256), exists),
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
-        accounts._info(user, provider, word),
-        (word >> accounts.REFUNDS_OFFSET) & accounts.REFUNDS_MASK,
-        deliverables._count(accounts._key(user, provider)),
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
+        accounts._info(account, word),
+        accounts._refund_count(word),
+        deliverables._count(account),
         word >> accounts.ACKNOWLEDGED_OFFSET,
     )
-
-
-@internal
-@view
-def _check_ledger():
-    if msg.sender != accounts.ledgerAddress:
-        errors._bare(convert(method_id("CallerNotLedger()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _check_lock_time(seconds: uint256):
     if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
-        errors._numbered(
-            convert(method_id("LockTimeOutOfRange(uint256)", output_type=bytes4), uint256), seconds
-        )
+        errors._lock_time_out_of_range(seconds)
 
 
 @internal
 @pure
 def _check_percentage(percentage: uint256):
     if percentage > MAX_PERCENTAGE:
-        errors._numbered(
-            convert(method_id("PenaltyPercentageTooHigh(uint256)", output_type=bytes4), uint256),
-            percentage,
-        )
+        errors._penalty_percentage_too_high(percentage)

@@ -1,9 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title What a provider has delivered to a user
-@notice For each pair of user and provider the last 20 deliverables in a ring, oldest first. A full ring makes room by
-        forgetting the oldest, once that one is settled.
+@title Deliverables of a provider for a user
+@custom:contract-name deliverables
+@license Apache-2.0
+@author Serving Network maintainers
+@notice For each pair of user and provider, a ring keeps the last 20 deliverables, oldest first. A full ring drops the
+        oldest one once it is settled.
 
             255          74 73      10 9       5 4      0
             [ 0            | epoch:64 | count:5 | head:5 ]   ring: `head` is the index of the oldest
@@ -11,26 +15,27 @@
             255 202 201   42 41         2 1         0
             [ 0    | blob:160 | timestamp:40 | settled:1 | acknowledged:1 ]   entry
 
-        epoch         how often the ring was thrown away; part of every entry's key, so that throwing the ring away
-                      costs the same whatever is in it
+        epoch         how often the ring was dropped; part of every entry's key, so that dropping the ring costs the same
+                      regardless of its content
         timestamp     unix seconds of its addition
-        acknowledged  the user has accepted it, or the provider has given it up
-        settled       nothing more happens to it
+        acknowledged  the user has accepted it, or the provider has abandoned it
+        settled       final: it is paid, penalized or abandoned
 
-        A ring is kept under the key of its account. Its places hold the keys of the entries; an entry is found by its
-        id without searching. Its blob holds
+        A ring is stored under the key of its account. Its slots hold the keys of the entries; an entry is found by
+        its ID without a search. The entry's blob contains
 
-            [ length of id:16 | length of model root hash:16 | id | model root hash | encrypted secret ]
+            [ length of ID:16 | length of model root hash:16 | ID | model root hash | encrypted secret ]
 
-        and is made anew, with the secret, when the provider is paid.
-
-@dev How money is lost here: no coins; an entry that could be settled twice would be paid twice, but for its nonce.
-     How the user prevents it: by acknowledging only what arrived. What is not acknowledged costs the penalty, once.
-     An acknowledgement names an id, and an id that was forgotten can be added again with another model root hash: the
-     TEE, which signs the hash, is what stands against a provider that swaps it.
+        and is rewritten, with the secret, when the provider is paid.
+@custom:risk The module holds no coins; an entry that could be settled twice would be paid twice, if nonces did not
+        prevent it.
+@custom:mitigation Users acknowledge only what they received. What is not acknowledged costs the penalty, once. An
+        acknowledgement names an ID, and a dropped ID can be added again with another model root hash. The TEE, which
+        signs the hash, is the protection against a provider that swaps it.
 """
 
 from ..serving import blobs
+from . import fine_tuning_errors as errors
 
 uses: blobs
 
@@ -51,7 +56,7 @@ event DeliverableEvicted:
     timestamp: uint256
 
 
-# @dev What `_body` encodes.
+# @dev `_body` encodes this struct.
 struct Deliverable:
     id: String[MAX_ID]
     modelRootHash: Bytes[MAX_ROOT]
@@ -61,9 +66,9 @@ struct Deliverable:
     settled: bool
 
 
-# @dev Documented limits in bytes, and the room above them in which the named error is reached.
+# @dev Documented limits in bytes. Decoding accepts more, so that longer input reverts with the named error.
 MAX_ID: constant(uint256) = 256
-MAX_ID_DECODED: constant(uint256) = 512
+MAX_ID_DECODED: constant(uint256) = errors.MAX_ID_DECODED
 MAX_ROOT: constant(uint256) = 1024
 MAX_ROOT_DECODED: constant(uint256) = 1280
 MAX_SECRET: constant(uint256) = 1024
@@ -91,9 +96,9 @@ BODY_BYTES: constant(uint256) = 32 * 9 + MAX_ID + MAX_ROOT + MAX_SECRET
 LENGTH_MASK: constant(uint256) = 65535
 
 # @custom:packed _rings head:5, count:5, epoch:64
-_rings: HashMap[uint256, uint256]
+_rings: HashMap[bytes32, uint256]
 
-_places: HashMap[uint256, bytes32[CAPACITY]]
+_places: HashMap[bytes32, bytes32[CAPACITY]]
 
 # @custom:packed _entries acknowledged:1, settled:1, timestamp:40, blob:160
 _entries: HashMap[bytes32, uint256]
@@ -101,56 +106,47 @@ _entries: HashMap[bytes32, uint256]
 
 @internal
 @pure
-def _refuse(selector: uint256, id: String[MAX_ID_DECODED]):
-    """
-    @dev Revert with one of the errors whose only argument is the id of a deliverable.
-    """
-    raw_revert(concat(convert(convert(selector, uint32), bytes4), abi_encode(id)))
-
-
-@internal
-@pure
-def _key(account: uint256, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
+def _key(account: bytes32, ring: uint256, id: String[MAX_ID_DECODED]) -> bytes32:
     return keccak256(abi_encode(account, ring >> EPOCH_OFFSET, keccak256(id)))
 
 
 @internal
 @view
 def _find(
-    account: uint256, id: String[MAX_ID_DECODED], settled: uint256
+    account: bytes32, id: String[MAX_ID_DECODED], settled: uint256
 ) -> (bytes32, uint256):
     """
-    @dev Key and entry of a deliverable that is not settled. Otherwise reverts with the error `settled`, and
-         `DeliverableNotExists` where there is none, also for an id that no deliverable can have.
+    @dev Returns key and entry of a deliverable that is not settled. Otherwise reverts with the error `settled`, or
+         with `DeliverableNotExists` if there is none, also for an ID that no deliverable can have.
     """
     key: bytes32 = self._key(account, self._rings[account], id)
     entry: uint256 = self._entries[key]
     if entry == 0:
-        self._refuse(
+        errors._about_deliverable(
             convert(method_id("DeliverableNotExists(string)", output_type=bytes4), uint256), id
         )
     if entry & SETTLED != 0 and settled != 0:
-        self._refuse(settled, id)
+        errors._about_deliverable(settled, id)
     return key, entry
 
 
 @internal
 def _add(
-    account: uint256,
+    account: bytes32,
     user: address,
     provider: address,
     id: String[MAX_ID_DECODED],
     modelRootHash: Bytes[MAX_ROOT_DECODED],
 ):
     """
-    @dev Append a deliverable, whose id and model root hash are not too long. Reverts `DeliverableAlreadyExists`,
-         `PreviousDeliverableNotAcknowledged` (one that is settled never blocks), `CannotEvictUnsettledDeliverable`;
-         emits `DeliverableEvicted` when the ring was full, then `DeliverableAdded`.
+    @dev Appends a deliverable; the lengths of its ID and model root hash were checked. Reverts with
+         `DeliverableAlreadyExists`, `PreviousDeliverableNotAcknowledged` (a settled one never blocks),
+         `CannotEvictUnsettledDeliverable`. Emits `DeliverableEvicted` if the ring was full, then `DeliverableAdded`.
     """
     ring: uint256 = self._rings[account]
     key: bytes32 = self._key(account, ring, id)
     if self._entries[key] != 0:
-        self._refuse(
+        errors._about_deliverable(
             convert(method_id("DeliverableAlreadyExists(string)", output_type=bytes4), uint256), id
         )
     head: uint256 = ring & INDEX_MASK
@@ -158,7 +154,7 @@ def _add(
     if place != 0:
         latest: uint256 = self._nth(account, unsafe_sub(place, 1))
         if latest & (ACKNOWLEDGED | SETTLED) == 0:
-            self._refuse(
+            errors._about_deliverable(
                 convert(
                     method_id("PreviousDeliverableNotAcknowledged(string)", output_type=bytes4), uint256
                 ),
@@ -173,7 +169,7 @@ def _add(
         entry: uint256 = self._entries[oldest]
         evicted: String[MAX_ID] = self._id(entry)
         if entry & SETTLED == 0:
-            self._refuse(
+            errors._about_deliverable(
                 convert(
                     method_id("CannotEvictUnsettledDeliverable(string)", output_type=bytes4), uint256
                 ),
@@ -201,9 +197,9 @@ def _add(
 
 
 @internal
-def _forget(account: uint256):
+def _forget(account: bytes32):
     """
-    @dev Throw the ring away, in one write whatever is in it.
+    @dev Drops the ring in one write, regardless of its content.
     """
     ring: uint256 = self._rings[account]
     if ring & (INDEX_MASK << COUNT_OFFSET) != 0:
@@ -212,13 +208,13 @@ def _forget(account: uint256):
 
 @internal
 @view
-def _count(account: uint256) -> uint256:
+def _count(account: bytes32) -> uint256:
     return (self._rings[account] >> COUNT_OFFSET) & INDEX_MASK
 
 
 @internal
 @view
-def _nth(account: uint256, index: uint256) -> uint256:
+def _nth(account: bytes32, index: uint256) -> uint256:
     """
     @dev The entry of a deliverable, counted from the oldest.
     """
@@ -239,7 +235,7 @@ def _write(
     secret: Bytes[MAX_SECRET_DECODED],
 ) -> uint256:
     """
-    @dev Make a deliverable's blob and return its address, as the entry holds it.
+    @dev Creates a deliverable's blob and returns its address, shifted as in the entry.
     """
     length: uint256 = unsafe_add(unsafe_add(HEADER, len(id)), unsafe_add(len(root), len(secret)))
     prefix: bytes11 = blobs._creation_prefix(length)
@@ -254,7 +250,7 @@ def _write(
 @view
 def _holds(entry: uint256, id: String[MAX_ID_DECODED], root: Bytes[MAX_ROOT_DECODED]) -> bool:
     """
-    @dev Whether an entry without a secret is about this id and model root hash.
+    @dev Returns whether an entry without a secret has this ID and model root hash.
     """
     header: bytes4 = self._header(len(id), len(root))
     return (

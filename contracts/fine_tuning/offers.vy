@@ -1,19 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title What fine-tuning providers offer
-@notice Registrations: url, machine, price and models, beside the stake and the TEE signer that both services know.
-        A change of the TEE signer, and of nothing else, takes the owner's confirmation back.
+@title Registrations of fine-tuning providers
+@custom:contract-name offers
+@license Apache-2.0
+@author Serving Network maintainers
+@notice A registration has a URL, hardware quota, price and models, besides the stake and the TEE signer that both
+        services have. Only a change of the TEE signer revokes the owner's acknowledgement.
 
-        The words, numbers and texts that change together are one blob:
+        The numbers and texts that change together are in one blob:
 
             [ cpuCount:64 | nodeMemory:64 | gpuCount:64 | nodeStorage:64 | length of gpuType:16 | length of url:16
               | gpuType | url | length of a model:16 | model | ... ]
 
-        `occupied` is the lowest of the extra bits in the provider's details. The price has a word of its own.
-
-@dev How money is lost here: no coins pass through; a wrong price on display could mislead users.
-     How the user prevents it: the fee of every task is signed by the TEE and bounded by the account's balance.
+        `occupied` is the lowest of the extra bits in the provider's details. The price has its own word.
+@custom:risk The module holds no coins; a wrong displayed price could mislead users.
+@custom:mitigation The fee of every task is signed by the TEE and limited by the account's balance.
 """
 
 from ..serving import blobs
@@ -49,7 +52,7 @@ struct Quota:
     gpuType: String[MAX_SHORT]
 
 
-# @dev What `_body` encodes.
+# @dev `_body` encodes this struct.
 struct Service:
     provider: address
     url: String[MAX_URL]
@@ -61,7 +64,7 @@ struct Service:
     teeSignerAcknowledged: bool
 
 
-# @dev Documented limits, and the room above them in which the named error is reached.
+# @dev Documented limits. Decoding accepts more, so that longer input reverts with the named error.
 MAX_URL: constant(uint256) = 2048
 MAX_URL_DECODED: constant(uint256) = 2304
 MAX_SHORT: constant(uint256) = 256
@@ -81,7 +84,7 @@ OCCUPIED: constant(uint256) = 1 << services.EXTRA_OFFSET
 # @dev Wei per token.
 _prices: HashMap[address, uint256]
 
-# @dev A hash of everything in the blob, so that a change of nothing but the price need not put the text together.
+# @dev A hash of the blob's content, so that a change of the price alone does not have to build the text.
 _digests: HashMap[address, bytes32]
 
 
@@ -96,11 +99,11 @@ def addOrUpdateService(
     teeSignerAddress: address,
 ):
     """
-    @notice Register with a stake (the coins sent, all of it), or change the registration (no coins). The price is wei
-            per token. A change of the TEE signer takes the owner's confirmation back.
-    @dev Reverts `InsufficientStake`, `CannotAddStakeWhenUpdating`, `TextTooLong` (url 2048, gpuType and each model 256
-         bytes), `TooManyItems` (64 models), `AmountTooLarge` (a number of the quota of 2**64 or more); emits
-         `ProviderStaked` at the first time, `ServiceUpdated` always.
+    @notice Registers with a stake (all coins sent), or updates the registration (no coins). The price is in wei per
+            token. A change of the TEE signer revokes the owner's acknowledgement.
+    @dev The caller is the provider. Reverts with `InsufficientStake`, `CannotAddStakeWhenUpdating`, `TextTooLong`
+         (url 2048, gpuType and each model 256 bytes), `TooManyItems` (64 models), `AmountTooLarge` (a number of the
+         quota of 2**64 or more). Emits `ProviderStaked` on the first registration, `ServiceUpdated` always.
     """
     known: uint256 = services._words[msg.sender]
     word: uint256 = services._stake(msg.sender, known, msg.value)
@@ -162,7 +165,7 @@ def addOrUpdateService(
 @internal
 def _forget(provider: address):
     """
-    @dev Clear what is kept here for a provider whose registration ends.
+    @dev Clears the data stored here for a provider whose registration is removed.
     """
     self._prices[provider] = 0
     self._digests[provider] = empty(bytes32)
@@ -179,7 +182,7 @@ def _check_text(length: uint256, maximum: uint256):
 @pure
 def _checked(number: uint256) -> uint256:
     """
-    @dev A number of the quota, which the blob must be able to hold.
+    @dev A number of the quota, which must fit in 64 bits.
     """
     if number > QUOTA_MASK:
         errors._amount_too_large(number, QUOTA_MASK)

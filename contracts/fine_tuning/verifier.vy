@@ -1,13 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title What a fine-tuning provider's TEE signs
-@notice The EIP-712 message `VerifierMessage`, and the error for a settlement that does not verify.
-@dev How money is lost here: a part of a settlement that is not in the message could be signed for one task and paid
-     for another; everything but the provider and the signature is in it. The provider is not, because clients sign it
-     so: a signer that is confirmed for two providers settles for both with one signature, where the user has an
-     account with both and they deliver the same.
-     How the owner prevents it: by confirming a signer for one provider only, whose it is shown to be.
+@title Message signed by a fine-tuning provider's TEE
+@custom:contract-name verifier
+@license Apache-2.0
+@author Serving Network maintainers
+@notice The EIP-712 message `VerifierMessage` and its verification.
+@custom:risk A part of a settlement that is not in the message could be signed for one task and paid for another.
+        Everything except the provider and the signature is in it. The provider is not, because existing clients sign
+        the message that way: a signer that is acknowledged for two providers settles for both with one signature, if
+        the user has an account with both and both deliver the same.
+@custom:mitigation The owner acknowledges a signer for one provider only, the one it is proven to belong to.
 """
 
 from ..serving import tee
@@ -24,10 +28,8 @@ struct VerifierInput:
     user: address
 
 
-# @dev Far longer than any signature, so that one of wrong length is wrong and not undecodable.
+# @dev Decoding accepts more than 65 bytes, so that a longer signature is invalid instead of undecodable.
 MAX_SIGNATURE: constant(uint256) = 512
-
-MAX_REASON: constant(uint256) = 48
 
 NAME_HASH: constant(bytes32) = keccak256("0G Fine-Tuning Serving")
 MESSAGE_TYPEHASH: constant(bytes32) = keccak256(
@@ -36,16 +38,10 @@ MESSAGE_TYPEHASH: constant(bytes32) = keccak256(
 
 
 @internal
-@pure
-def _refuse(reason: String[MAX_REASON]):
-    raw_revert(abi_encode(reason, method_id=method_id("InvalidVerifierInput(string)")))
-
-
-@internal
 @view
 def _signed_by(signer: address, message: VerifierInput) -> bool:
     """
-    @dev Whether the signer signed this message; text and bytes take part in it by their hashes.
+    @dev Returns whether the signer signed this message. Strings and bytes are included by their hashes.
     """
     if len(message.signature) > tee.MAX_SIGNATURE:
         return False

@@ -1,27 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
 @title Inference serving
-@notice Providers register with a stake and are paid out of the users' accounts for exactly what their TEE signed.
-        One call settles many users: `settleFeesWithTEE` with a signature for each, `settleBatchWithTEE` with one
-        signature for all.
-@dev State changes come before payouts, and a payout cannot start another one. Nothing here depends on
-     `self.balance`: coins forced in belong to nobody.
-     How a user could lose money: by acknowledging (every transfer of funds does) a provider whose signer the owner
-     confirmed although it is no TEE; at stake is what the account with that provider holds.
-     How the owner stops it: `revokeTEESignerAcknowledgement` ends that provider's settlements at once.
+@custom:contract-name InferenceServing
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Providers register with a stake and are paid from the users' accounts exactly what their TEE signed. One call
+        settles many users: `settleFeesWithTEE` with one signature per user, `settleBatchWithTEE` with one signature
+        for all.
+@dev State changes precede payouts, and a payout cannot start another. Nothing depends on `self.balance`: coins forced
+     in belong to nobody.
+@custom:risk A user acknowledges a provider, as every transfer of funds does, whose signer the owner acknowledged
+        although it is not a TEE. At risk is the balance of the account with that provider.
+@custom:mitigation The owner calls `revokeTEESignerAcknowledgement`, which stops that provider's settlements at once.
 """
 
 from ..serving import accounts
 from ..serving import blobs
-from ..serving import errors
+from ..serving import errors as shared_errors
 from ..serving import initializable
+from ..serving import ledger_calls
 from ..serving import lists
 from ..serving import ownable
 from ..serving import payouts
 from ..serving import services
 from ..serving import tee
 from . import batches
+from . import inference_errors as errors
 from . import offers
 from . import tokens
 
@@ -30,6 +36,7 @@ initializes: initializable
 initializes: blobs
 initializes: lists
 initializes: accounts[blobs := blobs, lists := lists]
+initializes: ledger_calls[accounts := accounts]
 initializes: services[lists := lists, ownable := ownable]
 initializes: offers[blobs := blobs, services := services]
 initializes: payouts
@@ -51,6 +58,9 @@ exports: (
     accounts.lockedBalance,
     accounts.providerCount,
     accounts.providersOf,
+    ledger_calls.addAccount,
+    ledger_calls.depositFund,
+    ledger_calls.requestRefundAll,
     services.MIN_PROVIDER_STAKE,
     services.acknowledgeTEESignerByOwner,
     services.revokeTEESignerAcknowledgement,
@@ -118,13 +128,13 @@ struct UserSettlement:
     requestsHash: bytes32
 
 
-# @notice The shortest lock time in seconds.
+# @notice The minimum lock time in seconds.
 MIN_LOCKTIME: public(constant(uint256)) = 3600
 
-# @notice The longest lock time in seconds.
+# @notice The maximum lock time in seconds.
 MAX_LOCKTIME: public(constant(uint256)) = 7 * 86400
 
-# @dev Documented limits, and the room above them in which the named error is reached.
+# @dev Documented limits. Decoding accepts more, so that longer input reverts with the named error.
 MAX_SETTLEMENTS: constant(uint256) = 50
 MAX_SETTLEMENTS_DECODED: constant(uint256) = 64
 MAX_ROWS: constant(uint256) = 200
@@ -142,8 +152,8 @@ NO_TEE_SIGNER: constant(uint8) = 3
 INVALID_NONCE: constant(uint8) = 4
 INVALID_SIGNATURE: constant(uint8) = 5
 
-# @dev The bit above the nonce is the user's acknowledgement. Turned over, it makes the last nonce of an account without
-#      one larger than every nonce that fits.
+# @dev The bit above the nonce is the user's acknowledgement. Inverted, it makes the last nonce of an account without
+#      acknowledgement greater than every valid nonce.
 UNACKNOWLEDGED: constant(uint256) = 2**64
 
 NAME_HASH: constant(bytes32) = keccak256("0G Inference Serving")
@@ -151,21 +161,21 @@ SETTLEMENT_TYPEHASH: constant(bytes32) = keccak256(
     "TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)"
 )
 
-# @dev ERC-165, the serving interface of the live network, and what our ledger asks of our services
+# @dev ERC-165, the serving interface of the live network, and the account book interface that our ledger calls
 #      (lockedBalance, providerCount, providersOf).
 ERC165_ID: constant(bytes4) = 0x01ffc9a7
 SERVING_ID: constant(bytes4) = 0x160841b1
 ACCOUNT_BOOK_ID: constant(bytes4) = 0x1ffc15d2
 
-# @dev An encoded account: 11 words, 5 refunds of 4 words with their number, and the text with its length.
+# @dev An encoded account: 11 words, 5 refunds of 4 words with their count, and the text with its length.
 ACCOUNT_BYTES: constant(uint256) = 32 * (11 + 1 + 4 * accounts.MAX_REFUNDS + 1) + accounts.MAX_INFO
 
-# @dev A page of encoded accounts or registrations, with an offset each and what encloses them.
+# @dev A page of encoded accounts or registrations, with an offset for each and the words around them.
 BODIES_BYTES: constant(uint256) = accounts.MAX_PAGE * offers.BODY_BYTES
 PAGE_BYTES: constant(uint256) = 32 * (3 + accounts.MAX_PAGE) + BODIES_BYTES
 
-# @dev The same for a batch of accounts: 500 with five refunds each. Every copy to the end of it costs by the whole
-#      length, so that a few are collected first.
+# @dev The same for a batch of accounts: 500 with five refunds each. Every append costs gas for the whole length, so a
+#      few accounts are collected first.
 BATCH_BODIES_BYTES: constant(uint256) = MAX_BATCH * (ACCOUNT_BYTES - accounts.MAX_INFO)
 RECENT_BYTES: constant(uint256) = 4 * ACCOUNT_BYTES
 BATCH_BYTES: constant(uint256) = 32 * (2 + MAX_BATCH) + BATCH_BODIES_BYTES + RECENT_BYTES
@@ -174,10 +184,12 @@ BATCH_BYTES: constant(uint256) = 32 * (2 + MAX_BATCH) + BATCH_BODIES_BYTES + REC
 @deploy
 def __init__(minProviderStake: uint256):
     """
-    @param minProviderStake The least stake of a provider, in wei; not zero. Every front of this implementation has it.
+    @param minProviderStake The minimum stake of a provider in wei; not zero. Applies to every front of this
+           implementation.
     """
     initializable.__init__()
     blobs.__init__()
+    ledger_calls.__init__(method_id("CallerNotLedger(address)", output_type=bytes4), True)
     services.__init__(minProviderStake)
     batches.__init__()
 
@@ -186,23 +198,24 @@ def __init__(minProviderStake: uint256):
 @payable
 def __default__():
     """
-    @notice Coins come in through the ledger or as a stake. A plain transfer reverts `DirectDepositsDisabled`;
-            calldata that fits no function reverts with empty data.
+    @notice Coins arrive through the ledger or as a stake. A plain transfer reverts with `DirectDepositsDisabled`;
+            calldata that matches no function reverts with empty data.
     """
     if len(msg.data) != 0:
         raw_revert(b"")
-    errors._direct_deposits_disabled()
+    shared_errors._direct_deposits_disabled()
 
 
 @external
 def initialize(_locktime: uint256, _ledgerAddress: address, owner: address):
     """
-    @notice Set a front up, once. Warning: whoever calls it first decides; our deployment calls it in the creation.
-    @param _locktime Seconds between asking money back and getting it, 1 hour to 7 days.
-    @param _ledgerAddress The ledger, which alone may open, fund and refund accounts. It has to be ours: other ledgers
-           count settlements through `spendFund`, which is never called here.
-    @param owner Confirms TEE signers and sets the lock time.
-    @dev Reverts `AlreadyInitialized`, `LockTimeOutOfRange`; emits `OwnershipTransferred`, `ContractInitialized`,
+    @notice Initializes a front, once. Warning: anybody may make the first call; our deployment makes it in the
+            front's creation.
+    @param _locktime Seconds between the request for a refund and its payment, 1 hour to 7 days.
+    @param _ledgerAddress The ledger, which alone may open, fund and refund accounts. It must be our ledger: other
+           ledgers track settlements through `spendFund`, which this contract never calls.
+    @param owner The owner, who acknowledges TEE signers and sets the lock time.
+    @dev Reverts with `AlreadyInitialized`, `LockTimeOutOfRange`. Emits `OwnershipTransferred`, `ContractInitialized`,
          `Initialized`.
     """
     initializable._begin()
@@ -217,9 +230,9 @@ def initialize(_locktime: uint256, _ledgerAddress: address, owner: address):
 @external
 def updateLockTime(_locktime: uint256):
     """
-    @notice Change the lock time, also of refunds that are waiting. Only the owner.
+    @notice Changes the lock time, including that of pending refunds.
     @param _locktime Seconds, 1 hour to 7 days.
-    @dev Reverts `LockTimeOutOfRange`; emits `LockTimeUpdated`.
+    @dev Only the owner. Reverts with `LockTimeOutOfRange`. Emits `LockTimeUpdated`.
     """
     ownable._check_owner()
     self._check_lock_time(_locktime)
@@ -231,7 +244,8 @@ def updateLockTime(_locktime: uint256):
 @view
 def supportsInterface(interfaceId: bytes4) -> bool:
     """
-    @notice ERC-165: itself, the serving interface 0x160841b1, and our ledger's questions 0x1ffc15d2.
+    @notice ERC-165. Supports ERC-165 itself, the serving interface 0x160841b1, and the account book interface
+            0x1ffc15d2 that our ledger calls.
     """
     id: uint256 = convert(interfaceId, uint256)
     return (
@@ -241,56 +255,18 @@ def supportsInterface(interfaceId: bytes4) -> bool:
     )
 
 
-# Accounts: the ledger's calls
-
-
-@external
-@payable
-def addAccount(user: address, provider: address, additionalInfo: String[accounts.MAX_INFO_DECODED]):
-    """
-    @notice Open an account with the coins sent, acknowledged. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AdditionalInfoTooLong`,
-         `AccountExists`, `AmountTooLarge`; emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    if len(additionalInfo) > accounts.MAX_INFO:
-        errors._additional_info_too_long()
-    accounts._open(user, provider, msg.value, additionalInfo)
-
-
-@external
-@payable
-def depositFund(user: address, provider: address, cancelRetrievingAmount: uint256):
-    """
-    @notice Add the coins sent, keep up to `cancelRetrievingAmount` wei that were asked back (newest first), and
-            acknowledge the provider's TEE signer. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `InvalidAddress`, `ProviderCannotBeUser`, `AccountNotExists`, `AmountTooLarge`;
-         emits `BalanceUpdated`.
-    """
-    self._check_ledger()
-    accounts._deposit(user, provider, msg.value, cancelRetrievingAmount)
-
-
-@external
-def requestRefundAll(user: address, provider: address):
-    """
-    @notice Ask back what is not asked back yet. With five refunds waiting the amount joins the newest, whose clock
-            restarts. Only the ledger.
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`; emits `RefundRequested` when any refund is active.
-    """
-    self._check_ledger()
-    accounts._request_refund(user, provider)
+# Accounts: functions that only the ledger may call; `ledger_calls` has the others
 
 
 @external
 def processRefund(user: address, provider: address) -> (uint256, uint256, uint256):
     """
-    @notice Send the ledger every refund whose lock time is over. Only the ledger.
-    @return totalAmount, balance and pendingRefund: wei sent, wei left, wei still waiting
-    @dev Reverts `CallerNotLedger`, `AccountNotExists`, `TransferFailed`, `PayoutInProgress`; emits `BalanceUpdated`
-         when something is paid. Re-entrancy: pays last, under the payout lock.
+    @notice Sends to the ledger every refund whose lock time is over.
+    @return totalAmount, balance and pendingRefund: wei sent, wei left, wei still pending
+    @dev Only the ledger. Reverts with `CallerNotLedger`, `AccountNotExists`, `TransferFailed`, `PayoutInProgress`.
+         Emits `BalanceUpdated` if something is paid. Re-entrancy: pays last, under the payout lock.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     paid: uint256 = 0
     balance: uint256 = 0
     pending: uint256 = 0
@@ -303,22 +279,23 @@ def processRefund(user: address, provider: address) -> (uint256, uint256, uint25
 @external
 def deleteAccount(user: address, provider: address):
     """
-    @notice Forget an account that holds no coins; nonce, generation and revoked tokens stay. Only the ledger.
-            Without an account nothing happens.
-    @dev Reverts `CallerNotLedger`, `AccountNotEmpty`; emits `AccountDeleted`.
+    @notice Deletes an account that holds no coins. Nonce, generation and revoked tokens remain. Does nothing if there
+            is no account.
+    @dev Only the ledger. Reverts with `CallerNotLedger`, `AccountNotEmpty`. Emits `AccountDeleted`.
     """
-    self._check_ledger()
+    ledger_calls._check_ledger()
     accounts._delete(user, provider)
 
 
-# Accounts: the user's calls
+# Accounts: functions for users
 
 
 @external
 def acknowledgeTEESigner(provider: address, acknowledged: bool):
     """
-    @notice Accept the provider's TEE signer or take that back, which needs an empty account. By the user.
-    @dev Reverts `AccountNotExists`, `CannotRevokeWithNonZeroBalance`.
+    @notice Acknowledges the provider's TEE signer, or revokes the acknowledgement, which requires an account without
+            coins.
+    @dev The caller is the user. Reverts with `AccountNotExists`, `CannotRevokeWithNonZeroBalance`. Emits nothing.
     """
     accounts._acknowledge(msg.sender, provider, acknowledged)
 
@@ -326,12 +303,12 @@ def acknowledgeTEESigner(provider: address, acknowledged: bool):
 @external
 def revokeToken(provider: address, tokenId: uint8):
     """
-    @notice Revoke one session token of the current generation, for ever. By the user.
-    @dev Reverts `AccountNotExists`; emits `TokenRevoked`.
+    @notice Revokes one session token of the current generation permanently.
+    @dev The caller is the user. Reverts with `AccountNotExists`. Emits `TokenRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     tokens._revoke(key, tokenId)
     log tokens.TokenRevoked(user=msg.sender, provider=provider, tokenId=tokenId)
 
@@ -339,12 +316,12 @@ def revokeToken(provider: address, tokenId: uint8):
 @external
 def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
     """
-    @notice Revoke several session tokens, at most 512. By the user.
-    @dev Reverts `AccountNotExists`; emits `TokensRevoked`.
+    @notice Revokes several session tokens of the current generation, at most 512.
+    @dev The caller is the user. Reverts with `AccountNotExists`. Emits `TokensRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     for id: uint8 in tokenIds:
         tokens._revoke(key, id)
     log tokens.TokensRevoked(user=msg.sender, provider=provider, tokenIds=tokenIds)
@@ -353,12 +330,12 @@ def revokeTokens(provider: address, tokenIds: DynArray[uint8, tokens.MAX_IDS]):
 @external
 def revokeAllTokens(provider: address):
     """
-    @notice Revoke every session token made so far, by a new generation. By the user.
-    @dev Reverts `AccountNotExists`; emits `AllTokensRevoked`.
+    @notice Revokes all session tokens made so far by starting a new generation.
+    @dev The caller is the user. Reverts with `AccountNotExists`. Emits `AllTokensRevoked`.
     """
-    key: uint256 = accounts._key(msg.sender, provider)
-    if accounts._words[key] & accounts.EXISTS == 0:
-        errors._account_not_exists(msg.sender, provider)
+    key: bytes32 = accounts._key(msg.sender, provider)
+    if not accounts._exists(accounts._words[key]):
+        shared_errors._account_not_exists(msg.sender, provider)
     generation: uint256 = tokens._revoke_all(key)
     log tokens.AllTokensRevoked(user=msg.sender, provider=provider, newGeneration=generation)
 
@@ -367,8 +344,9 @@ def revokeAllTokens(provider: address):
 @view
 def isTokenRevoked(user: address, provider: address, tokenId: uint8) -> bool:
     """
-    @notice Whether the token of the current generation is revoked. Older generations are revoked as a whole.
-    @dev Reverts `AccountNotExists`.
+    @notice Returns whether a token of the current generation is revoked. Tokens of older generations are always
+            revoked.
+    @dev Reverts with `AccountNotExists`.
     """
     accounts._existing(user, provider)
     generation: uint256 = 0
@@ -382,8 +360,8 @@ def isTokenRevoked(user: address, provider: address, tokenId: uint8) -> bool:
 @raw_return
 def getAccount(user: address, provider: address) -> Bytes[32 + ACCOUNT_BYTES]:
     """
-    @notice One account; amounts in wei, times in unix seconds; `refunds` lists the active ones.
-    @dev Reverts `AccountNotExists`.
+    @notice Returns one account; amounts in wei, times in unix seconds; `refunds` lists the active ones.
+    @dev Reverts with `AccountNotExists`.
     """
     accounts._existing(user, provider)
     return concat(convert(32, bytes32), self._body(user, provider))
@@ -394,8 +372,8 @@ def getAccount(user: address, provider: address) -> Bytes[32 + ACCOUNT_BYTES]:
 @raw_return
 def getAllAccounts(offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
-    @notice A page of all accounts and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of all accounts and their total number. A limit of 0 means 50, the maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(accounts.ALL, empty(address), offset, limit)
 
@@ -407,8 +385,9 @@ def getAccountsByProvider(
     provider: address, offset: uint256, limit: uint256
 ) -> Bytes[PAGE_BYTES]:
     """
-    @notice A page of the accounts with one provider and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of the accounts with one provider and their total number. A limit of 0 means 50, the
+            maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(accounts.BY_PROVIDER, provider, offset, limit)
 
@@ -418,8 +397,8 @@ def getAccountsByProvider(
 @raw_return
 def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
-    @notice A page of the accounts of one user and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of one user's accounts and their total number. A limit of 0 means 50, the maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(accounts.BY_USER, user, offset, limit)
 
@@ -429,11 +408,13 @@ def getAccountsByUser(user: address, offset: uint256, limit: uint256) -> Bytes[P
 @raw_return
 def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Bytes[BATCH_BYTES]:
     """
-    @notice The accounts of up to 500 users with the caller as provider, in their order; zeros where there is none.
-    @dev Reverts `BatchSizeTooLarge`, also with the number of accounts that fit where users keep long descriptions.
+    @notice Returns the accounts of up to 500 users with the caller as provider, in the given order; zeros where there
+            is none.
+    @dev Reverts with `BatchSizeTooLarge`; if long descriptions exceed the answer's size, its argument is the number
+         of accounts that fit.
     """
     if len(users) > MAX_BATCH:
-        errors._batch_size_too_large(len(users), MAX_BATCH)
+        shared_errors._batch_size_too_large(len(users), MAX_BATCH)
     places: Bytes[32 * MAX_BATCH] = b""
     bodies: Bytes[BATCH_BODIES_BYTES] = b""
     recent: Bytes[RECENT_BYTES] = b""
@@ -445,7 +426,7 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
             body = self._body(empty(address), empty(address))
         place: uint256 = len(bodies) + len(recent)
         if place + len(body) > BATCH_BODIES_BYTES:
-            errors._batch_size_too_large(len(users), len(places) // 32)
+            shared_errors._batch_size_too_large(len(users), len(places) // 32)
         places = convert(
             concat(places, convert(32 * len(users) + place, bytes32)), Bytes[32 * MAX_BATCH]
         )
@@ -462,10 +443,9 @@ def getBatchAccountsByUsers(users: DynArray[address, MAX_BATCH_DECODED]) -> Byte
 @external
 def removeService():
     """
-    @notice End the registration and take the whole stake back. By the provider. Warning: what is not settled yet can
-            no longer be settled.
-    @dev Reverts `ServiceNotExist`, `TransferFailed`, `PayoutInProgress`; emits `ProviderStakeReturned`,
-         `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
+    @notice Removes the registration and returns the whole stake. Warning: unsettled fees can no longer be settled.
+    @dev The caller is the provider. Reverts with `ServiceNotExist`, `TransferFailed`, `PayoutInProgress`. Emits
+         `ProviderStakeReturned`, `ServiceRemoved`. Re-entrancy: pays last, under the payout lock.
     """
     stake: uint256 = services._remove(msg.sender)
     offers._prices[msg.sender] = 0
@@ -479,8 +459,8 @@ def removeService():
 @raw_return
 def getAllServices(offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
-    @notice A page of all registrations and their number. No limit (0) means 50, the most.
-    @dev Reverts `LimitTooLarge`.
+    @notice Returns a page of all registrations and their total number. A limit of 0 means 50, the maximum.
+    @dev Reverts with `LimitTooLarge`.
     """
     return self._page(services.LIST, empty(address), offset, limit)
 
@@ -493,25 +473,24 @@ def settleFeesWithTEE(
     settlements: DynArray[TEESettlementData, MAX_SETTLEMENTS_DECODED]
 ) -> DynArray[uint8, MAX_SETTLEMENTS_DECODED]:
     """
-    @notice Settle 1 to 50 users' fees, each signed by the provider's TEE. By the provider. A bad entry gets a status
-            and never stops the others; all that the batch earns is paid in one transfer at the end.
-    @return One status per entry: 0 paid in full, 1 the whole balance paid and the rest reported as unsettled, 2 not
-            this provider's or no service, 3 TEE signer not acknowledged by user or owner, 4 nonce used or too large,
-            5 not signed by the TEE signer or no account.
-    @dev Reverts `NoSettlementsProvided`, `TooManySettlements`, `TransferFailed`, `PayoutInProgress`; emits per entry
-         `BalanceUpdated` when something is paid, then `TEESettlementResult`. Re-entrancy: pays last, under the
-         payout lock.
+    @notice Settles the fees of 1 to 50 users, each signed by the provider's TEE. An invalid entry gets a status and
+            never stops the others. The batch is paid to the provider in one transfer at the end.
+    @return One status per entry: 0 paid in full; 1 the whole balance paid and the rest reported as unsettled; 2 not
+            this provider's entry, or no service; 3 TEE signer not acknowledged by user or owner; 4 nonce used or too
+            large; 5 not signed by the TEE signer, or no account.
+    @dev The caller is the provider. Reverts with `NoSettlementsProvided`, `TooManySettlements`, `TransferFailed`,
+         `PayoutInProgress`. Emits for each entry `BalanceUpdated` if something is paid, then `TEESettlementResult`.
+         Re-entrancy: pays last, under the payout lock.
     """
     self._check_count(len(settlements), MAX_SETTLEMENTS)
     service: uint256 = services._words[msg.sender]
     signer: address = services._confirmed_signer(service)
     domain: bytes32 = tee._domain(NAME_HASH)
     statuses: DynArray[uint8, MAX_SETTLEMENTS_DECODED] = []
-    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     for settlement: TEESettlementData in settlements:
         user: address = settlement.user
-        key: uint256 = unsafe_mul(convert(user, uint256), factor)
+        key: bytes32 = keccak256(abi_encode(msg.sender, user))
         word: uint256 = accounts._words[key]
         unsettled: uint256 = settlement.totalFee
         status: uint8 = self._judge(settlement, word, service, signer, domain)
@@ -555,9 +534,9 @@ def previewSettlementResults(
     DynArray[uint256, MAX_SETTLEMENTS_DECODED],
 ):
     """
-    @notice What `settleFeesWithTEE` would do now for the caller as provider, entry after entry.
-    @return Users that fail, why, users that are paid in part, and how many wei stay unsettled
-    @dev Reverts `NoSettlementsProvided`, `TooManySettlements`.
+    @notice Returns what `settleFeesWithTEE` would do now with the caller as provider, entry by entry.
+    @return Users whose entries fail, their statuses, users who are charged in part, and their unsettled wei
+    @dev Reverts with `NoSettlementsProvided`, `TooManySettlements`.
     """
     self._check_count(len(settlements), MAX_SETTLEMENTS)
     service: uint256 = services._words[msg.sender]
@@ -594,13 +573,15 @@ def settleBatchWithTEE(
     rows: DynArray[UserSettlement, MAX_ROWS_DECODED], signature: Bytes[tee.MAX_SIGNATURE]
 ) -> uint256[STATUS_WORDS]:
     """
-    @notice Settle 1 to 200 users' fees, all signed at once by the provider's TEE as one `TEESettlementBatch`. By the
-            provider. Each row has its own nonce and gets its own status, as in `settleFeesWithTEE`. Called without
-            a transaction it is its own preview.
-    @param rows Compact rows: `userAndFee` is the user's address, shifted left by 96 bits, and the fee in wei.
-    @return Four bits per row, from the lowest of the first word on: the row's status
-    @dev Reverts `NoSettlementsProvided`, `TooManySettlements`, `TransferFailed`, `PayoutInProgress`; emits
-         `BatchRowSettled` per row, then `BatchSettled`. Re-entrancy: pays last, under the payout lock.
+    @notice Settles the fees of 1 to 200 users, all signed at once by the provider's TEE as one `TEESettlementBatch`.
+            Each row has its own nonce and gets its own status, as in `settleFeesWithTEE`. An `eth_call` of it is its
+            preview.
+    @param rows Compact rows: `userAndFee` is the user's address, shifted left by 96 bits, plus the fee in wei.
+    @param signature The TEE's signature over the whole batch.
+    @return Four bits per row, starting at the lowest bits of the first word: the row's status
+    @dev The caller is the provider. Reverts with `NoSettlementsProvided`, `TooManySettlements`, `TransferFailed`,
+         `PayoutInProgress`. Emits `BatchRowSettled` for each row, then `BatchSettled`. Re-entrancy: pays last, under
+         the payout lock.
     """
     self._check_count(len(rows), MAX_ROWS)
     service: uint256 = services._words[msg.sender]
@@ -614,12 +595,11 @@ def settleBatchWithTEE(
         last = accounts.MAX_NONCE
 
     statuses: uint256[STATUS_WORDS] = empty(uint256[STATUS_WORDS])
-    factor: uint256 = accounts._key(accounts.USER_ONE, msg.sender)
     earned: uint256 = 0
     at: uint256 = 0
     for row: UserSettlement in rows:
         user: address = convert(row.userAndFee >> 96, address)
-        key: uint256 = unsafe_mul(convert(user, uint256), factor)
+        key: bytes32 = keccak256(abi_encode(msg.sender, user))
         word: uint256 = accounts._words[key]
         balance: uint256 = word & accounts.COINS_MASK
         used: uint256 = (word >> accounts.NONCE_OFFSET) ^ UNACKNOWLEDGED
@@ -656,7 +636,7 @@ def _judge(
     settlement: TEESettlementData, word: uint256, service: uint256, signer: address, domain: bytes32
 ) -> uint8:
     """
-    @dev Whether an entry may be charged to the account with this word (0), or why not.
+    @dev Returns 0 if an entry may be charged to the account with this word, otherwise the status that says why not.
     """
     if settlement.provider != msg.sender:
         return PROVIDER_MISMATCH
@@ -685,7 +665,8 @@ def _judge(
 @pure
 def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
     """
-    @dev Why an entry is not paid, in the order that clients know. Where nothing else is wrong it is the signature.
+    @dev Returns why an entry is not paid, in the order that clients expect. If nothing else is wrong, the signature
+         is.
     """
     if word & accounts.EXISTS == 0:
         return INVALID_SIGNATURE
@@ -701,21 +682,17 @@ def _refusal(word: uint256, service: uint256, nonce: uint256) -> uint8:
 @internal
 def _pay(to: address, amount: uint256):
     if not payouts._pay(to, amount):
-        errors._bare(convert(method_id("TransferFailed()", output_type=bytes4), uint256))
+        errors._transfer_failed()
 
 
 @internal
 @view
 def _page(kind: uint256, key: address, offset: uint256, limit: uint256) -> Bytes[PAGE_BYTES]:
     """
-    @dev A page of a list of accounts or registrations, encoded as (entries, total): one encoder for all listings.
+    @dev A page of a list of accounts or registrations, encoded as (entries, total). All listings use this encoder.
     """
     if limit > accounts.MAX_PAGE:
-        raw_revert(
-            abi_encode(
-                limit, accounts.MAX_PAGE, method_id=method_id("LimitTooLarge(uint256,uint256)")
-            )
-        )
+        errors._limit_too_large(limit, accounts.MAX_PAGE)
     total: uint256 = accounts._listed(kind, key)
     count: uint256 = accounts._page_size(offset, limit, total)
     places: Bytes[32 * accounts.MAX_PAGE] = b""
@@ -745,20 +722,19 @@ def _body(user: address, provider: address) -> Bytes[ACCOUNT_BYTES]:
     """
     @dev An account, encoded as the members of `Account`.
     """
-    word: uint256 = accounts._word(user, provider)
+    account: bytes32 = accounts._key(user, provider)
+    word: uint256 = accounts._words[account]
     generation: uint256 = 0
     bitmap: uint256 = 0
-    generation, bitmap = tokens._state(accounts._key(user, provider))
-    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(
-        user, provider, word
-    )
-    info: String[accounts.MAX_INFO] = accounts._info(user, provider, word)
+    generation, bitmap = tokens._state(account)
+    refunds: DynArray[accounts.Refund, accounts.MAX_REFUNDS] = accounts._active_refunds(account, word)
+    info: String[accounts.MAX_INFO] = accounts._info(account, word)
     return abi_encode(
         user,
         provider,
-        (word >> accounts.NONCE_OFFSET) & accounts.NONCE_MASK,
-        word & accounts.COINS_MASK,
-        (word >> accounts.PENDING_OFFSET) & accounts.COINS_MASK,
+        accounts._nonce(word),
+        accounts._balance(word),
+        accounts._pending(word),
         refunds,
         info,
         word >> accounts.ACKNOWLEDGED_OFFSET,
@@ -769,32 +745,15 @@ def _body(user: address, provider: address) -> Bytes[ACCOUNT_BYTES]:
 
 
 @internal
-@view
-def _check_ledger():
-    if msg.sender != accounts.ledgerAddress:
-        raw_revert(abi_encode(msg.sender, method_id=method_id("CallerNotLedger(address)")))
-
-
-@internal
 @pure
 def _check_lock_time(seconds: uint256):
     if seconds < MIN_LOCKTIME or seconds > MAX_LOCKTIME:
-        raw_revert(
-            abi_encode(
-                seconds,
-                MIN_LOCKTIME,
-                MAX_LOCKTIME,
-                method_id=method_id("LockTimeOutOfRange(uint256,uint256,uint256)"),
-            )
-        )
-
+        errors._lock_time_out_of_range(seconds, MIN_LOCKTIME, MAX_LOCKTIME)
 
 @internal
 @pure
 def _check_count(count: uint256, maximum: uint256):
     if count == 0:
-        errors._bare(convert(method_id("NoSettlementsProvided()", output_type=bytes4), uint256))
+        errors._no_settlements_provided()
     if count > maximum:
-        raw_revert(
-            abi_encode(count, maximum, method_id=method_id("TooManySettlements(uint256,uint256)"))
-        )
+        errors._too_many_settlements(count, maximum)

@@ -1,13 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The typed message of a whole batch
-@notice One EIP-712 signature for many users: a `TEESettlementBatch` names the provider and holds an array of
-        `UserSettlement`. On the chain a row is compact: the user's address and the fee in wei share one word. What
-        was signed has named fields, so that a wallet shows it and an auditor can read it.
-@dev Hashing the rows is the one loop that this compiler makes too dear for the budget of a batch, so a contract of
-     98 bytes does it. It is given the calldata of `settleBatchWithTEE` as it is, reads the rows where the ABI says
-     they are, and answers with the hash of the array: the keccak of the keccaks of the rows.
+@title Typed message of a batch
+@custom:contract-name batches
+@license Apache-2.0
+@author Serving Network maintainers
+@notice One EIP-712 signature for many users: a `TEESettlementBatch` names the provider and contains an array of
+        `UserSettlement`. In calldata a row is compact: the user's address and the fee in wei share one word. The signed
+        message has named fields, so wallets can display it and auditors can read it.
+@dev A compiled loop that hashes the rows would exceed the gas budget of a batch, so a contract of 98 bytes does it. It
+     receives the calldata of `settleBatchWithTEE` unchanged, reads the rows where the ABI places them, and returns the
+     hash of the array: the keccak256 of the concatenated keccak256 hashes of the rows.
 
          PUSH32 ROW_TYPEHASH PUSH0 MSTORE              memory 0x00: the type hash, for every row
          PUSH1 4 CALLDATALOAD PUSH1 4 ADD              at
@@ -26,13 +30,13 @@
          SWAP1 SHA3                                    hash
          PUSH0 MSTORE PUSH1 32 PUSH0 RETURN
 
-     It is created by the usual nine bytes in front of that:
+     The usual nine bytes in front of that create it:
 
          PUSH1 98 DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN
 
-     How money is lost here: a hash that left something out would let a signature stand for rows that nobody signed.
-     How the owner prevents it: the hasher is fixed in the implementation's code, and the tests compare it with typed
-     data that other implementations made, for every number of rows.
+@custom:risk A hash that omitted something would make a signature valid for rows that nobody signed.
+@custom:mitigation The hasher is fixed in the implementation's code. Tests compare it with typed data from other
+        implementations, for every number of rows.
 """
 
 BATCH_TYPEHASH: constant(bytes32) = keccak256(
@@ -60,7 +64,7 @@ def __init__():
 @view
 def _struct_hash(provider: address) -> bytes32:
     """
-    @dev The hash of the message that the calldata of `settleBatchWithTEE` and its caller stand for.
+    @dev The struct hash of the message that the calldata of `settleBatchWithTEE` and its caller represent.
     """
     rows: Bytes[32] = raw_call(HASHER, msg.data, max_outsize=32, is_static_call=True)
     return keccak256(abi_encode(BATCH_TYPEHASH, provider, convert(rows, bytes32)))

@@ -1,21 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title What inference providers offer
-@notice Registrations: type, model, verifiability, a description, url and prices, beside the stake and the TEE signer
-        that both services know. A change of anything but url and prices takes the owner's confirmation back.
+@title Registrations of inference providers
+@custom:contract-name offers
+@license Apache-2.0
+@author Serving Network maintainers
+@notice A registration has a type, model, verifiability, description, URL and prices, besides the stake and the TEE
+        signer that both services have. A change of anything except URL and prices revokes the owner's
+        acknowledgement.
 
-        The texts that change together are one blob, the url last. What comes before it is what the owner confirmed:
+        The texts are in one blob, the URL last. What precedes it is what the owner acknowledged:
 
             [ lengths of the first four:16 each | serviceType | model | verifiability | additionalInfo | url ]
 
-        The prices have a word of their own, so that a change of price writes no text:
+        The prices have their own word, so that a price change writes no text:
 
             255        208 207           104 103          0
             [ updatedAt:48 | outputPrice:104 | inputPrice:104 ]
-
-@dev How money is lost here: no coins pass through; a wrong price on display could mislead users.
-     How the user prevents it: every fee is signed by the TEE and bounded by what the account holds.
+@custom:risk The module holds no coins; a wrong displayed price could mislead users.
+@custom:mitigation Every fee is signed by the TEE and limited by the account's balance.
 """
 
 from ..serving import blobs
@@ -62,7 +66,7 @@ struct ServiceParams:
     teeSignerAddress: address
 
 
-# @dev Documented limits, and the room above them in which the named error is reached.
+# @dev Documented limits. Decoding accepts more, so that longer input reverts with the named error.
 MAX_SHORT: constant(uint256) = 256
 MAX_SHORT_DECODED: constant(uint256) = 320
 MAX_URL: constant(uint256) = 2048
@@ -73,7 +77,7 @@ MAX_INFO_DECODED: constant(uint256) = 5120
 HEADER: constant(uint256) = 8
 MAX_TEXT: constant(uint256) = HEADER + 3 * MAX_SHORT + MAX_INFO + MAX_URL
 
-# @dev An encoded registration: 11 words, and five texts with their lengths, each rounded up to whole words.
+# @dev An encoded registration: 11 words and five texts with their lengths, each padded to whole words.
 BODY_BYTES: constant(uint256) = 32 * (11 + 5) + 3 * MAX_SHORT + MAX_URL + MAX_INFO
 
 PRICE_MASK: constant(uint256) = 2**104 - 1
@@ -88,11 +92,11 @@ _prices: HashMap[address, uint256]
 @payable
 def addOrUpdateService(params: ServiceParams):
     """
-    @notice Register with a stake (the coins sent, all of it), or change the registration (no coins). Prices are wei
-            per token. A change of anything but url and prices takes the owner's confirmation back.
-    @dev Reverts `InsufficientStake`, `CannotAddStakeWhenUpdating`, `AdditionalInfoTooLong` (4096 bytes),
-         `TextTooLong` (url 2048, others 256 bytes), `AmountTooLarge` (a price of 2**104 wei or more); emits
-         `ProviderStaked` at the first time, `ServiceUpdated` always.
+    @notice Registers with a stake (all coins sent), or updates the registration (no coins). Prices are in wei per
+            token. An update of anything except URL and prices revokes the owner's acknowledgement.
+    @dev The caller is the provider. Reverts with `InsufficientStake`, `CannotAddStakeWhenUpdating`,
+         `AdditionalInfoTooLong` (4096 bytes), `TextTooLong` (url 2048, others 256 bytes), `AmountTooLarge` (a price
+         of 2**104 wei or more). Emits `ProviderStaked` on the first registration, `ServiceUpdated` always.
     """
     known: uint256 = services._words[msg.sender]
     word: uint256 = services._stake(msg.sender, known, msg.value)
@@ -159,7 +163,7 @@ def addOrUpdateService(params: ServiceParams):
 @view
 def serviceExists(provider: address) -> bool:
     """
-    @notice Whether the provider is registered.
+    @notice Returns whether the provider is registered.
     """
     return services._words[provider] != 0
 
@@ -169,8 +173,8 @@ def serviceExists(provider: address) -> bool:
 @raw_return
 def getService(provider: address) -> Bytes[32 + BODY_BYTES]:
     """
-    @notice A provider's registration; prices in wei per token, `updatedAt` in unix seconds.
-    @dev Reverts `ServiceNotExist`.
+    @notice Returns a provider's registration; prices in wei per token, `updatedAt` in unix seconds.
+    @dev Reverts with `ServiceNotExist`.
     """
     services._registered(provider)
     return concat(convert(32, bytes32), self._body(provider))
@@ -217,7 +221,7 @@ def _body(provider: address) -> Bytes[BODY_BYTES]:
 @view
 def _start(blob: address, length: uint256) -> bytes32:
     """
-    @dev The hash of a blob's first `length` bytes, or of all of it if it is shorter.
+    @dev The hash of a blob's first `length` bytes, or of the whole blob if it is shorter.
     """
     text: Bytes[MAX_TEXT] = raw_call(
         blobs.READER, abi_encode(blob), max_outsize=MAX_TEXT, is_static_call=True

@@ -1,18 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title Session tokens that a user has revoked
-@notice A user signs tokens off the chain, numbered 0 to 255 within a generation. The chain only remembers what is
-        revoked: single numbers, or everything older than the current generation. Both survive the deletion of the
-        account, so a token that was revoked stays dead for ever.
+@title Revoked session tokens
+@custom:contract-name tokens
+@license Apache-2.0
+@author Serving Network maintainers
+@notice A user signs tokens off-chain, numbered 0 to 255 within a generation. The chain stores only what is revoked:
+        single numbers, or everything older than the current generation. Both survive the deletion of the account, so
+        a revoked token stays revoked permanently.
 
             255           200 199        0
             [ generation:56 | ids 0-199   ]   word 0: the current generation
             [ generation:56 | ids 200-255 ]   word 1: counts only while its generation is the current one
 
-@dev The second word need not be cleared when the generation moves on, and the first is all that most calls touch.
-     How money is lost here: who holds a token that is not revoked can spend the user's balance with that provider.
-     How the user prevents it: `revokeToken`, `revokeAllTokens`.
+@dev A new generation does not clear the second word, and most calls touch only the first.
+@custom:risk Whoever holds a token that is not revoked can spend the user's balance with that provider.
+@custom:mitigation The user calls `revokeToken` or `revokeAllTokens`.
 """
 
 event TokenRevoked:
@@ -33,7 +37,7 @@ event AllTokensRevoked:
     newGeneration: uint256
 
 
-# @dev Every id once, and as many again for a careless caller.
+# @dev Twice the number of ids, in case a caller repeats some.
 MAX_IDS: constant(uint256) = 512
 
 FIRST_IDS: constant(uint256) = 200
@@ -41,14 +45,14 @@ IDS_MASK: constant(uint256) = 2**200 - 1
 GENERATION_OFFSET: constant(uint256) = 200
 
 # @custom:packed _revoked ids:200, generation:56
-_revoked: HashMap[uint256, uint256[2]]
+_revoked: HashMap[bytes32, uint256[2]]
 
 
 @internal
 @view
-def _state(key: uint256) -> (uint256, uint256):
+def _state(key: bytes32) -> (uint256, uint256):
     """
-    @dev The current generation and the bitmap of what is revoked in it.
+    @dev Returns the current generation and the bitmap of the tokens revoked in it.
     """
     first: uint256 = self._revoked[key][0]
     second: uint256 = self._revoked[key][1]
@@ -59,7 +63,7 @@ def _state(key: uint256) -> (uint256, uint256):
 
 
 @internal
-def _revoke(key: uint256, id: uint8):
+def _revoke(key: bytes32, id: uint8):
     number: uint256 = convert(id, uint256)
     if number < FIRST_IDS:
         self._revoked[key][0] |= 1 << number
@@ -72,9 +76,9 @@ def _revoke(key: uint256, id: uint8):
 
 
 @internal
-def _revoke_all(key: uint256) -> uint256:
+def _revoke_all(key: bytes32) -> uint256:
     """
-    @dev Begin a new generation and return it.
+    @dev Starts a new generation and returns it.
     """
     generation: uint256 = (self._revoked[key][0] >> GENERATION_OFFSET) + 1
     self._revoked[key][0] = generation << GENERATION_OFFSET

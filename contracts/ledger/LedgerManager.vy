@@ -1,9 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The ledger
-@notice Holds what users have deposited and not moved yet. Money goes from a wallet into the user's ledger, from there
-        into the user's accounts with providers (which the services hold), and back the same way.
+@title Ledger
+@custom:contract-name LedgerManager
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Holds the coins that users have deposited and not transferred. Coins move from a wallet into the user's
+        ledger, from there into the user's accounts with providers, which the services hold, and back the same way.
 
         A user's ledger is one word:
 
@@ -16,16 +20,16 @@
         described  additionalInfo is not empty
         more       some bit of `_more` is set
 
-@dev Every coin is counted once: the ledger stores what is available and asks the services for the rest. Only for a
-     service that keeps no book (one written by others) the ledger keeps what each user has locked there.
+@dev Every coin is counted once: the ledger stores the available balance and asks the services for the rest. Only for
+     a service that does not report balances (one written by others) does the ledger store what each user has locked
+     there.
 
-     Coins held here are never less than the sum of what is available. Operations on one user's ledger lock that ledger
-     (`LedgerLocked`), transiently; other users' ledgers stay open. State is written before coins or calls go out,
-     except in `retrieveFund`, which can only credit what has arrived: the lock covers it.
-
-     How a user could lose money: by transferring to a provider whose signed settlements are wrong, or to a service
-     whose code is wrong: at stake is what was transferred there.
-     How the owner stops it: by confirming only real TEEs and registering only services that were reviewed.
+     The ledger's coins are never less than the sum of available balances. Operations on one user's ledger lock that
+     ledger (`LedgerLocked`), transiently; other users' ledgers stay open. State is written before coins are sent or
+     services called, except in `retrieveFund`, which can credit only what has arrived: the lock covers it.
+@custom:risk A user transfers coins to a provider whose signed settlements are wrong, or to a service whose code is
+        wrong. At risk is the transferred amount.
+@custom:mitigation The owner acknowledges only real TEEs and registers only reviewed services.
 """
 
 from . import ledger_errors as errors
@@ -118,26 +122,27 @@ struct Ledger:
     additionalInfo: String[MAX_ADDITIONAL_INFO_LENGTH]
 
 
-# @notice The most providers in one call of `retrieveFund`.
+# @notice The maximum number of providers in one call of `retrieveFund`.
 MAX_PROVIDERS_PER_BATCH: public(constant(uint256)) = 20
 
-# @notice The most accounts of one user in one service.
+# @notice The maximum number of accounts of one user in one service.
 MAX_PROVIDERS_PER_USER_PER_SERVICE: public(constant(uint256)) = 50
 
-# @notice The longest additionalInfo in bytes.
+# @notice The maximum length of additionalInfo in bytes.
 MAX_ADDITIONAL_INFO_LENGTH: public(constant(uint256)) = 4096
 
-# @dev Room above the documented limits, so that the named error is reached for input past them.
+# @dev Decoding accepts more than the documented limits, so that longer input reverts with the named error.
 MAX_INFO_DECODED: constant(uint256) = 5120
 MAX_PROVIDERS_DECODED: constant(uint256) = 64
 
 MAX_PAGE: constant(uint256) = 50
-# @dev What a service's answer or deletion may cost, so that none can block a user. Adding 50 accounts up costs less.
+# @dev Gas limits for a service's answer and for a deletion, so that no service can block a user. Summing 50 accounts
+#      costs less.
 ANSWER_GAS: constant(uint256) = 500000
 DELETE_GAS: constant(uint256) = 200000
-# @dev What asking all of a user's services and deleting all accounts may cost together. Deleting 200 accounts costs less.
+# @dev Gas limit for asking all of a user's services and deleting all accounts. Deleting 200 accounts costs less.
 LEAVING_GAS: constant(uint256) = 12000000
-# @dev More than any user can have; a larger answer is no answer.
+# @dev More than any user can have; a larger answer is ignored.
 MAX_LOCKED: constant(uint256) = 2**96 - 1
 ANSWER_BYTES: constant(uint256) = 64 + 32 * MAX_PROVIDERS_PER_USER_PER_SERVICE
 
@@ -153,10 +158,10 @@ MORE: constant(uint256) = 2**255
 
 LEDGERS: constant(uint256) = 0
 
-# @notice The least deposit that opens a ledger, and the least that may remain available, in wei.
+# @notice The minimum deposit that opens a ledger, and the minimum that may remain available, in wei.
 MIN_ACCOUNT_BALANCE: public(immutable(uint256))
 
-# @notice The least transfer that opens an account with a provider, in wei.
+# @notice The minimum transfer that opens an account with a provider, in wei.
 MIN_TRANSFER_AMOUNT: public(immutable(uint256))
 
 # @custom:packed _words available:96, place:40, services:118, described:1, more:1
@@ -167,21 +172,22 @@ _more: HashMap[address, uint256[2]]
 
 _infos: HashMap[address, String[MAX_ADDITIONAL_INFO_LENGTH]]
 
-# @dev The ledger's own book, for services that keep none: providers by user and service, and wei locked.
+# @dev For services whose balances the ledger stores: providers by user and service, and wei locked.
 _providers: HashMap[address, HashMap[address, DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]]]
 _lockedIn: HashMap[address, HashMap[address, uint256]]
 
 _locked: transient(HashMap[address, bool])
 
-# @dev Wei that each service has sent in this transaction and that are not credited yet.
+# @dev Wei that each service has sent in this transaction and that is not credited yet.
 _arrived: transient(HashMap[address, uint256])
 
 
 @deploy
 def __init__(minAccountBalance: uint256, minTransferAmount: uint256):
     """
-    @param minAccountBalance The least deposit that opens a ledger, in wei; not zero (3 coins on the live network).
-    @param minTransferAmount The least transfer that opens an account, in wei; not zero (1 coin on the live network).
+    @param minAccountBalance The minimum deposit that opens a ledger, in wei; not zero (3 coins on the live network).
+    @param minTransferAmount The minimum transfer that opens an account, in wei; not zero (1 coin on the live
+           network).
     """
     assert minAccountBalance != 0 and minTransferAmount != 0, "Minimum of zero"
     MIN_ACCOUNT_BALANCE = minAccountBalance
@@ -194,8 +200,8 @@ def __init__(minAccountBalance: uint256, minTransferAmount: uint256):
 @payable
 def __default__():
     """
-    @notice Coins that come home from a registered service. Any other plain transfer reverts `DirectDepositsDisabled`;
-            calldata that fits no function reverts with empty data.
+    @notice Accepts coins that a registered service returns. Any other plain transfer reverts with
+            `DirectDepositsDisabled`; calldata that matches no function reverts with empty data.
     """
     if len(msg.data) != 0:
         raw_revert(b"")
@@ -207,9 +213,10 @@ def __default__():
 @external
 def initialize(owner: address):
     """
-    @notice Set a front up, once. Warning: whoever calls it first decides; our deployment calls it in the creation.
-    @param owner Keeps the registry of services.
-    @dev Reverts `AlreadyInitialized`; emits `OwnershipTransferred`, `Initialized`.
+    @notice Initializes a front, once. Warning: anybody may make the first call; our deployment makes it in the
+            front's creation.
+    @param owner The owner, who maintains the registry of services.
+    @dev Reverts with `AlreadyInitialized`. Emits `OwnershipTransferred`, `Initialized`.
     """
     initializable._begin()
     ownable._transfer_ownership(owner)
@@ -223,11 +230,11 @@ def initialize(owner: address):
 @payable
 def addLedger(additionalInfo: String[MAX_INFO_DECODED]) -> (uint256, uint256):
     """
-    @notice Open a ledger with the coins sent.
+    @notice Opens a ledger with the coins sent.
     @param additionalInfo At most 4096 bytes, passed to every account that the user opens.
     @return The wei deposited, and zero
-    @dev Reverts `LedgerLocked`, `MinimumDepositRequired`, `AdditionalInfoTooLong`, `LedgerExists`, `AmountTooLarge`;
-         emits `LedgerCreated`, `Deposited`.
+    @dev Reverts with `LedgerLocked`, `MinimumDepositRequired`, `AdditionalInfoTooLong`, `LedgerExists`,
+         `AmountTooLarge`. Emits `LedgerCreated`, `Deposited`.
     """
     self._check_unlocked(msg.sender)
     if msg.value < MIN_ACCOUNT_BALANCE:
@@ -245,8 +252,8 @@ def addLedger(additionalInfo: String[MAX_INFO_DECODED]) -> (uint256, uint256):
 @external
 def updateAdditionalInfo(additionalInfo: String[MAX_INFO_DECODED]):
     """
-    @notice Change what accounts opened from now on are told about the user. At most 4096 bytes.
-    @dev Reverts `LedgerLocked`, `AdditionalInfoTooLong`, `LedgerNotExists`; emits `LedgerInfoUpdated`.
+    @notice Changes the information passed to accounts that the caller opens from now on. At most 4096 bytes.
+    @dev Reverts with `LedgerLocked`, `AdditionalInfoTooLong`, `LedgerNotExists`. Emits `LedgerInfoUpdated`.
     """
     self._check_unlocked(msg.sender)
     self._check_info(len(additionalInfo))
@@ -259,9 +266,9 @@ def updateAdditionalInfo(additionalInfo: String[MAX_INFO_DECODED]):
 @payable
 def depositFund():
     """
-    @notice Add the coins sent to the caller's ledger; opens one when there is none.
-    @dev Reverts `LedgerLocked`, `ZeroAmountNotAllowed`, `MinimumDepositRequired`, `AmountTooLarge`; emits
-         `LedgerCreated` when it opens one, `Deposited`.
+    @notice Adds the coins sent to the caller's ledger; opens it if there is none.
+    @dev Reverts with `LedgerLocked`, `ZeroAmountNotAllowed`, `MinimumDepositRequired`, `AmountTooLarge`. Emits
+         `LedgerCreated` if it opens a ledger, and `Deposited`.
     """
     self._deposit(msg.sender)
 
@@ -270,8 +277,8 @@ def depositFund():
 @payable
 def depositFundFor(recipient: address):
     """
-    @notice Add the coins sent to somebody's ledger; opens one when there is none.
-    @dev Reverts `ZeroAddressNotAllowed` and what `depositFund` does; emits the same.
+    @notice Adds the coins sent to the recipient's ledger; opens it if there is none.
+    @dev Reverts with `ZeroAddressNotAllowed` and the errors of `depositFund`. Emits the events of `depositFund`.
     """
     if recipient == empty(address):
         errors._zero_address()
@@ -281,10 +288,11 @@ def depositFundFor(recipient: address):
 @external
 def refund(amount: uint256):
     """
-    @notice Pay `amount` wei of what is available to the user's wallet. What remains available is nothing or at least
-            the minimum. When nothing is left anywhere, the ledger and its accounts are deleted.
-    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `InsufficientBalance`, `MinimumDepositRequired`, `TransferFailed`;
-         emits `Refunded`, and `LedgerDeleted` when it deletes. Re-entrancy: pays last, with this ledger locked.
+    @notice Pays `amount` wei of the available balance to the caller. The remaining available balance must be zero or
+            at least the minimum. If no coins remain anywhere, the ledger and its accounts are deleted.
+    @dev Reverts with `LedgerLocked`, `LedgerNotExists`, `InsufficientBalance`, `MinimumDepositRequired`,
+         `TransferFailed`. Emits `Refunded`, and `LedgerDeleted` if it deletes the ledger. Re-entrancy: pays last,
+         with this ledger locked.
     """
     self._lock(msg.sender)
     self._refund(self._existing(msg.sender), amount)
@@ -294,21 +302,22 @@ def refund(amount: uint256):
 @external
 def refundAll():
     """
-    @notice Pay everything that is available to the user's wallet, however little somebody else has just added.
-    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `TransferFailed`; emits like `refund`.
+    @notice Pays the whole available balance to the caller, including small amounts that others have just deposited.
+    @dev Reverts with `LedgerLocked`, `LedgerNotExists`, `TransferFailed`. Emits the events of `refund`.
     """
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
-    self._refund(word, word & AVAILABLE_MASK)
+    self._refund(word, self._available(word))
     self._unlock(msg.sender)
 
 
 @external
 def deleteLedger():
     """
-    @notice Delete the caller's ledger and its accounts, when no money is in any of them. A service that refuses to
-            delete an account does not stop it; that account stays listed. So do accounts that would cost too much.
-    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `MustWithdrawAllFundsFirst`, `ServiceNotAnswering`; emits
+    @notice Deletes the caller's ledger and its accounts if none of them holds coins. A service that refuses to delete
+            an account does not block this; that account stays listed, and so do accounts whose deletion would cost
+            too much gas.
+    @dev Reverts with `LedgerLocked`, `LedgerNotExists`, `MustWithdrawAllFundsFirst`, `ServiceNotAnswering`. Emits
          `LedgerDeleted`. Re-entrancy: calls services last, with this ledger locked.
     """
     self._lock(msg.sender)
@@ -317,8 +326,8 @@ def deleteLedger():
     locked: uint256 = 0
     silent: address = empty(address)
     locked, silent = self._locked_total(msg.sender, word, gas_floor)
-    if (word & AVAILABLE_MASK) + locked != 0:
-        errors._must_withdraw_first((word & AVAILABLE_MASK) + locked)
+    if self._available(word) + locked != 0:
+        errors._must_withdraw_first(self._available(word) + locked)
     if silent != empty(address):
         errors._service_not_answering(silent)
     self._delete(msg.sender, word, gas_floor)
@@ -333,18 +342,19 @@ def transferFund(
     provider: address, serviceName: String[registry.MAX_NAME_DECODED], amount: uint256
 ):
     """
-    @notice Move `amount` wei into the caller's account with the provider in that service; opens the account when there
-            is none. Money that waits there to be retrieved is kept first and moves no coins. An amount of zero
+    @notice Moves `amount` wei into the caller's account with the provider in that service; opens the account if there
+            is none. Pending refunds of that account are cancelled first, which moves no coins. An amount of zero
             acknowledges the provider's TEE signer again.
-    @dev Reverts `LedgerLocked`, `LedgerNotExists`, `ServiceNotFound`, `MinimumDepositRequired` (for a new account),
-         `TooManyProvidersForService`, `InsufficientAvailableBalance`, whatever the service reverts with, and `CallFailed`
-         when it says nothing; emits `FundsTransferred`. Re-entrancy: calls the service last, with this ledger locked.
+    @dev Reverts with `LedgerLocked`, `LedgerNotExists`, `ServiceNotFound`, `MinimumDepositRequired` (for a new
+         account), `TooManyProvidersForService`, `InsufficientAvailableBalance`, the service's own error, and
+         `CallFailed` if the service reverts without data. Emits `FundsTransferred`. Re-entrancy: calls the service
+         last, with this ledger locked.
     """
     self._lock(msg.sender)
     word: uint256 = self._existing(msg.sender)
     entry: uint256 = registry._entry(keccak256(serviceName))
-    service: address = convert(entry & registry.ADDRESS_MASK, address)
-    available: uint256 = word & AVAILABLE_MASK
+    service: address = registry._address(entry)
+    available: uint256 = self._available(word)
     exists: bool = False
     pending: uint256 = 0
     exists, pending = self._account(service, entry, provider)
@@ -365,7 +375,7 @@ def transferFund(
         errors._insufficient_available(available, moved)
     if entry & registry.BOOK == 0:
         self._lockedIn[msg.sender][service] += moved
-    word = self._mark(word, (entry >> registry.INDEX_OFFSET) & registry.INDEX_MASK)
+    word = self._mark(word, registry._index(entry))
     self._words[msg.sender] = unsafe_sub(word, moved)
     log FundsTransferred(
         user=msg.sender, provider=provider, service=service, amount=moved, cancelledRefund=cancel
@@ -392,11 +402,11 @@ def retrieveFund(
     serviceName: String[registry.MAX_NAME_DECODED],
 ):
     """
-    @notice For each of up to 20 providers: take home what was asked back and may be paid now, and ask back everything
-            else. Call it again after the lock time. Providers without an account are skipped.
-    @dev Reverts `TooManyProviders`, `ServiceNotFound`, `LedgerLocked`, `LedgerNotExists`, `RefundMismatch`,
-         `AmountTooLarge`, whatever the service reverts with, and `CallFailed` when it says nothing; emits
-         `FundsRetrieved` when coins came home. Re-entrancy: the ledger is locked, and only coins that arrived from this
+    @notice For each of up to 20 providers: collects the refunds whose lock time is over and requests a refund of the
+            rest. Call it again after the lock time. Providers without an account are skipped.
+    @dev Reverts with `TooManyProviders`, `ServiceNotFound`, `LedgerLocked`, `LedgerNotExists`, `RefundMismatch`,
+         `AmountTooLarge`, the service's own error, and `CallFailed` if the service reverts without data. Emits
+         `FundsRetrieved` if coins arrived. Re-entrancy: the ledger is locked, and only coins that arrived from this
          service during the call are credited, each once.
     """
     if len(providers) > MAX_PROVIDERS_PER_BATCH:
@@ -434,9 +444,9 @@ def retrieveFund(
         if entry & registry.BOOK == 0:
             locked: uint256 = self._lockedIn[msg.sender][service]
             self._lockedIn[msg.sender][service] = locked - min(locked, retrieved)
-        # Read only now: while a service was called, another user's deletion may have moved this ledger's place.
+        # Read here, because another user's deletion may have changed this ledger's place during the calls.
         word: uint256 = self._words[msg.sender]
-        available: uint256 = (word & AVAILABLE_MASK) + retrieved
+        available: uint256 = self._available(word) + retrieved
         if available > AVAILABLE_MASK:
             shared_errors._amount_too_large(available, AVAILABLE_MASK)
         self._words[msg.sender] = word + retrieved
@@ -449,10 +459,10 @@ def retrieveFund(
 @external
 def spendFund(user: address, amount: uint256):
     """
-    @notice A service that keeps no book of its own reports that it has paid `amount` wei of the user's to a provider.
-            Only a registered service, and only what it holds for that user.
-    @dev Reverts `CallerNotRegisteredService`, `LedgerLocked`, `LedgerNotExists`, `InsufficientAvailableBalance`; emits
-         `FundSpent`.
+    @notice A service whose balances the ledger stores reports that it has paid `amount` wei of the user's coins to a
+            provider. At most what that service holds for the user.
+    @dev Only a registered service. Reverts with `CallerNotRegisteredService`, `LedgerLocked`, `LedgerNotExists`,
+         `InsufficientAvailableBalance`. Emits `FundSpent`.
     """
     if not registry._registered(msg.sender):
         errors._caller_not_registered(msg.sender)
@@ -472,9 +482,9 @@ def spendFund(user: address, amount: uint256):
 @view
 def getLedger(user: address) -> Ledger:
     """
-    @notice A user's ledger in wei: available, and in total with what the services hold. A service that does not answer
-            counts as nothing. Inconsistent while the user's own call is under way.
-    @dev Reverts `LedgerNotExists`.
+    @notice Returns a user's ledger in wei: the available balance, and the total including what the services hold. A
+            service that does not answer counts as zero. Inconsistent while the user's own call is in progress.
+    @dev Reverts with `LedgerNotExists`.
     """
     return self._ledger(user, self._existing(user))
 
@@ -485,7 +495,7 @@ def getAllLedgers(
     offset: uint256, limit: uint256
 ) -> (DynArray[Ledger, MAX_PAGE], uint256):
     """
-    @notice A page of all ledgers and their number. At most 50; 0 and more than that mean 50.
+    @notice Returns a page of all ledgers and their total number. A limit of 0, or above 50, means 50.
     """
     total: uint256 = lists._length(LEDGERS)
     page: DynArray[Ledger, MAX_PAGE] = []
@@ -501,8 +511,8 @@ def getLedgerProviders(
     user: address, serviceName: String[registry.MAX_NAME_DECODED]
 ) -> DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]:
     """
-    @notice The providers that the user has an account with in that service.
-    @dev Reverts `ServiceNotFound`.
+    @notice Returns the providers with which the user has an account in that service.
+    @dev Reverts with `ServiceNotFound`.
     """
     return self._providers_of(user, registry._entry(keccak256(serviceName)))
 
@@ -524,7 +534,7 @@ def _deposit(user: address):
 @internal
 def _open(user: address, word: uint256) -> uint256:
     """
-    @dev Give a user without a ledger a place in the list. Returns the word without storing it.
+    @dev Gives a user without a ledger a place in the list. Returns the word without storing it.
     """
     place: uint256 = lists._push(LEDGERS, convert(user, uint256)) + 1
     log LedgerCreated(user=user)
@@ -534,9 +544,9 @@ def _open(user: address, word: uint256) -> uint256:
 @internal
 def _credit(user: address, word: uint256, amount: uint256) -> uint256:
     """
-    @dev Book a deposit of the caller's. Returns the word without storing it.
+    @dev Books a deposit by the caller. Returns the word without storing it.
     """
-    available: uint256 = (word & AVAILABLE_MASK) + amount
+    available: uint256 = self._available(word) + amount
     if available > AVAILABLE_MASK:
         shared_errors._amount_too_large(available, AVAILABLE_MASK)
     log Deposited(user=user, payer=msg.sender, amount=amount, availableBalance=available)
@@ -546,7 +556,7 @@ def _credit(user: address, word: uint256, amount: uint256) -> uint256:
 @internal
 def _describe(user: address, word: uint256, info: String[MAX_INFO_DECODED]) -> uint256:
     """
-    @dev Remember the user's additionalInfo, whose length is checked. Returns the word without storing it.
+    @dev Stores the user's additionalInfo, whose length was checked. Returns the word without storing it.
     """
     self._infos[user] = convert(info, String[MAX_ADDITIONAL_INFO_LENGTH])
     if len(info) == 0:
@@ -557,10 +567,10 @@ def _describe(user: address, word: uint256, info: String[MAX_INFO_DECODED]) -> u
 @internal
 def _refund(word: uint256, amount: uint256):
     """
-    @dev Pay the caller, and delete the ledger when nothing is left anywhere. Services are asked only when nothing
-         remains available; one that does not answer keeps the ledger alive and never the money back.
+    @dev Pays the caller, and deletes the ledger if no coins remain anywhere. Services are asked only if nothing
+         remains available. A service that does not answer keeps the ledger from being deleted, never from paying.
     """
-    available: uint256 = word & AVAILABLE_MASK
+    available: uint256 = self._available(word)
     if amount > available:
         errors._insufficient_balance(msg.sender)
     remaining: uint256 = available - amount
@@ -585,7 +595,7 @@ def _refund(word: uint256, amount: uint256):
 @view
 def _gas_floor() -> uint256:
     """
-    @dev Where the gas stands when `LEAVING_GAS` is used up.
+    @dev The remaining gas at which `LEAVING_GAS` is used up.
     """
     return msg.gas - min(msg.gas, LEAVING_GAS)
 
@@ -593,8 +603,8 @@ def _gas_floor() -> uint256:
 @internal
 def _delete(user: address, word: uint256, gas_floor: uint256):
     """
-    @dev Forget an empty ledger, then delete its accounts while more gas than `gas_floor` is left. Bits of services that
-         still list an account stay.
+    @dev Deletes an empty ledger, then its accounts while more gas than `gas_floor` remains. Bits of services that
+         still list an account stay set.
     """
     place: uint256 = (word >> PLACE_OFFSET) & PLACE_MASK
     moved: uint256 = lists._remove(LEDGERS, place - 1)
@@ -631,8 +641,8 @@ def _delete(user: address, word: uint256, gas_floor: uint256):
 @internal
 def _delete_accounts(user: address, service: uint256, gas_floor: uint256) -> bool:
     """
-    @dev Delete the user's accounts in one service, the last one first, while more gas than `gas_floor` is left. Returns
-         whether no account is left.
+    @dev Deletes the user's accounts in one service, the last one first, while more gas than `gas_floor` remains.
+         Returns whether no account is left.
     """
     contract: address = registry._address(service)
     providers: DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE] = self._providers_of(
@@ -701,8 +711,8 @@ def _open_account(service: address, provider: address, amount: uint256):
 @view
 def _locked_total(user: address, word: uint256, gas_floor: uint256) -> (uint256, address):
     """
-    @dev What the services hold of the user's, and one that did not answer, if any, or was not asked because less gas
-         than `gas_floor` was left.
+    @dev Returns the sum that the services hold for the user, and one service, if any, that did not answer or was not
+         asked because less gas than `gas_floor` remained.
     """
     total: uint256 = 0
     silent: address = empty(address)
@@ -736,8 +746,8 @@ def _providers_of(
     user: address, service: uint256
 ) -> DynArray[address, MAX_PROVIDERS_PER_USER_PER_SERVICE]:
     """
-    @dev The providers that the user has accounts with in a service; what a service answers is read with care, since a
-         malformed answer must not stop a refund.
+    @dev The providers with which the user has accounts in a service. A malformed answer must not block a refund, so
+         the answer is decoded by hand.
     """
     contract: address = registry._address(service)
     if service & registry.BOOK == 0:
@@ -765,7 +775,7 @@ def _providers_of(
 @internal
 def _list(user: address, service: address, provider: address):
     """
-    @dev Remember an account in a service that keeps no book, at most 50.
+    @dev Stores an account in a service whose balances the ledger stores, at most 50.
     """
     count: uint256 = len(self._providers[user][service])
     for i: uint256 in range(count, bound=MAX_PROVIDERS_PER_USER_PER_SERVICE):
@@ -779,7 +789,7 @@ def _list(user: address, service: address, provider: address):
 @internal
 def _unlist(user: address, service: address, at: uint256):
     """
-    @dev Forget an account in a service that keeps no book, once the service answers that there is none.
+    @dev Removes an account in such a service once the service reports that it does not exist.
     """
     answered: bool = False
     exists: uint256 = 0
@@ -800,7 +810,8 @@ def _unlist(user: address, service: address, at: uint256):
 @internal
 def _mark(word: uint256, index: uint256) -> uint256:
     """
-    @dev Remember that the caller may have accounts in the service with this number. Returns the word without storing it.
+    @dev Records that the caller may have accounts in the service with this number. Returns the word without storing
+         it.
     """
     if index < FIRST_SERVICES:
         return word | (1 << (SERVICES_OFFSET + index))
@@ -813,7 +824,7 @@ def _mark(word: uint256, index: uint256) -> uint256:
 @view
 def _services(user: address, word: uint256, group: uint256) -> uint256:
     """
-    @dev The user's service bits in one of three groups: in the word, and the two words of `_more`.
+    @dev The user's service bits in one of three groups: those in the word, and the two words of `_more`.
     """
     if group == 0:
         return (word >> SERVICES_OFFSET) & SERVICES_MASK
@@ -834,7 +845,7 @@ def _index(group: uint256, bit: uint256) -> uint256:
 @pure
 def _lowest(bits: uint256) -> uint256:
     """
-    @dev The number of the lowest bit that is set; some bit is.
+    @dev The position of the lowest set bit; at least one bit is set.
     """
     rest: uint256 = bits & unsafe_add(~bits, 1)
     number: uint256 = 0
@@ -851,8 +862,8 @@ def _lowest(bits: uint256) -> uint256:
 @view
 def _account(service: address, entry: uint256, provider: address) -> (bool, uint256):
     """
-    @dev Whether the caller has an account with the provider, and what of it is asked back. A service that keeps a book
-         answers the second question exactly when there is an account; any other is asked both.
+    @dev Returns whether the caller has an account with the provider, and its pending refund. A service that reports
+         balances answers the second question if and only if there is an account; any other is asked both.
     """
     pending: Bytes[68] = abi_encode(
         msg.sender, provider, method_id=method_id("getPendingRefund(address,address)")
@@ -880,7 +891,7 @@ def _account_exists(service: address, provider: address) -> bool:
 @view
 def _ask(service: address, question: Bytes[68]) -> uint256:
     """
-    @dev A service's answer of one word. A service that reverts is passed on, one that says nothing is `CallFailed`.
+    @dev A service's answer of one word. Passes on the service's error; an answer of another length is `CallFailed`.
     """
     answered: bool = False
     answer: Bytes[32] = b""
@@ -888,7 +899,7 @@ def _ask(service: address, question: Bytes[68]) -> uint256:
         service, question, max_outsize=32, is_static_call=True, revert_on_failure=False
     )
     if not answered and len(answer) != 0:
-        # Asked once more, because only a call that is not caught passes on revert data of any size.
+        # Repeat the call: only a call that is not caught passes on revert data of any size.
         raw_call(service, question, is_static_call=True)
     if not answered or len(answer) != 32:
         errors._call_failed()
@@ -899,7 +910,8 @@ def _ask(service: address, question: Bytes[68]) -> uint256:
 @view
 def _question(service: address, question: Bytes[68]) -> (bool, uint256):
     """
-    @dev The same where a service must not be able to stop the user: no answer is an answer, and its gas is limited.
+    @dev Like `_ask`, for calls in which a service must not block the user: no answer is accepted, and its gas is
+         limited.
     """
     answered: bool = False
     answer: Bytes[32] = b""
@@ -922,9 +934,9 @@ def _question(service: address, question: Bytes[68]) -> (bool, uint256):
 @view
 def _check_given(given: uint256):
     """
-    @dev After a call that failed and should have got this much gas: when so little is left that it got less, that may
-         be why, and what only lacked gas must not count as a refusal. Otherwise a client that looks for the least gas
-         with which a deletion succeeds would find one with which it deletes nothing.
+    @dev Called after a failed call that should have received `given` gas. If so little remains that it received less,
+         the call may have failed for lack of gas, which must not count as a refusal. Otherwise a client that searches
+         for the lowest gas limit with which a deletion succeeds would find one with which nothing is deleted.
     """
     if msg.gas < given // 32:
         errors._call_failed()
@@ -933,8 +945,8 @@ def _check_given(given: uint256):
 @internal
 def _call(service: address, data: Bytes[100], coins: uint256) -> (uint256, uint256):
     """
-    @dev Call a service and pass on what it reverts with; nothing said is `CallFailed`. Returns the first two words of
-         its answer, zeros when it is shorter.
+    @dev Calls a service and passes on its error; a revert without data is `CallFailed`. Returns the first two words
+         of the answer, zeros if it is shorter.
     """
     done: bool = False
     answer: Bytes[64] = b""
@@ -942,7 +954,7 @@ def _call(service: address, data: Bytes[100], coins: uint256) -> (uint256, uint2
     if not done:
         if len(answer) == 0:
             errors._call_failed()
-        # The failed call changed nothing; only one that is not caught passes on revert data of any size.
+        # The failed call changed nothing. Repeat it: only a call that is not caught passes on revert data of any size.
         raw_call(service, data, value=coins)
         errors._call_failed()
     if len(answer) != 64:
@@ -958,17 +970,23 @@ def _ledger(user: address, word: uint256) -> Ledger:
     locked, silent = self._locked_total(user, word, 0)
     return Ledger(
         user=user,
-        availableBalance=word & AVAILABLE_MASK,
-        totalBalance=(word & AVAILABLE_MASK) + locked,
+        availableBalance=self._available(word),
+        totalBalance=self._available(word) + locked,
         additionalInfo=self._infos[user],
     )
+
+
+@internal
+@pure
+def _available(word: uint256) -> uint256:
+    return word & AVAILABLE_MASK
 
 
 @internal
 @view
 def _existing(user: address) -> uint256:
     """
-    @dev The user's word; reverts `LedgerNotExists`.
+    @dev Returns the user's word. Reverts with `LedgerNotExists`.
     """
     word: uint256 = self._words[user]
     if word & PLACE_BITS == 0:

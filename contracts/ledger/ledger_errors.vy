@@ -1,10 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The ledger's own errors
-@notice Each is declared once, here; what the services raise too stands in serving/errors.vy.
-@dev How money is lost here: it is not; the module holds no state and its owner has nothing to stop.
+@title Errors that only the ledger raises
+@custom:contract-name ledger_errors
+@license Apache-2.0
+@author Serving Network maintainers
+@notice See `errors` in `serving` for how errors are encoded.
+@custom:risk As in `errors`; the module has no state.
+@custom:mitigation Nothing to stop.
 """
+
+
+from ..serving import errors as shared_errors
+
+# @dev More than any text of the registry that an error names.
+MAX_TEXT: constant(uint256) = 256
 
 
 @internal
@@ -22,7 +33,7 @@ def _ledger_exists(user: address):
 @internal
 @pure
 def _ledger_locked():
-    raw_revert(method_id("LedgerLocked()"))
+    shared_errors._bare(convert(method_id("LedgerLocked()", output_type=bytes4), uint256))
 
 
 @internal
@@ -46,13 +57,13 @@ def _additional_info_too_long(length: uint256, maximum: uint256):
 @internal
 @pure
 def _zero_amount():
-    raw_revert(method_id("ZeroAmountNotAllowed()"))
+    shared_errors._bare(convert(method_id("ZeroAmountNotAllowed()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _zero_address():
-    raw_revert(method_id("ZeroAddressNotAllowed()"))
+    shared_errors._bare(convert(method_id("ZeroAddressNotAllowed()", output_type=bytes4), uint256))
 
 
 @internal
@@ -108,13 +119,13 @@ def _refund_mismatch(received: uint256, reported: uint256):
 @internal
 @pure
 def _call_failed():
-    raw_revert(method_id("CallFailed()"))
+    shared_errors._bare(convert(method_id("CallFailed()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _transfer_failed():
-    raw_revert(method_id("TransferFailed()"))
+    shared_errors._bare(convert(method_id("TransferFailed()", output_type=bytes4), uint256))
 
 
 @internal
@@ -144,13 +155,13 @@ def _invalid_service_address(service: address):
 @internal
 @pure
 def _service_type_required():
-    raw_revert(method_id("ServiceTypeRequired()"))
+    shared_errors._bare(convert(method_id("ServiceTypeRequired()", output_type=bytes4), uint256))
 
 
 @internal
 @pure
 def _version_required():
-    raw_revert(method_id("VersionRequired()"))
+    shared_errors._bare(convert(method_id("VersionRequired()", output_type=bytes4), uint256))
 
 
 @internal
@@ -169,3 +180,15 @@ def _must_implement_iserving(service: address):
 @pure
 def _registry_limit_reached(limit: uint256):
     raw_revert(abi_encode(limit, method_id=method_id("ServiceRegistryLimitReached(uint256)")))
+
+
+@internal
+@pure
+def _service_name_exists(name: String[MAX_TEXT]):
+    raw_revert(abi_encode(name, method_id=method_id("ServiceNameExists(string)")))
+
+
+@internal
+@pure
+def _no_recommended_service(service_type: String[MAX_TEXT]):
+    raw_revert(abi_encode(service_type, method_id=method_id("NoRecommendedService(string)")))

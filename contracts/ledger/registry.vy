@@ -1,17 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The registry of services
-@notice Every service contract has a name `type-version`; one version per type may be the recommended one. Services are
-        never removed: users must be able to get their money back from each of them.
+@title Registry of services
+@custom:contract-name registry
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Every service contract has a name `type-version`; one version per type may be recommended. Services are never
+        removed, because users must be able to withdraw their coins from each of them.
 
-        Some services keep the book of what each user has in them and answer for it (`lockedBalance`, `providerCount`,
-        `providersOf`); for the others the ledger keeps that book. Which of the two a service is, is decided once, at
-        registration.
-
-@dev How money is lost here: a user who transfers to a service trusts its code and whoever upgrades it with the amount
-     transferred, and with nothing else: no answer of a service touches other coins.
-     How the owner stops it: the registry only grows, so by recommending another version; users retrieve.
+        Some services store the balance of each user and report it (`lockedBalance`, `providerCount`, `providersOf`).
+        For the others the ledger stores these balances. Which kind a service is, is determined once, at registration.
+@custom:risk A user who transfers coins to a service trusts its code, and whoever upgrades it, with those coins and no
+        others: no answer of a service affects other coins.
+@custom:mitigation The registry only grows. The owner recommends another version, and users retrieve their coins.
 """
 
 from . import ledger_errors as errors
@@ -47,7 +49,7 @@ struct ServiceInfo:
     registeredAt: uint256
 
 
-# @notice The most services that can be registered.
+# @notice The maximum number of registered services.
 MAX_SERVICES: public(constant(uint256)) = 500
 
 MAX_WORD: constant(uint256) = 64
@@ -62,10 +64,10 @@ ERC165_ID: constant(bytes4) = 0x01ffc9a7
 NO_ID: constant(bytes4) = 0xffffffff
 SERVING_ID: constant(bytes4) = 0x160841b1
 ACCOUNT_BOOK_ID: constant(bytes4) = 0x1ffc15d2
-# @dev What ERC-165 allows an answer to cost.
+# @dev The gas that ERC-165 allows for an answer.
 QUESTION_GAS: constant(uint256) = 30000
 
-# @dev A service's strings in one blob: two lengths of two bytes, then type, version, description.
+# @dev A service's strings in one blob: two lengths of two bytes each, then type, version and description.
 HEADER: constant(uint256) = 4
 MAX_TEXT: constant(uint256) = HEADER + 2 * MAX_WORD_DECODED + MAX_DESCRIPTION_DECODED
 
@@ -101,13 +103,15 @@ def registerService(
     description: String[MAX_DESCRIPTION_DECODED],
 ):
     """
-    @notice Add a service under the name `type-version`. Only the owner; not recommended at first. Our own services work
-            only with the ledger that they were initialised with.
-    @param serviceType, version At most 64 bytes each.
+    @notice Registers a service under the name `type-version`. It is not recommended at first. Our own services work
+            only with the ledger that they were initialized with.
+    @param serviceType Type, 1 to 64 bytes.
+    @param version Version, 1 to 64 bytes.
+    @param serviceAddress The service contract, which supports ERC-165 and the serving interface 0x160841b1.
     @param description At most 1024 bytes.
-    @dev Reverts `InvalidServiceAddress`, `ServiceTypeRequired`, `VersionRequired`, `TextTooLong`,
-         `ServiceAlreadyRegistered`, `ServiceNameExists`, `ServiceMustImplementIServing`,
-         `ServiceRegistryLimitReached`; emits `ServiceRegistered`.
+    @dev Only the owner. Reverts with `InvalidServiceAddress`, `ServiceTypeRequired`, `VersionRequired`,
+         `TextTooLong`, `ServiceAlreadyRegistered`, `ServiceNameExists`, `ServiceMustImplementIServing`,
+         `ServiceRegistryLimitReached`. Emits `ServiceRegistered`.
     """
     ownable._check_owner()
     if serviceAddress == empty(address):
@@ -123,7 +127,7 @@ def registerService(
         errors._service_already_registered(serviceAddress)
     name: String[MAX_NAME_DECODED] = concat(serviceType, "-", version)
     if self._named[keccak256(name)] != 0:
-        raw_revert(abi_encode(name, method_id=method_id("ServiceNameExists(string)")))
+        errors._service_name_exists(name)
     if not (
         self._supports(serviceAddress, ERC165_ID) == 1
         and self._supports(serviceAddress, NO_ID) == 0
@@ -159,8 +163,8 @@ def setRecommendedService(
     serviceType: String[MAX_WORD_DECODED], version: String[MAX_WORD_DECODED]
 ):
     """
-    @notice Recommend one version of a type, instead of the one recommended before. Only the owner.
-    @dev Reverts `ServiceNotFound`; emits `RecommendedServiceUpdated`.
+    @notice Recommends one version of a type, replacing the previous recommendation.
+    @dev Only the owner. Reverts with `ServiceNotFound`. Emits `RecommendedServiceUpdated`.
     """
     ownable._check_owner()
     service: address = self._service_of(serviceType, version)
@@ -174,7 +178,7 @@ def setRecommendedService(
 @view
 def getServiceInfo(serviceAddress: address) -> ServiceInfo:
     """
-    @notice A registered service; zeros and empty strings for any other address.
+    @notice Returns a registered service; zeros and empty strings for any other address.
     """
     if self._texts[serviceAddress] == 0:
         return empty(ServiceInfo)
@@ -185,7 +189,7 @@ def getServiceInfo(serviceAddress: address) -> ServiceInfo:
 @view
 def getServiceAddressByName(serviceName: String[MAX_NAME_DECODED]) -> address:
     """
-    @notice The service with that full name; zero when there is none.
+    @notice Returns the service with that full name; zero if there is none.
     """
     return self._address(self._named[keccak256(serviceName)])
 
@@ -194,7 +198,7 @@ def getServiceAddressByName(serviceName: String[MAX_NAME_DECODED]) -> address:
 @view
 def getAllActiveServices() -> DynArray[ServiceInfo, MAX_SERVICES]:
     """
-    @notice Every registered service, oldest first.
+    @notice Returns all registered services, oldest first.
     """
     every: DynArray[ServiceInfo, MAX_SERVICES] = []
     for i: uint256 in range(lists._length(LIST), bound=MAX_SERVICES):
@@ -208,7 +212,8 @@ def getActiveServices(
     offset: uint256, limit: uint256
 ) -> (DynArray[ServiceInfo, MAX_PAGE], uint256):
     """
-    @notice A page of the registered services, oldest first, and their number. At most 50; 0 and more than that mean 50.
+    @notice Returns a page of the registered services, oldest first, and their total number. A limit of 0, or above
+            50, means 50.
     """
     total: uint256 = lists._length(LIST)
     page: DynArray[ServiceInfo, MAX_PAGE] = []
@@ -227,7 +232,7 @@ def getAllVersions(
     DynArray[bool, MAX_SERVICES],
 ):
     """
-    @notice Every version of a type, oldest first, with addresses and which is recommended.
+    @notice Returns all versions of a type, oldest first, with their addresses and whether each is recommended.
     """
     versions: DynArray[String[MAX_WORD], MAX_SERVICES] = []
     addresses: DynArray[address, MAX_SERVICES] = []
@@ -253,8 +258,8 @@ def getVersionsPaged(
     uint256,
 ):
     """
-    @notice What `getAllVersions` finds in a page of all services, and the number of all services: go on until `offset`
-            reaches it. At most 50; 0 and more than that mean 50.
+    @notice Returns the versions of a type within a page of all services, and the total number of services: repeat
+            until `offset` reaches it. A limit of 0, or above 50, means 50.
     """
     total: uint256 = lists._length(LIST)
     versions: DynArray[String[MAX_WORD], MAX_PAGE] = []
@@ -276,12 +281,12 @@ def getRecommendedService(
     serviceType: String[MAX_WORD_DECODED]
 ) -> (String[MAX_WORD], address):
     """
-    @notice The recommended version of a type and its address.
-    @dev Reverts `NoRecommendedService`.
+    @notice Returns the recommended version of a type and its address.
+    @dev Reverts with `NoRecommendedService`.
     """
     service: address = self._recommended[keccak256(serviceType)]
     if service == empty(address):
-        raw_revert(abi_encode(serviceType, method_id=method_id("NoRecommendedService(string)")))
+        errors._no_recommended_service(serviceType)
     info: ServiceInfo = self._info(service)
     return info.version, service
 
@@ -292,7 +297,7 @@ def isRecommendedVersion(
     serviceType: String[MAX_WORD_DECODED], version: String[MAX_WORD_DECODED]
 ) -> bool:
     """
-    @notice Whether this version is the recommended one of its type.
+    @notice Returns whether this version is the recommended one of its type.
     """
     service: address = self._service_of(serviceType, version)
     return service != empty(address) and self._recommended[keccak256(serviceType)] == service
@@ -302,7 +307,7 @@ def isRecommendedVersion(
 @view
 def _entry(name_hash: bytes32) -> uint256:
     """
-    @dev What is registered under the full name with this hash; reverts `ServiceNotFound`.
+    @dev The entry registered under the full name with this hash. Reverts with `ServiceNotFound`.
     """
     entry: uint256 = self._named[name_hash]
     if entry == 0:
@@ -314,7 +319,7 @@ def _entry(name_hash: bytes32) -> uint256:
 @view
 def _at(index: uint256) -> uint256:
     """
-    @dev Address and book of a registered service.
+    @dev Address and book flag of a registered service.
     """
     return lists._at(LIST, index)
 
@@ -331,7 +336,7 @@ def _service_of(
     serviceType: String[MAX_WORD_DECODED], version: String[MAX_WORD_DECODED]
 ) -> address:
     """
-    @dev The service of exactly this type and version ("a-b" and "c" is not "a" and "b-c"); zero when there is none.
+    @dev The service with exactly this type and version ("a-b" and "c" is not "a" and "b-c"); zero if there is none.
     """
     name: String[MAX_NAME_DECODED] = concat(serviceType, "-", version)
     entry: uint256 = self._named[keccak256(name)]
@@ -344,7 +349,7 @@ def _service_of(
 @view
 def _supports(service: address, id: bytes4) -> uint256:
     """
-    @dev ERC-165's question: 0 for no, 1 for yes, 2 for anything else.
+    @dev Calls ERC-165's `supportsInterface`: returns 0 for false, 1 for true, 2 for anything else.
     """
     answered: bool = False
     answer: Bytes[32] = b""
@@ -394,6 +399,12 @@ def _info(service: address) -> ServiceInfo:
 
 @internal
 @pure
+def _index(entry: uint256) -> uint256:
+    return (entry >> INDEX_OFFSET) & INDEX_MASK
+
+
+@internal
+@pure
 def _address(word: uint256) -> address:
     return convert(word & ADDRESS_MASK, address)
 
@@ -409,7 +420,7 @@ def _check_text(length: uint256, maximum: uint256):
 @pure
 def _page_size(offset: uint256, limit: uint256, total: uint256) -> uint256:
     """
-    @dev How many entries a page holds: at most 50, and nothing past the end.
+    @dev Returns the number of entries of a page: at most 50, and 0 past the end.
     """
     if offset >= total:
         return 0

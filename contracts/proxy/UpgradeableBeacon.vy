@@ -1,16 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The beacon of a front
-@notice Says which implementation the fronts that look to it shall run. Its owner, the upgrade owner, replaces that
-        implementation for all of them at once.
-@dev A front asks at every call, unless it is attached: then it holds the implementation in a slot that this
-     contract alone can write, and `upgradeTo` rewrites that slot in the same transaction. At most one front is
-     attached at a time, and only one whose code is exactly that of a front of this beacon, so that no other
-     contract is ever called from here.
-     How money is lost here: the owner can put any code behind the fronts, and so take everything they hold.
-     How the owner prevents it: by being a multisig; by offering ownership instead of transferring it. A former
-     implementation comes back with one more `upgradeTo`.
+@title Beacon of fronts
+@custom:contract-name UpgradeableBeacon
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Stores the implementation that its fronts run. Its owner, the upgrade owner, replaces the implementation of
+        all fronts at once.
+@dev A front asks its beacon on every call unless it is attached. An attached front stores the implementation in a
+     slot that only this contract can write, and `upgradeTo` writes that slot in the same transaction. At most one
+     front is attached, and only one whose code is exactly that of a front of this beacon, so that this contract calls
+     no other contract.
+@custom:risk The owner can set any code behind the fronts and thereby take everything they hold.
+@custom:mitigation The owner is a multisig and offers ownership instead of transferring it. One more `upgradeTo`
+        restores a former implementation.
 """
 
 from ..serving import ownable
@@ -30,29 +34,29 @@ event Upgraded:
     implementation: indexed(address)
 
 
-# The front before gave up its own slot, and asks again. Zero: none is attached any more.
+# The previously attached front clears its slot and asks the beacon again. Zero: no front is attached.
 event FrontAttached:
     front: indexed(address)
 
 
-# The code of a front is PUSH20, its beacon, and this: contracts/proxy/BeaconProxy.evm, assembled.
+# The code of a front is PUSH20, its beacon's address, and this tail: the assembled contracts/proxy/BeaconProxy.evm.
 FRONT_CODE_SIZE: constant(uint256) = 165
 FRONT_CODE_HEAD: constant(Bytes[1]) = x"73"
 FRONT_CODE_TAIL: constant(Bytes[FRONT_CODE_SIZE - 21]) = (
     x"803314607f575f5f365f7f360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc548060625750635c60da1b5f5260205f6004601c885afa601f3d1116156077575f515b365f5f375af43d5f5f3e6073573d5ffd5b3d5ff35b3d5f5f3e3d5ffd5b5f357f360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc5500"
 )
 
-# @notice What the fronts run.
+# @notice The implementation that the fronts run.
 implementation: public(address)
 
-# @notice The front that holds the implementation in a slot of its own; zero when there is none.
+# @notice The front that has the implementation in its own slot; zero if there is none.
 front: public(address)
 
 
 @deploy
 def __init__(implementation_: address):
     """
-    @notice The creator becomes the upgrade owner.
+    @notice Makes the deployer the upgrade owner.
     @param implementation_ The first implementation; a contract.
     """
     ownable._transfer_ownership(msg.sender)
@@ -62,9 +66,10 @@ def __init__(implementation_: address):
 @external
 def upgradeTo(newImplementation: address):
     """
-    @notice Replace the implementation of every front of this beacon, the attached one included. Warning: the new
-            code finds the storage that the old one left.
+    @notice Replaces the implementation of every front of this beacon, including the attached one. Warning: the new
+            code uses the storage that the old code wrote.
     @param newImplementation A contract.
+    @dev Only the owner. Reverts unless `newImplementation` has code. Emits `Upgraded`.
     """
     ownable._check_owner()
     self._set_implementation(newImplementation)
@@ -76,9 +81,10 @@ def upgradeTo(newImplementation: address):
 @external
 def attach(front: address):
     """
-    @notice Give a front the implementation in a slot of its own: 4,900 gas less for each of its calls. The
-            front that was attached before asks again.
-    @param front A front of this beacon, made by BeaconProxy; zero attaches none.
+    @notice Gives a front its own slot with the implementation, which saves 4,900 gas in each of its calls. The front
+            that was attached before asks the beacon again.
+    @param front A front of this beacon, created by BeaconProxy; zero detaches the current one.
+    @dev Only the owner. Reverts with `NotAFrontOfThisBeacon`. Emits `FrontAttached`.
     """
     ownable._check_owner()
     previous: address = self.front

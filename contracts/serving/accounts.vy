@@ -1,42 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The accounts of users with providers
-@notice One account per (user, provider): what the user has here for that provider, what of it is asked back, and the
-        last settled nonce. Both services build on it. Only the ledger opens, funds, refunds and deletes accounts;
-        each service checks that, because the two raise different errors.
+@title Accounts of users with providers
+@custom:contract-name accounts
+@license Apache-2.0
+@author Serving Network maintainers
+@notice There is one account per (user, provider). It records the user's coins in this service for that provider, the
+        part of them that is being refunded, and the last settled nonce. Both services are built on this module. Only
+        the ledger opens, funds, refunds and deletes accounts; see `ledger_calls`.
 
-        Everything that a settlement reads and writes is one word:
+        Everything that a settlement reads and writes is in one word:
 
             255              254   191 190    189       187 186      185         184    183             92 91        0
             [ acknowledged:1 | nonce:64 | free:1 | refunds:3 | exists:1 | described:1 | flag:1 | pendingRefund:92 | balance:92 ]
 
-        balance       wei; 2**92 is about five billion coins, four times the supply
+        balance       wei; 2**92 wei is about five billion coins, four times the supply
         pendingRefund wei, part of the balance: the sum of the active refunds
-        nonce         of the last settlement; survives deletion, so that nothing is ever paid twice
-        refunds       how many are active, 0 to 5
+        nonce         nonce of the last settlement; survives deletion, so that no settlement is paid twice
+        refunds       number of active refunds, 0 to 5
         acknowledged  the user accepts the provider's TEE signer; implies exists
         described     additionalInfo is not empty
-        flag          free for the service (fine-tuning: a penalty was taken and the user has not acted since)
+        flag          defined by the service (fine-tuning: a penalty was charged and the user has not acted since)
 
-        A refund is half a word, two in a word, oldest first:
+        A refund takes half a word; refunds are stored oldest first:
 
             127          92 91        0
             [ createdAt:36 | amount:92 ]
 
-@dev Lists hold one word per account each:
+@dev An account has one word in each of three lists:
 
-            by user:      [ posProvider:32 | posAll:32  | provider:160 ]
-            by provider:  [ 0              | posUser:32 | user:160     ]
-            all:          [ 0              | posUser:32 | user:160     ]
+         by user:      [ posProvider:32 | posAll:32  | provider:160 ]
+         by provider:  [ 0              | posUser:32 | user:160     ]
+         all:          [ 0              | posUser:32 | user:160     ]
 
-     The entry in the user's list knows the two others and is known by them, so that removal moves at most three last
-     entries and searches nothing but the user's own list (at most 50: the ledger's limit), from its end.
-
-     How money is lost here: a settlement pays what the TEE signer whom user and owner confirmed has signed; a stolen
-     signer key costs at most the balances of the accounts that confirmed it.
-     How the user prevents it: by holding little with each provider and asking the rest back. How the owner does: by
-     taking the confirmation of the signer back, which stops the provider's settlements at once.
+     The entry in the user's list holds the positions of the other two entries, and they hold its position. A removal
+     therefore moves at most three last entries. It searches only the user's own list, from the end; the ledger limits
+     that list to 50 entries.
+@custom:risk A settlement pays whatever was signed by the TEE signer that the user and the owner acknowledged. A
+        stolen signer key costs at most the balances of the accounts that acknowledged it.
+@custom:mitigation Users keep small balances with each provider and request refunds of the rest. The owner revokes the
+        acknowledgement of the signer, which stops the provider's settlements at once.
 """
 
 from . import blobs
@@ -76,10 +80,10 @@ MAX_COINS: constant(uint256) = 2**92 - 1
 MAX_NONCE: constant(uint256) = 2**64 - 1
 MAX_REFUNDS: constant(uint256) = 5
 MAX_PAGE: constant(uint256) = 50
-# @dev Room above the documented limit, so that the named error is reached for input past it.
+# @dev Decoding accepts more than the documented limit, so that longer input reverts with the named error.
 MAX_INFO: constant(uint256) = 4096
 MAX_INFO_DECODED: constant(uint256) = 5120
-# @dev More than the 50 providers per user and service that the ledger allows.
+# @dev Above the ledger's limit of 50 providers per user and service.
 MAX_PROVIDERS: constant(uint256) = 256
 MAX_ACCOUNTS: constant(uint256) = 2**32 - 1
 
@@ -109,9 +113,6 @@ POS_ALL_MASK: constant(uint256) = POSITION_MASK << POS_ALL_OFFSET
 POS_PROVIDER_OFFSET: constant(uint256) = 192
 POS_PROVIDER_MASK: constant(uint256) = POSITION_MASK << POS_PROVIDER_OFFSET
 
-# @dev The user whose key is the factor in the keys of all users of a provider.
-USER_ONE: constant(address) = 0x0000000000000000000000000000000000000001
-
 ALL: constant(uint256) = 0
 BY_USER: constant(uint256) = 1 << 160
 BY_PROVIDER: constant(uint256) = 2 << 160
@@ -124,50 +125,51 @@ struct Refund:
     processed: bool
 
 
-# @notice The ledger that this service belongs to.
+# @notice The ledger of this service.
 ledgerAddress: public(address)
 
-# @notice Seconds between the request of a refund and its payment.
+# @notice Seconds between the request for a refund and its payment.
 lockTime: public(uint256)
 
 # @custom:packed _words balance:92, pendingRefund:92, flag:1, described:1, exists:1, refunds:3, free:1, nonce:64, acknowledged:1
-_words: HashMap[uint256, uint256]
+_words: HashMap[bytes32, uint256]
 
 # @custom:packed _refunds amount:92, createdAt:36, amount2:92, createdAt2:36
-_refunds: HashMap[uint256, uint256[3]]
+_refunds: HashMap[bytes32, uint256[3]]
 
-_infos: HashMap[uint256, address]
+_infos: HashMap[bytes32, address]
 
 
 @external
 @view
 def accountExists(user: address, provider: address) -> bool:
     """
-    @notice Whether the user has an account with the provider.
+    @notice Returns whether the user has an account with the provider.
     """
-    return self._word(user, provider) & EXISTS != 0
+    return self._exists(self._word(user, provider))
 
 
 @external
 @view
 def getPendingRefund(user: address, provider: address) -> uint256:
     """
-    @notice Wei of the account that are asked back and not yet paid.
-    @dev Reverts `AccountNotExists`.
+    @notice Returns the wei of the account that were requested back and are not paid yet.
+    @dev Reverts with `AccountNotExists`.
     """
-    return (self._existing(user, provider) >> PENDING_OFFSET) & COINS_MASK
+    return self._pending(self._existing(user, provider))
 
 
 @external
 @view
 def lockedBalance(user: address) -> uint256:
     """
-    @notice Wei that the user has in this service, with all providers together. The ledger asks this instead of
-            keeping a second book.
+    @notice Returns the wei that the user has in this service with all providers together. The ledger calls this
+            instead of storing the sum itself.
     """
+    by_user: uint256 = self._by_user(user)
     total: uint256 = 0
-    for i: uint256 in range(lists._length(self._by_user(user)), bound=MAX_ACCOUNTS):
-        provider: address = self._address(lists._at(self._by_user(user), i))
+    for i: uint256 in range(lists._length(by_user), bound=MAX_ACCOUNTS):
+        provider: address = self._address(lists._at(by_user, i))
         total += self._word(user, provider) & COINS_MASK
     return total
 
@@ -176,7 +178,7 @@ def lockedBalance(user: address) -> uint256:
 @view
 def providerCount(user: address) -> uint256:
     """
-    @notice How many accounts the user has in this service.
+    @notice Returns the number of the user's accounts in this service.
     """
     return lists._length(self._by_user(user))
 
@@ -185,12 +187,13 @@ def providerCount(user: address) -> uint256:
 @view
 def providersOf(user: address) -> DynArray[address, MAX_PROVIDERS]:
     """
-    @notice The providers that the user has an account with, in insertion order, at most 256 of them.
+    @notice Returns the providers with which the user has an account, in insertion order, at most 256.
     """
+    by_user: uint256 = self._by_user(user)
     found: DynArray[address, MAX_PROVIDERS] = []
-    count: uint256 = min(lists._length(self._by_user(user)), MAX_PROVIDERS)
+    count: uint256 = min(lists._length(by_user), MAX_PROVIDERS)
     for i: uint256 in range(count, bound=MAX_PROVIDERS):
-        found.append(self._address(lists._at(self._by_user(user), i)))
+        found.append(self._address(lists._at(by_user, i)))
     return found
 
 
@@ -214,16 +217,12 @@ def _by_provider(provider: address) -> uint256:
 
 @internal
 @pure
-def _key(user: address, provider: address) -> uint256:
+def _key(user: address, provider: address) -> bytes32:
     """
-    @dev What an account is known by in every map: the user's address times an odd number that the provider's address
-         hashes to, so that no two users of a provider share a key. A provider shares the key of a given account, with
-         some user whom nobody need be, for one in 2**96 of all addresses. A sum or an exclusive or would let two
-         providers agree in that for all their users at once, and such two are found among 2**48 addresses.
+    @dev The key of an account in every map. Loops over rows compute this hash inline: the call costs more gas than
+         the hash.
     """
-    return unsafe_mul(
-        convert(user, uint256), convert(keccak256(convert(provider, bytes32)), uint256) | 1
-    )
+    return keccak256(abi_encode(provider, user))
 
 
 @internal
@@ -236,10 +235,10 @@ def _word(user: address, provider: address) -> uint256:
 @view
 def _existing(user: address, provider: address) -> uint256:
     """
-    @dev The account's word; reverts `AccountNotExists`.
+    @dev Returns the account's word. Reverts with `AccountNotExists`.
     """
     word: uint256 = self._words[self._key(user, provider)]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
     return word
 
@@ -258,12 +257,12 @@ def _check_parties(user: address, provider: address):
 @internal
 def _open(user: address, provider: address, amount: uint256, info: String[MAX_INFO_DECODED]):
     """
-    @dev Create the account with `amount` wei, acknowledged. An account that was deleted keeps its nonce.
+    @dev Opens the account with `amount` wei and acknowledges the signer. A deleted account keeps its nonce.
     """
     self._check_parties(user, provider)
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS != 0:
+    if self._exists(word):
         errors._account_exists(user, provider)
     if amount > MAX_COINS:
         errors._amount_too_large(amount, MAX_COINS)
@@ -273,24 +272,24 @@ def _open(user: address, provider: address, amount: uint256, info: String[MAX_IN
         word |= DESCRIBED
     self._words[key] = word
     self._enlist(user, provider)
-    log BalanceUpdated(user=user, provider=provider, amount=amount, pendingRefund=0)
+    self._log_balance(user, provider, word)
 
 
 @internal
-def _write_info(key: uint256, info: String[MAX_INFO_DECODED]):
+def _write_info(key: bytes32, info: String[MAX_INFO_DECODED]):
     prefix: bytes11 = blobs._creation_prefix(len(info))
     self._infos[key] = raw_create(concat(prefix, convert(info, Bytes[MAX_INFO_DECODED])))
 
 
 @internal
 @view
-def _info(user: address, provider: address, word: uint256) -> String[MAX_INFO]:
+def _info(key: bytes32, word: uint256) -> String[MAX_INFO]:
     if word & DESCRIBED == 0:
         return ""
     return convert(
         raw_call(
             blobs.READER,
-            abi_encode(self._infos[self._key(user, provider)]),
+            abi_encode(self._infos[key]),
             max_outsize=MAX_INFO,
             is_static_call=True,
         ),
@@ -301,37 +300,32 @@ def _info(user: address, provider: address, word: uint256) -> String[MAX_INFO]:
 @internal
 def _deposit(user: address, provider: address, amount: uint256, cancel: uint256):
     """
-    @dev Add `amount` wei, take up to `cancel` wei of refunds back (newest first) and acknowledge the TEE signer: a
-         transfer is the user's act. The service's flag is cleared for the same reason.
+    @dev Adds `amount` wei, cancels up to `cancel` wei of refunds, newest first, and acknowledges the TEE signer,
+         because a transfer is an action of the user. Clears the service's flag for the same reason.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         self._check_parties(user, provider)
         errors._account_not_exists(user, provider)
-    balance: uint256 = (word & COINS_MASK) + amount
+    balance: uint256 = self._balance(word) + amount
     if balance > MAX_COINS:
         errors._amount_too_large(balance, MAX_COINS)
     word = ((word & ~FLAG) | ACKNOWLEDGED) + amount
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    pending: uint256 = self._pending(word)
     if cancel != 0 and pending != 0:
-        cancelled: uint256 = min(cancel, pending)
-        pending -= cancelled
-        word = self._cancel(key, word, cancelled)
+        word = self._cancel(key, word, min(cancel, pending))
     self._words[key] = word
-    log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+    self._log_balance(user, provider, word)
 
 
 @internal
-def _charge(
-    user: address, provider: address, word: uint256, nonce: uint256, amount: uint256
-) -> uint256:
+def _charge(key: bytes32, word: uint256, nonce: uint256, amount: uint256) -> uint256:
     """
-    @dev Take `amount` wei (at most the balance) for a settlement and remember its nonce, which is larger than the
-         last one and fits. Refunds give way, newest first, where the rest of the balance does not cover them.
+    @dev Takes `amount` wei, at most the balance, for a settlement and stores its nonce, which is greater than the
+         last one and at most `MAX_NONCE`. Cancels refunds, newest first, that the remaining balance does not cover.
          Returns the account's new word.
     """
-    key: uint256 = self._key(user, provider)
     charged: uint256 = self._cover(
         key, ((word & ~NONCE_BITS) | (nonce << NONCE_OFFSET)) - amount
     )
@@ -340,10 +334,9 @@ def _charge(
 
 
 @internal
-def _cover(key: uint256, word: uint256) -> uint256:
+def _cover(key: bytes32, word: uint256) -> uint256:
     """
-    @dev Let refunds give way, newest first, until the balance covers them. Returns the account's word without
-         storing it.
+    @dev Cancels refunds, newest first, until the balance covers them. Returns the account's word without storing it.
     """
     balance: uint256 = word & COINS_MASK
     pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
@@ -353,17 +346,17 @@ def _cover(key: uint256, word: uint256) -> uint256:
 
 
 @internal
-def _cancel(key: uint256, word: uint256, amount: uint256) -> uint256:
+def _cancel(key: bytes32, word: uint256, amount: uint256) -> uint256:
     """
-    @dev Take `amount` wei (at most what is pending) out of the active refunds, newest first; a refund that is cut
-         keeps its age. Returns the account's word without storing it.
+    @dev Cancels `amount` wei, at most the pending amount, of the active refunds, newest first. A refund that is
+         cancelled in part keeps its age. Returns the account's word without storing it.
     """
     left: uint256 = amount
     after: uint256 = word - (amount << PENDING_OFFSET)
     for _: uint256 in range(MAX_REFUNDS):
         if left == 0:
             break
-        index: uint256 = self._count(after) - 1
+        index: uint256 = self._refund_count(after) - 1
         newest: uint256 = self._refund(key, index)
         size: uint256 = newest & COINS_MASK
         if size > left:
@@ -377,15 +370,16 @@ def _cancel(key: uint256, word: uint256, amount: uint256) -> uint256:
 @internal
 def _request_refund(user: address, provider: address):
     """
-    @dev Ask everything back that is not asked back already. When five refunds are active the amount joins the newest,
-         whose clock restarts. Emits `RefundRequested` for the newest active refund, also when nothing was booked.
+    @dev Requests a refund of everything that is not requested yet. If five refunds are active, the amount is added to
+         the newest one and its lock time restarts. Emits `RefundRequested` for the newest active refund, even if
+         nothing was added.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
-    count: uint256 = self._count(word)
-    amount: uint256 = (word & COINS_MASK) - ((word >> PENDING_OFFSET) & COINS_MASK)
+    count: uint256 = self._refund_count(word)
+    amount: uint256 = self._balance(word) - self._pending(word)
     if amount != 0:
         word += amount << PENDING_OFFSET
         if count == MAX_REFUNDS:
@@ -402,17 +396,17 @@ def _request_refund(user: address, provider: address):
 @internal
 def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
     """
-    @dev Take the refunds out that are payable now, keep the others in order. Returns what is to be paid out, the
-         balance and what is still pending; the caller sends the coins, last.
+    @dev Removes the refunds whose lock time is over and keeps the others in order. Returns the amount to pay, the
+         balance and the pending amount. The caller sends the coins last.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    if word & EXISTS == 0:
+    if not self._exists(word):
         errors._account_not_exists(user, provider)
-    balance: uint256 = word & COINS_MASK
-    pending: uint256 = (word >> PENDING_OFFSET) & COINS_MASK
+    balance: uint256 = self._balance(word)
+    pending: uint256 = self._pending(word)
     paid: uint256 = 0
-    count: uint256 = self._count(word)
+    count: uint256 = self._refund_count(word)
     if count != 0:
         lock: uint256 = self.lockTime
         kept: uint256 = 0
@@ -428,28 +422,66 @@ def _mature(user: address, provider: address) -> (uint256, uint256, uint256):
         if paid != 0:
             balance -= paid
             pending -= paid
-            self._words[key] = word - (paid | (paid << PENDING_OFFSET))
-            log BalanceUpdated(user=user, provider=provider, amount=balance, pendingRefund=pending)
+            word -= paid | (paid << PENDING_OFFSET)
+            self._words[key] = word
+            self._log_balance(user, provider, word)
     return paid, balance, pending
 
 
 @internal
-@pure
-def _count(word: uint256) -> uint256:
+def _log_balance(user: address, provider: address, word: uint256):
     """
-    @dev How many refunds are active.
+    @dev Emits `BalanceUpdated` for an account's new word.
+    """
+    log BalanceUpdated(
+        user=user,
+        provider=provider,
+        amount=self._balance(word),
+        pendingRefund=self._pending(word),
+    )
+
+
+@internal
+@pure
+def _exists(word: uint256) -> bool:
+    return word & EXISTS != 0
+
+
+@internal
+@pure
+def _balance(word: uint256) -> uint256:
+    return word & COINS_MASK
+
+
+@internal
+@pure
+def _pending(word: uint256) -> uint256:
+    return (word >> PENDING_OFFSET) & COINS_MASK
+
+
+@internal
+@pure
+def _nonce(word: uint256) -> uint256:
+    return (word >> NONCE_OFFSET) & NONCE_MASK
+
+
+@internal
+@pure
+def _refund_count(word: uint256) -> uint256:
+    """
+    @dev The number of active refunds.
     """
     return (word >> REFUNDS_OFFSET) & REFUNDS_MASK
 
 
 @internal
 @view
-def _refund(key: uint256, index: uint256) -> uint256:
+def _refund(key: bytes32, index: uint256) -> uint256:
     return (self._refunds[key][index // 2] >> (REFUND_BITS * (index % 2))) & REFUND_MASK
 
 
 @internal
-def _set_refund(key: uint256, index: uint256, refund: uint256):
+def _set_refund(key: bytes32, index: uint256, refund: uint256):
     offset: uint256 = REFUND_BITS * (index % 2)
     word: uint256 = self._refunds[key][index // 2]
     self._refunds[key][index // 2] = (word & ~(REFUND_MASK << offset)) | (refund << offset)
@@ -457,10 +489,9 @@ def _set_refund(key: uint256, index: uint256, refund: uint256):
 
 @internal
 @view
-def _active_refunds(user: address, provider: address, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
+def _active_refunds(key: bytes32, word: uint256) -> DynArray[Refund, MAX_REFUNDS]:
     active: DynArray[Refund, MAX_REFUNDS] = []
-    key: uint256 = self._key(user, provider)
-    for i: uint256 in range(self._count(word), bound=MAX_REFUNDS):
+    for i: uint256 in range(self._refund_count(word), bound=MAX_REFUNDS):
         refund: uint256 = self._refund(key, i)
         active.append(
             Refund(
@@ -476,13 +507,14 @@ def _active_refunds(user: address, provider: address, word: uint256) -> DynArray
 @internal
 def _acknowledge(user: address, provider: address, acknowledged: bool):
     """
-    @dev The user's word on the provider's TEE signer. It cannot be taken back while there is money in the account.
+    @dev Sets or clears the user's acknowledgement of the provider's TEE signer. It cannot be cleared while the
+         account holds coins.
     """
     word: uint256 = self._existing(user, provider)
     if acknowledged:
         word = (word | ACKNOWLEDGED) & ~FLAG
     else:
-        balance: uint256 = word & COINS_MASK
+        balance: uint256 = self._balance(word)
         if balance != 0:
             errors._cannot_revoke(user, provider, balance)
         word = word & ~(ACKNOWLEDGED | FLAG)
@@ -492,13 +524,14 @@ def _acknowledge(user: address, provider: address, acknowledged: bool):
 @internal
 def _delete(user: address, provider: address) -> bool:
     """
-    @dev Forget the account, all but its nonce; an account that holds coins is refused. Returns whether there was one.
+    @dev Deletes the account except for its nonce. Reverts with `AccountNotEmpty` if it holds coins. Returns whether
+         the account existed.
     """
-    key: uint256 = self._key(user, provider)
+    key: bytes32 = self._key(user, provider)
     word: uint256 = self._words[key]
-    existed: bool = word & EXISTS != 0
+    existed: bool = self._exists(word)
     if existed:
-        balance: uint256 = word & COINS_MASK
+        balance: uint256 = self._balance(word)
         if balance != 0:
             errors._account_not_empty(user, provider, balance)
         self._words[key] = word & NONCE_BITS
@@ -556,7 +589,7 @@ def _delist(user: address, provider: address):
 @internal
 def _point(account: uint256, mask: uint256, position: uint256):
     """
-    @dev Tell the entry in the user's list where another entry of the same account has moved to.
+    @dev Stores the new position of an account's other entry in the entry of the user's list.
     """
     by_user: uint256 = self._by_user(self._address(account))
     entry: uint256 = lists._at(by_user, account >> POSITION_OFFSET)
@@ -567,7 +600,7 @@ def _point(account: uint256, mask: uint256, position: uint256):
 @view
 def _listed(kind: uint256, key: address) -> uint256:
     """
-    @dev How many accounts a list has: `ALL`, or the ones of a user or provider.
+    @dev Returns the length of a list of accounts: `ALL`, or those of a user or a provider.
     """
     return lists._length(kind | convert(key, uint256))
 
@@ -576,7 +609,7 @@ def _listed(kind: uint256, key: address) -> uint256:
 @view
 def _account_at(kind: uint256, key: address, position: uint256) -> (address, address):
     """
-    @dev User and provider of one account of a list.
+    @dev Returns user and provider of one account of a list.
     """
     entry: uint256 = lists._at(kind | convert(key, uint256), position)
     party: address = self._address(entry)
@@ -591,7 +624,7 @@ def _account_at(kind: uint256, key: address, position: uint256) -> (address, add
 @pure
 def _page_size(offset: uint256, limit: uint256, total: uint256) -> uint256:
     """
-    @dev How many entries a page holds: no limit means 50, past the end nothing.
+    @dev Returns the number of entries of a page. A limit of 0 means 50; an offset past the end gives an empty page.
     """
     if offset >= total:
         return 0

@@ -1,31 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title Long text, stored as the code of a small contract
-@notice Writing costs about 32,000 gas and 200 a byte, against 690 a byte in storage. A blob never changes: new text
-        is a new blob, and comparing one code hash tells whether it has to be written at all.
-@dev A blob's code is a zero byte (STOP) and then the text: it cannot be executed, and text that begins with 0xEF
-     can be deployed. This compiler pays for the bound of every buffer and not for its content, so writing and reading
-     stand where the bound of a text is known: `raw_create(concat(prefix, text))`, at most 24,575 bytes, and
+@title Long text, stored as contract code
+@custom:contract-name blobs
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Writing costs about 32,000 gas plus 200 per byte; storage costs 690 per byte. A blob never changes: new text is a
+        new blob, and comparing one code hash shows whether the text must be written at all.
+@dev A blob's code is a zero byte (STOP) followed by the text. It cannot be executed, and text that begins with 0xEF can
+     be deployed. The compiler charges for the bound of a buffer, not for its content, so blobs are written and read
+     where the bound of the text is known: `raw_create(concat(prefix, text))`, at most 24,575 bytes, and
      `raw_call(blobs.READER, abi_encode(blob), max_outsize=bound, is_static_call=True)`.
 
      The creation code of a blob:
 
          PUSH2 SIZE DUP1 PUSH1 10 PUSH0 CODECOPY PUSH0 RETURN STOP    and the text
 
-     `READER` is a contract of 15 bytes that returns a blob's text, needed because this compiler copies foreign code
-     in constant lengths only:
+     `READER` is a contract of 15 bytes that returns a blob's text. It is needed because the compiler copies the code of
+     other contracts in constant lengths only:
 
          PUSH1 1 PUSH0 CALLDATALOAD EXTCODESIZE SUB            size of the text
          DUP1 PUSH1 1 PUSH0 PUSH0 CALLDATALOAD EXTCODECOPY     copy it, without the STOP
          PUSH0 RETURN
 
-     It is created by the usual nine bytes in front of that:
+     The usual nine bytes in front of that create it:
 
          PUSH1 15 DUP1 PUSH1 9 PUSH0 CODECOPY PUSH0 RETURN
 
-     How money is lost here: no coins pass through blobs; a reader that answered wrongly would show wrong text.
-     How the owner prevents it: `READER` is fixed in the implementation's code; replacing it is an upgrade.
+@custom:risk Blobs hold no coins; a faulty reader would return wrong text.
+@custom:mitigation `READER` is fixed in the implementation's code; replacing it is an upgrade.
 """
 
 # @dev The creation code of a blob up to its text, with a size of zero.
@@ -45,7 +49,7 @@ def __init__():
 @pure
 def _creation_prefix(length: uint256) -> bytes11:
     """
-    @dev What comes before `length` bytes of text in the creation code of a blob.
+    @dev The creation code of a blob up to its text of `length` bytes.
     """
     code: uint256 = convert(PREFIX, uint256) | ((length + 1) << 64)
     return convert(convert(code, uint88), bytes11)

@@ -1,11 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The errors that both services and the ledger raise alike
-@notice Vyper 0.4.3 has no custom errors of its own: each is revert data made by hand, once, here.
-@dev How money is lost here: a wrong selector would make a client cache a wrong truth (clients treat a decoded
-     `AccountNotExists` as such). A test compares every selector with the published list of errors.
-     Its owner has nothing to stop: the module holds no state.
+@title Errors of both services and the ledger
+@custom:contract-name errors
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Vyper 0.4.3 has no custom errors. Each error is a function, named after it, that reverts with the ABI-encoded
+        error. Errors that only one contract raises are in `ledger_errors`, `inference_errors` and
+        `fine_tuning_errors`.
+@dev An error with arguments is `raw_revert(abi_encode(..., method_id=...))`. An error without arguments goes through
+     `_bare`, which takes 32 bytes less code than `raw_revert(method_id(...))`.
+@custom:risk With a wrong selector, clients would cache a wrong fact, since they trust a decoded `AccountNotExists`. A
+        test compares all selectors with the declared errors.
+@custom:mitigation Nothing to stop; the module has no state.
 """
 
 
@@ -13,7 +21,7 @@
 @pure
 def _bare(selector: uint256):
     """
-    @dev Revert with an error that has no arguments.
+    @dev Reverts with an error that has no arguments.
     """
     raw_revert(slice(convert(selector << 224, bytes32), 0, 4))
 
@@ -22,7 +30,7 @@ def _bare(selector: uint256):
 @pure
 def _numbered(selector: uint256, number: uint256):
     """
-    @dev Revert with an error whose only argument is a number.
+    @dev Reverts with an error whose only argument is a number.
     """
     raw_revert(concat(slice(convert(selector << 224, bytes32), 0, 4), convert(number, bytes32)))
 

@@ -1,11 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title Initialised once
-@notice A contract behind a front is initialised in the front's storage, once. The implementation itself locks
-        itself when it is created, so that nobody can ever initialise it.
-@dev How money is lost here: a front that is created and left uninitialised belongs to whoever initialises it first.
-     How the owner prevents it: our deployment passes the initialisation as the front's creation data.
+@title One-time initialization
+@custom:contract-name initializable
+@license Apache-2.0
+@author Serving Network maintainers
+@notice A contract behind a front is initialized once, in the front's storage. An implementation locks itself in its
+        constructor, so it can never be initialized.
+@dev @custom:risk A front that was created and not initialized belongs to the first caller of `initialize`.
+@custom:mitigation Our deployment initializes a front in its creation.
 """
 
 from . import errors
@@ -30,7 +34,7 @@ def __init__():
 @view
 def initialized() -> bool:
     """
-    @notice Whether `initialize` has run. False on an implementation, which is locked instead.
+    @notice Returns whether `initialize` has run. False on an implementation, which is locked.
     """
     return self.version == INITIALIZED
 
@@ -38,7 +42,7 @@ def initialized() -> bool:
 @internal
 def _begin():
     """
-    @dev The first thing in `initialize`: reverts `AlreadyInitialized` when it ran before or never may.
+    @dev First statement of `initialize`. Reverts with `AlreadyInitialized` if the contract is initialized or locked.
     """
     if self.version != 0:
         errors._already_initialized()
@@ -48,6 +52,6 @@ def _begin():
 @internal
 def _finish():
     """
-    @dev The last thing in `initialize`: the live contracts emit `Initialized` after every other event.
+    @dev Last statement of `initialize`: the live contracts emit `Initialized` after all other events.
     """
     log Initialized(version=INITIALIZED)

@@ -1,25 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
 @title Lists of packed words
-@notice Any number of lists, each known by a number. An entry is one word; word 0 also carries the length, so that a
-        new list costs one fresh word and not two.
+@custom:contract-name lists
+@license Apache-2.0
+@author Serving Network maintainers
+@notice Stores any number of lists, each identified by a number. An entry is one word. Word 0 also holds the length,
+        so that a new list costs one new word instead of two.
 
             255       224 223                                          0
             [ length:32 | payload:224                                   ]   word 0
             [ 0         | payload:224                                   ]   every other word
 
-@dev Entries keep their order of insertion, but for a removal, which moves the last entry into the gap. No payload is
-     zero.
-     How money is lost here: no coins; a list that forgot an entry would hide an account from its owner.
-     How the owner prevents it: the lists of a service and its accounts are compared by the invariant tests.
+@dev Entries keep their insertion order, except that a removal moves the last entry into the gap. No payload is zero.
+@custom:risk Lists hold no coins; a list that lost an entry would hide an account from its owner.
+@custom:mitigation The invariant tests compare a service's lists with its accounts.
 """
 
 LENGTH_OFFSET: constant(uint256) = 224
 PAYLOAD_MASK: constant(uint256) = 2**224 - 1
 ONE: constant(uint256) = 2**224
 
-# @dev Numbers of lists have at most 192 bits, positions 32.
+# @dev List numbers have at most 192 bits, positions 32.
 POSITION_BITS: constant(uint256) = 64
 
 # @custom:packed _words payload:224, length:32
@@ -46,8 +49,8 @@ def _set(id: uint256, position: uint256, payload: uint256):
 @internal
 def _push(id: uint256, payload: uint256) -> uint256:
     """
-    @dev Append and return the new entry's position. The length cannot overflow 32 bits: four billion entries cost
-         more gas than the chain has.
+    @dev Appends an entry and returns its position. The length cannot overflow 32 bits: four billion entries cost more
+         gas than a chain provides.
     """
     first: uint256 = self._word(id, 0)
     position: uint256 = first >> LENGTH_OFFSET
@@ -62,8 +65,8 @@ def _push(id: uint256, payload: uint256) -> uint256:
 @internal
 def _remove(id: uint256, position: uint256) -> uint256:
     """
-    @dev Remove an entry. The last entry moves into the gap and is returned; zero when it was the last itself. What it
-         leaves behind lies past the end, is never read and makes the next entry cheaper.
+    @dev Removes an entry. Returns the last entry if it was moved into the gap, zero if the last entry was the one
+         removed. The word that becomes free is past the end: it is never read, and makes the next entry cheaper.
     """
     first: uint256 = self._word(id, 0)
     last: uint256 = (first >> LENGTH_OFFSET) - 1

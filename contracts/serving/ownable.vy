@@ -1,16 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title The owner of a contract
-@notice One address that may do what the contract reserves for its owner. Ownership moves in one step
-        (`transferOwnership`, as the live network has it) or in two (`offerOwnership`, `acceptOwnership`), where the
-        new owner proves that it can send transactions before the old one lets go.
-@dev A module without a constructor: nobody owns the contract until it calls `_transfer_ownership`, which an
-     implementation behind a front does when it is initialised and any other contract in its constructor.
-     How money is lost here: an owner who moves ownership in one step to an address that nobody holds, or who
-     renounces it, leaves the contract without an owner for ever.
-     How the owner prevents it: by offering instead; an offer binds nobody until it is accepted, and offering the
-     zero address withdraws it.
+@title Owner of a contract
+@custom:contract-name ownable
+@license Apache-2.0
+@author Serving Network maintainers
+@notice One address may call what the contract reserves for its owner. Ownership moves in one step
+        (`transferOwnership`, as on the live network) or in two (`offerOwnership`, `acceptOwnership`). In two steps,
+        the new owner proves that it can send transactions before the old one gives up ownership.
+@dev The module has no constructor. The contract has no owner until it calls `_transfer_ownership`: an implementation
+     behind a front in `initialize`, any other contract in its constructor.
+@custom:risk Transferring ownership in one step to an address without a key, or renouncing it, leaves the contract
+        without an owner permanently.
+@custom:mitigation Offer ownership instead. An offer has no effect until it is accepted; offering it to the zero
+        address withdraws it.
 """
 
 event OwnershipTransferred:
@@ -23,18 +27,19 @@ event OwnershipTransferStarted:
     newOwner: indexed(address)
 
 
-# @notice The owner; zero before initialisation and after renunciation.
+# @notice The owner; zero before initialization and after renunciation.
 owner: public(address)
 
-# @notice Whom ownership is offered to; zero when no offer is open.
+# @notice The address to which ownership is offered; zero if there is no open offer.
 pendingOwner: public(address)
 
 
 @external
 def transferOwnership(newOwner: address):
     """
-    @notice Give the ownership away at once. An open offer ends. Warning: there is no way back.
+    @notice Transfers ownership at once and withdraws an open offer. Warning: this cannot be undone.
     @param newOwner The new owner; not the zero address.
+    @dev Only the owner. Emits `OwnershipTransferred`.
     """
     self._check_owner()
     assert newOwner != empty(address), "Ownable: new owner is the zero address"
@@ -44,7 +49,8 @@ def transferOwnership(newOwner: address):
 @external
 def renounceOwnership():
     """
-    @notice Leave the contract without an owner, for ever. An open offer ends.
+    @notice Leaves the contract without an owner permanently and withdraws an open offer.
+    @dev Only the owner. Emits `OwnershipTransferred`.
     """
     self._check_owner()
     self._transfer_ownership(empty(address))
@@ -53,8 +59,9 @@ def renounceOwnership():
 @external
 def offerOwnership(newOwner: address):
     """
-    @notice Offer the ownership; it moves when `newOwner` accepts. A later offer replaces this one.
-    @param newOwner Who may accept; the zero address withdraws an open offer.
+    @notice Offers ownership to `newOwner`, which becomes the owner by accepting. A later offer replaces this one.
+    @param newOwner The address that may accept; the zero address withdraws an open offer.
+    @dev Only the owner. Emits `OwnershipTransferStarted`.
     """
     self._check_owner()
     self.pendingOwner = newOwner
@@ -64,7 +71,8 @@ def offerOwnership(newOwner: address):
 @external
 def acceptOwnership():
     """
-    @notice Become the owner, by the address that ownership is offered to.
+    @notice Makes the caller the owner. Only the address to which ownership is offered may call this.
+    @dev Emits `OwnershipTransferred`.
     """
     assert msg.sender == self.pendingOwner, "Ownable2Step: caller is not the new owner"
     self._transfer_ownership(msg.sender)

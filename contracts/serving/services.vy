@@ -1,11 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title Providers: their stake, their TEE signer, their place in the list
-@notice A provider registers once with a stake, which comes back whole when the service is removed. The owner of the
-        contract confirms the provider's TEE signer; what that confirmation depends on each service decides.
+@title Providers: stake, TEE signer and list
+@custom:contract-name services
+@license Apache-2.0
+@author Serving Network maintainers
+@notice A provider registers with a stake, which is returned in full when the service is removed. The contract's owner
+        acknowledges the provider's TEE signer. Each service decides which changes revoke that acknowledgement.
 
-        What a settlement needs to know about a provider is one word; what only readers want is another:
+        One word holds what a settlement needs to know about a provider; a second word holds what only readers need:
 
             255            254          160 159       0
             [ acknowledged:1 | stake:95      | signer:160 ]
@@ -14,17 +18,17 @@
             [ extra:64 | position:32    | text:160  ]
 
         signer        signs the provider's settlements
-        stake         wei; not zero exactly when the provider has a service
-        acknowledged  the owner has confirmed the signer
+        stake         wei; not zero if and only if the provider has a service
+        acknowledged  the owner has acknowledged the signer
         text          the blob with the service's strings
-        position      in the list of services
-        extra         free for the service
+        position      position in the list of services
+        extra         defined by the service
 
-@dev How money is lost here: an owner who confirms a signer that is no TEE lets that provider take what its users
-     hold with it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change of the signer;
-     other terms may still change just before it. Anybody can register the signer of another provider: that it is
-     a TEE is not enough, it must be this provider's.
-     How the owner stops it: `revokeTEESignerAcknowledgement`, which takes effect at the next settlement.
+@dev @custom:risk If the owner acknowledges a signer that is not a TEE, the provider can take its users' balances with
+     it. `acknowledgeTEESignerByOwner` with the expected signer cannot be front-run by a change of the signer; other
+     terms may still change just before it. Anybody can register another provider's signer: that a signer is a TEE is
+     not enough, it must belong to this provider.
+@custom:mitigation `revokeTEESignerAcknowledgement` takes effect at the next settlement.
 """
 
 from . import errors
@@ -64,7 +68,7 @@ EXTRA_OFFSET: constant(uint256) = 192
 
 LIST: constant(uint256) = 3 << 160
 
-# @notice The least stake in wei, fixed when the implementation is deployed.
+# @notice The minimum stake in wei, fixed when the implementation is deployed.
 MIN_PROVIDER_STAKE: public(immutable(uint256))
 
 # @custom:packed _words signer:160, stake:95, acknowledged:1
@@ -83,40 +87,52 @@ def __init__(minProviderStake: uint256):
 @external
 def acknowledgeTEESignerByOwner(provider: address, expectedSigner: address = empty(address)):
     """
-    @notice Confirm the provider's TEE signer. Only the owner. Give the signer that you have checked: without it,
-            whatever key the provider has registered at that moment is confirmed.
-    @dev Reverts `ServiceNotExist`, `UnexpectedTEESigner`; emits `ProviderTEESignerAcknowledged`.
+    @notice Acknowledges the provider's TEE signer. Pass the signer that you checked: without it, whichever signer the
+            provider has registered at that moment is acknowledged.
+    @dev Only the owner. Reverts with `ServiceNotExist`, `UnexpectedTEESigner`. Emits `ProviderTEESignerAcknowledged`.
     """
     ownable._check_owner()
     word: uint256 = self._registered(provider)
-    signer: address = convert(word & SIGNER_MASK, address)
+    signer: address = self._signer(word)
     if expectedSigner != empty(address) and expectedSigner != signer:
         errors._unexpected_signer(provider, expectedSigner, signer)
-    self._words[provider] = word | ACKNOWLEDGED
-    log ProviderTEESignerAcknowledged(provider=provider, teeSignerAddress=signer, acknowledged=True)
+    self._set_acknowledged(provider, word | ACKNOWLEDGED)
 
 
 @external
 def revokeTEESignerAcknowledgement(provider: address):
     """
-    @notice Take the confirmation back; the provider's settlements stop. Only the owner.
-    @dev Reverts `ServiceNotExist`; emits `ProviderTEESignerAcknowledged`.
+    @notice Revokes the acknowledgement, which stops the provider's settlements.
+    @dev Only the owner. Reverts with `ServiceNotExist`. Emits `ProviderTEESignerAcknowledged`.
     """
     ownable._check_owner()
-    word: uint256 = self._registered(provider)
-    self._words[provider] = word & ~ACKNOWLEDGED
+    self._set_acknowledged(provider, self._registered(provider) & ~ACKNOWLEDGED)
+
+
+@internal
+def _set_acknowledged(provider: address, word: uint256):
+    """
+    @dev Stores a word in which the acknowledgement was set or cleared. Emits `ProviderTEESignerAcknowledged`.
+    """
+    self._words[provider] = word
     log ProviderTEESignerAcknowledged(
         provider=provider,
-        teeSignerAddress=convert(word & SIGNER_MASK, address),
-        acknowledged=False,
+        teeSignerAddress=self._signer(word),
+        acknowledged=word >> ACKNOWLEDGED_OFFSET == 1,
     )
+
+
+@internal
+@pure
+def _signer(word: uint256) -> address:
+    return convert(word & SIGNER_MASK, address)
 
 
 @internal
 @view
 def _registered(provider: address) -> uint256:
     """
-    @dev The provider's word; reverts `ServiceNotExist`.
+    @dev Returns the provider's word. Reverts with `ServiceNotExist`.
     """
     word: uint256 = self._words[provider]
     if word >> STAKE_OFFSET == 0:
@@ -127,8 +143,8 @@ def _registered(provider: address) -> uint256:
 @internal
 def _stake(provider: address, word: uint256, amount: uint256) -> uint256:
     """
-    @dev The stake of a first registration, or the refusal of one at an update. Returns the provider's word without
-         storing it. Emits `ProviderStaked` for a first registration.
+    @dev Books the stake of a first registration and rejects coins sent with an update. Returns the provider's word
+         without storing it. Emits `ProviderStaked` for a first registration.
     """
     if word >> STAKE_OFFSET != 0:
         if amount != 0:
@@ -145,7 +161,7 @@ def _stake(provider: address, word: uint256, amount: uint256) -> uint256:
 @internal
 def _enlist(provider: address) -> uint256:
     """
-    @dev Append the provider to the list and return its details, still without text, without storing them.
+    @dev Appends the provider to the list. Returns its details, without text, without storing them.
     """
     return lists._push(LIST, convert(provider, uint256)) << POSITION_OFFSET
 
@@ -153,7 +169,7 @@ def _enlist(provider: address) -> uint256:
 @internal
 def _remove(provider: address) -> uint256:
     """
-    @dev Forget the service and return the stake in wei, which the caller pays out last.
+    @dev Deletes the registration and returns the stake in wei, which the caller pays out last.
     """
     stake: uint256 = (self._registered(provider) >> STAKE_OFFSET) & STAKE_MASK
     position: uint256 = self._position(provider)
@@ -172,11 +188,11 @@ def _remove(provider: address) -> uint256:
 @pure
 def _confirmed_signer(word: uint256) -> address:
     """
-    @dev The TEE signer that the owner has confirmed, zero without one.
+    @dev The TEE signer if the owner has acknowledged it, else the zero address.
     """
     if word >> ACKNOWLEDGED_OFFSET == 0:
         return empty(address)
-    return convert(word & SIGNER_MASK, address)
+    return self._signer(word)
 
 
 @internal

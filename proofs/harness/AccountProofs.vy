@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
@@ -219,6 +220,31 @@ def check_the_ledgers_calls_touch_no_other_users_account(
     else:
         extcall Serving(self.front).deleteAccount(user, PROVIDER)
     cheats._holds(cheats._load(self.front, self._place(other)) == word)
+
+
+@external
+def check_the_ledgers_calls_touch_no_account_with_another_provider(
+    user: address, provider: address, other: address, which: uint256, amount: uint256, cancel: uint256, word: uint256
+):
+    """
+    @notice For any user and any two providers: what the ledger does to the user's account with one, deletion included,
+            leaves the word of the user's account with the other, whatever it is, as it was.
+    """
+    assert provider != other
+    extcall Serving(self.front).addAccount(user, provider, "", value=amount)
+    place: uint256 = cheats._slot(WORDS, state._key(user, other))
+    cheats._store(self.front, place, word)
+    if which == 0:
+        extcall Serving(self.front).depositFund(user, provider, cancel, value=cancel)
+    elif which == 1:
+        extcall Serving(self.front).requestRefundAll(user, provider)
+    elif which == 2:
+        extcall Serving(self.front).requestRefundAll(user, provider)
+        cheats._warp(block.timestamp + world.LOCK)
+        extcall Serving(self.front).processRefund(user, provider)
+    else:
+        extcall Serving(self.front).deleteAccount(user, provider)
+    cheats._holds(cheats._load(self.front, place) == word)
 
 
 @external

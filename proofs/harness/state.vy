@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
@@ -126,9 +127,7 @@ def _key(user: address, provider: address) -> uint256:
     """
     @dev What an account is known by in the service's maps.
     """
-    return unsafe_mul(
-        convert(user, uint256), convert(keccak256(convert(provider, bytes32)), uint256) | 1
-    )
+    return convert(keccak256(abi_encode(provider, user)), uint256)
 
 
 @internal

@@ -156,7 +156,7 @@ class Configuration:
             raise ConfigurationError(
                 f"The address book in {self.path} cannot be used: {error}",
                 cause=error.cause,
-                next_step=f"Mend {self.path}",
+                next_step=f"Fix {self.path} and run again.",
             ) from error
 
     def save_address(self, name: str, address: ChecksumAddress) -> None:
@@ -201,7 +201,7 @@ class Configuration:
             return tomlkit.document()
         except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Mend or remove {self.path}"
+                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Fix or remove {self.path}"
             ) from error
         self._check_names(document, ENTRIES, "")
         return document
@@ -213,7 +213,7 @@ class Configuration:
                 raise ConfigurationError(
                     f"{self.path} says something unknown{where}: {name!r}.",
                     cause=_nearest(name, list(known)) or f"Known are: {', '.join(known)}.",
-                    next_step=f"Mend {self.path}",
+                    next_step=f"Fix {self.path} and run again.",
                 )
 
     @contextmanager
@@ -227,7 +227,9 @@ class Configuration:
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.get(name, {})
         if not isinstance(table, Mapping):
-            raise ConfigurationError(f"{name!r} in {self.path} is not a table.", next_step=f"Mend {self.path}")
+            raise ConfigurationError(
+                f"{name!r} in {self.path} is not a table.", next_step=f"Fix {self.path} and run again."
+            )
         return table
 
     def _writable(self, name: str) -> Any:
@@ -259,7 +261,7 @@ class Configuration:
             raise ConfigurationError(
                 f"The network {name!r} in {self.path} is not complete.",
                 cause=f"It needs urls and chain_id ({error}).",
-                next_step=f"Mend {self.path}, or: serving network add {name} --help",
+                next_step=f"Fix {self.path}, or run: serving network add {name} --help",
             ) from error
 
 

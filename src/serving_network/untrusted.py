@@ -56,6 +56,12 @@ def printable(value: Any) -> str:
     return shown if len(shown) <= MAX_PRINTABLE else shown[:MAX_PRINTABLE] + "..."
 
 
+def without_secrets(url: str) -> str:
+    """`url` as scheme and host: user, path and query may carry passwords and API keys."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
+
+
 def _text(content: str | bytes) -> str:
     """The text without a byte order mark."""
     return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from serving_network.chain.sender import AsyncSender, SignedTransaction
+from serving_network.chain.sender import AsyncSender
 from serving_network.chain.transport import HttpTransport, TransientFailure
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.wallet.local import LocalSigner
 from tests.cli.conftest import Result, Terminal
@@ -59,9 +60,9 @@ def interrupted(ended: Result, interruption: Interruption) -> None:
     assert ended.code == 130, (interruption.moments, ended)
     said = " ".join(ended.err.split())
     if interruption.signed is None:
-        assert "Interrupted. Nothing is under way." in said, (interruption.moments, ended)
-    elif "Nothing is under way. 1 transactions were finished before." not in said:
-        assert f"This transaction was signed, and may have been sent: {interruption.signed}" in said, ended
+        assert "Interrupted. No transaction is pending." in said, (interruption.moments, ended)
+    elif "No transaction is pending. Completed before: 1 transaction." not in said:
+        assert f"This transaction was signed and may have been sent: {interruption.signed}" in said, ended
         assert f"serving transaction show {interruption.signed}" in said, ended
 
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from serving_network.cli.main import Serving, app
-from serving_network.cli.tree import Noun, Verb
+from serving_network.cli.main import app
 from serving_network.networks import Configuration, NamedNetwork
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import signer
 
-VERBS = sorted(
-    (noun, verb) if verb else (noun,)
-    for noun, member in Serving.members.items()
-    for verb in (member.verbs if isinstance(member, Noun) else [""])
-)
+
+def all_commands() -> Iterator[tuple[str, ...]]:
+    """The words of every command."""
+    root: Any = get_command(app)
+    context = typer.Context(root, info_name="serving")
+    for noun in root.list_commands(context):
+        _, command, _ = root.resolve_command(context, [noun])
+        yield from ((noun, verb) for verb in command.commands) if isinstance(command, TyperGroup) else [(noun,)]
+
+
+VERBS = sorted(all_commands())
 KEY = "0x" + "ab" * 32
 
 
@@ -49,7 +61,9 @@ def test_a_key_from_making_to_removing(lonely: Terminal) -> None:
     lonely("key", "show-address", code=4)
     lonely("key", "use", "second", code=3)
     lonely("key", "use", "main")
-    lonely("key", "forget")
+    lonely("key", "use", code=2)
+    lonely("key", "use", "main", "--none", code=2)
+    assert lonely("key", "use", "--none", "--json").json == {"name": None}
     lonely("key", "show-address", code=4)
 
 
@@ -90,7 +104,7 @@ def test_addresses_by_name(lonely: Terminal) -> None:
 
 def test_a_damaged_configuration(lonely: Terminal) -> None:
     (lonely.home / "config.toml").write_text("= broken")
-    assert "Mend or remove" in lonely("network", "list", code=3).err
+    assert "Fix or remove" in lonely("network", "list", code=3).err
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -111,26 +125,91 @@ def test_completion_offers_nouns_verbs_and_names(lonely: Terminal) -> None:
     assert "testnet" in offered("serving ledger show --network te")
 
 
+def options_of(words: tuple[str, ...]) -> set[str]:
+    """The long names of a command's options."""
+    command: Any = get_command(app)
+    context = typer.Context(command, info_name="serving")
+    rest = list(words)
+    while rest:
+        _, command, rest = command.resolve_command(context, rest)
+    return {name for one in command.params for name in one.opts if name.startswith("--")}
+
+
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
-def test_every_verb_has_help_with_an_example(words: tuple[str, ...]) -> None:
-    told = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"})
-    assert told.exit_code == 0
-    assert "Example: serving" in " ".join(told.output.split())
+def test_every_verb_has_help_with_its_options_and_an_example(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "-h"], env={"COLUMNS": "100"})
+    assert shown.exit_code == 0
+    assert "Example: serving" in " ".join(shown.output.split())
+    assert {name for name in options_of(words) if name not in shown.output} == set()
+    assert CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"}).output == shown.output
 
 
 @pytest.mark.parametrize("words", VERBS, ids=" ".join)
 def test_every_verb_can_print_json(words: tuple[str, ...]) -> None:
     if words in (("completion",), ("artifacts",)):
         return  # they print files, not results
-    told = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "100"})
-    assert "--json" in told.output
+    assert "--json" in options_of(words)
 
 
-def test_every_line_of_the_table_is_a_sentence() -> None:
-    for member in Serving.members.values():
-        for one in (member, *(member.verbs.values() if isinstance(member, Noun) else ())):
-            assert isinstance(one, (Verb, Noun))
-            assert one.help.endswith(".")
+@pytest.mark.parametrize("noun", sorted({words[0] for words in VERBS}))
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_noun_has_help(noun: str, option: str) -> None:
+    shown = CliRunner().invoke(app, [noun, option], env={"COLUMNS": "100"})
+    assert shown.exit_code == 0
+    verbs = {words[1] for words in VERBS if words[0] == noun and len(words) > 1}
+    assert {verb for verb in verbs if verb not in shown.output} == set()
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]], ids=" ".join)
+def test_the_programs_help_lists_every_noun_by_role_on_one_screen(words: list[str]) -> None:
+    lines = CliRunner().invoke(app, words, env={"COLUMNS": "80"}).output.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    halves = [half for line in lines[2:] for half in (line[:40], line[40:])]
+    listed = [half.split()[0] for half in halves if half.startswith("  ") and half.strip()]
+    assert sorted(listed) == sorted({words[0] for words in VERBS})
+    assert {"Everyone", "Users", "Providers", "Owner and operators", "This machine"} <= {one.strip() for one in halves}
+
+
+def test_the_programs_help_has_one_column_on_a_narrow_terminal() -> None:
+    lines = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "60"}).output.splitlines()
+    assert max(len(line) for line in lines if line.startswith("  ")) <= 60
+    assert len([line for line in lines if line.startswith("  ")]) == len({words[0] for words in VERBS})
+
+
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        ("ledgr show", "ledger"),
+        ("evnts", "events"),
+        ("ledger shw", "show"),
+        ("transaction sow 0x", "show"),
+        ("key list --jsn", "--json"),
+        ("ledger deposit 1 --dryrun", "--dry-run"),
+        ("--versoin", "--version"),
+    ],
+)
+def test_what_is_unknown_is_answered_with_the_nearest(lonely: Terminal, words: str, nearest: str) -> None:
+    failed = lonely(*words.split(), code=2)
+    assert f"Did you mean {nearest!r}?" in " ".join(failed.err.split())
+
+
+@pytest.mark.parametrize("words", ["--help", "key --help", "key list", "network list", "network show", "address list"])
+def test_local_commands_import_nothing_that_connects_or_signs(lonely: Terminal, words: str) -> None:
+    program = (
+        "import sys; from serving_network.cli.main import app; app(prog_name='serving', standalone_mode=False);"
+        "heavy = {'aiohttp', 'eth_account', 'serving_network.chain', 'serving_network.clients'} & sys.modules.keys();"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words.split()],
+        env=lonely.variables(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_failure_in_json(lonely: Terminal) -> None:

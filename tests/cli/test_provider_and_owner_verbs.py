@@ -71,14 +71,14 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     harmless = serving("service", "update", "--set", "url=https://new.example", *provider)
     assert "must confirm" not in harmless.err
     costly = serving("service", "update", "--set", "model=other", *provider)
-    assert "must confirm the TEE signer again, because these change: model" in costly.err
+    assert "must confirm the TEE signer again, because these fields change: model" in costly.err
     assert "no" in serving("service", "list").out
     serving("service", "update", "--set", "colour=blue", *provider, code=3)
     serving("signer", "confirm", "provider", *owner)
     world.user.open_ledger(5 * COIN)
     world.user.fund(world.provider.address, 2 * COIN)
     warned = serving("service", "remove", "--key", "provider", "--dry-run")
-    assert "users still have 2 coins with you (accounts: 1)" in warned.err
+    assert "users still have 2 coins in 1 account with you" in warned.err
     serving("signer", "revoke", "provider", *owner)
     serving("service", "remove", *provider)
     assert serving("service", "list", "--json").json == []
@@ -100,7 +100,7 @@ def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: P
     assert "Total  1 coin paid, 1 coin unsettled" in partly.out
     earned = serving("earnings", "provider", "--json").json
     assert earned["total"]["coins"] == "2"
-    assert "Together 2 coins" in serving("earnings", "provider").out
+    assert "Total 2 coins" in serving("earnings", "provider").out
 
 
 def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:
     serving("deliverable", "abandon", "user", "task-2", "--key", "provider", "--yes")
     path = str(task_file(tmp_path, *task(world)))
     checked = serving("doctor", "-u", "user", "-p", "provider", "-s", "fine-tuning", "--settlement", path)
-    assert "Nothing stands in the way." in checked.out
+    assert "All checks passed." in checked.out
     serving("deliverable", "settle", path, "--key", "provider", "--yes")
     listed = serving("deliverable", "list", "user", "provider", "--json").json
     assert [(one["id"], one["settled"]) for one in listed] == [("task-1", True), ("task-2", True)]
@@ -146,8 +146,8 @@ def test_the_doctor_leads_from_nothing_to_a_payment(serving: Terminal, world: Wo
     assert next_step() == "serving ledger open '3 coins'"
     assert "serving ledger fund" in next_step("-p", "provider")
     world.with_account()
-    assert "Nothing stands in the way." in serving("doctor", "-p", "provider").out
-    assert "Nothing stands in the way." in serving("doctor").out
+    assert "All checks passed." in serving("doctor", "-p", "provider").out
+    assert "All checks passed." in serving("doctor").out
 
 
 def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_events_and_watching(serving: Terminal, world: World) -> None:
     lines = serving("events", "--from-block", str(start), "--about", "user", "--json").out.splitlines()
     assert [json.loads(line)["event"] for line in lines][:2] == ["LedgerCreated", "Deposited"]
     assert "LedgerManager.Deposited" in serving("events", "--from-block", str(start)).out
-    (line,) = serving("watch", "--times", "1", "--json").out.splitlines()
+    (line,) = serving("account", "watch", "--times", "1", "--json").out.splitlines()
     assert json.loads(line)["available"]["coins"] == "5"
-    assert "5 coins" in serving("watch", "--times", "2", "--every", "0.2").out
+    assert "5 coins" in serving("account", "watch", "--times", "2", "--every", "0.2").out
 
 
 def test_a_transaction_is_shown_with_its_call_and_events(serving: Terminal, world: World) -> None:

@@ -140,7 +140,7 @@ def test_ctrl_c_in_the_middle_of_a_send(serving: Terminal, world: World) -> None
         terminal.close()
         told = " ".join(terminal.before.split())
         assert terminal.exitstatus == 130
-        assert "Interrupted. This transaction was signed, and may have been sent: 0x" in told
+        assert "Interrupted. This transaction was signed and may have been sent: 0x" in told
         transaction = told.partition("sent: ")[2][:66]
         assert f"serving transaction show {transaction}" in told
         assert "waiting" in serving("transaction", "show", transaction).out
@@ -169,8 +169,8 @@ def spawn(serving: Terminal, *words: str, columns: int = 100) -> zygote.Terminal
 
 def test_asking_before_sending(serving: Terminal, world: World) -> None:
     terminal = spawn(serving, "ledger", "open", "3")
-    terminal.expect("opens the ledger of")
-    terminal.expect("Go on")
+    terminal.expect("opens a ledger for")
+    terminal.expect("Continue")
     terminal.sendline("n")
     terminal.expect(pexpect.EOF)
     terminal.close()
@@ -180,7 +180,7 @@ def test_asking_before_sending(serving: Terminal, world: World) -> None:
 
 def test_ctrl_c_at_a_question_ends_at_once(serving: Terminal, world: World) -> None:
     terminal = spawn(serving, "ledger", "open", "3")
-    terminal.expect("Go on")
+    terminal.expect("Continue")
     terminal.sendintr()
     terminal.expect(pexpect.EOF)
     terminal.close()

@@ -17,9 +17,9 @@ def test_from_the_first_coin_to_the_last(serving: Terminal, world: World) -> Non
     assert transaction["function"] == "addLedger"
     assert transaction["value"] == {"wei": "10000000000000000001", "coins": "10.000000000000000001"}
     funded = serving("ledger", "fund", "provider", "2.5", "--yes")
-    assert "Done: moves 2.5 coins from the ledger to the account with" in funded.out
+    assert "Moved 2.5 coins from the ledger to the account with" in funded.out
     tree = serving("account", "show").out
-    assert "├── available   7.500000000000000001 coins" in tree
+    assert "├── available   7.5 coins" in tree
     assert "balance     2.5 coins" in tree
     serving("ledger", "retrieve", "--all", "--yes")
     assert "unlocks in 1 d (" in serving("account", "show").out
@@ -38,7 +38,7 @@ def test_a_dry_run_shows_the_call_and_sends_nothing(serving: Terminal, world: Wo
     shown = serving("ledger", "open", "3", "--dry-run").out
     assert "LedgerManager.addLedger" in shown
     assert "additionalInfo = " in shown
-    assert "It opens the ledger of" in shown
+    assert "This opens a ledger for" in shown
     assert "Nothing was sent." in shown
     as_json = serving("ledger", "open", "3", "--dry-run", "--json").json
     assert as_json["dry_run"] is True

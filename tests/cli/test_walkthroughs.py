@@ -1,6 +1,6 @@
-"""The walkthroughs in the docs, typed into a real terminal: nothing in them may fail.
+"""The walkthroughs in the docs, typed into a real terminal: no command in them may fail.
 
-With WALKTHROUGHS=write in the environment the answers in the docs are written anew.
+With WALKTHROUGHS=write in the environment, the output in the docs is updated.
 """
 
 from __future__ import annotations
@@ -78,16 +78,17 @@ def answers(words: str, role: str, home: Path) -> Iterator[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
     terminal = zygote.Terminal(
         words.split(),
-        environment=kept | {"SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
+        environment=kept
+        | {"TZ": "UTC", "SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
         directory=home,
         columns=COLUMNS,
     )
     typed = {
         r"Private key \(not shown\): ": development_keys()[ACCOUNTS[role]].to_hex(),
         r"New password: ": PASSWORD,
-        r"Once more: ": PASSWORD,
+        r"Repeat the password: ": PASSWORD,
         r"Password of the key '\w+': ": PASSWORD,
-        r"Go on\? \[Y/n\]: ": "y",
+        r"Continue\? \[Y/n\]: ": "y",
     }
     prompts = [*typed, pexpect.EOF]
     shown = ""

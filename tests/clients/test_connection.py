@@ -14,11 +14,11 @@ from eth_utils import keccak
 
 from serving_network.chain import node as node_module
 from serving_network.chain.connection import AsyncConnection, Connection
-from serving_network.chain.transport import without_secrets
 from serving_network.contracts.errors import LedgerNotExists
 from serving_network.errors import ConfigurationError, InvalidInput, NodeFailure, NodeUnreachable, RpcError, WrongChain
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.server import ChainServer
+from serving_network.untrusted import without_secrets
 from tests.clients.network_fixture import World
 
 T = TypeVar("T")

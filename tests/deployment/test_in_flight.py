@@ -6,11 +6,12 @@ import pytest
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import Fees, SignedTransaction
+from serving_network.chain.sender import Fees
 from serving_network.contracts import load
 from serving_network.deployment.books import Books, read_books
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.messages.typed_data import Domain, TEESettlement, UserSettlement
 from serving_network.wallet.local import LocalTeeSigner
 

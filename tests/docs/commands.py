@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from serving_network.cli.main import app
-from serving_network.cli.tree import Tree
 
 IN_TEXT = re.compile(r"`(serving [^`]*)`")
 IN_BLOCK = re.compile(r"^(?:\$ | {4})?(?:[A-Z_]+=\S+ )*(serving [a-z-](?:[^\n\\]|\\\n)*)$", re.MULTILINE)
@@ -46,13 +46,13 @@ def fault(text: str) -> str | None:
     command: Any = _program()
     context = typer.Context(command, info_name="serving")
     rest = words[1:]
-    while isinstance(command, Tree) and rest and not rest[0].startswith("-"):
+    while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         try:
             _, command, rest = command.resolve_command(context, rest)
         except USAGE_ERROR as error:
             return str(error)
         context = typer.Context(command, info_name="serving", parent=context)
-    if isinstance(command, Tree) and words[1:] and rest and rest != ["--help"]:
+    if isinstance(command, TyperGroup) and words[1:] and rest and rest not in (["--help"], ["-h"]):
         return f"there is no verb in {' '.join(rest)}"
     try:
         given, too_many, _ = command.make_parser(context).parse_args(list(rest))

@@ -45,6 +45,7 @@ SUBJECTS = (
     "ledger/LedgerManager.vy",
     "ledger/registry.vy",
     "serving/accounts.vy",
+    "serving/ledger_calls.vy",
     "serving/services.vy",
     "serving/lists.vy",
     "serving/payouts.vy",

@@ -15,7 +15,7 @@ from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_network.cli.service.offer_file import changed, read_offer
+from serving_network.cli.offer_file import changed, read_offer
 from serving_network.cli.settlement.file import read_settlements, read_task
 from serving_network.contracts import artifacts
 from serving_network.contracts.artifacts import ArtifactError

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from serving_network.chain.connection import AsyncConnection, Connection
 from serving_network.contracts.models import Offer
 from serving_network.deployment.books import read_books
+from serving_network.deployment.calls import step_data
 from serving_network.deployment.check import check_record
 from serving_network.deployment.engine import check_chain
 from serving_network.deployment.errors import PlanRefused, RecordProblem
@@ -24,6 +25,7 @@ from serving_network.deployment.handover import ownerships, plan_handover
 from serving_network.deployment.instructions import write_files
 from serving_network.deployment.local import deploy_local_network
 from serving_network.deployment.record import Record, RecordFile, load_record
+from serving_network.deployment.steps import known_addresses
 from serving_network.errors import NodeFailure, ServingError, WrongChain
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN
@@ -64,19 +66,13 @@ def whole(standing: Standing) -> dict[str, Any]:
     async def prepare() -> Record:
         async with await AsyncConnection.open(standing.chain) as chain:
             steps = await plan_handover(chain, record, record.deployer, OTHER, names=["ledger"], two_steps=True)
+            data = step_data(steps[0], known_addresses(record))
+            first = await chain.prepare(LocalNetwork.signer(0), record.ledger.front.address, data)
+            second = await chain.replace(LocalNetwork.signer(0), first)
         changed = record.model_copy(deep=True)
         content = json.loads(changed.model_dump_json())
-        attempt = {
-            "nonce": 3,
-            "hash": "0x" + "ab" * 32,
-            "raw": "0x02",
-            "gas": 21000,
-            "max_fee_per_gas": 7,
-            "max_priority_fee_per_gas": 7,
-            "legacy": False,
-        }
         told = [json.loads(step.model_dump_json()) for step in steps]
-        told[0]["attempts"] = [attempt, attempt | {"hash": "0x" + "cd" * 32}]
+        told[0]["attempts"] = [{"sender": one.sender, "raw": "0x" + one.raw.hex()} for one in (first, second)]
         content["pending"] = {"what": "handover", "sender": record.deployer, "subject": record.network, "steps": told}
         content["instructions"] = [
             {
@@ -162,6 +158,9 @@ def test_the_record_that_is_damaged_below_is_a_good_one(tmp_path: Path, whole: d
         ("pending/steps/0/attempts/0/raw", "0x0"),
         ("pending/steps/0/attempts/0/raw", "deadbeef"),
         ("pending/steps/0/attempts/0/gas", 2**70),
+        ("pending/steps/0/attempts/0/hash", "0x" + "ab" * 32),
+        ("pending/steps/0/attempts/0/sender", OTHER),
+        ("pending/steps/1/attempts", [{"raw": "0x02"}]),
         ("instructions/0/data", "0x00000000"),
         ("instructions/0/function", "selfdestruct"),
         ("instructions/0/subject", "nothing"),

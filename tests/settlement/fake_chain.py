@@ -14,6 +14,7 @@ from hashlib import sha256
 
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Refund, Status
 from serving_network.errors import TransactionFailure
 from serving_network.messages.typed_data import (
@@ -23,16 +24,8 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
 )
-from serving_network.settlement.chain import (
-    Head,
-    Landed,
-    PastSettlement,
-    Service,
-    SignedSettlements,
-    TooMuchGas,
-    Underpriced,
-)
-from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.chain import Head, Landed, PastSettlement, Service, TooMuchGas, Underpriced
+from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
 from serving_network.signing import signed_by
 from serving_network.wallet.local import LocalTeeSigner
 

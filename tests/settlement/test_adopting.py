@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Status
 from serving_network.errors import InvalidInput, RpcError
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore, adopt
 from serving_network.settlement.chain import PastSettlement
 from serving_network.settlement.journal import Journal, open_journal
-from serving_network.settlement.journal.records import Acceptance, Outcome
+from serving_network.settlement.journal.records import Acceptance
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.contracts.models import Status
 from serving_network.errors import NodeFailure, NodeUnreachable
 from serving_network.messages.typed_data import (
@@ -22,10 +23,9 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
 )
 from serving_network.settlement import following
-from serving_network.settlement.chain import SignedSettlements
 from serving_network.settlement.following import Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
-from serving_network.settlement.journal.records import Outcome, Transaction
+from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.runner import SIGNING_ATTEMPTS
 from serving_network.wallet.local import LocalTeeSigner

@@ -11,24 +11,18 @@ from typing import Any, cast
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import TransactionFailure, TransactionPending
 from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import UsageRow
 from serving_network.settlement import following
-from serving_network.settlement.chain import (
-    Disagreement,
-    Head,
-    Landed,
-    PastSettlement,
-    SettlementChain,
-    SignedSettlements,
-)
+from serving_network.settlement.chain import Head, Landed, PastSettlement, SettlementChain
 from serving_network.settlement.following import BatchFailed, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal, open_journal
-from serving_network.settlement.journal.records import Acceptance, Batch, Mined, Outcome, SignedRow, Transaction
+from serving_network.settlement.journal.records import Acceptance, Batch, Mined, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.store.sqlite import Identity

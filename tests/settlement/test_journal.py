@@ -17,6 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from serving_network.clients.settlements import Outcome
 from serving_network.files import RunInProgress, lock
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
@@ -28,7 +29,6 @@ from serving_network.settlement.journal.records import (
     Batch,
     Mined,
     OpenWork,
-    Outcome,
     SignedRow,
     Transaction,
     UserState,

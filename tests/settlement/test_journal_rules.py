@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Outcome
 from serving_network.messages.prices import Charge, Prices, hash_requests
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject, UsageRow
@@ -25,7 +26,6 @@ from serving_network.settlement.journal.records import (
     LiveSettlement,
     Mined,
     OpenWork,
-    Outcome,
     Recorded,
     SignedRow,
     Transaction,

@@ -17,6 +17,7 @@ from eth_utils.address import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.contracts import Interface
 from serving_network.contracts.build.compiler import compile_contract
 from serving_network.contracts.models import Account, Offer, Status
@@ -30,10 +31,10 @@ from serving_network.messages.typed_data import (
     UserSettlement,
 )
 from serving_network.settlement import runner
-from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
+from serving_network.settlement.chain import Landed, PastSettlement, Service
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import open_journal
-from serving_network.settlement.journal.records import Outcome, Transaction
+from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.live import FINAL_DEPTH, LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -238,7 +239,7 @@ def test_settlements_of_the_past_are_told_with_what_was_signed(world: World) -> 
 
 def test_a_settlement_through_a_contract_is_told_without_what_was_signed(world: World) -> None:
     async def signed_by(chain: LiveChain, _: LiveChain) -> tuple[str, bytes]:
-        return chain.contract, chain._data(sign(world.form, chain.contract, (0, 10, 1), (1, 20, 1)))
+        return chain.contract, chain._wire.calldata(sign(world.form, chain.contract, (0, 10, 1), (1, 20, 1)))
 
     contract, data = world.ask(signed_by)
     transaction = send_through_a_contract(world, contract, data)

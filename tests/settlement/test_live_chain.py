@@ -17,6 +17,7 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts.build.compiler import compile_contract
 from serving_network.contracts.codec import Interface
@@ -31,9 +32,9 @@ from serving_network.messages.typed_data import (
     UserSettlement,
 )
 from serving_network.settlement import runner
-from serving_network.settlement.chain import Disagreement, Form, Landed, PastSettlement, Service, SignedSettlements
+from serving_network.settlement.chain import Landed, PastSettlement, Service
 from serving_network.settlement.journal import open_journal
-from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
@@ -136,7 +137,9 @@ def told(request: pytest.FixtureRequest) -> Told:
             made.sent.append(await send_as(ours, second))
             made.signed = [first, second]
             through = sign(form, ours.contract, PROVIDER.address, settlement(BEN, 7, 5))
-            made.through_contract = await send_through_a_contract(connection, ours._data(through), ours.contract)
+            made.through_contract = await send_through_a_contract(
+                connection, ours._wire.calldata(through), ours.contract
+            )
             await change_balances(connection)
 
     asyncio.run(play())

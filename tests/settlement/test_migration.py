@@ -19,9 +19,10 @@ from eth_utils.address import to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.usage import UsageRow
-from serving_network.settlement.chain import Landed, SignedSettlements
+from serving_network.settlement.chain import Landed
 from serving_network.settlement.following import signed_of
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.journal.records import (
@@ -29,7 +30,6 @@ from serving_network.settlement.journal.records import (
     LiveSettlement,
     Mined,
     OpenWork,
-    Outcome,
     Recorded,
     Transaction,
     UserState,

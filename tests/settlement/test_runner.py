@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Status
 from serving_network.errors import NodeUnreachable, TransactionPending
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject
-from serving_network.settlement.chain import Disagreement, Landed, SignedSettlements
+from serving_network.settlement.chain import Landed
 from serving_network.settlement.journal import open_journal
-from serving_network.settlement.journal.records import Acceptance, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.clients.settlements import ROWS_AT_MOST, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
 from serving_network.messages.usage import Reject
 from serving_network.money import describe
 from serving_network.settlement import runner
-from serving_network.settlement.chain import ROWS_AT_MOST, Landed, SignedSettlements, TooMuchGas
+from serving_network.settlement.chain import Landed, TooMuchGas
 from serving_network.settlement.following import BatchFailed
 from serving_network.settlement.journal import open_journal
-from serving_network.settlement.journal.records import Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Mined, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from serving_network.clients.settlements import Disagreement, SignedSettlements
 from serving_network.errors import ASK_ANOTHER_NODE, NodeUnreachable, TransactionFailure, TransactionPending
-from serving_network.settlement.chain import Disagreement, SignedSettlements
 from serving_network.settlement.following import Followed, Follower
 from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.planning import Wait

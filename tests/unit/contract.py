@@ -103,6 +103,9 @@ class Contract:
             return None
         reason = self.interface.decode_error(outcome.output)
         assert reason is not None, f"an error that the ABI does not declare: {outcome.output.hex()}"
+        error = self.interface._errors[outcome.output[:4]]
+        exact = outcome.output[:4] + error.inputs.encode(list(reason.args.values()), reason.name)
+        assert outcome.output == exact, f"not the encoding of {reason}: {outcome.output.hex()}"
         return reason
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import keccak, to_checksum_address
+from eth_utils import to_checksum_address
 
 from serving_network.chain.node import (
     from_hex,
@@ -29,12 +29,11 @@ from serving_network.errors import (
     TransactionFailure,
     TransactionPending,
 )
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import WEI_PER_GWEI, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from eth_typing import ChecksumAddress
 
     from serving_network.signing import Signer
 
@@ -64,6 +63,11 @@ class Fees:
         tip = self.max_priority_fee_per_gas * (100 + percent) // 100 + 1
         return Fees(fee, min(tip, fee), self.legacy)
 
+    @classmethod
+    def of(cls, signed: SignedTransaction) -> Fees:
+        """The fees of a signed transaction."""
+        return cls(signed.max_fee_per_gas, signed.max_priority_fee_per_gas, signed.legacy)
+
     def at_least(self, other: Fees) -> Fees:
         """The higher of the two, field by field."""
         return Fees(
@@ -71,31 +75,6 @@ class Fees:
             max(self.max_priority_fee_per_gas, other.max_priority_fee_per_gas),
             self.legacy,
         )
-
-
-@dataclass(frozen=True)
-class SignedTransaction:
-    """A transaction that is signed and needs only `raw` to be sent, now or after a restart. Amounts in wei.
-
-    Holding it reserves its nonce; `release` gives the nonce back if it is never sent.
-    """
-
-    hash: str
-    raw: bytes = field(repr=False)
-    sender: ChecksumAddress
-    nonce: int
-    to: ChecksumAddress | None
-    value: int
-    data: bytes = field(repr=False)
-    gas: int
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
-    legacy: bool = False
-
-    @property
-    def fees(self) -> Fees:
-        """What its gas may cost."""
-        return Fees(self.max_fee_per_gas, self.max_priority_fee_per_gas, self.legacy)
 
 
 class AsyncSender(AsyncReader):
@@ -141,8 +120,9 @@ class AsyncSender(AsyncReader):
     ) -> SignedTransaction:
         """A signed transaction, not yet sent, that would succeed now. `to` None creates a contract.
 
-        Without `gas` it is estimated; without `nonce` the next free one is reserved. Raises the
-        ContractError that the call would fail with, and NotEnoughCoins, before anything is spent.
+        Without `gas` it is estimated. Without `nonce` the next free one is reserved, until the transaction is mined or
+        `release` gives the nonce back. Raises the ContractError that the call would fail with, and NotEnoughCoins,
+        before anything is spent.
         """
         await self.check_chain_id()
         if gas is None:
@@ -242,7 +222,7 @@ class AsyncSender(AsyncReader):
             raise TransactionFailure(
                 f"{account.address} cannot replace a transaction of {stuck.sender}.", transaction=stuck.hash
             )
-        higher = stuck.fees.raised(REPLACEMENT_PERCENT).at_least(fees or await self.suggested_fees())
+        higher = Fees.of(stuck).raised(REPLACEMENT_PERCENT).at_least(fees or await self.suggested_fees())
         if cancel:
             return await self._sign(account, account.address, b"", 0, 21_000, stuck.nonce, higher)
         return await self._sign(account, stuck.to, stuck.data, stuck.value, stuck.gas, stuck.nonce, higher)
@@ -268,19 +248,24 @@ class AsyncSender(AsyncReader):
                 "maxPriorityFeePerGas": fees.max_priority_fee_per_gas,
             }
         raw = await asyncio.to_thread(account.sign_transaction, fields)
-        return SignedTransaction(
-            hash="0x" + keccak(raw).hex(),
-            raw=raw,
-            sender=account.address,
-            nonce=nonce,
-            to=target,
-            value=value,
-            data=data,
-            gas=gas,
-            max_fee_per_gas=fees.max_fee_per_gas,
-            max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
-            legacy=fees.legacy,
-        )
+        expected = {
+            "chain_id": self.chain_id,
+            "nonce": nonce,
+            "to": target,
+            "value": value,
+            "data": data,
+            "gas": gas,
+            "max_fee_per_gas": fees.max_fee_per_gas,
+            "max_priority_fee_per_gas": fees.max_fee_per_gas if fees.legacy else fees.max_priority_fee_per_gas,
+            "legacy": fees.legacy,
+        }
+        try:
+            signed = SignedTransaction.decode(raw, account.address)
+        except ValueError as error:
+            raise _wrongly_signed(account, str(error)) from error
+        if wrong := signed.differences(expected):
+            raise _wrongly_signed(account, f"It differs in: {', '.join(wrong)}.")
+        return signed
 
     async def _reserve_nonce(self, address: str) -> int:
         """The lowest nonce that neither the node nor a send of this process has taken."""
@@ -423,6 +408,14 @@ class AsyncSender(AsyncReader):
                 next_step="Send it again without a gas limit of your own, so that it is estimated.",
             )
         return _unexplained(receipt)
+
+
+def _wrongly_signed(account: Signer, cause: str) -> TransactionFailure:
+    return TransactionFailure(
+        f"The key of {account.address} signed something else than the transaction that was asked for.",
+        cause=cause,
+        next_step="Nothing was sent. Check the device or the program that signs.",
+    )
 
 
 def _hash_of(transaction: SignedTransaction | str) -> str:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, without_secrets
 
 RpcCall = tuple[str, list[Any]]
 
@@ -78,12 +78,6 @@ def _is_url(text: str) -> bool:
         return url.port != 0 and bool((url.hostname or "").encode("idna"))
     except ValueError:
         return False
-
-
-def without_secrets(url: str) -> str:
-    """`url` as scheme and host: paths and queries of hosted nodes carry API keys."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
 
 
 class InProcessTransport:

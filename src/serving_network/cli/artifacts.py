@@ -1,4 +1,4 @@
-"""`serving artifacts`: the compiled contracts as files, for anybody's toolchain."""
+"""`serving artifacts`: the compiled contracts as files, for other toolchains."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from serving_network.errors import InvalidInput
 def artifacts(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Where to write; made if it does not exist.", file_okay=False),
+        typer.Argument(metavar="DIR", help="The directory to write to. Created if it does not exist.", file_okay=False),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the files' names as a list in JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file names as a JSON list.")] = False,
 ) -> None:
-    """Write one JSON file per contract: ABI with errors, bytecode, constructor arguments, storage layout, compiler.
+    """Write a JSON file per contract: ABI with errors, bytecode, constructor arguments, storage layout, compiler.
 
     Example: serving artifacts build/contracts
     """
@@ -41,7 +41,7 @@ def write(directory: Path) -> list[Path]:
             path.write_text(json.dumps(_published(artifact), indent=2) + "\n")
         except OSError as error:
             raise InvalidInput(
-                f"{directory} cannot be written.", cause=str(error), next_step="Give a directory that you may write."
+                f"Cannot write to {directory}.", cause=str(error), next_step="Pass a directory that you can write to."
             ) from error
         written.append(path)
     return written

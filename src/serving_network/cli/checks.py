@@ -1,4 +1,4 @@
-"""How a list of checks is printed, and what exit code it ends with."""
+"""A list of checks: printed, and turned into an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKS = {True: ("ok", "green"), False: ("FAILS", "bold red"), None: ("later", "y
 
 
 def report(out: Output, checks: Sequence[Check]) -> None:
-    """Print the checks and the one next step; ends the command with exit code 9 if one failed."""
+    """Print the checks and the next step. Ends the command with exit code 9 if a check failed."""
     failed = first_failure(checks)
     out.result(
         {
@@ -34,7 +34,7 @@ def report(out: Output, checks: Sequence[Check]) -> None:
         mark, style = MARKS[one.passed]
         out.line(f"{mark:<6} {one.name:<{width}}  {one.detail}", style)
     if failed is None:
-        out.line("Nothing stands in the way.", "bold")
+        out.line("All checks passed.", "bold")
         return
     out.line(f"Next   {failed.next_step}", "bold")
     raise typer.Exit(EXIT_CHECK_FAILED)

@@ -1,4 +1,4 @@
-"""What the shell offers when Tab is pressed. Read from files only: a completion must not wait for a node."""
+"""Shell completion of names. It reads files only, because a completion must not wait for a node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from serving_network.cli.home import Home
 from serving_network.errors import ServingError
-from serving_network.networks import home
 
 
 def complete_network(incomplete: str) -> list[str]:
@@ -31,6 +30,6 @@ def complete_service(incomplete: str) -> list[str]:
 
 def _starting(names: Callable[[Home], list[str]], incomplete: str) -> list[str]:
     try:
-        return [name for name in names(Home(home())) if name.startswith(incomplete)]
+        return [name for name in names(Home.open()) if name.startswith(incomplete)]
     except ServingError:
         return []

@@ -1,4 +1,4 @@
-"""`serving completion`"""
+"""`serving completion`: completion scripts for shells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
-    """Print the completion script for a shell; `serving --install-completion` puts it in place.
+    """Print the completion script for a shell. `serving --install-completion` installs it for you.
 
     Example: serving completion bash >> ~/.bashrc
     """

@@ -1,4 +1,4 @@
-"""`serving demo`: the whole network in one minute, on a chain in this process."""
+"""`serving demo`: the example network, on a chain in this process."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Watch a provider's day become payments: a private network, 120 users, 5,280 requests, two fine-tuning tasks.
+    """Run the example network: 120 users, 5,280 requests and 2 fine-tuning tasks become payments.
 
-    Everything happens in this process and in memory; nothing is left behind.
+    It runs in this process and in memory, and leaves nothing behind.
 
     Example: serving demo
     """
@@ -36,37 +36,37 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 async def _demo(out: Output) -> bool:
     started = time.monotonic()
-    told: list[dict[str, str]] = []
+    story: list[dict[str, str]] = []
 
-    def tell(who: str, what: str) -> None:
-        told.append({"who": who, "what": what})
+    def report(who: str, what: str) -> None:
+        story.append({"who": who, "what": what})
         out.line(f"{time.monotonic() - started:5.1f} s  {who:<9} {what}")
 
     with tempfile.TemporaryDirectory() as directory, EmbeddedChain(genesis_time=GENESIS_TIME) as chain:
         async with await AsyncConnection.open(chain) as connection:
             play = Play(connection, Path(directory))
-            tell("owner", await play.deploy())
-            tell("provider", await play.register())
-            tell("users", await play.fund())
-            tell("user", await play.take_back())
-            tell("user", await play.ask_for_a_refund())
+            report("owner", await play.deploy())
+            report("provider", await play.register())
+            report("users", await play.fund())
+            report("user", await play.take_back())
+            report("user", await play.ask_for_a_refund())
             first = await play.settle()
-            tell("provider", _settled(first))
+            report("provider", _settled(first))
             for what in _left_open(first):
-                tell("", what)
-            tell("users", await play.pay_in(first))
+                report("", what)
+            report("users", await play.pay_in(first))
             second = await play.settle(with_log=False)
-            tell("provider", _settled(second))
-            tell("both", await play.fine_tune(play.users[0], "task-1", acknowledged=True))
-            tell("provider", await play.fine_tune(play.users[1], "task-2", acknowledged=False))
-            tell("user", await play.withdraw())
+            report("provider", _settled(second))
+            report("both", await play.fine_tune(play.users[0], "task-1", acknowledged=True))
+            report("provider", await play.fine_tune(play.users[1], "task-2", acknowledged=False))
+            report("user", await play.withdraw())
             books = await play.books()
     out.line()
     show_books(out, books)
     out.result(
         {
             "seconds": round(time.monotonic() - started, 1),
-            "story": told,
+            "story": story,
             "settlements": [first.as_dict(), second.as_dict()],
             "balanced": all(line.surplus == 0 for line in books),
         }

@@ -1,4 +1,4 @@
-"""`serving doctor`"""
+"""`serving doctor`: what stands in the way of a payment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.checks import report
+from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
-from serving_network.cli.context import Session, reads
+from serving_network.cli.session import Session
 from serving_network.cli.settlement.file import read_settlements, read_task
 from serving_network.clients.doctor import Check, examine_fine_tuning, examine_inference, examine_user, first_failure
 from serving_network.contracts.models import FINE_TUNING
@@ -24,20 +25,22 @@ if TYPE_CHECKING:
 async def doctor(
     session: Session,
     provider: Annotated[
-        str | None, typer.Option("--provider", "-p", help="Who is to be paid.", autocompletion=complete_address)
+        str | None, typer.Option("--provider", "-p", help="The provider to be paid.", autocompletion=complete_address)
     ] = None,
     user: Annotated[
         str | None,
-        typer.Option("--user", "-u", help="Who pays; the key in use by default.", autocompletion=complete_address),
+        typer.Option(
+            "--user", "-u", help="The user who pays. Default: the key in use.", autocompletion=complete_address
+        ),
     ] = None,
     settlement: Annotated[
-        Path | None, typer.Option(help="A signed settlement (JSON), to check its nonce, fee and signature too.")
+        Path | None, typer.Option(help="A signed settlement (JSON): check its nonce, fee and signature, too.")
     ] = None,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """Walk through all that stands between a user, a provider and a payment, and name the one next step.
+    """Check everything that a payment from a user to a provider needs, and name the next step.
 
-    Without --provider it checks network, key, wallet and ledger. Ends with exit code 9 if a check fails.
+    Without --provider it checks the network, key, wallet and ledger. Exits with code 9 if a check fails.
 
     Example: serving doctor --provider good-provider
     """

@@ -1,4 +1,4 @@
-"""`serving earnings`"""
+"""`serving earnings`: what a provider was paid."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE, USER_OR_SELF
-from serving_network.cli.context import Session, reads
-from serving_network.cli.output import money
-from serving_network.clients.read.earnings import earnings_of
-from serving_network.money import describe
+from serving_network.cli.command import reads
+from serving_network.cli.output import money, rounded
+from serving_network.cli.session import Session
 
 
 @reads
@@ -21,20 +20,22 @@ async def earnings(
     from_block: Annotated[int, typer.Option(min=0, help="The first block.")] = 0,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """List what a provider was paid, by user and transaction, and the sum.
+    """List the payments to a provider, by user and transaction, and their total.
 
     Example: serving earnings --service fine-tuning
     """
-    whose = session.address(provider) if provider else session.own_address()
+    from serving_network.clients.read.earnings import earnings_of
+
+    whose = session.address_or_own(provider)
     found = await earnings_of(await session.reader(), whose, service, from_block=from_block)
     total = sum(one.paid for one in found)
     session.out.result({"total": money(total), "payments": [asdict(one) | {"paid": money(one.paid)} for one in found]})
     session.out.table(
         ("block", "user", "paid", "how", "transaction"),
         [
-            (str(one.block_number), session.name(one.user), describe(one.paid), one.reason, one.transaction_hash)
+            (str(one.block_number), session.name(one.user), rounded(one.paid), one.reason, one.transaction_hash)
             for one in found
         ],
-        empty="Nothing was paid yet.",
+        empty="There are no payments yet.",
     )
-    session.out.line(f"Together {describe(total)}")
+    session.out.line(f"Total {rounded(total)}")

@@ -1,4 +1,4 @@
-"""`serving events`"""
+"""`serving events`: the log of the network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.context import Session, plain, reads
+from serving_network.cli.command import reads
+from serving_network.cli.complete import complete_address
+from serving_network.cli.sending import plain
+from serving_network.cli.session import Session
 
 if TYPE_CHECKING:
     from serving_network.clients.read.events import Event
@@ -17,14 +20,17 @@ if TYPE_CHECKING:
 async def events(
     session: Session,
     from_block: Annotated[int, typer.Option(min=0, help="The first block.")] = 0,
-    to_block: Annotated[int | None, typer.Option(min=0, help="The last block; the newest by default.")] = None,
-    about: Annotated[str | None, typer.Option(help="Only events that name this address.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones, until Ctrl-C.")] = False,
-    confirmations: Annotated[int, typer.Option(min=0, help="Wait until a block is so deep.")] = 0,
+    to_block: Annotated[int | None, typer.Option(min=0, help="The last block. Default: the newest.")] = None,
+    about: Annotated[
+        str | None, typer.Option(help="Only events that name this address.", autocompletion=complete_address)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new events, until Ctrl-C.")] = False,
+    confirmations: Annotated[int, typer.Option(min=0, help="With --follow, wait until a block is this deep.")] = 0,
 ) -> None:
-    """Print what the ledger and the services told, one event a line; with --json one JSON object a line.
+    """List the events of the ledger and the services, one per line; with --json one JSON object per line.
 
-    With --follow it goes on over a node that drops out, without gaps or doubles.
+    --follow survives an outage of the node without missing or repeating an event. To keep balances on screen, use
+    `serving account watch`.
 
     Example: serving events --about good-provider --follow
     """
@@ -40,7 +46,7 @@ async def events(
 
 def _print(session: Session, event: Event) -> None:
     arguments = {name: plain(value) for name, value in event.args.items()}
-    told = {
+    entry = {
         "block": event.block_number,
         "transaction": event.transaction_hash,
         "log": event.log_index,
@@ -50,9 +56,9 @@ def _print(session: Session, event: Event) -> None:
         "arguments": arguments,
         "removed": event.removed,
     }
-    session.out.entry(told)
-    undone = "undone  " if event.removed else ""
-    words = "  ".join(
+    session.out.entry(entry)
+    removed = "removed  " if event.removed else ""
+    shown = "  ".join(
         f"{name}={json.dumps(value) if isinstance(value, (list, dict)) else value}" for name, value in arguments.items()
     )
-    session.out.line(f"{undone}{event.block_number}  {event.contract}.{event.name}  {words}")
+    session.out.line(f"{removed}{event.block_number}  {event.contract}.{event.name}  {shown}")

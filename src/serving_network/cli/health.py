@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.session import Session
 from serving_network.deployment.health import Level, examine, prometheus
 from serving_network.money import describe
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.context import DEVICE
+from serving_network.cli.session import DEVICE
 from serving_network.files import lock
 from serving_network.networks import home
 from serving_network.settlement.journal import Journal, open_journal, read_journal
 from serving_network.store.sqlite import Identity, JournalFailure, copy_journal, identity_of
 
 if TYPE_CHECKING:
-    from serving_network.cli.context import Session
+    from serving_network.cli.session import Session
     from serving_network.settlement.live import LiveChain
 
 JOURNAL = Annotated[

@@ -1,229 +1,176 @@
-"""The program `serving`: every verb and where it is. A new verb is one line here and one file."""
+"""The program `serving`: its nouns and verbs by role. A noun is one file with a Typer app, and one line here."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from shutil import get_terminal_size
+from typing import Annotated, Any, ClassVar
 
 import typer
 
 from serving_network.__about__ import __version__
+from serving_network.cli.overview import overview
 from serving_network.cli.tree import Noun, Root, Verb
 
 CLI = "serving_network.cli"
 
 
-class Serving(Root):
-    """The verbs of this program."""
+def _noun(name: str, help: str) -> Verb:  # noqa: A002 - as Typer calls it
+    return Verb(f"{CLI}.{name}:app", help)
 
-    members: ClassVar[Mapping[str, Verb | Noun]] = {
-        "up": Verb(f"{CLI}.up:up", "Start a local network on this machine."),
-        "demo": Verb(f"{CLI}.demo:demo", "Watch a provider's day become payments, on a private network."),
-        "status": Verb(f"{CLI}.status:status", "Show the network and key in use, and whether the node answers."),
-        "doctor": Verb(
-            f"{CLI}.doctor:doctor", "Walk through all that stands between a user, a provider and a payment."
-        ),
-        "ledger": Noun(
-            {
-                "open": Verb(f"{CLI}.ledger.open:open_ledger", "Open a ledger."),
-                "show": Verb(f"{CLI}.ledger.show:show", "Show one ledger."),
-                "list": Verb(f"{CLI}.ledger.list:list_ledgers", "List all ledgers."),
-                "deposit": Verb(f"{CLI}.ledger.deposit:deposit", "Put coins in, also for others."),
-                "fund": Verb(f"{CLI}.ledger.fund:fund", "Move coins to the account with a provider."),
-                "top-up": Verb(f"{CLI}.ledger.top_up:top_up", "Keep an account with a provider topped up."),
-                "retrieve": Verb(f"{CLI}.ledger.retrieve:retrieve", "Ask coins back from providers."),
-                "withdraw": Verb(f"{CLI}.ledger.withdraw:withdraw", "Take coins out: so many, or all."),
-                "describe": Verb(f"{CLI}.ledger.describe:describe_ledger", "Change the information for providers."),
-                "delete": Verb(f"{CLI}.ledger.delete:delete", "Delete the empty ledger."),
+
+def _verb(name: str, help: str) -> Verb:  # noqa: A002 - as Typer calls it
+    return Verb(f"{CLI}.{name}:{name}", help)
+
+
+class Serving(Root):
+    """The commands of this program, in the columns and roles in which its help lists them."""
+
+    columns: ClassVar[tuple[Mapping[str, Mapping[str, Verb | Noun]], ...]] = (
+        {
+            "Everyone": {
+                "status": _verb("status", "Show network and key"),
+                "doctor": _verb("doctor", "Diagnose payments"),
+                "service": _noun("service", "Find and offer services"),
+                "events": _verb("events", "List network events"),
+                "transaction": _noun("transaction", "Look up a transaction"),
             },
-            "A user's money: in, out, to providers and back.",
-        ),
-        "account": Noun(
-            {
-                "show": Verb(f"{CLI}.account.show:show", "Show everything that a user has, as a tree."),
-                "list": Verb(f"{CLI}.account.list:list_accounts", "List accounts."),
-                "acknowledge": Verb(
-                    f"{CLI}.account.acknowledge:acknowledge", "Confirm a provider's TEE signer, or take it back."
+            "Users": {
+                "ledger": _noun("ledger", "Deposit, fund, withdraw"),
+                "account": _noun("account", "Show balances, refunds"),
+                "token": _noun("token", "Make and revoke API keys"),
+            },
+            "This machine": {
+                "up": _verb("up", "Start a local network"),
+                "demo": _verb("demo", "Run the example network"),
+                "key": _noun("key", "Manage keys"),
+                "network": _noun("network", "Manage networks"),
+                "address": _noun("address", "Manage the address book"),
+                "artifacts": _verb("artifacts", "Export the contracts"),
+                "completion": _verb("completion", "Print shell completion"),
+            },
+        },
+        {
+            "Providers": {
+                "settle": Verb(f"{CLI}.settle:settle", "Settle a usage log"),
+                "settlement": Noun(
+                    {
+                        "list": Verb(
+                            f"{CLI}.settlement.list:list_settlements", "List batches, what waits, and void requests."
+                        ),
+                        "cancel": Verb(f"{CLI}.settlement.cancel:cancel", "End settlements whose transactions wait."),
+                        "adopt": Verb(
+                            f"{CLI}.settlement.adopt:adopt", "Book settlements that the journal does not know."
+                        ),
+                        "backup": Verb(f"{CLI}.settlement.backup:backup", "Copy the journal."),
+                        "void": Verb(f"{CLI}.settlement.void:void", "Take a request out, so that it is not charged."),
+                        "books": Verb(f"{CLI}.settlement.books:books", "Compare what contracts hold and owe."),
+                        "preview": Verb(f"{CLI}.settlement.preview:preview", "Show what settling would do."),
+                        "send": Verb(f"{CLI}.settlement.send:send", "Settle what a TEE has signed."),
+                    },
+                    "Manage settlements",
                 ),
+                "earnings": _verb("earnings", "List payments received"),
+                "deliverable": _noun("deliverable", "Deliver fine-tuned models"),
             },
-            "Accounts of users with providers.",
-        ),
-        "token": Noun(
-            {
-                "make": Verb(f"{CLI}.token.make:make", "Make a token for a provider's server."),
-                "list": Verb(f"{CLI}.token.list:list_tokens", "List API keys and revoked ids."),
-                "revoke": Verb(f"{CLI}.token.revoke:revoke", "Revoke API keys."),
-                "revoke-all": Verb(f"{CLI}.token.revoke_all:revoke_all", "Revoke every token for a provider."),
-                "check": Verb(f"{CLI}.token.check:check", "For providers: check an Authorization header."),
+            "Owner and operators": {
+                "signer": _noun("signer", "Confirm TEE signers"),
+                "setting": _noun("setting", "Change lock time, penalty"),
+                "registry": Noun(
+                    {
+                        "list": Verb(f"{CLI}.registry.list:list_registered", "List services, and what is in them."),
+                        "recommend": Verb(f"{CLI}.registry.recommend:recommend", "Recommend a version."),
+                        "migration": Verb(f"{CLI}.registry.migration:migration", "Plan the move to the next version."),
+                    },
+                    "Manage service versions",
+                ),
+                "version": Noun(
+                    {
+                        "list": Verb(f"{CLI}.version.list:list_versions", "List services and versions."),
+                        "register": Verb(f"{CLI}.version.register:register", "Make a service known."),
+                        "recommend": Verb(f"{CLI}.version.recommend:recommend", "Recommend a version."),
+                    },
+                    "Manage service versions",
+                ),
+                "ownership": Noun(
+                    {
+                        "offer": Verb(f"{CLI}.ownership.offer:offer", "Offer it; the other side must accept."),
+                        "accept": Verb(f"{CLI}.ownership.accept:accept", "Accept an offer."),
+                        "transfer": Verb(f"{CLI}.ownership.transfer:transfer", "Give it away at once."),
+                        "renounce": Verb(f"{CLI}.ownership.renounce:renounce", "Leave a contract without an owner."),
+                    },
+                    "Transfer ownership",
+                ),
+                "handover": Noun(
+                    {
+                        "show": Verb(f"{CLI}.handover.show:show", "Show who owns what."),
+                        "rehearse": Verb(
+                            f"{CLI}.handover.rehearse:rehearse", "Show what the old owner can no longer do."
+                        ),
+                        "apply": Verb(f"{CLI}.handover.apply:apply", "Offer or give ownership."),
+                        "accept": Verb(f"{CLI}.handover.accept:accept", "Take over what is offered."),
+                    },
+                    "Hand over ownership",
+                ),
+                "deploy": Noun(
+                    {
+                        "plan": Verb(f"{CLI}.deploy.plan:plan", "Show what would be deployed, and for how much."),
+                        "apply": Verb(f"{CLI}.deploy.apply:apply", "Deploy what is missing."),
+                        "check": Verb(f"{CLI}.deploy.check:check", "Compare the record with the chain."),
+                        "show": Verb(f"{CLI}.deploy.show:show", "Show the record."),
+                    },
+                    "Deploy the contracts",
+                ),
+                "upgrade": Noun(
+                    {
+                        "plan": Verb(f"{CLI}.upgrade.plan:plan", "Compare layouts and rehearse."),
+                        "apply": Verb(f"{CLI}.upgrade.apply:apply", "Replace an implementation."),
+                        "rollback": Verb(f"{CLI}.upgrade.rollback:rollback", "Put the former one back."),
+                        "status": Verb(
+                            f"{CLI}.upgrade.status:status", "Tell whether others followed their instructions."
+                        ),
+                    },
+                    "Upgrade the contracts",
+                ),
+                "verify": Noun(
+                    {
+                        "local": Verb(f"{CLI}.verify.local:local", "Recompile and compare with the chain."),
+                        "input": Verb(f"{CLI}.verify.input:write_input", "Write the standard JSON input."),
+                        "sourcify": Verb(f"{CLI}.verify.sourcify:sourcify", "Have Sourcify verify a contract."),
+                        "blockscout": Verb(
+                            f"{CLI}.verify.blockscout:blockscout", "Have an explorer verify a contract."
+                        ),
+                    },
+                    "Verify deployed code",
+                ),
+                "migrate": Noun(
+                    {
+                        "check": Verb(f"{CLI}.migrate.check:check", "A checklist against the chain's state."),
+                    },
+                    "Check a migration",
+                ),
+                "health": Verb(f"{CLI}.health:health", "Check network health"),
             },
-            "Session tokens and API keys.",
-        ),
-        "service": Noun(
-            {
-                "list": Verb(f"{CLI}.service.list:list_services", "List every provider's service."),
-                "show": Verb(f"{CLI}.service.show:show", "Show one provider's service."),
-                "register": Verb(f"{CLI}.service.register:register", "Register as a provider."),
-                "update": Verb(f"{CLI}.service.update:update", "Change the registered service."),
-                "remove": Verb(f"{CLI}.service.remove:remove", "Remove the service and get the stake back."),
-            },
-            "What providers offer.",
-        ),
-        "settle": Verb(f"{CLI}.settle:settle", "For providers: settle a usage log."),
-        "earnings": Verb(f"{CLI}.earnings:earnings", "List what a provider was paid."),
-        "settlement": Noun(
-            {
-                "list": Verb(f"{CLI}.settlement.list:list_settlements", "List batches, what waits, and void requests."),
-                "cancel": Verb(f"{CLI}.settlement.cancel:cancel", "End settlements whose transactions wait."),
-                "adopt": Verb(f"{CLI}.settlement.adopt:adopt", "Book settlements that the journal does not know."),
-                "backup": Verb(f"{CLI}.settlement.backup:backup", "Copy the journal."),
-                "void": Verb(f"{CLI}.settlement.void:void", "Take a request out, so that it is not charged."),
-                "books": Verb(f"{CLI}.settlement.books:books", "Compare what contracts hold and owe."),
-                "preview": Verb(f"{CLI}.settlement.preview:preview", "Show what settling would do."),
-                "send": Verb(f"{CLI}.settlement.send:send", "Settle what a TEE has signed."),
-            },
-            "For providers: settlements, and the journal of what was settled.",
-        ),
-        "deliverable": Noun(
-            {
-                "list": Verb(f"{CLI}.deliverable.list:list_deliverables", "List deliverables."),
-                "show": Verb(f"{CLI}.deliverable.show:show", "Show one deliverable."),
-                "add": Verb(f"{CLI}.deliverable.add:add", "For providers: hand one over."),
-                "acknowledge": Verb(f"{CLI}.deliverable.acknowledge:acknowledge", "For users: accept one."),
-                "abandon": Verb(f"{CLI}.deliverable.abandon:abandon", "For providers: give one up."),
-                "settle": Verb(f"{CLI}.deliverable.settle:settle", "For providers: be paid for one."),
-            },
-            "Fine-tuned models on their way from provider to user.",
-        ),
-        "signer": Noun(
-            {
-                "waiting": Verb(f"{CLI}.signer.waiting:waiting", "List who waits for confirmation."),
-                "confirm": Verb(f"{CLI}.signer.confirm:confirm", "Confirm a signer."),
-                "revoke": Verb(f"{CLI}.signer.revoke:revoke", "Take a confirmation back."),
-            },
-            "For the owner: providers' TEE signers.",
-        ),
-        "setting": Noun(
-            {
-                "show": Verb(f"{CLI}.setting.show:show", "Show owners, minimums, lock time, penalty."),
-                "lock-time": Verb(f"{CLI}.setting.lock_time:lock_time", "Change how long coins take to come home."),
-                "penalty": Verb(f"{CLI}.setting.penalty:penalty", "Change the penalty."),
-            },
-            "What the owner sets.",
-        ),
-        "version": Noun(
-            {
-                "list": Verb(f"{CLI}.version.list:list_versions", "List services and versions."),
-                "register": Verb(f"{CLI}.version.register:register", "Make a service known."),
-                "recommend": Verb(f"{CLI}.version.recommend:recommend", "Recommend a version."),
-            },
-            "Services that the ledger knows, by version.",
-        ),
-        "ownership": Noun(
-            {
-                "offer": Verb(f"{CLI}.ownership.offer:offer", "Offer it; the other side must accept."),
-                "accept": Verb(f"{CLI}.ownership.accept:accept", "Accept an offer."),
-                "transfer": Verb(f"{CLI}.ownership.transfer:transfer", "Give it away at once."),
-                "renounce": Verb(f"{CLI}.ownership.renounce:renounce", "Leave a contract without an owner."),
-            },
-            "Who owns the contracts.",
-        ),
-        "migrate": Noun(
-            {
-                "check": Verb(f"{CLI}.migrate.check:check", "A checklist against the chain's state."),
-            },
-            "Coming from the old version.",
-        ),
-        "events": Verb(f"{CLI}.events:events", "Print events, past and as they come."),
-        "watch": Verb(f"{CLI}.watch:watch", "Watch balances and settlements."),
-        "transaction": Noun(
-            {
-                "show": Verb(f"{CLI}.transaction.show:show", "Show what became of a transaction."),
-            },
-            "What was sent.",
-        ),
-        "key": Noun(
-            {
-                "new": Verb(f"{CLI}.key.new:new", "Make a new key."),
-                "import": Verb(f"{CLI}.key.import_:import_key", "Bring in a key."),
-                "list": Verb(f"{CLI}.key.list:list_keys", "List keys."),
-                "show-address": Verb(f"{CLI}.key.show_address:show_address", "Print a key's address."),
-                "use": Verb(f"{CLI}.key.use:use", "Use this key from now on."),
-                "forget": Verb(f"{CLI}.key.forget:forget", "Use no key from now on."),
-                "remove": Verb(f"{CLI}.key.remove:remove", "Delete a key."),
-            },
-            "Keys, in encrypted files.",
-        ),
-        "network": Noun(
-            {
-                "add": Verb(f"{CLI}.network.add:add", "Add or change a network."),
-                "list": Verb(f"{CLI}.network.list:list_networks", "List networks."),
-                "show": Verb(f"{CLI}.network.show:show", "Show one network."),
-                "use": Verb(f"{CLI}.network.use:use", "Use this network from now on."),
-                "remove": Verb(f"{CLI}.network.remove:remove", "Forget a network."),
-            },
-            "Networks by name.",
-        ),
-        "address": Noun(
-            {
-                "add": Verb(f"{CLI}.address.add:add", "Give an address a name."),
-                "list": Verb(f"{CLI}.address.list:list_addresses", "List names."),
-                "remove": Verb(f"{CLI}.address.remove:remove", "Forget a name."),
-            },
-            "The address book.",
-        ),
-        "deploy": Noun(
-            {
-                "plan": Verb(f"{CLI}.deploy.plan:plan", "Show what would be deployed, and for how much."),
-                "apply": Verb(f"{CLI}.deploy.apply:apply", "Deploy what is missing."),
-                "check": Verb(f"{CLI}.deploy.check:check", "Compare the record with the chain."),
-                "show": Verb(f"{CLI}.deploy.show:show", "Show the record."),
-            },
-            "For operators: bring a network to life.",
-        ),
-        "upgrade": Noun(
-            {
-                "plan": Verb(f"{CLI}.upgrade.plan:plan", "Compare layouts and rehearse."),
-                "apply": Verb(f"{CLI}.upgrade.apply:apply", "Replace an implementation."),
-                "rollback": Verb(f"{CLI}.upgrade.rollback:rollback", "Put the former one back."),
-                "status": Verb(f"{CLI}.upgrade.status:status", "Tell whether others followed their instructions."),
-            },
-            "For operators: replace code, keep state.",
-        ),
-        "verify": Noun(
-            {
-                "local": Verb(f"{CLI}.verify.local:local", "Recompile and compare with the chain."),
-                "input": Verb(f"{CLI}.verify.input:write_input", "Write the standard JSON input."),
-                "sourcify": Verb(f"{CLI}.verify.sourcify:sourcify", "Have Sourcify verify a contract."),
-                "blockscout": Verb(f"{CLI}.verify.blockscout:blockscout", "Have an explorer verify a contract."),
-            },
-            "For operators: show that the code is the source's.",
-        ),
-        "handover": Noun(
-            {
-                "show": Verb(f"{CLI}.handover.show:show", "Show who owns what."),
-                "rehearse": Verb(f"{CLI}.handover.rehearse:rehearse", "Show what the old owner can no longer do."),
-                "apply": Verb(f"{CLI}.handover.apply:apply", "Offer or give ownership."),
-                "accept": Verb(f"{CLI}.handover.accept:accept", "Take over what is offered."),
-            },
-            "For operators: give ownership to others.",
-        ),
-        "registry": Noun(
-            {
-                "list": Verb(f"{CLI}.registry.list:list_registered", "List services, and what is in them."),
-                "recommend": Verb(f"{CLI}.registry.recommend:recommend", "Recommend a version."),
-                "migration": Verb(f"{CLI}.registry.migration:migration", "Plan the move to the next version."),
-            },
-            "For operators: services, versions, and moving between them.",
-        ),
-        "health": Verb(f"{CLI}.health:health", "Tell whether the network is well."),
-        "artifacts": Verb(f"{CLI}.artifacts:artifacts", "Write the compiled contracts for other toolchains."),
-        "completion": Verb(f"{CLI}.completion:completion", "Print the completion script for a shell."),
+        },
+    )
+    members: ClassVar[Mapping[str, Verb | Noun]] = {
+        name: member for column in columns for commands in column.values() for name, member in commands.items()
     }
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """All commands by role, on one screen."""
+        listed = tuple(
+            {role: {name: one.help for name, one in commands.items()} for role, commands in column.items()}
+            for column in self.columns
+        )
+        options = "   ".join(", ".join(one.opts) for one in self.get_params(ctx))
+        name = ctx.command_path
+        formatter.write(f"Usage: {name} COMMAND ...   For help on a command: {name} COMMAND -h\n\n")
+        formatter.write(f"{overview(listed, get_terminal_size().columns)}\n\nOptions: {options}")
 
 
 app = typer.Typer(
     cls=Serving,
-    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,  # a local variable may be a key
-    help="Use, provide and run a serving network: pay for AI services, and be paid for them.",
 )
 
 

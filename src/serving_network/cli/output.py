@@ -1,20 +1,20 @@
 """What a command prints: text for people, JSON for programs, failures with their exit code.
 
-Results go to standard output, everything else (questions, progress, failures) to standard error, so that
-a pipe holds results only. Money in JSON is an object with `wei` and `coins`, both exact texts.
+Results go to standard output; prompts, progress and failures go to standard error, so that a pipe carries results only.
+An amount in JSON is an object with `wei` and `coins`, both exact strings.
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | a fault of this program |
-| 2 | the input cannot be used |
-| 3 | the configuration, or a name in it |
+| 0 | success |
+| 1 | a bug in this program |
+| 2 | invalid input |
+| 3 | invalid configuration, or an unknown name |
 | 4 | no key, a locked key or a wrong password |
-| 5 | no answer from the node, or the wrong chain |
-| 6 | the transaction was not sent, or failed for another reason than a contract's |
-| 7 | a contract refused |
+| 5 | the node does not answer, or serves another chain |
+| 6 | the transaction was not sent, or failed outside the contracts |
+| 7 | a contract reverted |
 | 8 | sent, and not mined yet |
-| 9 | a check did not pass |
+| 9 | a check failed |
 | 130 | interrupted |
 """
 
@@ -32,10 +32,11 @@ from rich.table import Table
 from rich.text import Text
 
 from serving_network.errors import ServingError
-from serving_network.money import format_coins
+from serving_network.money import WEI_PER_COIN, WEI_PER_GWEI, describe, format_coins
 
 EXIT_CHECK_FAILED = 9
 WIDTH_OF_A_PIPE = 10_000
+DECIMALS_SHOWN = 6
 
 
 def money(wei: int) -> dict[str, str]:
@@ -43,10 +44,29 @@ def money(wei: int) -> dict[str, str]:
     return {"wei": str(wei), "coins": format_coins(wei)}
 
 
+def rounded(wei: int, *, at_most: bool = False) -> str:
+    """An amount for people, in coins, gwei or wei, with at most six decimals.
+
+    Rounded towards zero, so that what is shown can be spent; with `at_most` away from zero, for a cost.
+    """
+    for unit in (WEI_PER_COIN, WEI_PER_GWEI):
+        smallest = unit // 10**DECIMALS_SHOWN
+        if abs(wei) >= smallest:
+            shown, cut = divmod(abs(wei), smallest)
+            shown = (shown + (at_most and cut > 0)) * smallest
+            return describe(-shown if wei < 0 else shown)
+    return describe(wei)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things: "1 row", "2 rows", "2 entries"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 class Output:
     """Prints for one command. With `as_json` only the result is printed, as one JSON document.
 
-    Lines are never broken here: a terminal wraps them, and what is copied from it is still whole.
+    Lines are never broken here: the terminal wraps them, and text copied from it stays whole.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -60,7 +80,7 @@ class Output:
             self._write(json.dumps(data, indent=2, default=_json_value))
 
     def entry(self, data: Any) -> None:
-        """One of many results for programs, as one line of JSON, for commands that have no end."""
+        """One of many results for programs, as one line of JSON."""
         if self.as_json:
             self._write(json.dumps(data, default=_json_value))
 
@@ -81,9 +101,9 @@ class Output:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-        """A table; where it does not fit the terminal, each row as a block of lines. `empty` is said of no rows.
+        """A table; if it does not fit the terminal, each row as a block of lines. `empty` is printed for no rows.
 
-        In a pipe the columns are separated by tabs, for cut and awk.
+        In a pipe, tabs separate the columns, for cut and awk.
         """
         if self.as_json:
             return
@@ -105,7 +125,7 @@ class Output:
                 self.line()
 
     def failure(self, error: ServingError) -> int:
-        """Tell what failed, why, and what to do; returns the exit code."""
+        """Print what failed, why, and what to do. Returns the exit code."""
         code = error.exit_code
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
@@ -125,12 +145,12 @@ class Output:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader has seen enough. Nothing more is to be written, also not when the program ends.
+            # The reader has closed the pipe: write nothing more, not even when the program ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _shown(text: str, also: str = "\n\t") -> str:
-    """The text without characters that steer a terminal or cannot be written: much of it was written by others."""
+    """The text without control characters and characters that cannot be encoded: much of it is from others."""
     return text if text.isprintable() else "".join(one if one.isprintable() or one in also else " " for one in text)
 
 

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.command import settles
 from serving_network.cli.complete import complete_key
-from serving_network.cli.context import Session, settles
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of
+from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.messages.usage import Reject
@@ -120,7 +121,7 @@ async def settle(
     options = Options(
         minimum_fee=minimum_fee,
         max_user_fee=Options.max_user_fee if max_user_fee is None else max_user_fee,
-        max_gas_price=parse_wei(session.max_fee) if session.max_fee else Options.max_gas_price,
+        max_gas_price=Options.max_gas_price if session.sending.max_fee is None else session.sending.max_fee,
         gas_limit=gas_limit,
         confirmations=confirmations,
         final_depth=final_depth,

@@ -9,8 +9,8 @@ from serving_network.money import describe, format_coins
 from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
-    from serving_network.cli.context import Session
     from serving_network.cli.output import Output
+    from serving_network.cli.session import Session
     from serving_network.settlement.books import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine

@@ -6,8 +6,13 @@ from datetime import UTC, datetime
 
 
 def moment(seconds: int) -> str:
-    """A time in seconds since 1970 as ISO 8601, in UTC."""
+    """A time in seconds since 1970 as ISO 8601 in UTC, for programs."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local_time(seconds: int) -> str:
+    """A time in seconds since 1970 as date and local time, for people."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def span(seconds: int) -> str:
@@ -22,4 +27,4 @@ def span(seconds: int) -> str:
 
 def until(when: int, now: int) -> str:
     """When something unlocks, seen from `now`; both in seconds since 1970."""
-    return "unlocked" if when <= now else f"unlocks in {span(when - now)} ({moment(when)})"
+    return "unlocked" if when <= now else f"unlocks in {span(when - now)} ({local_time(when)})"

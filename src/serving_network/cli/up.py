@@ -40,22 +40,20 @@ class Node(StrEnum):
 
 
 def up(
-    port: Annotated[int, typer.Option(help="Port for JSON-RPC and WebSocket; 0 takes any free one.")] = 8545,
-    host: Annotated[str, typer.Option(help="Address to listen on. Only this machine can reach the default.")] = (
-        "127.0.0.1"
-    ),
+    port: Annotated[int, typer.Option(help="The port for JSON-RPC and WebSocket. 0 picks a free one.")] = 8545,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. The default is reachable from this machine only.")
+    ] = ("127.0.0.1"),
     state: Annotated[
-        Path | None, typer.Option(help="Keep the chain in this directory, and go on with it next time.")
+        Path | None, typer.Option(help="Keep the chain in this directory, and resume it next time.")
     ] = None,
     block_time: Annotated[
-        float | None, typer.Option(min=0.05, help="Seconds between blocks. Default: a block for each transaction.")
+        float | None, typer.Option(min=0.05, help="Seconds between blocks. Default: a block per transaction.")
     ] = None,
-    node: Annotated[
-        Node, typer.Option(help="The chain inside this program, or anvil where it is installed.")
-    ] = Node.EMBEDDED,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what is there as one line of JSON.")] = False,
+    node: Annotated[Node, typer.Option(help="The chain in this process, or anvil if it is installed.")] = Node.EMBEDDED,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the network as one line of JSON.")] = False,
 ) -> None:
-    """Start a local network: a chain with all contracts deployed, registered, and ten funded accounts.
+    """Start a local network: a chain with all contracts deployed and registered, and ten funded accounts.
 
     Example: serving up --state ./my-network
     """
@@ -73,7 +71,7 @@ async def _up(port: int, host: str, state: Path | None, block_time: float | None
             typer.echo(_as_json(url, record, node, state) if as_json else _as_text(url, record, node, state))
             await stop.wait()
     if not as_json:
-        typer.echo("Stopped." if state is None else f"Stopped. The network is kept in {state}.")
+        typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
 
 
 @contextlib.asynccontextmanager
@@ -101,8 +99,8 @@ async def _anvil(
     program = shutil.which("anvil")
     if program is None:
         raise ConfigurationError(
-            "anvil is not installed: there is no such program on the PATH.",
-            next_step="Leave --node away to use the chain inside this program.",
+            "anvil is not installed: it is not on the PATH.",
+            next_step="Omit --node to use the chain in this process.",
         )
     port = _free_port(host, port)
     options = ["--host", host, "--port", str(port), "--chain-id", str(LOCAL.chain_id), "--hardfork", "cancun"]
@@ -112,7 +110,7 @@ async def _anvil(
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)
         options += ["--state", str(state / ANVIL_STATE_NAME), "--state-interval", "1"]
-    # In a session of its own: Ctrl-C is for this program, which then ends anvil in its own time.
+    # In its own session, so that Ctrl-C reaches this program only, which then stops anvil.
     process = await asyncio.create_subprocess_exec(program, *options, start_new_session=True)
     url = f"http://{host}:{port}"
     gone = asyncio.create_task(_stop_when_gone(process, stop))
@@ -127,7 +125,7 @@ async def _anvil(
 
 
 async def bring_up_contracts(connection: AsyncConnection, state: Path | None) -> Record:
-    """Deploy and register what is missing; with a state directory, as the record in it says. Returns the record.
+    """Deploy and register what is missing; with a state directory, according to its record. Returns the record.
 
     Raises what `apply_deployment` raises.
     """
@@ -143,7 +141,7 @@ async def bring_up_contracts(connection: AsyncConnection, state: Path | None) ->
 
 
 async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:
-    """The result of `work`, or None if it was stopped before."""
+    """The result of `work`, or None if it was stopped first."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -156,7 +154,7 @@ async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or any free one for 0. Raises PortUnavailable before another process trips over it."""
+    """The port, or a free one for 0. Raises PortUnavailable if another process has it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -167,7 +165,7 @@ def _free_port(host: str, port: int) -> int:
 
 
 async def _wait_for(url: str, process: asyncio.subprocess.Process) -> None:
-    """Return when the node answers. Raises NodeFailure if it ends, or does not answer in time."""
+    """Return when the node answers. Raises NodeFailure if it exits, or does not answer in time."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ANVIL_START_SECONDS):
             while process.returncode is None:
@@ -176,8 +174,8 @@ async def _wait_for(url: str, process: asyncio.subprocess.Process) -> None:
                     return
                 await asyncio.sleep(0.05)
     raise NodeFailure(
-        "anvil did not start." if process.returncode is None else f"anvil ended with status {process.returncode}.",
-        next_step="Leave --node away to use the chain inside this program.",
+        "anvil did not start." if process.returncode is None else f"anvil exited with status {process.returncode}.",
+        next_step="Omit --node to use the chain in this process.",
     )
 
 
@@ -221,27 +219,27 @@ def _as_json(url: str, record: Record, node: Node, state: Path | None) -> str:
 
 def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
     lines = [
-        f"A local network is up, on the {node.value} chain.",
+        f"A local network is running, on the {node.value} chain.",
         "",
         f"  JSON-RPC    {url}",
         f"  WebSocket   {_ws(url)}",
         f"  Chain id    {record.chain_id}",
-        f"  Kept in     {'memory only; --state DIR would keep it' if state is None else state}",
+        f"  Saved in    {'memory only; pass --state DIR to keep it' if state is None else state}",
         "",
         "Contracts",
         *(f"  {contract.front.address}  {name}" for name, contract in record.contracts.items()),
         "",
-        f"Accounts, each with {COINS:,} coins at the start; the first owns the contracts",
+        f"Accounts, each with {COINS:,} coins at first; the first one owns the contracts",
         *(f"  {number}  {account['address']}" for number, account in enumerate(_accounts())),
         "",
         "Private keys",
         *(f"  {number}  {account['private_key']}" for number, account in enumerate(_accounts())),
         "",
-        "These keys are everybody's. They follow from the phrase",
+        "These keys are public. They are derived from the phrase",
         f"  {MNEMONIC}",
-        "Never send them anything of value on another network.",
+        "Never send anything of value to them on another network.",
         "",
-        "Ctrl-C stops the network.",
+        "Press Ctrl-C to stop the network.",
     ]
     return "\n".join(lines)
 

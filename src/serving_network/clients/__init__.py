@@ -1,7 +1,7 @@
 """Typed clients: `Network` reads; `User`, `Provider` and `Owner` act. Each has an async twin, `AsyncUser` and so on."""
 
 from serving_network.clients.owner import AsyncOwner, Owner
-from serving_network.clients.provider import AsyncProvider, Outcome, Provider, SignedSettlement
+from serving_network.clients.provider import AsyncProvider, Provider, SettlementResult, SignedSettlement
 from serving_network.clients.read.network import AsyncNetwork, Network, Service
 from serving_network.clients.user import AsyncUser, Funding, User
 
@@ -12,10 +12,10 @@ __all__ = [
     "AsyncUser",
     "Funding",
     "Network",
-    "Outcome",
     "Owner",
     "Provider",
     "Service",
+    "SettlementResult",
     "SignedSettlement",
     "User",
 ]

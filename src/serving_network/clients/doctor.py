@@ -1,4 +1,4 @@
-"""What stands between a user, a provider and a payment: check by check, in the order of the contracts."""
+"""What a payment from a user to a provider needs, checked in the order of the contracts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `passed` is None where it could not be made yet; `next_step` is what mends a failed one."""
+    """One check. `passed` is None if it could not be made yet; `next_step` fixes a failed check."""
 
     name: str
     passed: bool | None
@@ -40,7 +40,7 @@ def first_failure(checks: Iterable[Check]) -> Check | None:
 
 
 async def examine_user(network: AsyncNetwork, user: str) -> list[Check]:
-    """Whether this user could fund a provider at all."""
+    """Whether this user can fund a provider."""
     balances = await network.balances(user)
     least, _ = await network.minimums()
     ledger = balances.ledger
@@ -67,7 +67,7 @@ async def examine_inference(
     service: str = INFERENCE,
     settlement: SignedSettlement | None = None,
 ) -> list[Check]:
-    """The checks of an inference settlement; nonce, fee and signature only of a given one."""
+    """The checks of an inference settlement; nonce, fee and signature are checked if a settlement is given."""
     found = await network.service(service)
     account = await network.account(user, provider, service)
     offer = await network.offer(provider, service)
@@ -84,7 +84,7 @@ async def examine_inference(
     checks += [
         _nonce(account, row.nonce),
         _signature(offer, digest, settlement.signature),
-        _balance(account, row.total_fee, provider, found, "a part is paid, and the rest needs a new signature"),
+        _balance(account, row.total_fee, provider, found, "part of it is paid, and the rest needs a new signature"),
     ]
     return checks
 
@@ -116,7 +116,9 @@ async def examine_fine_tuning(
     digest = Domain(FINE_TUNING_NAME, network.chain.chain_id, found.address).digest(message)
     checks += [
         _nonce(account, message.nonce),
-        _balance(account, message.task_fee, provider, found, "the whole fee must be there, also for a penalty"),
+        _balance(
+            account, message.task_fee, provider, found, "the balance must cover the whole fee, even for a penalty"
+        ),
         Check(
             "deliverable exists",
             None if account is None else deliverable is not None,
@@ -126,8 +128,8 @@ async def examine_fine_tuning(
         Check(
             "not settled yet",
             None if deliverable is None else not deliverable.settled,
-            "settled before" if deliverable and deliverable.settled else "open" if deliverable else "no deliverable",
-            "Nothing is to be done: it was settled once and cannot be again.",
+            "already settled" if deliverable and deliverable.settled else "open" if deliverable else "no deliverable",
+            "Nothing to do: a deliverable is settled only once.",
         ),
         Check(
             "model root hash",
@@ -167,7 +169,7 @@ def _acknowledgements(
         Check(
             "acknowledged by the user",
             None if account is None else account.acknowledged,
-            "by funding, or by hand",
+            "by funding the provider, or explicitly",
             f"The user runs: serving account acknowledge {provider} --service {service.name}",
         ),
         Check(
@@ -198,9 +200,7 @@ def _any_balance(account: Account | None, provider: str, service: Service) -> Ch
     return Check(
         "balance",
         None if account is None else account.balance > 0,
-        f"{describe(account.balance)}, of which {describe(account.pending_refund)} are asked back"
-        if account
-        else "no account",
+        f"{describe(account.balance)}, pending refund {describe(account.pending_refund)}" if account else "no account",
         f"The user runs: serving ledger fund {provider} AMOUNT --service {service.name}",
     )
 
@@ -220,7 +220,7 @@ def _signature(offer: ProviderService | None, digest: bytes, signature: bytes) -
     return Check(
         "signature",
         None if offer is None else signed_by(signer, digest, signature),
-        f"must be by {signer}, over this chain, contract and every field",
+        f"must be by {signer}, for this chain and contract, over every field",
         "Sign the settlement again with the registered TEE signer: serving service show",
     )
 
@@ -231,16 +231,18 @@ def _waiting_deliverable(deliverables: list[Deliverable], user: str, provider: s
     return Check(
         "next deliverable possible",
         not blocked,
-        f"{latest.id!r} waits for the user" if latest and blocked else "nothing is in the way",
+        f"{latest.id!r} is not acknowledged yet" if latest and blocked else "no deliverable is waiting",
         f"The user {user} runs: serving deliverable acknowledge {provider} {latest.id if latest else 'ID'}",
     )
 
 
 def _secret(deliverable: Deliverable | None, message: VerifierMessage) -> Check:
-    accepted = deliverable is not None and deliverable.acknowledged
+    acknowledged = deliverable is not None and deliverable.acknowledged
     return Check(
         "secret",
-        None if deliverable is None else bool(message.encrypted_secret) == accepted,
-        "accepted: the secret must be handed over" if accepted else "not accepted: there must be no secret",
-        "Sign the settlement again with the encrypted secret." if accepted else "Sign it again with an empty secret.",
+        None if deliverable is None else bool(message.encrypted_secret) == acknowledged,
+        "acknowledged: the secret must be revealed" if acknowledged else "not acknowledged: there must be no secret",
+        "Sign the settlement again with the encrypted secret."
+        if acknowledged
+        else "Sign it again with an empty secret.",
     )

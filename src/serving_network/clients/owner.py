@@ -1,4 +1,4 @@
-"""What the network's owner does: confirming signers, settings, versions, and handing over."""
+"""What the network's owner does: confirm signers, change settings, register versions, transfer ownership."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class SignerOfAnother(InvalidInput):
-    """A TEE signer is registered by two providers; `other` is the one besides."""
+    """Two providers have registered the same TEE signer. `other` is the other provider."""
 
     def __init__(self, signer: str, other: str) -> None:
         self.other = other
         super().__init__(
-            f"The TEE signer {signer} is registered by another provider too: {other}.",
-            cause="A fine-tuning settlement that it signs names no provider, and could be paid at both.",
-            next_step="Ask both providers whose TEE it is; `--shared` confirms it all the same.",
+            f"The TEE signer {signer} is registered by another provider, too: {other}.",
+            cause="A fine-tuning settlement names no provider, so both could be paid for one that it signs.",
+            next_step="Ask both providers whose TEE it is. To confirm it anyway, pass --shared.",
         )
 
 
@@ -33,17 +33,17 @@ class AsyncOwner(AsyncActor):
     """The business owner of the ledger and the services."""
 
     async def waiting(self, service: str = INFERENCE) -> list[ProviderService]:
-        """The providers that wait for their TEE signer to be confirmed, with what they registered."""
+        """The providers whose TEE signer is not confirmed, with what they registered."""
         return [one for one in await self.offers(service) if not one.confirmed]
 
     async def confirm(
         self, provider: str, service: str = INFERENCE, *, signer: str | None = None, shared: bool = False
     ) -> Receipt:
-        """Confirm the provider's TEE signer: the one given, or the one registered at this moment.
+        """Confirm the provider's TEE signer: the one given, or the one registered now.
 
-        The contract is told which signer is meant, so that a provider cannot swap it in between. For fine-tuning a
-        signer that another provider has registered too is refused unless `shared`: what it signs there names no
-        provider. Raises SignerOfAnother, UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
+        The contract checks the signer, so that a provider cannot replace it in between. For fine-tuning, a signer that
+        another provider has registered is refused unless `shared`, because fine-tuning settlements name no provider.
+        Raises SignerOfAnother, UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
         """
         found = await self.service(service)
         registered = await self.offer(provider, service)
@@ -59,27 +59,27 @@ class AsyncOwner(AsyncActor):
         return await self.submit(found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect))
 
     async def revoke(self, provider: str, service: str = INFERENCE) -> Receipt:
-        """Take the confirmation back: nothing this provider's TEE signs is paid any more."""
+        """Revoke the confirmation: what this provider's TEE signs is no longer paid."""
         found = await self.service(service)
-        effect = f"takes back the confirmation of {provider} in {found.name}: it is paid nothing any more"
+        effect = f"revokes the confirmation of {provider} in {found.name}: its settlements are no longer paid"
         return await self.submit(
             found.contract.call("revokeTEESignerAcknowledgement", to_checksum_address(provider), effect=effect)
         )
 
     async def set_lock_time(self, seconds: int, service: str = INFERENCE) -> Receipt:
-        """Change how long coins take to come home, at once and for pending refunds too. Raises LockTimeOutOfRange."""
+        """Change how long refunds stay locked, pending ones included. Raises LockTimeOutOfRange."""
         found = await self.service(service)
-        effect = f"sets the lock time of {found.name} to {seconds} s, for refunds that are waiting too"
+        effect = f"sets the lock time of {found.name} to {seconds} s, also for pending refunds"
         return await self.submit(found.contract.call("updateLockTime", seconds, effect=effect))
 
     async def set_penalty(self, percent: int, service: str = FINE_TUNING) -> Receipt:
-        """Change the part of the fee that is due for a deliverable nobody accepted. Raises PenaltyPercentageTooHigh."""
+        """Change the share of the fee due for an unacknowledged deliverable. Raises PenaltyPercentageTooHigh."""
         found = await self.service(service)
         effect = f"sets the penalty of {found.name} to {percent} %"
         return await self.submit(found.contract.call("updatePenaltyPercentage", percent, effect=effect))
 
     async def register_version(self, service_type: str, version: str, address: str, description: str) -> Receipt:
-        """Make a service contract known to the ledger. Such a contract is trusted with users' coins."""
+        """Register a service contract with the ledger, which then trusts it with users' coins."""
         effect = f"registers {address} as {service_type}-{version}; the ledger sends users' coins there"
         return await self.submit(
             self.ledger_contract.call(
@@ -95,26 +95,27 @@ class AsyncOwner(AsyncActor):
         )
 
     async def offer_ownership(self, contract: str, new_owner: str) -> Receipt:
-        """Offer the business ownership of "ledger" or a service; it moves when the other side accepts."""
+        """Offer the business ownership of "ledger" or a service; it moves when the new owner accepts."""
         found = await self.contract(contract)
-        effect = f"offers the ownership of {contract} to {new_owner}; nothing changes until it accepts"
+        effect = f"offers the ownership of {contract} to {new_owner}; nothing changes until it is accepted"
         return await self.submit(found.call("offerOwnership", to_checksum_address(new_owner), effect=effect))
 
     async def accept_ownership(self, contract: str) -> Receipt:
-        """Take the ownership that was offered. Raises CallerNotOfferedOwner."""
+        """Accept the ownership that was offered. Raises CallerNotOfferedOwner."""
         found = await self.contract(contract)
         return await self.submit(found.call("acceptOwnership", effect=f"makes {self.address} the owner of {contract}"))
 
     async def transfer_ownership(self, contract: str, new_owner: str) -> Receipt:
-        """Give the ownership away in one step. A wrong address loses it for ever: `offer_ownership` is safer."""
+        """Transfer the ownership in one step. A wrong address loses it permanently: `offer_ownership` is safer."""
         found = await self.contract(contract)
-        effect = f"gives the ownership of {contract} to {new_owner} at once, for good"
+        effect = f"transfers the ownership of {contract} to {new_owner}, immediately and permanently"
         return await self.submit(found.call("transferOwnership", to_checksum_address(new_owner), effect=effect))
 
     async def renounce_ownership(self, contract: str) -> Receipt:
-        """Leave the contract without an owner, for ever: no signer can be confirmed or revoked after that."""
+        """Leave the contract without an owner, permanently: no signer can be confirmed or revoked afterwards."""
         found = await self.contract(contract)
-        return await self.submit(found.call("renounceOwnership", effect=f"leaves {contract} without an owner for ever"))
+        effect = f"leaves {contract} without an owner permanently"
+        return await self.submit(found.call("renounceOwnership", effect=effect))
 
 
 class Owner(Actor):

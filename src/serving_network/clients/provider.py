@@ -10,9 +10,10 @@ from eth_utils import to_checksum_address
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
 from serving_network.clients.read.earnings import Earning, earnings_of
+from serving_network.clients.settlements import ROWS_AT_MOST, Outcome, SettlementWire, SignedSettlements
 from serving_network.contracts.errors import InsufficientStake, ServiceNotExist
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
-from serving_network.errors import InvalidInput, NodeFailure
+from serving_network.errors import InvalidInput
 from serving_network.messages.session_tokens import SessionToken, check_token, read_token
 from serving_network.money import Wei, describe
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from serving_network.contracts.models import Account
     from serving_network.messages.typed_data import UserSettlement, VerifierMessage
 
-SETTLEMENTS_PER_CALL = 50
-STATUSES_PER_WORD = 64
-
 
 @dataclass(frozen=True)
 class SignedSettlement:
@@ -35,21 +33,10 @@ class SignedSettlement:
     settlement: UserSettlement
     signature: bytes
 
-    def as_entry(self, provider: str) -> dict[str, Any]:
-        """The contract's TEESettlementData."""
-        return {
-            "user": self.settlement.user,
-            "provider": provider,
-            "totalFee": self.settlement.total_fee,
-            "requestsHash": self.settlement.requests_hash,
-            "nonce": self.settlement.nonce,
-            "signature": self.signature,
-        }
-
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one settlement: `paid` and `unsettled` in wei."""
+class SettlementResult:
+    """What became of one settlement. `fee`, `paid` and `unsettled` are in wei."""
 
     user: str
     status: Status
@@ -118,7 +105,7 @@ class AsyncProvider(AsyncActor):
     async def remove(self, service: str = INFERENCE) -> Receipt:
         """Take the service off the list and the stake back. What is unsettled then can no longer be settled."""
         found = await self.service(service)
-        effect = f"removes the service from {found.name} and returns its stake; nothing can be settled after that"
+        effect = f"removes the service from {found.name}, returning its stake; nothing can be settled afterwards"
         return await self.submit(found.contract.call("removeService", effect=effect))
 
     async def supports_batches(self, service: str = INFERENCE) -> bool:
@@ -126,76 +113,51 @@ class AsyncProvider(AsyncActor):
         found = await self.service(service)
         return found.kind == INFERENCE and await found.contract.has("settleBatchWithTEE", [], b"", sender=self.address)
 
-    async def preview(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
+    async def preview(
+        self, settlements: Sequence[SignedSettlement], service: str = INFERENCE
+    ) -> list[SettlementResult]:
         """What settling these would do now, entry by entry; a user may be among them more than once.
 
-        Raises TransferFailed when the provider's wallet would refuse the coins.
+        Raises TransferFailed if the provider's wallet would refuse the coins.
         """
-        found = await self.service(service)
-        entries = [one.as_entry(self.address) for one in settlements]
-        statuses = await found.contract.read("settleFeesWithTEE", entries, sender=self.address)
-        _, _, _, unsettled = await found.contract.read("previewSettlementResults", entries, sender=self.address)
-        left = iter(unsettled)  # one for each PARTIAL entry, in order
-        outcomes = []
-        for one, status in zip(settlements, map(Status, statuses), strict=True):
-            fee = one.settlement.total_fee
-            paid = fee - next(left) if status is Status.PARTIAL else fee if status.paid else 0
-            outcomes.append(Outcome(one.settlement.user, status, fee, paid))
-        return outcomes
-
-    def encode_settlements(self, settlements: Sequence[SignedSettlement], service: Service) -> bytes:
-        """Calldata of settleFeesWithTEE."""
-        entries = [one.as_entry(self.address) for one in settlements]
-        return service.contract.interface.encode("settleFeesWithTEE", entries)
-
-    def encode_batch(self, rows: Sequence[UserSettlement], signature: bytes, service: Service) -> bytes:
-        """Calldata of settleBatchWithTEE."""
-        return service.contract.interface.encode("settleBatchWithTEE", _rows(rows), signature)
+        return await self._preview(await self.service(service), _as_entries(settlements))
 
     async def preview_batch(
         self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
-    ) -> list[Outcome]:
+    ) -> list[SettlementResult]:
         """What settling these rows would do now; a user may be among them more than once.
 
-        Raises TransferFailed when the provider's wallet would refuse the coins.
+        Raises TransferFailed if the provider's wallet would refuse the coins.
         """
-        found = await self.service(service)
-        block = await self.chain.block_number()
-        words = await found.contract.read(
-            "settleBatchWithTEE", _rows(rows), signature, sender=self.address, block=block
-        )
-        accounts = await self.accounts_with(self.address, [row.user for row in rows], service, block=block)
-        left = {user: account.balance for user, account in accounts.items()}
-        outcomes = []
-        for place, row in enumerate(rows):
-            status = Status(words[place // STATUSES_PER_WORD] >> 4 * (place % STATUSES_PER_WORD) & 15)
-            paid = min(row.total_fee, left[row.user]) if status.paid else 0
-            if paid:
-                left[row.user] -= paid
-            outcomes.append(Outcome(row.user, status, row.total_fee, paid))
-        return outcomes
+        return await self._preview(await self.service(service), SignedSettlements("batch", tuple(rows), (signature,)))
 
-    async def settle(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[Outcome]:
+    async def settle(self, settlements: Sequence[SignedSettlement], service: str = INFERENCE) -> list[SettlementResult]:
         """Settle, 50 in a transaction, and read from the receipts what became of each. Raises TransferFailed."""
         found = await self.service(service)
-        outcomes: list[Outcome] = []
-        for start in range(0, len(settlements), SETTLEMENTS_PER_CALL):
-            part = settlements[start : start + SETTLEMENTS_PER_CALL]
-            effect = f"settles {len(part)} entries over {describe(sum(one.settlement.total_fee for one in part))}"
-            entries = [one.as_entry(self.address) for one in part]
-            receipt = await self.submit(found.contract.call("settleFeesWithTEE", entries, effect=effect))
-            if not receipt.rehearsed:
-                outcomes += settlement_outcomes(found, [one.settlement for one in part], receipt)
-        return outcomes
+        most = ROWS_AT_MOST["entries"]
+        results: list[SettlementResult] = []
+        for start in range(0, len(settlements), most):
+            results += await self._settle(found, _as_entries(settlements[start : start + most]))
+        return results
 
     async def settle_batch(
         self, rows: Sequence[UserSettlement], signature: bytes, service: str = INFERENCE
-    ) -> list[Outcome]:
-        """Settle up to 200 rows that are signed as one."""
-        found = await self.service(service)
-        effect = f"settles {len(rows)} rows over {describe(sum(one.total_fee for one in rows))}"
-        receipt = await self.submit(found.contract.call("settleBatchWithTEE", _rows(rows), signature, effect=effect))
-        return [] if receipt.rehearsed else settlement_outcomes(found, rows, receipt)
+    ) -> list[SettlementResult]:
+        """Settle up to 200 rows under one signature."""
+        return await self._settle(await self.service(service), SignedSettlements("batch", tuple(rows), (signature,)))
+
+    async def _preview(self, service: Service, signed: SignedSettlements) -> list[SettlementResult]:
+        block = await self.chain.block_number()
+        users = list(dict.fromkeys(row.user for row in signed.settlements))
+        accounts = await self.accounts_with(self.address, users, service.name, block=block)
+        balances = {user: account.balance for user, account in accounts.items()}
+        outcomes = await SettlementWire(service.contract, self.address).preview(signed, balances, block)
+        return _results(signed, outcomes)
+
+    async def _settle(self, service: Service, signed: SignedSettlements) -> list[SettlementResult]:
+        wire = SettlementWire(service.contract, self.address)
+        receipt = await self.submit(wire.call(signed))
+        return [] if receipt.rehearsed else _results(signed, wire.results(receipt, signed))
 
     async def add_deliverable(
         self,
@@ -217,7 +179,7 @@ class AsyncProvider(AsyncActor):
     async def abandon_deliverable(self, user: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
         """Give up a deliverable: it is never paid. Raises CannotAbandonSettledDeliverable."""
         found = await self.service(service)
-        effect = f"gives up the deliverable {id!r} for {user}: it will never be paid"
+        effect = f"abandons the deliverable {id!r} for {user}: it will never be paid"
         return await self.submit(
             found.contract.call("abandonDeliverable", to_checksum_address(user), id, effect=effect)
         )
@@ -260,50 +222,23 @@ class AsyncProvider(AsyncActor):
         return found
 
 
-def settlement_outcomes(service: Service, rows: Sequence[UserSettlement], receipt: Receipt) -> list[Outcome]:
-    """What became of each row, from the events of the receipt, which come in the order of the rows.
+def _as_entries(settlements: Sequence[SignedSettlement]) -> SignedSettlements:
+    return SignedSettlements(
+        "entries",
+        tuple(one.settlement for one in settlements),
+        tuple(one.signature for one in settlements),
+    )
 
-    Raises NodeFailure when the node left events out.
-    """
-    results = []
-    for entry in receipt.logs:
-        if to_checksum_address(entry["address"]) != service.address:
-            continue
-        event = service.contract.interface.decode_log(entry)
-        if event is not None and event.name in ("TEESettlementResult", "BatchRowSettled"):
-            results.append(event)
-    if len(results) != len(rows):
-        raise NodeFailure(
-            f"The receipt of {receipt.transaction_hash} has {len(results)} results for {len(rows)} settlements.",
-            cause="The node left events out.",
-            next_step=f"Ask another node: serving transaction show {receipt.transaction_hash}",
-        )
-    outcomes = []
-    for row, event in zip(rows, results, strict=True):
-        status = event.args["status"]
-        if event.args["user"] != row.user or status not in list(Status):
-            raise NodeFailure(
-                f"The receipt of {receipt.transaction_hash} tells of other settlements than were sent.",
-                next_step=f"Ask another node: serving transaction show {receipt.transaction_hash}",
-            )
-        paid = event.args["paid"] if "paid" in event.args else row.total_fee - event.args["unsettledAmount"]
-        outcomes.append(Outcome(row.user, Status(status), row.total_fee, paid))
-    return outcomes
+
+def _results(signed: SignedSettlements, outcomes: Sequence[Outcome]) -> list[SettlementResult]:
+    return [
+        SettlementResult(row.user, Status(outcome.status), row.total_fee, outcome.paid)
+        for row, outcome in zip(signed.settlements, outcomes, strict=True)
+    ]
 
 
 def _arguments(offer: Offer | FineTuningOffer) -> tuple[Any, ...]:
     return (offer.as_params(),) if isinstance(offer, Offer) else offer.as_arguments()
-
-
-def _rows(rows: Sequence[UserSettlement]) -> list[tuple[int, int, bytes]]:
-    """Rows as the contract takes them: the user in the upper 160 bits of the first word, the fee in the lower 96."""
-    for row in rows:
-        if row.total_fee >> 96:
-            raise InvalidInput(
-                f"A fee of {describe(row.total_fee)} is more than a row of a batch can hold.",
-                next_step="Settle it on its own: serving settlement send",
-            )
-    return [(int(row.user, 16) << 96 | row.total_fee, row.nonce, row.requests_hash) for row in rows]
 
 
 class Provider(Actor):

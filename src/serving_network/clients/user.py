@@ -1,4 +1,4 @@
-"""What a user does: money in, money to providers and back, confirmations, tokens."""
+"""What a user does: deposits, funding providers, refunds, acknowledgements, tokens."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ PROVIDERS_PER_RETRIEVAL = 20
 
 @dataclass(frozen=True)
 class Funding:
-    """What a transfer to a provider will do, found out before it is sent. Amounts in wei.
+    """What a transfer to a provider will do, computed before it is sent. Amounts in wei.
 
-    `cancelled` is what it takes back of the user's own pending refunds, `moved` what leaves the ledger,
-    `locked_for` the seconds that the coins need to come home once they are asked back. `obstacle` is the
-    error that it would fail with, and `warnings` what a careful person wants to know first.
+    `cancelled` is the part taken from the user's pending refunds, `moved` the part that leaves the ledger, and
+    `locked_for` the number of seconds for which a refund stays locked. `obstacle` is the error that the transfer would
+    fail with; `warnings` are for the user to read first.
     """
 
     amount: int
@@ -59,20 +59,20 @@ class Funding:
 
 
 class AsyncUser(AsyncActor):
-    """A user of the network. Amounts are in wei; `ALL` where everything may be meant."""
+    """A user of the network. Amounts are in wei; `withdraw` also takes `ALL`."""
 
     async def open_ledger(self, amount: int, info: str = "") -> Receipt:
-        """Open the ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
-        effect = f"opens the ledger of {self.address} with {describe(amount)}"
+        """Open a ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
+        effect = f"opens a ledger for {self.address} with {describe(amount)}"
         return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
 
     async def describe_ledger(self, info: str) -> Receipt:
-        """Change the information that providers get of this user."""
+        """Change the information about this user that providers receive."""
         effect = "changes the additional information of the ledger"
         return await self.submit(self.ledger_contract.call("updateAdditionalInfo", info, effect=effect))
 
     async def deposit(self, amount: int, recipient: str | None = None) -> Receipt:
-        """Put `amount` into the own ledger or a recipient's; opens it when there is none yet."""
+        """Deposit `amount` into the caller's or a recipient's ledger. Opens the ledger if there is none."""
         whose = to_checksum_address(recipient or self.address)
         effect = f"moves {describe(amount)} from the wallet to the ledger of {whose}"
         if recipient is None:
@@ -82,15 +82,15 @@ class AsyncUser(AsyncActor):
         return await self.submit(call)
 
     async def withdraw(self, amount: Amount) -> Receipt:
-        """Take `amount`, or `ALL` that is available, from the ledger into the wallet, to the wei.
+        """Withdraw `amount`, or `ALL` that is available, from the ledger to the wallet, exactly.
 
-        Raises MinimumDepositRequired when less than the minimum would stay behind.
+        Raises MinimumDepositRequired if less than the minimum would remain.
         """
         if amount is not ALL:
             effect = f"moves {describe(amount)} from the ledger to the wallet"
             return await self.submit(self.ledger_contract.call("refund", amount, effect=effect))
         ledger = await self._own_ledger()
-        effect = f"moves everything that is available, {describe(ledger.available)}, from the ledger to the wallet"
+        effect = f"moves all that is available, {describe(ledger.available)}, from the ledger to the wallet"
         if await self.ledger_contract.has("refundAll", sender=self.address):
             return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
         return await self.submit(self.ledger_contract.call("refund", ledger.available, effect=effect))
@@ -101,7 +101,7 @@ class AsyncUser(AsyncActor):
         return await self.submit(self.ledger_contract.call("deleteLedger", effect=effect))
 
     async def check_funding(self, provider: str, amount: int, service: str = INFERENCE) -> Funding:
-        """What `fund` would do, and what stands in its way. Sends nothing."""
+        """What `fund` would do, and what would make it fail. Sends nothing."""
         ledger = await self.ledger(self.address)
         account = await self.account(self.address, provider, service)
         offer = await self.offer(provider, service)
@@ -119,11 +119,13 @@ class AsyncUser(AsyncActor):
             obstacle = InsufficientAvailableBalance(available=Wei(ledger.available), required=Wei(amount - cancelled))
         warnings = []
         if offer is not None and not offer.confirmed:
-            warnings.append("The network's owner has not confirmed this provider's TEE signer: it cannot be paid yet.")
+            warnings.append(
+                "The network's owner has not confirmed this provider's TEE signer: the provider cannot be paid yet."
+            )
         if account is not None and not account.acknowledged:
-            warnings.append("You took back the acknowledgement of this provider; funding acknowledges it again.")
+            warnings.append("You revoked the acknowledgement of this provider. Funding acknowledges it again.")
         if cancelled:
-            warnings.append(f"{describe(cancelled)} come out of refunds that you asked for, the newest first.")
+            warnings.append(f"{describe(cancelled)} of it cancel your pending refunds, newest first.")
         return Funding(
             amount=amount,
             cancelled=cancelled,
@@ -141,8 +143,8 @@ class AsyncUser(AsyncActor):
     ) -> Receipt:
         """Move `amount` from the ledger to the account with a provider, and acknowledge its TEE signer.
 
-        0 on an existing account only acknowledges. Raises ServiceNotExist for a provider that is not
-        registered, unless `even_unregistered`: the contract would take the coins.
+        With 0 and an existing account it only acknowledges. Raises ServiceNotExist for a provider that is not
+        registered, unless `even_unregistered` is set: the contract would accept the coins.
         """
         found = await self.service(service)
         if not even_unregistered and await self.offer(provider, service) is None:
@@ -154,9 +156,9 @@ class AsyncUser(AsyncActor):
         return await self.submit(call)
 
     async def top_up(self, provider: str, below: int, to: int, service: str = INFERENCE) -> Receipt | None:
-        """When less than `below` can be spent with the provider, fund it up to `to`; None when nothing was needed."""
+        """Fund the provider up to `to` if less than `below` is spendable there. Returns None if nothing was needed."""
         if to < below:
-            raise InvalidInput("A top-up ends above where it starts.", next_step="Give a higher amount to fill up to.")
+            raise InvalidInput("The target of a top-up is below its threshold.", next_step="Set a higher target.")
         account = await self.account(self.address, provider, service)
         spendable = account.spendable if account else 0
         if account is not None and spendable >= below:
@@ -164,9 +166,9 @@ class AsyncUser(AsyncActor):
         return await self.fund(provider, to - spendable, service)
 
     async def retrieve(self, providers: Sequence[str] | None = None, service: str | None = None) -> list[Receipt]:
-        """Ask coins back from these providers, or from all; what was asked for long enough ago comes home.
+        """Request refunds from these providers, or from all, and collect the refunds that are unlocked.
 
-        Without `service` it means all services. More than 20 providers go in several transactions. Raises
+        Without `service` this covers all services. More than 20 providers take several transactions. Raises
         AccountNotExists, before anything is sent, for a provider without an account.
         """
         services = [await self.service(service)] if service else await self.services()
@@ -182,24 +184,24 @@ class AsyncUser(AsyncActor):
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
                 whom = _count(len(part), "provider")
-                effect = f"asks everything back from {whom} in {name} and takes home what is unlocked"
+                effect = f"requests a full refund from {whom} in {name}, collecting what is unlocked"
                 call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
                 receipts.append(await self.submit(call))
         return receipts
 
     async def acknowledge(self, provider: str, service: str = INFERENCE, *, acknowledged: bool = True) -> Receipt:
-        """Confirm the provider's TEE signer, or take the confirmation back (with an empty account only)."""
+        """Acknowledge the provider's TEE signer, or revoke the acknowledgement (only with an empty account)."""
         found = await self.service(service)
-        does = "confirms" if acknowledged else "takes back the confirmation of"
+        does = "acknowledges" if acknowledged else "revokes the acknowledgement of"
         effect = f"{does} the TEE signer of {provider} in {found.name}"
         return await self.submit(
             found.contract.call("acknowledgeTEESigner", to_checksum_address(provider), acknowledged, effect=effect)
         )
 
     async def acknowledge_deliverable(self, provider: str, id: str, service: str = FINE_TUNING) -> Receipt:  # noqa: A002
-        """Accept a fine-tuned model, so that the provider is paid in full and hands over its secret."""
+        """Acknowledge a fine-tuned model, so that the provider is paid in full and reveals its secret."""
         found = await self.service(service)
-        effect = f"accepts the deliverable {id!r} of {provider}: its fee will be paid in full"
+        effect = f"acknowledges the deliverable {id!r} of {provider}: its fee will be paid in full"
         return await self.submit(
             found.contract.call("acknowledgeDeliverable", to_checksum_address(provider), id, effect=effect)
         )
@@ -218,7 +220,7 @@ class AsyncUser(AsyncActor):
         lifetime_ms: int = 0,
         token_id: int | None = None,
     ) -> str:
-        """An Authorization header that can be revoked by itself; `lifetime_ms` 0 means for ever.
+        """An Authorization header that can be revoked by its id. With `lifetime_ms` 0 it does not expire.
 
         Its id is neither revoked on the chain nor in use by another key in the book. Raises InvalidInput.
         """
@@ -227,9 +229,7 @@ class AsyncUser(AsyncActor):
             if token_id is None:
                 token_id = book.free_id(self.chain.chain_id, account, now)
             elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
-                raise InvalidInput(
-                    f"Token {token_id} is in use.", next_step="Leave the id out, and a free one is taken."
-                )
+                raise InvalidInput(f"Token {token_id} is in use.", next_step="Omit the id to use a free one.")
             token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
             issued = IssuedToken(
                 self.chain.chain_id,
@@ -244,17 +244,17 @@ class AsyncUser(AsyncActor):
             book.remember(issued)
         try:
             return sign_token(token, self.signer)
-        except BaseException:  # declined on a device, for example: nobody has this key
+        except BaseException:  # declined on a device, for example: no key was made
             with book.locked():
                 book.forget(issued)
             raise
 
     async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
-        """Revoke API keys for ever, also beyond deletion of the account."""
+        """Revoke API keys permanently, even if the account is deleted."""
         found = await self.service(service)
         whose = to_checksum_address(provider)
         which = ", ".join(map(str, token_ids))
-        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider}, for ever"
+        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider} permanently"
         if len(token_ids) == 1:
             return await self.submit(found.contract.call("revokeToken", whose, token_ids[0], effect=effect))
         return await self.submit(found.contract.call("revokeTokens", whose, list(token_ids), effect=effect))

@@ -13,19 +13,18 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from eth_utils import to_checksum_address
-
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_quantity
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import Fees, SignedTransaction
+from serving_network.chain.sender import Fees
 from serving_network.deployment.bytecode import FRONT, artifact_hash, code_problem
 from serving_network.deployment.calls import step_data
 from serving_network.deployment.effects import has_happened
 from serving_network.deployment.errors import DeploymentError, NotAsRecorded, NotTheOwner, PlanRefused
-from serving_network.deployment.record import Attempt, Mined, Pending, Record, RecordFile, Step
+from serving_network.deployment.record import Mined, Pending, Record, RecordFile, SignedAttempt, Step
 from serving_network.deployment.steps import created_address, known_addresses, resolve
 from serving_network.errors import ServingError, TransactionDropped, TransactionPending, WrongChain
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.signing import Signer
 
 log = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ class Engine:
             try:
                 await self._chain.broadcast(signed)
                 self._progress(step, "sent")
-                receipt = await self._chain.wait(*self._attempts(step), timeout=self._timeout)
+                receipt = await self._chain.wait(*(one.signed for one in step.attempts), timeout=self._timeout)
             except TransactionDropped:
                 receipt = await self._receipt_of_earlier(step)
                 if receipt is None:
@@ -167,7 +166,7 @@ class Engine:
     async def _receipt_of_earlier(self, step: Step) -> Receipt | None:
         """The receipt of an attempt that succeeded. Failed ones are forgotten: they can have no effect any more."""
         for attempt in list(step.attempts):
-            receipt = await self._chain.receipt(attempt.hash)
+            receipt = await self._chain.receipt(attempt.signed.hash)
             if receipt is not None and receipt.succeeded:
                 return receipt
         if await self._failed(step):
@@ -175,14 +174,14 @@ class Engine:
         return None
 
     async def _failed(self, step: Step) -> bool:
-        receipts = [await self._chain.receipt(attempt.hash) for attempt in step.attempts]
+        receipts = [await self._chain.receipt(attempt.signed.hash) for attempt in step.attempts]
         return any(receipt is not None and not receipt.succeeded for receipt in receipts)
 
     async def _alive(self, step: Step) -> SignedTransaction | None:
         """The newest attempt, if it can still be mined; with a higher fee if its own has become too low."""
         if not step.attempts:
             return None
-        newest = self._attempts(step)[-1]
+        newest = step.attempts[-1].signed
         if await self._used(newest.nonce, "latest"):
             await self._forget_unless_final(step, newest.nonce)
             return None
@@ -229,18 +228,7 @@ class Engine:
         return signed
 
     def _journal(self, step: Step, signed: SignedTransaction) -> None:
-        step.attempts = [
-            *step.attempts,
-            Attempt(
-                nonce=signed.nonce,
-                hash=signed.hash,
-                raw="0x" + signed.raw.hex(),
-                gas=signed.gas,
-                max_fee_per_gas=signed.max_fee_per_gas,
-                max_priority_fee_per_gas=signed.max_priority_fee_per_gas,
-                legacy=signed.legacy,
-            ),
-        ]
+        step.attempts = [*step.attempts, SignedAttempt(sender=signed.sender, raw="0x" + signed.raw.hex())]
         self._file.save()
 
     def _forget(self, step: Step) -> None:
@@ -248,28 +236,8 @@ class Engine:
         step.address = None
         self._file.save()
 
-    def _attempts(self, step: Step) -> list[SignedTransaction]:
-        addresses = known_addresses(self._file.record)
-        to = None if step.to is None else to_checksum_address(resolve(step.to, addresses))
-        return [
-            SignedTransaction(
-                hash=one.hash,
-                raw=bytes.fromhex(one.raw.removeprefix("0x")),
-                sender=self._account.address,
-                nonce=one.nonce,
-                to=to,
-                value=0,
-                data=step_data(step, addresses),
-                gas=one.gas,
-                max_fee_per_gas=one.max_fee_per_gas,
-                max_priority_fee_per_gas=one.max_priority_fee_per_gas,
-                legacy=one.legacy,
-            )
-            for one in step.attempts
-        ]
-
     async def _note(self, step: Step, receipt: Receipt) -> None:
-        (nonce,) = {one.nonce for one in step.attempts}
+        (nonce,) = {one.signed.nonce for one in step.attempts}
         if receipt.contract_address not in (None, step.address):
             raise NotAsRecorded(
                 [f"{step.id} landed at {receipt.contract_address} instead of {step.address}"],
@@ -300,7 +268,7 @@ class Engine:
                 raise TransactionPending(
                     f"Everything is sent, but {waiting[-1].id} is not {self._confirmations} blocks deep after "
                     f"{self._timeout:.0f} s.",
-                    transaction=waiting[-1].attempts[-1].hash,
+                    transaction=waiting[-1].attempts[-1].signed.hash,
                     next_step="Run this again later: it goes on where it stopped.",
                 )
             await asyncio.sleep(LOOK_SECONDS)

@@ -10,13 +10,14 @@ Integers of contract arguments are kept as text, since they are wei and do not f
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Address, Model
 from serving_network.files import RunInProgress, lock, write_whole
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.untrusted import parse_json, printable
 
 
@@ -29,6 +30,10 @@ class Open(Model):
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 Data = Annotated[str, Field(pattern=r"^0x(?:[0-9a-f]{2})*$")]
 Count = Annotated[int, Field(ge=0, lt=2**64)]
+
+DESCRIBED_BY_RELEASE_0_1: Final = frozenset(
+    ("hash", "nonce", "gas", "max_fee_per_gas", "max_priority_fee_per_gas", "legacy")
+)
 
 
 class Mined(Model):
@@ -94,17 +99,32 @@ class Contract(Open):
     registration: Registration | None = None
 
 
-class Attempt(Model):
+class SignedAttempt(Model):
     """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time.
-    Fees are in wei per gas."""
 
-    nonce: Count
-    hash: Hash
+    What it contains is decoded from `raw`. Records of release 0.1 also describe some of it and do not name the sender.
+    Their description is compared with what is decoded, and left out when the record is written again.
+    """
+
+    sender: Address
     raw: Data
-    gas: Count
-    max_fee_per_gas: Annotated[int, Field(ge=0)]
-    max_priority_fee_per_gas: Annotated[int, Field(ge=0)]
-    legacy: bool
+
+    @property
+    def signed(self) -> SignedTransaction:
+        return SignedTransaction.decode(bytes.fromhex(self.raw.removeprefix("0x")), self.sender)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decode(cls, stored: Any) -> Any:
+        if not isinstance(stored, dict) or not isinstance(stored.get("raw"), str):
+            return stored
+        signed = SignedTransaction.decode(bytes.fromhex(stored["raw"].removeprefix("0x")), stored.get("sender"))
+        described = {name: value for name, value in stored.items() if name in DESCRIBED_BY_RELEASE_0_1}
+        if wrong := signed.differences(described):
+            raise ValueError(f"the signed transaction has another {' and another '.join(wrong)}")
+        return {"sender": signed.sender, "raw": stored["raw"]} | {
+            name: value for name, value in stored.items() if name not in described
+        }
 
 
 class Step(Open):
@@ -128,7 +148,7 @@ class Step(Open):
     initial: list[str] = Field(default_factory=list)
     gas: Count
     artifact_hash: Hash | None = None
-    attempts: list[Attempt] = Field(default_factory=list)
+    attempts: list[SignedAttempt] = Field(default_factory=list)
     address: Address | None = None
     mined: Mined | None = None
 

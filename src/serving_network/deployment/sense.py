@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
+from eth_utils import to_checksum_address
+
 from serving_network.contracts import artifacts
 from serving_network.deployment.bytecode import FRONT, IMPLEMENTATIONS
 from serving_network.deployment.calls import call_data, step_data
 from serving_network.deployment.effects import CHECKED_FUNCTIONS
 from serving_network.deployment.layout import Layout
 from serving_network.deployment.record import Contract, Instruction, Pending, Record, Step
-from serving_network.deployment.steps import known_addresses
+from serving_network.deployment.steps import known_addresses, resolve
 from serving_network.errors import ServingError
 
 BEACON: Final = "UpgradeableBeacon"
@@ -57,7 +59,8 @@ def _contract(name: str, contract: Contract, record: Record) -> str | None:
 
 
 def _step(step: Step, pending: Pending, record: Record) -> str | None:
-    if len({one.nonce for one in step.attempts}) > 1:
+    attempts = [one.signed for one in step.attempts]
+    if len({one.nonce for one in attempts}) > 1:
         return "its attempts have different nonces"
     if (step.action == "call") != (step.function is not None and step.to is not None):
         return f"it is no {step.action}"
@@ -68,8 +71,25 @@ def _step(step: Step, pending: Pending, record: Record) -> str | None:
     addresses = {one.id: SOMEWHERE for one in pending.steps if one.action == "create"} | known_addresses(record)
     if step.to is not None and step.to.startswith("@") and step.to[1:] not in addresses:
         return f"{step.to} is nowhere"
-    step_data(step, addresses)
+    to = None if step.to is None else to_checksum_address(resolve(step.to, addresses))
+    expected = {"to": to, "data": step_data(step, addresses), "value": 0}
+    for one in attempts:
+        if one.sender != pending.sender or one.chain_id not in (None, record.chain_id):
+            return f"it was signed by {one.sender} for chain {one.chain_id}"
+        if _addresses_stand(pending, step, one.nonce) and (wrong := one.differences(expected)):
+            return f"its signed transaction has another {' and another '.join(wrong)} than the step"
     return None
+
+
+def _addresses_stand(pending: Pending, step: Step, nonce: int) -> bool:
+    """Whether the steps before this one still create what a transaction with this nonce was signed for: after a
+    reorganisation they may have been signed again, with a later nonce and so for another address."""
+    before = pending.steps[: pending.steps.index(step)]
+    return all(
+        one.address is not None and all(other.signed.nonce < nonce for other in one.attempts)
+        for one in before
+        if one.action == "create"
+    )
 
 
 def _instruction(one: Instruction, record: Record) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
+from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import InvalidInput, RpcError
 from serving_network.messages.prices import count_covered
@@ -23,7 +24,7 @@ from serving_network.money import describe
 from serving_network.settlement.chain import Head, PastSettlement, SettlementChain
 from serving_network.settlement.following import REORG_WINDOW
 from serving_network.settlement.journal import Journal
-from serving_network.settlement.journal.records import Acceptance, Outcome, UserState
+from serving_network.settlement.journal.records import Acceptance, UserState
 
 ACCOUNTS_AT_ONCE: Final = 500
 UNKNOWN_HASH: Final = bytes(32)

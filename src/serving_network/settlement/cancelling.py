@@ -18,12 +18,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import InvalidInput, TransactionPending
 from serving_network.settlement.chain import SettlementChain, Underpriced
 from serving_network.settlement.following import LONGEST_PAUSE, Follower
 from serving_network.settlement.journal import Journal
-from serving_network.settlement.journal.records import Batch, Outcome, SignedRow, Transaction
+from serving_network.settlement.journal.records import Batch, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 

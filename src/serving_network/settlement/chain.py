@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from serving_network.clients.settlements import Form, Outcome, SignedSettlements
 from serving_network.contracts.models import Account
-from serving_network.errors import NodeFailure, TransactionFailure
+from serving_network.errors import TransactionFailure
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
-
-Form = Literal["entries", "batch"]
-"""How a batch is signed: one signature per settlement, or one for all rows."""
+from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
 
 LOCAL_CHAIN_ID: Final = 31337
 """The chain of a development node, which is set back, restarted and reorganised at will."""
-
-ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 200}
-
-
-class Disagreement(NodeFailure):
-    """The node contradicts itself: a receipt lacks its events or does not match the accounts."""
 
 
 class TooMuchGas(TransactionFailure):
@@ -57,15 +49,6 @@ class Service:
     @property
     def form(self) -> Form:
         return "batch" if self.takes_batches else "entries"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedSettlements:
-    """The contents of one transaction: settlements, with one signature each or one for all of them."""
-
-    form: Form
-    settlements: tuple[UserSettlement, ...]
-    signatures: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,18 +24,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import ServingError, TransactionFailure, TransactionPending
-from serving_network.settlement.chain import (
-    Disagreement,
-    Head,
-    Landed,
-    SettlementChain,
-    SignedSettlements,
-)
+from serving_network.settlement.chain import Head, Landed, SettlementChain
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal
-from serving_network.settlement.journal.records import Acceptance, Batch, Outcome, SignedRow, Transaction
+from serving_network.settlement.journal.records import Acceptance, Batch, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report, count
 

@@ -11,37 +11,44 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_quantity
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees, SignedTransaction
+from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.settlements import (
+    RESULT_EVENTS,
+    Disagreement,
+    Form,
+    Outcome,
+    SettlementWire,
+    SignedSettlements,
+    known_status,
+    outcome_of,
+)
 from serving_network.contracts.codec import DecodedEvent
 from serving_network.contracts.errors import ServiceNotExist, TransferFailed
 from serving_network.contracts.models import Account, Offer, ProviderService, Status
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
 from serving_network.settlement.chain import (
     LOCAL_CHAIN_ID,
-    Disagreement,
-    Form,
     Head,
     Landed,
     PastSettlement,
     Service,
-    SignedSettlements,
     TooMuchGas,
     Underpriced,
 )
-from serving_network.settlement.journal.records import Acceptance, Mined, Outcome, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
 from serving_network.settlement.report import count
 from serving_network.signing import Signer
+from serving_network.store.sqlite import JournalFailure
 
 FINAL_DEPTH: Final = 64
 """The depth of a final block if the node does not serve the tag `finalized`: two Ethereum epochs."""
 
 USERS_PER_FILTER: Final = 100
 
-_RESULT_EVENTS: Final = ("TEESettlementResult", "BatchRowSettled")
-_STATUSES_PER_WORD: Final = 64
 _UNDERPRICED: Final = ("underpriced", "could not replace", "replacementnotallowed", "feetoolowtocompete")
 """Parts of the messages with which nodes reject a replacement transaction whose fee is too low."""
 
@@ -62,6 +69,7 @@ class LiveChain:
         self._service = service
         self._contract = contract
         self._wallet = wallet
+        self._wire = SettlementWire(contract, wallet.address)
         self._chain = cast("AsyncConnection", network.chain)
 
     @classmethod
@@ -135,43 +143,13 @@ class LiveChain:
         return await self._network.accounts_with(self.provider, users, self._service, block=at)
 
     async def preview(self, signed: SignedSettlements) -> list[Outcome]:
-        if signed.form == "batch":
-            return await self._preview_batch(signed)
-        failed, reasons, partial, unsettled = await self._contract.read(
-            "previewSettlementResults", self._entries(signed), sender=self.provider
-        )
-        if len(failed) != len(reasons) or len(partial) != len(unsettled):
-            raise Disagreement("The node's preview has lists of different lengths.")
-        refused = dict(zip(failed, reasons, strict=True))
-        short = dict(zip(partial, unsettled, strict=True))
-        outcomes = []
-        for row in signed.settlements:
-            if row.user in refused:
-                outcomes.append(Outcome(_status(refused[row.user]), 0))
-            elif row.user in short:
-                outcomes.append(Outcome(Status.PARTIAL, row.total_fee - short[row.user]))
-            else:
-                outcomes.append(Outcome(Status.SUCCESS, row.total_fee))
-        return outcomes
-
-    async def _preview_batch(self, signed: SignedSettlements) -> list[Outcome]:
-        """Preview a batch with eth_call: the function returns four bits of status per row."""
-        users = [row.user for row in signed.settlements]
-        accounts = await self.accounts(users)
+        block = await self._chain.block_number()
+        accounts = await self.accounts([row.user for row in signed.settlements], block)
+        balances = {user: account.balance for user, account in accounts.items()}
         try:
-            words = await self._contract.read(
-                "settleBatchWithTEE", _rows(signed), signed.signatures[0], sender=self.provider
-            )
+            return await self._wire.preview(signed, balances, block)
         except TransferFailed as error:
             raise self._refuses_coins(error) from error
-        outcomes = []
-        if len(words) * _STATUSES_PER_WORD < len(signed.settlements):
-            raise Disagreement("The node's preview lacks the status of some settlements.")
-        for place, row in enumerate(signed.settlements):
-            status = _status(words[place // _STATUSES_PER_WORD] >> 4 * (place % _STATUSES_PER_WORD) & 15)
-            held = accounts[row.user].balance if row.user in accounts else 0
-            outcomes.append(Outcome(status, min(row.total_fee, held) if status.paid else 0))
-        return outcomes
 
     def _refuses_coins(self, error: TransferFailed) -> WalletRefusesCoins:
         return WalletRefusesCoins(
@@ -197,7 +175,7 @@ class LiveChain:
         self, signed: SignedSettlements, nonce: int, gas_limit: int, gas_price_cap: int, reserve: int
     ) -> Transaction:
         fees = await self._fees(gas_price_cap)
-        data = self._data(signed)
+        data = self._wire.calldata(signed)
         try:
             gas = await self._chain.estimate_gas(self.provider, self.contract, data) + reserve
             if gas > gas_limit:
@@ -214,7 +192,9 @@ class LiveChain:
     async def replace(self, signed: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
         self._check_replaceable(stuck, gas_price_cap)
         fees = await self._fees(gas_price_cap)
-        return _written(await self._chain.replace(self._wallet, self._as_sent(signed, stuck), fees=fees))
+        return _written(
+            await self._chain.replace(self._wallet, self._as_sent(stuck, self._wire.calldata(signed)), fees=fees)
+        )
 
     async def empty(self, nonce: int, stuck: Transaction | None, gas_price_cap: int) -> Transaction:
         self._check_replaceable(stuck, gas_price_cap)
@@ -222,7 +202,7 @@ class LiveChain:
         if stuck is None:
             made = await self._chain.prepare(self._wallet, self.provider, b"", gas=21_000, nonce=nonce, fees=fees)
         else:
-            made = await self._chain.replace(self._wallet, self._as_sent(None, stuck), fees=fees, cancel=True)
+            made = await self._chain.replace(self._wallet, self._as_sent(stuck), fees=fees, cancel=True)
         return _written(made)._replace(purpose="cancel")
 
     def _check_replaceable(self, stuck: Transaction | None, cap: int) -> None:
@@ -240,7 +220,7 @@ class LiveChain:
 
     async def broadcast(self, transaction: Transaction) -> None:
         try:
-            await self._chain.broadcast(self._as_sent(None, transaction))
+            await self._chain.broadcast(self._as_sent(transaction))
         except TransactionDropped:
             return
         except TransactionFailure as error:
@@ -257,7 +237,7 @@ class LiveChain:
         return None if receipt is None else self._read(receipt, signed)
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
-        data = "0x" + self._data(signed).hex()
+        data = "0x" + self._wire.calldata(signed).hex()
         return [
             self._read(receipt, signed)
             for receipt, sent in await self._settled([signed.settlements[0].user], from_block)
@@ -276,7 +256,7 @@ class LiveChain:
     async def _settled(self, users: Sequence[str], from_block: int) -> list[tuple[Receipt, dict[str, Any]]]:
         """The transactions since a block with results for these users, as receipt and transaction, in chain order."""
         interface = self._contract.interface
-        events = ["0x" + interface.topic(name).hex() for name in _RESULT_EVENTS]
+        events = ["0x" + interface.topic(name).hex() for name in RESULT_EVENTS.values()]
         newest = await self._chain.block_number()
         if from_block > newest:
             return []
@@ -329,7 +309,7 @@ class LiveChain:
             for sent in block["transactions"] if isinstance(block, dict) else ():
                 ours = str(sent.get("from")).lower() == self.provider.lower()
                 here = str(sent.get("to")).lower() == self.contract.lower()
-                if ours and here and self._decoded(str(sent.get("input"))):
+                if ours and here and self._wire.decoded(str(sent.get("input"))):
                     calls[from_quantity(sent.get("nonce"))] = str(sent.get("hash"))
         return calls
 
@@ -338,18 +318,18 @@ class LiveChain:
 
         Settlements that came through a contract are among them, without what was signed.
         """
-        events = self._events(receipt)
-        results = [event for event in events if event.name in _RESULT_EVENTS]
+        events = self._wire.events(receipt)
+        results = [event for event in events if event.name in RESULT_EVENTS.values()]
         direct = sent["to"] is not None and to_checksum_address(sent["to"]) == self.contract
         settlements: Sequence[UserSettlement | None]
         if direct and to_checksum_address(sent["from"]) == self.provider:
-            signed = self._decoded(sent["input"])
+            signed = self._wire.decoded(sent["input"])
             if [row.user for row in signed] != [event.args["user"] for event in results]:
                 raise Disagreement(f"The events of {receipt.transaction_hash} do not match its settlements.")
-            outcomes = [_outcome(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
+            outcomes = [outcome_of(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
             settlements = signed
         elif not direct and await self._settled_through_a_contract(events, sent):
-            outcomes = [Outcome(_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
+            outcomes = [Outcome(known_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
             settlements = [None] * len(results)
         else:
             return []
@@ -376,61 +356,9 @@ class LiveChain:
         called = sent["to"] is not None and to_checksum_address(sent["to"]) == self.provider
         return bool(ours) and (called or bool(await self._chain.code(self.provider)))
 
-    def _events(self, receipt: Receipt) -> list[DecodedEvent]:
-        """The service contract's events in a receipt."""
-        events = [self._contract.interface.decode_log(log) for log in receipt.logs]
-        return [event for event in events if event is not None and event.address == self.contract]
-
-    def _decoded(self, calldata: str) -> list[UserSettlement]:
-        """The settlements in a transaction's calldata; empty if it calls another function."""
-        call = self._contract.interface.decode_call(bytes.fromhex(calldata.removeprefix("0x")))
-        if call is None:
-            return []
-        if call.name == "settleBatchWithTEE":
-            return [
-                UserSettlement(
-                    to_checksum_address((row["userAndFee"] >> 96).to_bytes(20, "big")),
-                    row["userAndFee"] % 2**96,
-                    row["nonce"],
-                    row["requestsHash"],
-                )
-                for row in call.args["rows"]
-            ]
-        if call.name == "settleFeesWithTEE":
-            (entries,) = call.args.values()
-            return [UserSettlement(row["user"], row["totalFee"], row["nonce"], row["requestsHash"]) for row in entries]
-        return []
-
     def _read(self, receipt: Receipt, signed: SignedSettlements) -> Landed:
-        mined = _mined(receipt)
-        if not receipt.succeeded:
-            return Landed(False, mined, (), receipt.transaction_hash)
-        name = "BatchRowSettled" if signed.form == "batch" else "TEESettlementResult"
-        results = [event for event in self._events(receipt) if event.name == name]
-        if [event.args["user"] for event in results] != [row.user for row in signed.settlements]:
-            raise Disagreement(
-                f"The receipt of {receipt.transaction_hash} does not contain a result for each settlement.",
-                cause=f"It has {len(results)} results for {len(signed.settlements)} settlements, or of other users.",
-                next_step="Run again with another node: the settlements stay open until a receipt is complete.",
-            )
-        return Landed(
-            True,
-            mined,
-            tuple(_outcome(event, row.total_fee) for event, row in zip(results, signed.settlements, strict=True)),
-            receipt.transaction_hash,
-        )
-
-    def _data(self, signed: SignedSettlements) -> bytes:
-        interface = self._contract.interface
-        if signed.form == "batch":
-            return interface.encode("settleBatchWithTEE", _rows(signed), signed.signatures[0])
-        return interface.encode("settleFeesWithTEE", self._entries(signed))
-
-    def _entries(self, signed: SignedSettlements) -> list[tuple[Any, ...]]:
-        return [
-            (row.user, self.provider, row.total_fee, row.requests_hash, row.nonce, signature)
-            for row, signature in zip(signed.settlements, signed.signatures, strict=True)
-        ]
+        outcomes = self._wire.results(receipt, signed) if receipt.succeeded else ()
+        return Landed(receipt.succeeded, _mined(receipt), outcomes, receipt.transaction_hash)
 
     async def _transactions_of_wallet(self, block: str) -> int:
         return from_quantity(await self._chain.rpc("eth_getTransactionCount", [self.provider, block]))
@@ -449,20 +377,28 @@ class LiveChain:
             )
         return Fees(cap, min(fees.max_priority_fee_per_gas, cap))
 
-    def _as_sent(self, signed: SignedSettlements | None, transaction: Transaction) -> SignedTransaction:
-        return SignedTransaction(
-            hash=transaction.hash,
-            raw=transaction.raw,
-            sender=self._wallet.address,
-            nonce=transaction.nonce,
-            to=self._contract.address,
-            value=0,
-            data=b"" if signed is None else self._data(signed),
-            gas=transaction.gas,
-            max_fee_per_gas=transaction.max_fee_per_gas,
-            max_priority_fee_per_gas=transaction.max_priority_fee_per_gas,
-            legacy=transaction.legacy,
-        )
+    def _as_sent(self, transaction: Transaction, data: bytes | None = None) -> SignedTransaction:
+        """The transaction as it was signed. Raises JournalFailure if it differs from the journal, or from `data`."""
+        expected = {
+            "hash": transaction.hash,
+            "nonce": transaction.nonce,
+            "gas": transaction.gas,
+            "max_fee_per_gas": transaction.max_fee_per_gas,
+            "max_priority_fee_per_gas": transaction.max_priority_fee_per_gas,
+            "legacy": transaction.legacy,
+        }
+        try:
+            sent = SignedTransaction.decode(transaction.raw, self._wallet.address)
+            wrong = sent.differences(expected if data is None else expected | {"data": data})
+        except ValueError as error:
+            wrong = [str(error)]
+        if wrong:
+            raise JournalFailure(
+                f"The signed transaction {transaction.hash} in the journal is damaged.",
+                cause=f"It differs in: {', '.join(wrong)}.",
+                next_step="Restore the journal from its newest backup.",
+            )
+        return sent
 
 
 def _topic(address: str) -> str:
@@ -470,30 +406,8 @@ def _topic(address: str) -> str:
     return "0x" + bytes(12).hex() + address[2:].lower()
 
 
-def _rows(signed: SignedSettlements) -> list[tuple[Any, ...]]:
-    """The rows of a batch as packed for the contract: user in the upper 160 bits, fee in the lower 96."""
-    return [(int(row.user, 16) << 96 | row.total_fee, row.nonce, row.requests_hash) for row in signed.settlements]
-
-
-def _outcome(event: DecodedEvent, fee: int) -> Outcome:
-    """A settlement's outcome from its event. Raises Disagreement if the amounts are impossible."""
-    values = event.args
-    paid = values["paid"] if event.name == "BatchRowSettled" else fee - values["unsettledAmount"]
-    status = _status(values["status"])
-    if not 0 <= paid <= fee or (status == Status.SUCCESS and paid != fee) or (not status.paid and paid):
-        raise Disagreement(f"The node reported status {status.name} with {paid} wei paid of {fee}.")
-    return Outcome(status, paid)
-
-
 def _mined(receipt: Receipt) -> Mined:
     return Mined(receipt.block_number, receipt.block_hash, receipt.gas_used, receipt.cost)
-
-
-def _status(number: int) -> Status:
-    try:
-        return Status(number)
-    except ValueError as error:
-        raise Disagreement(f"The node reported an unknown settlement status: {number}.") from error
 
 
 def _written(made: SignedTransaction) -> Transaction:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from serving_network.clients.settlements import ROWS_AT_MOST, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeFailure, RpcError, ServingError
 from serving_network.messages.prices import Prices, hash_requests
@@ -34,19 +35,11 @@ from serving_network.messages.typed_data import (
 )
 from serving_network.messages.usage import Reject, UsageRow
 from serving_network.money import describe
-from serving_network.settlement.chain import (
-    LOCAL_CHAIN_ID,
-    ROWS_AT_MOST,
-    Head,
-    Service,
-    SettlementChain,
-    SignedSettlements,
-    TooMuchGas,
-)
+from serving_network.settlement.chain import LOCAL_CHAIN_ID, Head, Service, SettlementChain, TooMuchGas
 from serving_network.settlement.following import REORG_WINDOW, Followed, Follower, UnknownTransactions
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal
-from serving_network.settlement.journal.records import Batch, Outcome, SignedRow, Transaction, UserState
+from serving_network.settlement.journal.records import Batch, SignedRow, Transaction, UserState
 from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait, in_order_of_risk, obstacle, stake_of, wait_for

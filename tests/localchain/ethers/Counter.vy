@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 """
 @title A number with an event, an error and a past, for clients to be tested with

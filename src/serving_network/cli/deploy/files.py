@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session
+from serving_network.cli.session import Session
 from serving_network.deployment.instructions import write_files
 from serving_network.deployment.record import Instruction, Record, RecordFile
 from serving_network.deployment.spec import NetworkSpec, load_spec

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_path, spec_of
 from serving_network.cli.deploy.progress import cost, cost_as_json, show_pending
+from serving_network.cli.session import Session
 from serving_network.deployment.deploy import new_record, plan_deployment
 from serving_network.deployment.record import Record, load_record
 from serving_network.deployment.rehearsal import rehearse_deployment

@@ -2,8 +2,9 @@
 
 from typing import Any, Literal
 
-from serving_network.cli.context import Session, ask_to_go_on
 from serving_network.cli.output import money
+from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.session import Session
 from serving_network.deployment.deploy import Done
 from serving_network.deployment.engine import Progress
 from serving_network.deployment.record import Pending, Step
@@ -15,7 +16,7 @@ def progress(session: Session) -> Progress:
 
     def tell(step: Step, event: Literal["sent", "mined"]) -> None:
         if event == "sent":
-            session.sent = step.attempts[-1].hash
+            session.sent = step.attempts[-1].signed.hash
             return
         session.sent = None
         if step.mined is not None:
@@ -27,7 +28,7 @@ def progress(session: Session) -> Progress:
 
 def confirm(session: Session, question: str) -> None:
     """Ask, unless --yes was given. Raises Declined."""
-    if not session.yes:
+    if not session.sending.yes:
         ask_to_go_on(question)
 
 

@@ -1,9 +1,10 @@
 """`serving handover accept`"""
 
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of, spec_of
 from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
 from serving_network.cli.handover.show import report
+from serving_network.cli.session import Session
 from serving_network.deployment.handover import apply_acceptance, ownerships, plan_acceptance
 
 
@@ -30,7 +31,7 @@ async def accept(session: Session, files: FILES = DEFAULT_FILES) -> None:
         account,
         file,
         confirmations=spec_of(session, files).confirmations,
-        fees=await session._fees(),
+        fees=await session.fees(),
         progress=progress(session),
     )
     session.out.result(done_as_json(done, []))

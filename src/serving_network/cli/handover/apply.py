@@ -1,10 +1,11 @@
 """`serving handover apply`"""
 
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, hand_out, record_of, spec_of
 from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
 from serving_network.cli.handover.options import HEIR, ONE_STEP, ONLY, WHAT, Ownership
 from serving_network.cli.handover.show import report
+from serving_network.cli.session import Session
 from serving_network.deployment.handover import apply_handover, ownerships, plan_handover
 
 
@@ -51,7 +52,7 @@ async def apply(
         names=only or (),
         two_steps=not one_step,
         confirmations=spec_of(session, files).confirmations,
-        fees=await session._fees(),
+        fees=await session.fees(),
         progress=progress(session),
     )
     written = hand_out(session, done.instructions, file.record, files)

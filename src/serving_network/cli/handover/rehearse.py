@@ -2,10 +2,11 @@
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.handover.options import HEIR, ONE_STEP, ONLY, WHAT, Ownership
 from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.cli.session import Session
 from serving_network.deployment.handover import plan_handover, rehearse_handover
 
 

@@ -1,7 +1,8 @@
 """`serving handover show`"""
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.session import Session
 from serving_network.deployment.handover import Ownership, ownerships
 
 

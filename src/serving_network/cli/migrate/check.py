@@ -10,7 +10,8 @@ import typer
 
 from serving_network.cli.arguments import parse_data
 from serving_network.cli.checks import report
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
+from serving_network.cli.session import Session
 from serving_network.clients.doctor import Check
 from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
 from serving_network.contracts.old_calls import recognise_call, recognise_typed_data

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
+from serving_network.cli.session import Session
 from serving_network.clients.owner import AsyncOwner
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import asdict
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 from serving_network.deployment.registry import list_services
 from serving_network.money import describe

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 from serving_network.deployment.registry import plan_migration
 from serving_network.money import describe

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of, spec_of
 from serving_network.cli.deploy.progress import confirm, done_as_json, progress
+from serving_network.cli.session import Session
 from serving_network.deployment.registry import apply_recommendation, plan_recommendation
 
 
@@ -30,7 +31,7 @@ async def recommend(
         account,
         file,
         service,
-        fees=await session._fees(),
+        fees=await session.fees(),
         progress=progress(session),
         confirmations=spec_of(session, files).confirmations,
     )

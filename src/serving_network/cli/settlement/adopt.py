@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.command import records
 from serving_network.cli.complete import complete_address
-from serving_network.cli.context import Session, ask_to_go_on, records
 from serving_network.cli.journal_file import JOURNAL, journal_of, provider_address
 from serving_network.cli.output import money
+from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
 from serving_network.money import describe, parse_wei
 from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore
@@ -82,7 +84,7 @@ async def adopt(
             found = await adopt_settlements(chain, copy, _chosen(copy, wanted), decision, first)
         written = any(one.how.booked for one in found) and not session.dry_run
         if written:
-            if not session.yes:
+            if not session.sending.yes:
                 _show(session, found, "would cover")
                 ask_to_go_on(what="written")
             with file.opened() as opened:

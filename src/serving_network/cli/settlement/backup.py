@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
+from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
 from serving_network.settlement.journal import read_journal
 from serving_network.store.sqlite import copy_journal

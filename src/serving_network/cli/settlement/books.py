@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_books
 from serving_network.settlement.books import read_books
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, ask_to_go_on, cancels
+from serving_network.cli.command import cancels
 from serving_network.cli.journal_file import JOURNAL, journal_of
 from serving_network.cli.output import money
+from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.session import Session
 from serving_network.cli.settle import STUCK_AFTER, under_way
-from serving_network.money import WEI_PER_GWEI, describe, parse_wei
+from serving_network.money import WEI_PER_GWEI, describe
 from serving_network.settlement.cancelling import GAS, Cancelled, Plan, plan_cancellation
 from serving_network.settlement.cancelling import cancel as cancel_batches
 from serving_network.settlement.live import LiveChain
@@ -46,7 +48,7 @@ async def cancel(
     Example: serving settlement cancel --key provider --max-fee '200 gwei'
     """
     options = Options(
-        max_gas_price=parse_wei(session.max_fee) if session.max_fee else Options.max_gas_price,
+        max_gas_price=Options.max_gas_price if session.sending.max_fee is None else session.sending.max_fee,
         confirmations=confirmations,
         stuck_after=stuck_after,
         give_up_after=give_up_after,
@@ -60,7 +62,7 @@ async def cancel(
             session.out.result({"dry_run": session.dry_run, "plan": _plan_as_json(plan)})
             _show_plan(session, plan, options)
             return
-        if not session.yes:
+        if not session.sending.yes:
             _show_plan(session, plan, options)
             ask_to_go_on()
         try:

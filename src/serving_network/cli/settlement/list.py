@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.contracts.models import Status
 from serving_network.money import describe
 from serving_network.settlement.report import count

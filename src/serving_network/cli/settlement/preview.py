@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.cli.settlement.file import read_settlements
 from serving_network.clients.provider import AsyncProvider
 from serving_network.money import describe
@@ -17,7 +18,7 @@ from serving_network.money import describe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from serving_network.clients.provider import Outcome
+    from serving_network.clients.provider import SettlementResult
 
 
 @reads
@@ -36,7 +37,7 @@ async def preview(
     show_outcomes(session, outcomes)
 
 
-def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
+def show_outcomes(session: Session, outcomes: Sequence[SettlementResult]) -> None:
     """Print the outcome of each entry and the totals."""
     session.out.table(
         ("user", "status", "fee", "paid", "unsettled"),
@@ -56,7 +57,7 @@ def show_outcomes(session: Session, outcomes: Sequence[Outcome]) -> None:
     session.out.line(f"Total  {describe(paid)} paid, {describe(unsettled)} unsettled")
 
 
-def outcomes_as_json(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def outcomes_as_json(outcomes: Sequence[SettlementResult]) -> list[dict[str, Any]]:
     """The outcomes as JSON."""
     return [
         {

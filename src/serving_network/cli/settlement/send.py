@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
+from serving_network.cli.session import Session
 from serving_network.cli.settlement.file import read_settlements
 from serving_network.cli.settlement.preview import outcomes_as_json, show_outcomes
 from serving_network.clients.provider import AsyncProvider

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.context import Session, ask_to_go_on, records
+from serving_network.cli.command import records
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
+from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import identify_request
 from serving_network.money import describe
@@ -46,7 +48,7 @@ async def void(
         if session.dry_run:
             session.out.line(f"Would void {what}. Nothing was written.")
         else:
-            if not session.yes:
+            if not session.sending.yes:
                 session.out.note(f"This voids {what}. It cannot be undone.")
                 ask_to_go_on(what="written")
             opened.void(request_hash, reason, int(time.time()))

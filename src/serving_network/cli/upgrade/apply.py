@@ -1,7 +1,8 @@
 """`serving upgrade apply`"""
 
-from serving_network.cli.context import Session, writes
+from serving_network.cli.command import writes
 from serving_network.cli.deploy.files import CONTRACT, DEFAULT_FILES, FILES
+from serving_network.cli.session import Session
 from serving_network.cli.upgrade.options import ARGUMENT, RENAME, pairs
 from serving_network.cli.upgrade.run import run
 

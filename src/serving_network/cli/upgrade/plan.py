@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import CONTRACT, DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money
+from serving_network.cli.session import Session
 from serving_network.cli.upgrade.options import ARGUMENT, RENAME, pairs
 from serving_network.deployment.record import Record
 from serving_network.deployment.rehearsal import rehearse_upgrade

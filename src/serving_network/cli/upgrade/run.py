@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from serving_network.cli.context import Session
 from serving_network.cli.deploy.files import hand_out, record_of, spec_of
 from serving_network.cli.deploy.progress import confirm, done_as_json, progress, show_pending
+from serving_network.cli.session import Session
 from serving_network.cli.upgrade.plan import show_upgrade
 from serving_network.deployment.upgrade import apply_upgrade
 
@@ -48,7 +48,7 @@ async def run(
         arguments=arguments,
         renames=renames,
         confirmations=spec_of(session, files).confirmations,
-        fees=await session._fees(),
+        fees=await session.fees(),
         progress=progress(session),
     )
     written = hand_out(session, done.instructions, file.record, files)

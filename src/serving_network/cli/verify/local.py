@@ -2,9 +2,10 @@
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.cli.session import Session
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import FRONT, code_problem
 from serving_network.deployment.errors import VerifierFailed

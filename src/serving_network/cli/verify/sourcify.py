@@ -5,8 +5,9 @@ from typing import Annotated
 import aiohttp
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
 from serving_network.cli.deploy.files import CONTRACT, DEFAULT_FILES, FILES, record_of
+from serving_network.cli.session import Session
 from serving_network.cli.verify.targets import submissions
 from serving_network.deployment.sourcify import URL, Sourcify
 

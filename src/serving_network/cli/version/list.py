@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.context import Session, reads
+from serving_network.cli.command import reads
+from serving_network.cli.session import Session
 from serving_network.cli.times import moment
 
 

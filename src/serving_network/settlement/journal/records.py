@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from serving_network.clients.settlements import Outcome
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject
 
@@ -80,13 +81,6 @@ class SignedRow(NamedTuple):
     expected_paid: int
     paid_before: int = 0
     accepted: bool = False
-
-
-class Outcome(NamedTuple):
-    """What the contract did with one settlement: its status, and the wei it paid."""
-
-    status: int
-    paid: int
 
 
 class Mined(NamedTuple):

@@ -1,0 +1,110 @@
+"""What makes a function a command of the program: its shared options, its session, and Ctrl-C.
+
+@reads
+async def show(session: Session, user: ...) -> None: ...
+
+@writes
+async def deposit(session: Session, amount: ...) -> None: ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from serving_network.cli import options
+from serving_network.cli.home import Home
+from serving_network.cli.interrupt import CtrlC, Interrupted
+from serving_network.cli.options import Sending
+from serving_network.cli.output import Output
+from serving_network.cli.session import Session
+from serving_network.errors import TransactionPending
+
+Command = Callable[..., Awaitable[None]]
+
+READING = {"network": options.NETWORK, "key": options.KEY, "as_json": options.JSON}
+SIGNING = READING | {"key_from_input": options.KEY_FROM_INPUT}
+SENDING = frozenset(one.name for one in fields(Sending))
+OPTIONAL = ("network", "key", "max_fee", "tip")
+
+
+def reads(function: Command) -> Callable[..., None]:
+    """A command that sends nothing. --key says whose address it looks at."""
+    return _command(function, READING)
+
+
+def writes(function: Command) -> Callable[..., None]:
+    """A command that sends transactions and asks before each."""
+    sending = {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE}
+    return _command(function, SIGNING | sending | {"tip": options.TIP, "legacy": options.LEGACY})
+
+
+def settles(function: Command) -> Callable[..., None]:
+    """A command that sends many transactions without asking, and sets their fees itself, up to --max-fee."""
+    return _command(function, SIGNING | {"dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
+
+
+def cancels(function: Command) -> Callable[..., None]:
+    """A command that sends many transactions, asks once for all, and sets their fees itself, up to --max-fee."""
+    return _command(function, SIGNING | {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
+
+
+def records(function: Command) -> Callable[..., None]:
+    """A command that sends nothing and changes the provider's journal."""
+    return _command(function, READING | {"yes": options.YES, "dry_run": options.DRY_RUN_RECORD})
+
+
+def _command(function: Command, shared: dict[str, Any]) -> Callable[..., None]:
+    hints = get_type_hints(function, include_extras=True)
+    own = [one for name, one in inspect.signature(function).parameters.items() if name != "session"]
+
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in shared}
+        sending = Sending(**{name: chosen.pop(name) for name in SENDING & chosen.keys()})
+        configuration = Home.open()
+        network = configuration.network(chosen.pop("network"))
+        session = Session(configuration, network, Output(chosen.pop("as_json")), sending=sending, **chosen)
+        with CtrlC() as ctrl_c:
+            try:
+                asyncio.run(_run(session, function, given, ctrl_c))
+            except BaseException as failure:
+                if ctrl_c.pressed or isinstance(failure, KeyboardInterrupt):
+                    raise _interrupted(session, failure) from failure
+                raise
+            if ctrl_c.pressed:
+                raise _interrupted(session)
+
+    added = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None if name in OPTIONAL else False, annotation=kind
+        )
+        for name, kind in shared.items()
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name]) for one in own]
+    run.__signature__ = inspect.Signature([*parameters, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in [*parameters, *added]}
+    del run.__dict__["__wrapped__"]
+    return run
+
+
+async def _run(session: Session, function: Command, given: dict[str, Any], ctrl_c: CtrlC) -> None:
+    async def work() -> None:
+        await function(session, **given)
+        session.finish()
+
+    try:
+        await ctrl_c.cancels(asyncio.create_task(work()))
+    finally:
+        await session.close()
+
+
+def _interrupted(session: Session, failure: BaseException | None = None) -> Interrupted:
+    sent = session.sent
+    if sent is None and isinstance(failure, TransactionPending):
+        sent = failure.transaction
+    return Interrupted(sent, len(session.done))

@@ -1,0 +1,91 @@
+"""What a provider offers, read from a TOML file and changed by options.
+
+service_type = "chatbot"
+url = "https://provider.example"
+model = "llama-3"
+verifiability = "TeeML"
+input_price = "100 wei"          # per token
+output_price = "200 wei"
+additional_info = ""
+tee_signer = "0x..."
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer, Quota
+from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.money import parse_wei
+from serving_network.networks import parse_address
+from serving_network.untrusted import parse_toml, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
+    """The offer in a TOML file. Raises ConfigurationError, which says what is missing or wrong."""
+    try:
+        content = parse_toml(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
+        ) from error
+    kind: type[Offer | FineTuningOffer] = FineTuningOffer if service.startswith(FINE_TUNING) else Offer
+    wanted = {one.name for one in fields(kind)}
+    if content.keys() != wanted:
+        missing, unknown = sorted(wanted - content.keys()), sorted(content.keys() - wanted)
+        raise ConfigurationError(
+            f"{path} does not describe a service.",
+            cause=f"Missing: {', '.join(missing) or 'nothing'}. Unknown: {', '.join(unknown) or 'nothing'}.",
+            next_step=f"Fix {path} and run again.",
+        )
+    try:
+        return kind(**{name: _value(name, value) for name, value in content.items()})
+    except (TypeError, InvalidInput) as error:
+        raise ConfigurationError(
+            f"{path} does not describe a service.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
+        ) from error
+
+
+def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | FineTuningOffer:
+    """The offer with these fields changed. Raises ConfigurationError for a field that it does not have."""
+    known = {one.name for one in fields(offer)}
+    for name in changes:
+        if name not in known:
+            raise ConfigurationError(f"A service of this kind has no field {name!r}.", next_step="serving service show")
+    try:
+        return replace(offer, **{name: _value(name, value) for name, value in changes.items()})
+    except TypeError as error:
+        raise ConfigurationError(
+            f"A field has an invalid value: {printable(str(error))}.",
+            next_step="Set lists and tables in an offer file instead.",
+        ) from error
+
+
+def _value(name: str, value: Any) -> Any:
+    """A field's value as an offer holds it. Raises TypeError for a value of another kind."""
+    match name, value:
+        case (("input_price" | "output_price" | "price_per_token"), int()) if type(value) is int:
+            return value
+        case (("input_price" | "output_price" | "price_per_token"), str()):
+            return parse_wei(value)
+        case "tee_signer", str():
+            return parse_address(value)
+        case "models", list() | tuple() if all(isinstance(one, str) for one in value):
+            return tuple(value)
+        case "quota", dict() if all(type(one) is (str if key == "gpu_type" else int) for key, one in value.items()):
+            return Quota(**value)
+        case "quota", Quota():
+            return value
+        case "occupied", bool():
+            return value
+        case "occupied", "true" | "false":
+            return value == "true"
+        case (("input_price" | "output_price" | "price_per_token" | "tee_signer" | "models" | "quota" | "occupied"), _):
+            pass
+        case _, str():
+            return value
+    raise TypeError(f"{name} cannot be {printable(value)}")

@@ -1,0 +1,40 @@
+"""How a provider's service is shown, to people and in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from serving_network.cli.times import moment
+from serving_network.contracts.models import FineTuningOffer
+from serving_network.money import describe
+
+if TYPE_CHECKING:
+    from serving_network.contracts.models import Offer, ProviderService
+
+
+def price(offer: Offer | FineTuningOffer) -> str:
+    """An offer's price."""
+    if isinstance(offer, FineTuningOffer):
+        return f"{describe(offer.price_per_token)} per token"
+    return f"{describe(offer.input_price)} per input token, {describe(offer.output_price)} per output token"
+
+
+def models(offer: Offer | FineTuningOffer) -> str:
+    """An offer's model, or its models."""
+    return (", ".join(offer.models) or "none") if isinstance(offer, FineTuningOffer) else offer.model
+
+
+def offer_as_json(found: ProviderService) -> dict[str, Any]:
+    """One service in JSON; prices are strings of wei."""
+    offer = {
+        name: str(value) if name.endswith(("price", "price_per_token")) else value
+        for name, value in asdict(found.offer).items()
+    }
+    return {
+        "provider": found.provider,
+        "service": found.service,
+        **offer,
+        "confirmed": found.confirmed,
+        "updated": None if found.updated_at is None else moment(found.updated_at),
+    }

@@ -1,0 +1,172 @@
+"""`serving service`: what providers offer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, USER_OR_SELF
+from serving_network.cli.command import reads, writes
+from serving_network.cli.offer_file import changed, read_offer
+from serving_network.cli.offers import models, offer_as_json, price
+from serving_network.cli.output import counted, rounded
+from serving_network.cli.session import Session
+from serving_network.cli.times import local_time
+from serving_network.contracts.models import FineTuningOffer
+from serving_network.errors import InvalidInput
+from serving_network.money import parse_wei
+
+app = typer.Typer(help="Find services that providers offer; register, update and remove your own.")
+
+
+@app.command("list")
+@reads
+async def list_services(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
+    """List every provider's service.
+
+    Example: serving service list --service fine-tuning
+    """
+    offers = await (await session.reader()).offers(service)
+    session.out.result([offer_as_json(one) for one in offers])
+    session.out.table(
+        ("provider", "model", "url", "price", "confirmed"),
+        [
+            (
+                session.name(one.provider),
+                models(one.offer),
+                one.offer.url,
+                price(one.offer),
+                "yes" if one.confirmed else "no",
+            )
+            for one in offers
+        ],
+        empty="No provider has registered a service yet.",
+    )
+
+
+@app.command()
+@reads
+async def show(session: Session, provider: USER_OR_SELF = None, service: INFERENCE_SERVICE = "inference") -> None:
+    """Show one provider's service: its offer, its price, and whether the owner has confirmed its TEE signer.
+
+    Example: serving service show good-provider
+    """
+    from serving_network.contracts.errors import ServiceNotExist
+
+    whose = session.address_or_own(provider)
+    found = await (await session.reader()).offer(whose, service)
+    if found is None:
+        raise ServiceNotExist(provider=whose)
+    session.out.result(offer_as_json(found))
+    offer = found.offer
+    facts = {
+        "provider": session.name(found.provider),
+        "service": found.service,
+        "url": offer.url,
+        "price": price(offer),
+        "TEE signer": offer.tee_signer,
+        "confirmed": "yes, by the owner" if found.confirmed else "no: the provider cannot be paid yet",
+    }
+    if isinstance(offer, FineTuningOffer):
+        quota = offer.quota
+        facts["models"] = models(offer)
+        facts["machine"] = (
+            f"{counted(quota.cpu_count, 'CPU')}, memory {quota.node_memory}, {quota.gpu_count} x {quota.gpu_type}, "
+            f"storage {quota.node_storage}"
+        )
+        facts["occupied"] = "yes" if offer.occupied else "no"
+    else:
+        facts["model"] = models(offer)
+        facts["verifiability"] = offer.verifiability or "none"
+        facts["information"] = offer.additional_info or "none"
+    if found.updated_at is not None:
+        facts["updated"] = local_time(found.updated_at)
+    session.out.facts(facts)
+
+
+@app.command()
+@writes
+async def register(
+    session: Session,
+    offer: Annotated[Path, typer.Argument(help="A TOML file that describes the service; see the provider's guide.")],
+    stake: Annotated[
+        int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help=f"Default: the minimum. {AMOUNT_HELP}")
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Register as a provider, with a stake that is returned when you remove the service.
+
+    You can settle once the owner has confirmed your TEE signer.
+
+    Example: serving service register offer.toml
+    """
+    provider = await session.provider()
+    await provider.register(read_offer(offer, service), stake, service)
+    if not session.dry_run:
+        session.out.line("Next, the network's owner must confirm the TEE signer. To check: serving service show")
+
+
+@app.command()
+@writes
+async def update(
+    session: Session,
+    offer: Annotated[Path | None, typer.Argument(help="A TOML file that describes the whole service.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help='Set one field: --set "input_price=100 wei". Repeatable.')
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Update your service. Says first whether the owner must confirm its TEE signer again.
+
+    Example: serving service update --set url=https://new.example
+    """
+    from serving_network.contracts.errors import ServiceNotExist
+
+    provider = await session.provider()
+    if offer is not None:
+        new = read_offer(offer, service)
+    else:
+        registered = await provider.offer(provider.address, service)
+        if registered is None:
+            raise ServiceNotExist(provider=provider.address)
+        new = registered.offer
+    new = changed(new, dict(_assignment(one) for one in changes or ()))
+    lost = await provider.update_costs(new, service)
+    if lost:
+        session.out.note(
+            f"Note: the owner must confirm the TEE signer again, because these fields change: {', '.join(lost)}. "
+            "Until then nothing can be settled.",
+            "yellow",
+        )
+    await provider.update(new, service)
+
+
+@app.command()
+@writes
+async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
+    """Remove your service and get the stake back. Settle first: afterwards nothing can be settled.
+
+    Example: serving service remove --dry-run
+    """
+    provider = await session.provider()
+    accounts = await provider.open_accounts(service)
+    held = sum(one.balance for one in accounts)
+    if held:
+        session.out.note(
+            f"Note: users still have {rounded(held)} in {counted(len(accounts), 'account')} with you. "
+            "Unsettled requests can never be charged after this. To settle them: serving settle USAGE",
+            "yellow",
+        )
+    await provider.remove(service)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput(
+            f"{text!r} is not of the form FIELD=VALUE.",
+            next_step='Write, for example, --set "url=https://new.example".',
+        )
+    return name.strip(), value.strip()

@@ -1,0 +1,92 @@
+"""`serving setting`: what the owner of the contracts has set."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import FINE_TUNING_SERVICE, INFERENCE_SERVICE
+from serving_network.cli.command import reads, writes
+from serving_network.cli.output import money
+from serving_network.cli.session import Session
+from serving_network.cli.times import span
+from serving_network.money import describe
+
+app = typer.Typer(help="Show the network's settings, and change them as the owner of a service.")
+
+
+@app.command()
+@reads
+async def show(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
+    """Show the owners, minimum amounts, lock time and penalty.
+
+    Example: serving setting show
+    """
+    network = await session.reader()
+    found = await network.service(service)
+    settings = await network.settings(service)
+    least_ledger, least_transfer = await network.minimums()
+    ledger_owner = await network.ledger_contract.read("owner")
+    session.out.result(
+        {
+            "ledger": {
+                "address": network.ledger_contract.address,
+                "owner": ledger_owner,
+                "minimum_deposit": money(least_ledger),
+                "minimum_transfer": money(least_transfer),
+            },
+            "service": {
+                "name": found.name,
+                "address": found.address,
+                "owner": settings["owner"],
+                "lock_time_seconds": settings["lockTime"],
+                "provider_stake": money(settings["MIN_PROVIDER_STAKE"]),
+                "penalty_percent": settings.get("penaltyPercentage"),
+            },
+        }
+    )
+    facts = {
+        "ledger": network.ledger_contract.address,
+        "ledger owner": session.name(ledger_owner),
+        "minimum to open a ledger": describe(least_ledger),
+        "minimum to fund a new provider": describe(least_transfer),
+        "service": f"{found.name} {found.address}",
+        "service owner": session.name(settings["owner"]),
+        "lock time": span(settings["lockTime"]),
+        "provider stake": describe(settings["MIN_PROVIDER_STAKE"]),
+    }
+    if "penaltyPercentage" in settings:
+        facts["penalty"] = f"{settings['penaltyPercentage']} %"
+    session.out.facts(facts)
+
+
+@app.command("lock-time")
+@writes
+async def lock_time(
+    session: Session,
+    hours: Annotated[Decimal, typer.Argument(parser=Decimal, help="1 to 168.")],
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Change how long refunds stay locked. Applies to pending refunds, too.
+
+    Example: serving setting lock-time 24
+    """
+    owner = await session.owner()
+    await owner.set_lock_time(int(hours * 3600), service)
+
+
+@app.command()
+@writes
+async def penalty(
+    session: Session,
+    percent: Annotated[int, typer.Argument(help="0 to 100.")],
+    service: FINE_TUNING_SERVICE = "fine-tuning",
+) -> None:
+    """Change the share of the fee that is due for a deliverable the user did not acknowledge.
+
+    Example: serving setting penalty 30
+    """
+    owner = await session.owner()
+    await owner.set_penalty(percent, service)

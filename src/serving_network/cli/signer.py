@@ -1,0 +1,67 @@
+"""`serving signer`: providers' TEE signers, which the owner of a service confirms."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.command import reads, writes
+from serving_network.cli.offers import models, offer_as_json, price
+from serving_network.cli.session import Session
+from serving_network.networks import parse_address
+
+app = typer.Typer(help="Confirm providers' TEE signers, as the owner of a service, and revoke confirmations.")
+
+
+@app.command()
+@reads
+async def waiting(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
+    """List the providers whose TEE signer is not confirmed, with what they registered.
+
+    Example: serving signer waiting
+    """
+    offers = [one for one in await (await session.reader()).offers(service) if not one.confirmed]
+    session.out.result([offer_as_json(one) for one in offers])
+    session.out.table(
+        ("provider", "TEE signer", "url", "model", "price"),
+        [
+            (session.name(one.provider), one.offer.tee_signer, one.offer.url, models(one.offer), price(one.offer))
+            for one in offers
+        ],
+        empty="Every registered TEE signer is confirmed.",
+    )
+
+
+@app.command()
+@writes
+async def confirm(
+    session: Session,
+    provider: PROVIDER,
+    expect: Annotated[
+        str | None, typer.Option(help="The signer that you examined. Default: the one registered now.")
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+    shared: Annotated[bool, typer.Option(help="Allow a signer that another provider has registered, too.")] = False,
+) -> None:
+    """Confirm a provider's TEE signer, so that its settlements are paid.
+
+    The contract reverts if the provider has replaced the signer in the meantime.
+
+    Example: serving signer confirm good-provider --expect 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
+    """
+    owner = await session.owner()
+    expected = parse_address(expect) if expect else None
+    await owner.confirm(session.address(provider), service, signer=expected, shared=shared)
+
+
+@app.command()
+@writes
+async def revoke(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE = "inference") -> None:
+    """Revoke the confirmation of a provider's TEE signer. Its settlements are then no longer paid.
+
+    Example: serving signer revoke bad-provider
+    """
+    owner = await session.owner()
+    await owner.revoke(session.address(provider), service)

@@ -1,0 +1,157 @@
+"""`serving token`: session tokens and API keys."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.command import reads, writes
+from serving_network.cli.complete import complete_address
+from serving_network.cli.session import Session
+from serving_network.cli.times import local_time
+from serving_network.errors import InvalidInput
+from serving_network.messages.session_tokens import DAY_MS, SESSION_ID, TokenBook, check_token, read_token
+
+app = typer.Typer(help="Make, list, check and revoke session tokens and API keys.")
+
+HOUR_MS = 60 * 60 * 1000
+
+
+@app.command()
+@reads
+async def make(
+    session: Session,
+    provider: PROVIDER,
+    hours: Annotated[
+        int | None, typer.Option(min=1, max=24, help="Make a session token for this many hours. Default: 24.")
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Make an API key for this many days. It can be revoked by its id.")
+    ] = None,
+    forever: Annotated[bool, typer.Option("--forever", help="Make an API key that does not expire.")] = False,
+    token_id: Annotated[
+        int | None, typer.Option("--id", min=0, max=254, help="The API key's id. Default: a free one.")
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Make a token for requests to a provider's server. No transaction is sent.
+
+    Prints the value of the Authorization header. Whoever has it can spend your balance with this provider.
+
+    Example: serving token make good-provider --days 30
+    """
+    if (hours is not None) + (days is not None) + forever > 1:
+        raise InvalidInput(
+            "Only one of --hours, --days and --forever can be given.", next_step="serving token make --help"
+        )
+    user = await session.user()
+    whose = session.address(provider)
+    if days is None and not forever and token_id is None:
+        header = await user.make_session(whose, service, lifetime_ms=hours * HOUR_MS if hours else DAY_MS)
+    else:
+        lifetime_ms = 0 if forever else days * DAY_MS if days else (hours or 24) * HOUR_MS
+        header = await user.make_api_key(whose, _book(session), service, lifetime_ms=lifetime_ms, token_id=token_id)
+    session.out.result({"authorization": header})
+    session.out.line(header)
+
+
+@app.command("list")
+@reads
+async def list_tokens(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE = "inference") -> None:
+    """List the API keys for a provider that were made on this machine, and every id revoked on the chain.
+
+    Example: serving token list good-provider
+    """
+    from serving_network.contracts.errors import AccountNotExists
+
+    network = await session.reader()
+    whose = session.address(provider)
+    account = await network.account(session.own_address(), whose, service)
+    if account is None:
+        raise AccountNotExists(user=session.own_address(), provider=whose)
+    live = _book(session).in_use(network.chain.chain_id, account, time.time_ns() // 1_000_000)
+    revoked = [number for number in range(SESSION_ID + 1) if account.revoked_bitmap >> number & 1]
+    session.out.result(
+        {
+            "generation": account.generation,
+            "in_use": [asdict(one) for one in live.values()],
+            "revoked": revoked,
+        }
+    )
+    rows = [
+        (str(one.token_id), "in use", local_time(one.timestamp // 1000), _expiry(one.expires_at))
+        for one in live.values()
+    ]
+    rows += [(str(number), "revoked", "", "") for number in revoked]
+    session.out.table(
+        ("id", "state", "made", "expires"), rows, empty="No API key was made on this machine, and none is revoked."
+    )
+
+
+@app.command()
+@writes
+async def revoke(
+    session: Session,
+    provider: PROVIDER,
+    token_ids: Annotated[list[int], typer.Argument(min=0, max=255, metavar="ID...", help="One or more ids.")],
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Revoke API keys by their ids, permanently.
+
+    Example: serving token revoke good-provider 3
+    """
+    user = await session.user()
+    await user.revoke_tokens(session.address(provider), token_ids, service)
+
+
+@app.command("revoke-all")
+@writes
+async def revoke_all(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE = "inference") -> None:
+    """Revoke every token for a provider, session tokens included. All ids are then free again.
+
+    Example: serving token revoke-all good-provider
+    """
+    user = await session.user()
+    await user.revoke_all_tokens(session.address(provider), service)
+
+
+@app.command()
+@reads
+async def check(
+    session: Session,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="The provider. Default: the key in use.", autocompletion=complete_address),
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Check an Authorization header from standard input against the chain, as the provider.
+
+    Example: serving token check < header.txt
+    """
+    whose = session.address_or_own(provider)
+    token, signer = read_token(sys.stdin.readline())
+    network = await session.reader()
+    account = await network.account(token.address, whose, service)
+    check_token(token, signer, whose, account, time.time_ns() // 1_000_000)
+    session.out.result(asdict(token))
+    session.out.facts(
+        {
+            "user": session.name(token.address),
+            "token": "session token" if token.token_id == SESSION_ID else f"API key {token.token_id}",
+            "expires": _expiry(token.expires_at),
+        }
+    )
+
+
+def _book(session: Session) -> TokenBook:
+    return TokenBook(session.configuration.directory / "tokens.json")
+
+
+def _expiry(milliseconds: int) -> str:
+    return local_time(milliseconds // 1000) if milliseconds else "never"

@@ -1,0 +1,100 @@
+"""`serving transaction`: what became of a transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving_network.cli.command import reads
+from serving_network.cli.output import money, rounded
+from serving_network.cli.sending import plain
+from serving_network.cli.session import Session
+from serving_network.errors import TransactionFailure
+
+if TYPE_CHECKING:
+    from serving_network.chain.contract import Contract
+    from serving_network.chain.receipts import Receipt
+
+app = typer.Typer(help="Look up transactions.")
+
+
+@app.command()
+@reads
+async def show(
+    session: Session, transaction: Annotated[str, typer.Argument(metavar="HASH", help="The transaction's hash.")]
+) -> None:
+    """Show whether a transaction was mined, its call, its events and its cost.
+
+    For a failed transaction, the command prints the reason and exits with the code of its error.
+
+    Example: serving transaction show 0x5c50...
+    """
+    network = await session.reader()
+    found = await network.chain.transaction(transaction)
+    if found is None:
+        raise TransactionFailure(
+            "The node does not know this transaction.",
+            transaction=transaction,
+            cause="It was not sent, the node has dropped it, or it is on another network.",
+            next_step="serving network show",
+        )
+    contracts = [network.ledger_contract, *(one.contract for one in await network.services())]
+    receipt = await network.chain.receipt(transaction)
+    result: dict[str, Any] = {
+        "transaction": transaction,
+        "from": found["from"],
+        "to": found.get("to"),
+        "value": money(int(found["value"], 16)),
+        "nonce": int(found["nonce"], 16),
+        "call": _call(contracts, found),
+        "state": "waiting" if receipt is None else "done" if receipt.succeeded else "failed",
+    }
+    if receipt is not None:
+        result |= {"block": receipt.block_number, "gas_used": receipt.gas_used, "gas_cost": money(receipt.cost)}
+        result["events"] = _events(contracts, receipt)
+    session.out.result(result)
+    _print(session, result, receipt)
+    if receipt is not None and not receipt.succeeded:
+        await (await session.chain()).wait(transaction)
+
+
+def _call(contracts: list[Contract], found: dict[str, Any]) -> dict[str, Any] | None:
+    from serving_network.chain.node import from_hex
+
+    for contract in contracts:
+        if contract.address.lower() == str(found.get("to")).lower():
+            decoded = contract.interface.decode_call(from_hex(found["input"]))
+            if decoded is not None:
+                return {"contract": contract.name, "function": decoded.name, "arguments": plain(decoded.args)}
+    return None
+
+
+def _events(contracts: list[Contract], receipt: Receipt) -> list[dict[str, Any]]:
+    by_address = {contract.address.lower(): contract for contract in contracts}
+    found = []
+    for entry in receipt.logs:
+        contract = by_address.get(str(entry["address"]).lower())
+        event = contract.interface.decode_log(entry) if contract else None
+        if contract is not None and event is not None:
+            found.append({"contract": contract.name, "event": event.name, "arguments": plain(event.args)})
+    return found
+
+
+def _print(session: Session, result: dict[str, Any], receipt: Receipt | None) -> None:
+    out = session.out
+    call = result["call"]
+    facts = {
+        "transaction": result["transaction"],
+        "state": result["state"],
+        "from": session.name(result["from"]),
+        "to": str(result["to"]),
+        "value": rounded(int(result["value"]["wei"])),
+        "call": f"{call['contract']}.{call['function']} {call['arguments']}" if call else "not to this network",
+    }
+    if receipt is not None:
+        facts["block"] = str(receipt.block_number)
+        facts["gas"] = f"{receipt.gas_used}, cost {rounded(receipt.cost, at_most=True)}"
+    out.facts(facts)
+    for event in result.get("events", ()):
+        out.line(f"event  {event['contract']}.{event['event']} {event['arguments']}")
