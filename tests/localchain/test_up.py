@@ -94,7 +94,7 @@ def test_people_can_read_what_is_there() -> None:
     assert re.search(r"JSON-RPC +http://127\.0\.0\.1:\d+", text)
     for name, address in FRONTS.items():
         assert f"{address}  {name}" in text
-    assert "everybody's" in text
+    assert "These keys are public." in text
     assert max(map(len, seen)) <= 80
     assert (rest, err) == ("Stopped.\n", "")
 

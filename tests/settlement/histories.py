@@ -32,7 +32,7 @@ from unittest.mock import patch
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import NodeUnreachable, ServingError
-from serving_network.settlement import following, runner
+from serving_network.settlement import following, sending
 from serving_network.settlement.adopting import Covers, adopt
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.journal.records import UserState
@@ -328,7 +328,7 @@ def play(seed: int) -> str | None:
     """Play one history. Returns what went wrong, or None."""
     with (
         patch.object(following, "time", Ticks()),
-        patch.object(runner, "time", Ticks()),
+        patch.object(sending, "time", Ticks()),
         tempfile.TemporaryDirectory(dir=_fast_directory()) as name,
     ):
         try:

@@ -15,11 +15,11 @@ import pytest
 from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Status
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.settlement.following import UnknownTransactions
 from serving_network.settlement.gas import ROW_MARGIN
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Acceptance, Transaction
 from serving_network.settlement.planning import Wait
+from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.store.sqlite import Identity, copy_journal
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending

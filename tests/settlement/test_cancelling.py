@@ -14,12 +14,12 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput, TransactionFailure, TransactionPending
 from serving_network.settlement.cancelling import Cancelled, Plan, cancel, plan_cancellation
-from serving_network.settlement.following import UnknownTransactions
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
+from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending

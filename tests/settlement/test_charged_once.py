@@ -23,11 +23,12 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
 )
 from serving_network.settlement import following
-from serving_network.settlement.following import Followed, Follower, UnknownTransactions
+from serving_network.settlement.following import Followed, Follower
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.planning import Wait
-from serving_network.settlement.runner import SIGNING_ATTEMPTS
+from serving_network.settlement.sending import SIGNING_ATTEMPTS
+from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, Pending
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, USERS, Scene

@@ -19,12 +19,13 @@ from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import UsageRow
 from serving_network.settlement import following
 from serving_network.settlement.chain import Head, Landed, PastSettlement, SettlementChain
-from serving_network.settlement.following import BatchFailed, Followed, Follower, UnknownTransactions
+from serving_network.settlement.following import BatchFailed, Followed, Follower
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.journal.records import Acceptance, Batch, Mined, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
+from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.store.sqlite import Identity
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
@@ -490,13 +491,13 @@ def test_an_empty_transaction_that_waits_for_a_lower_nonce_is_left_waiting(scene
 
 def follower_of(scene: Scene, final: int = 0) -> Follower:
     made = Follower(cast("SettlementChain", scene.chain), scene.journal, OPTIONS, scene.report, lambda *_: None)
-    made.final = final
+    made.wallet.final = final
     return made
 
 
 def free_nonce(scene: Scene, final: int = 0) -> int:
     async def ask() -> int:
-        return await follower_of(scene, final).free_nonce(await cast("SettlementChain", scene.chain).head())
+        return await follower_of(scene, final).wallet.free_nonce(await cast("SettlementChain", scene.chain).head())
 
     return asyncio.run(ask())
 
@@ -514,7 +515,7 @@ def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
 ) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
-    with pytest.raises(UnknownTransactions, match=f"^{unknown} transactions") as caught:
+    with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? ") as caught:
         free_nonce(scene)
     assert caught.value.exit_code == 8
     assert "serving settlement cancel" in str(caught.value.next_step)
@@ -567,10 +568,10 @@ def test_strange_transactions_keep_a_lost_batch_from_being_carried_again(scene: 
 def test_a_block_stands_while_the_chain_has_its_hash(scene: Scene) -> None:
     follower = follower_of(scene)
     head = Head(BLOCK + 1, 0, HEAD)
-    assert asyncio.run(follower.stands(head)) is True
+    assert asyncio.run(follower.wallet.stands(head)) is True
     for other in ("0xother", None):
         scene.chain.head_hash = lambda other=other: other  # type: ignore[misc]
-        assert asyncio.run(follower.stands(head)) is False
+        assert asyncio.run(follower.wallet.stands(head)) is False
 
 
 def test_what_was_made_for_a_block_that_is_gone_is_not_sent(scene: Scene) -> None:

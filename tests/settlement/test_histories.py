@@ -12,13 +12,14 @@ from unittest.mock import patch
 
 import pytest
 
-from serving_network.settlement import runner
+from serving_network.settlement import sending
 from serving_network.settlement.chain import Head
-from serving_network.settlement.following import Follower
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import LiveSettlement, UserState
 from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn
+from serving_network.settlement.resuming import EarlierRuns
 from serving_network.settlement.runner import Settlement
+from serving_network.settlement.wallet_nonces import WalletNonces
 from tests.settlement.histories import play
 
 COUNT, PARTS = 150, 3
@@ -37,7 +38,7 @@ def fresh_nonces() -> AbstractContextManager[Any]:
     def next_turn(now: float, user: UserState, account: int, _: int, __: Sequence[LiveSettlement]) -> Turn:
         return Turn(max(int(now * NONCE_PER_SECOND), user.last_nonce + 1, account + 1), None)
 
-    return patch.object(runner, "next_turn", next_turn)
+    return patch.object(sending, "next_turn", next_turn)
 
 
 def partial_payments_count_as_full() -> AbstractContextManager[Any]:
@@ -53,26 +54,26 @@ def partial_payments_count_as_full() -> AbstractContextManager[Any]:
 def blind_to_other_journals() -> AbstractContextManager[Any]:
     """What is signed is sent whatever the wallet and the chain did meanwhile."""
 
-    async def free_nonce(self: Follower, head: Head) -> int:
+    async def free_nonce(self: WalletNonces, head: Head) -> int:
         mined = await self._chain.wallet_nonce_at(head.number)
         return self._journal.free_nonce(max(mined, await self._chain.wallet_nonce()))
 
-    async def stands(_: Follower, __: Head) -> bool:
+    async def stands(_: WalletNonces, __: Head) -> bool:
         return True
 
     both = ExitStack()
-    both.enter_context(patch.object(Follower, "free_nonce", free_nonce))
-    both.enter_context(patch.object(Follower, "stands", stands))
+    both.enter_context(patch.object(WalletNonces, "free_nonce", free_nonce))
+    both.enter_context(patch.object(WalletNonces, "stands", stands))
     return both
 
 
 def blind_to_reorganisations() -> AbstractContextManager[Any]:
     """What was booked stays booked."""
 
-    async def check_blocks(_: Settlement, __: Head) -> None:
+    async def check_blocks(_: EarlierRuns, __: Head) -> None:
         return
 
-    return patch.object(Settlement, "_check_blocks", check_blocks)
+    return patch.object(EarlierRuns, "_check_blocks", check_blocks)
 
 
 def blind_to_unknown_settlements() -> AbstractContextManager[Any]:

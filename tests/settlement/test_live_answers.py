@@ -30,7 +30,7 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
 )
-from serving_network.settlement import runner
+from serving_network.settlement import sending
 from serving_network.settlement.chain import Landed, PastSettlement, Service
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import open_journal
@@ -340,7 +340,7 @@ def test_users_who_ask_for_their_coins_just_before_a_settlement_do_not_starve_it
 
 
 def test_without_the_reserve_they_would(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "worst_case_gas", lambda _: 0)
+    monkeypatch.setattr(sending, "worst_case_gas", lambda _: 0)
     leave_before_it_is_mined(world)
     report = world.settle(dict.fromkeys(range(FUNDED), FEE))
     assert world.failed() == 1

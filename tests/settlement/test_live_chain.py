@@ -31,7 +31,7 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
 )
-from serving_network.settlement import runner
+from serving_network.settlement import sending
 from serving_network.settlement.chain import Landed, PastSettlement, Service
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
@@ -338,7 +338,7 @@ def test_refunds_in_the_same_block_do_not_starve_a_settlement(
         "".join(f'{{"id": "{user.address}", "user": "{user.address}", "time": 1, "fee": 100}}\n' for user in users)
     )
     if not reserve:
-        monkeypatch.setattr(runner, "worst_case_gas", lambda _: 0)
+        monkeypatch.setattr(sending, "worst_case_gas", lambda _: 0)
     first = int(crowd.request("eth_blockNumber", []), 16) + 1
     node = Refunding(crowd, asyncio.run(refunds_of(crowd, users[:LEAVING])))
 

@@ -18,7 +18,7 @@ from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
 from serving_network.messages.usage import Reject
 from serving_network.money import describe
-from serving_network.settlement import runner
+from serving_network.settlement import recording, runner, sending
 from serving_network.settlement.chain import Landed, TooMuchGas
 from serving_network.settlement.following import BatchFailed
 from serving_network.settlement.journal import open_journal
@@ -105,7 +105,7 @@ def of_each(users: Sequence[str], fee: int = 10) -> Requests:
 def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(recording, "CHUNK_ROWS", 3)
     user = run.fund(1, 10**6)[0]
     good = [json.dumps({"id": f"r{number}", "user": user, "time": 1, "fee": 1}) + "\n" for number in range(7)]
     lines = [good[0], "broken\n", good[1], good[0], good[2], "broken too\n", good[3], good[4], good[5], good[6]]
@@ -120,7 +120,7 @@ def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
 
 
 def test_rejects_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(recording, "CHUNK_ROWS", 3)
     report = run.settle("x\n" * 9)
     assert report.rejected == 9
     assert [reject.line for reject in run.rejects] == list(range(1, 10))
@@ -128,7 +128,7 @@ def test_rejects_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_chunk_is_recorded_as_soon_as_it_is_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(recording, "CHUNK_ROWS", 3)
     assert run.settle(of_each(USERS[:9])).new_requests == 9
     assert [phase for phase, _, _ in run.told].count("reading") == 4
 
@@ -189,7 +189,7 @@ def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.Mon
 def test_a_transaction_carries_as_many_rows_as_asked_for_and_allowed(
     run: Run, wanted: int | None, entries: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "ROWS_AT_MOST", {"entries": 3, "batch": 5})
+    monkeypatch.setattr(sending, "ROWS_AT_MOST", {"entries": 3, "batch": 5})
     users = run.fund(11)
     rows = batch if run.chain.state.service and run.chain.state.service.takes_batches else entries
     report = run.settle(of_each(users), replace(CALM, batch_rows=wanted))

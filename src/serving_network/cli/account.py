@@ -62,7 +62,9 @@ async def watch(
 ) -> None:
     """Keep a user's or provider's balances and latest events on screen, until Ctrl-C.
 
-    In a pipe, and with --json, it prints a line for each change. To list the network's events, use `serving events`.
+    In a pipe, and with --json, it prints a line for each change.
+
+    To list the network's events: serving events
 
     Example: serving account watch good-provider
     """

@@ -20,7 +20,7 @@ class Shell(StrEnum):
 
 
 def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
-    """Print the completion script for a shell. `serving --install-completion` installs it for you.
+    """Print the completion script for a shell. To install it: serving --install-completion
 
     Example: serving completion bash >> ~/.bashrc
     """

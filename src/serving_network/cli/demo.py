@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.cli.output import EXIT_CHECK_FAILED, Output
+from serving_network.cli.output import EXIT_CHECK_FAILED, Output, counted
 from serving_network.cli.settlement_report import show_books
 from serving_network.demo.play import GENESIS_TIME, Play
 from serving_network.localchain import EmbeddedChain
@@ -75,10 +75,10 @@ async def _demo(out: Output) -> bool:
 
 
 def _settled(report: Report) -> str:
-    requests = f"settled {report.new_requests} requests: " if report.new_requests else "settled what had stayed open: "
-    transactions = "one transaction" if report.batches == 1 else f"{report.batches} transactions"
+    requests = f"settled {counted(report.new_requests, 'request')}: " if report.new_requests else "settled the rest: "
+    transactions = counted(report.batches, "transaction")
     return (
-        f"{requests}{describe(report.paid)} of {describe(report.fee)} from {report.settlements} users in"
+        f"{requests}{describe(report.paid)} of {describe(report.fee)} from {counted(report.settlements, 'user')} in"
         f" {transactions}, {report.gas_used // max(1, report.settlements)} gas a user"
     )
 
@@ -90,7 +90,4 @@ def _left_open(report: Report) -> list[str]:
         if line.wait is not None:
             amounts[line.wait.value] += line.unsettled
             users[line.wait.value] += 1
-    return [
-        f"open: {describe(amounts[why])} of {'one user' if count == 1 else f'{count} users'}. {why}"
-        for why, count in users.items()
-    ]
+    return [f"open: {describe(amounts[why])} of {counted(count, 'user')}. {why}" for why, count in users.items()]

@@ -29,8 +29,9 @@ async def events(
 ) -> None:
     """List the events of the ledger and the services, one per line; with --json one JSON object per line.
 
-    --follow survives an outage of the node without missing or repeating an event. To keep balances on screen, use
-    `serving account watch`.
+    With --follow, an outage of the node loses or repeats no event.
+
+    To keep balances on screen: serving account watch
 
     Example: serving events --about good-provider --follow
     """

@@ -7,10 +7,9 @@ import signal
 import threading
 from typing import Any
 
-from serving_network.cli.output import counted
+from serving_network.cli.output import EXIT_INTERRUPTED, counted
 from serving_network.errors import TransactionFailure
 
-EXIT_INTERRUPTED = 130
 CANCEL_AGAIN = 0.5  # seconds until a command that did not end is cancelled again
 
 

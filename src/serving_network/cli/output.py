@@ -32,11 +32,12 @@ from rich.table import Table
 from rich.text import Text
 
 from serving_network.errors import ServingError
-from serving_network.money import WEI_PER_COIN, WEI_PER_GWEI, describe, format_coins
+from serving_network.money import describe, format_coins
 
 EXIT_CHECK_FAILED = 9
+EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
-DECIMALS_SHOWN = 6
+LEAST_SHOWN = (10**12, 10**6)  # wei: the last of six decimals of a coin, of three of a gwei
 
 
 def money(wei: int) -> dict[str, str]:
@@ -49,8 +50,7 @@ def rounded(wei: int, *, at_most: bool = False) -> str:
 
     Rounded towards zero, so that what is shown can be spent; with `at_most` away from zero, for a cost.
     """
-    for unit in (WEI_PER_COIN, WEI_PER_GWEI):
-        smallest = unit // 10**DECIMALS_SHOWN
+    for smallest in LEAST_SHOWN:
         if abs(wei) >= smallest:
             shown, cut = divmod(abs(wei), smallest)
             shown = (shown + (at_most and cut > 0)) * smallest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from serving_network.cli.output import money, rounded
 from serving_network.cli.prompts import ask_to_go_on
@@ -11,13 +11,23 @@ if TYPE_CHECKING:
     from serving_network.chain.contract import Call
     from serving_network.chain.receipts import Receipt
     from serving_network.chain.sender import Fees
-    from serving_network.cli.session import Session
+    from serving_network.cli.options import Sending
+    from serving_network.cli.output import Output
     from serving_network.clients.actor import AsyncActor
 
-IRREGULAR = {"gives": "gave", "leaves": "left", "makes": "made", "sets": "set", "takes": "took"}
+IRREGULAR = {"leaves": "left", "makes": "made", "sets": "set", "transfers": "transferred"}
 
 
-async def submit(session: Session, actor: AsyncActor, fees: Fees | None, call: Call) -> Receipt:
+class Sends(Protocol):
+    """A session that sends: how, where it prints, the transaction that is pending, and those that are done."""
+
+    sending: Sending
+    out: Output
+    sent: str | None
+    done: list[dict[str, Any]]
+
+
+async def submit(session: Sends, actor: AsyncActor, fees: Fees | None, call: Call) -> Receipt:
     """Show the call, ask, send it and wait for it. With --dry-run, show it only."""
     chain = actor.chain
     gas = await chain.estimate_gas(actor.address, call.to, call.data, call.value)
@@ -35,7 +45,7 @@ async def submit(session: Session, actor: AsyncActor, fees: Fees | None, call: C
     }
     if session.sending.dry_run:
         session.done.append(entry)
-        _show(session, call, gas, most)
+        _show(session.out, call, gas, most)
         return _nothing_sent()
     if not session.sending.yes:
         session.out.note(f"This {call.effect}.")
@@ -84,8 +94,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _show(session: Session, call: Call, gas: int, most: int) -> None:
-    out = session.out
+def _show(out: Output, call: Call, gas: int, most: int) -> None:
     out.line(f"{call.contract}.{call.function} at {call.to}", "bold")
     for name, value in call.arguments.items():
         out.line(f"  {name} = {plain(value)}")

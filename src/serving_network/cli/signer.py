@@ -43,7 +43,9 @@ async def confirm(
         str | None, typer.Option(help="The signer that you examined. Default: the one registered now.")
     ] = None,
     service: INFERENCE_SERVICE = "inference",
-    shared: Annotated[bool, typer.Option(help="Allow a signer that another provider has registered, too.")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Allow a signer that another provider has registered, too.")
+    ] = False,
 ) -> None:
     """Confirm a provider's TEE signer, so that its settlements are paid.
 

@@ -14,8 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from serving_network.cli.interrupt import EXIT_INTERRUPTED
-from serving_network.cli.output import Output
+from serving_network.cli.output import EXIT_INTERRUPTED, Output
 from serving_network.errors import ConfigurationError, ServingError
 
 EXIT_NO_COMMAND = 2

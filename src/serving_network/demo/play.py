@@ -1,6 +1,6 @@
-"""The example acted out on a private chain, through the clients, by owner, provider and users.
+"""The example, played on a private chain through the clients by owner, provider and users.
 
-Each step does one thing and returns a sentence that says what happened, in numbers read from the chain.
+Each step does one thing and returns a sentence that says what happened, with amounts read from the chain.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ MODEL: Final = bytes.fromhex("1ded137593d0e8717bcaa5d69c77e63c33202d3f3c1575ad20
 SECRET: Final = b"key of the model, encrypted for the user"
 
 _TEE: Final = LocalTeeSigner(b"serving-network example TEE key.")
-_GAS: Final = 400_000  # more than any step of a user needs: nothing has to be estimated
+_GAS: Final = 400_000  # more than any step of a user needs, so that nothing is estimated
 _WALLET: Final = 1_000 * WEI_PER_COIN
 
 
 class Play:
-    """Everybody who takes part. `directory` holds the provider's usage log and journal."""
+    """All participants. `directory` holds the provider's usage log and journal."""
 
     def __init__(self, chain: AsyncConnection, directory: Path) -> None:
         self._chain = chain
@@ -68,7 +68,7 @@ class Play:
         self._acting = {user.address: AsyncUser(chain, LocalSigner(user.key), gas=_GAS) for user in self.users}
 
     async def deploy(self) -> str:
-        """Owner: the network, from nothing."""
+        """Owner: deploys the network."""
         record = await deploy_local_network(self._chain, self._owner_key)
         return f"deployed the ledger and {len(record.services)} services on a chain in this process"
 
@@ -85,7 +85,7 @@ class Play:
             await self.provider.register(offer)
         await self.owner.confirm(self.provider.address, signer=tee)
         await self.owner.confirm(self.provider.address, FINE_TUNING, signer=tee)
-        return f"registered inference and fine-tuning, {describe(2 * 100 * WEI_PER_COIN)} of stake; the owner confirmed"
+        return f"registered inference and fine-tuning, staking {describe(2 * 100 * WEI_PER_COIN)}; the owner confirmed"
 
     async def fund(self) -> str:
         """Users: ledgers, and accounts with the provider."""
@@ -98,24 +98,24 @@ class Play:
         return f"{len(self.users)} users funded the provider with {describe(total)}"
 
     async def take_back(self) -> str:
-        """One user: leaves the provider, and takes the acknowledgement back."""
+        """One user: leaves the provider, and revokes the acknowledgement."""
         acting = self._acting[self._one(Part.UNACKNOWLEDGED).address]
         await acting.retrieve([self.provider.address])
         await self.wait_for_lock_time()
         await acting.retrieve([self.provider.address])
         await acting.acknowledge(self.provider.address, acknowledged=False)
-        return "one user took all coins back after the lock time, and the acknowledgement of the TEE signer with them"
+        return "one user collected a full refund after the lock time, and revoked the acknowledgement of the TEE signer"
 
     async def ask_for_a_refund(self) -> str:
-        """One user: wants the coins back while requests are unsettled."""
+        """One user: requests a refund while requests are unsettled."""
         acting = self._acting[self._one(Part.REFUNDING).address]
         await acting.retrieve([self.provider.address])
         account = await acting.account(acting.address, self.provider.address)
         asked = 0 if account is None else account.pending_refund
-        return f"one user asked {describe(asked)} back, with a day of requests still unsettled"
+        return f"one user requested a refund of {describe(asked)}, with a day of requests still unsettled"
 
     async def settle(self, *, with_log: bool = True) -> Report:
-        """Provider: settle the day's usage log; without it, what earlier runs left open."""
+        """Provider: settle the day's usage log; without it, what earlier runs left unsettled."""
         chain = await LiveChain.open(AsyncNetwork(self._chain), self._provider_key)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         with open_journal(self._directory / "journal", identity) as journal:
@@ -123,7 +123,7 @@ class Play:
             return await run.run(UsageLog(self._log, provider=chain.provider) if with_log else None)
 
     async def pay_in(self, report: Report) -> str:
-        """Those who ran short: fund the provider again."""
+        """The users whose balance was too small: fund the provider again."""
         total = 0
         for user in self.users:
             if user.part is Part.SHORT:
@@ -132,10 +132,10 @@ class Play:
                 await acting.deposit(missing)
                 await acting.fund(self.provider.address, missing)
                 total += missing
-        return f"the users who had run short paid in {describe(total)}"
+        return f"the users with too little balance deposited {describe(total)}"
 
     async def fine_tune(self, user: ExampleUser, task: str, *, acknowledged: bool) -> str:
-        """A fine-tuning task, from deliverable to payment, or to the penalty if the user stays silent."""
+        """A fine-tuning task, from deliverable to payment, or to the penalty if the user does not acknowledge it."""
         acting = self._acting[user.address]
         await acting.deposit(TASK_FEE)
         await acting.fund(self.provider.address, TASK_FEE, FINE_TUNING)
@@ -150,7 +150,7 @@ class Play:
         await self.provider.settle_deliverable(message, _TEE.sign_digest(digest))
         account = await acting.account(user.address, self.provider.address, FINE_TUNING)
         paid = TASK_FEE - (0 if account is None else account.balance)
-        what = "acknowledged: paid in full" if acknowledged else "never acknowledged: the penalty was paid"
+        what = "acknowledged: paid in full" if acknowledged else "not acknowledged: the penalty was paid"
         return f"{task} of {describe(TASK_FEE)}, {what}, {describe(paid)}"
 
     async def wait_for_lock_time(self) -> None:
@@ -160,14 +160,14 @@ class Play:
         await self._chain.rpc("evm_mine")
 
     async def withdraw(self) -> str:
-        """The user who asked for a refund: past the lock time, back into the wallet."""
+        """The user who requested a refund: after the lock time, back to the wallet."""
         await self.wait_for_lock_time()
         acting = self._acting[self._one(Part.REFUNDING).address]
         await acting.retrieve([self.provider.address])
         ledger = await acting.ledger(acting.address)
         await acting.withdraw(ALL)
         home = describe(ledger.available if ledger else 0)
-        return f"a day later what settlement had left came home, and {home} went from the ledger to the wallet"
+        return f"a day later the rest of the refund returned to the ledger, and {home} moved on to the wallet"
 
     async def books(self) -> list[BookLine]:
         """What every contract holds, against what it owes."""

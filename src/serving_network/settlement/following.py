@@ -26,21 +26,19 @@ from typing import Final
 
 from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
-from serving_network.errors import ServingError, TransactionFailure, TransactionPending
-from serving_network.settlement.chain import Head, Landed, SettlementChain
+from serving_network.errors import ServingError, TransactionPending
+from serving_network.settlement.chain import Landed, SettlementChain
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import Acceptance, Batch, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report, count
+from serving_network.settlement.wallet_nonces import WalletNonces
 
 Reported = Callable[[SignedRow, Outcome, int, Account | None], None]
 """Called with each booked result: the settlement, its outcome, its share of the gas, and the account afterwards."""
 
 LONGEST_PAUSE = 2.0
-MOST_WAITING: Final = 1000
-"""How many transactions of the wallet are looked at that wait to be mined; a node may claim any number."""
-
 REORG_WINDOW: Final = 256
 """The longest reorganisation, in blocks. A settlement may be mined this far below the block at which it was signed."""
 _REFUSED = Outcome(Status.INVALID_SIGNATURE, 0)
@@ -50,12 +48,6 @@ class BatchFailed(ServingError):
     """A batch was mined but failed as a whole: nothing was paid."""
 
     exit_code = 6
-
-
-class UnknownTransactions(TransactionFailure):
-    """The wallet has transactions that are not in the journal and may still take effect."""
-
-    exit_code = 8
 
 
 @dataclass(slots=True)
@@ -89,8 +81,7 @@ class Follower:
         self._options = options
         self._report = report
         self._reported = reported
-        self.final = 0
-        """The number of the block that this run treats as the newest final one."""
+        self.wallet = WalletNonces(chain, journal)
 
     def begin(self, batch: Batch, *, earlier: bool = False) -> Followed:
         """Start following a batch.
@@ -182,53 +173,6 @@ class Follower:
             followed.done = True
         elif now - followed.carried_at >= self._options.patience:
             await self._carry_again(followed, now)
-
-    async def free_nonce(self, head: Head) -> int:
-        """The wallet's next nonce as of the block `head`.
-
-        Accounts are compared as of the same block, and `stands` is checked before anything signed for this nonce is
-        sent. The accounts therefore reflect everything that the wallet sent with lower nonces.
-
-        Raises UnknownTransactions while a transaction of the wallet that is not in the journal may still take effect:
-        another journal may have sent it, with settlements of the same users.
-        """
-        mined = await self._chain.wallet_nonce_at(head.number)
-        after_waiting = max(mined, await self._chain.wallet_nonce())
-        waiting = range(mined, min(after_waiting, mined + MOST_WAITING))
-        strange = sorted(set(waiting) - self._journal.sent_nonces(mined))
-        if strange:
-            raise UnknownTransactions(
-                f"{len(strange)} transactions of {self._chain.provider} are on their way that this journal did not"
-                f" send, with nonces from {strange[0]} on.",
-                cause="They may settle the same requests: another journal of this provider, or an older copy.",
-                next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
-            )
-        await self._check_mined(head, mined)
-        return self._journal.free_nonce(after_waiting)
-
-    async def stands(self, head: Head) -> bool:
-        """Whether this block is still part of the chain."""
-        return await self._chain.block_hash(head.number) == head.hash
-
-    async def _check_mined(self, head: Head, mined: int) -> None:
-        """Raise UnknownTransactions if a settlement that is not in the journal is in a block that is not final.
-
-        After a reorganisation, it may pay more than it did there.
-        """
-        journal = self._journal
-        passed = journal.wallet_nonce_passed(self.final)
-        unknown = set(range(passed, mined)) - journal.mined_nonces(passed)
-        if not unknown or head.number <= self.final:
-            return
-        hashes = journal.sent_hashes(self.final)
-        for nonce, transaction in sorted((await self._chain.calls_since(self.final)).items()):
-            if nonce in unknown and transaction not in hashes:
-                raise UnknownTransactions(
-                    f"Transaction {transaction} of {self._chain.provider} is a settlement that this journal did not"
-                    " send, and its block is not final.",
-                    cause="Another journal of this provider, an older copy or another program sent it.",
-                    next_step="Run again when the block is final.",
-                )
 
     async def _landed(self, batch: Batch, passed: int) -> list[Landed]:
         """The results of all mined transactions that carried the batch's settlements, in chain order."""
@@ -369,7 +313,7 @@ class Follower:
         """
         batch = followed.batch
         head = await self._chain.head()
-        signed, nonce = signed_of(batch), await self.free_nonce(head)
+        signed, nonce = signed_of(batch), await self.wallet.free_nonce(head)
         accounts = await self._chain.accounts([row.user.address for row in batch.rows], head.number)
         news = {
             place: elsewhere
@@ -386,7 +330,7 @@ class Follower:
         transaction = await self._chain.prepare(
             signed, nonce, options.gas_limit, options.max_gas_price, worst_case_gas(len(batch.rows))
         )
-        if not await self.stands(head):
+        if not await self.wallet.stands(head):
             return
         followed.batch = self._journal.add_transaction(batch, transaction)
         followed.carried_at = followed.replaced_at = now

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from serving_network.contracts.models import Status
 from serving_network.errors import ServingError
 from serving_network.settlement.planning import Stake, Wait
+
+Progress = Callable[[str, int, int], None]
+"""Called with the current phase, how much of it is done, and its total (0 if unknown)."""
+
+
+def no_progress(phase: str, done: int, total: int) -> None:
+    """Ignore progress."""
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
