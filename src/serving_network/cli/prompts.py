@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import select
 import signal
 import sys
+import termios
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHORTEST_PASSWORD = 8
+_LOCAL_MODES: Final = 3
+"""The place of the local modes, with ECHO among them, in what termios returns."""
 
 
 class Declined(InvalidInput):
@@ -34,12 +38,10 @@ def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
             if what == "removed"
             else "Pass --yes to confirm, or --dry-run to preview.",
         )
-    with interruptible():
-        try:
-            agreed = typer.confirm(question, default=True, err=True)
-        except typer.Abort:
-            raise KeyboardInterrupt from None
-    if not agreed:
+    answers = {"": True, "y": True, "yes": True, "n": False, "no": False}
+    while (answer := _ask(f"{question} [Y/n]: ").strip().lower()) not in answers:
+        typer.echo("Answer y or n.", err=True)
+    if not answers[answer]:
         raise Declined(f"Nothing was {what}.")
 
 
@@ -81,15 +83,46 @@ def ask_new_password() -> str:
 
 def ask_secret(prompt: str) -> str:
     """Text that is typed on the terminal and not shown."""
-    with interruptible():
-        return getpass.getpass(prompt)
+    terminal = sys.stdin.fileno()
+    shown = termios.tcgetattr(terminal)
+    hidden = shown.copy()
+    hidden[_LOCAL_MODES] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
+        return _ask(prompt).removesuffix("\n")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, shown)
+        typer.echo(err=True)
+
+
+def _ask(prompt: str) -> str:
+    """A line typed on the terminal. Raises KeyboardInterrupt on Ctrl-C, and at the end of input.
+
+    `input` can lose a Ctrl-C that arrives just before it blocks. Here the signal ends the wait, whenever it arrives.
+    """
+    with interruptible() as interrupted:
+        typer.echo(prompt, nl=False, err=True)
+        select.select([sys.stdin, interrupted], [], [])
+        line = sys.stdin.readline()
+    if not line:
+        raise KeyboardInterrupt
+    return line
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a prompt at once: the event loop's own handler would wait for the answer first."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+def interruptible() -> Iterator[int]:
+    """Let Ctrl-C end a prompt at once: the event loop's own handler would wait for the answer first.
+
+    Yields a file descriptor that becomes readable when a signal arrives.
+    """
+    receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    wakeup = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
+        yield receiving
     finally:
-        signal.signal(signal.SIGINT, former)
+        signal.signal(signal.SIGINT, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(receiving)
+        os.close(sending)

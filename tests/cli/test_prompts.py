@@ -1,0 +1,85 @@
+"""Questions on a terminal: answers, secrets, and Ctrl-C at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import termios
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from serving_network.cli import prompts
+from serving_network.cli.prompts import Declined, ask_secret, ask_to_go_on
+
+INTERRUPTIONS = 100
+HANGS_AFTER = 60.0
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The other end of a terminal that is standard input."""
+    other_end, end = os.openpty()
+    with os.fdopen(end, encoding="utf-8") as stdin:
+        monkeypatch.setattr(prompts.sys, "stdin", stdin)  # type: ignore[attr-defined]
+        yield other_end
+    os.close(other_end)
+
+
+@pytest.mark.parametrize("typed", ["\n", "y\n", "YES\n", "what?\nno, yes\ny\n"])
+def test_yes_goes_on(terminal: int, typed: str) -> None:
+    os.write(terminal, typed.encode())
+    ask_to_go_on()
+
+
+@pytest.mark.parametrize("typed", ["n\n", " No \n", "what?\nn\n"])
+def test_no_is_declined(terminal: int, typed: str) -> None:
+    os.write(terminal, typed.encode())
+    with pytest.raises(Declined, match=r"Nothing was removed\."):
+        ask_to_go_on(what="removed")
+
+
+def test_the_end_of_input_interrupts(terminal: int) -> None:
+    os.write(terminal, b"\x04")
+    with pytest.raises(KeyboardInterrupt):
+        ask_to_go_on()
+
+
+def test_a_secret_is_not_echoed_and_echo_is_restored(terminal: int) -> None:
+    seen: list[bool] = []
+
+    def type_it() -> None:
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.001)
+        seen.append(True)
+        os.write(terminal, b" se cret \n")
+
+    typing = threading.Thread(target=type_it)
+    typing.start()
+    assert ask_secret("Password: ") == " se cret "
+    typing.join()
+    assert seen
+    assert termios.tcgetattr(terminal)[3] & termios.ECHO
+
+
+def test_ctrl_c_at_any_moment_ends_a_prompt(terminal: int) -> None:
+    chance = random.Random(11)
+    for number in range(INTERRUPTIONS):
+        answered = threading.Event()
+
+        def interrupt(answered: threading.Event = answered, delay: float = chance.uniform(0, 0.001)) -> None:
+            time.sleep(delay)
+            os.kill(os.getpid(), signal.SIGINT)
+            if not answered.wait(HANGS_AFTER):
+                os.write(terminal, b"y\n")
+
+        interrupting = threading.Thread(target=interrupt)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  the signal may come as soon as the thread starts
+            interrupting.start()
+            ask_to_go_on() if number % 2 else ask_secret("Password: ")
+        answered.set()
+        interrupting.join()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
