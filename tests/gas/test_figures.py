@@ -1,4 +1,4 @@
-"""No operation exceeds its budget, only the caller's own data raises the gas of calls, and the committed figures are current.
+"""No operation exceeds its budget, only a caller's own data raises its gas, and the committed figures are current.
 
 If a figure changed on purpose, run `make gas-update` and commit what it writes.
 """
