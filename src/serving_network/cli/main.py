@@ -51,23 +51,7 @@ class Serving(Root):
         {
             "Providers": {
                 "settle": Verb(f"{CLI}.settle:settle", "Settle a usage log"),
-                "settlement": Noun(
-                    {
-                        "list": Verb(
-                            f"{CLI}.settlement.list:list_settlements", "List batches, what waits, and void requests."
-                        ),
-                        "cancel": Verb(f"{CLI}.settlement.cancel:cancel", "End settlements whose transactions wait."),
-                        "adopt": Verb(
-                            f"{CLI}.settlement.adopt:adopt", "Book settlements that the journal does not know."
-                        ),
-                        "backup": Verb(f"{CLI}.settlement.backup:backup", "Copy the journal."),
-                        "void": Verb(f"{CLI}.settlement.void:void", "Take a request out, so that it is not charged."),
-                        "books": Verb(f"{CLI}.settlement.books:books", "Compare what contracts hold and owe."),
-                        "preview": Verb(f"{CLI}.settlement.preview:preview", "Show what settling would do."),
-                        "send": Verb(f"{CLI}.settlement.send:send", "Settle what a TEE has signed."),
-                    },
-                    "Manage settlements",
-                ),
+                "settlement": _noun("settlement", "Manage settlements"),
                 "earnings": _verb("earnings", "List payments received"),
                 "deliverable": _noun("deliverable", "Deliver fine-tuned models"),
             },

@@ -1,64 +1,22 @@
-"""`serving settlement list`"""
+"""List the batches of a journal, what they are waiting for, and voided requests."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.command import reads
-from serving_network.cli.journal_file import JOURNAL, existing_journal
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
+from serving_network.cli.output import money, rounded
 from serving_network.contracts.models import Status
-from serving_network.money import describe
-from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serving_network.cli.session import Session
     from serving_network.settlement.journal.records import BatchSummary, Void
 
 
-@reads
-async def list_settlements(
-    session: Session,
-    recent: Annotated[int, typer.Option(min=0, help="The number of ended batches to show.")] = 10,
-    service: INFERENCE_SERVICE = "inference",
-    journal: JOURNAL = None,
-) -> None:
-    """List the journal's batches, what they are waiting for, and voided requests.
-
-    This reads only the journal. With --journal, it does not need a node.
-
-    Example: serving settlement list --key provider
-    """
-    file = await existing_journal(session, service, journal)
-    with file.read() as opened:
-        batches, voids = opened.summaries(recent), opened.voids()
-        users = sorted((user for user in opened.users() if user.open), key=lambda user: (-user.open, user.address))
-        open_work = [(user.address, opened.open_work(user).requests, user.open) for user in users]
-    session.out.result(
-        {
-            "journal": str(file.path),
-            "batches": [_batch_as_json(one) for one in batches],
-            "open": [{"user": user, "requests": number, "fee": money(fee)} for user, number, fee in open_work],
-            "voids": [_void_as_json(one) for one in voids],
-        }
-    )
-    _show_batches(session, batches)
-    _show_waiting(session, batches)
-    if open_work:
-        total = sum(fee for _, _, fee in open_work)
-        session.out.line(f"Open  {describe(total)} of {count(len(open_work), 'user')}.")
-    else:
-        session.out.line("Nothing is open.")
-    _show_voids(session, voids)
-
-
-def _show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
+def show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
+    """Print the batches, and what those that are open are waiting for."""
     session.out.table(
         ("batch", "state", "settlements", "accepted", "fee", "paid", "transactions"),
         [
@@ -67,8 +25,8 @@ def _show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
                 "adopted" if one.batch.form == "adopted" else state_of(one),
                 str(len(one.states)),
                 str(sum(state in ("accepted", "final") for state in one.states)),
-                describe(sum(row.settlement.total_fee for row in one.batch.rows)),
-                describe(sum(paid or 0 for paid in one.paid)),
+                rounded(sum(row.settlement.total_fee for row in one.batch.rows)),
+                rounded(sum(paid or 0 for paid in one.paid)),
                 str(len(one.batch.transactions)),
             )
             for one in batches
@@ -76,6 +34,7 @@ def _show_batches(session: Session, batches: Sequence[BatchSummary]) -> None:
         empty="No batches yet.",
     )
     session.out.line()
+    _show_waiting(session, batches)
 
 
 def state_of(one: BatchSummary) -> str:
@@ -114,15 +73,17 @@ def _show_waiting(session: Session, batches: Sequence[BatchSummary]) -> None:
         session.out.line()
 
 
-def _show_voids(session: Session, voids: Sequence[Void]) -> None:
+def show_voids(session: Session, voids: Sequence[Void]) -> None:
+    """Print the voided requests, one per line."""
     for one in voids:
         when = datetime.fromtimestamp(one.time).astimezone().strftime("%Y-%m-%d %H:%M")
         session.out.line(
-            f"Void  {when}  0x{one.request_hash.hex()} of {session.name(one.user)}, {describe(one.fee)}: {one.reason}"
+            f"Void  {when}  0x{one.request_hash.hex()} of {session.name(one.user)}, {rounded(one.fee)}: {one.reason}"
         )
 
 
-def _batch_as_json(one: BatchSummary) -> dict[str, Any]:
+def batch_as_json(one: BatchSummary) -> dict[str, Any]:
+    """A batch as JSON."""
     batch = one.batch
     return {
         "batch": batch.id,
@@ -161,7 +122,8 @@ def _batch_as_json(one: BatchSummary) -> dict[str, Any]:
     }
 
 
-def _void_as_json(one: Void) -> dict[str, Any]:
+def void_as_json(one: Void) -> dict[str, Any]:
+    """A voided request as JSON."""
     return {
         "request": one.request_hash,
         "user": one.user,
