@@ -77,7 +77,8 @@ SLOW = (
 )  # fmt: skip
 LOADED = (
     "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.localchain",
-    "serving_network.contracts.codec", "serving_network.chain.contract", "serving_network.contracts.models", "coincurve",
+    "serving_network.contracts.codec", "serving_network.chain.contract", "serving_network.contracts.models",
+    "coincurve",
 )  # fmt: skip
 REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/settlements.py")

@@ -50,7 +50,7 @@ class Serving(Root):
         },
         {
             "Providers": {
-                "settle": Verb(f"{CLI}.settle:settle", "Settle a usage log"),
+                "settle": _verb("settle", "Settle a usage log"),
                 "settlement": _noun("settlement", "Manage settlements"),
                 "earnings": _verb("earnings", "List payments received"),
                 "deliverable": _noun("deliverable", "Deliver fine-tuned models"),
