@@ -1,4 +1,4 @@
-"""The tests' EVM, of which every instruction can be watched."""
+"""The tests' EVM, with a hook for every instruction."""
 
 from __future__ import annotations
 

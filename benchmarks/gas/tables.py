@@ -1,4 +1,4 @@
-"""Tables that read well in a terminal and are Markdown."""
+"""Markdown tables that are also readable in a terminal."""
 
 from __future__ import annotations
 

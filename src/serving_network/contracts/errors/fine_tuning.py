@@ -172,7 +172,7 @@ class TransferToLedgerFailed(DeclaredError):
 
     wire = ("TransferToLedgerFailed()",)
     problem = "The ledger refused the coins that the service sent home."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class UserActionRequired(DeclaredError):

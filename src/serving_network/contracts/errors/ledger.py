@@ -17,7 +17,7 @@ class CallerNotRegisteredService(DeclaredError):
     wire = ("CallerNotRegisteredService(address caller)",)
     caller: ChecksumAddress
     problem = "{caller} is not a registered service, and only those may report what was spent."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class InsufficientAvailableBalance(DeclaredError):
@@ -45,7 +45,7 @@ class InvalidServiceAddress(DeclaredError):
     wire = ("InvalidServiceAddress(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} cannot be registered as a service."
-    remedy = "serving version register --help"
+    remedy = "serving registry register --help"
 
 
 class InvalidServiceType(DeclaredError):
@@ -54,7 +54,7 @@ class InvalidServiceType(DeclaredError):
     wire = ("InvalidServiceType(string serviceType)",)
     serviceType: str
     problem = "The network has no service type {serviceType!r}."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class LedgerExists(DeclaredError):
@@ -108,7 +108,7 @@ class NoRecommendedService(DeclaredError):
     wire = ("NoRecommendedService(string serviceType)",)
     serviceType: str
     problem = "No version of {serviceType!r} is recommended."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class RefundMismatch(DeclaredError):
@@ -127,7 +127,7 @@ class ServiceAlreadyRegistered(DeclaredError):
     wire = ("ServiceAlreadyRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} is registered already."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceMustImplementIServing(DeclaredError):
@@ -163,7 +163,7 @@ class ServiceNotFound(DeclaredError):
     wire = ("ServiceNotFound(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "The ledger knows no service of this name."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceNotRegistered(DeclaredError):
@@ -172,7 +172,7 @@ class ServiceNotRegistered(DeclaredError):
     wire = ("ServiceNotRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} is not registered."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceRegistryLimitReached(DeclaredError):
@@ -181,7 +181,7 @@ class ServiceRegistryLimitReached(DeclaredError):
     wire = ("ServiceRegistryLimitReached(uint256 limit)",)
     limit: int
     problem = "The registry holds {limit} services and takes no more."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceTypeRequired(DeclaredError):
