@@ -7,7 +7,7 @@ import pytest
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import RecordFile, load_record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import load_spec
 
 from .conftest import Bench
@@ -93,7 +93,7 @@ def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(RecordProblem, match="There is no"):
         load_spec(tmp_path / "net.toml")
     with pytest.raises(RecordProblem, match="There is no record"):
-        load_record(tmp_path / "net.json")
+        RecordFile.open(tmp_path / "net.json")
 
 
 def test_a_record_reads_back_as_it_was_written(network: Bench) -> None:

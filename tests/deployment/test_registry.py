@@ -3,12 +3,12 @@
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.deploy import Done
+from serving_network.deployment.engine import carry_out
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
+from serving_network.deployment.plan import Done
 from serving_network.deployment.registry import (
     Listed,
     Move,
-    apply_recommendation,
     list_services,
     plan_migration,
     plan_recommendation,
@@ -25,7 +25,9 @@ def listed(bench: Bench) -> dict[str, Listed]:
 
 def recommend(bench: Bench, name: str, chain: object = None) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_recommendation(connection, bench.owner, bench.file(), name)
+        file = bench.file()
+        plan = await plan_recommendation(connection, file.record, name, bench.owner.address)
+        return await carry_out(connection, bench.owner, file, plan)
 
     return bench.run(work, chain)
 

@@ -35,8 +35,8 @@ def test_commands_are_found_and_invalid_ones_are_reported() -> None:
         "serving --help",
         "serving ledger",
         "serving health --strict > file",
-        "serving handover apply TO --what upgrade",
-        "serving handover apply TO --what KIND  # a comment",
+        "serving ownership offer ledger TO --what upgrade",
+        "serving ownership offer ledger TO --what KIND  # a comment",
     ):
         assert fault(good) is None
     for bad in (
@@ -44,7 +44,7 @@ def test_commands_are_found_and_invalid_ones_are_reported() -> None:
         "serving ledger shw",
         "serving health --strickt",
         "serving verify local CONTRACT",
-        "serving handover apply TO --what all",
+        "serving ownership offer ledger TO --what all",
         "serving signer revoke A B",
         "serving up --port",
     ):

@@ -53,6 +53,13 @@ class Scene:
         people.open_accounts(self.guide._named_bench())
         self.keep()
 
+    def next_version(self) -> None:
+        """A second version of the inference service is deployed beside the first one."""
+        file = self.folder / "networks" / "mine.toml"
+        file.write_text(SPEC + GUIDE.read_text().split("```toml\n", 2)[2].split("```", 1)[0])
+        self.does("serving deploy apply --key owner --yes")
+        file.write_text(SPEC)
+
     def keep(self) -> None:
         """Take a snapshot of the chain and the record."""
         self.snapshot = self.chain("evm_snapshot")
@@ -126,7 +133,7 @@ def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
     scene.as_written("serving signer revoke PROVIDER --service inference --key owner", PROVIDER=provider)
     assert scene.settle(stolen, 2) == [("NO_TEE_SIGNER", "0")]
     assert "TEESettlementResult" in scene.as_written("serving events")
-    assert "money may be at stake" not in scene.as_written("serving health")
+    assert "money may be at risk" not in scene.as_written("serving health")
     usage = scene.folder / "usage.jsonl"
     usage.write_text(json.dumps({"id": "a", "user": scene.bench.user.address, "time": 1, "fee": 2 * COIN}) + "\n")
     monkeypatch.setenv("SERVING_TEE_KEY", (b"\x07" * 32).hex())
@@ -171,7 +178,7 @@ def test_a_version_is_faulty_since_the_last_upgrade(scene: Scene) -> None:
     assert json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"] == before
     assert "none differs" in scene.does("serving deploy check")
     scene.does(acknowledge)
-    assert "All is well." in scene.as_written("serving health --strict")
+    assert "The network is healthy." in scene.as_written("serving health --strict")
 
 
 def test_a_version_is_faulty_and_there_is_no_earlier_one(scene: Scene) -> None:
@@ -186,8 +193,10 @@ def test_a_version_is_faulty_and_there_is_no_earlier_one(scene: Scene) -> None:
     scene.chain("evm_mine")
     scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
     assert scene.held_with_the_provider() == 0
-    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v1.0")
-    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v9", code=7)
+    scene.next_version()
+    scene.as_written("serving registry recommend OTHER_SERVICE", key="owner", OTHER_SERVICE="inference-v1.1")
+    assert "inference-v1.1    yes" in scene.does("serving registry list")
+    scene.as_written("serving registry recommend OTHER_SERVICE", key="owner", OTHER_SERVICE="inference-v9", code=2)
 
 
 def test_an_owners_key_was_stolen(scene: Scene) -> None:
@@ -197,8 +206,9 @@ def test_an_owners_key_was_stolen(scene: Scene) -> None:
     )
     for refused in (f"serving signer revoke {provider}", "serving setting lock-time 1"):
         scene.does(f"{refused} --key owner --yes", code=7)
-    scene.as_written("serving handover apply SAFE_ADDRESS --what upgrade --one-step", key="owner", SAFE_ADDRESS=SAFE)
-    assert scene.as_written("serving handover show").count(SAFE) >= 4
+    scene.as_written("serving ownership transfer all SAFE_ADDRESS --what upgrade", key="owner", SAFE_ADDRESS=SAFE)
+    assert scene.as_written("serving ownership show").count(SAFE) >= 4
+    assert "recorded" not in scene.does("serving health")
     beacon = json.loads(scene.record.read_text())["contracts"]["ledger"]["beacon"]["address"]
     call = load("UpgradeableBeacon").interface.encode("upgradeTo", beacon)
     answer = scene.guide.chain.request("eth_getCode", [beacon, "latest"])

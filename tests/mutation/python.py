@@ -76,9 +76,9 @@ SLOW = (
     "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
 )  # fmt: skip
 LOADED = (
-    "coincurve", "eth_account.messages", "hypothesis.stateful",
-    "serving_network.chain.connection", "serving_network.chain.contract", "serving_network.localchain",
-    "serving_network.contracts.codec", "serving_network.contracts.models",
+    "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.localchain",
+    "serving_network.contracts.codec", "serving_network.chain.contract", "serving_network.contracts.models",
+    "coincurve",
 )  # fmt: skip
 REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/settlements.py")

@@ -14,9 +14,10 @@ from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts.models import Offer
-from serving_network.deployment.deploy import apply_deployment, new_record
+from serving_network.deployment.deploy import new_record, plan_deployment
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import RecordFile
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
@@ -69,7 +70,8 @@ class Stage:
 async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amount: int = COIN) -> Stage:
     """Deploy the network, register and confirm the provider, and fund users."""
     file = RecordFile(None, await new_record(chain, "local", SPEC, OWNER.address))
-    await apply_deployment(chain, OWNER, SPEC, file, estimate=False)
+    plan = await plan_deployment(chain, SPEC, file.record, OWNER.address)
+    await carry_out(chain, OWNER, file, plan, RunOptions(estimate=False))
     stage = await Stage.on(chain)
     offer = Offer(
         service_type="chatbot",

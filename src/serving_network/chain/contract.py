@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from eth_utils import to_checksum_address
+
 from serving_network.chain.pages import every_entry
 from serving_network.contracts import load
 from serving_network.contracts.reverts import RevertedWithoutReason
@@ -34,9 +36,9 @@ class Call:
 class Contract:
     """The contract `name` (of this project's artifacts) at `address`."""
 
-    def __init__(self, chain: AsyncNode, name: str, address: ChecksumAddress) -> None:
+    def __init__(self, chain: AsyncNode, name: str, address: str) -> None:
         self.name = name
-        self.address = address
+        self.address = to_checksum_address(address)
         self.interface = load(name).interface
         self._chain = chain
 

@@ -50,7 +50,7 @@ class Serving(Root):
         },
         {
             "Providers": {
-                "settle": Verb(f"{CLI}.settle:settle", "Settle a usage log"),
+                "settle": _verb("settle", "Settle a usage log"),
                 "settlement": _noun("settlement", "Manage settlements"),
                 "earnings": _verb("earnings", "List payments received"),
                 "deliverable": _noun("deliverable", "Deliver fine-tuned models"),
@@ -58,80 +58,13 @@ class Serving(Root):
             "Owner and operators": {
                 "signer": _noun("signer", "Confirm TEE signers"),
                 "setting": _noun("setting", "Change lock time, penalty"),
-                "registry": Noun(
-                    {
-                        "list": Verb(f"{CLI}.registry.list:list_registered", "List services, and what is in them."),
-                        "recommend": Verb(f"{CLI}.registry.recommend:recommend", "Recommend a version."),
-                        "migration": Verb(f"{CLI}.registry.migration:migration", "Plan the move to the next version."),
-                    },
-                    "Manage service versions",
-                ),
-                "version": Noun(
-                    {
-                        "list": Verb(f"{CLI}.version.list:list_versions", "List services and versions."),
-                        "register": Verb(f"{CLI}.version.register:register", "Make a service known."),
-                        "recommend": Verb(f"{CLI}.version.recommend:recommend", "Recommend a version."),
-                    },
-                    "Manage service versions",
-                ),
-                "ownership": Noun(
-                    {
-                        "offer": Verb(f"{CLI}.ownership.offer:offer", "Offer it; the other side must accept."),
-                        "accept": Verb(f"{CLI}.ownership.accept:accept", "Accept an offer."),
-                        "transfer": Verb(f"{CLI}.ownership.transfer:transfer", "Give it away at once."),
-                        "renounce": Verb(f"{CLI}.ownership.renounce:renounce", "Leave a contract without an owner."),
-                    },
-                    "Transfer ownership",
-                ),
-                "handover": Noun(
-                    {
-                        "show": Verb(f"{CLI}.handover.show:show", "Show who owns what."),
-                        "rehearse": Verb(
-                            f"{CLI}.handover.rehearse:rehearse", "Show what the old owner can no longer do."
-                        ),
-                        "apply": Verb(f"{CLI}.handover.apply:apply", "Offer or give ownership."),
-                        "accept": Verb(f"{CLI}.handover.accept:accept", "Take over what is offered."),
-                    },
-                    "Hand over ownership",
-                ),
-                "deploy": Noun(
-                    {
-                        "plan": Verb(f"{CLI}.deploy.plan:plan", "Show what would be deployed, and for how much."),
-                        "apply": Verb(f"{CLI}.deploy.apply:apply", "Deploy what is missing."),
-                        "check": Verb(f"{CLI}.deploy.check:check", "Compare the record with the chain."),
-                        "show": Verb(f"{CLI}.deploy.show:show", "Show the record."),
-                    },
-                    "Deploy the contracts",
-                ),
-                "upgrade": Noun(
-                    {
-                        "plan": Verb(f"{CLI}.upgrade.plan:plan", "Compare layouts and rehearse."),
-                        "apply": Verb(f"{CLI}.upgrade.apply:apply", "Replace an implementation."),
-                        "rollback": Verb(f"{CLI}.upgrade.rollback:rollback", "Put the former one back."),
-                        "status": Verb(
-                            f"{CLI}.upgrade.status:status", "Tell whether others followed their instructions."
-                        ),
-                    },
-                    "Upgrade the contracts",
-                ),
-                "verify": Noun(
-                    {
-                        "local": Verb(f"{CLI}.verify.local:local", "Recompile and compare with the chain."),
-                        "input": Verb(f"{CLI}.verify.input:write_input", "Write the standard JSON input."),
-                        "sourcify": Verb(f"{CLI}.verify.sourcify:sourcify", "Have Sourcify verify a contract."),
-                        "blockscout": Verb(
-                            f"{CLI}.verify.blockscout:blockscout", "Have an explorer verify a contract."
-                        ),
-                    },
-                    "Verify deployed code",
-                ),
-                "migrate": Noun(
-                    {
-                        "check": Verb(f"{CLI}.migrate.check:check", "A checklist against the chain's state."),
-                    },
-                    "Check a migration",
-                ),
-                "health": Verb(f"{CLI}.health:health", "Check network health"),
+                "registry": _noun("registry", "Manage service versions"),
+                "ownership": _noun("ownership", "Transfer ownership"),
+                "deploy": _noun("deploy", "Deploy the contracts"),
+                "upgrade": _noun("upgrade", "Upgrade the contracts"),
+                "verify": _noun("verify", "Verify deployed code"),
+                "migrate": _noun("migrate", "Plan and check migrations"),
+                "health": _verb("health", "Check network health"),
             },
         },
     )

@@ -38,12 +38,12 @@ from serving_network.cli.settlement_file import read_settlements
 from serving_network.cli.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.books import deployment_block, network_books
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import identify_request
 from serving_network.money import WEI_PER_GWEI, parse_wei
 from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore
 from serving_network.settlement.adopting import adopt as adopt_settlements
-from serving_network.settlement.books import deployment_block, read_books
 from serving_network.settlement.cancelling import GAS, CancellationPlan, Cancelled, plan_cancellation
 from serving_network.settlement.cancelling import cancel as cancel_batches
 from serving_network.settlement.journal import read_journal
@@ -455,7 +455,7 @@ async def books(session: Session) -> None:
 
     Example: serving settlement books
     """
-    lines = await read_books(await session.reader())
+    lines = (await network_books(await session.reader())).lines
     session.out.result(
         [
             {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serving_network.cli.output import Output
     from serving_network.cli.session import Session
     from serving_network.clients.provider import SettlementResult
-    from serving_network.settlement.books import BookLine
+    from serving_network.clients.read.books import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 

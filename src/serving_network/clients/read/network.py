@@ -12,6 +12,7 @@ from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
 from serving_network.chain.contract import Contract
 from serving_network.chain.reading import AsyncReader, Reader
 from serving_network.clients.read.events import Event, event_stream, past_events
+from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts.errors import (
     AccountNotExists,
     LedgerNotExists,
@@ -94,7 +95,7 @@ class AsyncNetwork:
                 raise UnknownName(
                     f"The ledger knows no recommended service {service_type!r}.",
                     cause=f"It knows: {', '.join(one.name for one in known) or 'none'}.",
-                    next_step="serving version list",
+                    next_step="serving registry list",
                 ) from None
             return candidates[0].name, candidates[0].address
         return f"{service_type}-{version}", address
@@ -188,14 +189,7 @@ class AsyncNetwork:
     async def offers(self, service: str = INFERENCE) -> list[ProviderService]:
         """Every provider's registered service."""
         found = await self.service(service)
-        if found.kind == FINE_TUNING:
-            try:
-                told = await found.contract.listing("getServices")
-            except RevertedWithoutReason:  # the live network has the unpaged form only
-                told = await found.contract.read("getAllServices")
-        else:
-            told = await found.contract.listing("getAllServices")
-        return [ProviderService.read(found.name, one) for one in told]
+        return [ProviderService.read(found.name, one) for one in await registered_providers(found.contract)]
 
     async def offer(self, provider: str, service: str = INFERENCE) -> ProviderService | None:
         """One provider's registered service, or None."""

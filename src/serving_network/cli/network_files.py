@@ -1,16 +1,22 @@
-"""Where a network's files lie: what it should be (NAME.toml), what it is (NAME.json), what others have to do."""
+"""The files of a network: NAME.toml, which an operator writes, NAME.json, its record, and NAME.instructions."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.session import Session
 from serving_network.deployment.instructions import write_files
-from serving_network.deployment.record import Instruction, Record, RecordFile
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec, load_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from serving_network.cli.session import Session
+    from serving_network.deployment.record import Instruction, Record
 
 FILES = Annotated[Path, typer.Option(help="The directory of the networks' files.", envvar="SERVING_NETWORK_FILES")]
 DEFAULT_FILES = Path("networks")
@@ -32,8 +38,13 @@ def record_of(session: Session, files: Path) -> RecordFile:
     return RecordFile.open(record_path(session, files))
 
 
+def record_if_any(session: Session, files: Path) -> RecordFile | None:
+    """The record of the session's network, None if it has no record. Raises RecordProblem for a damaged one."""
+    return record_of(session, files) if record_path(session, files).exists() else None
+
+
 def hand_out(session: Session, instructions: Sequence[Instruction], record: Record, files: Path) -> list[str]:
-    """Write what others have to do beside the record, and say where. Returns the paths."""
+    """Write the instructions for other owners beside the record, and report where. Returns the paths."""
     if not instructions:
         return []
     folder = files / f"{record.network}.instructions"
@@ -41,7 +52,7 @@ def hand_out(session: Session, instructions: Sequence[Instruction], record: Reco
     session.out.line()
     for one in instructions:
         session.out.line(f"Left for {one.sender}: {one.says}.")
-    session.out.line(f"Their instructions are in {folder}:")
+    session.out.line(f"Wrote instructions to {folder}:")
     for path in written:
         session.out.line(f"  {path.name}")
     return [str(path) for path in written]

@@ -6,22 +6,22 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.check import check_record
-from serving_network.deployment.deploy import Done
-from serving_network.deployment.effects import ZERO
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
-from serving_network.deployment.handover import (
+from serving_network.deployment.instructions import look_after
+from serving_network.deployment.ownership import (
     KINDS,
     Kind,
     Ownership,
     Power,
-    apply_acceptance,
-    apply_handover,
     ownerships,
-    plan_handover,
-    rehearse_handover,
+    plan_acceptance,
+    plan_transfer,
+    rehearse_transfer,
 )
-from serving_network.deployment.instructions import look_after
+from serving_network.deployment.plan import Done
 from serving_network.errors import NotAnAddress
 from serving_network.wallet.local import LocalSigner
 
@@ -33,7 +33,7 @@ CONTRACTS = ("ledger", "inference-v1.0", "fine-tuning-v1.1")
 
 def hand_over(
     bench: Bench,
-    heir: LocalSigner,
+    new_owner: LocalSigner,
     *,
     kinds: Sequence[Kind] = KINDS,
     names: Sequence[str] = (),
@@ -42,23 +42,20 @@ def hand_over(
     account: LocalSigner | None = None,
 ) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_handover(
-            connection,
-            account or bench.owner,
-            bench.file(),
-            heir.address,
-            kinds=kinds,
-            names=names,
-            two_steps=two_steps,
-            timeout=5,
+        who, file = account or bench.owner, bench.file()
+        plan = await plan_transfer(
+            connection, file.record, who.address, new_owner.address, kinds=kinds, names=names, two_steps=two_steps
         )
+        return await carry_out(connection, who, file, plan, RunOptions(timeout=5))
 
     return bench.run(work, chain)
 
 
-def accept(bench: Bench, heir: LocalSigner) -> Done:
+def accept(bench: Bench, new_owner: LocalSigner) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_acceptance(connection, heir, bench.file())
+        file = bench.file()
+        plan = await plan_acceptance(connection, file.record, new_owner.address)
+        return await carry_out(connection, new_owner, file, plan)
 
     return bench.run(work)
 
@@ -104,7 +101,7 @@ def test_in_two_steps_nothing_moves_before_it_is_accepted(network: Bench) -> Non
     assert as_recorded(network)
 
 
-def test_an_heir_with_tools_of_their_own_is_noticed(network: Bench) -> None:
+def test_a_new_owner_with_tools_of_tnew_owner_own_is_noticed(network: Bench) -> None:
     done = hand_over(network, network.upgrade_owner, kinds=("upgrade",), names=("ledger",), two_steps=True)
     (instruction,) = done.instructions
     data = bytes.fromhex(instruction.data.removeprefix("0x"))
@@ -118,10 +115,10 @@ def test_a_rehearsal_shows_what_the_old_owner_can_no_longer_do(network: Bench) -
     register_provider(network)
 
     async def work(chain: AsyncConnection) -> list[Power]:
-        steps = await plan_handover(
+        plan = await plan_transfer(
             chain, network.record(), network.owner.address, network.upgrade_owner.address, two_steps=True
         )
-        return await rehearse_handover(chain, network.record(), steps, network.owner.address)
+        return await rehearse_transfer(chain, network.record(), plan)
 
     powers = network.run(work)
     assert {one.refusal for one in powers} == {
@@ -145,7 +142,9 @@ def test_killed_in_the_middle_it_goes_on(network: Bench, nth: int, after: bool) 
         hand_over(
             network, network.upgrade_owner, chain=DyingChain(network.chain, "eth_sendRawTransaction", nth, after=after)
         )
-    with pytest.raises(PlanRefused, match=f"A handover to {network.upgrade_owner.address} is not finished"):
+    with pytest.raises(
+        PlanRefused, match=f"The transfer of ownership to {network.upgrade_owner.address} is not finished"
+    ):
         hand_over(network, network.stranger)
     hand_over(network, network.upgrade_owner)
     assert network.nonce(network.owner) == nonce + 6
@@ -154,14 +153,14 @@ def test_killed_in_the_middle_it_goes_on(network: Bench, nth: int, after: bool) 
 
 
 def test_a_key_that_owns_nothing_hands_nothing_over(network: Bench) -> None:
-    with pytest.raises(NotTheOwner, match=f"belongs to {network.owner.address}"):
+    with pytest.raises(NotTheOwner, match=f"is {network.owner.address}, not"):
         hand_over(network, network.upgrade_owner, account=network.stranger)
     assert network.nonce(network.stranger) == 0
 
 
-def test_nobody_can_be_an_heir(network: Bench) -> None:
+def test_the_zero_address_cannot_be_an_owner(network: Bench) -> None:
     async def work(chain: AsyncConnection) -> None:
-        await plan_handover(chain, network.record(), network.owner.address, ZERO, two_steps=False)
+        await plan_transfer(chain, network.record(), network.owner.address, ZERO_ADDRESS, two_steps=False)
 
     with pytest.raises(NotAnAddress, match="zero address"):
         network.run(work)
@@ -170,7 +169,7 @@ def test_nobody_can_be_an_heir(network: Bench) -> None:
 def test_nothing_is_handed_over_twice(network: Bench) -> None:
     hand_over(network, network.owner.__class__.create(), kinds=("upgrade",), names=("ledger",), two_steps=True)
     hand_over(network, network.upgrade_owner, kinds=("business",))
-    with pytest.raises(PlanRefused, match="already owns all of it"):
+    with pytest.raises(PlanRefused, match="already owns all of this"):
         hand_over(network, network.upgrade_owner, kinds=("business",))
 
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.clients.read.books import BookLine, deployment_block, network_books
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.errors import RpcError
-from serving_network.settlement.books import BookLine, deployment_block, read_books
 
 BLOCK = 77
 Event = tuple[str, int]
@@ -35,14 +35,15 @@ class Contract:
     """A contract with entries of one list and events, as of one block only."""
 
     address: str
-    lists: dict[str, list[dict[str, int]]]
+    lists: dict[str, list[dict[str, Any]]]
     events: list[Event | None] = field(default_factory=list)
     held: int = 0
     deployed: int = 0
 
     interface = Interface()
+    name = "InferenceServing"
 
-    async def listing(self, function: str, *, block: int) -> list[dict[str, int]]:
+    async def listing(self, function: str, *, block: int) -> list[dict[str, Any]]:
         assert block == BLOCK
         return self.lists[function]
 
@@ -82,7 +83,7 @@ def books_of(ledger: Contract, services: dict[str, Contract]) -> list[BookLine]:
 
     chain = Chain([ledger, *services.values()])
     network = SimpleNamespace(chain=chain, ledger_contract=ledger, services=listed)
-    return asyncio.run(read_books(cast("AsyncNetwork", network)))
+    return asyncio.run(network_books(cast("AsyncNetwork", network))).lines
 
 
 def ledger_with(*available: int, held: int = 0) -> Contract:
@@ -98,12 +99,12 @@ def test_the_ledger_owes_what_its_users_have_available() -> None:
 def test_a_service_owes_its_accounts_and_the_stakes_that_were_not_returned() -> None:
     first = Contract(
         "0xa",
-        {"getAllAccounts": [{"balance": 4}, {"balance": 6}]},
+        {"getAllAccounts": [{"balance": 4, "user": "u"}, {"balance": 6, "user": "v"}], "getAllServices": []},
         [("ProviderStaked", 100), ("ProviderStaked", 30), ("BalanceUpdated", 9), ("ProviderStakeReturned", 100), None],
         held=41,
         deployed=30,
     )
-    second = Contract("0xb", {"getAllAccounts": []}, [("ProviderStaked", 7)], held=7, deployed=77)
+    second = Contract("0xb", {"getAllAccounts": [], "getAllServices": []}, [("ProviderStaked", 7)], held=7, deployed=77)
     lines = books_of(ledger_with(held=1), {"inference": first, "fine-tuning": second})
     assert lines[1:] == [
         BookLine("inference", "0xa", 41, {"accounts": 10, "stakes": 30}),
