@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the speed and the memory use of the Python side of a settlement run.
 
     python benchmarks/settle_speed.py                      a million rows of 10,000 users

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values that several workers of a test run share; the first worker that needs one computes it."""
 
 from __future__ import annotations

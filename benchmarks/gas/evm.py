@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests' EVM, with a hook for every instruction."""
 
 from __future__ import annotations

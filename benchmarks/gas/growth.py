@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How gas grows: nothing may cost more in a larger network; operations on the caller's own data may."""
 
 from __future__ import annotations

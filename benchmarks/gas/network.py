@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network in which gas is measured: all three contracts behind attached fronts, with existing users."""
 
 from __future__ import annotations

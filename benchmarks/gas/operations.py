@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operation of the budget table: its preparation and the measured transaction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What single design decisions save: measured on our own contracts with and without the design, or computed from the
 EVM's prices if the alternative was never built."""
 

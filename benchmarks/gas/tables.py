@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Markdown tables that are also readable in a terminal."""
 
 from __future__ import annotations

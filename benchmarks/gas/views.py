@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The worst-case gas of the listings: every entry has the longest texts that the limits allow.
 
 A node answers a call within a gas limit, by custom that of a block. Accounts, registrations and services are put in as

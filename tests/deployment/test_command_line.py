@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operators' verbs from the command line: what goes wrong and with which exit code, and JSON for programs."""
 
 import json
@@ -80,6 +81,25 @@ def test_a_difference_between_record_and_chain_is_an_exit_code(deployed: Guide) 
     assert f"ledger owner: recorded {deployed.bench.stranger.address}" in told
     deployed.type("serving health")
     assert deployed.exit_code == 9
+
+
+def test_what_owners_send_stays_in_sync_with_the_record(deployed: Guide) -> None:
+    """Whoever owns a contract uses the same commands, and health reports no difference afterwards."""
+    for command in (
+        "ownership offer inference foundation --key deployer",
+        "ownership accept inference --key foundation",
+        "ownership transfer fine-tuning-v1.1 foundation --what both --key deployer",
+        "ownership renounce inference-v1.0 --key foundation",
+        "ownership offer ledger foundation --key deployer",
+        "ownership accept --key foundation",
+    ):
+        told = deployed.type(f"serving {command} --yes")
+        assert deployed.exit_code == 0, told
+        assert "none differs" in deployed.type("serving deploy check")
+    found = {(one["contract"], one["ownership"]): one for one in answer(deployed, "serving ownership show")}
+    assert int(found["inference-v1.0", "business"]["owner"], 16) == 0
+    assert found["ledger", "business"]["owner"] == deployed.bench.upgrade_owner.address
+    assert [one["check"] for one in answer(deployed, "serving health")["symptoms"]] == []
 
 
 def test_warnings_fail_only_when_asked_to(deployed: Guide) -> None:

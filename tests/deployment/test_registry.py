@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Listing services, recommending a version, and planning the move from one version to the next."""
 
 import pytest
@@ -12,11 +13,13 @@ from serving_network.deployment.registry import (
     list_services,
     plan_migration,
     plan_recommendation,
+    plan_registration,
 )
 
 from .conftest import Bench, DyingChain, Killed
 from .people import COIN, open_accounts, register_provider
 from .test_deploy import NEXT_VERSION, with_service
+from .test_upgrade import differences
 
 
 def listed(bench: Bench) -> dict[str, Listed]:
@@ -70,6 +73,27 @@ def test_killed_while_recommending_it_goes_on(network: Bench, after: bool) -> No
     recommend(network, "inference-v1.1")
     assert network.nonce(network.owner) == nonce + 1
     assert listed(network)["inference-v1.1"].recommended
+
+
+def test_a_registration_by_the_ledgers_owner_closes_their_instruction(network: Bench) -> None:
+    done = network.deploy(with_service(NEXT_VERSION), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register"]
+    address = network.record().contracts["inference-v1.1"].front.address
+
+    async def register(chain: AsyncConnection) -> Done:
+        file = network.file()
+        plan = await plan_registration(
+            chain, file.record, network.owner.address, service_type="inference", version="v1.1", address=address
+        )
+        return await carry_out(chain, network.owner, file, plan)
+
+    assert network.run(register).instructions == ()
+    registration = network.record().contracts["inference-v1.1"].registration
+    assert registration is not None
+    assert registration.registered
+    assert listed(network)["inference-v1.1"].address == address
+    recommend(network, "inference-v1.1")
+    assert differences(network) == []
 
 
 def test_what_is_recommended_already_or_unknown_or_not_ours_is_refused(network: Bench) -> None:

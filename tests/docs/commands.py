@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the commands that a text names, and check that the program has them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plans of docs/security/incidents.md, carried out with the commands on that page."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No operation exceeds its budget, only a caller's own data raises its gas, and the committed figures are current.
 
 If a figure changed on purpose, run `make gas-update` and commit what it writes.

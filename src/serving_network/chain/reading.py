@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection that only reads, async and sync: to nodes by URL, or to a chain in this process."""
 
 from __future__ import annotations

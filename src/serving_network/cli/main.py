@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program `serving`: its commands by role. A command is one module of this package, and one line here."""
 
 from collections.abc import Mapping

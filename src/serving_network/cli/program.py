@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program whose commands are modules, each imported when it is used, not before.
 
 Importing everything that connects and signs takes longer than most commands run.

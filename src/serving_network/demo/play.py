@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example, played on a private chain through the clients by owner, provider and users.
 
 Each step does one thing and returns a sentence that says what happened, with amounts read from the chain.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the class of a contract error is declared: its signature, its fields, and its message."""
 
 from dataclasses import dataclass, fields
