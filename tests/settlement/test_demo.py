@@ -60,7 +60,7 @@ def test_the_demo_reads_well() -> None:
     result = serving("demo")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("balanced") == 3
-    assert re.search(r"settled 5,280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", result.stdout)
+    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", result.stdout)
 
 
 @pytest.fixture(scope="module")
