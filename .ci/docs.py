@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the documentation site in site/: `make docs`.
 
 The site shows the repository's own pages. This script copies them to .docs/pages, points their links at the copies,
@@ -148,7 +149,7 @@ def reference(name: str, title: str) -> str:
     text = f"# {title}\n"
     for module in modules:
         parts = module.relative_to(source.parent).with_suffix("").parts
-        if module.stat().st_size == 0 or HIDDEN & set(parts):
+        if HIDDEN & set(parts) or ast.get_docstring(ast.parse(module.read_text("utf-8"))) is None:
             continue
         text += f"\n::: {'.'.join(parts).removesuffix('.__init__')}\n"
         if exported and parts[-1] != "__init__":

@@ -1,1 +1,2 @@
-"""What every operation costs, measured as a receipt would say it: on an EVM in the process, through the real fronts."""
+# SPDX-License-Identifier: Apache-2.0
+"""The gas of every operation, as in a receipt: measured on an EVM in this process, through the real fronts."""

@@ -1,4 +1,5 @@
-"""The tests' EVM, of which every instruction can be watched."""
+# SPDX-License-Identifier: Apache-2.0
+"""The tests' EVM, with a hook for every instruction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The least that one settlement can cost: prices of the EVM and the wire format, and nothing for computing.
+# SPDX-License-Identifier: Apache-2.0
+"""The minimum that one settlement can cost: prices of the EVM and the wire format, nothing for computation.
 
 What every design must pay for a settlement with an event of its own: its calldata, its share of signatures, one cold
 word read and written, its events and its hashes. Contracts that keep more than one word pay more.
@@ -40,7 +41,7 @@ FLOORS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 def floor_rows(path: str, figures: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The floor of one settlement cause by cause, its sum, ours, and what is above; `figures`: the measured causes."""
+    """The floor of one settlement by cause, its sum, ours, and the difference; `figures` are the measured causes."""
     prefix, suffix = f"{path}, ", ", for each settlement"
     calldata = figures[f"{prefix}calldata{suffix}"]
     ours = sum(gas for key, gas in figures.items() if key.startswith(prefix) and key.endswith(suffix))

@@ -1,4 +1,5 @@
-"""Tables that read well in a terminal and are Markdown."""
+# SPDX-License-Identifier: Apache-2.0
+"""Markdown tables that are also readable in a terminal."""
 
 from __future__ import annotations
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every failure that this package reports, as one tree of exceptions.
 
 ServingError                     a failure with its cause and one next step

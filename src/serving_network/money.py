@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Amounts of coins: exact decimals for people, whole wei for everything else.
 
 One coin is 10**18 wei and one gwei is 10**9 wei. A float never appears: it cannot hold most balances,

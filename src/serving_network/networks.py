@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks, keys in use and people's addresses by name, in one TOML file that people may edit.
 
     network = "local"                  # the network in use

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures for other projects' tests. In their conftest.py:
 
     pytest_plugins = ["serving_network.pytest_plugin"]

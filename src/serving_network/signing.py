@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can sign, and what a contract accepts as a signature. No key is here: see `serving_network.wallet`."""
 
 from __future__ import annotations

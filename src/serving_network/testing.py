@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole serving network in this process, for tests: funded accounts, every role, and time that can be moved."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text, JSON and TOML from outside: anything wrong with it raises ValueError.
 
 Python guards against deep nesting with its recursion limit only, and py-evm's dependencies raise that limit to 100,000

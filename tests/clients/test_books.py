@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The books: nothing that a contract holds or owes is left out, counted twice, or read as of another block."""
 
 from __future__ import annotations

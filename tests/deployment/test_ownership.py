@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handing over each ownership, in one step and in two, and what the old owner can no longer do."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A plan is carried out exactly as it was shown, or not at all."""
 
 from __future__ import annotations

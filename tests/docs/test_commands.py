@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command that a page or a failure's next step names is one that the program has, with these options."""
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     assert faults == {}
 
 
-def test_commands_are_found_and_told_from_what_is_none() -> None:
+def test_commands_are_found_and_invalid_ones_are_reported() -> None:
     assert "serving signer revoke PROVIDER" in set(commands_in(ROOT / "docs" / "security" / "incidents.md"))
     assert "serving deploy apply --key deployer --yes" in set(commands_in(ROOT / "docs" / "operations.md"))
     assert any(
@@ -52,7 +53,7 @@ def test_commands_are_found_and_told_from_what_is_none() -> None:
 
 
 def next_steps(path: Path) -> Iterator[str]:
-    """The texts that a source gives as `next_step`; what it fills in is X."""
+    """The texts that a source passes as `next_step`, with X for each interpolated value."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "next_step":
             yield from _texts(node.value)

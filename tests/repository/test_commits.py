@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check of commit subjects (`make commits`) accepts the guide's subjects and reports what breaks its rules."""
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ faults = runpy.run_path(str(SCRIPT))["faults"]
         "Need no key to read the network",
         "Bring documentation up to date",
         "Re-read the journal after a restart",
+        "Encode, preview and read settlements in one place",
         "Add " + "x" * 68,
     ],
 )

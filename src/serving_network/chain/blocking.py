@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sync face of an async class: the same coroutines, run to their end on a loop that the sync object holds.
 
 class User(SyncFace[AsyncUser]):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asking a node: with retries, over several of its addresses, and with refusals as exceptions."""
 
 from __future__ import annotations

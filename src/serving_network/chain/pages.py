@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A listing that is read page by page, and that is whole or an error."""
 
 from __future__ import annotations

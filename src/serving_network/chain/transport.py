@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a JSON-RPC question reaches a chain: over HTTP, over a WebSocket, or as a call into this process.
 
 A transport asks once. What failed in a way that may pass (no route, a time-out, HTTP 429 or 5xx, half an

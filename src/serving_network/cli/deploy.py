@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving deploy`: deploy a network, compare its record with the chain, and show the record."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program `serving`: its nouns and verbs by role. A noun is one file with a Typer app, and one line here."""
 
 from collections.abc import Mapping
@@ -50,7 +51,7 @@ class Serving(Root):
         },
         {
             "Providers": {
-                "settle": Verb(f"{CLI}.settle:settle", "Settle a usage log"),
+                "settle": _verb("settle", "Settle a usage log"),
                 "settlement": _noun("settlement", "Manage settlements"),
                 "earnings": _verb("earnings", "List payments received"),
                 "deliverable": _noun("deliverable", "Deliver fine-tuned models"),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving migrate`: move to the new version of fine-tuning, or from one service version to the next."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a network: NAME.toml, which an operator writes, NAME.json, its record, and NAME.instructions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving ownership`: show, offer, accept, transfer and renounce the ownership of contracts.
 
 If the network has a record, what is sent is written down in it, so that the record stays in sync with the chain, and

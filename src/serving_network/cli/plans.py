@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a plan is shown, confirmed and carried out, and what is reported at its end."""
 
 from __future__ import annotations

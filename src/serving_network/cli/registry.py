@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving registry`: list, register and recommend the services that the ledger knows.
 
 If the network has a record, what is sent is written down in it, so that the record stays in sync with the chain.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving settlement`: settlements, and the journal of what was settled.
 
 | exit code | meaning |

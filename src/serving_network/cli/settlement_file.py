@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read signed settlements from the JSON files that a provider's TEE issues.
 
 Inference: a list of {"user", "totalFee", "requestsHash", "nonce", "signature"}; fine-tuning: one object

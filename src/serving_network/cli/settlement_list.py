@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """List the batches of a journal, what they are waiting for, and voided requests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print what settling did, or would do: the report of a run, the result of single settlements, and the books."""
 
 from __future__ import annotations

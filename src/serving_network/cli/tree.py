@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program's nouns and verbs as a table. A module is imported when its noun or verb is used, not before.
 
 Importing everything that connects and signs takes longer than most commands run.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving upgrade`: replace the code behind a front, put the former code back, and follow instructions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving verify`: show that the deployed code is what the sources compile to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whoever acts on the network: reading, plus a key that signs."""
 
 from __future__ import annotations

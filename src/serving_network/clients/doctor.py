@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a payment from a user to a provider needs, checked in the order of the contracts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A checklist for those who come from the old version, against the state of the chain."""
 
 from __future__ import annotations

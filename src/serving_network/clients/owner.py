@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the network's owner does: confirm signers, change settings, register versions, transfer ownership."""
 
 from __future__ import annotations

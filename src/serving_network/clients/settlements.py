@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settlements on the wire: the calldata that settles, what it would do, and what it did.
 
 | form | function | signatures |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a user does: deposits, funding providers, refunds, acknowledgements, tokens."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled contracts as the build leaves them beside this file: one JSON file a contract."""
 
 from __future__ import annotations

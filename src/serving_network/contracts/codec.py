@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls, results, events and errors of a contract, between Python values and ABI bytes.
 
 | ABI | Python |

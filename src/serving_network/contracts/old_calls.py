@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls of the old version of the network, recognised by their selectors, and what to do instead.
 
 The old fine-tuning service had the signer of a settlement in the user's account: users confirmed it by
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUOTA = "(uint256,uint256,uint256,uint256,string)"
-GUIDE = "See docs/migration.md, then: serving migrate check"
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the bytes of a revert to the exception that explains them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider's day as an example: its users, and the usage log that they leave. Both are the same every time."""
 
 from __future__ import annotations

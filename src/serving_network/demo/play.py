@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example, played on a private chain through the clients by owner, provider and users.
 
 Each step does one thing and returns a sentence that says what happened, with amounts read from the chain.
@@ -167,7 +168,7 @@ class Play:
         ledger = await acting.ledger(acting.address)
         await acting.withdraw(ALL)
         home = describe(ledger.available if ledger else 0)
-        return f"a day later the rest of the refund returned to the ledger, and {home} moved on to the wallet"
+        return f"a day later the rest of the refund was unlocked, and {home} moved from the ledger to the wallet"
 
     async def books(self) -> list[BookLine]:
         """What every contract holds, against what it owes."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The books of a recorded network, with its stakes read from storage.
 
 Stakes have no getter: they are read from the words in which the recorded storage layout keeps them, which also works on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the code at an address was built by this project.
 
 Vyper appends immutable values to the code that the compiler reports, so code on chain begins with the artifact's. The

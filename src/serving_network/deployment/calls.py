@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes of a step: creation code with arguments, or calldata.
 
 A plan keeps arguments as text, as its file shows them. The ABI has their types.

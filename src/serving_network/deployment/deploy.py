@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deploy what is in a network's file and not in its record."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a call has had its effect on the chain: a step of a plan, or an instruction for another owner."""
 
 from collections.abc import Awaitable, Callable, Sequence

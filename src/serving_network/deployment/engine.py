@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carry out a plan, so that a crash at any moment does no harm.
 
 A step's signed transaction is in the journal, on disk, before it is broadcast. The next run finds it there and looks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The failures of deployments, upgrades and transfers of ownership.
 
 ServingError

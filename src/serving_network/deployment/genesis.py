@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a node serves the chain that a record is about: the chain id and the hash of block 0."""
 
 from __future__ import annotations

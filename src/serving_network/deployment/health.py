@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The health of a network, for monitoring: findings, an exit code, and metrics for Prometheus.
 
 A *failure* may put money at risk: the books do not balance, or an owner or implementation is not the recorded one. A

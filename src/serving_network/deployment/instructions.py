@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that other owners must make: written out for them, and checked until they have been made."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare two storage layouts, and find the words that a new implementation would misread.
 
 A layout is what the compiler reports for a contract (`storageLayout` of an artifact), and what it does not report: the

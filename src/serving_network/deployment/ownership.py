@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transfer ownership of the business and of the upgrades of contracts, in one step or two, or renounce it.
 
 A transfer in one step takes effect at once; a wrong address owns the contract permanently. In two steps ownership is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A plan: computed once, shown, and carried out as shown.
 
     plan = await plan_upgrade(chain, record, "ledger", signer.address)

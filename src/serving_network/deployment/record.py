@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model of a record: the file `networks/NAME.json`, in which the tool describes the deployed network.
 
 The file is committed and read by people: it has every contract with its addresses, arguments, compiler, hashes, storage

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file that keeps a record, `networks/NAME.json`: loading it, locking it, and writing it whole."""
 
 from __future__ import annotations

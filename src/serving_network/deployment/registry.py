@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The services that the ledger knows, their balances, and how users migrate from one version to the next."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rehearse a plan on a copy of the chain's state.
 
 An upgrade must not change an answer: every listing, balance and setting is read before the upgrade, after it, and after

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check that the parts of a record fit together, which manual edits may have broken."""
 
 from collections.abc import Callable, Iterator

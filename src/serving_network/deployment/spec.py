@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file that an operator writes, `networks/NAME.toml`: the network that is wanted.
 
     [network]

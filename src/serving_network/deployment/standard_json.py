@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiler's standard JSON input of a contract, for verification services.
 
 The input is used only if it compiles to exactly the artifact's bytecode, so a service never refuses because of the

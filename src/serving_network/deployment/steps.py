@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps, in order, that deploy what a network's file describes.
 
 Every contract takes four steps: create the implementation, create its beacon, create the front (and initialise it in

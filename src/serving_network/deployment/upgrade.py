@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replace the implementation behind a front, or put the former one back.
 
 Nothing is sent if the new layout would misread a stored word, if the beacon or front was not built by this project, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Blocks and receipts: what is kept of them, their hashes, and the fee that follows from a block."""
 
 from __future__ import annotations

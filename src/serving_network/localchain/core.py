@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain itself: blocks on a world, a pool in front of it, a clock, and snapshots to go back to."""
 
 from __future__ import annotations

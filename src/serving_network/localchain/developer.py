@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The methods with which a developer bends the chain: time, mining, snapshots, and the state itself.
 
 They have the names that Hardhat, anvil and Ganache gave them, so that test tools find them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who wants to hear of what: log criteria, filters that are polled, and subscriptions that are pushed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running one message under cancun rules on a state, with the exact gas of a transaction.
 
 py-evm brings the interpreter. The state below it is ours: an overlay of new values over a `Reader`,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages that are run and then forgotten: calls, gas estimates, traces, and what to say when one fails."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of instructions as one Python function each, for code that runs often.
 
 A contract spends most of its instructions on moving words around its stack. In a run that is known in advance those

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """py-evm's cancun interpreter, with the instructions that contracts spend their time on made quick.
 
 What is quick here does the same as py-evm's own instruction, in one function instead of six, and

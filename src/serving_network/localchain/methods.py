@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON-RPC methods that every node has: what they are called and what they answer."""
 
 from __future__ import annotations

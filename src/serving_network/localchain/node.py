@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The private chain as a node: one method that answers JSON-RPC."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transactions that wait for a block: by sender and nonce, each replaceable for a higher fee."""
 
 from __future__ import annotations

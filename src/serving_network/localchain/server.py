@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The private chain for other programs: JSON-RPC over HTTP and WebSocket on one port.
 
 Any web page may ask it (CORS is open), as wallets and test pages need: what it guards are play coins

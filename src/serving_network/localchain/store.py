@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain on disk: a log of what each block changed, in SQLite, one transaction an entry.
 
 A process that is killed leaves the last entry either whole or absent. Reading the log from its start

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traces: every instruction of a message with the gas it cost, in the shape of geth's struct logger."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transactions as they travel: decoded from raw bytes, their sender recovered, or made and signed here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values on the JSON-RPC wire: numbers as minimal hex, bytes as 0x strings, and the shapes of the objects."""
 
 from __future__ import annotations

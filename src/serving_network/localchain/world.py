@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of the chain as flat tables, with every past value still at hand.
 
 There is no Merkle trie: an account is one row, a storage slot is one number, and each commit notes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Ledger device as a signer: the key never leaves it, and a person confirms each signature on it.
 
 Needs the extra `serving-network[ledger]`, which brings Ledger's own ledgerblue (Apache-2.0). What is sent to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where keys come from: encrypted keystores, the environment, standard input. Never an argument, never a log."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys in the memory of this process: a wallet's, and in development a TEE's.
 
 eth-account is imported where it signs: it takes a second to import, and most commands sign nothing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The books of a network: what each contract holds compared with what it owes, all at one block.
 
     coins of the ledger   >= sum of availableBalance

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a provider was paid, read from the chain."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events in the order of the chain: past ones at once, new ones as they come."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading the network: whoever has a connection may, no key is needed."""
 
 from __future__ import annotations

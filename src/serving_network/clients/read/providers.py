@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The providers that are registered with a service contract."""
 
 from __future__ import annotations

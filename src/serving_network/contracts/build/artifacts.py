@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the sources named in contracts.toml to one JSON file a contract."""
 
 from __future__ import annotations

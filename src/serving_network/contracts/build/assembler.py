@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a listing of EVM instructions to bytes.
 
 A listing has sections, which stand in the result in their order, and one statement a line; `;` begins a comment.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the compiler makes of one Vyper contract, and the storage layout with what the compiler leaves out."""
 
 from __future__ import annotations

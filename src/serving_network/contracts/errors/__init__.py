@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One exception class for each error of the network's contracts, with its decoded values.
 
 ContractError

@@ -1,4 +1,5 @@
-"""How the class of a contract error is written down: its signature, its fields, and words for people."""
+# SPDX-License-Identifier: Apache-2.0
+"""How the class of a contract error is declared: its signature, its fields, and its message."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NewType, dataclass_transform
@@ -16,9 +17,9 @@ Seconds = NewType("Seconds", int)
 class DeclaredError(ContractError):
     """An error that a contract of the network declares.
 
-    A subclass gives in `wire` the signatures it stands for, with argument names, and annotates one
-    field for each name: `Wei` for money, `ChecksumAddress` for addresses, int or str otherwise.
-    `problem` and `remedy` are texts in which "{field}" stands for the field as people read it.
+    A subclass lists its signatures in `wire`, with argument names, and annotates one field for each name: `Wei` for
+    money, `ChecksumAddress` for addresses, int or str otherwise. `problem` and `remedy` are texts in which "{field}"
+    stands for the field as `in_words` shows it.
     """
 
     wire: ClassVar[tuple[str, ...]] = ()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that only the fine-tuning service declares."""
 
 from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
@@ -9,7 +10,7 @@ class CannotAbandonSettledDeliverable(DeclaredError):
     wire = ("CannotAbandonSettledDeliverable(string id)",)
     id: str
     problem = "The deliverable {id!r} is settled and can no longer be abandoned."
-    remedy = "Nothing is to be done: it does not block the next one."
+    remedy = "Nothing to do: it does not block the next one."
 
 
 class CannotAcknowledgeSettledDeliverable(DeclaredError):
@@ -22,30 +23,30 @@ class CannotAcknowledgeSettledDeliverable(DeclaredError):
 
 
 class CannotEvictUnsettledDeliverable(DeclaredError):
-    """The ring of deliverables is full and its oldest is not settled."""
+    """The list of deliverables is full and its oldest one is not settled."""
 
     wire = ("CannotEvictUnsettledDeliverable(string id)",)
     id: str
-    problem = "Twenty deliverables are kept, and the oldest, {id!r}, is not settled: there is no room for another."
+    problem = "Twenty deliverables are kept, and the oldest one, {id!r}, is not settled: there is no room for another."
     remedy = "Settle or abandon {id!r}: serving deliverable settle --help"
 
 
 class DeliverableAlreadyExists(DeclaredError):
-    """A deliverable of this id is kept already."""
+    """A deliverable with this id exists already."""
 
     wire = ("DeliverableAlreadyExists(string id)",)
     id: str
-    problem = "A deliverable {id!r} exists already."
+    problem = "A deliverable with the id {id!r} exists already."
     remedy = "Choose another id."
 
 
 class DeliverableAlreadySettled(DeclaredError):
-    """The deliverable was paid already."""
+    """The deliverable is already settled."""
 
     wire = ("DeliverableAlreadySettled(string id)",)
     id: str
-    problem = "The deliverable {id!r} is settled already."
-    remedy = "Nothing is to be done: it was paid once and cannot be paid again."
+    problem = "The deliverable {id!r} is already settled."
+    remedy = "Nothing to do: a deliverable is settled only once."
 
 
 class DeliverableIdInvalidLength(DeclaredError):
@@ -53,7 +54,7 @@ class DeliverableIdInvalidLength(DeclaredError):
 
     wire = ("DeliverableIdInvalidLength(uint256 length)",)
     length: int
-    problem = "An id of {length} bytes, where 1 to 256 are taken."
+    problem = "The id has {length} bytes; 1 to 256 are allowed."
     remedy = "Choose an id of 1 to 256 bytes of UTF-8."
 
 
@@ -83,7 +84,7 @@ class InvalidLedgerAddress(DeclaredError):
 
 
 class InvalidVerifierInput(DeclaredError):
-    """A fine-tuning settlement was refused for a reason given in words; the known reasons have subclasses."""
+    """A fine-tuning settlement was refused for the reason in a text. The known reasons have subclasses."""
 
     wire = ("InvalidVerifierInput(string reason)",)
     reason: str
@@ -92,10 +93,12 @@ class InvalidVerifierInput(DeclaredError):
 
 
 class TEESignerNotAcknowledged(InvalidVerifierInput):
-    """The user's or the owner's confirmation of the TEE signer is missing."""
+    """The owner has not confirmed the TEE signer, or the user has not acknowledged it."""
 
     reason: str = "TEE signer not acknowledged"
-    problem = "The settlement was refused: the TEE signer is not confirmed by both the user and the owner."
+    problem = (
+        "The settlement was refused: the TEE signer is not confirmed by the owner, or not acknowledged by the user."
+    )
     remedy = "serving doctor"
 
 
@@ -103,7 +106,7 @@ class VerifierNonceTooLow(InvalidVerifierInput):
     """The nonce is not above the account's."""
 
     reason: str = "nonce should larger than the current nonce"
-    problem = "The settlement was refused: its nonce is not above the last one of this account."
+    problem = "The settlement was refused: its nonce is not above the account's last one."
     remedy = "Sign the settlement again with a larger nonce."
 
 
@@ -141,7 +144,7 @@ class PenaltyPercentageTooHigh(DeclaredError):
 
 
 class PreviousDeliverableNotAcknowledged(DeclaredError):
-    """The user has not taken the last deliverable yet."""
+    """The user has not acknowledged the last deliverable yet."""
 
     wire = ("PreviousDeliverableNotAcknowledged(string id)",)
     id: str
@@ -153,7 +156,7 @@ class SecretShouldBeEmpty(DeclaredError):
     """A secret for a deliverable that was not acknowledged."""
 
     wire = ("SecretShouldBeEmpty()",)
-    problem = "The user has not acknowledged this deliverable: no secret may be handed over for it."
+    problem = "The user has not acknowledged this deliverable: the settlement must not contain its secret."
     remedy = "Sign the settlement again with an empty secret."
 
 
@@ -161,12 +164,12 @@ class SecretShouldNotBeEmpty(DeclaredError):
     """No secret for a deliverable that was acknowledged."""
 
     wire = ("SecretShouldNotBeEmpty()",)
-    problem = "The user has acknowledged this deliverable: the settlement must hand over the encrypted secret."
+    problem = "The user has acknowledged this deliverable: the settlement must contain its encrypted secret."
     remedy = "Sign the settlement again with the encrypted secret."
 
 
 class TransferToLedgerFailed(DeclaredError):
-    """The ledger refused coins that come home."""
+    """The ledger refused returned coins."""
 
     wire = ("TransferToLedgerFailed()",)
     problem = "The ledger refused the coins that the service sent home."
@@ -174,10 +177,10 @@ class TransferToLedgerFailed(DeclaredError):
 
 
 class UserActionRequired(DeclaredError):
-    """After a penalty the user must act before the next one can be taken."""
+    """After a penalty the user must act before another one can be charged."""
 
     wire = ("UserActionRequired(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "{user} paid a penalty to {provider} and has done nothing since: no second penalty before that."
+    problem = "{user} has paid a penalty to {provider} and not acted since: a second penalty cannot be charged yet."
     remedy = "The user runs: serving ledger fund {provider} 0 --service fine-tuning"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that only the inference service declares."""
 
 from serving_network.contracts.errors.base import DeclaredError
@@ -13,18 +14,18 @@ class InvalidTEESignature(DeclaredError):
 
 
 class NoSettlementsProvided(DeclaredError):
-    """A batch without settlements."""
+    """The batch has no settlements."""
 
     wire = ("NoSettlementsProvided()",)
-    problem = "The batch holds no settlement."
+    problem = "The batch has no settlements."
     remedy = "serving settle USAGE"
 
 
 class TooManySettlements(DeclaredError):
-    """A batch longer than the service takes."""
+    """The batch is longer than the service accepts."""
 
     wire = ("TooManySettlements(uint256 count, uint256 max)",)
     count: int
     max: int
-    problem = "A batch of {count} settlements, where the service takes {max}."
-    remedy = "Split the batch; `serving settle` does that by itself."
+    problem = "The batch has {count} settlements; the service accepts at most {max}."
+    remedy = "Split the batch, as `serving settle` does."

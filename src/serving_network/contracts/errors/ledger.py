@@ -1,13 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the LedgerManager."""
 
 from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError, Wei
 
 
 class CallFailed(DeclaredError):
-    """A service refused without giving a reason."""
+    """A service reverted without a reason."""
 
     wire = ("CallFailed()",)
-    problem = "The service refused the ledger's call and gave no reason."
+    problem = "The service reverted the ledger's call without a reason."
     remedy = "serving doctor"
 
 
@@ -21,21 +22,21 @@ class CallerNotRegisteredService(DeclaredError):
 
 
 class InsufficientAvailableBalance(DeclaredError):
-    """The ledger has less available than is to be moved. Amounts in wei."""
+    """The ledger has less available than the transfer needs. Amounts in wei."""
 
     wire = ("InsufficientAvailableBalance(uint256 available, uint256 required)",)
     available: Wei
     required: Wei
-    problem = "The ledger has {available} available, and {required} are needed."
+    problem = "The ledger has {available} available, but {required} are needed."
     remedy = "serving ledger deposit AMOUNT"
 
 
 class InsufficientBalance(DeclaredError):
-    """More is to be withdrawn than the ledger has available."""
+    """The withdrawal exceeds what the ledger has available."""
 
     wire = ("InsufficientBalance(address user)",)
     user: ChecksumAddress
-    problem = "The ledger of {user} has less available than is to be withdrawn."
+    problem = "The ledger of {user} has less available than the withdrawal needs."
     remedy = "serving account show {user}"
 
 
@@ -58,20 +59,20 @@ class InvalidServiceType(DeclaredError):
 
 
 class LedgerExists(DeclaredError):
-    """The user has a ledger already."""
+    """The user already has a ledger."""
 
     wire = ("LedgerExists(address user)",)
     user: ChecksumAddress
-    problem = "{user} has a ledger already."
+    problem = "{user} already has a ledger."
     remedy = "serving ledger deposit AMOUNT"
 
 
 class LedgerLocked(DeclaredError):
-    """The ledger was entered a second time while one of its own calls was running."""
+    """The ledger was called again while one of its own calls was running."""
 
     wire = ("LedgerLocked()",)
     problem = "Another operation on this ledger was still running when this one was called."
-    remedy = "Make one call after the other, not one from inside the other."
+    remedy = "Make the calls one after the other, not one inside the other."
 
 
 class LedgerNotExists(DeclaredError):
@@ -84,13 +85,13 @@ class LedgerNotExists(DeclaredError):
 
 
 class MinimumDepositRequired(DeclaredError):
-    """Less than the minimum was given, or would remain. Amounts in wei."""
+    """Less than the minimum is deposited, or would remain. Amounts in wei."""
 
     wire = ("MinimumDepositRequired(uint256 provided, uint256 required)",)
     provided: Wei
     required: Wei
-    problem = "{provided} is below the minimum of {required} that must be moved in, or stay available."
-    remedy = "Use {required} or more; to take out everything: serving ledger withdraw all"
+    problem = "{provided} is below the minimum of {required} to deposit, or to leave available."
+    remedy = "Use {required} or more. To withdraw everything: serving ledger withdraw all"
 
 
 class MustWithdrawAllFundsFirst(DeclaredError):
@@ -98,7 +99,7 @@ class MustWithdrawAllFundsFirst(DeclaredError):
 
     wire = ("MustWithdrawAllFundsFirst(uint256 remainingBalance)",)
     remainingBalance: Wei
-    problem = "The ledger still holds {remainingBalance}, here or with providers, and cannot be deleted."
+    problem = "The ledger still holds {remainingBalance}, available or with providers, and cannot be deleted."
     remedy = "serving ledger retrieve --all, and after the lock time: serving ledger withdraw all"
 
 
@@ -112,17 +113,17 @@ class NoRecommendedService(DeclaredError):
 
 
 class RefundMismatch(DeclaredError):
-    """A service reported other coins than it sent. Amounts in wei."""
+    """A service reported another amount than it sent. Amounts in wei."""
 
     wire = ("RefundMismatch(uint256 received, uint256 reported)",)
     received: Wei
     reported: Wei
-    problem = "The service sent {received} home but reported {reported}; the ledger believes neither."
-    remedy = "Tell the network's owner: this service must not stay registered."
+    problem = "The service returned {received} but reported {reported}."
+    remedy = "Inform the network's owner: this service must not stay registered."
 
 
 class ServiceAlreadyRegistered(DeclaredError):
-    """This address is registered already."""
+    """This address is already registered."""
 
     wire = ("ServiceAlreadyRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
@@ -131,34 +132,34 @@ class ServiceAlreadyRegistered(DeclaredError):
 
 
 class ServiceMustImplementIServing(DeclaredError):
-    """The address does not answer as a service."""
+    """The address does not implement the serving interface."""
 
     wire = ("ServiceMustImplementIServing(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "{serviceAddress} is not a service: it does not answer to the serving interface 0x160841b1."
-    remedy = "Register the address of a service's front, not of its implementation or its beacon."
+    problem = "{serviceAddress} is not a service: it does not implement the interface 0x160841b1."
+    remedy = "Register the address of a service's front, not of its implementation or beacon."
 
 
 class ServiceNotAnswering(DeclaredError):
-    """A service does not say what it holds, so that nothing that depends on it is done."""
+    """A service does not report what it holds, so the ledger cannot continue."""
 
     wire = ("ServiceNotAnswering(address service)",)
     service: ChecksumAddress
-    problem = "The service {service} does not answer, so the ledger cannot know that nothing is left in it."
-    remedy = "Try again later; if it stays so, tell the network's owner: serving health"
+    problem = "The service {service} does not answer, so the ledger cannot check that nothing is left in it."
+    remedy = "Try again later. If this persists, inform the network's owner."
 
 
 class ServiceNameExists(DeclaredError):
-    """A service of this type and version is registered already."""
+    """A service of this type and version is already registered."""
 
     wire = ("ServiceNameExists(string serviceName)",)
     serviceName: str
-    problem = "A service named {serviceName!r} is registered already."
+    problem = "A service named {serviceName!r} is already registered."
     remedy = "Choose another version."
 
 
 class ServiceNotFound(DeclaredError):
-    """The ledger knows no service of this name."""
+    """No service of this name is registered."""
 
     wire = ("ServiceNotFound(address serviceAddress)",)
     serviceAddress: ChecksumAddress
@@ -189,26 +190,26 @@ class ServiceTypeRequired(DeclaredError):
 
     wire = ("ServiceTypeRequired()",)
     problem = "The service type is empty."
-    remedy = 'Give a type like "inference".'
+    remedy = 'Use a type such as "inference".'
 
 
 class TooManyProviders(DeclaredError):
-    """More providers in one retrieval than the ledger takes."""
+    """More providers in one retrieval than the ledger accepts."""
 
     wire = ("TooManyProviders(uint256 requested, uint256 maximum)",)
     requested: int
     maximum: int
-    problem = "{requested} providers in one call, where the ledger takes {maximum}."
-    remedy = "Split the list; `serving ledger retrieve` does that by itself."
+    problem = "The call names {requested} providers; the ledger accepts at most {maximum}."
+    remedy = "Split the list, as `serving ledger retrieve` does."
 
 
 class TooManyProvidersForService(DeclaredError):
-    """The user has as many providers in this service as the ledger takes."""
+    """The user has as many providers in this service as the ledger allows."""
 
     wire = ("TooManyProvidersForService(uint256 current, uint256 maximum)",)
     current: int
     maximum: int
-    problem = "The ledger has {current} providers in this service and takes at most {maximum}."
+    problem = "The ledger has {current} providers in this service; at most {maximum} are allowed."
     remedy = "Use another ledger for further providers."
 
 
@@ -217,7 +218,7 @@ class VersionRequired(DeclaredError):
 
     wire = ("VersionRequired()",)
     problem = "The version is empty."
-    remedy = 'Give a version like "v1.0".'
+    remedy = 'Use a version such as "v1.0".'
 
 
 class ZeroAddressNotAllowed(DeclaredError):
@@ -225,12 +226,12 @@ class ZeroAddressNotAllowed(DeclaredError):
 
     wire = ("ZeroAddressNotAllowed()",)
     problem = "The recipient is the zero address."
-    remedy = "Give the address of the user whose ledger it is for."
+    remedy = "Pass the address of the user who receives the deposit."
 
 
 class ZeroAmountNotAllowed(DeclaredError):
-    """A deposit of nothing."""
+    """The deposit is zero."""
 
     wire = ("ZeroAmountNotAllowed()",)
-    problem = "A deposit of nothing."
+    problem = "The deposit is zero."
     remedy = "serving ledger deposit AMOUNT"

@@ -1,4 +1,5 @@
-"""Errors of ownership and of the beacon. The owners' checks answer with plain messages, as clients match them."""
+# SPDX-License-Identifier: Apache-2.0
+"""Errors of ownership and of the beacon. The checks of owners revert with plain messages, which clients match."""
 
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ class NewOwnerIsZero(OwnershipError):
 
     text = "Ownable: new owner is the zero address"
     problem = "The zero address cannot own a contract."
-    remedy = "Give the new owner's address."
+    remedy = "Pass the new owner's address."
 
 
 class ImplementationNotContract(OwnershipError):
@@ -49,4 +50,4 @@ class CallerNotOfferedOwner(OwnershipError):
 
     text = "Ownable2Step: caller is not the new owner"
     problem = "Ownership was not offered to the key in use."
-    remedy = "The present owner offers it first, to this key's address."
+    remedy = "The present owner must first offer it to this key's address."

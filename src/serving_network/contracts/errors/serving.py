@@ -1,15 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that both services declare, and those that all three contracts share."""
 
 from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError, Seconds, Wei
 
 
 class AccountExists(DeclaredError):
-    """This user has an account with this provider already."""
+    """This user already has an account with this provider."""
 
     wire = ("AccountExists(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "{user} has an account with {provider} already."
+    problem = "{user} already has an account with {provider}."
     remedy = "serving account show {user}"
 
 
@@ -35,7 +36,7 @@ class AccountNotExists(DeclaredError):
 
 
 class AdditionalInfoTooLong(DeclaredError):
-    """The additional information is longer than the contract stores (the services do not say how long)."""
+    """The additional information is longer than the contract stores. The services do not report the length."""
 
     wire = ("AdditionalInfoTooLong(uint256 length, uint256 max)", "AdditionalInfoTooLong()")
     length: int | None = None
@@ -45,31 +46,31 @@ class AdditionalInfoTooLong(DeclaredError):
 
 
 class AlreadyInitialized(DeclaredError):
-    """The contract is set up already."""
+    """The contract is already initialised."""
 
     wire = ("AlreadyInitialized()",)
-    problem = "The contract is initialised already, or is an implementation that never will be."
-    remedy = "Nothing is to be done: its owner and settings stand."
+    problem = "The contract is already initialised, or is an implementation that cannot be initialised."
+    remedy = "Nothing to do: its owner and settings are unchanged."
 
 
 class AmountTooLarge(DeclaredError):
-    """An amount past what the contract can store. Amounts in wei."""
+    """The amount exceeds what the contract can store. Amounts in wei."""
 
     wire = ("AmountTooLarge(uint256 amount, uint256 max)",)
     amount: Wei
     max: Wei
     problem = "{amount} is more than the {max} that the contract can hold."
-    remedy = "Use a smaller amount: this is more than all coins there are."
+    remedy = "Use a smaller amount: this exceeds the supply of coins."
 
 
 class BatchSizeTooLarge(DeclaredError):
-    """More users in one question than the service answers."""
+    """More users in one query than the service accepts."""
 
     wire = ("BatchSizeTooLarge(uint256 size, uint256 max)",)
     size: int
     max: int
-    problem = "{size} users in one question, where the service answers {max}."
-    remedy = "Ask in parts of {max}."
+    problem = "The query names {size} users; the service accepts at most {max}."
+    remedy = "Query at most {max} users at a time."
 
 
 class CallerNotLedger(DeclaredError):
@@ -78,25 +79,25 @@ class CallerNotLedger(DeclaredError):
     wire = ("CallerNotLedger(address caller)", "CallerNotLedger()")
     caller: ChecksumAddress | None = None
     problem = "Only the ledger may call this function of a service."
-    remedy = "Go through the ledger: serving ledger --help"
+    remedy = "Call the ledger instead: serving ledger --help"
 
 
 class CannotAddStakeWhenUpdating(DeclaredError):
-    """An update of a service takes no coins."""
+    """An update of a service does not accept coins."""
 
     wire = ("CannotAddStakeWhenUpdating()",)
-    problem = "The service is registered already, and an update takes no coins."
+    problem = "The service is already registered, and an update does not accept coins."
     remedy = "serving service update"
 
 
 class CannotRevokeWithNonZeroBalance(DeclaredError):
-    """An acknowledgement stays while the account holds coins. Amount in wei."""
+    """An acknowledgement cannot be revoked while the account holds coins. Amount in wei."""
 
     wire = ("CannotRevokeWithNonZeroBalance(address user, address provider, uint256 balance)",)
     user: ChecksumAddress
     provider: ChecksumAddress
     balance: Wei
-    problem = "The account of {user} with {provider} holds {balance}: the acknowledgement stays while it does."
+    problem = "The account of {user} with {provider} holds {balance}. To revoke the acknowledgement, empty it first."
     remedy = "serving ledger retrieve {provider}"
 
 
@@ -104,7 +105,7 @@ class DirectDepositsDisabled(DeclaredError):
     """Coins were sent without a call."""
 
     wire = ("DirectDepositsDisabled()",)
-    problem = "The contract takes no plain transfers of coins."
+    problem = "The contract does not accept plain transfers of coins."
     remedy = "serving ledger deposit AMOUNT"
 
 
@@ -114,7 +115,7 @@ class InsufficientStake(DeclaredError):
     wire = ("InsufficientStake(uint256 provided, uint256 required)",)
     provided: Wei
     required: Wei
-    problem = "A stake of {provided} was given, and the service asks for at least {required}."
+    problem = "The stake of {provided} is below the minimum of {required}."
     remedy = 'serving service register --stake "{required}"'
 
 
@@ -128,13 +129,13 @@ class InvalidAddress(DeclaredError):
 
 
 class LimitTooLarge(DeclaredError):
-    """A page larger than the service gives out (fine-tuning does not say how large)."""
+    """The page is larger than the service returns. Fine-tuning does not report the maximum."""
 
     wire = ("LimitTooLarge(uint256 limit, uint256 max)", "LimitTooLarge(uint256 limit)")
     limit: int
     max: int = 50
-    problem = "A page of {limit} entries was asked for, and the service gives out {max} at most."
-    remedy = "Ask for pages of {max}; the clients of this package do."
+    problem = "A page of {limit} entries was requested; the service returns at most {max}."
+    remedy = "Request pages of {max}, as the clients of this package do."
 
 
 class LockTimeOutOfRange(DeclaredError):
@@ -144,16 +145,16 @@ class LockTimeOutOfRange(DeclaredError):
     lockTime: Seconds
     min: Seconds = Seconds(3600)
     max: Seconds = Seconds(7 * 86400)
-    problem = "A lock time of {lockTime} is outside {min} to {max}."
+    problem = "A lock time of {lockTime} is outside the range of {min} to {max}."
     remedy = "serving setting lock-time HOURS"
 
 
 class PayoutInProgress(DeclaredError):
-    """The service was entered a second time while it was paying somebody out."""
+    """The service was called again during one of its own payouts."""
 
     wire = ("PayoutInProgress()",)
     problem = "The service was called from inside one of its own payouts."
-    remedy = "Make one call after the other: the receiver of coins must not call the service back."
+    remedy = "Make the calls one after the other: a receiver of coins must not call the service."
 
 
 class ProviderCannotBeUser(DeclaredError):
@@ -174,33 +175,33 @@ class ServiceNotExist(DeclaredError):
 
 
 class TextTooLong(DeclaredError):
-    """A text past the bound that the contract stores. In bytes."""
+    """The text is longer than the contract stores. In bytes."""
 
     wire = ("TextTooLong(uint256 length, uint256 max)",)
     length: int
     max: int
-    problem = "A text of {length} bytes, where the contract stores {max}."
+    problem = "The text has {length} bytes; the contract stores at most {max}."
     remedy = "Shorten it to {max} bytes of UTF-8."
 
 
 class TooManyItems(DeclaredError):
-    """A list longer than the contract takes."""
+    """The list is longer than the contract accepts."""
 
     wire = ("TooManyItems(uint256 count, uint256 max)",)
     count: int
     max: int
-    problem = "A list of {count} entries, where the contract takes {max}."
+    problem = "The list has {count} entries; the contract accepts at most {max}."
     remedy = "Shorten the list to {max} entries."
 
 
 class TooManyRefunds(DeclaredError):
-    """As many refunds are waiting as an account holds."""
+    """The account has the maximum number of pending refunds."""
 
     wire = ("TooManyRefunds(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "Five refunds of {user} from {provider} are waiting, and no more can be asked for."
-    remedy = "Wait until the oldest unlocks: serving account show {user}"
+    problem = "{user} already has five pending refunds from {provider}, which is the maximum."
+    remedy = "Wait until the oldest one unlocks: serving account show {user}"
 
 
 class TransferFailed(DeclaredError):
@@ -212,11 +213,11 @@ class TransferFailed(DeclaredError):
 
 
 class UnexpectedTEESigner(DeclaredError):
-    """The provider has another TEE signer than the owner meant to confirm."""
+    """The provider has another TEE signer than the one that the owner meant to confirm."""
 
     wire = ("UnexpectedTEESigner(address provider, address expected, address actual)",)
     provider: ChecksumAddress
     expected: ChecksumAddress
     actual: ChecksumAddress
-    problem = "The TEE signer of {provider} is {actual}, not {expected}: it was changed in the meantime."
+    problem = "The TEE signer of {provider} is {actual}, not {expected}: the provider has changed it in the meantime."
     remedy = "serving signer waiting"
