@@ -122,7 +122,7 @@ def test_nothing_is_deployed_twice(network: Bench) -> None:
 
 def test_a_lost_record_does_not_become_a_second_network(network: Bench) -> None:
     network.path.unlink()
-    with pytest.raises(PlanRefused, match="has deployed here before"):
+    with pytest.raises(PlanRefused, match="has deployed on this chain before"):
         network.deploy()
     assert network.nonce(network.owner) == STEPS
 

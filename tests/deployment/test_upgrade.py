@@ -397,5 +397,5 @@ def test_a_front_of_another_beacon_is_refused(network: Bench) -> None:
     async def work(chain: AsyncConnection) -> None:
         await check_beacon(chain, record.ledger.front.address, record.contracts["inference-v1.0"].beacon.address)
 
-    with pytest.raises(ForeignProxy, match="looks to another beacon"):
+    with pytest.raises(ForeignProxy, match="uses another beacon"):
         network.run(work)
