@@ -1,88 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program `serving`: its nouns and verbs by role. A noun is one file with a Typer app, and one line here."""
+"""The program `serving`: its commands by role. A command is one module of this package, and one line here."""
 
 from collections.abc import Mapping
-from shutil import get_terminal_size
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import typer
 
 from serving_network.__about__ import __version__
-from serving_network.cli.overview import overview
-from serving_network.cli.tree import Noun, Root, Verb
-
-CLI = "serving_network.cli"
+from serving_network.cli.program import Program
 
 
-def _noun(name: str, help: str) -> Verb:  # noqa: A002 - as Typer calls it
-    return Verb(f"{CLI}.{name}:app", help)
+class Serving(Program):
+    """The commands of this program, in the columns and under the roles in which its help lists them."""
 
-
-def _verb(name: str, help: str) -> Verb:  # noqa: A002 - as Typer calls it
-    return Verb(f"{CLI}.{name}:{name}", help)
-
-
-class Serving(Root):
-    """The commands of this program, in the columns and roles in which its help lists them."""
-
-    columns: ClassVar[tuple[Mapping[str, Mapping[str, Verb | Noun]], ...]] = (
+    package = "serving_network.cli"
+    columns: ClassVar[tuple[Mapping[str, Mapping[str, str]], ...]] = (
         {
             "Everyone": {
-                "status": _verb("status", "Show network and key"),
-                "doctor": _verb("doctor", "Diagnose payments"),
-                "service": _noun("service", "Find and offer services"),
-                "events": _verb("events", "List network events"),
-                "transaction": _noun("transaction", "Look up a transaction"),
+                "status": "Show network and key",
+                "doctor": "Diagnose payments",
+                "service": "Find and offer services",
+                "events": "List network events",
+                "transaction": "Look up a transaction",
             },
             "Users": {
-                "ledger": _noun("ledger", "Deposit, fund, withdraw"),
-                "account": _noun("account", "Show balances, refunds"),
-                "token": _noun("token", "Make and revoke API keys"),
+                "ledger": "Deposit, fund, withdraw",
+                "account": "Show balances, refunds",
+                "token": "Make and revoke API keys",
             },
             "This machine": {
-                "up": _verb("up", "Start a local network"),
-                "demo": _verb("demo", "Run the example network"),
-                "key": _noun("key", "Manage keys"),
-                "network": _noun("network", "Manage networks"),
-                "address": _noun("address", "Manage the address book"),
-                "artifacts": _verb("artifacts", "Export the contracts"),
-                "completion": _verb("completion", "Print shell completion"),
+                "up": "Start a local network",
+                "demo": "Run the example network",
+                "key": "Manage keys",
+                "network": "Manage networks",
+                "address": "Manage the address book",
+                "completion": "Print shell completion",
             },
         },
         {
             "Providers": {
-                "settle": _verb("settle", "Settle a usage log"),
-                "settlement": _noun("settlement", "Manage settlements"),
-                "earnings": _verb("earnings", "List payments received"),
-                "deliverable": _noun("deliverable", "Deliver fine-tuned models"),
+                "settle": "Settle a usage log",
+                "settlement": "Manage settlements",
+                "earnings": "List payments received",
+                "deliverable": "Deliver fine-tuned models",
             },
             "Owner and operators": {
-                "signer": _noun("signer", "Confirm TEE signers"),
-                "setting": _noun("setting", "Change lock time, penalty"),
-                "registry": _noun("registry", "Manage service versions"),
-                "ownership": _noun("ownership", "Transfer ownership"),
-                "deploy": _noun("deploy", "Deploy the contracts"),
-                "upgrade": _noun("upgrade", "Upgrade the contracts"),
-                "verify": _noun("verify", "Verify deployed code"),
-                "migrate": _noun("migrate", "Plan and check migrations"),
-                "health": _verb("health", "Check network health"),
+                "signer": "Confirm TEE signers",
+                "setting": "Change lock time, penalty",
+                "registry": "Manage service versions",
+                "ownership": "Transfer ownership",
+                "deploy": "Deploy the contracts",
+                "upgrade": "Upgrade the contracts",
+                "verify": "Verify deployed code",
+                "migrate": "Plan and check migrations",
+                "health": "Check network health",
+                "artifacts": "Export the contracts",
             },
         },
     )
-    members: ClassVar[Mapping[str, Verb | Noun]] = {
-        name: member for column in columns for commands in column.values() for name, member in commands.items()
-    }
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """All commands by role, on one screen."""
-        listed = tuple(
-            {role: {name: one.help for name, one in commands.items()} for role, commands in column.items()}
-            for column in self.columns
-        )
-        options = "   ".join(", ".join(one.opts) for one in self.get_params(ctx))
-        name = ctx.command_path
-        formatter.write(f"Usage: {name} COMMAND ...   For help on a command: {name} COMMAND -h\n\n")
-        formatter.write(f"{overview(listed, get_terminal_size().columns)}\n\nOptions: {options}")
 
 
 app = typer.Typer(

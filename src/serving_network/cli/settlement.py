@@ -40,6 +40,7 @@ from serving_network.cli.settlement_list import batch_as_json, show_batches, sho
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.books import deployment_block, network_books
+from serving_network.counting import count
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import identify_request
 from serving_network.money import WEI_PER_GWEI, parse_wei
@@ -50,7 +51,6 @@ from serving_network.settlement.cancelling import cancel as cancel_batches
 from serving_network.settlement.journal import read_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.settlement.report import count
 from serving_network.signing import AddressOnly
 from serving_network.store.sqlite import copy_journal
 

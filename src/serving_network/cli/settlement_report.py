@@ -7,8 +7,8 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.output import money, rounded
+from serving_network.counting import count
 from serving_network.money import format_coins
-from serving_network.settlement.report import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

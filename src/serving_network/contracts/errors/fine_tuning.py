@@ -172,7 +172,7 @@ class TransferToLedgerFailed(DeclaredError):
     """The ledger refused returned coins."""
 
     wire = ("TransferToLedgerFailed()",)
-    problem = "The ledger refused the coins that the service sent home."
+    problem = "The ledger refused the coins that the service returned."
     remedy = "serving registry list"
 
 

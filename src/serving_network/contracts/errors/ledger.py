@@ -17,7 +17,7 @@ class CallerNotRegisteredService(DeclaredError):
 
     wire = ("CallerNotRegisteredService(address caller)",)
     caller: ChecksumAddress
-    problem = "{caller} is not a registered service, and only those may report what was spent."
+    problem = "{caller} is not a registered service. Only registered services may report spending."
     remedy = "serving registry list"
 
 
@@ -127,7 +127,7 @@ class ServiceAlreadyRegistered(DeclaredError):
 
     wire = ("ServiceAlreadyRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "{serviceAddress} is registered already."
+    problem = "{serviceAddress} is already registered."
     remedy = "serving registry list"
 
 
@@ -163,7 +163,7 @@ class ServiceNotFound(DeclaredError):
 
     wire = ("ServiceNotFound(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "The ledger knows no service of this name."
+    problem = "No service of this name is registered with the ledger."
     remedy = "serving registry list"
 
 
@@ -181,7 +181,7 @@ class ServiceRegistryLimitReached(DeclaredError):
 
     wire = ("ServiceRegistryLimitReached(uint256 limit)",)
     limit: int
-    problem = "The registry holds {limit} services and takes no more."
+    problem = "The registry is full: it holds {limit} services."
     remedy = "serving registry list"
 
 

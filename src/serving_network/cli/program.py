@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program's nouns and verbs as a table. A module is imported when its noun or verb is used, not before.
+"""A program whose commands are modules, each imported when it is used, not before.
 
 Importing everything that connects and signs takes longer than most commands run.
 """
@@ -7,56 +7,49 @@ Importing everything that connects and signs takes longer than most commands run
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from shutil import get_terminal_size
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from serving_network.cli.output import EXIT_INTERRUPTED, Output
+from serving_network.cli.overview import overview
 from serving_network.errors import ConfigurationError, ServingError
 
 EXIT_NO_COMMAND = 2
 
 
-class Verb(NamedTuple):
-    """Where a function, or a noun's Typer app, is, as "module:name", and the line that lists it."""
+class Program(TyperGroup):
+    """The whole program. Reports the failure of any command and turns it into an exit code.
 
-    where: str
-    help: str
+    A command is a module of `package` by its name: a noun has a Typer `app`, a verb a function of the module's name.
+    """
 
-
-class Noun(NamedTuple):
-    """A group of verbs, and the line that lists it."""
-
-    verbs: Mapping[str, Verb]
-    help: str
-
-
-class Tree(TyperGroup):
-    """A group whose commands come from `members`."""
-
-    members: ClassVar[Mapping[str, Verb | Noun]] = {}
+    package: ClassVar[str]
+    columns: ClassVar[Sequence[Mapping[str, Mapping[str, str]]]]
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        for name, member in self.members.items():
-            listed = _group(name, member) if isinstance(member, Noun) else TyperCommand(name=name, help=member.help)
-            self.add_command(listed, name)
+        for column in self.columns:
+            for commands in column.values():
+                for name, line in commands.items():
+                    self.add_command(TyperCommand(name=name, help=line))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself, imported now that it is used."""
         name, command, rest = super().resolve_command(ctx, args)
-        member = self.members.get(str(name))
-        if isinstance(member, Verb):
-            command = _load(str(name), member)
-        return name, command, rest
+        return name, command and _load(f"{self.package}.{name}", str(name)), rest
 
-
-class Root(Tree):
-    """The whole program. Reports the failure of any command and turns it into an exit code."""
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """All commands by role, on one screen."""
+        name = ctx.command_path
+        options = "   ".join(", ".join(one.opts) for one in self.get_params(ctx))
+        formatter.write(f"Usage: {name} COMMAND ...   For help on a command: {name} COMMAND -h\n\n")
+        formatter.write(f"{overview(self.columns, get_terminal_size().columns)}\n\nOptions: {options}")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
@@ -100,19 +93,12 @@ def _file_trouble(error: OSError) -> ConfigurationError:
     )
 
 
-def _group(name: str, noun: Noun) -> Tree:
-    kind = type(name, (Tree,), {"members": noun.verbs})
-    group: Tree = kind(name=name, help=noun.help, no_args_is_help=True)
-    return group
-
-
-def _load(name: str, verb: Verb) -> Any:
-    module, _, attribute = verb.where.partition(":")
-    target: typer.Typer | Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    if isinstance(target, typer.Typer):
-        group = get_group(target)
+def _load(module: str, name: str) -> Any:
+    found = importlib.import_module(module)
+    if isinstance(app := getattr(found, "app", None), typer.Typer):
+        group = get_group(app)
         group.name, group.no_args_is_help = name, True
         return group
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(target)
+    alone.command(name)(getattr(found, name))
     return get_command(alone)
