@@ -153,6 +153,20 @@ def test_killed_in_the_middle_it_goes_on(network: Bench, nth: int, after: bool) 
     assert as_recorded(network)
 
 
+def test_an_unfinished_transfer_is_not_resumed_as_an_offer_and_can_be_rehearsed(network: Bench) -> None:
+    with pytest.raises(Killed):
+        hand_over(network, network.stranger, chain=DyingChain(network.chain, "eth_sendRawTransaction", 3, after=True))
+    with pytest.raises(PlanRefused, match="is not finished"):
+        hand_over(network, network.stranger, two_steps=True)
+
+    async def begin(chain: AsyncConnection) -> list[Power]:
+        owner, record = network.owner.address, network.record()
+        plan = await plan_transfer(chain, record, owner, network.stranger.address, two_steps=False)
+        return await rehearse_transfer(chain, record, plan)
+
+    assert {one.name for one in network.run(begin)} == set(CONTRACTS)
+
+
 def test_a_key_that_owns_nothing_hands_nothing_over(network: Bench) -> None:
     with pytest.raises(NotTheOwner, match=f"is {network.owner.address}, not"):
         hand_over(network, network.upgrade_owner, account=network.stranger)

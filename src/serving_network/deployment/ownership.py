@@ -16,6 +16,7 @@ from serving_network.contracts import load
 from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.calls import call_data, instruction_for
 from serving_network.deployment.chain_copy import on_a_copy, send_as
+from serving_network.deployment.effects import has_happened
 from serving_network.deployment.errors import NotTheOwner, PlanRefused, RehearsalFailed
 from serving_network.deployment.plan import Assumption, Plan, check_ready, getter, resumed
 from serving_network.deployment.record import Pending, Record, Step, What
@@ -67,11 +68,11 @@ async def plan_transfer(
 
     What `to` owns already is left out. Where ownership is offered, accepting it becomes an instruction for `to`. Raises
     NotTheOwner naming who owns what the sender does not, NotAnAddress for the zero address, and PlanRefused if nothing
-    is left to do, or if a transfer to somebody else is unfinished.
+    is left to do, or if a transfer to somebody else, or an offer instead of a transfer, is unfinished.
     """
     pending = await check_ready(chain, record, "handover", record.network)
     if pending is not None:
-        return _resumed_transfer(record, pending, to)
+        return _resumed_transfer(record, pending, to, "offerOwnership" if two_steps else "transferOwnership")
     if to == ZERO_ADDRESS:
         raise NotAnAddress("The zero address cannot own a contract.", next_step="Give the new owner's address.")
     steps, found = [], []
@@ -141,7 +142,8 @@ async def rehearse_transfer(chain: AsyncConnection, record: Record, plan: Plan) 
         powers = []
         for step in plan.steps:
             address = resolve(str(step.to), addresses)
-            await _send(copy, sender, address, step.contract, str(step.function), [to])
+            if not await has_happened(copy, step.contract, address, str(step.function), [to], sender):
+                await _send(copy, sender, address, step.contract, str(step.function), [to])
             if step.function == "offerOwnership":
                 await _send(copy, to, address, step.contract, "acceptOwnership", [])
         for step in plan.steps:
@@ -185,8 +187,8 @@ async def _assumptions(chain: AsyncConnection, record: Record, now: Ownership) -
     ]
 
 
-def _resumed_transfer(record: Record, pending: Pending, to: str) -> Plan:
-    if pending.steps[0].arguments[0] != to:
+def _resumed_transfer(record: Record, pending: Pending, to: str, function: str) -> Plan:
+    if (pending.steps[0].arguments[0], pending.steps[0].function) != (to, function):
         raise PlanRefused(
             f"{pending.title} is not finished.",
             next_step=f"Run serving {pending.command} --network {record.network}, then run this again.",
