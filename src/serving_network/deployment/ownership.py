@@ -14,6 +14,7 @@ from serving_network.chain.contract import Contract
 from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts import load
 from serving_network.contracts.models import ZERO_ADDRESS
+from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.deployment.calls import call_data, instruction_for
 from serving_network.deployment.chain_copy import on_a_copy, send_as
 from serving_network.deployment.effects import has_happened
@@ -52,6 +53,16 @@ class Power:
 async def ownerships(chain: AsyncConnection, record: Record) -> list[Ownership]:
     """Who owns each contract, according to the chain."""
     return [await _ownership(chain, record, name, kind) for name in record.contracts for kind in KINDS]
+
+
+async def read_ownership(contract: Contract, name: str, kind: Kind) -> Ownership:
+    """Who owns a contract in one way. The live network's contracts cannot be offered, and lack the getter for it."""
+    owner = await contract.read("owner")
+    try:
+        offered_to = await contract.read("pendingOwner")
+    except RevertedWithoutReason:
+        offered_to = ZERO_ADDRESS
+    return Ownership(name, kind, owner, None if offered_to == ZERO_ADDRESS else offered_to)
 
 
 async def plan_transfer(
@@ -206,9 +217,7 @@ def _check_owner(now: Ownership, sender: str) -> None:
 
 
 async def _ownership(chain: AsyncConnection, record: Record, name: str, kind: Kind) -> Ownership:
-    contract = Contract(chain, *_owned(record, name, kind))
-    owner, offered_to = await contract.read_many([("owner", ()), ("pendingOwner", ())])
-    return Ownership(name, kind, owner, None if offered_to == ZERO_ADDRESS else offered_to)
+    return await read_ownership(Contract(chain, *_owned(record, name, kind)), name, kind)
 
 
 def _owned(record: Record, name: str, kind: Kind) -> tuple[str, str]:
