@@ -152,6 +152,12 @@ def test_a_panic() -> None:
     assert "overflow" in str(error)
 
 
+def test_a_message_that_is_not_utf8() -> None:
+    error = explain_revert(bytes.fromhex("08c379a0") + encode(["bytes"], [b"not \xff here"]))
+    assert isinstance(error, RevertedWithMessage)
+    assert error.text == "not \\xff here"
+
+
 def test_nothing_and_the_unknown() -> None:
     assert isinstance(explain_revert(b""), RevertedWithoutReason)
     unknown = explain_revert(bytes.fromhex("deadbeef00"))

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.transport import RpcCall, TransientFailure, Transport
-from serving_network.contracts.reverts import explain_revert
+from serving_network.contracts.reverts import explain_refusal
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
 from serving_network.untrusted import printable
 
@@ -82,7 +82,7 @@ class AsyncNode:
         try:
             return from_hex(await self.rpc("eth_call", _call_params(to, data, sender, block, value)))
         except RpcError as refusal:
-            raise refused(refusal) from None
+            raise explain_refusal(refusal) from None
 
     async def call_many(
         self, calls: Sequence[tuple[str, bytes]], *, sender: str | None = None, block: Block = "latest"
@@ -94,7 +94,7 @@ class AsyncNode:
             if not isinstance(answer, RpcError):
                 results.append(from_hex(answer))
                 continue
-            reason = refused(answer)
+            reason = explain_refusal(answer)
             if not isinstance(reason, ContractError):
                 raise reason
             results.append(reason)
@@ -218,16 +218,6 @@ class AsyncNode:
             raise WrongChain(self.chain_id, actual, self.where)
 
 
-def refused(refusal: RpcError) -> ContractError | RpcError:
-    """The contract's error inside a node's refusal, or the refusal itself when no contract refused."""
-    data = _revert_data(refusal.data)
-    if data is not None:
-        return explain_revert(data)
-    if "revert" in str(refusal).lower():
-        return explain_revert(b"")
-    return refusal
-
-
 def from_quantity(value: Any) -> int:
     """A JSON-RPC quantity ("0x1f") as an int. Raises NodeFailure for anything else."""
     if not isinstance(value, str) or not QUANTITY.fullmatch(value):
@@ -302,19 +292,6 @@ def _call_params(to: str, data: bytes, sender: str | None, block: Block, value: 
     if value:
         call["value"] = hex(value)
     return [call, block_parameter(block)]
-
-
-def _revert_data(data: Any) -> bytes | None:
-    """The revert data, which nodes put at the top of `data`, inside an object, or behind a word."""
-    if isinstance(data, dict):
-        data = data.get("data") or data.get("result")
-    if not isinstance(data, str):
-        return None
-    start = data.find("0x")
-    try:
-        return bytes.fromhex(data[start + 2 :]) if start >= 0 else None
-    except ValueError:
-        return None
 
 
 def _may_repeat(method: str) -> bool:

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils import to_checksum_address
 
-from serving_network.chain.node import (
-    from_hex,
-    from_quantity,
-    refused,
-)
+from serving_network.chain.node import from_hex, from_quantity
 from serving_network.chain.reading import AsyncReader
 from serving_network.chain.receipts import Receipt
 from serving_network.contracts.old_calls import OldStyleCall, recognise_call
-from serving_network.contracts.reverts import RevertedWithoutReason
+from serving_network.contracts.reverts import RevertedWithoutReason, explain_refusal
 from serving_network.errors import (
     ContractError,
     NodeFailure,
@@ -300,7 +296,7 @@ class AsyncSender(AsyncReader):
 
     async def _why_refused(self, refusal: RpcError, asked: dict[str, Any]) -> ServingError:
         """The reason for a failed estimate; nodes that leave out the revert data give it to eth_call."""
-        reason = refused(refusal)
+        reason = explain_refusal(refusal)
         if isinstance(reason, ContractError) and not isinstance(reason, RevertedWithoutReason):
             return reason
         if "insufficient funds" in str(refusal).lower():
@@ -314,7 +310,7 @@ class AsyncSender(AsyncReader):
         try:
             await self.rpc("eth_call", [asked, "latest"])
         except RpcError as second:
-            reason = refused(second)
+            reason = explain_refusal(second)
         old = recognise_call(from_hex(asked["data"]))
         return OldStyleCall(old) if old and isinstance(reason, RevertedWithoutReason) else reason
 
@@ -350,7 +346,7 @@ class AsyncSender(AsyncReader):
                 has=has,
                 needs=needs,
             )
-        reason = refused(refusal)
+        reason = explain_refusal(refusal)
         if isinstance(reason, ContractError):
             return reason
         return TransactionFailure(
@@ -397,7 +393,7 @@ class AsyncSender(AsyncReader):
         try:
             await self.rpc("eth_call", [asked | {"gas": hex(gas)}, hex(receipt.block_number - 1)])
         except RpcError as refusal:
-            reason = refused(refusal)
+            reason = explain_refusal(refusal)
             if isinstance(reason, ContractError) and not isinstance(reason, RevertedWithoutReason):
                 reason.transaction = receipt.transaction_hash
                 return reason

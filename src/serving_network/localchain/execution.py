@@ -20,10 +20,9 @@ from eth.exceptions import (
     VMError,
     WriteProtection,
 )
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
 
+from serving_network.contracts.reverts import standard_reason
 from serving_network.errors import RpcError
 
 from .evm import (
@@ -53,20 +52,6 @@ DEFAULT_CALL_GAS = 30_000_000
 CALL_STIPEND = 2_300
 ESTIMATE_TOLERANCE = 1024
 
-_ERROR_SELECTOR = keccak(text="Error(string)")[:4]
-_PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
-_PANICS = {
-    0x00: "generic panic",
-    0x01: "assert(false)",
-    0x11: "arithmetic underflow or overflow",
-    0x12: "division or modulo by zero",
-    0x21: "enum overflow",
-    0x22: "invalid encoded storage byte array accessed",
-    0x31: "out-of-bounds array access; popping on an empty array",
-    0x32: "out-of-bounds access of an array or bytesN",
-    0x41: "out of memory",
-    0x51: "uninitialized function",
-}
 _HALTS: dict[type[VMError], str] = {
     OutOfGas: "out of gas",
     InsufficientStack: "stack underflow",
@@ -215,7 +200,7 @@ def estimate(request: CallRequest, view: View) -> int:
 def failure(outcome: MessageResult) -> RpcError:
     """The error for a message that ran and failed, in the words and with the code that nodes use."""
     if outcome.reverted:
-        reason = revert_reason(outcome.output)
+        reason = standard_reason(outcome.output)
         message = f"execution reverted: {reason}" if reason else "execution reverted"
         return RpcError(EXECUTION_REVERTED, message, hexed(outcome.output))
     return RpcError(INVALID_INPUT, halt_text(outcome.error))
@@ -226,19 +211,6 @@ def halt_text(error: VMError | None) -> str:
     if isinstance(error, OutOfGas) and "code size" in str(error):
         return "max code size exceeded"
     return next((text for kind, text in _HALTS.items() if isinstance(error, kind)), "execution failed")
-
-
-def revert_reason(data: bytes) -> str | None:
-    """The text inside `Error(string)` or `Panic(uint256)`; None for any other revert data."""
-    try:
-        if data[:4] == _ERROR_SELECTOR:
-            return str(decode(["string"], data[4:])[0])
-        if data[:4] == _PANIC_SELECTOR:
-            code = int(decode(["uint256"], data[4:])[0])
-            return _PANICS.get(code, f"unknown panic code: {hex(code)}")
-    except (DecodingError, UnicodeDecodeError):
-        return None
-    return None
 
 
 class Overridden:
