@@ -9,7 +9,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── UnencodableArguments     contracts.codec: arguments that do not fit the function
 │   ├── CannotVoid               settlement.journal.decisions: a request that cannot be voided
 │   ├── Declined                 cli.prompts: the person answered no, or there is no terminal to ask on
-│   ├── InvalidToken             messages.session_tokens: the header does not authorize its bearer
+│   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
 │   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
 │   └── UnusableLog              usage_logs.reader: a usage log that cannot be read at all

@@ -17,7 +17,7 @@ def test_built_in_networks(tmp_path: Path) -> None:
     names = {one.name: one.chain_id for one in Configuration(tmp_path).networks()}
     assert names == {"local": 31337, "testnet": 16602, "mainnet": 16661}
     assert Configuration(tmp_path).network().name == "local"
-    with pytest.raises(ConfigurationError, match="No ledger"):
+    with pytest.raises(ConfigurationError, match="no ledger address"):
         Configuration(tmp_path).network("mainnet").require_ledger()
 
 

@@ -104,7 +104,7 @@ def test_only_what_changed_is_built_again(tmp_path: Path) -> None:
     ("addition", "complaint"),
     [
         ({"outputs": {"missing": ["name"]}}, "functions that do not exist"),
-        ({"outputs": {"front": ["one", "two"]}}, "front does not return what"),
+        ({"outputs": {"front": ["one", "two"]}}, "contracts.toml names .*, but front returns"),
         ({"raw_outputs": {"front": ["address name"]}}, "raw_outputs"),
         ({"constructor_arguments": {"missing": 1}}, "constructor arguments that do not exist"),
     ],

@@ -72,5 +72,5 @@ def test_bits_of_a_word_that_is_not_stored_are_refused(tmp_path: Path) -> None:
 
 def test_another_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vyper, "__version__", "0.4.2")
-    with pytest.raises(CompilerMismatch, match=r"Vyper 0\.4\.3 is needed, 0\.4\.2 is installed"):
+    with pytest.raises(CompilerMismatch, match=r"Vyper 0\.4\.3 is required, but 0\.4\.2 is installed"):
         compile_contract(FIXTURE, HERE)

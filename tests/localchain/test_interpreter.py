@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving_network.localchain import interpreter
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, MessageResult, execute
 from serving_network.localchain.fusing import _BINARY, _UNARY
-from serving_network.localchain.interpreter import _QUICK, Computation
+from serving_network.localchain.interpreter import _FAST, Computation
 from serving_network.localchain.world import AccountState, Changes, World
 from tests.localchain.programs import assemble
 
@@ -37,7 +37,7 @@ OTHERS = [
     opcode_values.RETURN,
     opcode_values.REVERT,
 ]
-instructions = st.sampled_from(sorted(_QUICK) + OTHERS)
+instructions = st.sampled_from(sorted(_FAST) + OTHERS)
 pushes = st.one_of(
     st.integers(0, 255).map(lambda value: bytes([opcode_values.PUSH1, value])),
     st.binary(min_size=32, max_size=32).map(lambda value: bytes([opcode_values.PUSH32]) + value),
@@ -49,7 +49,7 @@ programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: by
 def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once each instruction by itself, and once with functions for all that can be fused."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "VISITS_OF_OFTEN", 1 if request.param == "fused" else 10**9)
+        patch.setattr(interpreter, "VISITS_BEFORE_FUSING", 1 if request.param == "fused" else 10**9)
         interpreter._routines.cache_clear()
         yield
     interpreter._routines.cache_clear()
@@ -149,7 +149,7 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     assert our_changes == their_changes
 
 
-@pytest.mark.parametrize("operation", sorted(_QUICK))
+@pytest.mark.parametrize("operation", sorted(_FAST))
 def test_each_quick_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with words at the edges."""
     edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]

@@ -127,7 +127,7 @@ def test_a_filter_that_nobody_asks_for_is_forgotten(chain: EmbeddedChain) -> Non
     chain.request("evm_mine")
     block = chain._chain.head
     for now[0] in (200.0, 400.0):
-        events.told(block, False)
+        events.notify(block, False)
         assert len(events.changes(kept)) == 1
     with pytest.raises(RpcError, match="filter not found"):
         events.changes(lost)

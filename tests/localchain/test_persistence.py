@@ -101,7 +101,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_another_chain_id_is_refused(tmp_path: Path) -> None:
     EmbeddedChain(state=tmp_path).close()
-    with pytest.raises(ConfigurationError, match="holds another chain: chain id 31337"):
+    with pytest.raises(ConfigurationError, match="contains another chain: chain id 31337"):
         EmbeddedChain(state=tmp_path, chain_id=5)
     EmbeddedChain(state=tmp_path).close()
 

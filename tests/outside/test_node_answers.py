@@ -165,7 +165,7 @@ def test_an_answer_larger_than_any_honest_one_is_not_read_to_its_end(monkeypatch
     monkeypatch.setattr(transport_module, "LARGEST_ANSWER", 100_000)
     with pytest.raises(NodeUnreachable, match="does not answer") as failure:
         ask(http(" " * 200_000 + "1", length=1 << 40), timeout=600)
-    assert "more than 100000 bytes" in str(failure.value.cause)
+    assert "larger than 100000 bytes" in str(failure.value.cause)
 
 
 def test_a_node_that_says_nothing_is_not_waited_for_longer_than_asked() -> None:
@@ -493,7 +493,7 @@ def test_events_that_were_not_asked_for_are_refused(change: dict[str, Any]) -> N
         ({"status": "0x2"}, "incomplete"),
         ({"status": ...}, "incomplete"),
         ({"blockHash": None}, "incomplete"),
-        ({"blockNumber": None}, "where a number belongs"),
+        ({"blockNumber": None}, "instead of a number"),
         ({"contractAddress": "0x12"}, "incomplete"),
     ],
 )
@@ -628,7 +628,7 @@ READS: dict[str, Callable[[Network, World], Any]] = {
 @pytest.fixture(scope="module")
 def peopled(deployed: World) -> Iterator[tuple[World, dict[str, Any]]]:
     """The world with a provider and a user in it, and the truth about each read."""
-    with deployed.network.put_back_afterwards():
+    with deployed.network.reset_afterwards():
         deployed.with_account()
         network = Network(deployed.connection)
         yield deployed, {name: read(network, deployed) for name, read in READS.items()}

@@ -1,4 +1,4 @@
-"""Messages that are run and then forgotten: calls, gas estimates, traces, and what to say when one fails."""
+"""Messages whose changes are discarded: calls, gas estimates, traces, and the error if one fails."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _HALTS: dict[type[VMError], str] = {
 
 @dataclass(frozen=True)
 class View:
-    """A state and the block in which a call pretends to run."""
+    """A state and the context of the block that a call runs in."""
 
     state: StateReader
     context: BlockContext
@@ -77,7 +77,7 @@ class View:
 
 @dataclass(frozen=True)
 class CallRequest:
-    """A call as a client asked for it. Fees are wei per gas, None where the client named none."""
+    """A call as a client requested it. Fees are in wei per gas, None if the client set none."""
 
     sender: bytes
     to: bytes | None
@@ -90,7 +90,7 @@ class CallRequest:
 
     @classmethod
     def read(cls, asked: Any) -> CallRequest:
-        """From the JSON object of `eth_call` and its kin. Raises RpcError where it cannot be read."""
+        """Parse the JSON object of `eth_call` and similar methods. Raises RpcError if it is invalid."""
         if not isinstance(asked, Mapping):
             raise invalid("the transaction must be an object")
 
@@ -118,7 +118,7 @@ class CallRequest:
         )
 
     def in_block(self, context: BlockContext, gas: int) -> tuple[ExternalMessage, BlockContext]:
-        """The message with this gas limit; without a fee it runs as if gas and block space cost nothing."""
+        """The message with this gas limit, and its block context. Without a fee, gas costs nothing."""
         if not self.max_fee and not self.max_tip:
             return replace(self.call, gas=gas), replace(context, base_fee=0)
         fee = self.max_fee if self.max_fee is not None else context.base_fee + (self.max_tip or 0)
@@ -132,7 +132,7 @@ class CallRequest:
 
 
 def run(request: CallRequest, view: View, gas: int) -> MessageResult:
-    """Run the message on the view and forget its changes. Raises RpcError if it could not even start."""
+    """Run the message on the view and discard its changes. Raises RpcError if it cannot start."""
     call, context = request.in_block(view.context, gas)
     state = EvmState(view.state, context)
     ensure_startable(call, state)
@@ -140,7 +140,7 @@ def run(request: CallRequest, view: View, gas: int) -> MessageResult:
 
 
 def ensure_startable(call: ExternalMessage, state: StateReader) -> None:
-    """Refuse what a chain would refuse before the first instruction."""
+    """Raises RpcError if a chain would reject the message before its first instruction."""
     needed = intrinsic_gas(call.to, call.data, call.access_list)
     if call.gas < needed:
         raise RpcError(INVALID_INPUT, f"intrinsic gas too low: have {call.gas}, want {needed}")
@@ -157,7 +157,7 @@ def ensure_startable(call: ExternalMessage, state: StateReader) -> None:
 
 
 def call(request: CallRequest, view: View) -> bytes:
-    """What the message returns. Raises RpcError with the revert data if it fails."""
+    """The data that the message returns. Raises RpcError, with the revert data if there is any."""
     outcome = run(request, view, DEFAULT_CALL_GAS if request.gas is None else request.gas)
     if outcome.error is not None:
         raise failure(outcome)
@@ -165,10 +165,10 @@ def call(request: CallRequest, view: View) -> bytes:
 
 
 def estimate(request: CallRequest, view: View) -> int:
-    """The gas limit that the message needs: never too low, and at most a thousandth above the least.
+    """The gas limit that the message needs: never too low, and at most 0.1 % above the minimum.
 
-    What a message uses is not what it needs: refunds come only at its end, and a call hands on no more
-    than 63/64 of the gas that is left. Raises RpcError if it fails with all the gas there is.
+    A message can need more gas than it uses: refunds are paid only at its end, and a call passes on at most 63/64 of
+    the remaining gas. Raises RpcError if the message fails with the highest gas limit.
     """
     ceiling = request.gas if request.gas is not None else max(view.context.gas_limit, DEFAULT_CALL_GAS)
     price = request.max_fee or 0
@@ -198,7 +198,7 @@ def estimate(request: CallRequest, view: View) -> int:
 
 
 def failure(outcome: MessageResult) -> RpcError:
-    """The error for a message that ran and failed, in the words and with the code that nodes use."""
+    """The error for a message that failed, with the text and the code that geth uses."""
     if outcome.reverted:
         reason = standard_reason(outcome.output)
         message = f"execution reverted: {reason}" if reason else "execution reverted"
@@ -207,14 +207,14 @@ def failure(outcome: MessageResult) -> RpcError:
 
 
 def halt_text(error: VMError | None) -> str:
-    """Why a message stopped that did not revert."""
+    """The reason why a message failed without a revert, in geth's words."""
     if isinstance(error, OutOfGas) and "code size" in str(error):
         return "max code size exceeded"
     return next((text for kind, text in _HALTS.items() if isinstance(error, kind)), "execution failed")
 
 
 class Overridden:
-    """A state with some values replaced for one call, as the third argument of `eth_call` asks."""
+    """A state with values replaced for one call: the state overrides of `eth_call`."""
 
     def __init__(self, base: StateReader, overrides: Any) -> None:
         if not isinstance(overrides, Mapping):

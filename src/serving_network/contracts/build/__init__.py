@@ -1,4 +1,4 @@
-"""Compiles the contracts. Runs before the package exists, so it imports nothing of it but itself."""
+"""Compile the contracts. This runs before the package is built, so it imports only itself."""
 
 from .artifacts import build
 from .errors import BuildError

@@ -1,4 +1,4 @@
-"""Compile what has changed: `python -m serving_network.contracts.build [CONTRACT ...]`."""
+"""Compile the contracts that have changed: `python -m serving_network.contracts.build [CONTRACT ...]`."""
 
 import sys
 

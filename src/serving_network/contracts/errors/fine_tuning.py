@@ -9,7 +9,7 @@ class CannotAbandonSettledDeliverable(DeclaredError):
     wire = ("CannotAbandonSettledDeliverable(string id)",)
     id: str
     problem = "The deliverable {id!r} is settled and can no longer be abandoned."
-    remedy = "Nothing is to be done: it does not block the next one."
+    remedy = "Nothing to do: it does not block the next deliverable."
 
 
 class CannotAcknowledgeSettledDeliverable(DeclaredError):
@@ -22,43 +22,43 @@ class CannotAcknowledgeSettledDeliverable(DeclaredError):
 
 
 class CannotEvictUnsettledDeliverable(DeclaredError):
-    """The ring of deliverables is full and its oldest is not settled."""
+    """The list of deliverables is full and the oldest one is not settled."""
 
     wire = ("CannotEvictUnsettledDeliverable(string id)",)
     id: str
-    problem = "Twenty deliverables are kept, and the oldest, {id!r}, is not settled: there is no room for another."
+    problem = "All 20 places for deliverables are taken, and the oldest deliverable, {id!r}, is not settled."
     remedy = "Settle or abandon {id!r}: serving deliverable settle --help"
 
 
 class DeliverableAlreadyExists(DeclaredError):
-    """A deliverable of this id is kept already."""
+    """A deliverable with this id already exists."""
 
     wire = ("DeliverableAlreadyExists(string id)",)
     id: str
-    problem = "A deliverable {id!r} exists already."
+    problem = "A deliverable {id!r} already exists."
     remedy = "Choose another id."
 
 
 class DeliverableAlreadySettled(DeclaredError):
-    """The deliverable was paid already."""
+    """The deliverable is already settled."""
 
     wire = ("DeliverableAlreadySettled(string id)",)
     id: str
-    problem = "The deliverable {id!r} is settled already."
-    remedy = "Nothing is to be done: it was paid once and cannot be paid again."
+    problem = "The deliverable {id!r} is already settled."
+    remedy = "Nothing to do: it was paid and cannot be paid again."
 
 
 class DeliverableIdInvalidLength(DeclaredError):
-    """The id is empty or too long. In bytes."""
+    """The id is empty or too long. `length` is in bytes."""
 
     wire = ("DeliverableIdInvalidLength(uint256 length)",)
     length: int
-    problem = "An id of {length} bytes, where 1 to 256 are taken."
+    problem = "The id has {length} bytes, but must have 1 to 256."
     remedy = "Choose an id of 1 to 256 bytes of UTF-8."
 
 
 class DeliverableNotExists(DeclaredError):
-    """No deliverable of this id."""
+    """There is no deliverable with this id."""
 
     wire = ("DeliverableNotExists(string id)",)
     id: str
@@ -67,15 +67,15 @@ class DeliverableNotExists(DeclaredError):
 
 
 class ETHTransferFailed(DeclaredError):
-    """The provider's wallet refused the coins."""
+    """The provider's wallet did not accept the payment."""
 
     wire = ("ETHTransferFailed()",)
-    problem = "The provider's wallet refused the coins."
+    problem = "The provider's wallet did not accept the payment."
     remedy = "Use a wallet that can receive coins: a plain key, or a contract with a payable receive function."
 
 
 class InvalidLedgerAddress(DeclaredError):
-    """The ledger given has no code."""
+    """The ledger's address has no code."""
 
     wire = ("InvalidLedgerAddress()",)
     problem = "The ledger's address has no code on this chain."
@@ -83,7 +83,7 @@ class InvalidLedgerAddress(DeclaredError):
 
 
 class InvalidVerifierInput(DeclaredError):
-    """A fine-tuning settlement was refused for a reason given in words; the known reasons have subclasses."""
+    """A fine-tuning settlement was refused for the reason in a message. The known reasons have subclasses."""
 
     wire = ("InvalidVerifierInput(string reason)",)
     reason: str
@@ -92,34 +92,36 @@ class InvalidVerifierInput(DeclaredError):
 
 
 class TEESignerNotAcknowledged(InvalidVerifierInput):
-    """The user's or the owner's confirmation of the TEE signer is missing."""
+    """The user has not acknowledged the TEE signer, or the owner has not confirmed it."""
 
     reason: str = "TEE signer not acknowledged"
-    problem = "The settlement was refused: the TEE signer is not confirmed by both the user and the owner."
+    problem = (
+        "The settlement was refused: the user has not acknowledged the TEE signer, or the owner has not confirmed it."
+    )
     remedy = "serving doctor"
 
 
 class VerifierNonceTooLow(InvalidVerifierInput):
-    """The nonce is not above the account's."""
+    """The nonce is not greater than the account's."""
 
     reason: str = "nonce should larger than the current nonce"
-    problem = "The settlement was refused: its nonce is not above the last one of this account."
+    problem = "The settlement was refused: its nonce is not greater than the last one of this account."
     remedy = "Sign the settlement again with a larger nonce."
 
 
 class VerifierBalanceTooLow(InvalidVerifierInput):
-    """The account holds less than the fee."""
+    """The account's balance is below the fee."""
 
     reason: str = "insufficient balance"
-    problem = "The settlement was refused: the account holds less than the whole fee."
+    problem = "The settlement was refused: the account's balance is below the full fee."
     remedy = "The user runs: serving ledger fund PROVIDER AMOUNT --service fine-tuning"
 
 
 class ModelRootHashMismatch(InvalidVerifierInput):
-    """The settlement names another model than the deliverable."""
+    """The settlement is for another model than the deliverable."""
 
     reason: str = "model root hash mismatch"
-    problem = "The settlement was refused: its model root hash is not the deliverable's."
+    problem = "The settlement was refused: its model root hash differs from the deliverable's."
     remedy = "serving deliverable show --help"
 
 
@@ -132,52 +134,52 @@ class VerifierSignatureInvalid(InvalidVerifierInput):
 
 
 class PenaltyPercentageTooHigh(DeclaredError):
-    """A penalty above the whole fee. In per cent."""
+    """A penalty above the full fee. `percentage` is in percent."""
 
     wire = ("PenaltyPercentageTooHigh(uint256 percentage)",)
     percentage: int
-    problem = "A penalty of {percentage} % is more than the whole fee."
+    problem = "A penalty of {percentage} % is more than the full fee."
     remedy = "serving setting penalty 30"
 
 
 class PreviousDeliverableNotAcknowledged(DeclaredError):
-    """The user has not taken the last deliverable yet."""
+    """The user has not acknowledged the previous deliverable yet."""
 
     wire = ("PreviousDeliverableNotAcknowledged(string id)",)
     id: str
-    problem = "The deliverable before this one, {id!r}, is neither acknowledged nor settled."
-    remedy = "Wait for the user, or: serving deliverable abandon --help"
+    problem = "The previous deliverable, {id!r}, is neither acknowledged nor settled."
+    remedy = "Wait for the user to acknowledge it, or run: serving deliverable abandon --help"
 
 
 class SecretShouldBeEmpty(DeclaredError):
-    """A secret for a deliverable that was not acknowledged."""
+    """The settlement contains a secret, but the deliverable is not acknowledged."""
 
     wire = ("SecretShouldBeEmpty()",)
-    problem = "The user has not acknowledged this deliverable: no secret may be handed over for it."
+    problem = "The user has not acknowledged this deliverable, so its settlement must not contain a secret."
     remedy = "Sign the settlement again with an empty secret."
 
 
 class SecretShouldNotBeEmpty(DeclaredError):
-    """No secret for a deliverable that was acknowledged."""
+    """The settlement contains no secret, but the deliverable is acknowledged."""
 
     wire = ("SecretShouldNotBeEmpty()",)
-    problem = "The user has acknowledged this deliverable: the settlement must hand over the encrypted secret."
+    problem = "The user has acknowledged this deliverable, so its settlement must contain the encrypted secret."
     remedy = "Sign the settlement again with the encrypted secret."
 
 
 class TransferToLedgerFailed(DeclaredError):
-    """The ledger refused coins that come home."""
+    """The ledger refused a refund."""
 
     wire = ("TransferToLedgerFailed()",)
-    problem = "The ledger refused the coins that the service sent home."
+    problem = "The ledger refused the refund that the service sent."
     remedy = "serving version list"
 
 
 class UserActionRequired(DeclaredError):
-    """After a penalty the user must act before the next one can be taken."""
+    """After a penalty the user must act before the next penalty can be taken."""
 
     wire = ("UserActionRequired(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "{user} paid a penalty to {provider} and has done nothing since: no second penalty before that."
+    problem = "{user} paid a penalty to {provider} and has not acted since, so no second penalty can be taken."
     remedy = "The user runs: serving ledger fund {provider} 0 --service fine-tuning"

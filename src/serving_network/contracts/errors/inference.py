@@ -4,7 +4,7 @@ from serving_network.contracts.errors.base import DeclaredError
 
 
 class InvalidTEESignature(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("InvalidTEESignature(string reason)",)
     reason: str
@@ -16,15 +16,15 @@ class NoSettlementsProvided(DeclaredError):
     """A batch without settlements."""
 
     wire = ("NoSettlementsProvided()",)
-    problem = "The batch holds no settlement."
+    problem = "The batch contains no settlements."
     remedy = "serving settle USAGE"
 
 
 class TooManySettlements(DeclaredError):
-    """A batch longer than the service takes."""
+    """The batch has more settlements than the service accepts."""
 
     wire = ("TooManySettlements(uint256 count, uint256 max)",)
     count: int
     max: int
-    problem = "A batch of {count} settlements, where the service takes {max}."
-    remedy = "Split the batch; `serving settle` does that by itself."
+    problem = "The batch has {count} settlements, but the service accepts at most {max}."
+    remedy = "Split the batch, or use `serving settle`, which splits it."

@@ -4,7 +4,7 @@ from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
 
 
 class CallFailed(DeclaredError):
-    """A service refused without giving a reason."""
+    """A service refused the ledger's call without a reason."""
 
     wire = ("CallFailed()",)
     problem = "The service refused the ledger's call and gave no reason."
@@ -16,26 +16,26 @@ class CallerNotRegisteredService(DeclaredError):
 
     wire = ("CallerNotRegisteredService(address caller)",)
     caller: ChecksumAddress
-    problem = "{caller} is not a registered service, and only those may report what was spent."
+    problem = "{caller} is not a registered service, so it may not report spending."
     remedy = "serving version list"
 
 
 class InsufficientAvailableBalance(DeclaredError):
-    """The ledger has less available than is to be moved. Amounts in wei."""
+    """The ledger's available balance is below the amount to move. Amounts are in wei."""
 
     wire = ("InsufficientAvailableBalance(uint256 available, uint256 required)",)
     available: Wei
     required: Wei
-    problem = "The ledger has {available} available, and {required} are needed."
+    problem = "The ledger has {available} available, but {required} is needed."
     remedy = "serving ledger deposit AMOUNT"
 
 
 class InsufficientBalance(DeclaredError):
-    """More is to be withdrawn than the ledger has available."""
+    """The ledger's available balance is below the amount to withdraw."""
 
     wire = ("InsufficientBalance(address user)",)
     user: ChecksumAddress
-    problem = "The ledger of {user} has less available than is to be withdrawn."
+    problem = "The available balance in the ledger of {user} is below the amount to withdraw."
     remedy = "serving account show {user}"
 
 
@@ -44,12 +44,12 @@ class InvalidServiceAddress(DeclaredError):
 
     wire = ("InvalidServiceAddress(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "{serviceAddress} cannot be registered as a service."
+    problem = "The address {serviceAddress} cannot be registered as a service."
     remedy = "serving version register --help"
 
 
 class InvalidServiceType(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("InvalidServiceType(string serviceType)",)
     serviceType: str
@@ -58,20 +58,20 @@ class InvalidServiceType(DeclaredError):
 
 
 class LedgerExists(DeclaredError):
-    """The user has a ledger already."""
+    """The user already has a ledger."""
 
     wire = ("LedgerExists(address user)",)
     user: ChecksumAddress
-    problem = "{user} has a ledger already."
+    problem = "{user} already has a ledger."
     remedy = "serving ledger deposit AMOUNT"
 
 
 class LedgerLocked(DeclaredError):
-    """The ledger was entered a second time while one of its own calls was running."""
+    """The ledger was called again while one of its own calls was running."""
 
     wire = ("LedgerLocked()",)
-    problem = "Another operation on this ledger was still running when this one was called."
-    remedy = "Make one call after the other, not one from inside the other."
+    problem = "Another operation on this ledger was still running."
+    remedy = "Make the calls one after another, not one inside another."
 
 
 class LedgerNotExists(DeclaredError):
@@ -84,22 +84,22 @@ class LedgerNotExists(DeclaredError):
 
 
 class MinimumDepositRequired(DeclaredError):
-    """Less than the minimum was given, or would remain. Amounts in wei."""
+    """The amount is, or would leave, less than the minimum. Amounts are in wei."""
 
     wire = ("MinimumDepositRequired(uint256 provided, uint256 required)",)
     provided: Wei
     required: Wei
-    problem = "{provided} is below the minimum of {required} that must be moved in, or stay available."
-    remedy = "Use {required} or more; to take out everything: serving ledger withdraw all"
+    problem = "{provided} is below the minimum of {required} that must be moved or stay available."
+    remedy = "Use {required} or more. To withdraw everything, run: serving ledger withdraw all"
 
 
 class MustWithdrawAllFundsFirst(DeclaredError):
-    """A ledger that still holds coins cannot be deleted. Amount in wei."""
+    """A ledger that still holds coins cannot be deleted. The amount is in wei."""
 
     wire = ("MustWithdrawAllFundsFirst(uint256 remainingBalance)",)
     remainingBalance: Wei
-    problem = "The ledger still holds {remainingBalance}, here or with providers, and cannot be deleted."
-    remedy = "serving ledger retrieve --all, and after the lock time: serving ledger withdraw all"
+    problem = "The ledger cannot be deleted: it still holds {remainingBalance}, including accounts with providers."
+    remedy = "Run serving ledger retrieve --all now and after the lock time, then: serving ledger withdraw all"
 
 
 class NoRecommendedService(DeclaredError):
@@ -112,62 +112,62 @@ class NoRecommendedService(DeclaredError):
 
 
 class RefundMismatch(DeclaredError):
-    """A service reported other coins than it sent. Amounts in wei."""
+    """A service sent another amount than it reported. Amounts are in wei."""
 
     wire = ("RefundMismatch(uint256 received, uint256 reported)",)
     received: Wei
     reported: Wei
-    problem = "The service sent {received} home but reported {reported}; the ledger believes neither."
-    remedy = "Tell the network's owner: this service must not stay registered."
+    problem = "The service sent a refund of {received} but reported {reported}, so the ledger refused it."
+    remedy = "Report it to the network's owner: this service must not stay registered."
 
 
 class ServiceAlreadyRegistered(DeclaredError):
-    """This address is registered already."""
+    """This address is already registered."""
 
     wire = ("ServiceAlreadyRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "{serviceAddress} is registered already."
+    problem = "{serviceAddress} is already registered."
     remedy = "serving version list"
 
 
 class ServiceMustImplementIServing(DeclaredError):
-    """The address does not answer as a service."""
+    """The contract does not implement the service interface."""
 
     wire = ("ServiceMustImplementIServing(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "{serviceAddress} is not a service: it does not answer to the serving interface 0x160841b1."
+    problem = "{serviceAddress} is not a service: it does not implement the interface 0x160841b1."
     remedy = "Register the address of a service's front, not of its implementation or its beacon."
 
 
 class ServiceNotAnswering(DeclaredError):
-    """A service does not say what it holds, so that nothing that depends on it is done."""
+    """A service does not report its balances, so nothing that depends on them can be done."""
 
     wire = ("ServiceNotAnswering(address service)",)
     service: ChecksumAddress
-    problem = "The service {service} does not answer, so the ledger cannot know that nothing is left in it."
-    remedy = "Try again later; if it stays so, tell the network's owner: serving health"
+    problem = "The service {service} does not answer, so the ledger cannot verify that it holds nothing."
+    remedy = "Try again later. If it still fails, run serving health and report it to the network's owner."
 
 
 class ServiceNameExists(DeclaredError):
-    """A service of this type and version is registered already."""
+    """A service with this type and version is already registered."""
 
     wire = ("ServiceNameExists(string serviceName)",)
     serviceName: str
-    problem = "A service named {serviceName!r} is registered already."
+    problem = "A service named {serviceName!r} is already registered."
     remedy = "Choose another version."
 
 
 class ServiceNotFound(DeclaredError):
-    """The ledger knows no service of this name."""
+    """The ledger has no service with this name."""
 
     wire = ("ServiceNotFound(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "The ledger knows no service of this name."
+    problem = "The ledger has no service with this name."
     remedy = "serving version list"
 
 
 class ServiceNotRegistered(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("ServiceNotRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
@@ -180,7 +180,7 @@ class ServiceRegistryLimitReached(DeclaredError):
 
     wire = ("ServiceRegistryLimitReached(uint256 limit)",)
     limit: int
-    problem = "The registry holds {limit} services and takes no more."
+    problem = "The registry is full: it holds the maximum of {limit} services."
     remedy = "serving version list"
 
 
@@ -189,27 +189,27 @@ class ServiceTypeRequired(DeclaredError):
 
     wire = ("ServiceTypeRequired()",)
     problem = "The service type is empty."
-    remedy = 'Give a type like "inference".'
+    remedy = 'Set a type such as "inference".'
 
 
 class TooManyProviders(DeclaredError):
-    """More providers in one retrieval than the ledger takes."""
+    """One retrieval names more providers than the ledger accepts."""
 
     wire = ("TooManyProviders(uint256 requested, uint256 maximum)",)
     requested: int
     maximum: int
-    problem = "{requested} providers in one call, where the ledger takes {maximum}."
-    remedy = "Split the list; `serving ledger retrieve` does that by itself."
+    problem = "The call names {requested} providers, but the ledger accepts at most {maximum}."
+    remedy = "Split the list, or use `serving ledger retrieve`, which splits it."
 
 
 class TooManyProvidersForService(DeclaredError):
-    """The user has as many providers in this service as the ledger takes."""
+    """The user already has the maximum number of providers in this service."""
 
     wire = ("TooManyProvidersForService(uint256 current, uint256 maximum)",)
     current: int
     maximum: int
-    problem = "The ledger has {current} providers in this service and takes at most {maximum}."
-    remedy = "Use another ledger for further providers."
+    problem = "The ledger has {current} providers in this service; the maximum is {maximum}."
+    remedy = "Use another ledger for more providers."
 
 
 class VersionRequired(DeclaredError):
@@ -217,7 +217,7 @@ class VersionRequired(DeclaredError):
 
     wire = ("VersionRequired()",)
     problem = "The version is empty."
-    remedy = 'Give a version like "v1.0".'
+    remedy = 'Set a version such as "v1.0".'
 
 
 class ZeroAddressNotAllowed(DeclaredError):
@@ -225,12 +225,12 @@ class ZeroAddressNotAllowed(DeclaredError):
 
     wire = ("ZeroAddressNotAllowed()",)
     problem = "The recipient is the zero address."
-    remedy = "Give the address of the user whose ledger it is for."
+    remedy = "Set the address of the user who owns the ledger."
 
 
 class ZeroAmountNotAllowed(DeclaredError):
-    """A deposit of nothing."""
+    """The amount to deposit is zero."""
 
     wire = ("ZeroAmountNotAllowed()",)
-    problem = "A deposit of nothing."
+    problem = "The amount to deposit is zero."
     remedy = "serving ledger deposit AMOUNT"

@@ -1,4 +1,4 @@
-"""Errors of ownership and of the beacon. The owners' checks answer with plain messages, as clients match them."""
+"""Errors of ownership and of the beacon. Ownership checks revert with plain messages, which clients match."""
 
 from typing import ClassVar
 
@@ -6,7 +6,7 @@ from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
 
 
 class NotAFrontOfThisBeacon(DeclaredError):
-    """The beacon attaches its own fronts only."""
+    """The beacon can only attach its own fronts."""
 
     wire = ("NotAFrontOfThisBeacon(address front)",)
     front: ChecksumAddress
@@ -15,7 +15,7 @@ class NotAFrontOfThisBeacon(DeclaredError):
 
 
 class OwnershipError(DeclaredError):
-    """A plain message that has its own class. `text` is the message as the contract sends it."""
+    """A plain message that has its own class. `text` is the contract's message."""
 
     text: ClassVar[str] = ""
 
@@ -33,11 +33,11 @@ class NewOwnerIsZero(OwnershipError):
 
     text = "Ownable: new owner is the zero address"
     problem = "The zero address cannot own a contract."
-    remedy = "Give the new owner's address."
+    remedy = "Set the new owner's address."
 
 
 class ImplementationNotContract(OwnershipError):
-    """The beacon refuses an implementation without code."""
+    """The implementation has no code."""
 
     text = "UpgradeableBeacon: implementation is not a contract"
     problem = "The implementation has no code on this chain."
@@ -45,8 +45,8 @@ class ImplementationNotContract(OwnershipError):
 
 
 class CallerNotOfferedOwner(OwnershipError):
-    """Only the one to whom ownership was offered may accept it."""
+    """Only the offered owner may accept ownership."""
 
     text = "Ownable2Step: caller is not the new owner"
-    problem = "Ownership was not offered to the key in use."
-    remedy = "The present owner offers it first, to this key's address."
+    problem = "Ownership was not offered to the address of the key in use."
+    remedy = "Ask the current owner to offer ownership to this address first."
