@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hatch build hook that compiles the contracts into the wheel."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check the pinned dependencies for known vulnerabilities: `make audit`.
 
 The exit status is 1 if a vulnerability is known. If the database cannot be reached, nothing is audited and the output

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check the subjects of commits: `make commits`.
 
 python .ci/commits.py [BASE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the documentation site in site/: `make docs`.
 
 The site shows the repository's own pages. This script copies them to .docs/pages, points their links at the copies,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find unused code; `make lint` runs this.
 
 python .ci/unused.py [ROOT]

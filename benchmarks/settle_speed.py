@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How fast the Python side of a settlement run is, and what it costs in memory.
 
     python benchmarks/settle_speed.py                      a million rows of 10,000 users

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the proofs: compile the harnesses around the shipped code, and give them to halmos.
 
     python proofs/run.py HALMOS [PART ...] [--claim TEXT] [--only claims|reach|planted]        (what `make proofs` does)

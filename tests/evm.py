@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bare EVM in the process, for tests of contracts.
 
 It runs whole transactions under cancun rules (intrinsic gas, calldata, refunds, cold and warm

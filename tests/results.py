@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results of long runs, one JSON object a line, which survive being stopped at any moment."""
 
 from __future__ import annotations

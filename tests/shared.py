@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What several workers of one test run need, made by one of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that run `serving` without the second that Python needs to import it.
 
 One process imports the program and waits; each run is a fork of it: a process of its own, with its own terminal or

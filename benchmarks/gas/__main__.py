@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure the gas of every operation, print it and compare it with the committed figures.
 
 python -m benchmarks.gas             exit with status 1 if an operation exceeds its budget or a figure changed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gas per user for batches of every size, with one signature each and with one for all."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the gas of a settlement goes, cause by cause.
 
     python -m benchmarks.gas.causes

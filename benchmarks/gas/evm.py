@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests' EVM, of which every instruction can be watched."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The least that one settlement can cost: prices of the EVM and the wire format, and nothing for computing.
 
 What every design must pay for a settlement with an event of its own: its calldata, its share of signatures, one cold

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How cost grows: what must not cost more in a large network, and what may, because it is the caller's own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network that gas is measured in: all three contracts behind attached fronts, and people who already use them."""
 
 from __future__ import annotations

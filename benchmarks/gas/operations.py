@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every operation of the budget table: what happens before it, and the transaction that is measured."""
 
 from __future__ import annotations

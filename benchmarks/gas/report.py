@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The figures as tables: what `make gas` prints and what docs/gas.md shows."""
 
 from __future__ import annotations

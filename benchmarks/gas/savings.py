@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What single decisions save: measured on our own contracts with and without, or by the EVM's prices where the other
 design was never built."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The committed figures, and how the measured ones differ from them."""
 
 from __future__ import annotations

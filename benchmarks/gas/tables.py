@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables that read well in a terminal and are Markdown."""
 
 from __future__ import annotations

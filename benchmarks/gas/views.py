@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the listings cost at their worst: the longest texts that the limits allow, in every entry.
 
 A node answers a call within a gas limit, by custom that of a block. Accounts, registrations and services are put in as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An example application: it spreads a monthly budget evenly over several AI providers."""
 
 from collections.abc import Sequence

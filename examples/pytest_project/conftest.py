@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 pytest_plugins = ["serving_network.pytest_plugin"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m serving_network` is `serving`."""
 
 from serving_network.cli.main import app

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every failure that this package reports, as one tree of exceptions.
 
 A class that another module defines is shown with that module: "files: ..." stands for `serving_network.files`.

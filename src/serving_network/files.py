@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that several processes share: written atomically, and locked while they change."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Amounts of coins: exact decimals for display, whole wei everywhere else.
 
 One coin is 10**18 wei and one gwei is 10**9 wei. No amount is ever a float: a float cannot hold most

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration file: networks and addresses by name, and the network and key in use, in TOML.
 
     network = "local"                  # the network in use

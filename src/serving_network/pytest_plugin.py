@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures for the tests of other projects. Add to their conftest.py:
 
     pytest_plugins = ["serving_network.pytest_plugin"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signer protocols, and the check of a signature. Keys are in `serving_network.wallet`."""
 
 from __future__ import annotations

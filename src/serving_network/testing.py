@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A complete serving network in this process, for tests: funded accounts, every role, and a movable clock."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text, JSON and TOML from untrusted sources. Invalid input raises ValueError.
 
 Python guards against deep nesting only by its recursion limit, and py-evm's dependencies raise that limit to 100,000

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tree in the docstring of `serving_network.errors` shows every exception of the package, with its module.
 
 The subclasses of DeclaredError are left out: there is one per error of the wire format, and

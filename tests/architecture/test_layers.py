@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The import rules in pyproject.toml hold, and each of them finds a violation that is planted for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where attacks happen: the real network beside its model, with a user, a provider and a TEE signer who trust it.
 
 `Scene.do` compares every transaction with the model; `compare` every coin and listing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Coins that arrive by self-destruct must not become anybody's credit, nor stop anybody's refund."""
 
 from tests.attacks.scene import Scene, reason

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits above the 160 of an address: one user written in two ways could have two accounts, or be charged for another.
 
 The key of an account is a hash over two whole words, which tells addresses apart only while they are addresses.

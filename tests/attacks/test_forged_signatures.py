@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signatures in a second shape, of the wrong length, or that recover to the zero address, like an unset signer."""
 
 import pytest

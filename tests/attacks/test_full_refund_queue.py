@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Five refunds wait and a sixth is asked for: the live network refused that, and everything else in the same call."""
 
 import pytest

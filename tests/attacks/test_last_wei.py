@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An account is settled down to its last wei: that wei comes home too, and the account can be deleted."""
 
 import pytest

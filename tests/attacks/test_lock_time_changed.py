@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The owner changes the lock time while refunds wait: they follow it, but never past a week after their request."""
 
 import pytest

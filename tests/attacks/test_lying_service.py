@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A registered service lies about what it holds, sends and owes: only the coins that were given to it are at stake."""
 
 import pytest

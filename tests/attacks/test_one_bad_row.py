@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One entry of a batch is wrong, in every way an entry can be wrong: the others are paid."""
 
 from tests.attacks.scene import Scene

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider looks for a second address under which it finds its users' accounts again, and settles there as well.
 
 Who settles names the user freely, so nobody has to own the address of the user at the second provider. The key of an

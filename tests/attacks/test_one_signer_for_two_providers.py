@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider registers another provider's TEE signer, which is a real one, and settles with what that TEE has signed.
 
 An inference message names the provider. A fine-tuning message does not, and what is signed is fixed by the clients, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Somebody initialises an implementation, or a front before its owner does, and owns what is behind it."""
 
 from serving_network.contracts import load

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The penalty is a percentage, rounded down: never more than the fee, never from an empty remainder."""
 
 import pytest

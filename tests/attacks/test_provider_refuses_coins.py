@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider's wallet turns coins away: nothing may be booked, and nobody else may be held up."""
 
 from tests.attacks.scene import Scene

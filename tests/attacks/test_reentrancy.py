@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whoever receives coins calls back before the payout is over, as user, provider or service."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A row stands twice in a batch: it is paid once, and the preview says so."""
 
 from tests.attacks.scene import Scene

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A settlement that was paid once, or signed for somewhere else, is presented again."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A receiver or a service answers with a megabyte, so that whoever copies the answer runs out of gas."""
 
 import pytest

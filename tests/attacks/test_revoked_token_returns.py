@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A revoked session token comes back to life when its account is deleted and opened again."""
 
 from tests.attacks.scene import Scene

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calldata that no encoder makes: rows that are hashed in one place and paid in another would pay what nobody signed.
 
 The rows of a batch are decoded by the compiler's code and hashed by a program of our own. Whatever the offsets and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider takes its stake while settlements are due: users lose nothing, and what was signed before is worthless."""
 
 from tests.attacks.scene import Scene

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Strangers lengthen lists until somebody else's call no longer fits a block. No list that a call walks is theirs."""
 
 from tests.attacks.scene import Scene

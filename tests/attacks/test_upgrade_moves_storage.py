@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upgrade whose storage is laid out otherwise reads balances as something else. It is refused before it is sent."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C at every moment of a send has one outcome."""
 
 from __future__ import annotations

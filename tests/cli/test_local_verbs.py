@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys, networks, addresses, completion and help: what needs no network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How amounts, numbers of things, times and calls are shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions on a terminal: answers, secrets, and Ctrl-C at any moment."""
 
 from __future__ import annotations

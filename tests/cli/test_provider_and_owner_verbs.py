@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The verbs of providers and owners, and those that look, against a served network."""
 
 from __future__ import annotations

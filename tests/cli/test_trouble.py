@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands against what goes wrong: nodes, keys, pipes, impatient people."""
 
 from __future__ import annotations

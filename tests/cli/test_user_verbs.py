@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user's verbs against a served network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The walkthroughs in the docs, typed into a real terminal: no command in them may fail.
 
 With WALKTHROUGHS=write in the environment, the output in the docs is updated.

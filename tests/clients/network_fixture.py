@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole network on a chain in this process, deployed once, and put back after each test."""
 
 from __future__ import annotations

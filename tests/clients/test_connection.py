@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asking nodes that are slow, busy, broken or lying, over real sockets."""
 
 from __future__ import annotations

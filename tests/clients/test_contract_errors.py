@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every error of every contract has its class, and every byte of revert data becomes an exception."""
 
 from __future__ import annotations

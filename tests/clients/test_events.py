@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events: in order, once each, over a node that drops out and a chain that is reorganised."""
 
 from __future__ import annotations

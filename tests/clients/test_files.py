@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that several processes change: nothing is lost, and a crash leaves no part of a file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A hardware signer against a stand-in that speaks the protocol of Ledger's Ethereum app.
 
 The stand-in puts the pieces of a command together, takes what it is asked to sign apart, and signs with a key of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys are encrypted, private to their owner, and never shown."""
 
 from __future__ import annotations

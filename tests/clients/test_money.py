@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Amounts are exact, whatever their size, and nothing else is taken for one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The config file: people's edits stay, and what is wrong in it is told."""
 
 from __future__ import annotations

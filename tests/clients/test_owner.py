@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the owner does, on the real contracts."""
 
 from __future__ import annotations

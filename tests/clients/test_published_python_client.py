@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The published Python client, 0g-inference-sdk 0.9.1 as it is on PyPI, against the local network.
 
 It sends every transaction with a gas limit of its own, 300,000 or 200,000: on the live contracts three of its

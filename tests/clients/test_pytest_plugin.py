@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example project passes as others would run it: from its own directory, with nothing of ours around it."""
 
 from __future__ import annotations

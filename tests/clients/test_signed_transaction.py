@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stored transaction gives back everything that was signed, and nothing else is taken for one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Session tokens: made by the user, checked by the provider, dead once revoked."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sending: simulated first, nonces for many at once, replaced rather than doubled, failures explained."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What users do with their money, on the real contracts: every wei comes back."""
 
 from __future__ import annotations

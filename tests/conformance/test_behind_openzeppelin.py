@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our implementations behind ordinary OpenZeppelin beacon proxies: one user's coins on their whole way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The codec against eth-abi itself, against values it must refuse, and against bytes that no contract would send."""
 
 import contextlib

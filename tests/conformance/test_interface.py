@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiled ABIs are the wire format, and what is added to it is listed here, line by line.
 
 `wire_interface.txt` is the interface that clients of the live network were built against. Names, argument names,

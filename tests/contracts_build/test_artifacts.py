@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Artifacts: what is in them, and that a missing, damaged or stale one is never used."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The assembler: each statement's bytes, and a named line for each mistake."""
 
 import pytest

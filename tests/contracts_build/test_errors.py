@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The errors that a contract can raise are the `error` entries of its ABI, no more and no fewer."""
 
 from collections.abc import Iterator

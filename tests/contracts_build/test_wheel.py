@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel is the product: it must carry the compiled contracts and use its own."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain in the process, the people of a network, and the network on it, with its files in an empty directory."""
 
 import asyncio

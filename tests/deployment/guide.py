@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the commands of docs/operations.md on a chain of its own, and compare or rewrite what they print.
 
 The guide is its own script. Every `console` block holds commands (`$ serving ...`, `$ cat ...`) and their output;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People who use a network under test: providers who register, users who pay in and ask back."""
 
 from typing import Any

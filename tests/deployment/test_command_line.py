@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operators' verbs from the command line: what goes wrong and with which exit code, and JSON for programs."""
 
 import json

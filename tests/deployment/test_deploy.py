@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deploying a network: what lands where, what the record says of it, and what must not happen."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two files of a network: what a person writes, and what the tool writes."""
 
 from pathlib import Path

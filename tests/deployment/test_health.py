@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a network is well, and what is said when it is not."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upgrade while a settlement is on its way: whichever is mined first, the provider is paid once, and in full."""
 
 from typing import Any

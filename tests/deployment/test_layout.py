@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a change of the storage layout may be, and each way in which it must be refused."""
 
 from copy import deepcopy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A record of release 0.1 is resumed by this release.
 
 `data/record-0.1.json` was written by release 0.1: a ledger, and a hand-over to another owner that was killed after its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operations guide tells the truth: every command in it prints what it says there."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Listing services, recommending a version, and planning the move from one version to the next."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Upgrading: what is refused, what is rehearsed, what is done, and what another owner is told."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Verification: the compiler's input, and clients of the two services against servers that speak their protocols.
 
 The servers do what the real ones do with a submission: they compile it, and compare with the code on chain.

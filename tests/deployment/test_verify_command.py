@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving verify` from the command line: a sound network passes, one changed byte does not."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other builds of the contracts: the real sources, changed in one place and compiled."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands that texts name, and whether the program has them."""
 
 from __future__ import annotations

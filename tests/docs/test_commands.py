@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every command that a page or a failure's next step names is one that the program has, with these options."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files and folders that CONTRIBUTING.md names for each kind of change exist."""
 
 from __future__ import annotations

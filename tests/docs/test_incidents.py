@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plans of docs/security/incidents.md, played with the very commands that stand there."""
 
 from __future__ import annotations

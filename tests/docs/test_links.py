@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every relative link and anchor of every Markdown page resolves, in the repository and on the site of `make docs`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The README shows what `serving demo` prints.
 
     python -m tests.docs.test_readme        rewrite the block

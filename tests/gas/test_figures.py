@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No budget is broken, nothing grows that must not, and the committed figures and the documentation are today's.
 
 If a figure changed on purpose, run `make gas-update` and commit what it writes.

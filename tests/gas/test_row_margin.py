@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """However users change their accounts after the estimate, the settlement is mined within its margin.
 
 Amounts are in wei. Every state is reached through the ledger, by what the users themselves may send.

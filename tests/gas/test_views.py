@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every listing can be answered at its worst, within the gas that nodes give a call."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small contracts for these tests, written instruction by instruction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same transactions on our chain and on anvil, where that is installed: every unit of gas must agree."""
 
 from __future__ import annotations

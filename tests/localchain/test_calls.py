@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """eth_call, its failures, gas estimates and traces."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gas to the last unit, against numbers that follow from the yellow paper and its EIPs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Our quick instructions against py-evm's own, on random programs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs: asked for, followed with filters, and pushed to subscribers."""
 
 from __future__ import annotations

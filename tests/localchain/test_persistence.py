@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain in a directory: closed, killed, opened again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sending: what is accepted, what waits, what replaces what, and what is refused."""
 
 from __future__ import annotations

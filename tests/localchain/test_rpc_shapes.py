@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers as other programs expect them: field by field, numbers as short hex."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON-RPC over HTTP and WebSocket, message by message, without a client library."""
 
 from __future__ import annotations

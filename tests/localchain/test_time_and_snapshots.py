@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock, and going back."""
 
 from __future__ import annotations

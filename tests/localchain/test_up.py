@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving up` as people start and stop it."""
 
 from __future__ import annotations

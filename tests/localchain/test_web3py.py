@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain through web3.py, over HTTP and WebSocket, as a user of that library would."""
 
 from __future__ import annotations

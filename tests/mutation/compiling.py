@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiler with a memory, for thousands of compilations that differ in a line: three times as fast, same bytecode.
 
 Its optimizer walks a tree again for every change inside it. Here a subtree that came back unchanged is not walked again

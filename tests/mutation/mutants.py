@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small faults put into Vyper sources: one changed operator, number, condition or missing statement at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutation testing of the settlement's Python code: does its fast suite notice a small fault?
 
     python -m tests.mutation.python --results .mutation/python.jsonl [--sample 100] [--list survivors.txt] [FILE ...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small faults put into Python sources: one changed operator, number, name, condition, or missing statement at a time.
 
 What is left as it is, because nothing but a reader depends on it: annotations, decorators, docstrings, and texts for

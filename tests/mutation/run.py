@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutation testing of the contracts: does the fast suite notice a small fault?
 
     python -m tests.mutation.run [--jobs 2] [--unit] [--survivors] [--sample 200] [ledger/LedgerManager.vy ...]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract tests, collected once and run again and again in forks of one process, each on other bytecode.
 
 A fork costs milliseconds where a new pytest costs seconds. Contracts run on revm, where nearly every test gives the

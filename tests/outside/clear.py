@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a clear failure is, and a harness that lets no other one out."""
 
 from __future__ import annotations

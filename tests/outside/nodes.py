@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node of raw bytes: it answers with what no web framework would let through."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that people write and edit, as they should not be: each is used as it is meant, or refused in words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network's record as a merge, a hand or another chain may leave it: nothing is done on the strength of it."""
 
 from __future__ import annotations

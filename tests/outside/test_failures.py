@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every failure: a class of its own kind, an exit code, and words that can be shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers of nodes that are broken or lie: each is taken as it is meant, or refused with words and a next step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A listing is whole, or an error: pages too large for a node's gas are asked for in halves."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sending while the node fails: what was sent is never called unsent, and nothing is sent a second time."""
 
 from __future__ import annotations

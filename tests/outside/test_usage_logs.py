@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Usage logs as no program writes them: every line is a row or a reject, at once, and none is read in two ways."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fresh world for every test of the proxies."""
 
 import pytest

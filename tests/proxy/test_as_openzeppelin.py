@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ours beside the live network's proxies, transaction by transaction: the same answers, events and storage.
 
 One difference is meant: where an initialisation reverts without data, OpenZeppelin puts a message of its own in its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The beacon: which implementation its fronts run, and who may say so."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reaches the implementation through a front, and what comes back, on both lanes."""
 
 import pytest

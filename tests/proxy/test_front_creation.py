@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A front is created, pointed at its beacon and initialised in one transaction, or not at all."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fronts and beacons in a bare EVM, and implementations that show what reaches them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check of commit subjects (`make commits`) accepts the guide's subjects and reports what breaks its rules."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make help` lists every target, and every target is declared as one that makes no file of its name."""
 
 from __future__ import annotations

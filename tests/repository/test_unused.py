@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make lint` finds unused code, and allowances that are no longer needed."""
 
 from __future__ import annotations

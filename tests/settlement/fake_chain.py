@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain in memory that behaves like the contract, and on demand like a bad node.
 
 It keeps to the settlement rules of docs/specification.md: statuses in their order, nonces that only grow, pending

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random histories of a provider's settlements: nobody ever pays a wei too much, and no wei is lost.
 
     python -m tests.settlement.histories --count 20000 --seed 1 --workers 2

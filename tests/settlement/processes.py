@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs in processes of its own in settlement tests: a chain that goes on, and a run that may be killed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain and runs that settle on it, for tests that go step by step."""
 
 from __future__ import annotations

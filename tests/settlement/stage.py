@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network on a private chain with a provider and its users, as settlement tests need it."""
 
 from __future__ import annotations

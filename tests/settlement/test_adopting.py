@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adopting what the chain accepted and the journal does not know: each wei is booked once, in the chain's order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Step by step, how settlements that could be paid twice are kept from it, and how a batch ends.
 
 The three histories in which users were charged twice are in `test_nonces`.

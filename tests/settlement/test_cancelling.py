@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ending batches that wait: an empty transaction at each nonce, within the cap, and whatever is mined is booked."""
 
 from __future__ import annotations

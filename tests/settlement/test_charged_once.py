@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Step by step: what could charge a user twice, hold users up for longer than needed, or lose a wei.
 
 Every run of a `Scene` checks that nobody has paid more than is owed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands around the journal, end to end: real contracts, a served chain, a home with keys in the environment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo, and `serving settle` as a person or a script runs it, with their exit codes."""
 
 from __future__ import annotations

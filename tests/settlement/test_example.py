@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example log is what its generator makes, and shows what it says it shows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Following a batch on a clock of the test's own: what is done when, and what is believed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random histories of a provider who settles, and that they would show it if something that protects users were gone.
 
 `make histories` plays many more.

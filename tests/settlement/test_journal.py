@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal against a model in plain Python, and against the ways in which a file can be wrong."""
 
 from __future__ import annotations

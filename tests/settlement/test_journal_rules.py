@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal's rules one by one, where the model in test_journal.py would notice a broken one only by luck."""
 
 from __future__ import annotations

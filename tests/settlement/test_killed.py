@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run that is killed at random moments, over and over, on a real chain: in the end every wei is where it belongs.
 
     SETTLE_KILLS=500 SETTLE_SEED=7 pytest tests/settlement/test_killed.py

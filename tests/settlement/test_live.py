@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs against the real contracts, on a node that is honest, slow, forgetful, or lies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the chain of a settlement run answers through a node, against the real contracts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run asks of a node, against the real contracts and against a node that answers by a script."""
 
 from __future__ import annotations

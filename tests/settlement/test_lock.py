@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run at a time: who holds the lock is told, and nothing that a run leaves behind blocks the next."""
 
 from __future__ import annotations

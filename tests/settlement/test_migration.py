@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A journal of version 1 becomes one of today: everything in it survives, or nothing is touched."""
 
 from __future__ import annotations

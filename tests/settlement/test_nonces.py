@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nonce of a user's next settlement, and that nobody is charged twice because of it.
 
 First the rule itself, then step by step the histories in which a user was charged twice before there was one.

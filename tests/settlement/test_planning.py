@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is settled, in which order, and what keeps the others: each rule at its edge."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fees are exact, and the requests hash is the one that live brokers compute."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report as programs read it: every amount in its place, and nothing lost between the lines and the totals."""
 
 from __future__ import annotations

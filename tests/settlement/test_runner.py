@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole run, and everything that can happen to it on the way."""
 
 from __future__ import annotations

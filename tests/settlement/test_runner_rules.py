@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's rules one by one: how much goes at once, in which order, and what is told about it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which signatures count, each rule at its edge, and that it does not matter which library makes them."""
 
 from __future__ import annotations

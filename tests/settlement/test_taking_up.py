@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an earlier run sent, taken up by the next: it holds its own users, and nothing and nobody else."""
 
 from __future__ import annotations

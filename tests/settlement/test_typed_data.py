@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Digests and signatures against vectors of another implementation, and against eth-account."""
 
 from __future__ import annotations

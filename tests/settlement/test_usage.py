@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading a usage log: what is exact becomes a row, everything else is set aside with line and reason."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reader's rules at their edges: which number, which name, which line is the last that is taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people do to the network: one method an action, on the contracts and the model at once.
 
 Amounts are named by what they are close to ("all", "min - 1"), because limits are where mistakes are. Nothing here

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The long campaign: the state machine on revm, in shards that survive being stopped.
 
     python -m tests.stateful.campaign --sequences 10000 --results .campaign/results.jsonl

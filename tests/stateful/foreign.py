@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A service that others wrote, as the model has it: what `Foreign.vy` does.
 
 Our contracts may trust it with nothing but the coins that were transferred there.

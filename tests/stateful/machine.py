@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state machine: draws what happens next, and states after every step what must hold.
 
 `invariants` of this directory's README are the methods marked so; each reads the contracts, not the model.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The serving network in plain Python: what every transaction returns, emits, refuses and pays.
 
 Written from the specification, not from the contracts, and meant to be read as the specification: no storage layout,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which errors, events and statuses the histories have reached, and which they have not."""
 
 from __future__ import annotations

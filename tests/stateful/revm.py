@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The EVM of `tests.evm` on revm, thirty times faster, for long campaigns.
 
 It gives the same results and events but not the same gas: slots stay warm from one transaction to the next. Wheels

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a TEE signs, hashed as EIP-712 says and put together by hand: a second opinion on the library's typed data.
 
 Amounts in wei; addresses checksummed; a signature is 65 bytes r||s||v.

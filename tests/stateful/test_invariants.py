@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every invariant can fail: one wei, nonce or answer is put out of place, and it is noticed."""
 
 from __future__ import annotations

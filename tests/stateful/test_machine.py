@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A short run of the state machine, for every `make test`. `make campaign` is the long one."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tests put in by hand, and take back, is the same on both EVMs."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The real contracts behind their real fronts, the same network as a model, and the people who use both.
 
 Every transaction goes through `World.do`, which runs it on both sides and compares what it returned, emitted and

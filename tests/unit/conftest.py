@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network of a unit test and its people. Each contract's folder makes the network as `pristine`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A contract behind its real beacon and front, spoken to in Python values.
 
 inference = behind_front(evm, "InferenceServing", 100 * COIN, owner=owner, initialize=(86_400, ledger, owner))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sync version of an async class: the same coroutines, run to completion on an event loop of its own.
 
 class User(SyncFace[AsyncUser]):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection that reads and sends transactions, async and sync."""
 
 from __future__ import annotations

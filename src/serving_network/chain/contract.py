@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One contract on one chain: typed reads, complete listings, and calls that are ready to be sent."""
 
 from __future__ import annotations

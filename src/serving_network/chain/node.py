@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests to a node, with retries over several URLs, and with errors as exceptions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a listing page by page: either completely, or with an error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A read-only connection, async and sync, to nodes by URL or to a chain in this process."""
 
 from __future__ import annotations

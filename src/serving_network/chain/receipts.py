@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a node reports about a mined transaction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Making, sending, following and replacing transactions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transports for JSON-RPC: HTTP, WebSocket, and calls into a chain in this process.
 
 A transport tries once. For a failure that may be temporary (no route, a timeout, HTTP 429 or 5xx, an incomplete

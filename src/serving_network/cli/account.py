@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving account`: users' accounts with providers, and everything that a user owns."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving address`: the address book."""
 
 from __future__ import annotations

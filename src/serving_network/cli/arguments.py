@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arguments that many commands take."""
 
 from __future__ import annotations

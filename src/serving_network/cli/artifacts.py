@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving artifacts`: the compiled contracts as files, for other toolchains."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A list of checks: printed, and turned into an exit code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What makes a function a command of the program: its shared options, its session, and Ctrl-C.
 
 @reads

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shell completion of names. It reads files only, because a completion must not wait for a node."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving completion`: completion scripts for shells."""
 
 from __future__ import annotations

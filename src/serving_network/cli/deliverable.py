@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving deliverable`: fine-tuned models on their way from provider to user."""
 
 from __future__ import annotations

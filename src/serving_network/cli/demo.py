@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving demo`: the example network, on a chain in this process."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving doctor`: what stands in the way of a payment."""
 
 from __future__ import annotations

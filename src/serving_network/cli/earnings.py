@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving earnings`: what a provider was paid."""
 
 from __future__ import annotations

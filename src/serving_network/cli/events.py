@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving events`: the log of the network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One person's files: the configuration, and the key store beside it."""
 
 from __future__ import annotations

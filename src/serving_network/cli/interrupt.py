@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C while a command runs: one outcome, whatever was being awaited."""
 
 from __future__ import annotations

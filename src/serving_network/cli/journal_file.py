@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal of a command: its path, what it belongs to, and the lock of a run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving key`: keys, in encrypted files."""
 
 from __future__ import annotations

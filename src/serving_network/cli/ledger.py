@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving ledger`: a user's coins in the ledger, from the first deposit to the last withdrawal."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program `serving`: its nouns and verbs by role. A noun is one file with a Typer app, and one line here."""
 
 from collections.abc import Mapping

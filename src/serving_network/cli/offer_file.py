@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a provider offers, read from a TOML file and changed by options.
 
 service_type = "chatbot"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a provider's service is shown, to people and in JSON."""
 
 from __future__ import annotations

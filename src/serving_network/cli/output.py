@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a command prints: text for people, JSON for programs, failures with their exit code.
 
 Results go to standard output; prompts, progress and failures go to standard error, so that a pipe carries results only.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The help of the whole program: every command with one line, grouped by role, on one screen."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One transaction of a command: shown, confirmed, sent, waited for, and reported with its cost."""
 
 from __future__ import annotations

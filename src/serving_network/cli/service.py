@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving service`: what providers offer."""
 
 from __future__ import annotations

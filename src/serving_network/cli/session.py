@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run of one command: its network and key turned into a connection and a signer.
 
 What connects and signs is imported when it is used: importing it takes longer than most local commands run.

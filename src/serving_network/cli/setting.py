@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving setting`: what the owner of the contracts has set."""
 
 from __future__ import annotations

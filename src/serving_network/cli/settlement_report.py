@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Print the report of a settlement run."""
 
 from __future__ import annotations

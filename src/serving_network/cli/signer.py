@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving signer`: providers' TEE signers, which the owner of a service confirms."""
 
 from __future__ import annotations

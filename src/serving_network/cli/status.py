@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving status`: the network and the key in use."""
 
 from __future__ import annotations

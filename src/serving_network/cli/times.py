@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times and spans as people read them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving token`: session tokens and API keys."""
 
 from __future__ import annotations

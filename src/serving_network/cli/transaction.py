@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving transaction`: what became of a transaction."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`serving up`: a chain on this machine with the whole network deployed on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Typed clients: `Network` reads; `User`, `Provider` and `Owner` act. Each has an async version (`AsyncUser`)."""
 
 from serving_network.clients.owner import AsyncOwner, Owner

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base of the clients that act: a network plus a signer."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check what a payment from a user to a provider needs, in the order of the contracts' own checks."""
 
 from __future__ import annotations

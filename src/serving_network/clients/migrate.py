@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checklists for the migration from the old version, checked against the chain."""
 
 from __future__ import annotations

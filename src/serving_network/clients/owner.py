@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The owner's client: confirm signers, change settings, register versions and transfer ownership."""
 
 from __future__ import annotations

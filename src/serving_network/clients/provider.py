@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a provider does: its service, its settlements, its deliverables, its earnings."""
 
 from __future__ import annotations

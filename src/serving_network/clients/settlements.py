@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settlements on the wire: encode the calldata, preview it, and read its results.
 
 | form | function | signatures |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The user's client: deposits, funding providers, refunds, acknowledgements and tokens."""
 
 from __future__ import annotations

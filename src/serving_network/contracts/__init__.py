@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiled contracts and the codec of their ABIs."""
 
 from serving_network.contracts.artifacts import Artifact, ArtifactError, load

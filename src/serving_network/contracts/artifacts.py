@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load the compiled contracts, which the build writes beside this file, one JSON file per contract."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Encode and decode the calls, results, events and errors of a contract.
 
 | ABI | Python |

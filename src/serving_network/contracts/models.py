@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the contracts return, as typed values. Amounts are in wei, times in seconds since 1970."""
 
 from __future__ import annotations

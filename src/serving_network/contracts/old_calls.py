@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recognise calls of the old version of the network by their selectors, and say what to do instead.
 
 The old fine-tuning service kept the signer of settlements in the user's account: users confirmed it with

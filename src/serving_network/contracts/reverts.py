@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explain failed calls: from a node's error or the bytes of a revert to an exception, or to a sentence.
 
 The bytes are decoded by `Interface.decode_error`, from the signatures that the exceptions declare.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An example: one day of a provider, with its users and their usage log. Every run creates the same data."""
 
 from __future__ import annotations

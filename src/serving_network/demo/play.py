@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the example on a private chain: the owner, the provider and the users act through the clients.
 
 Each step returns a sentence that says what was done, with amounts read from the chain.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client for the verification of a Blockscout explorer, version 2 of its interface.
 
 The explorer queues a submission and says nothing about its failure afterwards; success shows in the contract's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The books of a whole network at one block: what every contract holds against what it owes.
 
     coins of the ledger   >= sum of availableBalance

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the code at an address is what this project builds.
 
 Vyper appends immutables behind the code that the compiler reports, so code on chain begins with the artifact's. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bytes of a step: creation code with arguments, or calldata.
 
 A plan keeps arguments as text, which is what its file shows; the ABI says what each of them is.

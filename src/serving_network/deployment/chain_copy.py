@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A copy of a chain's state in this process, to try things on.
 
 Nothing is downloaded beforehand: what the copy reads and has not changed itself is asked of the node, as it was at one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare a network's record with its chain, item by item."""
 
 from collections.abc import AsyncIterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bring a network from what its record says to what its file says."""
 
 from dataclasses import dataclass

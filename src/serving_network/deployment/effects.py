@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a call has had its effect, asked of the chain.
 
 The same question serves three times: after a step of ours, to find out whether another owner has followed an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Send the steps of a plan, so that a kill at any moment does no harm.
 
 What makes it safe: a step's signed transaction is in the journal, on disk, before it is broadcast. A later run finds

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a network is well, for monitoring: findings, an exit code, and text for Prometheus.
 
 A *failure* means that money may be at stake (books that do not balance, an owner or an implementation that nobody

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls that somebody else must make: written out for them, and looked after until they have been made."""
 
 import json

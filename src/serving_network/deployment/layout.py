@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare two storage layouts, and say which words a new implementation would misread.
 
 A layout is what the compiler reports for a contract (`storageLayout` of an artifact), extended by what the

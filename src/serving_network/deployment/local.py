@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The local network: a ledger, inference and fine-tuning, at the addresses where clients look for them."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network is: the file that the tool writes, `networks/NAME.json`.
 
 It is committed, so it is written to be read: every contract with its addresses, arguments, compiler, hashes, storage

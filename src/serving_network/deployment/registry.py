@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The services that the ledger knows, how much is in each, and how users get from one version to the next."""
 
 from dataclasses import dataclass

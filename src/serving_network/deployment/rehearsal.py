@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Try a plan on a copy of the chain's state, and look whether anything that matters has changed.
 
 An upgrade must not change an answer: every listing, every balance and every setting is read before and after, and

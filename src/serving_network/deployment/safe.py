@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files for the Transaction Builder of a Safe multisig (format 1.0).
 
 The builder shows an imported file's calls with their decoded arguments and warns when the checksum does not fit the

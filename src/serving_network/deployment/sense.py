@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a record that reads well also makes sense: what a hand that edited it may have left dangling."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client for Sourcify, version 2 of its interface.
 
 A submission is answered with a ticket, the ticket is asked until the job is done. A Vyper contract is at most a

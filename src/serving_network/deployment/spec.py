@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a network should be: the file that an operator writes, `networks/NAME.toml`.
 
     [network]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a verification service needs to compile a contract again: the compiler's standard JSON input.
 
 The input is only handed out after it was compiled here and gave the very bytecode of the artifact, so a refusal of a

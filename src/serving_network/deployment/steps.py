@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What has to be sent, in which order, to make a network what its file says.
 
 Every contract is four creations and calls that belong together: the implementation, its beacon, the front (created

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Put another implementation behind a front, or the former one back.
 
 Refused before anything is sent: a layout that would misread a stored word, a beacon or front that is not ours, an

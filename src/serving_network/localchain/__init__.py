@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private chain in this process: `EmbeddedChain`."""
 
 from .node import EmbeddedChain

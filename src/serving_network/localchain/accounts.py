@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ten accounts of the standard development mnemonic. Their keys are public knowledge."""
 
 from __future__ import annotations

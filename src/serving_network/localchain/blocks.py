@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Blocks and receipts, their hashes, and the next base fee."""
 
 from __future__ import annotations

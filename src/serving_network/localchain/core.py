@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain: blocks, state, transaction pool, clock and snapshots."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Developer methods, which change time, mining, snapshots and the state.
 
 They have the names that Hardhat, anvil and Ganache use, so that test tools work.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Log criteria, filters that clients poll, and subscriptions that are pushed to clients."""
 
 from __future__ import annotations

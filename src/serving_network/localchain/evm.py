@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run one message under cancun rules on a state, with the exact gas of a transaction.
 
 The interpreter is py-evm's; the state is this project's: an overlay of new values over a `StateReader`, with a journal

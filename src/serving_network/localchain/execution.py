@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages whose changes are discarded: calls, gas estimates, traces, and the error if one fails."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile frequent sequences of instructions into Python functions.
 
 Most instructions of a contract move words on the stack. In a compiled sequence these words are local variables, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """py-evm's cancun interpreter, with faster versions of the most frequent instructions.
 
 A fast instruction does the same as py-evm's, in one function instead of six, and the jump destinations of a contract

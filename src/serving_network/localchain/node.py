@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The private chain as a node, with one method that answers JSON-RPC requests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pool of pending transactions, by sender and nonce. A higher fee replaces a transaction."""
 
 from __future__ import annotations

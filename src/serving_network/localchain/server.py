@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serve the private chain to other programs: JSON-RPC over HTTP and WebSocket on one port.
 
 Any web page may send requests (CORS is open), as wallets and test pages need: the coins are test coins, and the keys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain on disk: a log of the changes of each block, in SQLite, one transaction per entry.
 
 A killed process leaves the last entry either complete or absent. Reading the log from its start rebuilds the state

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traces: every instruction of a message with its gas cost, in the format of geth's struct logger."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decode raw transactions and recover their sender; encode and sign new ones."""
 
 from __future__ import annotations

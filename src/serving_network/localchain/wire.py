@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The JSON-RPC format: numbers in minimal hex, bytes as 0x strings, and the fields of the objects."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of the chain in flat tables, with its history.
 
 There is no Merkle trie: an account is one row, a storage slot is one number, and each commit records the values that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What requests cost, and the hash that binds a settlement to them.
 
     fee = input tokens * input price + output tokens * output price          (wei, whole numbers)

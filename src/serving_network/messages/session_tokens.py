@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Session tokens: how a user shows a provider who is asking, and how a provider checks it.
 
     Authorization: Bearer app-sk-<base64 of  json | "|" | signature>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A signed transaction: the raw bytes and the sender are stored, everything else is decoded from them.
 
     signed = SignedTransaction.decode(raw, sender)

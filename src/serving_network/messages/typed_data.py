@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The typed messages that a TEE signs, hashed as EIP-712 says.
 
 | message | contract | signs |

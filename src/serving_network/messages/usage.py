@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One request that a provider served, as it is settled and hashed, and the rows that are not settled."""
 
 from __future__ import annotations

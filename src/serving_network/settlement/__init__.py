@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settle what users owe a provider: rows in, payments on chain and a report out.
 
 | to see | read |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adopt settlements that the chain accepted and that are not in the journal.
 
 They come from another journal of the provider, from before an older copy was restored, or from another program. A

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cancel batches with pending transactions: replace each transaction with an empty one.
 
 The wallet's nonces are used in order. Every nonce from the first unused one up to a batch's newest transaction

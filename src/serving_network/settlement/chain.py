@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface between a settlement run and a chain.
 
 `SettlementChain` is everything that a run needs. `live` implements it through a node; the tests use a fake chain that

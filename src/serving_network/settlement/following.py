@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow batches that were sent until their results are booked, whatever happens to their transactions.
 
 | the node shows | action |

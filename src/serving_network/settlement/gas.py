@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gas that a settlement may need beyond its estimate.
 
 Users can change the gas cost of their rows until the settlement is mined. A row whose account has too little free

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the chain accepted in the past: settlements with this provider, whoever sent them."""
 
 from __future__ import annotations

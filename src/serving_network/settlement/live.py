@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settlement chain, implemented with a node through the typed client."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the nonce of a user's next settlement. These rules prevent charging a user twice.
 
 The contract accepts a settlement only if its nonce is higher than the account's. Two signed settlements of one user

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decide who is settled in this run, in which order, and who has to wait for what.
 
 Users whose funds may be gone by the next run come first: a refund unlocks before it, soonest first. Users whose open

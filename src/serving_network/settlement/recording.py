@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record the rows of a usage log, or of whatever else hands over rows."""
 
 from __future__ import annotations

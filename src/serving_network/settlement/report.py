@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a run, for people and for programs. Amounts are in wei."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take up what earlier runs sent: undo what was reorganised out, book what is certain, and end what is over."""
 
 from __future__ import annotations

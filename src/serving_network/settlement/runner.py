@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One settlement run, from log to report.
 
     resume batches of earlier runs -> read the log -> choose who is settled -> sign -> preview

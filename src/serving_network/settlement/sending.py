@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sign settlements, write them to the journal, and send them: where a settlement row becomes a transaction.
 
     choose the nonces -> sign -> preview -> prepare the transaction -> write both to the journal -> broadcast -> follow

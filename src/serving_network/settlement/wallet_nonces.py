@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the nonce of the wallet's next transaction.
 
 A transaction of the wallet that is not in the journal may carry settlements of the same users, from another journal or

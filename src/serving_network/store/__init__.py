@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is kept on disk by the programs of a provider: tables, migrations, and how they are opened."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The migration of a journal from version 1."""
 
 from __future__ import annotations

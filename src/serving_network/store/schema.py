@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables of the journal.
 
 The SQL is limited to what SQLite and PostgreSQL share, except for WITHOUT ROWID and the type BLOB (BYTEA in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider's journal as an SQLite file: opened, read, identified and copied.
 
 The file is in WAL mode: a plain copy of it lacks what is in the -wal file. Use `copy_journal`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Map the columns of a usage log to fields.
 
 A log is read as it is: the usual column names are known. Map other names on the command line

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a provider's usage log as a stream: one request per line, as JSON Lines or CSV, plain or gzipped.
 
 A row that can be read exactly becomes a `UsageRow`. Any other becomes a `Reject` with its line number and the reason,

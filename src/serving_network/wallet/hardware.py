@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Ledger device as a signer. The key never leaves the device, and a person confirms each signature on it.
 
 Requires the extra `serving-network[ledger]`, which installs Ledger's ledgerblue (Apache-2.0). The module implements the

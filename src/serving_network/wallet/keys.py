@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load keys from encrypted keystores, the environment and standard input: never from an argument, never into a log."""
 
 from __future__ import annotations

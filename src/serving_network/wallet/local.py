@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signers whose key is in this process's memory: for wallets, and for TEEs during development.
 
 eth-account is imported only to sign: its import takes a second, and most commands sign nothing.

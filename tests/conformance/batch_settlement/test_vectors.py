@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The vectors of docs/batch-settlement.md, made by ethers, against our typed data and against the compiled contract."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Play a user of ethers.js against the embedded chain: `make test-ethers`, which needs node and npm.
 
 It is not part of `make test`, which must pass where there is nothing but Python.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each operation costs at most: a receipt's gas, through the front, in a network that others use too"""
 
 from __future__ import annotations

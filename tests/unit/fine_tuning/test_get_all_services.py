@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """getAllServices"""
 
 from tests.evm import GAS_LIMIT

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The constants and settings: MIN_LOCKTIME, MAX_LOCKTIME, MIN_PROVIDER_STAKE, ledgerAddress, lockTime, owner,
 penaltyPercentage"""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """initialize and initialized"""
 
 from typing import Any

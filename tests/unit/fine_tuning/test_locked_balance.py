@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """lockedBalance: what the ledger asks instead of keeping a second book"""
 
 import pytest

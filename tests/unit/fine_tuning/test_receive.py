@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain transfers, and calldata that fits no function"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The EIP-712 vectors of another library, judged by the compiled verifier and settled on the whole contract."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tuning serving behind its front, the people who use it, and its books."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three lists that every account is on, through random openings and deletions."""
 
 from __future__ import annotations

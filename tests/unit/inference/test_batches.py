@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The hash of a whole batch: the program that the docstring lists, against typed data, for every number of rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """initialize, initialized, and that nobody can initialise an implementation"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """transferOwnership, renounceOwnership, offerOwnership, acceptOwnership, owner, pendingOwner"""
 
 import pytest

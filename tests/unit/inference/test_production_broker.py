@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The gas limit that production brokers send, and the worst that their batches may be."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A provider or a ledger whose wallet calls back while it is paid: no second payout starts, nothing else is in the way,
 and nothing is counted twice."""
 

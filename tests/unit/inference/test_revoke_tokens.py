@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """revokeTokens"""
 
 from tests.unit.contract import Contract, error, event

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """updateLockTime, supportsInterface, the constants, and calls that fit no function"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settlements signed by another implementation, on the compiled contract at the addresses that the vectors name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Only what arrived from that service during that call is credited, and each coin once."""
 
 from __future__ import annotations

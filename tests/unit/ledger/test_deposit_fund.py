@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """depositFund"""
 
 from tests.unit.contract import COIN, Contract, error, event

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """getAllActiveServices"""
 
 from tests.unit.contract import Contract

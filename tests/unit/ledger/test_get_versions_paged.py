@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """getVersionsPaged: what a page of all services has of one type"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ledger with our own inference service: what the ledger says and what the service holds are one book"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """initialize, initialized, and the implementation behind the front"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No answer of a service lets a user's money be lost, counted twice or locked up.
 
 Every question of the ledger is answered wrongly in every way, for services that keep the account book ("native") and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user's services beyond the 118 that fit into the ledger's word"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """owner, transferOwnership, renounceOwnership, and the two steps beside them: pendingOwner, offerOwnership,
 acceptOwnership"""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A call into the ledger from inside of another: for the same user it is refused, for others it works, and nothing is
 counted twice.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """refundAll: leaving, however little somebody else has just added"""
 
 import pytest

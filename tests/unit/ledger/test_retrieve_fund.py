@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """retrieveFund, from services that keep no account book and from those that do"""
 
 import pytest

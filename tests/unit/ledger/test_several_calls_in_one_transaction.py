@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user that is a contract may call again in the same transaction: the lock ends with the call that took it."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """spendFund, by which services written by others report what they have paid"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """transferFund, to services that keep no account book and to those that do"""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ledger behind its front, services of several kinds, and the people who use them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small programs that docstrings of contracts list, instruction by instruction, as bytes.
 
 A program is a paragraph whose every line begins with an instruction; what follows the instructions is a comment.

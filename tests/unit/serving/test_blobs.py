@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text stored as code."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packed lists against Python's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which signatures the services accept: one shape, one signer, and never address zero."""
 
 from __future__ import annotations

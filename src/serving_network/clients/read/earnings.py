@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The payments to a provider, read from the chain."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events in the order of the chain: past events as a list, new events as a stream."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read the network. No key is needed."""
 
 from __future__ import annotations

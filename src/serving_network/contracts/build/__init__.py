@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile the contracts. This runs before the package is built, so it imports only itself."""
 
 from .artifacts import build

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile the contracts that have changed: `python -m serving_network.contracts.build [CONTRACT ...]`."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile the sources named in contracts.toml into one JSON file per contract."""
 
 from __future__ import annotations

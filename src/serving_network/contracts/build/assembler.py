@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Assemble a listing of EVM instructions.
 
 A listing has sections, which keep their order in the result, and one statement per line. `;` starts a comment.

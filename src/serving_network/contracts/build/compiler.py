@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compile one Vyper contract, and complete the storage layout with what the compiler leaves out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parse ABI entries from readable lines: `event Paid(address indexed user, uint256 amount)`."""
 
 from __future__ import annotations

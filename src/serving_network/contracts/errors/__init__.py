@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One exception class for each error of the network's contracts, with its decoded values.
 
 `serving_network.errors` shows where they stand in the tree of all exceptions.

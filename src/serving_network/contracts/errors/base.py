@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base of the contract errors: signatures, decoded fields, and messages."""
 
 from dataclasses import dataclass, fields

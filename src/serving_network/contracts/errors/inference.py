@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that only the inference service declares."""
 
 from serving_network.contracts.errors.base import DeclaredError

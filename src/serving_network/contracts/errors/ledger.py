@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the LedgerManager."""
 
 from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError, Wei

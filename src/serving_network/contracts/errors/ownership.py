@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of ownership and of the beacon. Ownership checks revert with plain messages, which clients match."""
 
 from typing import ClassVar

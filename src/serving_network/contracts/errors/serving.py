@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that both services declare, and errors that all three contracts share."""
 
 from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError, Seconds, Wei

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal: the state of settlements on disk, written so that a run can be killed at any moment.
 
 Each layer extends the one before it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signed settlements, the batches that they are sent in, and the transactions that carry them.
 
 A settlement row becomes a transaction here: `add_batch` writes the signed rows together with the raw transaction,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of settlements and transactions, read from the chain: booked, made permanent, or undone.
 
 A settlement is `signed`, then `accepted` by a transaction in a block, then `final` together with that block. After its

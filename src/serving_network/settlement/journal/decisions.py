@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a person decides: to adopt a settlement that another program sent, or to void a request."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each user's queue of requests, and the cursor up to which it is paid.
 
 Payments on chain move a cursor along the queue, oldest request first, and may stop in the middle of a request.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the journal stores and returns. Amounts are in wei."""
 
 from __future__ import annotations
