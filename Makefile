@@ -32,14 +32,16 @@ help: ## list the targets by topic
 test: build ## run all tests
 	$(BIN)/pytest -n auto --dist worksteal
 
-lint: $(VENV)/.installed ## check style, types, import rules and unused code
+lint: $(VENV)/.installed ## check style, types, import rules, unused code and licences
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python .ci/unused.py
+	$(BIN)/python .ci/licences.py
 
-format: $(VENV)/.installed ## format the code and apply automatic fixes
+format: $(VENV)/.installed ## format the code, apply automatic fixes and add missing licences
+	$(BIN)/python .ci/licences.py --fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

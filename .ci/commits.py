@@ -22,7 +22,7 @@ IMPERATIVE = re.compile(r"[A-Z]\w*(eed|ss)|Embed|Shed|Bring|String|Focus|Alias|B
 
 def faults(subject: str) -> list[str]:
     """What is wrong with a subject, a phrase for each rule that it breaks."""
-    first = subject.partition(" ")[0]
+    first = subject.partition(" ")[0].removesuffix(",")
     found = []
     if len(subject) > LONGEST:
         found.append(f"has {len(subject)} characters, more than {LONGEST}")

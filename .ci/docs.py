@@ -149,7 +149,7 @@ def reference(name: str, title: str) -> str:
     text = f"# {title}\n"
     for module in modules:
         parts = module.relative_to(source.parent).with_suffix("").parts
-        if module.stat().st_size == 0 or HIDDEN & set(parts):
+        if HIDDEN & set(parts) or ast.get_docstring(ast.parse(module.read_text("utf-8"))) is None:
             continue
         text += f"\n::: {'.'.join(parts).removesuffix('.__init__')}\n"
         if exported and parts[-1] != "__init__":

@@ -4,17 +4,17 @@
     python benchmarks/settle_speed.py                      a million rows of 10,000 users
     python benchmarks/settle_speed.py --rows 100000 --users 1000 --chain
 
-| figure | what is timed |
+| figure | what is measured |
 |---|---|
-| reading | parsing and checking the log, nothing kept |
+| reading | parsing and checking the log, without storing it |
 | recording | reading, pricing and writing to the journal |
-| known again | the same log a second time: every row is found and nothing is written anew |
-| hashing | the open requests of every user from the journal to requests hashes |
-| signing | digests and signatures, a settlement each |
+| known again | the same log a second time: every row is known and nothing is written |
+| hashing | computing the requests hash of every user's open requests from the journal |
+| signing | one digest and signature for each settlement |
 | log to signed batches | recording, hashing and signing together |
-| batches | with --chain: a whole run against a chain in another process |
+| batches | with --chain: a complete run against a chain in another process |
 
-Memory is the highest resident size of the process that does the work, over that of the imports alone.
+Memory is the peak resident size of the working process minus that of the imports alone.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def write_log(file: TextIO, rows: int, users: int, log_format: Format) -> None:
 
 
 class Table:
-    """Prints figures as they come, and keeps them for --json."""
+    """Prints figures as they are measured and keeps them for --json."""
 
     def __init__(self, quiet: bool) -> None:
         self.figures: dict[str, float] = {}
@@ -129,7 +129,7 @@ def sign_all(journal: Journal, sign: Callable[[bytes], bytes]) -> int:
 
 
 def resident() -> float:
-    """The highest resident size so far, in MiB."""
+    """The peak resident size so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1024 if sys.platform != "darwin" else 1024 * 1024)
 

@@ -19,9 +19,9 @@ Made = TypeVar("Made")
 
 
 def shared(key: str, make: Callable[[], Made]) -> Made:
-    """What `make` returns, made once per test run for each key; the other workers wait for it.
+    """What `make` returns, computed once per test run for each key; other workers wait for it.
 
-    Outside a test run it is made every time.
+    Outside a test run it is computed every time.
     """
     directory = os.environ.get(VARIABLE)
     if directory is None:
@@ -39,5 +39,5 @@ def shared(key: str, make: Callable[[], Made]) -> Made:
 
 
 def compile_contract(source: Path, search_path: Path) -> compiler.Compiled:
-    """As the build's function, once per test run: for sources that no test changes."""
+    """Compile a contract once per test run. Only for sources that no test changes."""
     return shared(f"contract {source} {search_path}", lambda: compiler.compile_contract(source, search_path))

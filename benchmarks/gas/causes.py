@@ -33,7 +33,7 @@ CALLS: Final = ("CALL", "STATICCALL", "DELEGATECALL")
 MEMORY: Final = ("MLOAD", "MSTORE", "MSTORE8", "MCOPY", "CALLDATACOPY", "CODECOPY", "RETURNDATACOPY")
 JUMPS: Final = ("JUMP", "JUMPI", "JUMPDEST")
 ECRECOVER: Final = 1
-# A slot of an array lies this close behind the hash that it is counted from.
+# The slots of an array are at most this far after the hash at which the array starts.
 ARRAY: Final = 32
 
 
@@ -59,7 +59,7 @@ class Watch:
         self._inner: list[int] = []
 
     def computation(self) -> type[Computation]:
-        """An interpreter that tells this watch."""
+        """An interpreter that reports each instruction to this watch."""
         watched = {
             number: self._watched(MNEMONICS[number], instruction) for number, instruction in Computation.opcodes.items()
         }
@@ -172,7 +172,7 @@ def measure_causes(net: Network) -> dict[str, int]:
 
 
 def causes_table(figures: Mapping[str, int], path: str) -> str:
-    """Dearest first."""
+    """Most expensive first."""
     rows = []
     for key, each in figures.items():
         start, end = f"{path}, ", ", for each settlement"

@@ -41,7 +41,7 @@ FLOORS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 def floor_rows(path: str, figures: Mapping[str, int]) -> list[tuple[str, int]]:
-    """The floor of one settlement cause by cause, its sum, ours, and what is above; `figures`: the measured causes."""
+    """The floor of one settlement by cause, its sum, ours, and the difference; `figures` are the measured causes."""
     prefix, suffix = f"{path}, ", ", for each settlement"
     calldata = figures[f"{prefix}calldata{suffix}"]
     ours = sum(gas for key, gas in figures.items() if key.startswith(prefix) and key.endswith(suffix))

@@ -25,19 +25,19 @@ SIZES: Final = {
 
 @dataclass(frozen=True)
 class Growth:
-    """Gas of operations (by name) at each of the `SIZES` of what grows; `own` are those that may grow with it, because
-    it is the caller's or the account's own."""
+    """The gas of operations (by name) at each of the `SIZES`; `own` names those that may grow, because the data
+    belongs to the caller or the account."""
 
     what: str
     gas: dict[str, list[int]]
     own: frozenset[str] = frozenset()
 
     def not_flat(self) -> list[str]:
-        """The operations that cost more or less at another size although the data is not the caller's own."""
+        """The operations whose gas depends on the size although the data is not the caller's own."""
         return [name for name, values in self.gas.items() if name not in self.own and len(set(values)) != 1]
 
     def figures(self) -> dict[str, int]:
-        """One figure for a flat line, one for each size where it grows."""
+        """One figure for an operation of constant gas, one for each size otherwise."""
         figures = {}
         for operation, values in self.gas.items():
             if len(set(values)) == 1:
@@ -49,7 +49,7 @@ class Growth:
 
 
 def everybody() -> dict[str, Prepare]:
-    """The operations of the table but for the largest batches, whose users are the network's size already."""
+    """The operations of the table except the largest batches, whose users already are the whole network."""
     later = {f"{name}, others having come later": prepare for name, prepare in WITH_LATER_ACCOUNTS.items()}
     return {name: prepare for name, prepare in OPERATIONS.items() if "x50" not in name and "x200" not in name} | later
 
@@ -98,7 +98,7 @@ def by_providers() -> Growth:
             net.transfer(user, others[-1])
 
     def leave(net: Network) -> Step:
-        """Everything is home."""
+        """All accounts are empty."""
         net.empty(user, [net.provider, *others])
         return Step(net.ledger, "refundAll", (), user)
 
@@ -127,8 +127,8 @@ def requested(user: str, net: Network) -> Step:
 
 
 def by_refunds() -> Growth:
-    """Refunds that wait in the account, beside some free balance; each later one is a part of the one before it that
-    was wanted back and asked back again."""
+    """Pending refunds of the account, which also has a free balance. Each refund is a part of the previous one that was
+    cancelled and requested again."""
     net = Network(1)
     user = net.customers[0]
     free = COIN // 100
@@ -169,7 +169,7 @@ def matured(user: str, net: Network) -> Step:
 
 
 def by_deliverables() -> Growth:
-    """Deliverables that are kept of one user and provider, up to where the ring is full and the oldest goes."""
+    """Deliverables of one user and provider, until the ring is full and the oldest is evicted."""
     net = Network(0)
     user = trainee(net, 0)
     finished: list[int] = []

@@ -32,7 +32,7 @@ STAKE = 100 * COIN
 PENALTY = 30
 PROVIDERS = 6
 NEIGHBOURS = 3
-# The most that one retrieveFund takes.
+# The maximum number of providers of one retrieveFund.
 CALL_PROVIDERS = 20
 FEE = 4 * 10**15 + 12_345
 # The live brokers count in units of 100 ns since 1970.
@@ -52,7 +52,7 @@ class Step:
     value: int = 0
 
     def send(self, gas: int = GAS_LIMIT) -> Done:
-        """Raises AssertionError when the transaction reverts, also for want of gas."""
+        """Raises AssertionError if the transaction reverts or runs out of gas."""
         return self.contract.send(self.name, *self.args, sender=self.sender, value=self.value, gas=gas)
 
     @property
@@ -96,7 +96,7 @@ class Network:
 
     @contextmanager
     def undone(self) -> Iterator[None]:
-        """Whatever happens inside leaves no trace, so that the next measurement starts from the same network."""
+        """Undo everything that happens inside, so that the next measurement starts from the same network."""
         nonces, people = self._nonces, self._people
         self._nonces, self._people = count(FIRST_NONCE + 10**6), count(10**6)
         with self.evm.rolled_back():
@@ -104,14 +104,14 @@ class Network:
         self._nonces, self._people = nonces, people
 
     def account(self, name: str) -> str:
-        """Somebody new with coins, at an address without a zero byte, so that all calldata costs the same."""
+        """A new funded account, at an address without a zero byte, so that all calldata costs the same."""
         made = (keccak(text=f"{name} {number}")[12:] for number in self._people)
         address = to_checksum_address(next(raw for raw in made if 0 not in raw))
         self.evm.set_balance(address, 10**27)
         return address
 
     def neighbour(self) -> str:
-        """Somebody with an account at every provider of both services."""
+        """A user with an account at every provider of both services."""
         user = self.user()
         for provider in self.providers:
             self.transfer(user, provider)
@@ -119,7 +119,7 @@ class Network:
         return user
 
     def user(self, coins: int = 1000 * COIN) -> str:
-        """Somebody new with a ledger."""
+        """A new user with a ledger."""
         user = self.account("user")
         self.ledger.send("addLedger", "", sender=user, value=coins)
         return user
@@ -146,7 +146,7 @@ class Network:
             self.list_service("inference", f"v2.{index}", self.spare_service())
 
     def transfer_step(self, user: str, provider: str = "", *, amount: int = 2 * COIN, service: str = INFERENCE) -> Step:
-        """Move `amount` wei; by default to the first provider."""
+        """Transfer `amount` wei, by default to the first provider."""
         return Step(self.ledger, "transferFund", (provider or self.provider, service, amount), user)
 
     def transfer(self, user: str, provider: str = "", *, amount: int = 2 * COIN, service: str = INFERENCE) -> Done:
@@ -156,7 +156,7 @@ class Network:
         return Step(self.ledger, "retrieveFund", (list(providers), service), user)
 
     def empty(self, user: str, providers: Sequence[str], *, service: str = INFERENCE) -> None:
-        """Bring everything home that the user has with these providers; the accounts stay, without coins."""
+        """Retrieve everything that the user has with these providers; the empty accounts stay."""
         for wait in (DAY, 0):
             for start in range(0, len(providers), CALL_PROVIDERS):
                 self.retrieve_step(user, providers[start : start + CALL_PROVIDERS], service=service).send()

@@ -20,8 +20,8 @@ RING = 20
 
 @dataclass(frozen=True)
 class Budget:
-    """A row of the table: gas of the live network's contracts (None: they have no such operation), the most that ours
-    may use, and the gas limit that a published client sends, if any."""
+    """A row of the table: the gas of the live network's contracts (None if they have no such operation), our budget,
+    and the gas limit that a published client sends, if any."""
 
     operation: str
     live: int | None
@@ -79,7 +79,7 @@ def transfer_existing(net: Network) -> Step:
 
 
 def transfer_cancelling(net: Network) -> Step:
-    """Money waits to be retrieved, and part of it is wanted back; nothing moves."""
+    """Part of a pending refund is cancelled; no funds move."""
     user = net.customers[0]
     net.retrieve_step(user, [net.provider]).send()
     return net.transfer_step(user)
@@ -102,7 +102,7 @@ def refund_part(net: Network) -> Step:
 
 
 def leaver(net: Network, providers: Sequence[str]) -> str:
-    """Somebody with a full account at each of the providers and nothing left in the ledger."""
+    """A user with a funded account at each of the providers and nothing available in the ledger."""
     user = net.user(2 * COIN * max(len(providers), 2))
     for provider in providers:
         net.transfer(user, provider)
@@ -110,7 +110,7 @@ def leaver(net: Network, providers: Sequence[str]) -> str:
 
 
 def refund_everything(providers: int, net: Network, *, later: bool = False) -> Step:
-    """The last step of leaving: `later` when others have opened accounts with these providers since."""
+    """The last step of leaving; `later` if others have opened accounts with these providers since."""
     user = leaver(net, net.providers[:providers])
     if later:
         net.neighbour()
@@ -119,7 +119,7 @@ def refund_everything(providers: int, net: Network, *, later: bool = False) -> S
 
 
 def delete_ledger(providers: int, net: Network, *, later: bool = False) -> Step:
-    """Nothing remains anywhere: the balance went to another provider's settlement, the accounts are still there."""
+    """Nothing is left: another provider's settlement took the balance. The accounts still exist."""
     chosen = net.providers[:providers]
     user = net.user(2 * COIN * max(providers, 2))
     for provider in chosen:
@@ -152,7 +152,7 @@ def other_text(net: Network) -> Step:
 
 
 def remove_service(net: Network) -> Step:
-    """Not the last of the list: the last one moves into the gap."""
+    """Remove a service that is not the last of the list: the last one moves into its place."""
     return Step(net.inference, "removeService", (), net.provider)
 
 
@@ -183,7 +183,7 @@ def other_tuning_price(net: Network) -> Step:
 
 
 def trainee(net: Network, finished: int) -> str:
-    """Somebody with a fine-tuning account and finished tasks."""
+    """A user with a fine-tuning account and finished tasks."""
     user = net.user()
     net.transfer(user, service=FINE_TUNING)
     for number in range(finished):
@@ -253,7 +253,7 @@ OPERATIONS: Final[dict[str, Prepare]] = {
     "settleFees, unacknowledged": settle_penalty,
 }
 
-# Others who came later have to be moved when an account goes: the same operations at their dearest.
+# Removing an account moves the entries of users who came later: the same operations in the worst case.
 WITH_LATER_ACCOUNTS: Final[dict[str, Prepare]] = {
     "refund of everything, account at 1 inference provider": partial(refund_everything, 1, later=True),
     "refund of everything, accounts at 5 inference providers": partial(refund_everything, 5, later=True),
@@ -268,7 +268,7 @@ def measure(net: Network, prepare: Prepare, gas: int = GAS_LIMIT) -> Done:
 
 
 def measure_all(net: Network) -> dict[str, int]:
-    """Gas of every operation of the table, and of those that cost more when others came later."""
+    """The gas of every operation of the table, and of those that cost more if others came later."""
     figures = {operation: measure(net, prepare).gas_used for operation, prepare in OPERATIONS.items()}
     for operation, prepare in WITH_LATER_ACCOUNTS.items():
         figures[f"{operation}, others having come later"] = measure(net, prepare).gas_used

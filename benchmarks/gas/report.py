@@ -53,7 +53,7 @@ def batches_table(figures: Figures) -> str:
 
 
 def growth_tables(figures: Figures) -> str:
-    """A table for each thing that grows, with a column for each size."""
+    """A table for each growing list, with a column for each size."""
     tables = []
     for what, sizes in SIZES.items():
         rows: dict[str, list[int]] = {}
@@ -70,7 +70,7 @@ def growth_tables(figures: Figures) -> str:
 
 
 def own_growth_table(figures: Figures) -> str:
-    """The lines that grow, with what is the caller's own."""
+    """The operations whose gas grows with the caller's own data."""
     grown: dict[str, list[tuple[int, int]]] = {}
     for name, gas in figures.items():
         start, _, size = name.rpartition(": ")
@@ -81,7 +81,7 @@ def own_growth_table(figures: Figures) -> str:
 
 
 def flat_table(figures: Figures) -> str:
-    """How many operations do not depend on what, and which."""
+    """How many operations cost the same whatever the size of each list."""
     flat: dict[str, list[str]] = {}
     for name in figures:
         operation, found, what = name.partition(", whatever the number of ")
@@ -115,7 +115,7 @@ def blocks(figures: Mapping[str, Figures]) -> dict[str, str]:
 
 
 def documented(text: str, figures: Mapping[str, Figures]) -> str:
-    """The documentation with its tables made anew. Raises KeyError for a table that does not exist."""
+    """The documentation with its tables regenerated. Raises KeyError for a table that does not exist."""
     made = blocks(figures)
     return BLOCK.sub(lambda block: f"{block[1]}\n{made[block[2]]}\n{block[4]}", text)
 

@@ -71,23 +71,23 @@ def explained(figures: Mapping[str, Mapping[str, int]]) -> str:
     return f"""\
 1. **No ledger write at settlement: {STORAGE_LOCK + book:,} gas a settlement.** On the live network a settlement
    calls the ledger, which locks the user in storage ({STORAGE_LOCK:,}), lowers a stored total ({word:,}) and emits
-   `FundSpent` ({log(3, 32):,}), through the ledger's front (200 when warm). A service here is the only book of what
-   it holds, so that a settlement calls nobody. With all that but a transient lock, a batch of {BATCH} would cost
-   {fifty + BATCH * (book + TRANSIENT_LOCK):,} instead of {fifty:,}, more than brokers send.
+   `FundSpent` ({log(3, 32):,}), through the ledger's front (200 when warm). Here only the service records what it
+   holds, so a settlement calls no other contract. With the same calls and a transient lock, a batch of {BATCH} would
+   cost {fifty + BATCH * (book + TRANSIENT_LOCK):,} instead of {fifty:,}, more than the gas limit that brokers send.
 2. **Text as code: {as_words - as_code:,} gas for 400 bytes.** They cost {as_words:,} in storage words and
-   {as_code:,} as a small contract; that nothing has changed is seen from one code hash. It is the main difference
-   in registrations and deliverables.
+   {as_code:,} as a small contract, and comparing one code hash shows that a text did not change. This is the main
+   difference in registrations and deliverables.
 3. **Packed lists: {3 * NEW_WORD:,} gas a new account.** An account is in three lists with one new word each. An
-   enumerable set keeps a value and a position for each, three new words more. It is the main reason why a transfer
-   that opens an account costs {new:,} here.
+   enumerable set stores a value and a position for each, which takes three more new words. This is the main reason
+   why a transfer that opens an account costs only {new:,} here.
 4. **One word for an account: {2 * word:,} gas a settlement.** Balance, pending refund, nonce and acknowledgement
-   are read and written together ({word:,}); two more words, for the pending refund and the nonce, would cost that
-   again each, and {NEW_WORD - word:,} more where the nonce's word is still empty. That is why a first settlement
-   costs what a later one costs.
+   are read and written together ({word:,}). Separate words for the pending refund and the nonce would each cost the
+   same again, and {NEW_WORD - word:,} more while the nonce's word is still empty. This is why a first settlement costs
+   the same as a later one.
 5. **One signature for a batch: {each - one:,} gas a user.** {one:,} instead of {each:,} with {BATCH} users, and
    {many:,} with 200: one recovery, the signature's calldata and its decoding once, one event instead of two.
 
-Then come **fronts that keep their implementation** in a slot of their own, which their beacon rewrites at an upgrade,
-instead of asking the beacon: {asking - keeping:,} gas a front, and a transfer passes two. And **transient locks**:
+Next are **fronts that store their implementation** in a slot that their beacon rewrites at an upgrade, instead of
+asking the beacon: {asking - keeping:,} gas a front, and a transfer passes two. Then **transient locks**:
 {TRANSIENT_LOCK} instead of {STORAGE_LOCK:,}.
 """

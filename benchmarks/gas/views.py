@@ -40,7 +40,7 @@ class Crowd:
         self.keeper = self.net.ledger.address
 
     def fill_ledgers(self) -> None:
-        """Fifty users who describe themselves at length and use both services."""
+        """Fifty users with the longest descriptions, who use both services."""
         for user in self.users:
             self.net.ledger.send("addLedger", "i" * INFO, sender=user, value=10 * COIN)
             self.net.transfer(user)
@@ -100,7 +100,7 @@ class Crowd:
             self.net.ledger.send("registerService", *args, sender=self.net.owner)
 
     def gas(self, contract: Contract, name: str, *args: Any, sender: str | None = None) -> int:
-        """Of one call. Raises AssertionError when it reverts for another reason than gas."""
+        """The gas of one call. Raises AssertionError if it reverts for a reason other than gas."""
         data = contract.interface.encode(name, *args)
         outcome: Outcome = self.net.evm.view(contract.address, data, sender=sender or self.net.owner, gas=ENOUGH)
         if not outcome.success:
@@ -109,7 +109,7 @@ class Crowd:
 
 
 def full_crowd() -> Crowd:
-    """Everything filled but the registry."""
+    """Everything is full except the registry."""
     crowd = Crowd()
     crowd.fill_offers()
     crowd.fill_ledgers()
@@ -119,7 +119,7 @@ def full_crowd() -> Crowd:
 
 
 def measure_views(crowd: Crowd) -> dict[str, int]:
-    """Gas of every listing, fifty entries unless its sentence says otherwise. Fills the registry."""
+    """Gas of every listing, with fifty entries unless its name says otherwise. Fills the registry."""
     inference, tuning, ledger = crowd.net.inference, crowd.net.fine_tuning, crowd.net.ledger
     provider, user = crowd.providers[0], crowd.users[0]
     figures: dict[str, int] = {}
@@ -159,5 +159,5 @@ def measure_views(crowd: Crowd) -> dict[str, int]:
 
 
 def unanswerable(figures: Mapping[str, int]) -> list[str]:
-    """The listings that no node would answer."""
+    """The listings that exceed the gas limit of a node's calls."""
     return [name for name, gas in figures.items() if gas > CALL_LIMIT]

@@ -11,6 +11,8 @@
         `fine_tuning_errors`.
 @dev An error with arguments is `raw_revert(abi_encode(..., method_id=...))`. An error without arguments goes through
      `_bare`, which takes 32 bytes less code than `raw_revert(method_id(...))`.
+     Fine-tuning, which is close to the size limit, raises errors with one number through `_numbered` for the same
+     reason.
 @custom:risk With a wrong selector, clients would cache a wrong fact, since they trust a decoded `AccountNotExists`. A
         test compares all selectors with the declared errors.
 @custom:mitigation Nothing to stop; the module has no state.

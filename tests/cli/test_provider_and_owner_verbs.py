@@ -131,11 +131,17 @@ def test_the_owners_settings(serving: Terminal, world: World) -> None:
     assert serving("setting", "show", "-s", "fine-tuning", "--json").json["service"]["penalty_percent"] == 50
     stranger = serving("setting", "penalty", "50", "--key", "stranger", "--yes", code=7)
     assert "not the owner's" in stranger.err
-    serving("version", "recommend", "inference", "v1.0", *owner)
-    serving("version", "register", "inference", "v2", world.stranger.address, *owner, code=7)
-    assert len(serving("version", "list", "--json").json) == 2
+    serving("registry", "recommend", "inference-v1.0", *owner)
+    serving("registry", "register", "inference", "v2", world.stranger.address, *owner, code=7)
+    serving("registry", "recommend", "inference-v9", *owner, code=3)
+    assert len(serving("registry", "list", "--json").json) == 2
     serving("ownership", "offer", "ledger", "stranger", *owner)
-    serving("ownership", "accept", "ledger", "--key", "stranger", "--yes")
+    (ledger, *_) = serving("ownership", "show", "--json").json
+    assert ledger["offered_to"] == world.stranger.address
+    serving("ownership", "accept", "--key", "stranger", "--yes")
+    serving("ownership", "accept", "--key", "stranger", "--yes", code=2)
+    assert serving("ownership", "show", "--json").json[0]["owner"] == world.stranger.address
+    serving("ownership", "offer", "ledger", "owner", "--what", "upgrade", "--key", "stranger", "--yes", code=3)
     serving("ownership", "transfer", "inference", "stranger", *owner)
     serving("ownership", "renounce", "inference", "--key", "stranger", "--yes")
 

@@ -32,7 +32,7 @@ READS = [
     ("service", "show"),
     ("signer", "waiting"),
     ("setting", "show"),
-    ("version", "list"),
+    ("registry", "list"),
     ("earnings",),
     ("events",),
     ("deliverable", "list", "user", "provider"),
@@ -50,7 +50,7 @@ WRITES = [
     ("service", "remove"),
     ("signer", "confirm", "provider"),
     ("setting", "lock-time", "24"),
-    ("version", "recommend", "inference", "v1.0"),
+    ("registry", "recommend", "inference-v1.0"),
     ("deliverable", "acknowledge", "provider", "task"),
     ("token", "revoke", "provider", "1"),
 ]

@@ -13,9 +13,12 @@ from vyper.cli import vyper_json
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.contracts import artifacts
-from serving_network.deployment.deploy import Done, apply_deployment, new_record
+from serving_network.deployment.deploy import new_record, plan_deployment
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.plan import Done
+from serving_network.deployment.record import Record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
@@ -62,7 +65,9 @@ class Bench:
                 file = self.file()
             else:
                 file = RecordFile(self.path, await new_record(connection, "net", spec, who.address))
-            return await apply_deployment(connection, who, spec, file, estimate=False, timeout=2)
+            plan = await plan_deployment(connection, spec, file.record, who.address)
+            options = RunOptions(confirmations=spec.confirmations, estimate=False, timeout=2)
+            return await carry_out(connection, who, file, plan, options)
 
         return self.run(work, chain)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serving_network.deployment.record import RecordFile
+from serving_network.deployment.record_file import RecordFile
 from tests import zygote
 
 from .guide import GUIDE, Guide
@@ -56,7 +56,7 @@ def test_without_files_it_says_what_to_write(guide: Guide) -> None:
 
 def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     told = guide.type("serving deploy apply --key deployer")
-    assert (guide.exit_code, "there is nobody to ask" in told) == (2, True)
+    assert (guide.exit_code, "no terminal to ask" in told) == (2, True)
     guide.type("serving deploy apply --key deployer --dry-run")
     assert guide.exit_code == 0
     assert guide.chain.request("eth_blockNumber", []) == "0x0"
@@ -66,9 +66,9 @@ def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
 def test_the_wrong_key_is_refused_with_its_own_exit_code(deployed: Guide) -> None:
     fails(
         deployed,
-        "serving handover apply 0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65 --key foundation --yes",
+        "serving ownership offer all 0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65 --key foundation --yes",
         4,
-        "belongs to 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+        "is 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
     )
 
 
@@ -83,8 +83,27 @@ def test_a_difference_between_record_and_chain_is_an_exit_code(deployed: Guide) 
     assert deployed.exit_code == 9
 
 
+def test_what_owners_send_stays_in_sync_with_the_record(deployed: Guide) -> None:
+    """Whoever owns a contract uses the same commands, and health reports no difference afterwards."""
+    for command in (
+        "ownership offer inference foundation --key deployer",
+        "ownership accept inference --key foundation",
+        "ownership transfer fine-tuning-v1.1 foundation --what both --key deployer",
+        "ownership renounce inference-v1.0 --key foundation",
+        "ownership offer ledger foundation --key deployer",
+        "ownership accept --key foundation",
+    ):
+        told = deployed.type(f"serving {command} --yes")
+        assert deployed.exit_code == 0, told
+        assert "none differs" in deployed.type("serving deploy check")
+    found = {(one["contract"], one["ownership"]): one for one in answer(deployed, "serving ownership show")}
+    assert int(found["inference-v1.0", "business"]["owner"], 16) == 0
+    assert found["ledger", "business"]["owner"] == deployed.bench.upgrade_owner.address
+    assert [one["check"] for one in answer(deployed, "serving health")["symptoms"]] == []
+
+
 def test_warnings_fail_only_when_asked_to(deployed: Guide) -> None:
-    deployed.type("serving handover apply foundation --key deployer --yes")
+    deployed.type("serving ownership offer all foundation --what both --key deployer --yes")
     deployed.type("serving health")
     assert deployed.exit_code == 0
     deployed.type("serving health --strict")
@@ -93,13 +112,16 @@ def test_warnings_fail_only_when_asked_to(deployed: Guide) -> None:
 
 def test_a_dry_run_sends_nothing_also_when_work_is_under_way(deployed: Guide) -> None:
     deployed.kill_at("1")
-    assert deployed.type("serving handover apply foundation --key deployer --yes").endswith("Killed\n")
-    block = deployed.chain.request("eth_blockNumber", [])
-    for command in ("serving handover apply foundation", "serving handover accept"):
-        told = deployed.type(f"{command} --key deployer --dry-run")
-        assert "is under way: 6 of 6 steps are left" in told
+    assert deployed.type("serving ownership offer all foundation --what both --key deployer --yes").endswith("Killed\n")
+    block, foundation = deployed.chain.request("eth_blockNumber", []), deployed.bench.upgrade_owner.address
+    for command, says in (
+        ("ownership offer all foundation --what both", "6 of 6 steps are left"),
+        ("ownership accept", f"The transfer of ownership to {foundation} is not finished"),
+        ("deploy apply", f"The transfer of ownership to {foundation} is not finished"),
+    ):
+        assert says in deployed.type(f"serving {command} --key deployer --dry-run")
     assert deployed.chain.request("eth_blockNumber", []) == block
-    deployed.type("serving handover apply foundation --key deployer --yes")
+    deployed.type("serving ownership offer all foundation --what both --key deployer --yes")
     assert deployed.exit_code == 0
 
 
@@ -112,14 +134,18 @@ def test_programs_get_one_json_document(guide: Guide) -> None:
     assert answer(guide, "serving deploy check")["differences"] == []
     assert answer(guide, "serving deploy show")["chain_id"] == 31337
     assert [one["name"] for one in answer(guide, "serving registry list")] == ["inference-v1.0", "fine-tuning-v1.1"]
-    assert answer(guide, "serving registry migration inference-v1.0 inference-v1.0") == []
-    assert len(answer(guide, "serving handover show")) == 6
-    assert {one["refusal"] is None for one in answer(guide, "serving handover rehearse foundation --key deployer")} == {
-        False
-    }
-    assert len(answer(guide, "serving handover apply foundation --key deployer --yes")["instructions"]) == 6
+    assert answer(guide, "serving migrate plan inference-v1.0 inference-v1.0") == []
+    assert len(answer(guide, "serving ownership show")) == 6
+    assert {
+        one["refusal"] is None
+        for one in answer(guide, "serving ownership rehearse all foundation --what both --key deployer")
+    } == {False}
+    assert (
+        len(answer(guide, "serving ownership offer all foundation --what both --key deployer --yes")["instructions"])
+        == 6
+    )
     assert {one["state"] for one in answer(guide, "serving upgrade status")} == {"not yet"}
-    assert len(answer(guide, "serving handover accept --key foundation --yes")["steps"]) == 6
+    assert len(answer(guide, "serving ownership accept --key foundation --yes")["steps"]) == 6
     assert answer(guide, "serving health")["level"] == "well"
 
 

@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.deployment.check import Finding, check_record
-from serving_network.deployment.deploy import Done, apply_deployment, new_record, plan_deployment
-from serving_network.deployment.effects import read
+from serving_network.deployment.deploy import new_record, plan_deployment
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.errors import NotAsRecorded, NotTheOwner, PlanRefused, RecordProblem
 from serving_network.deployment.instructions import look_after
 from serving_network.deployment.local import LOCAL, deploy_local_network
-from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.plan import Done, Plan
+from serving_network.deployment.record import Record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.rehearsal import rehearse_deployment
 from serving_network.deployment.spec import NetworkSpec, ServiceSpec
-from serving_network.deployment.steps import Plan
 from serving_network.errors import TransactionFailure, WrongChain
 from serving_network.localchain import EmbeddedChain
 from serving_network.wallet.local import LocalSigner
@@ -100,7 +102,7 @@ def test_everything_is_registered_and_recommended(network: Bench) -> None:
     async def work(chain: AsyncConnection) -> list[Any]:
         ledger = network.record().ledger.front.address
         return [
-            await read(chain, "LedgerManager", ledger, "getRecommendedService", kind)
+            await Contract(chain, "LedgerManager", ledger).read("getRecommendedService", kind)
             for kind in ("inference", "fine-tuning")
         ]
 
@@ -120,7 +122,7 @@ def test_nothing_is_deployed_twice(network: Bench) -> None:
 
 def test_a_lost_record_does_not_become_a_second_network(network: Bench) -> None:
     network.path.unlink()
-    with pytest.raises(PlanRefused, match="has deployed here before"):
+    with pytest.raises(PlanRefused, match="has deployed on this chain before"):
         network.deploy()
     assert network.nonce(network.owner) == STEPS
 
@@ -234,7 +236,7 @@ def test_a_node_that_lies_about_the_chain_id_takes_nothing(bench: Bench) -> None
 
 def test_another_chain_of_the_same_number_is_refused_once_there_is_a_record(network: Bench) -> None:
     other = EmbeddedChain(genesis_time=1)
-    with pytest.raises(PlanRefused, match="another chain of that number"):
+    with pytest.raises(PlanRefused, match="another chain with the id 31337"):
         network.deploy(with_service(NEXT_VERSION), chain=other)
     assert other.request("eth_blockNumber", []) == "0x0"
 
@@ -285,7 +287,7 @@ def test_what_a_deployment_cannot_change_is_told(network: Bench) -> None:
     assert [note.partition(":")[0].partition(",")[0] for note in plan.notes] == [
         "ledger was built with 3000000000000000000",
         f"ledger belongs to {network.owner.address}",
-        "fine-tuning-v1.1 stands but is not in the file; it is left alone",
+        "fine-tuning-v1.1 is deployed but not in the file; nothing changes",
     ]
 
 
@@ -358,7 +360,8 @@ class _OtherCode:
 def test_an_in_memory_record_touches_no_file(bench: Bench) -> None:
     async def work(chain: AsyncConnection) -> None:
         file = RecordFile(None, await new_record(chain, "net", LOCAL, bench.owner.address))
-        await apply_deployment(chain, bench.owner, LOCAL, file, estimate=False)
+        plan = await plan_deployment(chain, LOCAL, file.record, bench.owner.address)
+        await carry_out(chain, bench.owner, file, plan, RunOptions(estimate=False))
 
     bench.run(work)
     assert list(bench.folder.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import RecordFile, load_record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import load_spec
 
 from .conftest import Bench
@@ -63,14 +63,14 @@ def test_amounts_are_exact(tmp_path: Path) -> None:
         ('"7 wei"', '"all"', "ledger.min_transfer_amount"),
         ("lock_time = 3600", "lock_time = 3599", "services.0.lock_time"),
         ("lock_time = 3600", "lock_time = 604801", "services.0.lock_time"),
-        ("lock_time = 3600", "lock_time = 3600\npenalty_percentage = 30", "penalty_percentage belongs to"),
-        ('"InferenceServing"', '"FineTuningServing"', "penalty_percentage belongs to"),
+        ("lock_time = 3600", "lock_time = 3600\npenalty_percentage = 30", "FineTuningServing needs penalty_percentage"),
+        ('"InferenceServing"', '"FineTuningServing"', "FineTuningServing needs penalty_percentage"),
         ('"InferenceServing"', '"Serving"', "services.0.contract"),
         ("lock_time = 3600", "lock_time = 3600\nlock_tme = 1", "lock_tme"),
         (
             "lock_time = 3600",
             'lock_time = 3600\nowner = "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"',
-            "checksum capitals",
+            "not an address with a valid checksum",
         ),
         ("[ledger]", "[ledger", "is not TOML"),
     ],
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(RecordProblem, match="There is no"):
         load_spec(tmp_path / "net.toml")
     with pytest.raises(RecordProblem, match="There is no record"):
-        load_record(tmp_path / "net.json")
+        RecordFile.open(tmp_path / "net.json")
 
 
 def test_a_record_reads_back_as_it_was_written(network: Bench) -> None:

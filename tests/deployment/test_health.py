@@ -9,7 +9,7 @@ from serving_network.deployment.record import Record
 
 from .conftest import Bench
 from .people import COIN, open_accounts, send
-from .test_handover import hand_over
+from .test_ownership import hand_over
 
 
 def health(bench: Bench, record: Record | None = None) -> Health:

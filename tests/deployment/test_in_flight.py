@@ -8,8 +8,9 @@ import pytest
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.receipts import Receipt
 from serving_network.chain.sender import Fees
+from serving_network.clients.read.books import Books
 from serving_network.contracts import load
-from serving_network.deployment.books import Books, read_books
+from serving_network.deployment.books import recorded_books
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.messages.transactions import SignedTransaction
@@ -81,7 +82,7 @@ def test_a_settlement_in_the_pool_is_paid_once_and_in_full(network: Bench, tip: 
         assert receipt is not None
         return (
             receipt,
-            await read_books(chain, network.record()),
+            await recorded_books(chain, network.record()),
             (await chain.block(receipt.block_number))["transactions"],
         )
 

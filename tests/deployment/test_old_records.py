@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from serving_network.chain.connection import AsyncConnection
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.errors import RecordProblem
-from serving_network.deployment.handover import apply_handover
 from serving_network.deployment.local import LOCAL
+from serving_network.deployment.ownership import plan_transfer
+from serving_network.deployment.plan import Done
 from serving_network.localchain import EmbeddedChain
 
 from .conftest import Bench, new_bench
@@ -58,11 +61,12 @@ def test_it_is_written_back_with_the_sender_and_the_raw_bytes_only(begun: Bench)
 
 
 def test_its_work_is_finished_with_the_very_same_transactions(begun: Bench) -> None:
-    done = begun.run(
-        lambda chain: apply_handover(
-            chain, begun.owner, begun.file(), begun.upgrade_owner.address, two_steps=True, timeout=5
-        )
-    )
+    async def resume(chain: AsyncConnection) -> Done:
+        file = begun.file()
+        plan = await plan_transfer(chain, file.record, begun.owner.address, begun.upgrade_owner.address, two_steps=True)
+        return await carry_out(chain, begun.owner, file, plan, RunOptions(timeout=5))
+
+    done = begun.run(resume)
     assert [step.mined and step.mined.transaction for step in done.steps] == [one["hash"] for one in old_attempts()]
     assert begun.record().pending is None
 

@@ -4,20 +4,22 @@
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.deploy import Done
+from serving_network.deployment.engine import carry_out
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
+from serving_network.deployment.plan import Done
 from serving_network.deployment.registry import (
     Listed,
     Move,
-    apply_recommendation,
     list_services,
     plan_migration,
     plan_recommendation,
+    plan_registration,
 )
 
 from .conftest import Bench, DyingChain, Killed
 from .people import COIN, open_accounts, register_provider
 from .test_deploy import NEXT_VERSION, with_service
+from .test_upgrade import differences
 
 
 def listed(bench: Bench) -> dict[str, Listed]:
@@ -26,7 +28,9 @@ def listed(bench: Bench) -> dict[str, Listed]:
 
 def recommend(bench: Bench, name: str, chain: object = None) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_recommendation(connection, bench.owner, bench.file(), name)
+        file = bench.file()
+        plan = await plan_recommendation(connection, file.record, name, bench.owner.address)
+        return await carry_out(connection, bench.owner, file, plan)
 
     return bench.run(work, chain)
 
@@ -69,6 +73,27 @@ def test_killed_while_recommending_it_goes_on(network: Bench, after: bool) -> No
     recommend(network, "inference-v1.1")
     assert network.nonce(network.owner) == nonce + 1
     assert listed(network)["inference-v1.1"].recommended
+
+
+def test_a_registration_by_the_ledgers_owner_closes_their_instruction(network: Bench) -> None:
+    done = network.deploy(with_service(NEXT_VERSION), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register"]
+    address = network.record().contracts["inference-v1.1"].front.address
+
+    async def register(chain: AsyncConnection) -> Done:
+        file = network.file()
+        plan = await plan_registration(
+            chain, file.record, network.owner.address, service_type="inference", version="v1.1", address=address
+        )
+        return await carry_out(chain, network.owner, file, plan)
+
+    assert network.run(register).instructions == ()
+    registration = network.record().contracts["inference-v1.1"].registration
+    assert registration is not None
+    assert registration.registered
+    assert listed(network)["inference-v1.1"].address == address
+    recommend(network, "inference-v1.1")
+    assert differences(network) == []
 
 
 def test_what_is_recommended_already_or_unknown_or_not_ours_is_refused(network: Bench) -> None:

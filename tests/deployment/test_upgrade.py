@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.contracts import load
-from serving_network.deployment.books import read_books
+from serving_network.deployment.books import recorded_books
 from serving_network.deployment.check import Finding, check_record
-from serving_network.deployment.deploy import Done
-from serving_network.deployment.effects import read
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.errors import (
     ForeignProxy,
     LayoutRefused,
@@ -21,11 +21,12 @@ from serving_network.deployment.errors import (
     PlanRefused,
     RehearsalFailed,
 )
-from serving_network.deployment.handover import apply_handover
 from serving_network.deployment.instructions import look_after, text, write_files
+from serving_network.deployment.ownership import plan_transfer
+from serving_network.deployment.plan import Done, Plan
 from serving_network.deployment.rehearsal import Rehearsal, rehearse_upgrade
 from serving_network.deployment.safe import checksum
-from serving_network.deployment.upgrade import UpgradePlan, apply_upgrade, check_beacon, plan_rollback, plan_upgrade
+from serving_network.deployment.upgrade import check_beacon, plan_rollback, plan_upgrade
 from serving_network.localchain import EmbeddedChain
 from serving_network.wallet.local import LocalSigner
 
@@ -36,8 +37,8 @@ from .variants import lay_out_again, rebuild, relayout
 BEACON = "UpgradeableBeacon"
 
 
-def plan(bench: Bench, name: str = "ledger", **options: Any) -> UpgradePlan:
-    async def work(chain: AsyncConnection) -> UpgradePlan:
+def plan(bench: Bench, name: str = "ledger", **options: Any) -> Plan:
+    async def work(chain: AsyncConnection) -> Plan:
         return await plan_upgrade(chain, bench.record(), name, bench.owner.address, **options)
 
     return bench.run(work)
@@ -53,16 +54,13 @@ def upgrade(
     arguments: dict[str, str] | None = None,
 ) -> Done:
     async def work(connection: AsyncConnection) -> Done:
-        return await apply_upgrade(
-            connection,
-            account or bench.owner,
-            bench.file(),
-            name,
-            rollback=rollback,
-            arguments=arguments,
-            estimate=False,
-            timeout=5,
+        who, file = account or bench.owner, bench.file()
+        plan = (
+            await plan_rollback(connection, file.record, name, who.address)
+            if rollback
+            else await plan_upgrade(connection, file.record, name, who.address, arguments=arguments)
         )
+        return await carry_out(connection, who, file, plan, RunOptions(estimate=False, timeout=5))
 
     return bench.run(work, chain)
 
@@ -70,14 +68,16 @@ def upgrade(
 def rehearse(bench: Bench, name: str = "ledger") -> Rehearsal:
     async def work(chain: AsyncConnection) -> Rehearsal:
         made = await plan_upgrade(chain, bench.record(), name, bench.owner.address)
-        return await rehearse_upgrade(chain, bench.record(), made, bench.owner.address)
+        return await rehearse_upgrade(chain, bench.record(), made)
 
     return bench.run(work)
 
 
 def running(bench: Bench, name: str = "ledger") -> str:
     return str(
-        bench.run(lambda chain: read(chain, BEACON, bench.record().contract(name).beacon.address, "implementation"))
+        bench.run(
+            lambda chain: Contract(chain, BEACON, bench.record().contract(name).beacon.address).read("implementation")
+        )
     )
 
 
@@ -121,7 +121,7 @@ def test_the_ledger_is_upgraded_under_live_balances(network: Bench, other_build:
     rebuild(other_build, "LedgerManager")
 
     async def books(chain: AsyncConnection) -> Any:
-        return await read_books(chain, network.record())
+        return await recorded_books(chain, network.record())
 
     before = network.run(books)
     assert before.available
@@ -239,7 +239,7 @@ def test_a_constructor_argument_can_be_changed_and_is_shown(network: Bench, othe
         made = await plan_upgrade(
             chain, network.record(), "ledger", network.owner.address, arguments={"minAccountBalance": str(10**18)}
         )
-        return await rehearse_upgrade(chain, network.record(), made, network.owner.address)
+        return await rehearse_upgrade(chain, network.record(), made)
 
     assert network.run(work).settings == ("ledger.MIN_ACCOUNT_BALANCE(): 3000000000000000000 -> 1000000000000000000",)
 
@@ -254,7 +254,7 @@ def test_rollback_is_one_command(network: Bench, other_build: Path) -> None:
 
     async def rehearsed(chain: AsyncConnection) -> Rehearsal:
         made = await plan_rollback(chain, network.record(), "ledger", network.owner.address)
-        return await rehearse_upgrade(chain, network.record(), made, network.owner.address)
+        return await rehearse_upgrade(chain, network.record(), made)
 
     network.run(rehearsed)
     done = upgrade(network, rollback=True)
@@ -288,15 +288,17 @@ def given_away(bench: Bench) -> None:
     """The ledger's upgrades belong to somebody else."""
 
     async def work(chain: AsyncConnection) -> Done:
-        return await apply_handover(
+        file = bench.file()
+        plan = await plan_transfer(
             chain,
-            bench.owner,
-            bench.file(),
+            file.record,
+            bench.owner.address,
             bench.upgrade_owner.address,
             kinds=("upgrade",),
             names=("ledger",),
             two_steps=False,
         )
+        return await carry_out(chain, bench.owner, file, plan)
 
     bench.run(work)
 
@@ -395,5 +397,5 @@ def test_a_front_of_another_beacon_is_refused(network: Bench) -> None:
     async def work(chain: AsyncConnection) -> None:
         await check_beacon(chain, record.ledger.front.address, record.contracts["inference-v1.0"].beacon.address)
 
-    with pytest.raises(ForeignProxy, match="looks to another beacon"):
+    with pytest.raises(ForeignProxy, match="uses another beacon"):
         network.run(work)

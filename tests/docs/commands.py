@@ -22,7 +22,7 @@ IN_BLOCK = re.compile(r"^(?:\$ | {4})?(?:[A-Z_]+=\S+ )*(serving [a-z-](?:[^\n\\]
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^ {4}.*\n)+", re.MULTILINE)
 SHELL = frozenset({"|", "||", "&&", ";", ">", ">>", "<", "2>", "&"})
-USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # what the words of a command line can have wrong
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]  # raised for any invalid command line
 PLACEHOLDER = re.compile(r"[A-Z_]+")
 
 
@@ -36,7 +36,7 @@ def commands_in(path: Path) -> Iterator[str]:
 
 
 def fault(text: str) -> str | None:
-    """What is wrong with a command as it is written; None where the program has it. What is left out is no fault."""
+    """What is wrong with a command as written; None if the program accepts it. Missing arguments are not reported."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars=False)
     lexer.whitespace_split, lexer.commenters = True, "#"
     words: list[str] = []
@@ -45,7 +45,7 @@ def fault(text: str) -> str | None:
             break
         words.append(word)
     command: Any = _program()
-    context = typer.Context(command, info_name="serving")
+    context = typer.Context(command, info_name="serving", **command.context_settings)
     rest = words[1:]
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         try:

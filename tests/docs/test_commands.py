@@ -25,7 +25,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     assert faults == {}
 
 
-def test_commands_are_found_and_told_from_what_is_none() -> None:
+def test_commands_are_found_and_invalid_ones_are_reported() -> None:
     assert "serving signer revoke PROVIDER" in set(commands_in(ROOT / "docs" / "security" / "incidents.md"))
     assert "serving deploy apply --key deployer --yes" in set(commands_in(ROOT / "docs" / "operations.md"))
     assert any(
@@ -36,8 +36,8 @@ def test_commands_are_found_and_told_from_what_is_none() -> None:
         "serving --help",
         "serving ledger",
         "serving health --strict > file",
-        "serving handover apply TO --what upgrade",
-        "serving handover apply TO --what KIND  # a comment",
+        "serving ownership offer ledger TO --what upgrade",
+        "serving ownership offer ledger TO --what KIND  # a comment",
     ):
         assert fault(good) is None
     for bad in (
@@ -45,7 +45,7 @@ def test_commands_are_found_and_told_from_what_is_none() -> None:
         "serving ledger shw",
         "serving health --strickt",
         "serving verify local CONTRACT",
-        "serving handover apply TO --what all",
+        "serving ownership offer ledger TO --what all",
         "serving signer revoke A B",
         "serving up --port",
     ):
@@ -53,7 +53,7 @@ def test_commands_are_found_and_told_from_what_is_none() -> None:
 
 
 def next_steps(path: Path) -> Iterator[str]:
-    """The texts that a source gives as `next_step`; what it fills in is X."""
+    """The texts that a source passes as `next_step`, with X for each interpolated value."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.keyword) and node.arg == "next_step":
             yield from _texts(node.value)

@@ -15,3 +15,12 @@ def test_every_path_of_the_guide_exists() -> None:
     assert len(paths) > 30
     patterns = {path: re.sub(r"[A-Z]{3,}(?=[/.])", "*", path).rstrip("/") for path in paths}
     assert [path for path, pattern in patterns.items() if not any(ROOT.glob(pattern))] == []
+
+
+def test_every_function_that_the_architecture_names_exists() -> None:
+    page = ROOT / "docs" / "architecture.md"
+    named = re.findall(r"\]\((\S+\.py)\) \(([^)]+)\)", page.read_text("utf-8"))
+    functions = [(path, name) for path, names in named for name in re.findall(r"`(\w+)`", names)]
+    assert len(functions) > 3
+    sources = {path: (page.parent / path).read_text("utf-8") for path, _ in functions}
+    assert [pair for pair in functions if f"def {pair[1]}(" not in sources[pair[0]]] == []

@@ -29,7 +29,7 @@ SERVICE = "inference-v1.0"
 
 
 class Scene:
-    """A network with a provider, whose TEE is confirmed, and two users with money with it."""
+    """A network with a provider, whose TEE signer is confirmed, and two users with funded accounts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,13 +54,20 @@ class Scene:
         people.open_accounts(self.guide._named_bench())
         self.keep()
 
+    def next_version(self) -> None:
+        """A second version of the inference service is deployed beside the first one."""
+        file = self.folder / "networks" / "mine.toml"
+        file.write_text(SPEC + GUIDE.read_text().split("```toml\n", 2)[2].split("```", 1)[0])
+        self.does("serving deploy apply --key owner --yes")
+        file.write_text(SPEC)
+
     def keep(self) -> None:
-        """Remember all of this."""
+        """Take a snapshot of the chain and the record."""
         self.snapshot = self.chain("evm_snapshot")
         shutil.copy(self.record, self.folder / "kept.json")
 
     def put_back(self) -> None:
-        """As it was when it was kept."""
+        """Restore the snapshot."""
         self.chain("evm_revert", self.snapshot)
         shutil.copy(self.folder / "kept.json", self.record)
         self.keep()
@@ -69,13 +76,13 @@ class Scene:
         return self.guide.chain.request(method, list(params))
 
     def does(self, command: str, code: int = 0) -> str:
-        told = self.guide.type(command)
-        assert self.guide.exit_code == code, told
-        return told
+        output = self.guide.type(command)
+        assert self.guide.exit_code == code, output
+        return output
 
     def as_written(self, command: str, *, key: str | None = None, code: int = 0, **filled: Any) -> str:
-        """Type a command of the page, with what its capitals stand for, and agree to it."""
-        assert command in set(commands_in(PAGE)), f"the page does not say: {command}"
+        """Run a command of the page with its placeholders filled in, and confirm it."""
+        assert command in set(commands_in(PAGE)), f"the page does not have the command: {command}"
         for name, value in filled.items():
             assert name in command
             command = command.replace(name, value)
@@ -89,7 +96,7 @@ class Scene:
         return int(account["balance"]["wei"])
 
     def settle(self, tee: LocalSigner, nonce: int) -> list[tuple[str, str]]:
-        """Send one coin's settlement as the provider, signed by this TEE: statuses and coins paid."""
+        """Send a settlement of one coin as the provider, signed by this TEE. Returns statuses and coins paid."""
         front = json.loads(self.record.read_text())["contracts"][SERVICE]["front"]["address"]
         row = UserSettlement(self.bench.user.address, COIN, nonce, bytes(32))
         digest = Domain(INFERENCE_NAME, 31337, front).digest(TEESettlement(self.bench.provider.address, row))
@@ -102,8 +109,8 @@ class Scene:
             "signature": "0x" + tee.sign_digest(digest).hex(),
         }
         path.write_text(json.dumps([entry]))
-        told = json.loads(self.does(f"serving settlement send {path} --key provider --yes --json"))
-        return [(one["status"], one["paid"]["coins"]) for one in told["outcomes"]]
+        output = json.loads(self.does(f"serving settlement send {path} --key provider --yes --json"))
+        return [(one["status"], one["paid"]["coins"]) for one in output["outcomes"]]
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +134,7 @@ def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
     scene.as_written("serving signer revoke PROVIDER --service inference --key owner", PROVIDER=provider)
     assert scene.settle(stolen, 2) == [("NO_TEE_SIGNER", "0")]
     assert "TEESettlementResult" in scene.as_written("serving events")
-    assert "money may be at stake" not in scene.as_written("serving health")
+    assert "money may be at risk" not in scene.as_written("serving health")
     usage = scene.folder / "usage.jsonl"
     usage.write_text(json.dumps({"id": "a", "user": scene.bench.user.address, "time": 1, "fee": 2 * COIN}) + "\n")
     monkeypatch.setenv("SERVING_TEE_KEY", (b"\x07" * 32).hex())
@@ -150,7 +157,7 @@ def test_a_tee_key_was_stolen(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> 
     scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
 
 
-def test_a_version_is_faulty_and_the_last_upgrade_did_it(scene: Scene) -> None:
+def test_a_version_is_faulty_since_the_last_upgrade(scene: Scene) -> None:
     provider = scene.bench.provider.address
     before = json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"]
     artifact = load("InferenceServing")
@@ -167,15 +174,15 @@ def test_a_version_is_faulty_and_the_last_upgrade_did_it(scene: Scene) -> None:
     acknowledge = f"serving account acknowledge {provider} --key thief --yes"
     scene.guide.first_release()
     scene.does(acknowledge, code=7)
-    told = scene.as_written("serving upgrade rollback inference-v1.0", key="owner")
-    assert "answers are the same after the change" in told
+    output = scene.as_written("serving upgrade rollback inference-v1.0", key="owner")
+    assert "answers are the same after the change" in output
     assert json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"] == before
     assert "none differs" in scene.does("serving deploy check")
     scene.does(acknowledge)
-    assert "All is well." in scene.as_written("serving health --strict")
+    assert "The network is healthy." in scene.as_written("serving health --strict")
 
 
-def test_a_version_is_faulty_and_there_is_nothing_to_go_back_to(scene: Scene) -> None:
+def test_a_version_is_faulty_and_there_is_no_earlier_one(scene: Scene) -> None:
     provider = scene.bench.provider.address
     scene.as_written("serving upgrade rollback inference-v1.0", key="owner", code=2)
     (listed,) = json.loads(scene.does("serving service list --json"))
@@ -187,8 +194,10 @@ def test_a_version_is_faulty_and_there_is_nothing_to_go_back_to(scene: Scene) ->
     scene.chain("evm_mine")
     scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)
     assert scene.held_with_the_provider() == 0
-    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v1.0")
-    scene.as_written("serving version recommend inference OTHER_VERSION", key="owner", OTHER_VERSION="v9", code=7)
+    scene.next_version()
+    scene.as_written("serving registry recommend OTHER_SERVICE", key="owner", OTHER_SERVICE="inference-v1.1")
+    assert "inference-v1.1    yes" in scene.does("serving registry list")
+    scene.as_written("serving registry recommend OTHER_SERVICE", key="owner", OTHER_SERVICE="inference-v9", code=2)
 
 
 def test_an_owners_key_was_stolen(scene: Scene) -> None:
@@ -198,8 +207,9 @@ def test_an_owners_key_was_stolen(scene: Scene) -> None:
     )
     for refused in (f"serving signer revoke {provider}", "serving setting lock-time 1"):
         scene.does(f"{refused} --key owner --yes", code=7)
-    scene.as_written("serving handover apply SAFE_ADDRESS --what upgrade --one-step", key="owner", SAFE_ADDRESS=SAFE)
-    assert scene.as_written("serving handover show").count(SAFE) >= 4
+    scene.as_written("serving ownership transfer all SAFE_ADDRESS --what upgrade", key="owner", SAFE_ADDRESS=SAFE)
+    assert scene.as_written("serving ownership show").count(SAFE) >= 4
+    assert "recorded" not in scene.does("serving health")
     beacon = json.loads(scene.record.read_text())["contracts"]["ledger"]["beacon"]["address"]
     call = load("UpgradeableBeacon").interface.encode("upgradeTo", beacon)
     answer = scene.guide.chain.request("eth_getCode", [beacon, "latest"])

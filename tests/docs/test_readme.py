@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The README shows what `serving demo` prints.
 
-    python -m tests.docs.test_readme        rewrite the block
+    python -m tests.docs.test_readme        update the README
 
-Times differ from machine to machine, and gas by a few units with the nonces, which are made from the time: neither is
-compared.
+Times differ between machines, and gas by a few units with the nonces, which depend on the time. Neither is compared.
 """
 
 from __future__ import annotations

@@ -61,11 +61,16 @@ from tests.results import add, read
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
-PACKAGE = "serving_network.settlement"
+PACKAGE = "serving_network"
 SUBJECTS = (
-    "nonces.py", "planning.py", "pricing.py", "books.py", "typed_data.py", "signers.py", "schema.py", "journal.py",
-    "runner.py", "following.py", "adopting.py", "cancelling.py", "gas.py", "usage.py", "report.py", "live.py",
-    "chain.py", "columns.py", "options.py", "lock.py",
+    "settlement/nonces.py", "settlement/wallet_nonces.py", "settlement/planning.py", "settlement/gas.py",
+    "settlement/journal/__init__.py", "settlement/journal/queue.py", "settlement/journal/batches.py",
+    "settlement/journal/bookings.py", "settlement/journal/decisions.py", "settlement/journal/records.py",
+    "settlement/runner.py", "settlement/recording.py", "settlement/resuming.py", "settlement/sending.py",
+    "settlement/following.py", "settlement/adopting.py", "settlement/cancelling.py", "settlement/report.py",
+    "settlement/live.py", "settlement/history.py", "settlement/chain.py", "settlement/options.py",
+    "clients/settlements.py", "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
+    "store/schema.py", "store/migration.py", "store/sqlite.py", "usage_logs/reader.py", "usage_logs/columns.py",
 )  # fmt: skip
 SLOW = (
     "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py", "test_migration.py",
@@ -73,11 +78,11 @@ SLOW = (
 )  # fmt: skip
 LOADED = (
     "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.localchain",
-    "serving_network.contracts.codec", "serving_network.clients.read.network", "serving_network.deployment.deploy",
-    "serving_network.deployment.local", "coincurve",
+    "serving_network.contracts.codec", "serving_network.chain.contract", "serving_network.contracts.models",
+    "coincurve",
 )  # fmt: skip
 REAL_CHAIN = "test_live.py"
-NEEDS_REAL_CHAIN = ("live.py",)
+NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/settlements.py")
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
 
 ENOUGH = 12
@@ -124,7 +129,7 @@ class Workshop:
         self._copy = copy
         self._subjects = subjects
         self._results = results
-        self._source = copy / "src" / PACKAGE.replace(".", "/")
+        self._source = copy / "src" / PACKAGE
         self._log = results.parent / "python.log"
         hypothesis.settings.register_profile(
             "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
@@ -132,7 +137,7 @@ class Workshop:
         hypothesis.settings.load_profile("mutation")
         for name in LOADED:
             importlib.import_module(name)
-        held = [name for name in sys.modules if name.startswith(PACKAGE)]
+        held = sorted({_module(subject) for subject in subjects} & sys.modules.keys())
         assert not held, f"a mutant of {held} would not be seen: load less"
         gc.collect()
         gc.freeze()
@@ -170,7 +175,7 @@ class Workshop:
         tests = self._reaching(subject, mutant, last.get(mutant.place))
         outcome, by = "unreached", ""
         if tests:
-            module = f"{PACKAGE}.{subject.removesuffix('.py')}"
+            module = _module(subject)
             times = {test: self._suite[test]["seconds"] for test in tests}
             if mutant.imported:
                 code = compile(broken(source, mutant), str(self._source / subject), "exec", dont_inherit=True)
@@ -189,7 +194,7 @@ class Workshop:
         """The tests that reach a mutant, those first that are likely to notice it soon."""
         lines = range(mutant.line, mutant.end + 1)
         files = {test.split("::")[0] for test, told in self._suite.items() if subject in told["lines"]}
-        own = f"test_{subject.removesuffix('.py')}"
+        own = f"test_{Path(subject).stem}"
         found = [
             test
             for test, told in self._suite.items()
@@ -203,7 +208,7 @@ class Workshop:
     def _measured(self) -> Suite:
         """The suite, measured on the sound code; a file that was measured before, with the same code, is not again."""
         tests = self._copy / "tests/settlement"
-        shared = [*self._source.glob("*.py"), *(path for path in tests.glob("*.*") if "test_" not in path.name)]
+        shared = [*self._source.rglob("*.py"), *(path for path in tests.glob("*.*") if "test_" not in path.name)]
         sources = "".join(path.read_text() for path in sorted(shared))
         suite: Suite = {}
         for path in sorted(tests.glob("test_*.py")):
@@ -449,6 +454,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         exec(self._code, module.__dict__)
+
+
+def _module(subject: str) -> str:
+    """The name of the module in a source file."""
+    return f"{PACKAGE}.{subject.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}"
 
 
 def _named(subject: str, source: str) -> Iterator[tuple[str, Mutant]]:

@@ -341,7 +341,6 @@ QUESTIONS: dict[str, Callable[[AsyncSender], Any]] = {
     "logs": lambda chain: chain.logs([SOMEBODY], from_block=0, to_block=9),
     "receipt": lambda chain: chain.receipt(HASH),
     "transaction": lambda chain: chain.transaction(HASH),
-    "input_of": lambda chain: chain.input_of(HASH),
     "fees": AsyncSender.suggested_fees,
     "gas": lambda chain: chain.estimate_gas(SOMEBODY, SOMEBODY, b""),
     "chain id": AsyncSender.check_chain_id,

@@ -24,6 +24,7 @@ faults = runpy.run_path(str(SCRIPT))["faults"]
         "Need no key to read the network",
         "Bring documentation up to date",
         "Re-read the journal after a restart",
+        "Encode, preview and read settlements in one place",
         "Add " + "x" * 68,
     ],
 )

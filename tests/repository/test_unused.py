@@ -15,8 +15,8 @@ SCRIPT = ROOT / ".ci" / "unused.py"
 def test_unused_code_and_stale_allowances_are_reported(tmp_path: Path) -> None:
     package = tmp_path / "src" / "serving_network"
     (package / "cli").mkdir(parents=True)
-    (package / "cli" / "main.py").write_text('VERBS = {"list": "cli.list:named"}\nprint(VERBS)\n')
-    (package / "cli" / "list.py").write_text("def named() -> None: ...\n")
+    (package / "cli" / "main.py").write_text('print({\n    "named": "A line of help",\n})\n')
+    (package / "cli" / "named.py").write_text("def named() -> None: ...\n")
     (package / "money.py").write_text("def to_coins() -> None: ...\ndef nobody_calls_this() -> None: ...\n")
     found = subprocess.run([sys.executable, SCRIPT, tmp_path], capture_output=True, text=True, check=False)
     lines = found.stdout.splitlines()

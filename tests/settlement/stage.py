@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from eth_utils.address import to_checksum_address
 
@@ -14,15 +15,19 @@ from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
+from serving_network.contracts.build.compiler import compile_contract
+from serving_network.contracts.codec import Interface
 from serving_network.contracts.models import Offer
-from serving_network.deployment.deploy import apply_deployment, new_record
+from serving_network.deployment.deploy import new_record, plan_deployment
+from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import RecordFile
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
+ROOT = Path(__file__).parents[2]
 COIN = 10**18
 TEE = LocalTeeSigner(b"\x07" * 32)
 INPUT_PRICE, OUTPUT_PRICE = 1_000_000, 3_000_000
@@ -70,7 +75,8 @@ class Stage:
 async def set_up(chain: AsyncConnection, users: Sequence[LocalSigner] = (), amount: int = COIN) -> Stage:
     """Deploy the network, register and confirm the provider, and fund users."""
     file = RecordFile(None, await new_record(chain, "local", SPEC, OWNER.address))
-    await apply_deployment(chain, OWNER, SPEC, file, estimate=False)
+    plan = await plan_deployment(chain, SPEC, file.record, OWNER.address)
+    await carry_out(chain, OWNER, file, plan, RunOptions(estimate=False))
     stage = await Stage.on(chain)
     offer = Offer(
         service_type="chatbot",
@@ -97,3 +103,14 @@ def prepare_in_process(chain: EmbeddedChain, users: Sequence[LocalSigner], amoun
             await set_up(connection, users, amount)
 
     asyncio.run(prepare())
+
+
+async def send_through_a_contract(connection: AsyncConnection, sender: LocalSigner, contract: str, data: bytes) -> str:
+    """Give the provider's wallet code for one transaction, in which somebody else makes it call `contract`."""
+    compiled = compile_contract(ROOT / "tests/unit/serving/mocks/Caller.vy", ROOT)
+    deployed = await connection.send(sender, None, compiled.bytecode)
+    code = await connection.rpc("eth_getCode", [deployed.contract_address, "latest"])
+    await connection.rpc("anvil_setCode", [PROVIDER.address, code])
+    receipt = await connection.send(sender, PROVIDER.address, Interface(compiled.abi).encode("act", contract, data, 0))
+    await connection.rpc("anvil_setCode", [PROVIDER.address, "0x"])
+    return receipt.transaction_hash

@@ -14,7 +14,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput, TransactionFailure, TransactionPending
-from serving_network.settlement.cancelling import Cancelled, Plan, cancel, plan_cancellation
+from serving_network.settlement.cancelling import CancellationPlan, Cancelled, cancel, plan_cancellation
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
@@ -51,7 +51,7 @@ class World:
         with self.journal() as journal:
             return asyncio.run(Settlement(self.chain, journal, TEE, options).run(UsageLog(path, provider=PROVIDER)))
 
-    def plan(self, numbers: Iterable[int] | None = None) -> Plan:
+    def plan(self, numbers: Iterable[int] | None = None) -> CancellationPlan:
         with self.journal() as journal:
             return asyncio.run(plan_cancellation(self.chain, journal, numbers))
 
@@ -91,7 +91,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
 def test_nothing_waits(world: World) -> None:
     with world.journal():
         pass
-    assert world.plan() == Plan((), ())
+    assert world.plan() == CancellationPlan((), ())
     assert world.cancel() == Cancelled([], [])
 
 

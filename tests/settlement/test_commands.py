@@ -90,7 +90,7 @@ class House:
 
     def send_otherwise(self, user: str, fee: int, nonce: int) -> None:
         """Settle with another program: a signature of the same TEE, over a hash that is not ours."""
-        service = next(one for one in self.json("version", "list") if one["name"].startswith("inference"))
+        service = next(one for one in self.json("registry", "list") if one["name"].startswith("inference"))
         row = UserSettlement(user, fee, nonce, b"\x09" * 32)
         digest = Domain(INFERENCE_NAME, 31337, service["address"]).digest(TEESettlement(PROVIDER.address, row))
         entry = {

@@ -26,8 +26,8 @@ from pathlib import Path
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.clients.read.books import network_books
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.settlement.books import read_books
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
@@ -184,5 +184,5 @@ async def compare(url: str, directory: Path, log: GrowingLog) -> int:
             assert taken == min(owed, COIN) * (user in accounts)
             assert users[user].owed == owed
             assert users[user].paid == taken == events[user]
-        assert all(line.surplus == 0 for line in await read_books(network))
+        assert all(line.surplus == 0 for line in (await network_books(network)).lines)
         return sum(events.values())

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.sender import REPLACEMENT_PERCENT
 from serving_network.chain.transport import TransientFailure
+from serving_network.clients.read.books import BookLine, network_books
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Status
 from serving_network.errors import NodeFailure, RpcError, ServingError, TransactionPending
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
-from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Transaction
@@ -124,7 +124,7 @@ class World:
     def books(self) -> list[BookLine]:
         async def ask() -> list[BookLine]:
             async with await AsyncConnection.open(self.node.chain) as connection:
-                return await read_books(AsyncNetwork(connection))
+                return (await network_books(AsyncNetwork(connection))).lines
 
         return asyncio.run(ask())
 

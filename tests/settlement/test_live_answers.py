@@ -19,8 +19,6 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
-from serving_network.contracts import Interface
-from serving_network.contracts.build.compiler import compile_contract
 from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
 from serving_network.localchain import EmbeddedChain
@@ -44,9 +42,8 @@ from serving_network.settlement.runner import Settlement
 from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
-from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, dev_signer, set_up
+from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, dev_signer, send_through_a_contract, set_up
 
-ROOT = Path(__file__).parents[2]
 OTHER, RELAYER = dev_signer(2), dev_signer(3)
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 FUNDED = 20
@@ -187,18 +184,12 @@ async def send(chain: LiveChain, signed: SignedSettlements) -> Transaction:
     return sent
 
 
-def send_through_a_contract(world: World, contract: str, data: bytes) -> str:
-    """Let the provider's wallet, which has code for a while, call the service in a transaction of somebody else."""
-    caller = compile_contract(ROOT / "tests/unit/serving/mocks/Caller.vy", ROOT)
-    deployment = world.rpc("eth_sendTransaction", {"from": RELAYER.address, "data": "0x" + caller.bytecode.hex()})
-    address = world.rpc("eth_getTransactionReceipt", deployment)["contractAddress"]
-    world.rpc("anvil_setCode", PROVIDER.address, world.rpc("eth_getCode", address, "latest"))
-    act = Interface(caller.abi).encode("act", contract, data, 0)
-    request = {"from": RELAYER.address, "to": PROVIDER.address, "data": "0x" + act.hex(), "gas": hex(10**6)}
-    sent = world.rpc("eth_sendTransaction", request)
-    assert world.rpc("eth_getTransactionReceipt", sent)["status"] == "0x1"
-    world.rpc("anvil_setCode", PROVIDER.address, "0x")
-    return str(sent)
+def settle_through_a_contract(world: World, contract: str, data: bytes) -> str:
+    async def sending() -> str:
+        async with await AsyncConnection.open(world.node) as connection:
+            return await send_through_a_contract(connection, RELAYER, contract, data)
+
+    return asyncio.run(sending())
 
 
 # ------------------------------------------------------------------------------------- what the chain accepted
@@ -243,7 +234,7 @@ def test_a_settlement_through_a_contract_is_told_without_what_was_signed(world: 
         return chain.contract, chain._wire.calldata(sign(world.form, chain.contract, (0, 10, 1), (1, 20, 1)))
 
     contract, data = world.ask(signed_by)
-    transaction = send_through_a_contract(world, contract, data)
+    transaction = settle_through_a_contract(world, contract, data)
 
     async def look(chain: LiveChain, other: LiveChain) -> list[PastSettlement]:
         users = [USERS[0].address, USERS[1].address]

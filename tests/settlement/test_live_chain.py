@@ -20,8 +20,6 @@ from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.clients.user import AsyncUser
-from serving_network.contracts.build.compiler import compile_contract
-from serving_network.contracts.codec import Interface
 from serving_network.contracts.models import Offer, Status
 from serving_network.errors import NodeFailure, RpcError
 from serving_network.localchain import EmbeddedChain
@@ -43,9 +41,17 @@ from serving_network.settlement.runner import Settlement
 from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalSigner
-from tests.settlement.stage import COIN, OWNER, PROVIDER, TEE, USERS, dev_signer, prepare_in_process
+from tests.settlement.stage import (
+    COIN,
+    OWNER,
+    PROVIDER,
+    TEE,
+    USERS,
+    dev_signer,
+    prepare_in_process,
+    send_through_a_contract,
+)
 
-ROOT = Path(__file__).parents[2]
 RIVAL, STRANGER = dev_signer(2), dev_signer(3)
 ANN, BEN, CLEO = (user.address for user in USERS[:3])
 GAS_PRICE_CAP = 10**12
@@ -139,7 +145,7 @@ def told(request: pytest.FixtureRequest) -> Told:
             made.signed = [first, second]
             through = sign(form, ours.contract, PROVIDER.address, settlement(BEN, 7, 5))
             made.through_contract = await send_through_a_contract(
-                connection, ours._wire.calldata(through), ours.contract
+                connection, STRANGER, ours.contract, ours._wire.calldata(through)
             )
             await change_balances(connection)
 
@@ -175,18 +181,6 @@ async def change_balances(connection: AsyncConnection) -> None:
     user = AsyncUser(connection, USERS[0])
     await user.fund(PROVIDER.address, 3)
     await user.retrieve([PROVIDER.address])
-
-
-async def send_through_a_contract(connection: AsyncConnection, data: bytes, contract: str) -> str:
-    """Let somebody else make the provider's wallet, which has code for a while, settle."""
-    compiled = compile_contract(ROOT / "tests/unit/serving/mocks/Caller.vy", ROOT)
-    deployed = await connection.send(STRANGER, None, compiled.bytecode)
-    code = await connection.rpc("eth_getCode", [deployed.contract_address, "latest"])
-    await connection.rpc("anvil_setCode", [PROVIDER.address, code])
-    call = Interface(compiled.abi).encode("act", contract, data, 0)
-    receipt = await connection.send(STRANGER, PROVIDER.address, call)
-    await connection.rpc("anvil_setCode", [PROVIDER.address, "0x"])
-    return receipt.transaction_hash
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -30,6 +30,7 @@ MAX_BALANCE = 2**92 - 1
 MAX_STAKE = 2**95 - 1
 MAX_NONCE = 2**64 - 1
 MAX_PRICE = 2**104 - 1
+WORD_BYTES = 32
 MAX_INFO = 4096
 MAX_REFUNDS = 5
 MAX_DELIVERABLES = 20
@@ -1152,6 +1153,16 @@ class Inference(Service):
             elif status == PARTIAL:
                 found[2].append(entry["user"])
                 found[3].append(unsettled)
+        return found
+
+    def get_batch_accounts_by_users(self, call: Call, users: list[str]) -> list[dict[str, Any]]:
+        """The answer has room for 500 accounts with five refunds each; descriptions take some of it."""
+        found = super().get_batch_accounts_by_users(call, users)
+        room = 500 * WORD_BYTES * (13 + 4 * 5)
+        for fitting, one in enumerate(found):
+            words = 13 + 4 * len(one["refunds"]) + -(-len(one["additionalInfo"].encode()) // WORD_BYTES)
+            room -= WORD_BYTES * words
+            require(room >= 0, "BatchSizeTooLarge", size=len(users), max=fitting)
         return found
 
     def _not_too_many(self, users: int) -> None:

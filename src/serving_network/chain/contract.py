@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from eth_utils import to_checksum_address
+
 from serving_network.chain.pages import every_entry
 from serving_network.contracts import load
 from serving_network.contracts.reverts import RevertedWithoutReason
@@ -35,9 +37,9 @@ class Call:
 class Contract:
     """The contract at `address`, with the ABI of this project's artifact `name`."""
 
-    def __init__(self, chain: AsyncNode, name: str, address: ChecksumAddress) -> None:
+    def __init__(self, chain: AsyncNode, name: str, address: str) -> None:
         self.name = name
-        self.address = address
+        self.address = to_checksum_address(address)
         self.interface = load(name).interface
         self._chain = chain
 

@@ -11,7 +11,7 @@ from serving_network.chain.blocking import SyncFace, blocking
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity, is_address
 from serving_network.chain.receipts import Receipt, read_receipt, same_hash
 from serving_network.chain.transport import InProcessChain, transport_to
-from serving_network.errors import ASK_ANOTHER_NODE, ConfigurationError, NodeFailure, TransactionFailure
+from serving_network.errors import ConfigurationError, NodeFailure
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,15 +70,6 @@ class AsyncReader(AsyncNode):
         for name in ("value", "nonce", "gas"):
             from_quantity(found.get(name))
         return found
-
-    async def input_of(self, transaction_hash: str) -> bytes:
-        """The calldata of a transaction that the node knows."""
-        found = await self.transaction(transaction_hash)
-        if found is None:
-            raise TransactionFailure(
-                "The node does not know this transaction.", transaction=transaction_hash, next_step=ASK_ANOTHER_NODE
-            )
-        return from_hex(found["input"])
 
     async def __aenter__(self) -> Self:
         return self

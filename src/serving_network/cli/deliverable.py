@@ -14,7 +14,7 @@ from serving_network.cli.arguments import DELIVERABLE_ID, FINE_TUNING_SERVICE, P
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_key
 from serving_network.cli.session import Session
-from serving_network.cli.settlement.file import read_task
+from serving_network.cli.settlement_file import read_task
 from serving_network.cli.times import local_time, moment
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.cli.output import EXIT_CHECK_FAILED, Output, counted
+from serving_network.cli.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.settlement_report import show_books
+from serving_network.counting import count
 from serving_network.demo.play import GENESIS_TIME, Play
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
@@ -76,10 +77,10 @@ async def _demo(out: Output) -> bool:
 
 
 def _settled(report: Report) -> str:
-    requests = f"settled {counted(report.new_requests, 'request')}: " if report.new_requests else "settled the rest: "
-    transactions = counted(report.batches, "transaction")
+    requests = f"settled {count(report.new_requests, 'request')}: " if report.new_requests else "settled the rest: "
+    transactions = count(report.batches, "transaction")
     return (
-        f"{requests}{describe(report.paid)} of {describe(report.fee)} from {counted(report.settlements, 'user')} in"
+        f"{requests}{describe(report.paid)} of {describe(report.fee)} from {count(report.settlements, 'user')} in"
         f" {transactions}, {report.gas_used // max(1, report.settlements)} gas a user"
     )
 
@@ -91,4 +92,4 @@ def _left_open(report: Report) -> list[str]:
         if line.wait is not None:
             amounts[line.wait.value] += line.unsettled
             users[line.wait.value] += 1
-    return [f"open: {describe(amounts[why])} of {counted(count, 'user')}. {why}" for why, count in users.items()]
+    return [f"open: {describe(amounts[why])} of {count(number, 'user')}. {why}" for why, number in users.items()]

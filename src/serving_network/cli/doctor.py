@@ -13,7 +13,7 @@ from serving_network.cli.checks import report
 from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
 from serving_network.cli.session import Session
-from serving_network.cli.settlement.file import read_settlements, read_task
+from serving_network.cli.settlement_file import read_settlements, read_task
 from serving_network.clients.doctor import Check, examine_fine_tuning, examine_inference, examine_user, first_failure
 from serving_network.contracts.models import FINE_TUNING
 from serving_network.errors import KeyFailure, NodeFailure, ServingError

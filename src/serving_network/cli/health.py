@@ -6,23 +6,22 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.command import reads
-from serving_network.cli.deploy.files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.session import Session
 from serving_network.deployment.health import Level, examine, prometheus
-from serving_network.money import describe
 
 
 @reads
 async def health(
     session: Session,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 9 for warnings, too.")] = False,
     metrics: Annotated[bool, typer.Option("--prometheus", help="Print metrics for Prometheus.")] = False,
     files: FILES = DEFAULT_FILES,
 ) -> None:
-    """Tell whether the network is well: owners and code as recorded, books balanced, services that answer.
+    """Check the network's health: owners and code as recorded, books balanced, services that answer.
 
-    Exit code 9 for a failure (money may be at stake), with --strict also for a warning.
+    Exits with code 9 for a failure, which may put money at risk, and with --strict also for a warning.
 
     Example: serving health --network testnet --prometheus > /var/lib/node_exporter/serving.prom
     """
@@ -51,15 +50,14 @@ async def health(
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
         if found.books is not None:
             session.out.line(
-                f"Block {found.block}: {describe(found.books.total)} of {found.books.ledgers} users, "
-                f"{describe(found.books.available)} available and {describe(found.books.in_accounts)} in "
-                "accounts."
+                f"Block {found.block}: {found.books.ledgers} users have {rounded(found.books.total)}, "
+                f"{rounded(found.books.available)} available and {rounded(found.books.in_accounts)} in accounts."
             )
         session.out.line(
             {
-                Level.WELL: "All is well.",
-                Level.WARNING: "Somebody should look.",
-                Level.FAILURE: "Act: money may be at stake.",
+                Level.WELL: "The network is healthy.",
+                Level.WARNING: "Warnings found.",
+                Level.FAILURE: "Failures found: money may be at risk.",
             }[found.level]
         )
     if found.level is Level.FAILURE or (strict and found.level is Level.WARNING):

@@ -8,7 +8,8 @@ import signal
 import threading
 from typing import Any
 
-from serving_network.cli.output import EXIT_INTERRUPTED, counted
+from serving_network.cli.output import EXIT_INTERRUPTED
+from serving_network.counting import count
 from serving_network.errors import TransactionFailure
 
 CANCEL_AGAIN = 0.5  # seconds until a command that did not end is cancelled again
@@ -21,7 +22,7 @@ class Interrupted(TransactionFailure):
 
     def __init__(self, sent: str | None, completed: int) -> None:
         if sent is None:
-            before = f" Completed before: {counted(completed, 'transaction')}." if completed else ""
+            before = f" Completed before: {count(completed, 'transaction')}." if completed else ""
             super().__init__(f"Interrupted. No transaction is pending.{before}")
         else:
             super().__init__(

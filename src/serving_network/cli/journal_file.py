@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from serving_network.cli.session import Session
     from serving_network.settlement.live import LiveChain
 
+BUSY = "Another settlement of this provider is running."
 JOURNAL = Annotated[
     Path | None, typer.Option("--journal", help="The path of the journal. Default: by chain, contract and provider.")
 ]
@@ -34,16 +35,14 @@ class JournalFile:
     path: Path
     identity: Identity
 
-    @property
-    def run(self) -> str:
-        """The name of the run lock: one for all journals of a provider."""
-        return _run_name(self.identity.chain_id, self.identity.contract, self.identity.provider)
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock out other runs of the provider. Raises RunInProgress."""
-        busy = "Another settlement of this provider is running."
-        with lock(directory() / f"{self.run}.lock", busy), lock(self.path.with_name(f"{self.path.name}.lock"), busy):
+        one = self.identity
+        with (
+            run_locked(one.chain_id, one.contract, one.provider),
+            lock(self.path.with_name(f"{self.path.name}.lock"), BUSY),
+        ):
             yield
 
     @contextmanager
@@ -72,6 +71,13 @@ class JournalFile:
             raise JournalFailure(
                 f"There is no journal {self.path}.", next_step="Record the usage log first: serving settle USAGE"
             )
+
+
+@contextmanager
+def run_locked(chain_id: int, contract: str, provider: str) -> Iterator[None]:
+    """Lock out other runs of a provider, whatever journal they use. Raises RunInProgress."""
+    with lock(directory() / f"{_run_name(chain_id, contract, provider)}.lock", BUSY):
+        yield
 
 
 def directory() -> Path:
@@ -110,3 +116,9 @@ def _usual(chain_id: int, contract: str, provider: str) -> Path:
 
 def _run_name(chain_id: int, contract: str, provider: str) -> str:
     return f"{chain_id}-{contract}-{provider}"
+
+
+def newest_transaction(journal: Journal) -> str | None:
+    """The newest transaction of the newest open batch."""
+    batches = journal.open_batches()
+    return batches[-1].transactions[-1].hash if batches else None

@@ -59,11 +59,6 @@ def rounded(wei: int, *, at_most: bool = False) -> str:
     return describe(wei)
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number of things: "1 row", "2 rows", "2 entries"."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 class Output:
     """Prints for one command. With `as_json` only the result is printed, as one JSON document.
 

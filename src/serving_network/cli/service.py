@@ -12,10 +12,11 @@ from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, USER_O
 from serving_network.cli.command import reads, writes
 from serving_network.cli.offer_file import changed, read_offer
 from serving_network.cli.offers import models, offer_as_json, price
-from serving_network.cli.output import counted, rounded
+from serving_network.cli.output import rounded
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
 from serving_network.contracts.models import FineTuningOffer
+from serving_network.counting import count
 from serving_network.errors import InvalidInput
 from serving_network.money import parse_wei
 
@@ -74,7 +75,7 @@ async def show(session: Session, provider: USER_OR_SELF = None, service: INFEREN
         quota = offer.quota
         facts["models"] = models(offer)
         facts["machine"] = (
-            f"{counted(quota.cpu_count, 'CPU')}, memory {quota.node_memory}, {quota.gpu_count} x {quota.gpu_type}, "
+            f"{count(quota.cpu_count, 'CPU')}, memory {quota.node_memory}, {quota.gpu_count} x {quota.gpu_type}, "
             f"storage {quota.node_storage}"
         )
         facts["occupied"] = "yes" if offer.occupied else "no"
@@ -156,7 +157,7 @@ async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> 
     held = sum(one.balance for one in accounts)
     if held:
         session.out.note(
-            f"Note: users still have {rounded(held)} in {counted(len(accounts), 'account')} with you. "
+            f"Note: users still have {rounded(held)} in {count(len(accounts), 'account')} with you. "
             "Unsettled requests can never be charged after this. To settle them: serving settle USAGE",
             "yellow",
         )

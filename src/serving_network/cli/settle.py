@@ -26,13 +26,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import settles
 from serving_network.cli.complete import complete_key
-from serving_network.cli.journal_file import JOURNAL, directory, journal_of
+from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
-from serving_network.settlement.journal import Journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
@@ -150,7 +149,7 @@ async def settle(
     with ExitStack() as held:
         held.enter_context(file.locked())
         opened = held.enter_context(file.copied() if session.dry_run else file.opened())
-        reject = held.enter_context(_reject_file(rejected))
+        reject = held.enter_context(_reject_file(None if session.dry_run else rejected))
         progress = held.enter_context(_progress(session))
         run = Settlement(
             chain, opened, _tee_signer(session, tee_key), options, reject=reject.add, progress=progress.show
@@ -158,7 +157,7 @@ async def settle(
         try:
             report = await run.run(log)
         finally:
-            session.sent = under_way(opened)
+            session.sent = newest_transaction(opened)
     session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.written()})
     show_report(session, report, reject.written())
     code = _exit_code(session, report)
@@ -174,12 +173,6 @@ def _exit_code(session: Session, report: Report) -> int:
     if report.rejected:
         return EXIT_BOTH if unsettled else EXIT_REJECTED
     return EXIT_UNSETTLED if unsettled else 0
-
-
-def under_way(journal: Journal) -> str | None:
-    """The newest transaction of the newest open batch."""
-    batches = journal.open_batches()
-    return batches[-1].transactions[-1].hash if batches else None
 
 
 def _tee_signer(session: Session, name: str | None) -> TeeSigner:
@@ -213,13 +206,15 @@ def _rejects_beside(directory: Path, usage: Path | None) -> Path:
 
 
 class _RejectFile:
-    """The file of rejected rows, one JSON object per line. It is created with the first one."""
+    """The file of rejected rows, one JSON object per line, created with the first one. Without a path, no file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self._file: IO[str] | None = None
 
     def add(self, reject: Reject) -> None:
+        if self.path is None:
+            return
         if self._file is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -244,8 +239,9 @@ def _check_apart(rejects: Path, *inputs: Path | None) -> None:
 
 
 @contextmanager
-def _reject_file(path: Path) -> Iterator[_RejectFile]:
-    path.unlink(missing_ok=True)
+def _reject_file(path: Path | None) -> Iterator[_RejectFile]:
+    if path is not None:
+        path.unlink(missing_ok=True)
     file = _RejectFile(path)
     try:
         yield file

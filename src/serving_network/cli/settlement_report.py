@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from serving_network.money import describe, format_coins
-from serving_network.settlement.report import count
+from serving_network.cli.output import money, rounded
+from serving_network.counting import count
+from serving_network.money import format_coins
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serving_network.cli.output import Output
     from serving_network.cli.session import Session
-    from serving_network.settlement.books import BookLine
+    from serving_network.clients.provider import SettlementResult
+    from serving_network.clients.read.books import BookLine
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 
@@ -35,15 +39,16 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
     if report.notes:
         out.line()
     out.facts(_totals(session, report, lines))
-    if rejects is not None:
-        out.line(f"Rejected {count(report.rejected, 'row')} of the log: {rejects}", "yellow")
+    if report.rejected:
+        where = rejects or "run it without --dry-run to write them to a file"
+        out.line(f"Rejected {count(report.rejected, 'row')} of the log: {where}", "yellow")
 
 
 def show_books(out: Output, books: list[BookLine]) -> None:
     """Print the books, one line per contract."""
     for book in books:
         owed = " + ".join(f"{name} {format_coins(amount)}" for name, amount in book.owed.items())
-        verdict = "balanced" if book.surplus == 0 else f"{describe(book.surplus)} more" if book.surplus > 0 else "SHORT"
+        verdict = "balanced" if book.surplus == 0 else f"{rounded(book.surplus)} more" if book.surplus > 0 else "SHORT"
         out.line(f"{book.contract:<18} holds {format_coins(book.held)} = {owed}: {verdict}")
 
 
@@ -68,7 +73,7 @@ def _show_waits(session: Session, lines: list[UserLine]) -> None:
             waiting[line.wait].append(line)
     for wait, those in waiting.items():
         total = sum(line.unsettled for line in those)
-        session.out.line(f"Open  {describe(total)} of {count(len(those), 'user')}. {wait.value}")
+        session.out.line(f"Open  {rounded(total)} of {count(len(those), 'user')}. {wait.value}")
     if waiting:
         session.out.line()
 
@@ -90,18 +95,52 @@ def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str
         "log": f"{new}, {report.known_requests} known, {report.rejected} rejected",
         "open": f"{count(sum(line.requests for line in lines), 'request')} of {count(len(lines), 'user')}",
         "tokens": f"{sum(line.input_tokens for line in lines)} in, {sum(line.output_tokens for line in lines)} out",
-        "fee": describe(report.fee),
+        "fee": rounded(report.fee),
     }
     if session.dry_run:
-        return facts | {"would be paid": describe(sum(line.expected for line in lines))}
+        return facts | {"would be paid": rounded(sum(line.expected for line in lines))}
     facts |= {
-        "paid": describe(report.paid),
-        "unsettled": describe(report.unsettled),
+        "paid": rounded(report.paid),
+        "unsettled": rounded(report.unsettled),
         "settlements": f"{report.settlements} in {count(report.batches, 'transaction')}, {report.replaced} replaced",
-        "gas": f"{report.gas_used}, {describe(report.gas_cost)}",
+        "gas": f"{report.gas_used}, {rounded(report.gas_cost)}",
     }
     if report.taken_up:
         facts["earlier runs"] = (
-            f"{count(report.taken_up, 'batch', 'batches')} resumed, {describe(report.taken_up_paid)} paid"
+            f"{count(report.taken_up, 'batch', 'batches')} resumed, {rounded(report.taken_up_paid)} paid"
         )
     return facts
+
+
+def show_outcomes(session: Session, outcomes: Sequence[SettlementResult]) -> None:
+    """Print the outcome of each entry and the totals."""
+    session.out.table(
+        ("user", "status", "fee", "paid", "unsettled"),
+        [
+            (
+                session.name(one.user),
+                one.status.name.lower().replace("_", " "),
+                rounded(one.fee),
+                rounded(one.paid),
+                rounded(one.unsettled),
+            )
+            for one in outcomes
+        ],
+        empty="There are no settlements.",
+    )
+    paid, unsettled = sum(one.paid for one in outcomes), sum(one.unsettled for one in outcomes)
+    session.out.line(f"Total  {rounded(paid)} paid, {rounded(unsettled)} unsettled")
+
+
+def outcomes_as_json(outcomes: Sequence[SettlementResult]) -> list[dict[str, Any]]:
+    """The outcomes as JSON."""
+    return [
+        {
+            "user": one.user,
+            "status": one.status.name,
+            "fee": money(one.fee),
+            "paid": money(one.paid),
+            "unsettled": money(one.unsettled),
+        }
+        for one in outcomes
+    ]

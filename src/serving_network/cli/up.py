@@ -17,9 +17,8 @@ from typing import Annotated, Any
 import typer
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.deploy import apply_deployment, new_record
-from serving_network.deployment.local import LOCAL
-from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.local import LOCAL, deploy_local_network
+from serving_network.deployment.record import Record
 from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
@@ -128,17 +127,10 @@ async def _anvil(
 async def bring_up_contracts(connection: AsyncConnection, state: Path | None) -> Record:
     """Deploy and register what is missing; with a state directory, according to its record. Returns the record.
 
-    Raises what `apply_deployment` raises.
+    Raises what `deploy_local_network` raises.
     """
     deployer = LocalSigner(development_keys()[0].to_bytes())
-    path = None if state is None else state / RECORD_NAME
-    if path is not None and path.exists():
-        file = RecordFile.open(path)
-    else:
-        file = RecordFile(path, await new_record(connection, "local", LOCAL, deployer.address))
-        file.save()
-    await apply_deployment(connection, deployer, LOCAL, file, estimate=False)
-    return file.record
+    return await deploy_local_network(connection, deployer, path=None if state is None else state / RECORD_NAME)
 
 
 async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:

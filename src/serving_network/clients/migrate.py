@@ -100,7 +100,7 @@ async def owner_checklist(network: AsyncNetwork, service: str = FINE_TUNING) -> 
             "version recommended",
             any(one.recommended for one in versions),
             found.name,
-            f"serving version recommend {versions[0].type} {versions[0].version}",
+            f"serving registry recommend {found.name}",
         )
     ]
     return checks + [

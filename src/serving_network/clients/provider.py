@@ -88,7 +88,7 @@ class AsyncProvider(AsyncActor):
             return now.offer.critical_changes(offer)
         if isinstance(now.offer, FineTuningOffer) and isinstance(offer, FineTuningOffer):
             return now.offer.critical_changes(offer)
-        raise InvalidInput("This offer is of another kind of service.", next_step="serving version list")
+        raise InvalidInput("This offer is of another kind of service.", next_step="serving registry list")
 
     async def update(self, offer: Offer | FineTuningOffer, service: str | None = None) -> Receipt:
         """Change the registered service. `update_costs` tells beforehand whether the owner must confirm again."""
@@ -219,7 +219,7 @@ class AsyncProvider(AsyncActor):
         kind = FINE_TUNING if isinstance(offer, FineTuningOffer) else INFERENCE
         found = await self.service(service or kind)
         if found.kind != kind:
-            raise InvalidInput(f"{found.name} takes no {kind} offer.", next_step="serving version list")
+            raise InvalidInput(f"{found.name} takes no {kind} offer.", next_step="serving registry list")
         return found
 
 

@@ -19,6 +19,7 @@ from serving_network.contracts.errors import (
     ServiceNotExist,
 )
 from serving_network.contracts.models import FINE_TUNING, INFERENCE
+from serving_network.counting import count
 from serving_network.errors import InvalidInput, ServingError
 from serving_network.messages.session_tokens import (
     DAY_MS,
@@ -184,7 +185,7 @@ class AsyncUser(AsyncActor):
             wanted = [one for one in known if providers is None or one in providers]
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
-                whom = _count(len(part), "provider")
+                whom = count(len(part), "provider")
                 effect = f"requests a full refund from {whom} in {name}, collecting what is unlocked"
                 call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
                 receipts.append(await self.submit(call))
@@ -255,7 +256,7 @@ class AsyncUser(AsyncActor):
         found = await self.service(service)
         whose = to_checksum_address(provider)
         which = ", ".join(map(str, token_ids))
-        effect = f"revokes {_count(len(token_ids), 'token')} ({which}) for {provider} permanently"
+        effect = f"revokes {count(len(token_ids), 'token')} ({which}) for {provider} permanently"
         if len(token_ids) == 1:
             return await self.submit(found.contract.call("revokeToken", whose, token_ids[0], effect=effect))
         return await self.submit(found.contract.call("revokeTokens", whose, list(token_ids), effect=effect))
@@ -277,10 +278,6 @@ class AsyncUser(AsyncActor):
         if account is None:
             raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
         return account
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _now_ms() -> int:

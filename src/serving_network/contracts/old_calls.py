@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUOTA = "(uint256,uint256,uint256,uint256,string)"
-GUIDE = "See docs/migration.md, then: serving migrate check"
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class UnknownContractError(ContractError):
         super().__init__(
             f"The contract refused with an unknown error: {printable('0x' + data.hex())}",
             data=data,
-            next_step="Check that the address is a contract of this network: serving version list",
+            next_step="Check that the address is a contract of this network: serving registry list",
         )
 
 

@@ -15,6 +15,7 @@ from eth_utils.address import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
+from serving_network.clients.read.books import BookLine, network_books
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer, Quota
@@ -32,7 +33,6 @@ from serving_network.deployment.local import deploy_local_network
 from serving_network.localchain.accounts import development_keys
 from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
 from serving_network.money import ALL, WEI_PER_COIN, describe
-from serving_network.settlement.books import BookLine, read_books
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
@@ -168,7 +168,7 @@ class Play:
         ledger = await acting.ledger(acting.address)
         await acting.withdraw(ALL)
         home = describe(ledger.available if ledger else 0)
-        return f"a day later the rest of the refund returned to the ledger, and {home} moved on to the wallet"
+        return f"a day later the rest of the refund was unlocked, and {home} moved from the ledger to the wallet"
 
     async def books(self) -> list[BookLine]:
         """The coins that each contract holds, and those that it owes."""

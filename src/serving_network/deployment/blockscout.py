@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client for the verification of a Blockscout explorer, version 2 of its interface.
 
-The explorer queues a submission and says nothing about its failure afterwards; success shows in the contract's own
-entry. So a submission that could only fail is found out beforehand: the explorer is asked whether it has the compiler.
+The explorer queues a submission and does not report a failure; success shows in the contract's entry. So the client
+first asks whether the explorer has the compiler.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class BlockscoutResult:
 
 
 class Blockscout:
-    """One explorer, by the address of its start page. `session` is the caller's and stays open."""
+    """One explorer, by its URL. The caller owns `session` and closes it."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, poll_seconds: float = POLL_SECONDS) -> None:
         self._session = session
@@ -36,7 +36,7 @@ class Blockscout:
         self._poll_seconds = poll_seconds
 
     async def known(self, address: str) -> BlockscoutResult | None:
-        """What the explorer shows of a verified contract; None when it is not verified. Raises VerifierFailed."""
+        """What the explorer shows of a verified contract; None if it is not verified. Raises VerifierFailed."""
         status, body = await self._get(f"/api/v2/smart-contracts/{address}")
         if status == 404:
             return None
@@ -49,8 +49,8 @@ class Blockscout:
     ) -> BlockscoutResult:
         """Submit sources and wait until the explorer shows the contract as verified.
 
-        `compiler` like "0.4.3+commit.bff19ea2". Raises VerifierFailed when the explorer cannot verify this kind of
-        source, does not have the compiler, refuses, or shows nothing within `timeout_seconds`.
+        `compiler` like "0.4.3+commit.bff19ea2". Raises VerifierFailed if the explorer cannot verify this kind of
+        source, does not have the compiler, refuses, or does not finish within `timeout_seconds`.
         """
         if (found := await self.known(address)) is not None:
             return found
@@ -70,8 +70,8 @@ class Blockscout:
         except TimeoutError as error:
             raise VerifierFailed(
                 f"The explorer does not show {address} as verified after {timeout_seconds:.0f} seconds.",
-                cause="It does not say whether it is still at work or has failed.",
-                next_step=f"Look at {self._url}/address/{address}",
+                cause="It does not report whether the job is still running or has failed.",
+                next_step=f"Check {self._url}/address/{address} later.",
             ) from error
         return BlockscoutResult(found.name, already_known=False)
 
@@ -98,15 +98,15 @@ class Blockscout:
                 status = int(response.status)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
-                f"The explorer at {self._url} gave no answer that can be read.",
+                f"The explorer at {self._url} sent no valid answer.",
                 cause=printable(str(error)),
-                next_step="Check the address and try again; verifying twice does no harm.",
+                next_step="Check the URL and try again. It is safe to verify twice.",
             ) from error
         return status, body if isinstance(body, dict) else {}
 
 
-def _list(told: Any) -> list[Any]:
-    return told if isinstance(told, list) else []
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:

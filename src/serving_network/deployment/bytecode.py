@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the code at an address is what this project builds.
 
-Vyper appends immutables behind the code that the compiler reports, so code on chain begins with the artifact's. The
-front is hand-written: 165 bytes that are the same for every front, but for the 20 bytes of its beacon.
+Vyper appends immutable values to the code that the compiler reports, so code on chain begins with the artifact's. The
+front is assembled by hand: 165 bytes, of which 20 are the address of its beacon and the others are always the same.
 """
 
 from typing import Any
@@ -27,9 +27,9 @@ def code_hash(code: bytes) -> str:
 
 
 def code_problem(contract: str, code: bytes, beacon: str | None = None) -> str | None:
-    """Why code on chain is not that of the contract, whatever its immutables; None when it is.
+    """Why code on chain is not that of the contract, regardless of immutable values; None if it is.
 
-    `beacon` is the one that a front must have.
+    A front must have this `beacon`, if it is given.
     """
     if not code:
         return "has no code"
@@ -45,14 +45,14 @@ def code_problem(contract: str, code: bytes, beacon: str | None = None) -> str |
 
 
 def front_code(beacon: str) -> bytes:
-    """The code of the front that looks to this beacon."""
+    """The code of the front of this beacon."""
     code = bytearray(load(FRONT).deployed_bytecode)
     code[_BEACON_AT] = to_canonical_address(beacon)
     return bytes(code)
 
 
 def beacon_of(code: bytes) -> bytes | None:
-    """The beacon's address inside the code of one of our fronts; None for any other code."""
+    """The address of the beacon in the code of a front; None for any other code."""
     template = load(FRONT).deployed_bytecode
     if len(code) != len(template) or code[:1] != template[:1] or code[21:] != template[21:]:
         return None
@@ -60,12 +60,12 @@ def beacon_of(code: bytes) -> bytes | None:
 
 
 def implementation_of(code: bytes) -> str | None:
-    """Which of our implementations, in its present build, this code is; None for any other code."""
+    """Which implementation of this package's build the code is; None for any other code."""
     return next((name for name in IMPLEMENTATIONS if code_problem(name, code) is None), None)
 
 
 def _immutables_size(layout: dict[str, Any]) -> int:
-    """How many bytes of immutables the compiler lays behind the code."""
+    """The size of the immutable values behind the code, in bytes."""
     end = 0
     for node in layout.values():
         if "offset" in node and "length" in node:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A copy of a chain's state in this process, to try things on.
 
-Nothing is downloaded beforehand: what the copy reads and has not changed itself is asked of the node, as it was at one
-block, and kept. What is done on the copy stays there.
+State is read from the node when it is needed, as of one block, and cached. Changes stay in the copy.
 """
 
 import asyncio
@@ -24,7 +23,7 @@ PLENTY = 10**24
 
 
 class NodeState:
-    """The state of another chain at one block, as the embedded chain reads states. `ask` asks the node and waits."""
+    """The state of another chain at one block, for the embedded chain. `ask` asks the node and waits."""
 
     def __init__(self, ask: Ask, block: int) -> None:
         self._ask = ask
@@ -57,9 +56,9 @@ class NodeState:
 
 
 async def on_a_copy(chain: AsyncConnection, block: int, work: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
-    """What `work` returns on a copy of the chain as it is after `block`.
+    """Run `work` on a copy of the chain's state after `block`, and return its result.
 
-    The copy lives in a thread with a loop of its own, since the EVM cannot wait for an answer of this one.
+    The copy runs in a thread with an event loop of its own, because the EVM cannot await answers of this loop.
     """
     here = asyncio.get_running_loop()
     header = await chain.block(block)
@@ -78,8 +77,7 @@ async def on_a_copy(chain: AsyncConnection, block: int, work: Callable[[AsyncCon
 
 
 async def send_as(copy: AsyncConnection, sender: str, to: str | None, data: bytes, *, value: int = 0) -> Receipt:
-    """Send a transaction on a copy as anybody, without a key; `value` in wei. Raises the ContractError that it fails
-    with."""
+    """Send a transaction on a copy as any account, without a key; `value` is in wei. Raises its ContractError."""
     await copy.rpc("anvil_impersonateAccount", [sender])
     await copy.rpc("anvil_setBalance", [sender, hex(PLENTY)])
     fields = {"from": sender, "data": "0x" + data.hex(), "value": hex(value)} | ({} if to is None else {"to": to})

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_hex
 from serving_network.contracts import load
+from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.bytecode import code_hash, front_code
 from serving_network.deployment.calls import constructor_inputs, typed
-from serving_network.deployment.effects import ZERO, read
-from serving_network.deployment.engine import check_chain
-from serving_network.deployment.record import Code, Contract, Record
+from serving_network.deployment.genesis import check_chain
+from serving_network.deployment.record import Code, Record, RecordedContract
 from serving_network.errors import ContractError
 from serving_network.localchain import EmbeddedChain
 
@@ -21,18 +22,17 @@ LEDGER = "LedgerManager"
 
 @dataclass(frozen=True)
 class Finding:
-    """One item of the record, and what the chain has to say about it; `difference` is None where they agree."""
+    """One item of the record; `difference` is None if the chain agrees."""
 
     item: str
     difference: str | None
 
 
 async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = True) -> list[Finding]:
-    """Every item of the record with what differs on the chain.
+    """Every item of the record, with its difference from the chain.
 
-    With `deep`, implementations whose build this package still holds are created once more in an empty chain, which
-    gives their code with its immutables to the byte. Raises WrongChain, and PlanRefused for another chain of
-    the same number.
+    With `deep`, implementations of this package's build are created again on an empty chain, and their code is compared
+    with its immutable values, byte for byte. Raises WrongChain, and PlanRefused for another chain with the same id.
     """
     await check_chain(chain, record)
     findings: list[Finding] = []
@@ -44,7 +44,9 @@ async def check_record(chain: AsyncConnection, record: Record, *, deep: bool = T
     return findings
 
 
-async def _contract(chain: AsyncConnection, record: Record, name: str, contract: Contract) -> AsyncIterator[Finding]:
+async def _contract(
+    chain: AsyncConnection, record: Record, name: str, contract: RecordedContract
+) -> AsyncIterator[Finding]:
     for part, code in (
         ("front", contract.front),
         ("beacon", contract.beacon),
@@ -53,7 +55,7 @@ async def _contract(chain: AsyncConnection, record: Record, name: str, contract:
         yield await _code(chain, f"{name} {part}", code)
         yield await _mined(chain, f"{name} {part} transaction", code)
     expected = code_hash(front_code(contract.beacon.address))
-    yield _same(f"{name} front looks to its beacon", expected, contract.front.code_hash)
+    yield _same(f"{name} front uses its beacon", expected, contract.front.code_hash)
     yield await _asked(
         chain,
         f"{name} runs the implementation",
@@ -117,24 +119,23 @@ async def _asked(
     chain: AsyncConnection, item: str, contract: str, address: str, getter: str, expected: str | bool, *arguments: str
 ) -> Finding:
     try:
-        return _same(item, expected, await read(chain, contract, address, getter, *arguments))
+        return _same(item, expected, await Contract(chain, contract, address).read(getter, *arguments))
     except ContractError as error:
-        return Finding(item, f"the contract refuses to say: {error}")
+        return Finding(item, f"the contract does not answer: {error}")
 
 
 def _same(item: str, recorded: object, found: object) -> Finding:
     if recorded == found:
         return Finding(item, None)
-    told = "nobody" if found == ZERO else found
-    return Finding(item, f"recorded {recorded}, found {told}")
+    return Finding(item, f"recorded {recorded}, found {'nobody' if found == ZERO_ADDRESS else found}")
 
 
-async def _rebuilt(chain: AsyncConnection, name: str, contract: Contract) -> Finding:
-    """Create the implementation once more in an empty chain, by the same sender with the same nonce, and compare code
-    and immutables to the byte. Where this package holds another build, there is nothing to compare with:
-    `serving verify local` of that release does it."""
+async def _rebuilt(chain: AsyncConnection, name: str, contract: RecordedContract) -> Finding:
+    """Create the implementation again on an empty chain, by the same sender with the same nonce, and compare code and
+    immutable values byte for byte. For another build than this package's there is nothing to compare with; use
+    `serving verify local` of that release."""
     implementation = contract.implementation
-    item = f"{name} implementation is what its source and arguments give"
+    item = f"{name} implementation matches its source and arguments"
     artifact = load(implementation.contract)
     if code_hash(artifact.bytecode) != implementation.artifact_hash:
         return Finding(item, None)

@@ -9,73 +9,69 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.contracts import load
+from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.deployment.calls import function_inputs, typed
 from serving_network.errors import ContractError
-
-ZERO = "0x" + "0" * 40
-
-
-async def read(
-    chain: AsyncConnection, contract: str, address: str, getter: str, *arguments: Any, block: int | str = "latest"
-) -> Any:
-    """What a getter of a contract answers, decoded. Raises the ContractError that it answers with."""
-    interface = load(contract).interface
-    return interface.decode_result(getter, await chain.call(address, interface.encode(getter, *arguments), block=block))
 
 
 async def has_happened(
     chain: AsyncConnection, contract: str, address: str, function: str, arguments: Sequence[str], sender: str
 ) -> bool:
-    """Whether the state is what `function(*arguments)` sent by `sender` leaves behind.
+    """Whether the state is that after `function(*arguments)` sent by `sender`.
 
     Raises KeyError for a function that no plan contains.
     """
     values = typed(function_inputs(load(contract), function, len(arguments)), arguments)
-    return await _CHECKS[function](chain, contract, address, values, sender)
+    return await _CHECKS[function](Contract(chain, contract, address), values, sender)
 
 
-async def _upgraded(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
-    return bool(await read(chain, contract, address, "implementation") == values[0])
+async def _upgraded(contract: Contract, values: list[Any], _: str) -> bool:
+    return bool(await contract.read("implementation") == values[0])
 
 
-async def _attached(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
-    return bool(await read(chain, contract, address, "front") == values[0])
+async def _attached(contract: Contract, values: list[Any], _: str) -> bool:
+    return bool(await contract.read("front") == values[0])
 
 
-async def _owned(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
-    return bool(await read(chain, contract, address, "owner") == values[0])
+async def _owned(contract: Contract, values: list[Any], _: str) -> bool:
+    return bool(await contract.read("owner") == values[0])
 
 
-async def _offered(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
-    holders = (await read(chain, contract, address, "pendingOwner"), await read(chain, contract, address, "owner"))
-    return values[0] in holders
+async def _offered(contract: Contract, values: list[Any], _: str) -> bool:
+    return values[0] in (await contract.read("pendingOwner"), await contract.read("owner"))
 
 
-async def _accepted(chain: AsyncConnection, contract: str, address: str, _: list[Any], sender: str) -> bool:
-    return bool(await read(chain, contract, address, "owner") == sender)
+async def _accepted(contract: Contract, _: list[Any], sender: str) -> bool:
+    return bool(await contract.read("owner") == sender)
 
 
-async def _registered(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
-    info = await read(chain, contract, address, "getServiceInfo", values[2])
+async def _renounced(contract: Contract, _: list[Any], __: str) -> bool:
+    return bool(await contract.read("owner") == ZERO_ADDRESS)
+
+
+async def _registered(contract: Contract, values: list[Any], _: str) -> bool:
+    info = await contract.read("getServiceInfo", values[2])
     return bool(info["serviceAddress"] == values[2] and info["fullName"] == f"{values[0]}-{values[1]}")
 
 
-async def _recommended(chain: AsyncConnection, contract: str, address: str, values: list[Any], _: str) -> bool:
+async def _recommended(contract: Contract, values: list[Any], _: str) -> bool:
     try:
-        version, _address = await read(chain, contract, address, "getRecommendedService", values[0])
+        version, _address = await contract.read("getRecommendedService", values[0])
     except ContractError:
         return False
     return bool(version == values[1])
 
 
-_Check = Callable[[AsyncConnection, str, str, list[Any], str], Awaitable[bool]]
+_Check = Callable[[Contract, list[Any], str], Awaitable[bool]]
 _CHECKS: dict[str, _Check] = {
     "upgradeTo": _upgraded,
     "attach": _attached,
     "transferOwnership": _owned,
     "offerOwnership": _offered,
     "acceptOwnership": _accepted,
+    "renounceOwnership": _renounced,
     "registerService": _registered,
     "setRecommendedService": _recommended,
 }

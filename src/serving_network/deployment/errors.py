@@ -3,14 +3,15 @@
 
 ServingError
 └── DeploymentError
-    ├── RecordProblem        the network's file is missing, damaged, or written by another version
-    ├── PlanRefused          what was asked must not be done; nothing was sent
+    ├── RecordProblem        a network's file is missing or damaged, or another run is using it
+    ├── PlanRefused          this must not be done; nothing was sent
     │   ├── LayoutRefused    the new implementation would misread stored words
-    │   ├── ForeignProxy     the beacon or front is not one of ours
-    │   └── NotTheOwner      the key at hand may not do this step
-    ├── NotAsRecorded        the chain differs from the file
-    ├── RehearsalFailed      the books or the answers changed on the copy of the chain
-    └── VerifierFailed       a verification service refused or did not understand
+    │   ├── ForeignProxy     the beacon or front was not built by this project
+    │   ├── PlanOutdated     the chain has changed since the plan was made
+    │   └── NotTheOwner      the key in use may not do this
+    ├── NotAsRecorded        the chain differs from the record
+    ├── RehearsalFailed      the change did harm on a copy of the chain
+    └── VerifierFailed       a verification service refused or sent no valid answer
 """
 
 from collections.abc import Sequence
@@ -20,19 +21,19 @@ from serving_network.errors import ServingError
 
 
 class DeploymentError(ServingError):
-    """A deployment, upgrade or handover did not happen, or not completely."""
+    """A deployment, an upgrade or a transfer of ownership did not happen, or not completely."""
 
     exit_code = 6
 
 
 class RecordProblem(DeploymentError):
-    """A network's file cannot be used as it is."""
+    """A network's file cannot be used."""
 
     exit_code = 3
 
 
 class PlanRefused(DeploymentError):
-    """What was asked must not be done. Nothing was sent."""
+    """This must not be done. Nothing was sent."""
 
     exit_code = 2
 
@@ -44,17 +45,29 @@ class LayoutRefused(PlanRefused):
         super().__init__(
             "\n  ".join([f"The new {contract} would misread what is stored.", *(str(one) for one in refusals)]),
             cause="A front keeps its storage when the code behind it changes, so every word must keep its meaning.",
-            next_step="Put every stored variable back where it was and append the new ones at the end.",
+            next_step="Restore the order of the stored variables and append new ones at the end.",
         )
         self.refusals = tuple(refusals)
 
 
 class ForeignProxy(PlanRefused):
-    """The beacon or front does not run code that this project built."""
+    """The beacon or front was not built by this project."""
+
+
+class PlanOutdated(PlanRefused):
+    """The chain has changed since the plan was made; `change` says what."""
+
+    def __init__(self, change: str) -> None:
+        super().__init__(
+            f"The plan is outdated: {change}.",
+            cause="The chain changed after the plan was made. Nothing was sent.",
+            next_step="Run this again to see the new plan.",
+        )
+        self.change = change
 
 
 class NotTheOwner(PlanRefused):
-    """The key at hand may not do this step; `owner` is who may."""
+    """The key in use may not do this; `owner` may."""
 
     exit_code = 4
 
@@ -64,22 +77,22 @@ class NotTheOwner(PlanRefused):
 
 
 class NotAsRecorded(DeploymentError):
-    """The chain differs from the network's file; `differences` names each place."""
+    """The chain differs from the record; `differences` names each place."""
 
     exit_code = 9
 
     def __init__(self, differences: Sequence[str], *, next_step: str) -> None:
-        super().__init__("The chain is not as recorded: " + "; ".join(differences) + ".", next_step=next_step)
+        super().__init__("The chain differs from the record: " + "; ".join(differences) + ".", next_step=next_step)
         self.differences = tuple(differences)
 
 
 class RehearsalFailed(DeploymentError):
-    """On a copy of the chain's state the change did harm. Nothing was sent."""
+    """The change did harm on a copy of the chain. Nothing was sent."""
 
     exit_code = 9
 
 
 class VerifierFailed(DeploymentError):
-    """A verification service refused, or answered what its protocol does not know."""
+    """A verification service refused, or sent no valid answer."""
 
     exit_code = 5

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a network is well, for monitoring: findings, an exit code, and text for Prometheus.
 
-A *failure* means that money may be at stake (books that do not balance, an owner or an implementation that nobody
-recorded); a *warning* that somebody should look (providers waiting for confirmation, unfinished work, a service that
-does not answer).
+A *failure* may put money at risk: the books do not balance, or an owner or implementation is not the recorded one. A
+*warning* is anything else to look at: providers that wait for confirmation, unfinished work, a service that does not
+answer.
 """
 
 from collections.abc import Iterable
@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.books import Books, read_all, read_books, read_providers
+from serving_network.chain.contract import Contract
+from serving_network.clients.read.books import Books
+from serving_network.clients.read.providers import registered_providers
+from serving_network.deployment.books import front_of, recorded_books
 from serving_network.deployment.check import check_record
-from serving_network.deployment.effects import read
-from serving_network.deployment.handover import ownerships
-from serving_network.deployment.record import Contract, Record
+from serving_network.deployment.ownership import ownerships
+from serving_network.deployment.record import Record, RecordedContract
 from serving_network.errors import ContractError, NodeFailure
 
-LEDGER = "LedgerManager"
 SERVING_ID = bytes.fromhex("160841b1")
 
 
 class Level(IntEnum):
-    """How bad it is."""
+    """How serious a symptom is."""
 
     WELL = 0
     WARNING = 1
@@ -32,7 +33,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True)
 class Symptom:
-    """One thing that is not as it should be. `check` is a short name that stays the same from release to release."""
+    """One problem. `check` is a short name that stays the same in all releases."""
 
     level: Level
     check: str
@@ -42,8 +43,11 @@ class Symptom:
 
 @dataclass(frozen=True)
 class Health:
-    """A network at one block. `pending_confirmations` are providers by service whose signer the owner has yet to
-    confirm; `books` is None when a contract could not be read at all."""
+    """A network at one block.
+
+    `pending_confirmations` is the number of providers, by service, whose signer the owner has not confirmed yet.
+    `books` is None if a contract could not be read.
+    """
 
     network: str
     block: int
@@ -58,8 +62,10 @@ class Health:
 
 
 async def examine(chain: AsyncConnection, record: Record) -> Health:
-    """Look at everything once, with the books and listings of one block. Raises WrongChain and PlanRefused for
-    another chain than the record's."""
+    """Check everything once, with the books and listings of one block.
+
+    Raises WrongChain and PlanRefused for another chain than the record's.
+    """
     symptoms = [
         Symptom(Level.FAILURE, "as_recorded", finding.item, finding.difference)
         for finding in await check_record(chain, record, deep=False)
@@ -68,7 +74,7 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
     block = await chain.block_number()
     books, waiting = None, {}
     try:
-        books = await read_books(chain, record, block)
+        books = await recorded_books(chain, record, block)
         waiting = {name: await _waiting(chain, service, block) for name, service in record.services.items()}
         symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
     except (ContractError, NodeFailure) as error:
@@ -80,14 +86,19 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
     ]
     if record.pending is not None:
         symptoms.append(
-            Symptom(Level.WARNING, "unfinished", record.pending.subject, f"a {record.pending.what} is not finished")
+            Symptom(Level.WARNING, "unfinished", record.pending.subject, f"{record.pending.what} is not finished")
         )
     symptoms += [
-        Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} has yet to: {one.says}")
+        Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} still has to {one.says}")
         for one in record.open_instructions
     ]
     symptoms += [
-        Symptom(Level.WARNING, "confirmations", name, f"{count} providers wait for the owner's confirmation")
+        Symptom(
+            Level.WARNING,
+            "confirmations",
+            name,
+            _waiting_providers(count),
+        )
         for name, count in waiting.items()
         if count
     ]
@@ -104,16 +115,16 @@ def prometheus(health: Health) -> str:
         failures[one.check] = failures.get(one.check, 0) + 1
     metrics = [
         _metric("serving_health_level", "0 well, 1 warning, 2 failure", [(network, int(health.level))]),
-        _metric("serving_block", "The block that was looked at", [(network, health.block)]),
-        _metric("serving_block_timestamp_seconds", "Its time", [(network, health.block_time)]),
+        _metric("serving_block", "The block that was checked", [(network, health.block)]),
+        _metric("serving_block_timestamp_seconds", "The time of that block", [(network, health.block_time)]),
         _metric(
             "serving_symptoms",
-            "Things that are not as they should be, by check",
+            "Problems found, by check",
             [(f'{network},check="{check}"', count) for check, count in sorted(failures.items())],
         ),
         _metric(
             "serving_pending_confirmations",
-            "Providers that wait for the owner",
+            "Providers that wait for the owner's confirmation",
             [(f'{network},service="{_label(name)}"', count) for name, count in health.pending_confirmations.items()],
         ),
         *([] if health.books is None else _book_metrics(network, health.books)),
@@ -150,24 +161,32 @@ def _book_metrics(network: str, books: Books) -> list[str]:
     ]
 
 
-async def _waiting(chain: AsyncConnection, service: Contract, block: int) -> int:
-    return sum(not one["teeSignerAcknowledged"] for one in await read_providers(chain, service, block))
+def _waiting_providers(count: int) -> str:
+    return "1 provider waits for confirmation" if count == 1 else f"{count} providers wait for confirmation"
+
+
+async def _waiting(chain: AsyncConnection, service: RecordedContract, block: int) -> int:
+    return sum(
+        not one["teeSignerAcknowledged"] for one in await registered_providers(front_of(chain, service), block=block)
+    )
 
 
 async def _silent_services(chain: AsyncConnection, record: Record, block: int) -> list[Symptom]:
-    """Registered services, recorded or not, that do not answer as a service must."""
+    """Registered services that do not answer as a service must, or are not in the record."""
     symptoms = []
     known = {one.front.address for one in record.services.values()}
-    for info in await read_all(chain, LEDGER, record.ledger.front.address, "getActiveServices", block):
+    for info in await front_of(chain, record.ledger).listing("getActiveServices", block=block):
         address, name = info["serviceAddress"], info["fullName"]
         try:
-            answers = await read(chain, "InferenceServing", address, "supportsInterface", SERVING_ID, block=block)
+            answers = await Contract(chain, "InferenceServing", address).read(
+                "supportsInterface", SERVING_ID, block=block
+            )
         except (ContractError, NodeFailure) as error:
             symptoms.append(Symptom(Level.WARNING, "service_silent", name, f"{address} does not answer: {error}"))
             continue
         if not answers:
             symptoms.append(
-                Symptom(Level.WARNING, "service_silent", name, f"{address} no longer says that it is a service")
+                Symptom(Level.WARNING, "service_silent", name, f"{address} no longer reports that it is a service")
             )
         if address not in known:
             symptoms.append(
@@ -175,7 +194,7 @@ async def _silent_services(chain: AsyncConnection, record: Record, block: int) -
                     Level.WARNING,
                     "service_unrecorded",
                     name,
-                    f"{address} is registered, but the record does not know it",
+                    f"{address} is registered but not in the record",
                 )
             )
     return symptoms

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import code_hash
 from serving_network.deployment.calls import function_entry, named
 from serving_network.deployment.deploy import recommend
-from serving_network.deployment.effects import has_happened, read
-from serving_network.deployment.engine import check_chain
-from serving_network.deployment.record import Instruction, Record, RecordFile
+from serving_network.deployment.effects import has_happened
+from serving_network.deployment.genesis import check_chain
+from serving_network.deployment.record import Instruction, Record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.safe import SafeCall, batch
 from serving_network.deployment.upgrade import take_over
 
 
 def text(instruction: Instruction, record: Record) -> str:
-    """The instruction for a person: who sends what to whom, what it does, and how to see that it was done."""
+    """The instruction as text: who sends what to whom, what it does, and how to check that it was done."""
     entry = function_entry(load(instruction.contract), instruction.function, len(instruction.arguments))
     signature = ", ".join(f"{one['type']} {one['name']}" for one in entry["inputs"])
     arguments = named(entry["inputs"], instruction.arguments)
@@ -33,8 +35,8 @@ def text(instruction: Instruction, record: Record) -> str:
         *(f"            {name:<{width}} = {value}" for name, value in arguments.items()),
         f"Calldata  {instruction.data}",
         "",
-        "Before signing: compare To with the network's record, and decode the calldata with a tool of your own.",
-        "Afterwards, this tells whether it was done as written here:",
+        "Before signing, compare To with the network's record, and decode the calldata with a tool of your own.",
+        "Afterwards, this command checks that it was done as written here:",
         f"serving upgrade status --network {record.network}",
     ]
     return "\n".join(lines) + "\n"
@@ -65,9 +67,9 @@ def write_files(instructions: Sequence[Instruction], record: Record, folder: Pat
 
 
 async def look_after(chain: AsyncConnection, file: RecordFile) -> list[tuple[Instruction, str]]:
-    """Find out which instructions have been followed, and write down those that have.
+    """Check which open instructions have been followed, and record those that have.
 
-    Returns every instruction that was open with what the chain says: "done", "not yet", or what happened instead.
+    Returns every open instruction with its state: "done", "not yet", or what happened instead.
     Raises WrongChain and PlanRefused for another chain than the record's.
     """
     with file.locked():
@@ -87,7 +89,7 @@ async def look_after(chain: AsyncConnection, file: RecordFile) -> list[tuple[Ins
 async def _state(chain: AsyncConnection, record: Record, one: Instruction) -> str:
     if not await has_happened(chain, one.contract, one.to, one.function, one.arguments, one.sender):
         if one.function == "upgradeTo":
-            running = await read(chain, one.contract, one.to, "implementation")
+            running = await Contract(chain, one.contract, one.to).read("implementation")
             recorded = record.contract(one.subject).implementation.address
             if running != recorded:
                 return f"another implementation runs: {running}"
@@ -132,5 +134,5 @@ def _safe_call(one: Instruction) -> SafeCall:
 
 
 def named_for_safe(inputs: Sequence[dict[str, str]], one: Instruction) -> dict[str, str]:
-    """Arguments by their exact ABI names, which the builder looks them up by."""
+    """Arguments by their exact ABI names, as the Transaction Builder expects them."""
     return {entry["name"]: str(value) for entry, value in zip(inputs, one.arguments, strict=True)}

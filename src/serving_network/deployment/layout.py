@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare two storage layouts, and say which words a new implementation would misread.
 
-A layout is what the compiler reports for a contract (`storageLayout` of an artifact), extended by what the
-compiler does not report: the fields of every struct, the members of every flag, and the bit layout that a packed
-word declares in its source:
+A layout is what the compiler reports for a contract (`storageLayout` of an artifact), and what it does not report: the
+fields of every struct, the members of every flag, and the bits of packed words, as declared in the source:
 
     {
       "storage_layout": {"accounts": {"words": {"type": "HashMap[bytes32, uint256]", "slot": 4, "n_slots": 1}}},
@@ -12,7 +11,7 @@ word declares in its source:
       "flags":   {"Mode": ["OFF", "ON"]}
     }
 
-Appending is the only change that leaves every stored word with its meaning: a variable after the last one, a field
+Appending is the only change that keeps the meaning of every stored word: a variable after the last one, a field
 in the free high bits of a packed word, a field at the end of a struct that only a mapping holds, a member at the end
 of a flag. Everything else is a `Refusal`.
 """

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The local network: a ledger, inference and fine-tuning, at the addresses where clients look for them."""
 
+from pathlib import Path
 from typing import Final
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.deployment.deploy import apply_deployment, new_record
-from serving_network.deployment.engine import Progress
-from serving_network.deployment.record import Record, RecordFile
+from serving_network.deployment.deploy import new_record, plan_deployment
+from serving_network.deployment.engine import Progress, RunOptions, carry_out
+from serving_network.deployment.record import Record
+from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 from serving_network.money import WEI_PER_COIN
 from serving_network.signing import Signer
@@ -38,12 +40,18 @@ LOCAL: Final = NetworkSpec(
 )
 
 
-async def deploy_local_network(chain: AsyncConnection, deployer: Signer, *, progress: Progress | None = None) -> Record:
-    """Deploy and register everything on a fresh local chain; returns the record, which is kept in memory only.
+async def deploy_local_network(
+    chain: AsyncConnection, deployer: Signer, *, path: Path | None = None, progress: Progress | None = None
+) -> Record:
+    """Deploy and register what is missing on a local chain, and return the record, which is kept at `path` if given.
 
-    The addresses are the documented ones when `deployer` is the first development account and has sent nothing yet.
-    Raises what `apply_deployment` raises.
+    The addresses are the documented ones if `deployer` is the first development account and has sent nothing yet.
+    Raises what `carry_out` raises.
     """
-    file = RecordFile(None, await new_record(chain, "local", LOCAL, deployer.address))
-    await apply_deployment(chain, deployer, LOCAL, file, estimate=False, progress=progress)
+    if path is not None and path.exists():
+        file = RecordFile.open(path)
+    else:
+        file = RecordFile(path, await new_record(chain, "local", LOCAL, deployer.address))
+    plan = await plan_deployment(chain, LOCAL, file.record, deployer.address)
+    await carry_out(chain, deployer, file, plan, RunOptions(estimate=False, progress=progress))
     return file.record

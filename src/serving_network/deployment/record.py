@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a network is: the file that the tool writes, `networks/NAME.json`.
 
-It is committed, so it is written to be read: every contract with its addresses, arguments, compiler, hashes, storage
-layout, owners and what it replaced. `pending` is the journal of work under way: it is on disk before anything is
-sent, so that a killed run leaves behind what the next one needs to go on.
+The file is committed and read by people: it has every contract with its addresses, arguments, compiler, hashes, storage
+layout, owners and former implementations. `pending` is the journal of unfinished work. It is on disk before anything is
+sent, so that the next run can resume after a crash.
 
-Integers of contract arguments are kept as text, since they are wei and do not fit a JSON number.
+Integer arguments of contracts are kept as text, because amounts in wei do not fit a JSON number.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Address, Model
-from serving_network.files import RunInProgress, lock, write_whole
 from serving_network.messages.transactions import SignedTransaction
-from serving_network.untrusted import parse_json, printable
 
 
 class Open(Model):
@@ -37,8 +32,8 @@ DESCRIBED_BY_RELEASE_0_1: Final = frozenset(
 )
 
 
-class Mined(Model):
-    """Where a transaction stands on the chain, and whose it is."""
+class MinedTransaction(Model):
+    """Where a transaction was mined, and who sent it."""
 
     transaction: Hash
     sender: Address
@@ -49,20 +44,22 @@ class Mined(Model):
 
 
 class Code(Model):
-    """One piece of deployed code. `artifact_hash` is keccak of the creation code without arguments, `code_hash`
-    keccak of what lies at the address."""
+    """One piece of deployed code.
+
+    `artifact_hash` is the keccak of the creation code without arguments, `code_hash` that of the code at the address.
+    """
 
     contract: str
     address: Address
     arguments: dict[str, str]
-    mined: Mined
+    mined: MinedTransaction
     artifact_hash: Hash
     code_hash: Hash
 
 
 class Implementation(Code):
-    """The code behind a front. `release` is the version of this package that it came from; `replaced` the address
-    of the implementation before it."""
+    """The code behind a front. `release` is the version of this package that deployed it, `replaced` the address of the
+    implementation before it."""
 
     release: str
     compiler: dict[str, Any]
@@ -71,8 +68,10 @@ class Implementation(Code):
 
 
 class Registration(Open):
-    """How the ledger knows a service. Until `registered` it waits for the ledger's owner; `transaction` is None where
-    somebody else than this tool registered it."""
+    """How the ledger knows a service.
+
+    Until `registered`, it waits for the ledger's owner. `transaction` is None if it was not sent by this tool.
+    """
 
     type: str
     version: str
@@ -82,10 +81,10 @@ class Registration(Open):
     transaction: Hash | None = None
 
 
-class Contract(Open):
-    """One front with everything behind it. `initial` holds the arguments of `initialize` by name; `clients` and
-    `providers` are the releases of client and provider software that go with it; `former` is oldest first; `prepared`
-    is deployed and waits for the upgrade owner."""
+class RecordedContract(Open):
+    """One front with the contracts behind it. `initial` has the arguments of `initialize` by name. `clients` and
+    `providers` are the compatible releases of client and provider software. `former` is sorted from the oldest.
+    `prepared` is deployed and waits for the upgrade owner."""
 
     front: Code
     beacon: Code
@@ -101,7 +100,7 @@ class Contract(Open):
 
 
 class SignedAttempt(Model):
-    """A signed transaction that was, or was about to be, broadcast. Only one nonce is alive for a step at a time.
+    """A signed transaction that may have been broadcast. All attempts of a step have the same nonce.
 
     What it contains is decoded from `raw`. Records of release 0.1 also describe some of it and do not name the sender.
     Their description is compared with what is decoded, and left out when the record is written again.
@@ -132,10 +131,10 @@ class Step(Open):
     """One transaction of a plan.
 
     `contract` names the artifact that is created or called, `to` what is called. A value that begins with "@" stands
-    for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` are the
-    arguments of `initialize` that a front passes on while it is created, and `behind` the artifact they are for.
-    `gas` is a limit that it does not reach. `artifact_hash` is that of the code to be created, so that a plan is not
-    finished with other code than it was begun with.
+    for an address: "@ledger/front" is the front of the ledger, of this plan or of the record. `initial` has the
+    arguments of `initialize` that a front passes on during its creation, and `behind` names the artifact that they are
+    for. `gas` is a sufficient limit. `artifact_hash` is that of the code to create: a plan is not finished with other
+    code than it was begun with.
     """
 
     id: str
@@ -151,21 +150,66 @@ class Step(Open):
     artifact_hash: Hash | None = None
     attempts: list[SignedAttempt] = Field(default_factory=list)
     address: Address | None = None
-    mined: Mined | None = None
+    mined: MinedTransaction | None = None
+
+
+What = Literal["deploy", "upgrade", "rollback", "handover", "accept", "renounce", "register", "recommend"]
 
 
 class Pending(Open):
-    """Work under way: `sender` sends all of it, in this order. `subject` is the contract or service concerned."""
+    """Unfinished work: `sender` sends all of it, in this order. `subject` is the contract, service or network."""
 
-    what: Literal["deploy", "upgrade", "rollback", "handover", "accept", "recommend"]
+    what: What
     sender: Address
     subject: str
     steps: Annotated[list[Step], Field(min_length=1)]
 
+    @property
+    def title(self) -> str:
+        """What is unfinished, as the subject of a sentence."""
+        match self.what:
+            case "handover":
+                return f"The transfer of ownership to {self.steps[0].arguments[0]}"
+            case "accept":
+                return f"The acceptance of ownership by {self.sender}"
+            case "renounce":
+                return f"The renunciation of {self.subject}"
+            case "deploy":
+                return f"The deployment of {self.subject}"
+            case "register" | "recommend" as what:
+                return f"The {'registration' if what == 'register' else 'recommendation'} of {self.subject}"
+            case what:
+                return f"The {what} of {self.subject}"
+
+    @property
+    def command(self) -> str:
+        """The command that finishes it, without `serving` and --network."""
+        arguments = self.steps[0].arguments
+        match self.what:
+            case "deploy":
+                return "deploy apply"
+            case "upgrade":
+                return f"upgrade apply {self.subject}"
+            case "rollback":
+                return f"upgrade rollback {self.subject}"
+            case "handover":
+                verb = "offer" if self.steps[0].function == "offerOwnership" else "transfer"
+                return f"ownership {verb} all {arguments[0]}"
+            case "accept":
+                return "ownership accept"
+            case "renounce":
+                return f"ownership renounce {self.subject}"
+            case "register":
+                return f"registry register {' '.join(arguments[:3])}"
+            case "recommend":
+                return f"registry recommend {self.subject}"
+
 
 class Instruction(Open):
-    """A call that somebody else must make, on the contract called `subject`. `done_in` is the block at which it was
-    first seen to be done."""
+    """A call that another owner must make, on the contract called `subject`.
+
+    `done_in` is the block in which it was first seen to be done.
+    """
 
     id: str
     says: str
@@ -180,20 +224,20 @@ class Instruction(Open):
 
 
 class Record(Open):
-    """A network as it stands. `genesis` is the hash of block 0, which a node of another chain cannot show."""
+    """A deployed network. `genesis` is the hash of block 0, which identifies the chain beside its id."""
 
     format: Literal[1] = 1
     network: str
     chain_id: Annotated[int, Field(gt=0)]
     genesis: Hash
     deployer: Address
-    contracts: dict[str, Contract] = Field(default_factory=dict)
+    contracts: dict[str, RecordedContract] = Field(default_factory=dict)
     instructions: list[Instruction] = Field(default_factory=list)
     pending: Pending | None = None
 
     @property
-    def ledger(self) -> Contract:
-        """The ledger. Raises RecordProblem when none is deployed."""
+    def ledger(self) -> RecordedContract:
+        """The ledger. Raises RecordProblem if none is deployed."""
         if "ledger" not in self.contracts:
             raise RecordProblem(
                 f"{self.network} has no ledger yet.", next_step=f"serving deploy apply --network {self.network}"
@@ -201,12 +245,12 @@ class Record(Open):
         return self.contracts["ledger"]
 
     @property
-    def services(self) -> dict[str, Contract]:
+    def services(self) -> dict[str, RecordedContract]:
         return {name: one for name, one in self.contracts.items() if name != "ledger"}
 
     @property
     def open_instructions(self) -> list[Instruction]:
-        """What other owners have yet to do."""
+        """What other owners still have to do."""
         return [one for one in self.instructions if one.done_in is None]
 
     def instruct(self, instruction: Instruction) -> None:
@@ -214,7 +258,7 @@ class Record(Open):
         self.instructions = [one for one in self.instructions if one.id != instruction.id or one.done_in is not None]
         self.instructions.append(instruction)
 
-    def contract(self, name: str) -> Contract:
+    def contract(self, name: str) -> RecordedContract:
         """The contract of that name, "ledger" or a service's full name. Raises RecordProblem."""
         if name not in self.contracts:
             raise RecordProblem(
@@ -222,72 +266,3 @@ class Record(Open):
                 next_step=f"Choose one of: {', '.join(self.contracts) or 'none is deployed yet'}.",
             )
         return self.contracts[name]
-
-
-def load_record(path: Path) -> Record:
-    """Read a record. Raises RecordProblem naming what is missing or wrong."""
-    from serving_network.deployment.sense import check_sense  # which reads records itself
-
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise RecordProblem(
-            f"There is no record {path}.", next_step=f"serving deploy apply --network {path.stem}"
-        ) from error
-    except OSError as error:
-        raise RecordProblem(
-            f"The record {path} cannot be read.", cause=str(error), next_step=f"Look at what {path} is."
-        ) from error
-    try:
-        parse_json(content)  # which refuses a key that comes twice, as a merge of two records may leave it
-        record = Record.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise _damaged(path, ".".join(str(part) for part in first["loc"]) or "file", first["msg"]) from error
-    except ValueError as error:
-        raise _damaged(path, "file", str(error)) from error
-    if (problem := check_sense(record)) is not None:
-        raise _damaged(path, *problem)
-    return record
-
-
-def _damaged(path: Path, where: str, what: str) -> RecordProblem:
-    return RecordProblem(
-        f"{path} is damaged at {printable(where)}: {printable(what)}.",
-        next_step=f"Restore {path} from version control.",
-    )
-
-
-class RecordFile:
-    """A record on disk, or only in memory where `path` is None. Saving replaces the file in one step."""
-
-    def __init__(self, path: Path | None, record: Record) -> None:
-        self.path = path
-        self.record = record
-
-    @classmethod
-    def open(cls, path: Path) -> "RecordFile":
-        return cls(path, load_record(path))
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs away while work goes on. The lock ends with the process, however that ends. Raises
-        RecordProblem when another run has it."""
-        if self.path is None:
-            yield
-            return
-        with ExitStack() as held:
-            try:
-                held.enter_context(lock(self.path.with_name(f".{self.path.stem}.lock")))
-            except RunInProgress as error:
-                raise RecordProblem(
-                    f"Another run is at work on {self.path}.", cause=error.cause, next_step=error.next_step
-                ) from error
-            yield
-
-    def save(self) -> None:
-        """Write the record so that a crash leaves the old file or the new one, never half of one."""
-        if self.path is None:
-            return
-        text = self.record.model_dump_json(indent=2, ensure_ascii=True) + "\n"
-        write_whole(self.path, text, mode=0o644)

@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The services that the ledger knows, how much is in each, and how users get from one version to the next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import Fees
-from serving_network.deployment.books import read_all, read_books, read_providers
-from serving_network.deployment.deploy import Done, recommend
-from serving_network.deployment.effects import read
-from serving_network.deployment.engine import Engine, Progress, check_chain, check_ready
+from serving_network.clients.read.providers import registered_providers
+from serving_network.contracts.models import ZERO_ADDRESS
+from serving_network.deployment.books import front_of, recorded_books
+from serving_network.deployment.deploy import note_registrations
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
-from serving_network.deployment.record import Pending, Record, RecordFile, Step
-from serving_network.deployment.steps import CALL_GAS
-from serving_network.signing import Signer
-
-LEDGER = "LedgerManager"
+from serving_network.deployment.genesis import check_chain
+from serving_network.deployment.plan import Assumption, Plan, check_ready, getter, resumed
+from serving_network.deployment.record import Record, Step, What
+from serving_network.deployment.steps import recommend_step, register_step
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One registered service. Where the record does not know it, it was built by others and only `holds` is known.
-    Amounts in wei."""
+    """One registered service, amounts in wei. Of a service that is not in the record, only `holds` is known."""
 
     name: str
     type: str
     version: str
     address: str
+    description: str
     recommended: bool
     registered_at: int
     holds: int
@@ -40,10 +39,10 @@ class Listed:
 
 @dataclass(frozen=True)
 class Move:
-    """What one user has with one provider in the version that is left. Amounts in wei, times in unix seconds.
+    """What one user has with one provider in the version to leave. Amounts in wei, times in unix seconds.
 
-    `unlocks_at` is when the last of the money asked back can be had, None while nothing was asked back;
-    `provider_has_moved` says whether the provider is registered in the next version.
+    `unlocks_at` is when the last refund unlocks, None if none was requested. `provider_has_moved` says whether the
+    provider is registered in the next version.
     """
 
     user: str
@@ -55,7 +54,7 @@ class Move:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What the user has to do, in order."""
+        """What the user still has to do, in order."""
         ask = () if self.pending == self.balance else ("retrieve",)
         wait = () if self.balance == 0 else ("wait for the lock time", "retrieve again")
         return (
@@ -67,14 +66,15 @@ class Move:
         )
 
 
-async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
-    """Every service that the ledger knows, recorded or not, in the order of their registration."""
+async def list_services(chain: AsyncConnection, record: Record, service_type: str | None = None) -> list[Listed]:
+    """Every service that the ledger knows, or those of one type, in the order of their registration."""
     await check_chain(chain, record)
     block = await chain.block_number()
-    books = {one.address: one for one in (await read_books(chain, record, block)).services}
-    infos = await read_all(chain, LEDGER, record.ledger.front.address, "getActiveServices", block)
+    books = {one.address: one for one in (await recorded_books(chain, record, block)).services}
     found = []
-    for info in infos:
+    for info in await front_of(chain, record.ledger).listing("getActiveServices", block=block):
+        if service_type not in (None, info["serviceType"]):
+            continue
         ours = books.get(info["serviceAddress"])
         found.append(
             Listed(
@@ -82,6 +82,7 @@ async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
                 type=info["serviceType"],
                 version=info["version"],
                 address=info["serviceAddress"],
+                description=info["description"],
                 recommended=info["isRecommended"],
                 registered_at=info["registeredAt"],
                 holds=await chain.balance(info["serviceAddress"], block),
@@ -96,71 +97,86 @@ async def list_services(chain: AsyncConnection, record: Record) -> list[Listed]:
     return found
 
 
-async def plan_recommendation(chain: AsyncConnection, record: Record, name: str, sender: str) -> Step:
+async def plan_registration(
+    chain: AsyncConnection,
+    record: Record,
+    sender: str,
+    *,
+    service_type: str,
+    version: str,
+    address: str,
+    description: str = "",
+) -> Plan:
+    """The call that registers a service contract with the ledger, which then trusts it with users' coins.
+
+    Raises NotTheOwner, and PlanRefused if the name is registered already.
+    """
+    name = f"{service_type}-{version}"
+    pending = await check_ready(chain, record, "register", name)
+    if pending is not None:
+        return resumed(pending, _write_down)
+    if await front_of(chain, record.ledger).read("getServiceAddressByName", name) != ZERO_ADDRESS:
+        raise PlanRefused(
+            f"{name} is registered already.", next_step=f"serving registry list --network {record.network}"
+        )
+    return await _plan(
+        chain, record, "register", name, sender, register_step(service_type, version, address, description)
+    )
+
+
+async def plan_recommendation(chain: AsyncConnection, record: Record, name: str, sender: str) -> Plan:
     """The call that makes a registered version the recommended one. Raises NotTheOwner and PlanRefused."""
-    await check_ready(chain, record, "recommend", name)
-    ledger = record.ledger.front.address
-    address = await read(chain, LEDGER, ledger, "getServiceAddressByName", name)
-    info = await read(chain, LEDGER, ledger, "getServiceInfo", address)
+    pending = await check_ready(chain, record, "recommend", name)
+    if pending is not None:
+        return resumed(pending, _write_down)
+    ledger = front_of(chain, record.ledger)
+    info = await ledger.read("getServiceInfo", await ledger.read("getServiceAddressByName", name))
     if info["fullName"] != name:
         raise PlanRefused(
             f"No service called {name} is registered.", next_step=f"serving registry list --network {record.network}"
         )
-    if info["isRecommended"] and record.pending is None:
+    if info["isRecommended"]:
         raise PlanRefused(
-            f"{name} is the recommended {info['serviceType']} already.", next_step="Nothing is to be done."
+            f"{name} is the recommended {info['serviceType']} already.", next_step="There is nothing to do."
         )
-    owner = await read(chain, LEDGER, ledger, "owner")
+    return await _plan(chain, record, "recommend", name, sender, recommend_step(info["serviceType"], info["version"]))
+
+
+async def _plan(chain: AsyncConnection, record: Record, what: What, name: str, sender: str, step: Step) -> Plan:
+    front = record.ledger.front.address
+    owner = await front_of(chain, record.ledger).read("owner")
     if owner != sender:
         raise NotTheOwner(
             f"The ledger belongs to {owner}, not to {sender}.",
             owner=owner,
             next_step=f"Run this with the key of {owner}.",
         )
-    return Step(
-        id=f"{name}/recommend",
-        says=f"make {info['version']} the recommended {info['serviceType']}",
-        action="call",
-        contract=LEDGER,
-        function="setRecommendedService",
-        to="@ledger/front",
-        arguments=[info["serviceType"], info["version"]],
-        gas=CALL_GAS,
+    questions = {
+        "The owner of ledger": getter("LedgerManager", front, "owner"),
+        f"The registered address of {name}": getter("LedgerManager", front, "getServiceAddressByName", name),
+        f"The recommended {step.arguments[0]}": getter(
+            "LedgerManager", front, "getRecommendedService", step.arguments[0]
+        ),
+    }
+    return Plan(
+        what=what,
+        subject=name,
+        sender=sender,
+        steps=(step,),
+        write_down=_write_down,
+        assumptions=tuple([await Assumption.now(chain, says, ask) for says, ask in questions.items()]),
     )
 
 
-async def apply_recommendation(
-    chain: AsyncConnection,
-    account: Signer,
-    file: RecordFile,
-    name: str,
-    *,
-    confirmations: int = 1,
-    timeout: float = 300,
-    fees: Fees | None = None,
-    progress: Progress | None = None,
-) -> Done:
-    """Recommend a version, or go on with it, and write it down."""
-    with file.locked():
-        record = file.record
-        step = await plan_recommendation(chain, record, name, account.address)
-        if record.pending is None:
-            record.pending = Pending(what="recommend", sender=account.address, subject=name, steps=[step])
-            file.save()
-        done = await Engine(
-            chain, account, file, confirmations=confirmations, timeout=timeout, fees=fees, progress=progress
-        ).run()
-        recommend(record, str(step.arguments[0]), str(step.arguments[1]))
-        record.pending = None
-        file.save()
-        return Done(tuple(done.steps), tuple(record.open_instructions))
+async def _write_down(_: AsyncConnection, record: Record, finished: Sequence[Step]) -> None:
+    note_registrations(record, finished)
 
 
 async def plan_migration(chain: AsyncConnection, record: Record, left: str, entered: str) -> list[Move]:
-    """How much of whom is with which provider of the version that is left, largest first.
+    """How much of whom is with which provider of the version to leave, largest first.
 
-    Money cannot be moved for users: each of them retrieves it, which takes the lock time, and funds a provider of the
-    next version. Raises PlanRefused for two versions of different types.
+    Coins cannot be moved for users: each of them retrieves them, which takes the lock time, and funds a provider of the
+    next version. Raises PlanRefused for versions of different services.
     """
     await check_chain(chain, record)
     old, new = record.contract(left), record.contract(entered)
@@ -170,15 +186,15 @@ async def plan_migration(chain: AsyncConnection, record: Record, left: str, ente
             next_step=f"serving registry list --network {record.network}",
         )
     block = await chain.block_number()
-    kind, front = old.implementation.contract, old.front.address
-    moved = {one["provider"] for one in await read_providers(chain, new, block)}
-    lock_time = await read(chain, kind, front, "lockTime", block=block)
-    accounts = await read_all(chain, kind, front, "getAllAccounts", block)
+    service = front_of(chain, old)
+    moved = {one["provider"] for one in await registered_providers(front_of(chain, new), block=block)}
+    lock_time = await service.read("lockTime", block=block)
     moves = []
+    accounts = await service.listing("getAllAccounts", block=block)
     for one in sorted(accounts, key=lambda account: (-int(account["balance"]), account["user"])):
         unlocks_at = None
         if one["pendingRefund"]:
-            account = await read(chain, kind, front, "getAccount", one["user"], one["provider"], block=block)
+            account = await service.read("getAccount", one["user"], one["provider"], block=block)
             unlocks_at = _last_unlock(account, lock_time)
         moves.append(
             Move(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files for the Transaction Builder of a Safe multisig (format 1.0).
 
-The builder shows an imported file's calls with their decoded arguments and warns when the checksum does not fit the
-content, so that the signers see if the file was changed on its way.
+The builder shows the calls of an imported file with their decoded arguments, and warns if the checksum does not match,
+so that the signers notice a change of the file.
 """
 
 import json

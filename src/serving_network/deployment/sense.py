@@ -12,17 +12,17 @@ from serving_network.deployment.bytecode import FRONT, IMPLEMENTATIONS
 from serving_network.deployment.calls import call_data, step_data
 from serving_network.deployment.effects import CHECKED_FUNCTIONS
 from serving_network.deployment.layout import Layout
-from serving_network.deployment.record import Contract, Instruction, Pending, Record, Step
+from serving_network.deployment.record import Instruction, Pending, Record, RecordedContract, Step
 from serving_network.deployment.steps import known_addresses, resolve
 from serving_network.errors import ServingError
 
 BEACON: Final = "UpgradeableBeacon"
 SOMEWHERE: Final = "0x" + "0" * 40
-"""Stands for what a step still has to create."""
+"""Stands for a contract that a step still has to create."""
 
 
 def check_sense(record: Record) -> tuple[str, str] | None:
-    """Where the record makes no sense, and why; None where it does."""
+    """The place where the record is inconsistent, and why; None if it is consistent."""
     for where, check in _checks(record):
         try:
             problem = check()
@@ -43,15 +43,15 @@ def _checks(record: Record) -> Iterator[tuple[str, Callable[[], str | None]]]:
         yield f"instructions.{place}", partial(_instruction, one, record)
 
 
-def _contract(name: str, contract: Contract, record: Record) -> str | None:
+def _contract(name: str, contract: RecordedContract, record: Record) -> str | None:
     parts = (contract.front.contract, contract.beacon.contract, contract.implementation.contract)
     if parts[:2] != (FRONT, BEACON) or parts[2] not in IMPLEMENTATIONS:
-        return f"it is made of {', '.join(parts)}"
+        return f"it consists of {', '.join(parts)}"
     if (name == "ledger") != (parts[2] == "LedgerManager"):
         return f"{name} cannot be a {parts[2]}"
     if name != "ledger":
         if "ledger" not in record.contracts:
-            return "there is a service and no ledger"
+            return "there is a service but no ledger"
         int(contract.initial["locktime"])
         int(contract.initial.get("penaltyPercentage", "0"))
     for code in (contract.implementation, *contract.former, *([contract.prepared] if contract.prepared else [])):
@@ -64,14 +64,14 @@ def _step(step: Step, pending: Pending, record: Record) -> str | None:
     if len({one.nonce for one in attempts}) > 1:
         return "its attempts have different nonces"
     if (step.action == "call") != (step.function is not None and step.to is not None):
-        return f"it is no {step.action}"
+        return f"it is not a {step.action}"
     if step.contract not in artifacts.names():
         return f"there is no contract {step.contract}"
     if step.action == "call" and step.function not in CHECKED_FUNCTIONS:
         return f"no plan calls {step.function}"
     addresses = {one.id: SOMEWHERE for one in pending.steps if one.action == "create"} | known_addresses(record)
     if step.to is not None and step.to.startswith("@") and step.to[1:] not in addresses:
-        return f"{step.to} is nowhere"
+        return f"{step.to} is unknown"
     to = None if step.to is None else to_checksum_address(resolve(step.to, addresses))
     expected = {"to": to, "data": step_data(step, addresses), "value": 0}
     for one in attempts:
@@ -98,4 +98,4 @@ def _instruction(one: Instruction, record: Record) -> str | None:
         return f"no plan calls {one.function}"
     record.contract(one.subject)
     made = "0x" + call_data(artifacts.load(one.contract), one.function, one.arguments).hex()
-    return None if made == one.data else "its calldata is not that of its function and arguments"
+    return None if made == one.data else "its calldata does not match its function and arguments"

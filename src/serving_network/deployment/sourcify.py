@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client for Sourcify, version 2 of its interface.
 
-A submission is answered with a ticket, the ticket is asked until the job is done. A Vyper contract is at most a
-`match`, also when it is the very bytecode: Sourcify's `exact_match` needs a metadata hash in the code, which the
-compiler does not write.
+A submission returns a ticket, which is polled until the job is done. A Vyper contract is at most a `match`, even with
+identical bytecode: an `exact_match` requires a metadata hash in the code, which the Vyper compiler does not write.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ Match = Literal["exact_match", "match"]
 
 @dataclass(frozen=True)
 class SourcifyResult:
-    """How the sources fit the contract: its code on chain, and where it could be found its creation."""
+    """How the sources match the contract: its code on chain and, if known, its creation code."""
 
     runtime: Match
     creation: Match | None
@@ -31,7 +30,7 @@ class SourcifyResult:
 
 
 class Sourcify:
-    """One Sourcify server. `session` is the caller's and stays open."""
+    """One Sourcify server. The caller owns `session` and closes it."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str = URL, poll_seconds: float = POLL_SECONDS) -> None:
         self._session = session
@@ -39,7 +38,7 @@ class Sourcify:
         self._poll_seconds = poll_seconds
 
     async def known(self, chain_id: int, address: str) -> SourcifyResult | None:
-        """What Sourcify already knows of a contract; None when it does not. Raises VerifierFailed."""
+        """What Sourcify already knows about a contract; None if nothing. Raises VerifierFailed."""
         status, body = await self._ask("GET", f"/v2/contract/{chain_id}/{address}")
         if status not in (200, 404):
             raise _failure(status, body)
@@ -55,10 +54,10 @@ class Sourcify:
         creation_transaction: str | None,
         timeout_seconds: float = 300,
     ) -> SourcifyResult:
-        """Submit sources and wait for the verdict.
+        """Submit sources and wait for the result.
 
         `compiler` like "0.4.3+commit.bff19ea2", `contract` like "contracts/ledger/LedgerManager.vy:LedgerManager".
-        Raises VerifierFailed with the service's reason, or when it has no verdict within `timeout_seconds`.
+        Raises VerifierFailed with the service's reason, or if there is no result within `timeout_seconds`.
         """
         request: dict[str, Any] = {
             "stdJsonInput": standard_json,
@@ -77,8 +76,8 @@ class Sourcify:
                 return await self._verdict(body["verificationId"])
         except TimeoutError as error:
             raise VerifierFailed(
-                f"Sourcify has no verdict on {address} after {timeout_seconds:.0f} seconds.",
-                next_step=f"Look at {self._url}/v2/verify/{body['verificationId']} later.",
+                f"Sourcify has no result for {address} after {timeout_seconds:.0f} seconds.",
+                next_step=f"Check {self._url}/v2/verify/{body['verificationId']} later.",
             ) from error
 
     async def _verdict(self, ticket: str) -> SourcifyResult:
@@ -98,15 +97,15 @@ class Sourcify:
                 body = parse_json(await response.read())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise VerifierFailed(
-                f"Sourcify at {self._url} gave no answer that can be read.",
+                f"Sourcify at {self._url} sent no valid answer.",
                 cause=printable(str(error)),
-                next_step="Check the address and try again; verifying twice does no harm.",
+                next_step="Check the URL and try again. It is safe to verify twice.",
             ) from error
         return response.status, _table(body)
 
 
-def _table(told: Any) -> dict[str, Any]:
-    return told if isinstance(told, dict) else {}
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _result(body: dict[str, Any], *, already_known: bool) -> SourcifyResult:
@@ -123,6 +122,6 @@ def _failure(status: int, body: dict[str, Any]) -> VerifierFailed:
     code = body.get("customCode")
     return VerifierFailed(
         f"Sourcify refused: {printable(reason)}",
-        cause=f"its code: {printable(code)}" if code else None,
+        cause=f"Its error code is {printable(code)}." if code else None,
         next_step="Wait a minute and try again." if status == 429 else "serving verify local",
     )

@@ -8,8 +8,8 @@
     [ledger]
     min_account_balance = "0.1 coins"
     min_transfer_amount = "0.01 coins"
-    owner = "0x..."            # business owner; the deployer where it is left out
-    upgrade_owner = "0x..."    # owner of the beacon; the deployer where it is left out
+    owner = "0x..."            # business owner, the deployer by default
+    upgrade_owner = "0x..."    # owner of the beacon, the deployer by default
 
     [[service]]
     contract = "InferenceServing"
@@ -22,8 +22,8 @@
     clients = ">=0.1"
     providers = ">=0.1"
 
-A fine-tuning service also has `penalty_percentage`. What is done already stands in the record beside it,
-`networks/NAME.json`, so the file can grow: an added `[[service]]` is deployed beside the old ones.
+A fine-tuning service also has `penalty_percentage`. What is deployed is in the record, `networks/NAME.json`: a
+`[[service]]` that is added here later is deployed beside the others.
 """
 
 from pathlib import Path
@@ -44,7 +44,7 @@ WEEK = 7 * 24 * HOUR
 
 def _address(value: str) -> str:
     if not is_checksum_address(value):
-        raise ValueError(f"{value} is not an address with its checksum capitals")
+        raise ValueError(f"{value} is not an address with a valid checksum")
     return value
 
 
@@ -100,12 +100,12 @@ class ServiceSpec(Model):
     @model_validator(mode="after")
     def _penalty_where_it_belongs(self) -> Self:
         if (self.contract == "FineTuningServing") != (self.penalty_percentage is not None):
-            raise ValueError("penalty_percentage belongs to FineTuningServing, and only to it")
+            raise ValueError("FineTuningServing needs penalty_percentage; no other contract takes it")
         return self
 
 
 class NetworkSpec(Model):
-    """A whole network. `confirmations` is how many blocks, the transaction's own included, make a step final."""
+    """A network. A step is final when it is `confirmations` blocks deep, its own block included."""
 
     chain_id: Annotated[int, Field(gt=0)]
     confirmations: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -128,9 +128,13 @@ def load_spec(path: Path) -> NetworkSpec:
     try:
         content = parse_toml(path.read_bytes())
     except FileNotFoundError as error:
-        raise RecordProblem(f"There is no {path}.", next_step=f"Write {path}; docs/operations.md shows one.") from error
+        raise RecordProblem(
+            f"There is no {path}.", next_step=f"Write {path}. docs/operations.md has an example."
+        ) from error
     except OSError as error:
-        raise RecordProblem(f"{path} cannot be read.", cause=str(error), next_step=f"Correct {path}.") from error
+        raise RecordProblem(
+            f"{path} cannot be read.", cause=str(error), next_step=f"Fix {path} and run again."
+        ) from error
     except ValueError as error:
         raise RecordProblem(
             f"{path} is not TOML.", cause=printable(str(error)), next_step=f"Correct {path}."
@@ -141,14 +145,14 @@ def load_spec(path: Path) -> NetworkSpec:
     services = content.pop("service", [])
     if not isinstance(services, list) or network.keys() & {"ledger", "services"} or "services" in content:
         raise RecordProblem(
-            f"{path} describes its ledger or services in an unknown way.",
+            f"{path} has an unknown form of its ledger or services.",
             next_step="Write [network], [ledger], and [[service]] for each service.",
         )
     content["services"] = tuple(services)
     try:
         return NetworkSpec.model_validate({**network, **content})
     except ValidationError as error:
-        raise RecordProblem(f"{path}: {_problems(error)}.", next_step=f"Correct {path}.") from error
+        raise RecordProblem(f"{path}: {_problems(error)}.", next_step=f"Fix {path} and run again.") from error
 
 
 def _problems(error: ValidationError) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a verification service needs to compile a contract again: the compiler's standard JSON input.
 
-The input is only handed out after it was compiled here and gave the very bytecode of the artifact, so a refusal of a
-service is never the input's fault. Sources come from a checkout; an installed wheel has none.
+The input is used only if it compiles to exactly the artifact's bytecode, so a service never refuses because of the
+input. Sources come from a checkout; an installed wheel has none.
 """
 
 import json
@@ -20,7 +20,7 @@ SOURCES = "contracts/"
 
 @dataclass(frozen=True)
 class StandardJson:
-    """`content` is the input, `compiler` the version as the services name it, `identifier` the contract in it."""
+    """`content` is the input, `compiler` the version as services name it, `identifier` the contract in it."""
 
     content: dict[str, Any]
     compiler: str
@@ -34,12 +34,12 @@ class StandardJson:
 def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     """The input for a contract made from the sources under `root`.
 
-    Raises VerifierFailed for a contract that is not Vyper, and when sources are missing.
+    Raises VerifierFailed for a contract that is not written in Vyper, and if sources are missing.
     """
     if artifact.compiler.get("name") != "vyper":
         raise VerifierFailed(
             f"{artifact.name} is not written in Vyper, so no service can compile it.",
-            next_step="serving verify local: it is verified by comparing its bytes.",
+            next_step="Compare its bytes: serving verify local",
         )
     paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
     stems = Counter(Path(path).stem for path in paths)
@@ -56,7 +56,7 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     except FileNotFoundError as error:
         raise VerifierFailed(
             f"The source {error.filename} is missing.",
-            cause="An installed package carries compiled contracts only.",
+            cause="An installed package contains compiled contracts only.",
             next_step="Run this in a checkout of the release that was deployed.",
         ) from error
     content = {
@@ -74,8 +74,10 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
 
 
 def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
-    """Compile the input and compare. Raises VerifierFailed when it does not give the artifact's bytecode, or when the
-    compiler is not installed."""
+    """Compile the input and compare the result with the artifact.
+
+    Raises VerifierFailed if the bytecode differs, or if the compiler is not installed.
+    """
     try:
         from vyper.cli.vyper_json import compile_json, exc_handler_to_dict
     except ImportError as error:
@@ -90,7 +92,7 @@ def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
     for what, expected in (("bytecode", artifact.bytecode), ("deployedBytecode", artifact.deployed_bytecode)):
         if bytes.fromhex(code[what]["object"].removeprefix("0x")) != expected:
             raise VerifierFailed(
-                f"The sources of {artifact.name} give another {what} than the artifact.",
-                cause="The sources are not those that it was made from.",
+                f"The sources of {artifact.name} compile to another {what} than the artifact's.",
+                cause="The artifact was compiled from other sources.",
                 next_step="make build",
             )

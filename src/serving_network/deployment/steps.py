@@ -1,41 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """What has to be sent, in which order, to make a network what its file says.
 
-Every contract is four creations and calls that belong together: the implementation, its beacon, the front (created
-and initialised in the same transaction, so that nobody can get in between), and the beacon taking the front on.
-A service is then registered with the ledger. The order is fixed, because on a fresh deployer it fixes the addresses:
-the fronts of ledger, inference and fine-tuning come from its nonces 2, 6 and 12.
+Every contract takes four steps: create the implementation, create its beacon, create the front (and initialise it in
+the same transaction, so that nobody can do it first), and attach the front to the beacon. A service is then registered
+with the ledger. The order is fixed, because the addresses of a fresh deployer depend on it: the fronts of ledger,
+inference and fine-tuning are created with its nonces 2, 6 and 12.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import rlp
 from eth_utils import keccak, to_canonical_address, to_checksum_address
 
-from serving_network.deployment.record import Instruction, Record, Step
+from serving_network.deployment.bytecode import artifact_hash
+from serving_network.deployment.plan import Delegated
+from serving_network.deployment.record import Record, Step
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 
-# Gas limits that no step of ours reaches, for where nothing is known better; what is not used is not paid.
+# Gas limits that no step reaches, for chains whose node does not estimate. Unused gas is not paid.
 CREATE_IMPLEMENTATION_GAS = 8_000_000
 CREATE_SMALL_GAS = 2_000_000
 CALL_GAS = 700_000
 
 
-@dataclass(frozen=True)
-class Plan:
-    """`steps` are the sender's, `instructions` what other owners must do afterwards, `notes` what a person should
-    know: differences between the file and what stands that no deployment can change."""
+class DeploymentSteps(NamedTuple):
+    """What brings a record to its file: the sender's steps, the ledger owner's, and what no deployment can change."""
 
-    sender: str
     steps: tuple[Step, ...]
-    instructions: tuple[Step, ...]
+    delegated: tuple[Delegated, ...]
     notes: tuple[str, ...]
-
-    @property
-    def contracts(self) -> list[str]:
-        """The contracts that this plan creates, in order."""
-        return [step.id.removesuffix("/front") for step in self.steps if step.id.endswith("/front")]
 
 
 def created_address(sender: str, nonce: int) -> str:
@@ -43,10 +37,10 @@ def created_address(sender: str, nonce: int) -> str:
     return to_checksum_address(keccak(rlp.encode([to_canonical_address(sender), nonce]))[12:])
 
 
-def deployment(spec: NetworkSpec, record: Record, sender: str) -> Plan:
+def deployment_steps(spec: NetworkSpec, record: Record, sender: str) -> DeploymentSteps:
     """The steps from `record` to `spec`, sent by `sender`. Pure: the chain is not asked."""
     steps: list[Step] = []
-    foreign: list[Step] = []
+    others: list[Step] = []
     notes: list[str] = []
     if "ledger" not in record.contracts:
         steps += _ledger(spec.ledger, sender)
@@ -54,7 +48,7 @@ def deployment(spec: NetworkSpec, record: Record, sender: str) -> Plan:
     else:
         registrar = record.ledger.owner
         notes += _ledger_differences(spec.ledger, record)
-    mine = steps if registrar == sender else foreign
+    registrations = steps if registrar == sender else others
     for service in spec.services:
         known = record.contracts.get(service.name)
         registration = None if known is None else known.registration
@@ -63,27 +57,24 @@ def deployment(spec: NetworkSpec, record: Record, sender: str) -> Plan:
         else:
             notes += _service_differences(service, record)
         if registration is None or not registration.registered:
-            mine.append(_register(service))
+            registrations.append(
+                register_step(service.type, service.version, f"@{service.name}/front", service.description)
+            )
         if service.recommended and not (registration is not None and registration.recommended):
-            mine.append(_recommend(service))
+            registrations.append(recommend_step(service.type, service.version))
     wanted = {service.name for service in spec.services}
     notes += [
-        f"{name} stands but is not in the file; it is left alone" for name in record.services if name not in wanted
+        f"{name} is deployed but not in the file; nothing changes" for name in record.services if name not in wanted
     ]
-    return Plan(sender, tuple(steps), tuple(foreign), tuple(notes))
-
-
-def predicted(plan: Plan, record: Record, first_nonce: int) -> dict[str, str]:
-    """Where each creation of the plan will land when the sender's next transactions are exactly these."""
-    return {
-        step.id: created_address(plan.sender, first_nonce + place)
-        for place, step in enumerate(plan.steps)
-        if step.action == "create"
-    } | known_addresses(record)
+    fixed = tuple(
+        step.model_copy(update={"artifact_hash": artifact_hash(step.contract)}) if step.action == "create" else step
+        for step in steps
+    )
+    return DeploymentSteps(fixed, tuple(Delegated(registrar, step) for step in others), tuple(notes))
 
 
 def known_addresses(record: Record) -> dict[str, str]:
-    """The addresses that "@" values of a step may mean, from what stands and what is under way."""
+    """The addresses for the "@" values of steps, from the record's contracts and its unfinished work."""
     found: dict[str, str] = {}
     for name, contract in record.contracts.items():
         found[f"{name}/implementation"] = contract.implementation.address
@@ -95,7 +86,7 @@ def known_addresses(record: Record) -> dict[str, str]:
 
 
 def resolve(value: str, addresses: dict[str, str]) -> str:
-    """The address that an "@" value stands for, or the value itself. Raises KeyError for a name that is not known."""
+    """The address of an "@" value, or the value itself. Raises KeyError for an unknown name."""
     return addresses[value[1:]] if value.startswith("@") else value
 
 
@@ -135,7 +126,7 @@ def _proxied(
     )
     yield Step(
         id=f"{name}/attach",
-        says="let the beacon keep the front's implementation",
+        says="attach the front to its beacon",
         action="call",
         contract="UpgradeableBeacon",
         function="attach",
@@ -146,7 +137,7 @@ def _proxied(
     if upgrade_owner not in (None, sender):
         yield Step(
             id=f"{name}/upgrade-owner",
-            says=f"give upgrades to {upgrade_owner}",
+            says=f"transfer the upgrades to {upgrade_owner}",
             action="call",
             contract="UpgradeableBeacon",
             function="transferOwnership",
@@ -173,28 +164,30 @@ def ledger_arguments(spec: LedgerSpec) -> list[str]:
     return [str(spec.min_account_balance), str(spec.min_transfer_amount)]
 
 
-def _register(spec: ServiceSpec) -> Step:
+def register_step(service_type: str, version: str, address: str, description: str) -> Step:
+    """The call that registers a service with the ledger."""
     return Step(
-        id=f"{spec.name}/register",
-        says=f"register {spec.name} with the ledger",
+        id=f"{service_type}-{version}/register",
+        says=f"register {service_type}-{version} with the ledger",
         action="call",
         contract="LedgerManager",
         function="registerService",
         to="@ledger/front",
-        arguments=[spec.type, spec.version, f"@{spec.name}/front", spec.description],
+        arguments=[service_type, version, address, description],
         gas=CALL_GAS,
     )
 
 
-def _recommend(spec: ServiceSpec) -> Step:
+def recommend_step(service_type: str, version: str) -> Step:
+    """The call that makes a registered version the recommended one of its type."""
     return Step(
-        id=f"{spec.name}/recommend",
-        says=f"make {spec.version} the recommended {spec.type}",
+        id=f"{service_type}-{version}/recommend",
+        says=f"make {version} the recommended {service_type}",
         action="call",
         contract="LedgerManager",
         function="setRecommendedService",
         to="@ledger/front",
-        arguments=[spec.type, spec.version],
+        arguments=[service_type, version],
         gas=CALL_GAS,
     )
 
@@ -226,23 +219,7 @@ def _owner_differences(
     name: str, owner: str | None, has_owner: str, upgrade: str | None, has_upgrade: str
 ) -> Iterator[str]:
     if owner not in (None, has_owner):
-        yield f"{name} belongs to {has_owner}, the file says {owner}: serving handover apply {name}"
+        yield f"{name} belongs to {has_owner}, the file says {owner}: serving ownership offer {name}"
     if upgrade not in (None, has_upgrade):
-        yield f"{name} is upgraded by {has_upgrade}, the file says {upgrade}: serving handover apply {name}"
-
-
-def foreign_call(step: Step, owner: str, addresses: dict[str, str], data: str, subject: str) -> Instruction:
-    """The instruction for a step that belongs to another owner; `data` is its calldata."""
-    to = resolve(str(step.to), addresses)
-    arguments = [resolve(one, addresses) for one in step.arguments]
-    return Instruction(
-        id=step.id,
-        says=step.says,
-        sender=owner,
-        to=to,
-        contract=step.contract,
-        function=str(step.function),
-        arguments=arguments,
-        data=data,
-        subject=subject,
-    )
+        command = f"serving ownership offer {name} --what upgrade"
+        yield f"{name} is upgraded by {has_upgrade}, the file says {upgrade}: {command}"

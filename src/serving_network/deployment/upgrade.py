@@ -1,41 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put another implementation behind a front, or the former one back.
 
-Refused before anything is sent: a layout that would misread a stored word, a beacon or front that is not ours, an
-implementation on chain that is not the recorded one. Where the upgrade owner is somebody else, only the
-implementation is deployed, and the call that is left becomes an instruction for them.
+Nothing is sent if the new layout would misread a stored word, if the beacon or front was not built by this project, or
+if the implementation on chain is not the recorded one. If another account owns the upgrades, only the implementation is
+deployed, and the remaining call becomes an instruction for that owner.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import Fees
+from serving_network.chain.contract import Contract
 from serving_network.contracts import load
 from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_hash, code_problem, implementation_of
-from serving_network.deployment.calls import call_data, constructor_inputs, named
-from serving_network.deployment.deploy import Done, deployed_implementation
-from serving_network.deployment.effects import read
-from serving_network.deployment.engine import Engine, Progress, check_ready
+from serving_network.deployment.calls import constructor_inputs, instruction_for, named
+from serving_network.deployment.deploy import deployed_implementation
 from serving_network.deployment.errors import ForeignProxy, LayoutRefused, NotAsRecorded, PlanRefused
 from serving_network.deployment.layout import Layout, compare
-from serving_network.deployment.record import Contract, Implementation, Instruction, Pending, Record, RecordFile, Step
-from serving_network.deployment.steps import CALL_GAS, foreign_call, implementation_step, known_addresses
-from serving_network.signing import Signer
+from serving_network.deployment.plan import Assumption, Delegated, Plan, check_ready, getter, resumed
+from serving_network.deployment.record import Implementation, Record, RecordedContract, Step, What
+from serving_network.deployment.steps import CALL_GAS, implementation_step, known_addresses
 
 BEACON = "UpgradeableBeacon"
-
-
-@dataclass(frozen=True)
-class UpgradePlan:
-    """`steps` are the sender's. Where `foreign_owner` is set the last call is theirs and not among the steps.
-    `appended` are the variables and bits that the new layout adds."""
-
-    name: str
-    steps: tuple[Step, ...]
-    call: Step
-    foreign_owner: str | None
-    appended: tuple[str, ...]
 
 
 async def plan_upgrade(
@@ -46,15 +33,16 @@ async def plan_upgrade(
     *,
     arguments: Mapping[str, str] | None = None,
     renames: Mapping[str, str] | None = None,
-) -> UpgradePlan:
-    """What replacing the implementation of `name` by the one in this package takes. Sends nothing.
+) -> Plan:
+    """The plan that replaces the implementation of `name` by the one in this package. Sends nothing.
 
     Constructor arguments stay as recorded unless `arguments` gives others by name. Raises LayoutRefused,
     ForeignProxy, NotAsRecorded, WrongChain, and PlanRefused when there is nothing to replace or other work is under
     way.
     """
-    await check_ready(chain, record, "upgrade", name)
     contract = record.contract(name)
+    if (pending := await check_ready(chain, record, "upgrade", name)) is not None:
+        return resumed(pending, partial(_write_down, pending.what, name))
     await check_ours(chain, contract)
     kind = contract.implementation.contract
     old, new = contract.implementation, load(kind)
@@ -63,24 +51,25 @@ async def plan_upgrade(
         raise LayoutRefused(kind, refusals)
     values = _arguments(old, arguments or {})
     if artifact_hash(kind) == old.artifact_hash and list(values.values()) == list(old.arguments.values()):
-        raise PlanRefused(f"{name} already runs this build of {kind}.", next_step="Nothing is to be done.")
+        raise PlanRefused(f"{name} already runs this build of {kind}.", next_step="There is nothing to do.")
     create = implementation_step(name, kind, list(values.values()))
     create.artifact_hash = artifact_hash(kind)
     call = _upgrade_call(name, f"@{name}/implementation", f"let {name} run the new implementation")
-    return _plan(contract, name, sender, (create,), call, _appended(before, after))
+    return await _plan(chain, "upgrade", contract, name, sender, (create,), call, _appended(before, after))
 
 
-async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sender: str) -> UpgradePlan:
-    """What putting the former implementation of `name` back takes. Sends nothing.
+async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sender: str) -> Plan:
+    """The plan that puts the former implementation of `name` back. Sends nothing.
 
-    What the present implementation has appended to the storage stays there, unread. Raises what `plan_upgrade` raises,
+    What the current implementation has appended to the storage stays there, unread. Raises what `plan_upgrade` raises,
     and PlanRefused when there is no former implementation.
     """
-    await check_ready(chain, record, "rollback", name)
     contract = record.contract(name)
+    if (pending := await check_ready(chain, record, "rollback", name)) is not None:
+        return resumed(pending, partial(_write_down, pending.what, name))
     await check_ours(chain, contract)
     if not contract.former:
-        raise PlanRefused(f"{name} has no former implementation.", next_step="Nothing is to be done.")
+        raise PlanRefused(f"{name} has no former implementation.", next_step="There is nothing to do.")
     former = contract.former[-1]
     before = Layout.from_artifact(former.storage_layout)
     after = Layout.from_artifact(contract.implementation.storage_layout)
@@ -92,65 +81,17 @@ async def plan_rollback(chain: AsyncConnection, record: Record, name: str, sende
             next_step=f"serving deploy check --network {record.network}",
         )
     call = _upgrade_call(name, former.address, f"let {name} run its former implementation again")
-    return _plan(contract, name, sender, (), call, ())
+    return await _plan(chain, "rollback", contract, name, sender, (), call, ())
 
 
-async def apply_upgrade(
-    chain: AsyncConnection,
-    account: Signer,
-    file: RecordFile,
-    name: str,
-    *,
-    rollback: bool = False,
-    arguments: Mapping[str, str] | None = None,
-    renames: Mapping[str, str] | None = None,
-    confirmations: int = 1,
-    estimate: bool = True,
-    timeout: float = 300,
-    fees: Fees | None = None,
-    progress: Progress | None = None,
-) -> Done:
-    """Do it, or go on with it, and write the record; with a foreign upgrade owner as far as the sender may.
+async def check_ours(chain: AsyncConnection, contract: RecordedContract) -> None:
+    """Check that front, beacon and implementation on chain were built by this project and are the recorded ones.
 
-    `timeout` is in seconds and for one step. Raises what planning and `Engine.run` raise; calling it again goes on
-    where it stopped.
-    """
-    what = "rollback" if rollback else "upgrade"
-    with file.locked():
-        record = file.record
-        if record.pending is None:
-            plan = (
-                await plan_rollback(chain, record, name, account.address)
-                if rollback
-                else await plan_upgrade(chain, record, name, account.address, arguments=arguments, renames=renames)
-            )
-            record.pending = Pending(
-                what="rollback" if rollback else "upgrade", sender=account.address, subject=name, steps=list(plan.steps)
-            )
-            file.save()
-        else:
-            await check_ready(chain, record, what, name)
-        done = await Engine(
-            chain,
-            account,
-            file,
-            confirmations=confirmations,
-            estimate=estimate,
-            timeout=timeout,
-            fees=fees,
-            progress=progress,
-        ).run()
-        return await _write_down(chain, file, done)
-
-
-async def check_ours(chain: AsyncConnection, contract: Contract) -> None:
-    """Make sure that front, beacon and implementation on chain are ours and the recorded ones.
-
-    The live network's contracts store their state otherwise: our implementation behind one of its beacons would
-    misread every balance. Raises ForeignProxy and NotAsRecorded.
+    The live network's contracts have another storage layout: our implementation behind one of its beacons would misread
+    every balance. Raises ForeignProxy and NotAsRecorded.
     """
     await check_beacon(chain, contract.front.address, contract.beacon.address)
-    running = await read(chain, BEACON, contract.beacon.address, "implementation")
+    running = await Contract(chain, BEACON, contract.beacon.address).read("implementation")
     if running != contract.implementation.address:
         raise NotAsRecorded(
             [f"the beacon runs {running}, the record says {contract.implementation.address}"],
@@ -160,38 +101,61 @@ async def check_ours(chain: AsyncConnection, contract: Contract) -> None:
     if code_hash(code) != contract.implementation.code_hash:
         raise NotAsRecorded(
             [f"the implementation at {running} has other code than recorded"],
-            next_step="Stop: find out who wrote the record, and which chain the node serves.",
+            next_step="Find out who wrote the record, and which chain the node serves, before you continue.",
         )
     recorded_as_ours = contract.implementation.artifact_hash and contract.implementation.storage_layout
     if not recorded_as_ours and implementation_of(code) is None:
         raise ForeignProxy(
             f"The implementation at {running} was not built by this project.",
-            cause="Its storage is laid out otherwise.",
+            cause="It has another storage layout.",
             next_step="Deploy a new version beside it.",
         )
 
 
 async def check_beacon(chain: AsyncConnection, front: str, beacon: str) -> None:
-    """Make sure that these two are a front and a beacon of ours that belong together. Raises ForeignProxy."""
+    """Check that a front and a beacon were built by this project and belong together. Raises ForeignProxy."""
     next_step = "Deploy a new version beside it: serving deploy plan"
-    cause = "Contracts of the live network keep their storage in another layout; ours would misread every balance."
+    cause = "Contracts of the live network have another storage layout; ours would misread every balance."
     inside = beacon_of(await chain.code(front))
     if inside is None:
         raise ForeignProxy(f"{front} is not a front that this project built.", cause=cause, next_step=next_step)
     if "0x" + inside.hex() != beacon.lower():
         raise ForeignProxy(
-            f"The front {front} looks to another beacon, 0x{inside.hex()}.", cause=cause, next_step=next_step
+            f"The front {front} uses another beacon, 0x{inside.hex()}.", cause=cause, next_step=next_step
         )
     if (problem := code_problem(BEACON, await chain.code(beacon))) is not None:
         raise ForeignProxy(f"The beacon {beacon} {problem}.", cause=cause, next_step=next_step)
 
 
-def _plan(
-    contract: Contract, name: str, sender: str, steps: tuple[Step, ...], call: Step, appended: tuple[str, ...]
-) -> UpgradePlan:
+def upgrade_call(plan: Plan) -> Step:
+    """The call that replaces the implementation, by the sender of the plan or by another upgrade owner."""
+    return next(step for step in (*plan.steps, *(one.step for one in plan.delegated)) if step.function == "upgradeTo")
+
+
+async def _plan(
+    chain: AsyncConnection,
+    what: Literal["upgrade", "rollback"],
+    contract: RecordedContract,
+    name: str,
+    sender: str,
+    creations: tuple[Step, ...],
+    call: Step,
+    appended: tuple[str, ...],
+) -> Plan:
     mine = contract.upgrade_owner == sender
-    return UpgradePlan(
-        name, (*steps, call) if mine else steps, call, None if mine else contract.upgrade_owner, appended
+    beacon = contract.beacon.address
+    return Plan(
+        what=what,
+        subject=name,
+        sender=sender,
+        steps=(*creations, call) if mine else creations,
+        write_down=partial(_write_down, what, name),
+        delegated=() if mine else (Delegated(contract.upgrade_owner, call),),
+        appended=appended,
+        assumptions=(
+            await Assumption.now(chain, f"The implementation of {name}", getter(BEACON, beacon, "implementation")),
+            await Assumption.now(chain, f"The upgrade owner of {name}", getter(BEACON, beacon, "owner")),
+        ),
     )
 
 
@@ -235,35 +199,26 @@ def _appended(before: Layout, after: Layout) -> tuple[str, ...]:
     return (*variables, *bits)
 
 
-async def _write_down(chain: AsyncConnection, file: RecordFile, done: Pending) -> Done:
-    record, name = file.record, done.subject
+async def _write_down(what: What, name: str, chain: AsyncConnection, record: Record, finished: Sequence[Step]) -> None:
     contract = record.contract(name)
     addresses = known_addresses(record)
-    created = next((step for step in done.steps if step.action == "create"), None)
+    created = next((step for step in finished if step.action == "create"), None)
     if created is not None:
         contract.prepared = await deployed_implementation(
             chain, created, addresses, replaced=contract.implementation.address
         )
-    elif done.what == "rollback":
+    elif what == "rollback":
         contract.prepared = contract.former[-1]
-    if any(step.function == "upgradeTo" for step in done.steps):
+    if any(step.function == "upgradeTo" for step in finished):
         take_over(contract)
     elif contract.prepared is not None:
-        record.instruct(_instruction(record, name, contract.prepared.address))
-    record.pending = None
-    file.save()
-    return Done(tuple(done.steps), tuple(one for one in record.instructions if one.done_in is None))
+        address = contract.prepared.address
+        call = _upgrade_call(name, address, f"let {name} run the implementation at {address}")
+        record.instruct(instruction_for(call, contract.upgrade_owner, known_addresses(record), name))
 
 
-def _instruction(record: Record, name: str, implementation: str) -> Instruction:
-    contract = record.contract(name)
-    call = _upgrade_call(name, implementation, f"let {name} run the implementation at {implementation}")
-    data = "0x" + call_data(load(BEACON), "upgradeTo", [implementation]).hex()
-    return foreign_call(call, contract.upgrade_owner, known_addresses(record), data, name)
-
-
-def take_over(contract: Contract) -> None:
-    """Write down that the prepared implementation runs now."""
+def take_over(contract: RecordedContract) -> None:
+    """Record that the prepared implementation runs now."""
     prepared = contract.prepared
     if prepared is None:
         raise ValueError("no implementation is prepared")

@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CancellationPlan:
     """A planned cancellation: the batches that it cancels and the nonces that it uses."""
 
     batches: tuple[Batch, ...]
@@ -74,7 +74,9 @@ class Cancelled:
         return sum(outcome.paid for _, outcome in self.results)
 
 
-async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: Iterable[int] | None = None) -> Plan:
+async def plan_cancellation(
+    chain: SettlementChain, journal: Journal, numbers: Iterable[int] | None = None
+) -> CancellationPlan:
     """Plan the cancellation of these batches, or of all batches with pending transactions.
 
     Without `numbers`, the wallet's pending transactions that are not in the journal are cancelled too. Transactions of
@@ -99,7 +101,9 @@ async def plan_cancellation(chain: SettlementChain, journal: Journal, numbers: I
     last = max([last, *(sent.nonce for batch in chosen for sent in batch.transactions)])
     left_alone = {sent.nonce for batch in waiting.values() if batch not in chosen for sent in batch.transactions}
     places = [_place(nonce, chosen) for nonce in range(mined, last + 1)]
-    return Plan(tuple(chosen), tuple(one for one in places if one.waiting is not None or one.nonce not in left_alone))
+    return CancellationPlan(
+        tuple(chosen), tuple(one for one in places if one.waiting is not None or one.nonce not in left_alone)
+    )
 
 
 def _place(nonce: int, batches: Sequence[Batch]) -> Place:
@@ -118,7 +122,7 @@ def _price(sent: Transaction) -> tuple[int, int]:
     return sent.max_fee_per_gas, sent.max_priority_fee_per_gas
 
 
-async def cancel(chain: SettlementChain, journal: Journal, options: Options, plan: Plan) -> Cancelled:
+async def cancel(chain: SettlementChain, journal: Journal, options: Options, plan: CancellationPlan) -> Cancelled:
     """Send the empty transactions of a plan, and wait until all of its nonces are used.
 
     Raises GasPriceAboveCap, with the required fee, before anything is sent, and TransactionPending after
@@ -128,7 +132,7 @@ async def cancel(chain: SettlementChain, journal: Journal, options: Options, pla
 
 
 class _Cancellation:
-    def __init__(self, chain: SettlementChain, journal: Journal, options: Options, plan: Plan) -> None:
+    def __init__(self, chain: SettlementChain, journal: Journal, options: Options, plan: CancellationPlan) -> None:
         self._chain = chain
         self._journal = journal
         self._options = options

@@ -27,13 +27,14 @@ from typing import Final
 
 from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
+from serving_network.counting import count
 from serving_network.errors import ServingError, TransactionPending
 from serving_network.settlement.chain import Landed, SettlementChain
 from serving_network.settlement.gas import worst_case_gas
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import Acceptance, Batch, SignedRow, Transaction
 from serving_network.settlement.options import Options
-from serving_network.settlement.report import Report, count
+from serving_network.settlement.report import Report
 from serving_network.settlement.wallet_nonces import WalletNonces
 
 Reported = Callable[[SignedRow, Outcome, int, Account | None], None]

@@ -18,6 +18,7 @@ from serving_network.clients.settlements import (
 )
 from serving_network.contracts.errors import ServiceNotExist, TransferFailed
 from serving_network.contracts.models import Account, Offer, ProviderService
+from serving_network.counting import count
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
 from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import describe
@@ -31,7 +32,6 @@ from serving_network.settlement.chain import (
 )
 from serving_network.settlement.history import History, mined_in
 from serving_network.settlement.journal.records import Transaction
-from serving_network.settlement.report import count
 from serving_network.signing import Signer
 from serving_network.store.sqlite import JournalFailure
 

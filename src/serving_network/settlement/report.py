@@ -19,11 +19,6 @@ def no_progress(phase: str, done: int, total: int) -> None:
     """Ignore progress."""
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number and what it counts, in the singular or the plural."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 @dataclass(slots=True)
 class UserLine:
     """One user with open requests: what was open at the start of the run, and the result.

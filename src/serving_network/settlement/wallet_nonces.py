@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from serving_network.counting import count
 from serving_network.errors import TransactionFailure
 from serving_network.settlement.chain import Head, SettlementChain
 from serving_network.settlement.journal import Journal
-from serving_network.settlement.report import count
 
 MOST_WAITING: Final = 1000
 """How many transactions of the wallet are looked at that wait to be mined; a node may claim any number."""

@@ -13,6 +13,7 @@ from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
 from serving_network.chain.contract import Contract
 from serving_network.chain.reading import AsyncReader, Reader
 from serving_network.clients.read.events import Event, event_stream, past_events
+from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts.errors import (
     AccountNotExists,
     LedgerNotExists,

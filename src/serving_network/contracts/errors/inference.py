@@ -14,7 +14,7 @@ class InvalidTEESignature(DeclaredError):
 
 
 class NoSettlementsProvided(DeclaredError):
-    """A batch without settlements."""
+    """The batch has no settlements."""
 
     wire = ("NoSettlementsProvided()",)
     problem = "The batch contains no settlements."

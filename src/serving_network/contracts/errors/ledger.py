@@ -8,7 +8,7 @@ class CallFailed(DeclaredError):
     """A service refused the ledger's call without a reason."""
 
     wire = ("CallFailed()",)
-    problem = "The service refused the ledger's call and gave no reason."
+    problem = "The service reverted the ledger's call without a reason."
     remedy = "serving doctor"
 
 
@@ -55,7 +55,7 @@ class InvalidServiceType(DeclaredError):
     wire = ("InvalidServiceType(string serviceType)",)
     serviceType: str
     problem = "The network has no service type {serviceType!r}."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class LedgerExists(DeclaredError):
@@ -109,7 +109,7 @@ class NoRecommendedService(DeclaredError):
     wire = ("NoRecommendedService(string serviceType)",)
     serviceType: str
     problem = "No version of {serviceType!r} is recommended."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class RefundMismatch(DeclaredError):
@@ -173,7 +173,7 @@ class ServiceNotRegistered(DeclaredError):
     wire = ("ServiceNotRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} is not registered."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceRegistryLimitReached(DeclaredError):

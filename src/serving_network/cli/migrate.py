@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving migrate`: move to the new version of fine-tuning, or from one service version to the next."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import parse_data
+from serving_network.cli.checks import report
+from serving_network.cli.command import reads
+from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.output import money, rounded
+from serving_network.cli.session import Session
+from serving_network.cli.times import moment
+from serving_network.clients.doctor import Check
+from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
+from serving_network.contracts.old_calls import recognise_call, recognise_typed_data
+from serving_network.deployment.registry import plan_migration
+from serving_network.errors import ConfigurationError
+from serving_network.untrusted import parse_json
+
+app = typer.Typer(help="Migrate from the old version, or from one service version to the next.")
+
+
+class Role(StrEnum):
+    """Whose checklist to show."""
+
+    USER = "user"
+    PROVIDER = "provider"
+    OWNER = "owner"
+
+
+@app.command()
+@reads
+async def check(
+    session: Session,
+    role: Annotated[Role, typer.Argument(help="Your role.")],
+    who: Annotated[str | None, typer.Option("--address", help="The address. Default: that of the key in use.")] = None,
+    calldata: Annotated[str | None, typer.Option(help="Calldata that your software sends, to examine.")] = None,
+    typed_data: Annotated[Path | None, typer.Option(help="Typed data (JSON) that your TEE signs, to examine.")] = None,
+    service: Annotated[str, typer.Option("--service", "-s", help="The service.")] = "fine-tuning",
+) -> None:
+    """List what is done and what is left to do to migrate from the old version. Exits with code 9 if anything is left.
+
+    Example: serving migrate check provider
+    """
+    network = await session.reader()
+    if role is Role.OWNER:
+        checks = await owner_checklist(network, service)
+    else:
+        address = session.address(who) if who else session.own_address()
+        checklist = user_checklist if role is Role.USER else provider_checklist
+        checks = await checklist(network, address, service)
+    if calldata is not None:
+        old = recognise_call(parse_data(calldata))
+        detail = f"{old.signature}, of the old version" if old else "not one of the old version"
+        checks.append(Check("the call", old is None, detail, old.instead if old else None))
+    if typed_data is not None:
+        instead = _examine(typed_data)
+        checks.append(Check("the typed data", instead is None, str(typed_data), instead))
+    report(session.out, checks)
+
+
+@app.command()
+@reads
+async def plan(
+    session: Session,
+    left: Annotated[str, typer.Argument(help="The version to leave, like inference-v1.0.")],
+    entered: Annotated[str, typer.Argument(help="The version to move to.")],
+    files: FILES = DEFAULT_FILES,
+) -> None:
+    """Show the balances that are left in one version, and what each user has to do to move to the next.
+
+    Example: serving migrate plan inference-v1.0 inference-v1.1 --network testnet
+    """
+    moves = await plan_migration(await session.chain(), record_of(session, files).record, left, entered)
+    session.out.result(
+        [
+            {
+                "user": one.user,
+                "provider": one.provider,
+                "balance": money(one.balance),
+                "asked_back": money(one.pending),
+                "unlocks_at": one.unlocks_at,
+                "provider_has_moved": one.provider_has_moved,
+                "steps": list(one.steps),
+            }
+            for one in moves
+        ]
+    )
+    for one in moves:
+        unlocks = f"; {rounded(one.pending)} unlock at {moment(one.unlocks_at)}" if one.unlocks_at else ""
+        session.out.line(
+            f"{session.name(one.user)} has {rounded(one.balance)} with {session.name(one.provider)}{unlocks}"
+        )
+        session.out.line(f"  to do: {', '.join(one.steps)}")
+    session.out.line(
+        f"Left in {left}: {rounded(sum(one.balance for one in moves))}. Users: {len({one.user for one in moves})}, "
+        f"providers: {len({one.provider for one in moves})}."
+    )
+
+
+def _examine(path: Path) -> str | None:
+    try:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{path} cannot be read.", cause=str(error), next_step=f"Fix {path} and run again."
+        ) from error
+    return recognise_typed_data(content) if isinstance(content, dict) else None

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving registry`: list, register and recommend the services that the ledger knows.
+
+If the network has a record, what is sent is written down in it, so that the record stays in sync with the chain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving_network.cli.command import reads, writes
+from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
+from serving_network.cli.output import rounded
+from serving_network.cli.plans import done_as_json, run_plan, show_calls
+from serving_network.cli.session import Session
+from serving_network.cli.times import moment
+from serving_network.deployment.registry import list_services, plan_recommendation, plan_registration
+from serving_network.errors import UnknownName
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serving_network.deployment.plan import Plan
+    from serving_network.deployment.record_file import RecordFile
+
+app = typer.Typer(help="List the registered services, register new ones and recommend versions.")
+
+
+@app.command("list")
+@reads
+async def list_registered(
+    session: Session,
+    service_type: Annotated[str | None, typer.Argument(help='Only this type, like "inference".')] = None,
+    files: FILES = DEFAULT_FILES,
+) -> None:
+    """List the registered services with their versions. With a record, also show users, providers and balances.
+
+    Example: serving registry list inference
+    """
+    file = record_if_any(session, files)
+    if file is None:
+        await _list_versions(session, service_type)
+        return
+    found = await list_services(await session.chain(), file.record, service_type)
+    session.out.result(
+        [
+            {
+                key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
+                for key, value in asdict(one).items()
+            }
+            for one in found
+        ]
+    )
+    session.out.table(
+        ("service", "recommended", "providers", "accounts", "users", "holds", "of it stakes"),
+        [
+            (
+                one.name,
+                "yes" if one.recommended else "no",
+                *("not ours" if count is None else str(count) for count in (one.providers, one.accounts, one.users)),
+                rounded(one.holds),
+                "unknown" if one.stakes is None else rounded(one.stakes),
+            )
+            for one in found
+        ],
+        empty="No service is registered.",
+    )
+    session.out.facts(
+        {
+            one.name: f"{one.address}, registered {moment(one.registered_at)}"
+            + (f": {one.description}" if one.description else "")
+            for one in found
+        }
+    )
+
+
+@app.command()
+@writes
+async def register(
+    session: Session,
+    service_type: Annotated[str, typer.Argument(help='Such as "inference".')],
+    version: Annotated[str, typer.Argument(help='Such as "v1.1".')],
+    address: Annotated[str, typer.Argument(help="The front of the service contract.")],
+    description: Annotated[str, typer.Option(help="One line about the service.")] = "",
+    files: FILES = DEFAULT_FILES,
+) -> None:
+    """For the ledger's owner: register a service contract. The ledger trusts it with users' coins.
+
+    The contract must be one of this project's services, or report what it spends through spendFund.
+
+    Example: serving registry register inference v1.1 0x0165878A594ca255338adfa4d48449f69242Eb8F
+    """
+    file, front = record_if_any(session, files), session.address(address)
+    if file is None:
+        await (await session.owner()).register_version(service_type, version, front, description)
+        return
+    made = await plan_registration(
+        await session.chain(),
+        file.record,
+        session.signer().address,
+        service_type=service_type,
+        version=version,
+        address=front,
+        description=description,
+    )
+    await _run(session, file, made, files, "Register it?")
+
+
+@app.command()
+@writes
+async def recommend(
+    session: Session,
+    service: Annotated[str, typer.Argument(help="The full name of a registered service, like inference-v1.1.")],
+    files: FILES = DEFAULT_FILES,
+) -> None:
+    """For the ledger's owner: make a registered version the recommended one of its type.
+
+    Example: serving registry recommend inference-v1.1
+    """
+    file = record_if_any(session, files)
+    if file is None:
+        owner = await session.owner()
+        known = {one.name: one for one in await owner.versions()}
+        if service not in known:
+            raise UnknownName(
+                f"No service called {service} is registered.",
+                cause=f"Registered: {', '.join(known) or 'none'}.",
+                next_step="serving registry list",
+            )
+        await owner.recommend(known[service].type, known[service].version)
+        return
+    made = await plan_recommendation(await session.chain(), file.record, service, session.signer().address)
+    await _run(session, file, made, files, "Recommend it?")
+
+
+async def _run(session: Session, file: RecordFile, made: Plan, files: Path, question: str) -> None:
+    show_calls(session, made)
+    done = await run_plan(session, file, made, files, question)
+    if done is not None:
+        session.out.result(done_as_json(done))
+
+
+async def _list_versions(session: Session, service_type: str | None) -> None:
+    versions = await (await session.reader()).versions(service_type)
+    session.out.result([asdict(one) | {"registered_at": moment(one.registered_at)} for one in versions])
+    session.out.table(
+        ("name", "address", "recommended", "registered", "description"),
+        [
+            (one.name, one.address, "yes" if one.recommended else "no", moment(one.registered_at), one.description)
+            for one in versions
+        ],
+        empty="No such service is registered.",
+    )
