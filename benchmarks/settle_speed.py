@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the Python side of a settlement run is, and what it costs in memory.
+"""Measure the speed and the memory use of the Python side of a settlement run.
 
     python benchmarks/settle_speed.py                      a million rows of 10,000 users
     python benchmarks/settle_speed.py --rows 100000 --users 1000 --chain

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several workers of one test run need, made by one of them."""
+"""Values that several workers of a test run share; the first worker that needs one computes it."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every operation costs, measured as a receipt would say it: on an EVM in the process, through the real fronts."""
+"""The gas of every operation, as in a receipt: measured on an EVM in this process, through the real fronts."""

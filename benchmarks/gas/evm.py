@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests' EVM, of which every instruction can be watched."""
+"""The tests' EVM, with a hook for every instruction."""
 
 from __future__ import annotations
 

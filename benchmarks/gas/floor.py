@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The least that one settlement can cost: prices of the EVM and the wire format, and nothing for computing.
+"""The minimum that one settlement can cost: prices of the EVM and the wire format, nothing for computation.
 
 What every design must pay for a settlement with an event of its own: its calldata, its share of signatures, one cold
 word read and written, its events and its hashes. Contracts that keep more than one word pay more.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How cost grows: what must not cost more in a large network, and what may, because it is the caller's own."""
+"""How gas grows: nothing may cost more in a larger network; operations on the caller's own data may."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network that gas is measured in: all three contracts behind attached fronts, and people who already use them."""
+"""The network in which gas is measured: all three contracts behind attached fronts, with existing users."""
 
 from __future__ import annotations
 

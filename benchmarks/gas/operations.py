@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every operation of the budget table: what happens before it, and the transaction that is measured."""
+"""Every operation of the budget table: its preparation and the measured transaction."""
 
 from __future__ import annotations
 

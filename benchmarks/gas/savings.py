@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What single decisions save: measured on our own contracts with and without, or by the EVM's prices where the other
-design was never built."""
+"""What single design decisions save: measured on our own contracts with and without the design, or computed from the
+EVM's prices if the alternative was never built."""
 
 from __future__ import annotations
 

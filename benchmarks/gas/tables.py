@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables that read well in a terminal and are Markdown."""
+"""Markdown tables that are also readable in a terminal."""
 
 from __future__ import annotations
 

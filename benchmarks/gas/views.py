@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the listings cost at their worst: the longest texts that the limits allow, in every entry.
+"""The worst-case gas of the listings: every entry has the longest texts that the limits allow.
 
 A node answers a call within a gas limit, by custom that of a block. Accounts, registrations and services are put in as
 full as they can be; a figure is the gas of the whole call.

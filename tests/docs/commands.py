@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that texts name, and whether the program has them."""
+"""Find the commands that a text names, and check that the program has them."""
 
 from __future__ import annotations
 

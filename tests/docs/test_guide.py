@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files and folders that CONTRIBUTING.md names for each kind of change exist."""
+"""The files that CONTRIBUTING.md names for each kind of change exist, and the functions that the architecture names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plans of docs/security/incidents.md, played with the very commands that stand there."""
+"""The plans of docs/security/incidents.md, carried out with the commands on that page."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No budget is broken, nothing grows that must not, and the committed figures and the documentation are today's.
+"""No operation exceeds its budget, only a caller's own data raises its gas, and the committed figures are current.
 
 If a figure changed on purpose, run `make gas-update` and commit what it writes.
 """

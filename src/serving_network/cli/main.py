@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program `serving`: its nouns and verbs by role. A noun is one file with a Typer app, and one line here."""
+"""The program `serving`: its commands by role. A command is one module of this package, and one line here."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar

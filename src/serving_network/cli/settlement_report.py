@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Print the report of a settlement run."""
+"""Print what settling did, or would do: the report of a run, the result of single settlements, and the books."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deploy, check, upgrade, verify, hand over and watch a network, and remember what was done.
+"""Deploy, check, upgrade, verify, transfer and monitor a network, and record what was done.
 
 The local network and a live one go through the same plans (`plan`), sent by the same engine (`engine`) and kept in the
 same kind of record (`record`).

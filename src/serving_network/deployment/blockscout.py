@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client for the verification of a Blockscout explorer, version 2 of its interface.
+"""A client for the verification service of a Blockscout explorer, version 2 of its API.
 
 The explorer queues a submission and does not report a failure; success shows in the contract's entry. So the client
 first asks whether the explorer has the compiler.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The books of a whole network at one block: what every contract holds against what it owes.
+"""The books of a recorded network, with its stakes read from storage.
 
 Stakes have no getter: they are read from the words in which the recorded storage layout keeps them, which also works on
 a node that does not keep old events, and on a copy of a chain.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the code at an address is what this project builds.
+"""Whether the code at an address was built by this project.
 
 Vyper appends immutable values to the code that the compiler reports, so code on chain begins with the artifact's. The
 front is assembled by hand: 165 bytes, of which 20 are the address of its beacon and the others are always the same.

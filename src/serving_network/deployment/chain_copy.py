@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of a chain's state in this process, to try things on.
+"""A copy of a chain's state in this process, for rehearsals.
 
 State is read from the node when it is needed, as of one block, and cached. Changes stay in the copy.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring a network from what its record says to what its file says."""
+"""Deploy what is in a network's file and not in its record."""
 
 from collections.abc import Sequence
 from functools import partial

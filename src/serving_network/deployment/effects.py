@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a call has had its effect, asked of the chain.
-
-The same question serves three times: after a step of ours, to find out whether another owner has followed an
-instruction, and before sending what may already have been done.
-"""
+"""Whether a call has had its effect on the chain: a step of a plan, or an instruction for another owner."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any

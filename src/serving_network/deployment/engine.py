@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Send the steps of a plan, so that a kill at any moment does no harm.
+"""Carry out a plan, so that a crash at any moment does no harm.
 
 A step's signed transaction is in the journal, on disk, before it is broadcast. The next run finds it there and looks
 for its receipt. Without a receipt it broadcasts the same bytes again, which the chain accepts at most once. Another

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong between a plan and a network.
+"""The failures of deployments, upgrades and transfers of ownership.
 
 ServingError
 └── DeploymentError

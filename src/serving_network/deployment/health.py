@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a network is well, for monitoring: findings, an exit code, and text for Prometheus.
+"""The health of a network, for monitoring: findings, an exit code, and metrics for Prometheus.
 
 A *failure* may put money at risk: the books do not balance, or an owner or implementation is not the recorded one. A
 *warning* is anything else to look at: providers that wait for confirmation, unfinished work, a service that does not

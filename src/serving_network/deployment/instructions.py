@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that somebody else must make: written out for them, and looked after until they have been made."""
+"""Calls that other owners must make: written out for them, and checked until they have been made."""
 
 import json
 from collections.abc import Sequence

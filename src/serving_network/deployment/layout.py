@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare two storage layouts, and say which words a new implementation would misread.
+"""Compare two storage layouts, and find the words that a new implementation would misread.
 
 A layout is what the compiler reports for a contract (`storageLayout` of an artifact), and what it does not report: the
 fields of every struct, the members of every flag, and the bits of packed words, as declared in the source:

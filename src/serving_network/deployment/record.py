@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network is: the file that the tool writes, `networks/NAME.json`.
+"""The model of a record: the file `networks/NAME.json`, in which the tool describes the deployed network.
 
 The file is committed and read by people: it has every contract with its addresses, arguments, compiler, hashes, storage
 layout, owners and former implementations. `pending` is the journal of unfinished work. It is on disk before anything is

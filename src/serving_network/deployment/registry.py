@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The services that the ledger knows, how much is in each, and how users get from one version to the next."""
+"""The services that the ledger knows, their balances, and how users migrate from one version to the next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Try a plan on a copy of the chain's state, and look whether anything that matters has changed.
+"""Rehearse a plan on a copy of the chain's state.
 
 An upgrade must not change an answer: every listing, balance and setting is read before the upgrade, after it, and after
 the rollback. Between them a new user deposits and withdraws everything, after which the books must balance.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a record that reads well also makes sense: what a hand that edited it may have left dangling."""
+"""Check that the parts of a record fit together, which manual edits may have broken."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

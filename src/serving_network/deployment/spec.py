@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network should be: the file that an operator writes, `networks/NAME.toml`.
+"""The file that an operator writes, `networks/NAME.toml`: the network that is wanted.
 
     [network]
     chain_id = 16602

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a verification service needs to compile a contract again: the compiler's standard JSON input.
+"""The compiler's standard JSON input of a contract, for verification services.
 
 The input is used only if it compiles to exactly the artifact's bytecode, so a service never refuses because of the
 input. Sources come from a checkout; an installed wheel has none.

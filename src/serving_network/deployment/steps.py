@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has to be sent, in which order, to make a network what its file says.
+"""The steps, in order, that deploy what a network's file describes.
 
 Every contract takes four steps: create the implementation, create its beacon, create the front (and initialise it in
 the same transaction, so that nobody can do it first), and attach the front to the beacon. A service is then registered

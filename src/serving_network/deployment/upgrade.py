@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Put another implementation behind a front, or the former one back.
+"""Replace the implementation behind a front, or put the former one back.
 
 Nothing is sent if the new layout would misread a stored word, if the beacon or front was not built by this project, or
 if the implementation on chain is not the recorded one. If another account owns the upgrades, only the implementation is
