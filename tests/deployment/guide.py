@@ -17,6 +17,7 @@ import shlex
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -167,11 +168,16 @@ class Guide:
             "COLUMNS": COLUMNS,
             "TERM": "xterm",
             "NO_COLOR": "1",
+            "TZ": "UTC",
         }
         unset = [name for name in ("SERVING_PRIVATE_KEY", "SERVING_KEY", "SERVING_NETWORK") if name in os.environ]
-        with mock.patch.dict(os.environ, values), contextlib.chdir(self.folder):
+        with contextlib.ExitStack() as ending:
+            ending.callback(time.tzset)  # last, when TZ is what it was
+            ending.enter_context(mock.patch.dict(os.environ, values))
+            ending.enter_context(contextlib.chdir(self.folder))
             for name in unset:
                 del os.environ[name]
+            time.tzset()
             try:
                 yield
             finally:

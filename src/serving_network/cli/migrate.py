@@ -15,7 +15,7 @@ from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
-from serving_network.cli.times import moment
+from serving_network.cli.times import local_time
 from serving_network.clients.doctor import Check
 from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
 from serving_network.contracts.old_calls import recognise_call, recognise_typed_data
@@ -93,7 +93,7 @@ async def plan(
         ]
     )
     for one in moves:
-        unlocks = f"; {rounded(one.pending)} unlock at {moment(one.unlocks_at)}" if one.unlocks_at else ""
+        unlocks = f"; {rounded(one.pending)} unlock at {local_time(one.unlocks_at)}" if one.unlocks_at else ""
         session.out.line(
             f"{session.name(one.user)} has {rounded(one.balance)} with {session.name(one.provider)}{unlocks}"
         )

@@ -16,7 +16,7 @@ from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_an
 from serving_network.cli.output import rounded
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
-from serving_network.cli.times import moment
+from serving_network.cli.times import local_time, moment
 from serving_network.deployment.registry import list_services, plan_recommendation, plan_registration
 from serving_network.errors import UnknownName
 
@@ -70,7 +70,7 @@ async def list_registered(
     )
     session.out.facts(
         {
-            one.name: f"{one.address}, registered {moment(one.registered_at)}"
+            one.name: f"{one.address}, registered {local_time(one.registered_at)}"
             + (f": {one.description}" if one.description else "")
             for one in found
         }
@@ -149,7 +149,7 @@ async def _list_versions(session: Session, service_type: str | None) -> None:
     session.out.table(
         ("name", "address", "recommended", "registered", "description"),
         [
-            (one.name, one.address, "yes" if one.recommended else "no", moment(one.registered_at), one.description)
+            (one.name, one.address, "yes" if one.recommended else "no", local_time(one.registered_at), one.description)
             for one in versions
         ],
         empty="No such service is registered.",
