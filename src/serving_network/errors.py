@@ -50,7 +50,8 @@ ServingError                     a failure with its cause and one next step
 │   ├── PlanRefused              deployment.errors: a change that must not be made; nothing was sent
 │   │   ├── LayoutRefused        deployment.errors: the new implementation would misread stored words
 │   │   ├── ForeignProxy         deployment.errors: a beacon or front whose code this project did not build
-│   │   └── NotTheOwner          deployment.errors: the key in use may not do this step
+│   │   ├── NotTheOwner          deployment.errors: the key in use may not do this step
+│   │   └── PlanOutdated         deployment.errors: the plan differs from the one that was shown
 │   ├── NotAsRecorded            deployment.errors: the chain differs from the network's file
 │   ├── RehearsalFailed          deployment.errors: the change failed on a copy of the chain's state
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed

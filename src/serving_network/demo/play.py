@@ -172,7 +172,7 @@ class Play:
 
     async def books(self) -> list[BookLine]:
         """The coins that each contract holds, and those that it owes."""
-        return await read_books(AsyncNetwork(self._chain))
+        return (await network_books(AsyncNetwork(self._chain))).lines
 
     def _one(self, part: Part) -> ExampleUser:
         return next(user for user in self.users if user.part is part)

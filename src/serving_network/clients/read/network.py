@@ -96,7 +96,7 @@ class AsyncNetwork:
                 raise UnknownName(
                     f"The ledger has no service named {service_type!r}, and recommends none of this type.",
                     cause=f"Registered services: {', '.join(one.name for one in known) or 'none'}.",
-                    next_step="serving version list",
+                    next_step="serving registry list",
                 ) from None
             return candidates[0].name, candidates[0].address
         return f"{service_type}-{version}", address
@@ -109,7 +109,7 @@ class AsyncNetwork:
         """The registered versions of one service type, or of all types."""
         try:
             answer = await self.ledger_contract.listing("getActiveServices")
-        except RevertedWithoutReason:  # the live network has the unpaged form only
+        except RevertedWithoutReason:  # the live network has only a listing without pages
             answer = await self.ledger_contract.read("getAllActiveServices")
         found = [ServiceVersion.read(one) for one in answer]
         return [one for one in found if service_type in (None, one.type)]
@@ -192,14 +192,7 @@ class AsyncNetwork:
     async def offers(self, service: str = INFERENCE) -> list[ProviderService]:
         """Every provider's registered service."""
         found = await self.service(service)
-        if found.kind == FINE_TUNING:
-            try:
-                answer = await found.contract.listing("getServices")
-            except RevertedWithoutReason:  # the live network has the unpaged form only
-                answer = await found.contract.read("getAllServices")
-        else:
-            answer = await found.contract.listing("getAllServices")
-        return [ProviderService.read(found.name, one) for one in answer]
+        return [ProviderService.read(found.name, one) for one in await registered_providers(found.contract)]
 
     async def offer(self, provider: str, service: str = INFERENCE) -> ProviderService | None:
         """One provider's registered service, or None."""

@@ -10,7 +10,7 @@ class CannotAbandonSettledDeliverable(DeclaredError):
     wire = ("CannotAbandonSettledDeliverable(string id)",)
     id: str
     problem = "The deliverable {id!r} is settled and can no longer be abandoned."
-    remedy = "Nothing to do: it does not block the next deliverable."
+    remedy = "Nothing to do: it does not block the next one."
 
 
 class CannotAcknowledgeSettledDeliverable(DeclaredError):
@@ -23,7 +23,7 @@ class CannotAcknowledgeSettledDeliverable(DeclaredError):
 
 
 class CannotEvictUnsettledDeliverable(DeclaredError):
-    """The list of deliverables is full and the oldest one is not settled."""
+    """The list of deliverables is full and its oldest one is not settled."""
 
     wire = ("CannotEvictUnsettledDeliverable(string id)",)
     id: str
@@ -36,7 +36,7 @@ class DeliverableAlreadyExists(DeclaredError):
 
     wire = ("DeliverableAlreadyExists(string id)",)
     id: str
-    problem = "A deliverable {id!r} already exists."
+    problem = "A deliverable with the id {id!r} already exists."
     remedy = "Choose another id."
 
 
@@ -46,20 +46,20 @@ class DeliverableAlreadySettled(DeclaredError):
     wire = ("DeliverableAlreadySettled(string id)",)
     id: str
     problem = "The deliverable {id!r} is already settled."
-    remedy = "Nothing to do: it was paid and cannot be paid again."
+    remedy = "Nothing to do: a deliverable is settled only once."
 
 
 class DeliverableIdInvalidLength(DeclaredError):
-    """The id is empty or too long. `length` is in bytes."""
+    """The id is empty or too long. In bytes."""
 
     wire = ("DeliverableIdInvalidLength(uint256 length)",)
     length: int
-    problem = "The id has {length} bytes, but must have 1 to 256."
+    problem = "The id has {length} bytes; 1 to 256 are allowed."
     remedy = "Choose an id of 1 to 256 bytes of UTF-8."
 
 
 class DeliverableNotExists(DeclaredError):
-    """There is no deliverable with this id."""
+    """No deliverable of this id."""
 
     wire = ("DeliverableNotExists(string id)",)
     id: str
@@ -68,15 +68,15 @@ class DeliverableNotExists(DeclaredError):
 
 
 class ETHTransferFailed(DeclaredError):
-    """The provider's wallet did not accept the payment."""
+    """The provider's wallet did not accept the coins."""
 
     wire = ("ETHTransferFailed()",)
-    problem = "The provider's wallet did not accept the payment."
+    problem = "The provider's wallet did not accept the coins."
     remedy = "Use a wallet that can receive coins: a plain key, or a contract with a payable receive function."
 
 
 class InvalidLedgerAddress(DeclaredError):
-    """The ledger's address has no code."""
+    """The ledger given has no code."""
 
     wire = ("InvalidLedgerAddress()",)
     problem = "The ledger's address has no code on this chain."
@@ -84,7 +84,7 @@ class InvalidLedgerAddress(DeclaredError):
 
 
 class InvalidVerifierInput(DeclaredError):
-    """A fine-tuning settlement was refused for the reason in a message. The known reasons have subclasses."""
+    """A fine-tuning settlement was refused for the reason in a text. The known reasons have subclasses."""
 
     wire = ("InvalidVerifierInput(string reason)",)
     reason: str
@@ -93,25 +93,25 @@ class InvalidVerifierInput(DeclaredError):
 
 
 class TEESignerNotAcknowledged(InvalidVerifierInput):
-    """The user has not acknowledged the TEE signer, or the owner has not confirmed it."""
+    """The owner has not confirmed the TEE signer, or the user has not acknowledged it."""
 
     reason: str = "TEE signer not acknowledged"
     problem = (
-        "The settlement was refused: the user has not acknowledged the TEE signer, or the owner has not confirmed it."
+        "The settlement was refused: the TEE signer is not confirmed by the owner, or not acknowledged by the user."
     )
     remedy = "serving doctor"
 
 
 class VerifierNonceTooLow(InvalidVerifierInput):
-    """The nonce is not greater than the account's."""
+    """The nonce is not above the account's."""
 
     reason: str = "nonce should larger than the current nonce"
-    problem = "The settlement was refused: its nonce is not greater than the last one of this account."
+    problem = "The settlement was refused: its nonce is not greater than the account's last one."
     remedy = "Sign the settlement again with a larger nonce."
 
 
 class VerifierBalanceTooLow(InvalidVerifierInput):
-    """The account's balance is below the fee."""
+    """The account holds less than the fee."""
 
     reason: str = "insufficient balance"
     problem = "The settlement was refused: the account's balance is below the full fee."
@@ -119,7 +119,7 @@ class VerifierBalanceTooLow(InvalidVerifierInput):
 
 
 class ModelRootHashMismatch(InvalidVerifierInput):
-    """The settlement is for another model than the deliverable."""
+    """The settlement names another model than the deliverable."""
 
     reason: str = "model root hash mismatch"
     problem = "The settlement was refused: its model root hash differs from the deliverable's."
@@ -144,7 +144,7 @@ class PenaltyPercentageTooHigh(DeclaredError):
 
 
 class PreviousDeliverableNotAcknowledged(DeclaredError):
-    """The user has not acknowledged the previous deliverable yet."""
+    """The user has not acknowledged the last deliverable yet."""
 
     wire = ("PreviousDeliverableNotAcknowledged(string id)",)
     id: str
@@ -153,34 +153,34 @@ class PreviousDeliverableNotAcknowledged(DeclaredError):
 
 
 class SecretShouldBeEmpty(DeclaredError):
-    """The settlement contains a secret, but the deliverable is not acknowledged."""
+    """A secret for a deliverable that was not acknowledged."""
 
     wire = ("SecretShouldBeEmpty()",)
-    problem = "The user has not acknowledged this deliverable, so its settlement must not contain a secret."
+    problem = "The user has not acknowledged this deliverable: the settlement must not contain its secret."
     remedy = "Sign the settlement again with an empty secret."
 
 
 class SecretShouldNotBeEmpty(DeclaredError):
-    """The settlement contains no secret, but the deliverable is acknowledged."""
+    """No secret for a deliverable that was acknowledged."""
 
     wire = ("SecretShouldNotBeEmpty()",)
-    problem = "The user has acknowledged this deliverable, so its settlement must contain the encrypted secret."
+    problem = "The user has acknowledged this deliverable: the settlement must contain its encrypted secret."
     remedy = "Sign the settlement again with the encrypted secret."
 
 
 class TransferToLedgerFailed(DeclaredError):
-    """The ledger refused a refund."""
+    """The ledger refused returned coins."""
 
     wire = ("TransferToLedgerFailed()",)
-    problem = "The ledger refused the refund that the service sent."
-    remedy = "serving version list"
+    problem = "The ledger refused the coins that the service returned."
+    remedy = "serving registry list"
 
 
 class UserActionRequired(DeclaredError):
-    """After a penalty the user must act before the next penalty can be taken."""
+    """After a penalty the user must act before another one can be charged."""
 
     wire = ("UserActionRequired(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "{user} paid a penalty to {provider} and has not acted since, so no second penalty can be taken."
+    problem = "{user} has paid a penalty to {provider} and has not acted since: no second penalty can be charged yet."
     remedy = "The user runs: serving ledger fund {provider} 0 --service fine-tuning"

@@ -5,7 +5,7 @@ from serving_network.contracts.errors.base import DeclaredError
 
 
 class InvalidTEESignature(DeclaredError):
-    """Declared by the wire format, but not raised by any contract."""
+    """Declared by the wire format and raised by no contract."""
 
     wire = ("InvalidTEESignature(string reason)",)
     reason: str
@@ -17,15 +17,15 @@ class NoSettlementsProvided(DeclaredError):
     """The batch has no settlements."""
 
     wire = ("NoSettlementsProvided()",)
-    problem = "The batch contains no settlements."
+    problem = "The batch has no settlements."
     remedy = "serving settle USAGE"
 
 
 class TooManySettlements(DeclaredError):
-    """The batch has more settlements than the service accepts."""
+    """The batch is longer than the service accepts."""
 
     wire = ("TooManySettlements(uint256 count, uint256 max)",)
     count: int
     max: int
-    problem = "The batch has {count} settlements, but the service accepts at most {max}."
-    remedy = "Split the batch, or use `serving settle`, which splits it."
+    problem = "The batch has {count} settlements; the service accepts at most {max}."
+    remedy = "Split the batch, as `serving settle` does."

@@ -5,7 +5,7 @@ from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
 
 
 class CallFailed(DeclaredError):
-    """A service refused the ledger's call without a reason."""
+    """A service reverted without a reason."""
 
     wire = ("CallFailed()",)
     problem = "The service reverted the ledger's call without a reason."
@@ -17,26 +17,26 @@ class CallerNotRegisteredService(DeclaredError):
 
     wire = ("CallerNotRegisteredService(address caller)",)
     caller: ChecksumAddress
-    problem = "{caller} is not a registered service, so it may not report spending."
-    remedy = "serving version list"
+    problem = "{caller} is not a registered service. Only registered services may report spending."
+    remedy = "serving registry list"
 
 
 class InsufficientAvailableBalance(DeclaredError):
-    """The ledger's available balance is below the amount to move. Amounts are in wei."""
+    """The ledger has less available than the transfer needs. Amounts in wei."""
 
     wire = ("InsufficientAvailableBalance(uint256 available, uint256 required)",)
     available: Wei
     required: Wei
-    problem = "The ledger has {available} available, but {required} is needed."
+    problem = "The ledger has {available} available, but {required} are needed."
     remedy = "serving ledger deposit AMOUNT"
 
 
 class InsufficientBalance(DeclaredError):
-    """The ledger's available balance is below the amount to withdraw."""
+    """The withdrawal exceeds what the ledger has available."""
 
     wire = ("InsufficientBalance(address user)",)
     user: ChecksumAddress
-    problem = "The available balance in the ledger of {user} is below the amount to withdraw."
+    problem = "The ledger of {user} has less available than the withdrawal needs."
     remedy = "serving account show {user}"
 
 
@@ -45,12 +45,12 @@ class InvalidServiceAddress(DeclaredError):
 
     wire = ("InvalidServiceAddress(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "The address {serviceAddress} cannot be registered as a service."
-    remedy = "serving version register --help"
+    problem = "{serviceAddress} cannot be registered as a service."
+    remedy = "serving registry register --help"
 
 
 class InvalidServiceType(DeclaredError):
-    """Declared by the wire format, but not raised by any contract."""
+    """Declared by the wire format and raised by no contract."""
 
     wire = ("InvalidServiceType(string serviceType)",)
     serviceType: str
@@ -71,8 +71,8 @@ class LedgerLocked(DeclaredError):
     """The ledger was called again while one of its own calls was running."""
 
     wire = ("LedgerLocked()",)
-    problem = "Another operation on this ledger was still running."
-    remedy = "Make the calls one after another, not one inside another."
+    problem = "Another operation on this ledger was still running when this one was called."
+    remedy = "Make the calls one after the other, not one inside the other."
 
 
 class LedgerNotExists(DeclaredError):
@@ -85,21 +85,21 @@ class LedgerNotExists(DeclaredError):
 
 
 class MinimumDepositRequired(DeclaredError):
-    """The amount is, or would leave, less than the minimum. Amounts are in wei."""
+    """Less than the minimum is deposited, or would remain. Amounts in wei."""
 
     wire = ("MinimumDepositRequired(uint256 provided, uint256 required)",)
     provided: Wei
     required: Wei
-    problem = "{provided} is below the minimum of {required} that must be moved or stay available."
-    remedy = "Use {required} or more. To withdraw everything, run: serving ledger withdraw all"
+    problem = "{provided} is below the minimum of {required} to deposit, or to leave available."
+    remedy = "Use {required} or more. To withdraw everything: serving ledger withdraw all"
 
 
 class MustWithdrawAllFundsFirst(DeclaredError):
-    """A ledger that still holds coins cannot be deleted. The amount is in wei."""
+    """A ledger that still holds coins cannot be deleted. Amount in wei."""
 
     wire = ("MustWithdrawAllFundsFirst(uint256 remainingBalance)",)
     remainingBalance: Wei
-    problem = "The ledger cannot be deleted: it still holds {remainingBalance}, including accounts with providers."
+    problem = "The ledger still holds {remainingBalance}, available or with providers, and cannot be deleted."
     remedy = "Run serving ledger retrieve --all now and after the lock time, then: serving ledger withdraw all"
 
 
@@ -113,12 +113,12 @@ class NoRecommendedService(DeclaredError):
 
 
 class RefundMismatch(DeclaredError):
-    """A service sent another amount than it reported. Amounts are in wei."""
+    """A service reported another amount than it sent. Amounts in wei."""
 
     wire = ("RefundMismatch(uint256 received, uint256 reported)",)
     received: Wei
     reported: Wei
-    problem = "The service sent a refund of {received} but reported {reported}, so the ledger refused it."
+    problem = "The service returned {received} but reported {reported}, so the ledger refused the refund."
     remedy = "Report it to the network's owner: this service must not stay registered."
 
 
@@ -128,29 +128,29 @@ class ServiceAlreadyRegistered(DeclaredError):
     wire = ("ServiceAlreadyRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} is already registered."
-    remedy = "serving version list"
+    remedy = "serving registry list"
 
 
 class ServiceMustImplementIServing(DeclaredError):
-    """The contract does not implement the service interface."""
+    """The address does not implement the serving interface."""
 
     wire = ("ServiceMustImplementIServing(address serviceAddress)",)
     serviceAddress: ChecksumAddress
     problem = "{serviceAddress} is not a service: it does not implement the interface 0x160841b1."
-    remedy = "Register the address of a service's front, not of its implementation or its beacon."
+    remedy = "Register the address of a service's front, not of its implementation or beacon."
 
 
 class ServiceNotAnswering(DeclaredError):
-    """A service does not report its balances, so nothing that depends on them can be done."""
+    """A service does not report what it holds, so the ledger cannot continue."""
 
     wire = ("ServiceNotAnswering(address service)",)
     service: ChecksumAddress
-    problem = "The service {service} does not answer, so the ledger cannot verify that it holds nothing."
-    remedy = "Try again later. If it still fails, run serving health and report it to the network's owner."
+    problem = "The service {service} does not answer, so the ledger cannot check that nothing is left in it."
+    remedy = "Try again later. If it still fails, report it to the network's owner."
 
 
 class ServiceNameExists(DeclaredError):
-    """A service with this type and version is already registered."""
+    """A service of this type and version is already registered."""
 
     wire = ("ServiceNameExists(string serviceName)",)
     serviceName: str
@@ -159,16 +159,16 @@ class ServiceNameExists(DeclaredError):
 
 
 class ServiceNotFound(DeclaredError):
-    """The ledger has no service with this name."""
+    """No service of this name is registered."""
 
     wire = ("ServiceNotFound(address serviceAddress)",)
     serviceAddress: ChecksumAddress
-    problem = "The ledger has no service with this name."
-    remedy = "serving version list"
+    problem = "No service of this name is registered with the ledger."
+    remedy = "serving registry list"
 
 
 class ServiceNotRegistered(DeclaredError):
-    """Declared by the wire format, but not raised by any contract."""
+    """Declared by the wire format and raised by no contract."""
 
     wire = ("ServiceNotRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
@@ -181,8 +181,8 @@ class ServiceRegistryLimitReached(DeclaredError):
 
     wire = ("ServiceRegistryLimitReached(uint256 limit)",)
     limit: int
-    problem = "The registry is full: it holds the maximum of {limit} services."
-    remedy = "serving version list"
+    problem = "The registry is full: it holds {limit} services."
+    remedy = "serving registry list"
 
 
 class ServiceTypeRequired(DeclaredError):
@@ -190,27 +190,27 @@ class ServiceTypeRequired(DeclaredError):
 
     wire = ("ServiceTypeRequired()",)
     problem = "The service type is empty."
-    remedy = 'Set a type such as "inference".'
+    remedy = 'Use a type such as "inference".'
 
 
 class TooManyProviders(DeclaredError):
-    """One retrieval names more providers than the ledger accepts."""
+    """More providers in one retrieval than the ledger accepts."""
 
     wire = ("TooManyProviders(uint256 requested, uint256 maximum)",)
     requested: int
     maximum: int
-    problem = "The call names {requested} providers, but the ledger accepts at most {maximum}."
-    remedy = "Split the list, or use `serving ledger retrieve`, which splits it."
+    problem = "The call names {requested} providers; the ledger accepts at most {maximum}."
+    remedy = "Split the list, as `serving ledger retrieve` does."
 
 
 class TooManyProvidersForService(DeclaredError):
-    """The user already has the maximum number of providers in this service."""
+    """The user has as many providers in this service as the ledger allows."""
 
     wire = ("TooManyProvidersForService(uint256 current, uint256 maximum)",)
     current: int
     maximum: int
-    problem = "The ledger has {current} providers in this service; the maximum is {maximum}."
-    remedy = "Use another ledger for more providers."
+    problem = "The ledger has {current} providers in this service; at most {maximum} are allowed."
+    remedy = "Use another ledger for further providers."
 
 
 class VersionRequired(DeclaredError):
@@ -218,7 +218,7 @@ class VersionRequired(DeclaredError):
 
     wire = ("VersionRequired()",)
     problem = "The version is empty."
-    remedy = 'Set a version such as "v1.0".'
+    remedy = 'Use a version such as "v1.0".'
 
 
 class ZeroAddressNotAllowed(DeclaredError):
@@ -226,12 +226,12 @@ class ZeroAddressNotAllowed(DeclaredError):
 
     wire = ("ZeroAddressNotAllowed()",)
     problem = "The recipient is the zero address."
-    remedy = "Set the address of the user who owns the ledger."
+    remedy = "Pass the address of the user who receives the deposit."
 
 
 class ZeroAmountNotAllowed(DeclaredError):
-    """The amount to deposit is zero."""
+    """The deposit is zero."""
 
     wire = ("ZeroAmountNotAllowed()",)
-    problem = "The amount to deposit is zero."
+    problem = "The deposit is zero."
     remedy = "serving ledger deposit AMOUNT"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors of ownership and of the beacon. Ownership checks revert with plain messages, which clients match."""
+"""Errors of ownership and of the beacon. The checks of owners revert with plain messages, which clients match."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from serving_network.contracts.errors.base import ChecksumAddress, DeclaredError
 
 
 class NotAFrontOfThisBeacon(DeclaredError):
-    """The beacon can only attach its own fronts."""
+    """The beacon attaches its own fronts only."""
 
     wire = ("NotAFrontOfThisBeacon(address front)",)
     front: ChecksumAddress
@@ -16,7 +16,7 @@ class NotAFrontOfThisBeacon(DeclaredError):
 
 
 class OwnershipError(DeclaredError):
-    """A plain message that has its own class. `text` is the contract's message."""
+    """A plain message that has its own class. `text` is the message as the contract sends it."""
 
     text: ClassVar[str] = ""
 
@@ -34,11 +34,11 @@ class NewOwnerIsZero(OwnershipError):
 
     text = "Ownable: new owner is the zero address"
     problem = "The zero address cannot own a contract."
-    remedy = "Set the new owner's address."
+    remedy = "Pass the new owner's address."
 
 
 class ImplementationNotContract(OwnershipError):
-    """The implementation has no code."""
+    """The beacon refuses an implementation without code."""
 
     text = "UpgradeableBeacon: implementation is not a contract"
     problem = "The implementation has no code on this chain."
@@ -46,8 +46,8 @@ class ImplementationNotContract(OwnershipError):
 
 
 class CallerNotOfferedOwner(OwnershipError):
-    """Only the offered owner may accept ownership."""
+    """Only the one to whom ownership was offered may accept it."""
 
     text = "Ownable2Step: caller is not the new owner"
-    problem = "Ownership was not offered to the address of the key in use."
-    remedy = "Ask the current owner to offer ownership to this address first."
+    problem = "Ownership was not offered to the key in use."
+    remedy = "Ask the current owner to offer it to this key's address first."
