@@ -52,7 +52,7 @@ def test_a_label_belongs_to_its_section() -> None:
         (".section a\nADD ADD ADD", "line 2: cannot parse ADD ADD ADD"),
     ],
 )
-def test_mistakes_are_named_with_their_line(listing: str, complaint: str) -> None:
+def test_mistakes_are_reported_with_their_line(listing: str, complaint: str) -> None:
     with pytest.raises(AssemblyError) as refused:
         assemble(listing)
     assert str(refused.value) == complaint

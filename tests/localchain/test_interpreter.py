@@ -129,7 +129,7 @@ def run(
 @pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
 @settings(max_examples=400, deadline=None)
 @given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
-def test_quick_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
+def test_fast_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
     code = b"".join(program)
     ours, our_changes = run(code, data, gas, Computation)
     theirs, their_changes = run(code, data, gas, CancunComputation)
@@ -151,7 +151,7 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
 
 
 @pytest.mark.parametrize("operation", sorted(_FAST))
-def test_each_quick_instruction_alone(operation: int) -> None:
+def test_each_fast_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with words at the edges."""
     edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
     pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]

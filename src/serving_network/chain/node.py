@@ -171,6 +171,10 @@ class AsyncNode:
         """The coins in a wallet, in wei."""
         return from_quantity(await self.rpc("eth_getBalance", [address, block_parameter(block)]))
 
+    async def mined_count(self, address: str) -> int:
+        """The number of mined transactions of an address, which is its next nonce."""
+        return from_quantity(await self.rpc("eth_getTransactionCount", [address, "latest"]))
+
     async def code(self, address: str, block: Block = "latest") -> bytes:
         """The code at an address; empty if it is not a contract."""
         return from_hex(await self.rpc("eth_getCode", [address, block_parameter(block)]))

@@ -14,8 +14,8 @@ from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork, Net
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
+    from serving_network.chain.fees import Fees
     from serving_network.chain.reading import Target
-    from serving_network.chain.sender import Fees
     from serving_network.signing import Signer
 
 Submit = Callable[[Call], Awaitable[Receipt]]
