@@ -35,7 +35,6 @@ class Allowed(NamedTuple):
 
 ALLOWED = (
     Allowed("src/serving_network/contracts/errors/*", ("*",), "fields are set and read by the names on the wire"),
-    Allowed("src/serving_network/contracts/codec.py", ("decode_error",), "public: decode the error of a failed call"),
     Allowed("src/serving_network/contracts/reverts.py", ("selectors",), "tests compare it with the contracts"),
     Allowed("src/serving_network/cli/*", ("ANVIL", "BASH", "BUSINESS", "FISH", "UPGRADE", "ZSH"), "typer reads Enums"),
     Allowed("src/serving_network/cli/*", ("__*__",), "typer reads the signature of a command"),

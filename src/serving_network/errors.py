@@ -1,28 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every failure that this package reports, as one tree of exceptions.
 
+A class that another module defines is shown with that module: "files: ..." stands for `serving_network.files`.
+
 ServingError                     a failure with its cause and one next step
-├── InvalidInput                 what the caller gave cannot be used
+├── InvalidInput                 the caller passed something that cannot be used
 │   ├── NotAnAmount              not an exact amount of coins
 │   ├── NotAnAddress             not an address, or its checksum is wrong
-│   └── SignerOfAnother          a TEE signer that two providers have registered
-├── ConfigurationError           the config file, the address book or the environment
-│   ├── UnknownName              no network, key, service or person of that name
-│   └── PortUnavailable          the port of a local network is taken
-├── KeyFailure                   no key could be had
+│   ├── UnencodableArguments     contracts.codec: arguments that do not fit the function
+│   ├── CannotVoid               settlement.journal.decisions: a request that cannot be voided
+│   ├── Declined                 cli.prompts: the person answered no, or there is no terminal to ask on
+│   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
+│   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
+│   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
+│   └── UnusableLog              usage_logs.reader: a usage log that cannot be read at all
+├── ConfigurationError           the configuration file, the address book or the environment cannot be used
+│   ├── UnknownName              no network, key, service or person has this name
+│   ├── ArtifactError            contracts.artifacts: a compiled contract is missing, damaged or stale
+│   └── PortUnavailable          localchain.server: the port of a local network is taken
+├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
 │   └── WrongPassword            the password does not open the keystore
-├── NodeFailure                  the node could not be asked, or answered nonsense
+├── NodeFailure                  the node could not be reached, or its answer makes no sense
 │   ├── NodeUnreachable          no answer after all retries
-│   ├── WrongChain               the node serves another chain than the one expected
-│   └── RpcError                 the node answered with an error
-├── TransactionFailure           a transaction was not made, not sent or not mined
+│   ├── WrongChain               the node serves another chain than the expected one
+│   ├── RpcError                 the node answered with an error
+│   ├── MalformedData            contracts.codec: bytes that do not match the ABI
+│   └── Disagreement             clients.settlements: the node contradicts itself
+├── TransactionFailure           a transaction was not created, not sent or not mined
 │   ├── NotEnoughCoins           the sender cannot pay value and gas
 │   ├── OutOfGas                 mined, but its gas limit was too low
 │   ├── TransactionPending       sent, but not mined in time
-│   └── TransactionDropped       neither waiting nor mined: another one took its nonce
-└── ContractError                a contract refused; one class per error of the wire format,
-                                 see `serving_network.contracts.errors`
+│   ├── TransactionDropped       can no longer be mined: another transaction used its nonce
+│   ├── GasPriceAboveCap         settlement.live: the fee per gas would exceed the run's limit
+│   ├── Interrupted              cli.interrupt: the command was interrupted
+│   ├── TooMuchGas               settlement.chain: a batch that needs more gas than a transaction may use
+│   ├── Underpriced              settlement.chain: a replacement whose fee is too low
+│   ├── UnknownTransactions      settlement.wallet_nonces: pending transactions that are not in the journal
+│   └── WalletRefusesCoins       settlement.live: the provider's wallet does not accept the payment
+├── ContractError                a contract refused
+│   ├── DeclaredError            contracts.errors.base: one subclass per error of the wire format
+│   ├── RevertedWithMessage      contracts.reverts: a plain message without a class of its own
+│   ├── ContractPanic            contracts.reverts: an internal fault, such as an arithmetic overflow
+│   ├── RevertedWithoutReason    contracts.reverts: no revert data
+│   ├── UnknownContractError     contracts.reverts: revert data that matches no error of the network
+│   └── OldStyleCall             contracts.old_calls: a call of the old version of the network
+├── DeploymentError              deployment.errors: a deployment, upgrade or handover did not finish
+│   ├── RecordProblem            deployment.errors: a network's file cannot be used
+│   ├── PlanRefused              deployment.errors: a change that must not be made; nothing was sent
+│   │   ├── LayoutRefused        deployment.errors: the new implementation would misread stored words
+│   │   ├── ForeignProxy         deployment.errors: a beacon or front whose code this project did not build
+│   │   ├── NotTheOwner          deployment.errors: the key in use may not do this step
+│   │   └── PlanOutdated         deployment.errors: the plan differs from the one that was shown
+│   ├── NotAsRecorded            deployment.errors: the chain differs from the network's file
+│   ├── RehearsalFailed          deployment.errors: the change failed on a copy of the chain's state
+│   └── VerifierFailed           deployment.errors: a verification service refused or failed
+├── JournalFailure               store.sqlite: the journal cannot be used
+│   └── JournalOfAnother         store.sqlite: the journal of another chain, contract or provider
+├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
+├── NoService                    settlement.runner: the provider has not registered a service
+├── RunInProgress                files: another process holds the lock
+└── WrongSigner                  settlement.runner: the TEE key is not the one that the service registered
 """
 
 from __future__ import annotations
@@ -33,10 +71,10 @@ ASK_ANOTHER_NODE = "Try again, or use another node: serving network list"
 
 
 class ServingError(Exception):
-    """A failure that a person or a program can act upon.
+    """A failure that a person or a program can act on.
 
     `str(error)` says what failed. `cause` says why, if known. `next_step` is the one thing to do now, usually a
-    command. `exit_code` is that of a command which ends with this failure; 1 means a fault of this program.
+    command. `exit_code` is the exit code of a command that ends with this failure; 1 means a bug in this program.
     """
 
     exit_code: ClassVar[int] = 1
@@ -48,7 +86,7 @@ class ServingError(Exception):
         self.next_step = next_step
 
     def as_dict(self) -> dict[str, Any]:
-        """The failure for programs: `error` (class name), `message`, and `cause` and `next_step` where known."""
+        """The failure as JSON values: `error` (the class name), `message`, and `cause` and `next_step` if known."""
         content = {"error": type(self).__name__, "message": self.message}
         if self.cause:
             content["cause"] = self.cause
@@ -72,13 +110,13 @@ class NotAnAddress(InvalidInput):
 
 
 class ConfigurationError(ServingError):
-    """The configuration file, the address book or the environment cannot be used as it is."""
+    """The configuration file, the address book or the environment cannot be used."""
 
     exit_code: ClassVar[int] = 3
 
 
 class UnknownName(ConfigurationError):
-    """No network, key, service or person is known by this name."""
+    """No network, key, service or person has this name."""
 
 
 class KeyFailure(ServingError):
@@ -96,7 +134,7 @@ class WrongPassword(KeyFailure):
 
 
 class NodeFailure(ServingError):
-    """The node could not be reached, or returned nonsense."""
+    """The node could not be reached, or its answer makes no sense."""
 
     exit_code: ClassVar[int] = 5
 
@@ -109,12 +147,12 @@ class NodeUnreachable(NodeFailure):
 
 
 class WrongChain(NodeFailure):
-    """The node serves another chain than the one that was expected."""
+    """The node serves another chain than the expected one."""
 
     def __init__(self, expected: int, actual: int, where: str) -> None:
         super().__init__(
             f"{where} serves chain {actual}, not chain {expected}.",
-            cause="Nothing was sent: the same keys and addresses mean other money on another chain.",
+            cause="Nothing was sent, because the same keys and addresses hold other coins on another chain.",
             next_step="serving network list",
         )
         self.expected = expected
@@ -124,8 +162,7 @@ class WrongChain(NodeFailure):
 class RpcError(NodeFailure):
     """The node answered with a JSON-RPC error.
 
-    `code` is the JSON-RPC error code and `data` what the node attached, for a revert the revert data as
-    a 0x string.
+    `code` is the JSON-RPC error code. `data` is what the node attached: for a revert, the revert data as a 0x string.
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
@@ -135,7 +172,7 @@ class RpcError(NodeFailure):
 
 
 class TransactionFailure(ServingError):
-    """A transaction was not made, not sent or not mined. `transaction` is its hash, if it has one."""
+    """A transaction was not created, not sent or not mined. `transaction` is its hash, if it has one."""
 
     exit_code: ClassVar[int] = 6
 
@@ -172,17 +209,17 @@ class OutOfGas(TransactionFailure):
 
 
 class TransactionPending(TransactionFailure):
-    """The transaction was sent but is not mined yet: it can still take effect."""
+    """The transaction was sent but is not mined yet. It can still take effect."""
 
     exit_code: ClassVar[int] = 8
 
 
 class TransactionDropped(TransactionFailure):
-    """The transaction can no longer take effect: another one with its nonce was mined."""
+    """The transaction can no longer take effect: another transaction used its nonce."""
 
 
 class ContractError(ServingError):
-    """A contract refused. `data` is the revert data as it came; `transaction` the hash if it was mined."""
+    """A contract refused. `data` is the raw revert data; `transaction` is the hash, if a transaction was mined."""
 
     exit_code: ClassVar[int] = 7
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that several processes use: written whole, and locked while they change."""
+"""Files that several processes share: written atomically, and locked while they change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 from serving_network.errors import ServingError
 
 SHORT_WAIT: Final = 10.0
-"""Seconds to wait for a lock that is held only while a small file is read and written again."""
+"""Seconds to wait for a lock that is held only while a small file is rewritten."""
 _POLL: Final = 0.02
 
 
@@ -27,12 +27,12 @@ class RunInProgress(ServingError):
 
 @contextmanager
 def lock(path: Path, busy: str = "Another run is in progress.", *, wait: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; wait for it for at most `wait` seconds.
+    """Hold the lock file `path` while the block runs. Waits up to `wait` seconds for it.
 
-    The operating system holds the lock, on an open file: it ends with the process that took it, however that process
-    ends, so a crash never blocks the next run. The file contains the number of the process.
+    The operating system holds the lock on an open file and releases it when the process ends, even by a crash, so a
+    stale lock never blocks the next run. The file contains the process id of the holder.
 
-    Raises RunInProgress with the message `busy`, naming the holder.
+    Raises RunInProgress with the message `busy` and the id of the holder.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -57,15 +57,15 @@ def _take(descriptor: int, path: Path, busy: str, deadline: float) -> None:
             raise RunInProgress(
                 busy,
                 cause=f"Process {holder} holds {path}.",
-                next_step="Wait for it to end, then run again.",
+                next_step="Wait for it to end, then run the command again.",
             ) from error
         return
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o600, new: bool = False) -> None:
-    """Write a file so that a crash leaves the old content or the new one, never a part.
+    """Write a file atomically: a crash leaves either the old content or the new one, never part of it.
 
-    With `new`, raises FileExistsError if the file is there already. An existing file keeps its mode.
+    With `new`, raises FileExistsError if the file already exists. An existing file keeps its mode.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = path.resolve() if path.is_symlink() else path

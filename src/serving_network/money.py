@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amounts of coins: exact decimals for people, whole wei for everything else.
+"""Amounts of coins: exact decimals for display, whole wei everywhere else.
 
-One coin is 10**18 wei and one gwei is 10**9 wei. A float never appears: it cannot hold most balances,
-so that "withdraw everything" would miss or exceed the balance by a few wei.
+One coin is 10**18 wei and one gwei is 10**9 wei. No amount is ever a float: a float cannot hold most
+balances, so "withdraw everything" would miss or exceed the balance by a few wei.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONGEST_AMOUNT: Final = 200
 
 
 class Everything(Enum):
-    """The amount that is only known when it is moved: all that there is."""
+    """The whole balance, whose amount is known only when it is moved."""
 
     ALL = "all"
 
@@ -40,7 +40,7 @@ Amount = int | Literal[Everything.ALL]
 
 
 def parse_amount(text: str) -> Amount:
-    """Read an amount as a person writes it: wei as an int, or `ALL` for "all".
+    """Parse an amount that a person wrote. Returns wei as an int, or `ALL` for "all".
 
     A number without a unit is in coins. Raises NotAnAmount for anything that is not an exact,
     non-negative number of wei below 2**256.
@@ -62,21 +62,21 @@ def parse_amount(text: str) -> Amount:
     part = (match["part"] or "").rstrip("0")
     if len(part) > decimals:
         raise NotAnAmount(
-            f"{text!r} is smaller than one wei in its last digits.",
-            cause=f"A number of {unit} has at most {decimals} decimals, and this one has {len(part)}.",
+            f"{text!r} has more digits than one wei.",
+            cause=f"An amount in {unit} has at most {decimals} decimals; this one has {len(part)}.",
             next_step=_ADVICE,
         )
     wei = int((match["whole"] or "0").replace("_", "") + part.ljust(decimals, "0"))
     if wei > MAX_WEI:
-        raise NotAnAmount(f"{text!r} is more than any contract can hold.", next_step=_ADVICE)
+        raise NotAnAmount(f"{text!r} is more than a contract can hold.", next_step=_ADVICE)
     return wei
 
 
 def parse_wei(text: str) -> int:
-    """Read an amount as parse_amount does, where "all" has no meaning; returns wei."""
+    """Parse an amount like `parse_amount`, but reject "all". Returns wei."""
     amount = parse_amount(text)
     if amount is ALL:
-        raise NotAnAmount('"all" has no meaning here.', next_step='Write an amount like "1.5" or "7 wei".')
+        raise NotAnAmount('"all" is not accepted here.', next_step='Write an amount like "1.5" or "7 wei".')
     return amount
 
 
@@ -88,7 +88,7 @@ def to_coins(wei: int) -> Decimal:
 
 
 def format_coins(wei: int) -> str:
-    """`wei` as a plain number of coins, exact and without trailing zeros: 1500000000000000000 is "1.5"."""
+    """`wei` as a decimal number of coins, exact and without trailing zeros: 1500000000000000000 is "1.5"."""
     sign, digits = ("-", str(-wei)) if wei < 0 else ("", str(wei))
     whole, part = digits.rjust(19, "0")[:-18], digits.rjust(19, "0")[-18:].rstrip("0")
     return f"{sign}{whole}.{part}" if part else f"{sign}{whole}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks, keys in use and people's addresses by name, in one TOML file that people may edit.
+"""The configuration file: networks and addresses by name, and the network and key in use, in TOML.
 
     network = "local"                  # the network in use
     key = "main"                       # the key in use
@@ -12,7 +12,7 @@
     [addresses]
     good-provider = "0x..."
 
-What the program writes leaves comments and order as they are.
+The file may be edited by hand: the program keeps its comments and its order.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NETWORK_ENTRIES = ("urls", "chain_id", "ledger")
 
 @dataclass(frozen=True)
 class NamedNetwork:
-    """A chain with a serving network on it. `ledger` is the front of its LedgerManager, if there is one."""
+    """A chain with a serving network. `ledger` is the front of its LedgerManager, if it has one."""
 
     name: str
     urls: tuple[str, ...]
@@ -53,10 +53,10 @@ class NamedNetwork:
     ledger: ChecksumAddress | None = None
 
     def require_ledger(self) -> ChecksumAddress:
-        """The ledger's address. Raises ConfigurationError where the network has none."""
+        """The ledger's address. Raises ConfigurationError if the network has none."""
         if self.ledger is None:
             raise ConfigurationError(
-                f"No ledger is known on the network {self.name!r}.",
+                f"The network {self.name!r} has no ledger address.",
                 next_step=f"serving network add {self.name} --ledger ADDRESS",
             )
         return self.ledger
@@ -78,7 +78,7 @@ BUILT_IN = {
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """The directory of everything that is kept for this person: SERVING_HOME, or the system's usual place."""
+    """The directory of the user's configuration and keys: SERVING_HOME, or the system's default directory."""
     chosen = environment.get(HOME_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_config_path("serving-network")
 
@@ -93,7 +93,7 @@ class Configuration:
 
     @property
     def network_in_use(self) -> str:
-        """The name of the network that commands use; "local" until another is chosen."""
+        """The name of the network that commands use; "local" by default."""
         return str(self._document.get("network", "local"))
 
     @property
@@ -103,12 +103,12 @@ class Configuration:
         return None if name is None else str(name)
 
     def networks(self) -> list[NamedNetwork]:
-        """All networks: the built-in ones, changed or joined by those of the file."""
+        """The built-in networks and those in the file. An entry in the file overrides a built-in network."""
         names = list(BUILT_IN) + [name for name in self._table("networks") if name not in BUILT_IN]
         return [self.network(name) for name in names]
 
     def network(self, name: str | None = None) -> NamedNetwork:
-        """The network of this name, or the one in use. Raises UnknownName and ConfigurationError."""
+        """The network with this name, or the one in use. Raises UnknownName and ConfigurationError."""
         name = name or self.network_in_use
         written = self._table("networks").get(name)
         if written is None:
@@ -121,7 +121,7 @@ class Configuration:
         return self._parse(name, written)
 
     def save_network(self, network: NamedNetwork) -> None:
-        """Add the network, or change what the file says of it."""
+        """Add the network to the file, or replace its entry."""
         table = tomlkit.table()
         table["urls"] = list(network.urls)
         table["chain_id"] = network.chain_id
@@ -131,18 +131,18 @@ class Configuration:
             self._writable("networks")[network.name] = table
 
     def remove_network(self, name: str) -> None:
-        """Forget what the file says of a network; a built-in one is as it was again."""
+        """Remove a network's entry from the file. A built-in network returns to its defaults. Raises UnknownName."""
         self._forget("networks", name, "network")
 
     def use_network(self, name: str) -> NamedNetwork:
-        """Make this the network in use."""
+        """Set the network in use. Raises UnknownName."""
         network = self.network(name)
         with self._changing():
             self._document["network"] = name
         return network
 
     def use_key(self, name: str | None) -> None:
-        """Make the key of this name the one in use; None for no key."""
+        """Set the key in use by name; None for no key."""
         with self._changing():
             if name is None:
                 self._document.pop("key", None)
@@ -161,18 +161,20 @@ class Configuration:
             ) from error
 
     def save_address(self, name: str, address: ChecksumAddress) -> None:
-        """Put a name into the address book. Raises ConfigurationError for a name that reads as an address."""
+        """Add a name to the address book. Raises ConfigurationError if the name could be mistaken for an address."""
         if name.startswith("0x") or not name.strip():
-            raise ConfigurationError(f"{name!r} cannot be a name.", next_step="Choose a name that is not an address.")
+            raise ConfigurationError(
+                f"{name!r} cannot be a name.", next_step="Choose a name that does not start with 0x."
+            )
         with self._changing():
             self._writable("addresses")[name] = address
 
     def remove_address(self, name: str) -> None:
-        """Take a name out of the address book. Raises UnknownName."""
+        """Remove a name from the address book. Raises UnknownName."""
         self._forget("addresses", name, "address")
 
     def address(self, text: str) -> ChecksumAddress:
-        """The address that `text` means: an address, or a name in the address book.
+        """Resolve an address, or a name in the address book.
 
         Raises NotAnAddress and UnknownName.
         """
@@ -202,24 +204,24 @@ class Configuration:
             return tomlkit.document()
         except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Fix or remove {self.path}"
+                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Fix or remove {self.path}."
             ) from error
         self._check_names(document, ENTRIES, "")
         return document
 
     def _check_names(self, written: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-        """A word with a typing error in it must not pass for one that was left out."""
+        """Reject unknown entries: a misspelled entry must not be silently ignored."""
         for name in written:
             if name not in known:
                 raise ConfigurationError(
-                    f"{self.path} says something unknown{where}: {name!r}.",
-                    cause=_nearest(name, list(known)) or f"Known are: {', '.join(known)}.",
+                    f"{self.path} contains an unknown entry{where}: {name!r}.",
+                    cause=_nearest(name, list(known)) or f"Known entries: {', '.join(known)}.",
                     next_step=f"Fix {self.path} and run again.",
                 )
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Read the file again, change it and write it, so that what another process wrote meanwhile stays."""
+        """Reload the file under its lock and write it back, so that changes by other processes are kept."""
         with lock(self.directory / f".{FILE_NAME}.lock", f"{self.path} is being changed.", wait=SHORT_WAIT):
             self._document = self._load()
             yield
@@ -250,7 +252,7 @@ class Configuration:
         try:
             if not isinstance(written, Mapping):
                 raise TypeError("it is not a table")
-            self._check_names(written, NETWORK_ENTRIES, f" of the network {name!r}")
+            self._check_names(written, NETWORK_ENTRIES, f" in the network {name!r}")
             ledger = written.get("ledger", base.ledger if base else None)
             return NamedNetwork(
                 name,
@@ -260,39 +262,37 @@ class Configuration:
             )
         except (TypeError, NotAnAddress) as error:
             raise ConfigurationError(
-                f"The network {name!r} in {self.path} is not complete.",
+                f"The network {name!r} in {self.path} is incomplete or invalid.",
                 cause=f"It needs urls and chain_id ({error}).",
                 next_step=f"Fix {self.path}, or run: serving network add {name} --help",
             ) from error
 
 
 def parse_address(text: str) -> ChecksumAddress:
-    """An address as a person writes it. Raises NotAnAddress, also for a checksum that does not fit."""
+    """Parse an address that a person wrote. Raises NotAnAddress, also for a wrong checksum."""
     if not is_hex_address(text) or not text.startswith("0x"):
-        raise NotAnAddress(
-            f"{printable(text)!r} is not an address.", next_step="An address is 0x and 40 hexadecimal digits."
-        )
+        raise NotAnAddress(f"{printable(text)!r} is not an address.", next_step="Write 0x and 40 hexadecimal digits.")
     digits = text.removeprefix("0x")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
         raise NotAnAddress(
-            f"The checksum of {text} does not fit.",
-            cause="A digit is wrong, or upper and lower case were changed.",
+            f"The checksum of {text} is wrong.",
+            cause="A digit or the case of a letter was changed.",
             next_step="Copy the address again.",
         )
     return to_checksum_address(text)
 
 
-def _urls(told: Any) -> tuple[str, ...]:
-    urls = (told,) if isinstance(told, str) else told
+def _urls(configured: Any) -> tuple[str, ...]:
+    urls = (configured,) if isinstance(configured, str) else configured
     if not isinstance(urls, (list, tuple)) or not all(isinstance(url, str) for url in urls):
-        raise TypeError("urls must be a text, or a list of texts")
+        raise TypeError("urls must be a string or a list of strings")
     return tuple(str(url) for url in urls)
 
 
-def _chain_id(told: Any) -> int:
-    if not isinstance(told, int) or isinstance(told, bool) or not 0 < told < 2**64:
+def _chain_id(configured: Any) -> int:
+    if not isinstance(configured, int) or isinstance(configured, bool) or not 0 < configured < 2**64:
         raise TypeError("chain_id must be a whole number")
-    return int(told)
+    return int(configured)
 
 
 def _nearest(name: str, known: list[str]) -> str | None:

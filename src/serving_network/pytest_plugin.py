@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures for other projects' tests. In their conftest.py:
+"""Fixtures for the tests of other projects. Add to their conftest.py:
 
     pytest_plugins = ["serving_network.pytest_plugin"]
 
-| fixture | what it is |
+| fixture | value |
 |---|---|
-| serving_network | a `LocalNetwork`, deployed once a session and put back after each test |
-| serving_network_url | the address at which programs outside the test process reach it |
+| serving_network | a `LocalNetwork`, deployed once per session and reset after each test |
+| serving_network_url | the URL at which programs outside the test process reach it |
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def deployed_serving_network() -> Iterator[LocalNetwork]:
-    """The network that `serving_network` puts back after each test; what is done to it here stays for all tests."""
+    """The network that `serving_network` resets after each test. Changes made in this fixture last for all tests."""
     with local_network() as network:
         yield network
 
 
 @pytest.fixture
 def serving_network(deployed_serving_network: LocalNetwork) -> Iterator[LocalNetwork]:
-    """A serving network with funded accounts, fresh for every test."""
-    with deployed_serving_network.put_back_afterwards():
+    """A serving network with funded accounts, reset after every test."""
+    with deployed_serving_network.reset_afterwards():
         yield deployed_serving_network
 
 
 @pytest.fixture
 def serving_network_url(serving_network: LocalNetwork) -> Iterator[str]:
-    """JSON-RPC over HTTP to the network of this test."""
+    """The URL of this test's network, for JSON-RPC over HTTP."""
     with serving_network.served() as url:
         yield url

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can sign, and what a contract accepts as a signature. No key is here: see `serving_network.wallet`."""
+"""The signer protocols, and the check of a signature. Keys are in `serving_network.wallet`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD
 
 
 class Signer(Protocol):
-    """Somebody who signs with the key of `address`. Each method may take long: a person may have to confirm."""
+    """Signs with the key of `address`. Each method may block for a while, because a person may have to confirm."""
 
     @property
     def address(self) -> ChecksumAddress:
-        """Whose signature it is."""
+        """The address whose key signs."""
 
     def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes:
         """The raw signed transaction, ready to be broadcast, for the fields that eth-account takes."""
@@ -37,14 +37,14 @@ class Signer(Protocol):
 
 
 class AddressOnly:
-    """An address whose key is not at hand, for reading what belongs to it. Whatever asks for a signature fails."""
+    """An address without its key, for reading only. Every attempt to sign fails."""
 
     def __init__(self, address: ChecksumAddress) -> None:
         self._address = address
 
     @property
     def address(self) -> ChecksumAddress:
-        """Whose address it is."""
+        """The address."""
         return self._address
 
     def sign_transaction(self, _: Mapping[str, Any]) -> bytes:
@@ -60,7 +60,7 @@ class AddressOnly:
         raise self._failure()
 
     def _failure(self) -> KeyFailure:
-        return KeyFailure(f"The key of {self._address} is not at hand.", next_step="Name the key with --key NAME.")
+        return KeyFailure(f"The key of {self._address} is not available.", next_step="Name the key with --key NAME.")
 
 
 class TeeSigner(Protocol):
@@ -72,14 +72,14 @@ class TeeSigner(Protocol):
         ...
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """65 bytes r, s, v over a 32-byte digest: s in the lower half of the order, v 27 or 28."""
+        """Sign a 32-byte digest: 65 bytes r, s, v, with s in the lower half of the curve order, v 27 or 28."""
         ...
 
 
 def signed_by(signer: str, digest: bytes, signature: bytes) -> bool:
-    """Whether a contract would take `signature` over `digest` as made by the address `signer`.
+    """Whether a contract would accept `signature` as the signature of `signer` over `digest`.
 
-    Only 65 bytes with v 27 or 28 and s in the lower half of the order can be.
+    A valid signature has 65 bytes, v 27 or 28, and s in the lower half of the curve order.
     """
     if len(signature) != 65 or signature[64] not in (27, 28):
         return False

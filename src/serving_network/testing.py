@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole serving network in this process, for tests: funded accounts, every role, and time that can be moved."""
+"""A complete serving network in this process, for tests: funded accounts, every role, and a movable clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWNER = 0
 
 
 class LocalNetwork:
-    """A ledger, an inference and a fine-tuning service on a chain in this process, at their usual addresses.
+    """A ledger, an inference service and a fine-tuning service on a chain in this process, at the default addresses.
 
     Account 0 owns the contracts; accounts 1 to 9 are free, each with 1,000,000 coins. `connection` and the
     clients made here share one event loop, so use them from one thread.
@@ -49,13 +49,13 @@ class LocalNetwork:
         return Provider(self.connection, self.signer(number))
 
     def travel(self, seconds: int) -> None:
-        """Let so much time pass on the chain: 86,400 brings retrieved coins home."""
+        """Advance the chain's clock by `seconds`; 86,400 unlocks refunds."""
         self.chain.request("evm_increaseTime", [seconds])
         self.chain.request("evm_mine", [])
 
     @contextmanager
-    def put_back_afterwards(self) -> Iterator[None]:
-        """What happens inside is undone at the end."""
+    def reset_afterwards(self) -> Iterator[None]:
+        """Undo at the end what happens inside the block."""
         snapshot = self.chain.request("evm_snapshot", [])
         try:
             yield
@@ -64,7 +64,7 @@ class LocalNetwork:
 
     @contextmanager
     def served(self) -> Iterator[str]:
-        """The address (JSON-RPC over HTTP, and WebSocket) at which other programs reach this chain meanwhile."""
+        """Serve the chain to other programs while the block runs. Yields the URL (JSON-RPC over HTTP, WebSocket)."""
         server = ChainServer(self.chain, "127.0.0.1", 0)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -81,7 +81,7 @@ class LocalNetwork:
 
 @contextmanager
 def local_network() -> Iterator[LocalNetwork]:
-    """A fresh network; deploying it takes about a second."""
+    """A new network; deploying it takes about a second."""
     chain = EmbeddedChain()
     with Connection.open(chain) as connection:
         deployer = LocalNetwork.signer(OWNER)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text, JSON and TOML from outside: anything wrong with it raises ValueError.
+"""Text, JSON and TOML from untrusted sources. Invalid input raises ValueError.
 
-Python guards against deep nesting with its recursion limit only, and py-evm's dependencies raise that limit to 100,000
-on import: a line of brackets would then crash the process instead of raising RecursionError.
+Python guards against deep nesting only by its recursion limit, and py-evm's dependencies raise that limit to 100,000
+on import. A line of brackets would then crash the process instead of raising RecursionError.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def parse_json(content: str | bytes) -> Any:
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
-    return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_reject_constant)
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
@@ -51,14 +51,14 @@ def parse_toml(content: str | bytes) -> dict[str, Any]:
 
 
 def printable(value: Any) -> str:
-    """Text from outside, safe to print: no control characters, and at most MAX_PRINTABLE characters."""
+    """Untrusted text made safe to print: without control characters, and cut after MAX_PRINTABLE characters."""
     text = value if isinstance(value, str) else repr(value)
     shown = "".join(one if one.isprintable() else " " for one in text[: MAX_PRINTABLE + 1])
     return shown if len(shown) <= MAX_PRINTABLE else shown[:MAX_PRINTABLE] + "..."
 
 
 def without_secrets(url: str) -> str:
-    """`url` as scheme and host: user, path and query may carry passwords and API keys."""
+    """The scheme and host of `url`: user, path and query may contain passwords and API keys."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.partition('/')[0].partition('?')[0].rpartition('@')[2]}"
 
@@ -68,16 +68,16 @@ def _text(content: str | bytes) -> str:
     return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        met: set[str] = set()
+        seen: set[str] = set()
         for name, _ in pairs:
-            if name in met:
+            if name in seen:
                 raise ValueError(f"{printable(name)!r} is a duplicate key")
-            met.add(name)
+            seen.add(name)
     return found
 
 
-def _no_number(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")

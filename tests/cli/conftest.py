@@ -96,7 +96,7 @@ def served() -> Iterator[tuple[World, str]]:
 @pytest.fixture
 def world(served: tuple[World, str]) -> Iterator[World]:
     deployed, _ = served
-    with deployed.network.put_back_afterwards():
+    with deployed.network.reset_afterwards():
         yield deployed
 
 

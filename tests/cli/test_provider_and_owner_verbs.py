@@ -169,7 +169,7 @@ def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: 
     typed = tmp_path / "typed.json"
     typed.write_text(json.dumps({"types": {"VerifierMessage": [{"name": "providerSigner", "type": "address"}]}}))
     told = serving("migrate", "check", "owner", "--typed-data", str(typed), code=9)
-    assert "Leave providerSigner out" in told.out
+    assert "Remove providerSigner from VerifierMessage" in told.out
 
 
 def test_events_and_watching(serving: Terminal, world: World) -> None:

@@ -16,5 +16,5 @@ def deployed() -> Iterator[World]:
 
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
-    with deployed.network.put_back_afterwards():
+    with deployed.network.reset_afterwards():
         yield deployed

@@ -91,7 +91,7 @@ def refusal(code: int, message: str, data: Any = None) -> Callable[[Any], Any]:
         lambda _body: {"jsonrpc": "2.0", "id": 0},
     ],
 )
-def test_what_may_pass_is_asked_again(trouble: Any) -> None:
+def test_temporary_failures_are_retried(trouble: Any) -> None:
     async def ask() -> None:
         async with (
             served(trouble, trouble, result("0x10")) as (url, _),
@@ -102,7 +102,7 @@ def test_what_may_pass_is_asked_again(trouble: Any) -> None:
     run(ask())
 
 
-def test_what_does_not_pass_is_told() -> None:
+def test_permanent_failures_are_reported() -> None:
     async def ask() -> None:
         async with (
             served(web.Response(status=500)) as (url, asked),
@@ -116,7 +116,7 @@ def test_what_does_not_pass_is_told() -> None:
     run(ask())
 
 
-def test_what_changes_something_is_asked_once() -> None:
+def test_state_changing_requests_are_not_retried() -> None:
     async def ask() -> None:
         async with (
             served(web.Response(status=500)) as (url, asked),
@@ -129,19 +129,19 @@ def test_what_changes_something_is_asked_once() -> None:
     run(ask())
 
 
-def test_nobody_there() -> None:
+def test_an_unreachable_node() -> None:
     with pytest.raises(NodeUnreachable) as failure:
         Connection.open("http://127.0.0.1:9", attempts=2)
     assert failure.value.next_step
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8545", ""])
-def test_an_address_must_be_one(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
         Connection.open(url)
 
 
-def test_a_refused_key_is_not_asked_again() -> None:
+def test_a_rejected_api_key_is_not_retried() -> None:
     async def ask() -> None:
         async with (
             served(web.Response(status=401)) as (url, _),
@@ -153,7 +153,7 @@ def test_a_refused_key_is_not_asked_again() -> None:
     run(ask())
 
 
-def test_the_wrong_chain_is_not_believed() -> None:
+def test_the_wrong_chain_is_refused() -> None:
     with pytest.raises(WrongChain) as failure:
         Connection.open(EmbeddedChain(), expected_chain_id=16661)
     assert (failure.value.expected, failure.value.actual) == (16661, 31337)
@@ -209,7 +209,7 @@ def test_revert_data_is_found_where_nodes_put_it(code: int, message: str, data: 
     run(ask())
 
 
-def test_nonsense_is_not_believed() -> None:
+def test_invalid_answers_are_refused() -> None:
     async def ask() -> None:
         async with served(result("many")) as (url, _), await AsyncConnection.open(url) as chain:
             with pytest.raises(NodeFailure):
@@ -222,7 +222,7 @@ def test_nonsense_is_not_believed() -> None:
     run(ask())
 
 
-def test_batches_are_put_in_order_and_taken_apart_where_they_are_not_understood() -> None:
+def test_batches_are_sorted_and_split_if_unsupported() -> None:
     async def ask() -> None:
         def reversed_answers(body: Any) -> Any:
             return [{"jsonrpc": "2.0", "id": one["id"], "result": hex(one["id"])} for one in reversed(body)]
@@ -240,7 +240,7 @@ def test_batches_are_put_in_order_and_taken_apart_where_they_are_not_understood(
     run(ask())
 
 
-def test_a_websocket_serves_many_at_once_and_comes_back_after_a_break(world: World) -> None:
+def test_a_websocket_serves_concurrent_requests_and_reconnects(world: World) -> None:
     async def ask() -> None:
         server = ChainServer(world.chain, "127.0.0.1", 0)
         await server.start()
@@ -260,11 +260,11 @@ def test_a_websocket_serves_many_at_once_and_comes_back_after_a_break(world: Wor
     run(ask())
 
 
-def test_secrets_in_addresses_are_not_shown() -> None:
+def test_secrets_in_urls_are_hidden() -> None:
     assert without_secrets("https://me:secret@node.example/v1/key?token=1") == "https://node.example"
 
 
-def test_a_sync_face_says_what_to_do_inside_a_loop(world: World) -> None:
+def test_a_sync_client_refuses_to_run_inside_an_event_loop(world: World) -> None:
     async def inside() -> None:
         with pytest.raises(InvalidInput, match="running event loop"):
             world.user.balances(world.user.address)

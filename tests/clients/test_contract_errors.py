@@ -76,7 +76,7 @@ def test_every_error_of_every_contract_has_its_class(
     assert bool(error.as_dict()["arguments"]) == bool(arguments)
 
 
-def test_no_class_stands_for_an_error_that_no_contract_has() -> None:
+def test_every_class_belongs_to_an_error_of_a_contract() -> None:
     declared = {f"{name}({','.join(types)})" for name, types, _ in ERRORS}
     ours = {f"{signature.name}({','.join(signature.types)})" for _, signature in selectors().values()}
     assert ours - declared == set()
@@ -88,7 +88,7 @@ def test_every_class_can_be_imported_from_one_place() -> None:
         assert kind.__name__ in contract_errors.__all__
 
 
-def test_amounts_are_told_in_coins() -> None:
+def test_amounts_are_shown_in_coins() -> None:
     error = explain_revert(revert("MinimumDepositRequired(uint256 a, uint256 b)", 10**17, 3 * 10**18))
     assert isinstance(error, MinimumDepositRequired)
     assert (error.provided, error.required) == (10**17, 3 * 10**18)
@@ -102,7 +102,7 @@ def test_addresses_have_their_checksum() -> None:
     assert error.user == "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
 
-def test_two_forms_of_one_name() -> None:
+def test_two_forms_of_one_error() -> None:
     long = explain_revert(revert("AdditionalInfoTooLong(uint256 a, uint256 b)", 5000, 4096))
     short = explain_revert(revert("AdditionalInfoTooLong()"))
     assert isinstance(long, AdditionalInfoTooLong)
@@ -153,7 +153,13 @@ def test_a_panic() -> None:
     assert "overflow" in str(error)
 
 
-def test_nothing_and_the_unknown() -> None:
+def test_a_message_that_is_not_utf8() -> None:
+    error = explain_revert(bytes.fromhex("08c379a0") + encode(["bytes"], [b"not \xff here"]))
+    assert isinstance(error, RevertedWithMessage)
+    assert error.text == "not \\xff here"
+
+
+def test_empty_and_unknown_revert_data() -> None:
     assert isinstance(explain_revert(b""), RevertedWithoutReason)
     unknown = explain_revert(bytes.fromhex("deadbeef00"))
     assert isinstance(unknown, UnknownContractError)
@@ -161,14 +167,14 @@ def test_nothing_and_the_unknown() -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", *selectors()]))
-def test_no_data_breaks_it(data: bytes, selector: bytes) -> None:
+def test_any_revert_data_is_explained(data: bytes, selector: bytes) -> None:
     error = explain_revert(selector + data)
     assert isinstance(error, ContractError)
     assert error.data == selector + data
     assert error.as_dict()["message"]
 
 
-def test_declared_errors_are_made_by_hand_too() -> None:
+def test_declared_errors_can_be_constructed() -> None:
     error: DeclaredError = LedgerNotExists(user=SAMPLES["address"])
     assert error.next_step == "serving ledger open AMOUNT"
 

@@ -84,7 +84,7 @@ def follow(world: World, transport: Transport, start: int, steps: dict[int, Step
     return asyncio.run(run())
 
 
-def test_a_stream_has_no_gaps_and_no_doubles_on_a_shaky_node(world: World) -> None:
+def test_a_stream_has_no_gaps_and_no_duplicates_on_a_flaky_node(world: World) -> None:
     start = world.connection.block_number() + 1
     amounts = iter(range(12))
 
@@ -99,7 +99,7 @@ def test_a_stream_has_no_gaps_and_no_doubles_on_a_shaky_node(world: World) -> No
     assert len({(one.block_hash, one.log_index) for one in told}) == 13
 
 
-def test_events_of_undone_blocks_are_told_again_as_removed(world: World) -> None:
+def test_events_of_undone_blocks_are_yielded_again_as_removed(world: World) -> None:
     start = world.connection.block_number() + 1
     snapshots: list[Any] = []
 

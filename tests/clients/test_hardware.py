@@ -18,7 +18,7 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils import keccak
 
 from serving_network.chain.connection import Connection
-from serving_network.chain.sender import Fees
+from serving_network.chain.fees import Fees
 from serving_network.errors import ConfigurationError, KeyFailure
 from serving_network.localchain import EmbeddedChain
 from serving_network.messages.typed_data import VerifierMessage, verifier_typed_data
@@ -105,12 +105,12 @@ def test_messages_and_typed_data() -> None:
     assert recovered == device.address
 
 
-def test_each_number_is_another_key() -> None:
+def test_each_number_is_a_different_key() -> None:
     addresses = {LedgerSigner(StandIn().exchange, number).address for number in range(3)}
     assert len(addresses) == 3
 
 
-def test_an_answer_that_is_no_signature() -> None:
+def test_an_answer_that_is_not_a_signature() -> None:
     stand_in = StandIn()
     device = LedgerSigner(stand_in.exchange)
     stand_in.answer = lambda *_: b"\x01" * 64  # type: ignore[method-assign]

@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> KeyStore:
     return KeyStore(tmp_path / "keys", scrypt_work=2)
 
 
-def test_a_key_comes_back_with_its_password(store: KeyStore) -> None:
+def test_a_key_is_decrypted_with_its_password(store: KeyStore) -> None:
     kept = store.add("main", LocalSigner(KEY), PASSWORD)
     assert store.list() == [kept]
     assert store.unlock("main", PASSWORD).address == Account.from_key(KEY).address
@@ -41,7 +41,7 @@ def test_the_file_is_a_standard_keystore_for_its_owner_alone(store: KeyStore) ->
     assert Account.from_key(Account.decrypt(content, PASSWORD)).address == kept.address
 
 
-def test_a_file_that_others_may_read_is_not_used(store: KeyStore) -> None:
+def test_a_file_that_other_users_may_read_is_refused(store: KeyStore) -> None:
     kept = store.create("main", PASSWORD)
     kept.path.chmod(0o644)
     with pytest.raises(KeyFailure) as failure:
@@ -70,14 +70,14 @@ def test_removing(store: KeyStore) -> None:
         store.remove("main")
 
 
-def test_a_damaged_file_is_told(store: KeyStore) -> None:
+def test_a_damaged_file_is_reported(store: KeyStore) -> None:
     kept = store.create("main", PASSWORD)
     kept.path.write_text("{")
     with pytest.raises(KeyFailure, match="cannot be read"):
         store.list()
 
 
-def test_keys_from_elsewhere() -> None:
+def test_keys_from_the_environment_and_standard_input() -> None:
     address = Account.from_key(KEY).address
     found = key_from_environment({"SERVING_PRIVATE_KEY": KEY + "\n"})
     assert found is not None
@@ -88,7 +88,7 @@ def test_keys_from_elsewhere() -> None:
     assert password_from_environment({}) is None
 
 
-def test_a_key_never_shows_itself() -> None:
+def test_a_key_is_never_shown() -> None:
     assert KEY[2:] not in repr(LocalSigner(KEY))
     bad = "0x" + "ab" * 31 + "zz"
     with pytest.raises(KeyFailure) as failure:

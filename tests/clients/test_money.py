@@ -30,7 +30,7 @@ from serving_network.money import ALL, MAX_WEI, describe, format_coins, parse_am
         ("1.50000000000000000000000", 15 * 10**17),
     ],
 )
-def test_what_people_write(text: str, wei: int) -> None:
+def test_valid_amounts(text: str, wei: int) -> None:
     assert parse_amount(text) == wei
 
 
@@ -72,7 +72,7 @@ def test_more_than_a_contract_can_hold_is_refused() -> None:
 
 
 @given(st.integers(0, MAX_WEI))
-def test_every_amount_survives_being_written_and_read(wei: int) -> None:
+def test_every_amount_is_formatted_and_parsed_back(wei: int) -> None:
     assert parse_amount(format_coins(wei)) == wei
     assert parse_amount(describe(wei)) == wei
     assert f"{to_coins(wei):f}".rstrip("0").rstrip(".") == format_coins(wei) or wei == 0
@@ -87,7 +87,7 @@ def test_the_text_is_a_plain_decimal(wei: int) -> None:
 
 
 @given(st.text())
-def test_no_text_breaks_it(text: str) -> None:
+def test_any_text_is_an_amount_or_refused(text: str) -> None:
     try:
         amount = parse_amount(text)
     except NotAnAmount:

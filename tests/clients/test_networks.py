@@ -18,11 +18,11 @@ def test_built_in_networks(tmp_path: Path) -> None:
     names = {one.name: one.chain_id for one in Configuration(tmp_path).networks()}
     assert names == {"local": 31337, "testnet": 16602, "mainnet": 16661}
     assert Configuration(tmp_path).network().name == "local"
-    with pytest.raises(ConfigurationError, match="No ledger"):
+    with pytest.raises(ConfigurationError, match="no ledger address"):
         Configuration(tmp_path).network("mainnet").require_ledger()
 
 
-def test_comments_and_order_stay(tmp_path: Path) -> None:
+def test_comments_and_order_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('# mine\nnetwork = "local" # for now\n\n[addresses]\n# a friend\nfriend = "' + ADDRESS + '"\n')
     configuration = Configuration(tmp_path)
@@ -36,7 +36,7 @@ def test_comments_and_order_stay(tmp_path: Path) -> None:
     assert again.address("friend") == ADDRESS
 
 
-def test_a_built_in_network_can_be_changed_and_put_back(tmp_path: Path) -> None:
+def test_a_built_in_network_can_be_changed_and_reset(tmp_path: Path) -> None:
     configuration = Configuration(tmp_path)
     (tmp_path / "config.toml").write_text('[networks.testnet]\nurls = "https://own"\n')
     changed = Configuration(tmp_path).network("testnet")
@@ -58,7 +58,7 @@ def test_a_built_in_network_can_be_changed_and_put_back(tmp_path: Path) -> None:
         "= =",
     ],
 )
-def test_what_is_wrong_is_told(tmp_path: Path, text: str) -> None:
+def test_mistakes_are_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises(ConfigurationError) as failure:
         Configuration(tmp_path).network("x")

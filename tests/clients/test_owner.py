@@ -31,7 +31,7 @@ def test_waiting_providers_are_shown_and_confirmed(world: World) -> None:
     assert len(world.owner.waiting()) == 1
 
 
-def test_a_swapped_signer_is_not_confirmed(world: World) -> None:
+def test_a_replaced_signer_is_not_confirmed(world: World) -> None:
     world.provider.register(world.offer())
     with pytest.raises(UnexpectedTEESigner) as failure:
         world.owner.confirm(world.provider.address, signer=world.stranger.address)
@@ -51,7 +51,7 @@ def test_a_fine_tuning_signer_of_two_providers_is_confirmed_only_on_request(worl
     assert world.owner.confirm(world.other_provider.address, "fine-tuning").succeeded
 
 
-def test_only_the_owner_confirms(world: World) -> None:
+def test_only_the_owner_can_confirm(world: World) -> None:
     world.provider.register(world.offer())
     with pytest.raises(CallerNotOwner):
         Owner(world.connection, signer(5)).confirm(world.provider.address)

@@ -71,7 +71,7 @@ def with_task(world: World) -> None:
     world.provider.add_deliverable(world.user.address, "task-1", ROOT)
 
 
-def test_registering_takes_the_least_stake_by_itself(world: World) -> None:
+def test_registering_uses_the_minimum_stake_by_default(world: World) -> None:
     before = world.connection.balance(world.provider.address)
     receipt = world.provider.register(world.offer())
     assert before - world.connection.balance(world.provider.address) == 100 * COIN + receipt.cost
@@ -90,12 +90,12 @@ def test_registering_with_too_little_or_twice_is_refused(world: World) -> None:
         world.provider.register(world.offer())
 
 
-def test_an_offer_belongs_to_its_kind_of_service(world: World) -> None:
+def test_an_offer_for_another_kind_of_service_is_refused(world: World) -> None:
     with pytest.raises(InvalidInput, match="takes no"):
         world.provider.register(world.offer(), service="fine-tuning")
 
 
-def test_an_update_says_what_it_costs(world: World) -> None:
+def test_an_update_reports_a_lost_confirmation(world: World) -> None:
     with pytest.raises(ServiceNotExist):
         world.provider.update_costs(world.offer())
     world.with_account()
@@ -123,7 +123,7 @@ def test_removing_returns_the_stake(world: World) -> None:
     assert world.provider.offer(world.provider.address) is None
 
 
-def test_a_preview_tells_what_settling_does(world: World) -> None:
+def test_a_preview_equals_the_settlement(world: World) -> None:
     """All that can happen to an entry, with one user twice: what is foreseen is what comes."""
     world.with_account(10 * COIN, 3 * COIN)
     good = signed(world, world.user.address, COIN, 1)
@@ -148,7 +148,7 @@ def test_a_preview_tells_what_settling_does(world: World) -> None:
     assert settled[2].unsettled == 3 * COIN
 
 
-def test_many_settlements_go_in_parts_and_are_found_as_earnings(world: World) -> None:
+def test_many_settlements_are_split_and_listed_as_earnings(world: World) -> None:
     world.with_account(10 * COIN, 5 * COIN)
     entries = [signed(world, world.user.address, 1000 + number, number + 1) for number in range(53)]
     before = world.connection.balance(world.provider.address)
@@ -182,7 +182,7 @@ def test_accounts_are_read_in_batches(world: World) -> None:
     assert list(found) == [world.user.address]
 
 
-def test_the_doctor_walks_through_an_inference_payment(world: World) -> None:
+def test_the_doctor_checks_an_inference_payment(world: World) -> None:
     core = world.user.core
 
     def next_step(settlement: SignedSettlement | None = None) -> str | None:
@@ -207,7 +207,7 @@ def test_the_doctor_walks_through_an_inference_payment(world: World) -> None:
     assert "'3 coins'" in str(next_step(signed(world, world.user.address, 5 * COIN, 1)))
 
 
-def test_a_deliverable_from_start_to_pay(world: World) -> None:
+def test_a_deliverable_from_delivery_to_payment(world: World) -> None:
     with_task(world)
     with pytest.raises(PreviousDeliverableNotAcknowledged):
         world.provider.add_deliverable(world.user.address, "task-2", ROOT)
@@ -223,7 +223,7 @@ def test_a_deliverable_from_start_to_pay(world: World) -> None:
         world.provider.abandon_deliverable(world.user.address, "task-1")
 
 
-def test_a_deliverable_that_nobody_accepts_costs_the_penalty(world: World) -> None:
+def test_an_unacknowledged_deliverable_costs_the_penalty(world: World) -> None:
     with_task(world)
     with pytest.raises(SecretShouldBeEmpty):
         world.provider.settle_deliverable(*task(world))
@@ -232,7 +232,7 @@ def test_a_deliverable_that_nobody_accepts_costs_the_penalty(world: World) -> No
     assert (earning.paid, earning.reason) == (COIN * 30 // 100, "penalty")
 
 
-def test_an_abandoned_deliverable_makes_way(world: World) -> None:
+def test_an_abandoned_deliverable_does_not_block_the_next(world: World) -> None:
     with_task(world)
     world.provider.abandon_deliverable(world.user.address, "task-1")
     world.provider.add_deliverable(world.user.address, "task-2", ROOT)

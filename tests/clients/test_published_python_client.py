@@ -94,7 +94,7 @@ def test_an_ordinary_users_inference_calls(world: World, url: str) -> None:
     assert [one.provider for one in world.owner.waiting()] == [world.provider.address]
 
 
-def test_its_tokens_are_ours(world: World, url: str) -> None:
+def test_its_tokens_are_accepted(world: World, url: str) -> None:
     world.with_account()
     inference = broker(url, USER).inference
     key = inference.create_api_key(world.provider.address, token_id=3)

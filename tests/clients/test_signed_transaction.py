@@ -49,7 +49,7 @@ def test_a_legacy_transaction_for_every_chain_has_no_chain_id() -> None:
     assert (decoded.chain_id, decoded.sender) == (None, USER.address)
 
 
-def test_the_signature_of_somebody_else_is_refused() -> None:
+def test_the_signature_of_another_key_is_refused() -> None:
     with pytest.raises(ValueError, match=f"of {STRANGER.address}, not of {USER.address}"):
         SignedTransaction.decode(STRANGER.sign_transaction(NEW), USER.address)
 
@@ -74,7 +74,7 @@ def test_damaged_bytes_are_refused_or_are_another_transaction(fields: dict[str, 
     "raw",
     [b"", b"\x02", b"\x01\xc0", b"\xc0", b"\x80", b"raw", rlp.encode([b""] * 9), b"\x02" + rlp.encode([b""] * 12)],
 )
-def test_what_is_no_transaction_is_refused(raw: bytes) -> None:
+def test_invalid_bytes_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="transaction"):
         SignedTransaction.decode(raw)
 

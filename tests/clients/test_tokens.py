@@ -32,7 +32,7 @@ def book(tmp_path: Path) -> TokenBook:
     return TokenBook(tmp_path / "tokens.json")
 
 
-def test_a_session_has_the_form_that_live_providers_read(world: World) -> None:
+def test_a_session_has_the_format_of_live_providers(world: World) -> None:
     world.with_account()
     header = world.user.make_session(world.provider.address)
     assert header.startswith("Bearer app-sk-")
@@ -45,13 +45,13 @@ def test_a_session_has_the_form_that_live_providers_read(world: World) -> None:
     assert Account.recover_message(signable, signature=signature) == world.user.address
 
 
-def test_the_provider_lets_its_bearer_in(world: World) -> None:
+def test_the_provider_accepts_a_valid_token(world: World) -> None:
     world.with_account()
     header = world.user.make_session(world.provider.address)
     assert world.provider.check_header(header, now_ms()).address == world.user.address
 
 
-def test_a_session_lasts_a_day_at_most(world: World) -> None:
+def test_a_session_lasts_at_most_a_day(world: World) -> None:
     world.with_account()
     with pytest.raises(InvalidInput):
         world.user.make_session(world.provider.address, lifetime_ms=DAY_MS + 1)
@@ -86,7 +86,7 @@ def test_an_expired_id_is_free_again(world: World, book: TokenBook) -> None:
     assert read_token(header)[0].token_id == read_token(again)[0].token_id == 0
 
 
-def test_a_revoked_key_stays_dead_over_deletion(world: World, book: TokenBook) -> None:
+def test_a_key_stays_revoked_after_the_account_is_deleted(world: World, book: TokenBook) -> None:
     world.with_account(10 * COIN, 2 * COIN)
     header = world.user.make_api_key(world.provider.address, book)
     assert world.provider.check_header(header, now_ms()).token_id == 0
@@ -132,7 +132,7 @@ def test_a_token_for_another_provider_or_by_another_signer_is_refused(world: Wor
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: "Bearer app-sk-" + base64.b64encode(raw).decode())))
-def test_rubbish_is_refused_in_words(header: str) -> None:
+def test_an_invalid_header_is_refused_with_a_reason(header: str) -> None:
     with pytest.raises(InvalidToken):
         read_token(header)
 

@@ -11,7 +11,8 @@ import pytest
 from eth_utils import keccak
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import Fees
+from serving_network.chain.fees import Fees
+from serving_network.chain.signed import sign_transaction
 from serving_network.clients.read.network import LOCAL_LEDGER
 from serving_network.contracts import load
 from serving_network.contracts.errors import LedgerNotExists, MinimumDepositRequired
@@ -37,7 +38,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(work)
 
 
-def test_fifty_sends_of_one_key_at_once() -> None:
+def test_fifty_concurrent_sends_of_one_key() -> None:
     async def send() -> None:
         async with await AsyncConnection.open(EmbeddedChain()) as chain:
             receipts = await asyncio.gather(*(chain.send(signer(1), RECEIVER, b"", value=7) for _ in range(50)))
@@ -72,7 +73,7 @@ def test_a_call_that_would_fail_is_never_sent(world: World) -> None:
     run(send())
 
 
-def test_an_old_style_call_is_answered_with_what_to_do(world: World) -> None:
+def test_a_call_of_the_old_version_says_what_to_do_instead(world: World) -> None:
     service = world.user.service("fine-tuning").address
 
     async def send() -> None:
@@ -85,7 +86,7 @@ def test_an_old_style_call_is_answered_with_what_to_do(world: World) -> None:
     run(send())
 
 
-def test_too_few_coins_are_told_before_sending() -> None:
+def test_too_few_coins_are_reported_before_sending() -> None:
     async def send() -> None:
         async with await AsyncConnection.open(EmbeddedChain()) as chain:
             poor = LocalSigner(bytes(31) + b"\x09")
@@ -107,7 +108,9 @@ def test_a_mined_failure_is_explained(world: World) -> None:
             signed = await chain.prepare(signer(4), LOCAL_LEDGER, LEDGER.encode("addLedger", ""), value=3 * COIN)
             await chain.broadcast(signed)
             fees = await chain.suggested_fees()
-            doomed = await chain._sign(signer(5), LOCAL_LEDGER, refund, 0, 200_000, 0, fees)
+            doomed = await sign_transaction(
+                signer(5), chain.chain_id, LOCAL_LEDGER, refund, value=0, gas=200_000, nonce=0, fees=fees
+            )
             await chain.broadcast(doomed)
             await chain.rpc("evm_mine", [])
             await chain.rpc("evm_setAutomine", [True])
@@ -115,8 +118,15 @@ def test_a_mined_failure_is_explained(world: World) -> None:
             with pytest.raises(LedgerNotExists) as failure:
                 await chain.wait(doomed)
             assert failure.value.transaction == doomed.hash
-            starved = await chain._sign(
-                signer(5), LOCAL_LEDGER, LEDGER.encode("depositFund"), 3 * COIN, 30_000, 1, fees
+            starved = await sign_transaction(
+                signer(5),
+                chain.chain_id,
+                LOCAL_LEDGER,
+                LEDGER.encode("depositFund"),
+                value=3 * COIN,
+                gas=30_000,
+                nonce=1,
+                fees=fees,
             )
             await chain.broadcast(starved)
             with pytest.raises(OutOfGas):
@@ -125,7 +135,7 @@ def test_a_mined_failure_is_explained(world: World) -> None:
     run(send())
 
 
-def test_a_stuck_transaction_is_replaced_and_not_doubled() -> None:
+def test_a_stuck_transaction_is_replaced_and_not_sent_twice() -> None:
     async def send() -> None:
         async with await AsyncConnection.open(EmbeddedChain(automine=False)) as chain:
             stuck = await chain.prepare(signer(1), RECEIVER, b"", value=7)
@@ -163,7 +173,7 @@ def test_a_transaction_can_be_cancelled() -> None:
     run(send())
 
 
-def test_sending_the_same_again_does_no_harm_and_a_forgotten_one_is_sent_again() -> None:
+def test_a_transaction_can_be_sent_twice_and_a_forgotten_one_is_sent_again() -> None:
     async def send() -> None:
         chain_itself = EmbeddedChain(automine=False)
         async with await AsyncConnection.open(chain_itself) as chain:
@@ -180,7 +190,7 @@ def test_sending_the_same_again_does_no_harm_and_a_forgotten_one_is_sent_again()
     run(send())
 
 
-def test_a_nonce_that_was_not_used_is_used_next() -> None:
+def test_an_unused_nonce_is_used_next() -> None:
     async def send() -> None:
         async with await AsyncConnection.open(EmbeddedChain()) as chain:
             first = await chain.prepare(signer(1), RECEIVER, b"")

@@ -84,7 +84,7 @@ def test_funding_is_checked_before_it_is_sent(world: World) -> None:
     assert much.obstacle.next_step == "serving ledger deposit AMOUNT"
 
 
-def test_funding_an_unregistered_provider_takes_insistence(world: World) -> None:
+def test_funding_an_unregistered_provider_must_be_forced(world: World) -> None:
     world.user.open_ledger(5 * COIN)
     with pytest.raises(ServiceNotExist):
         world.user.fund(world.stranger.address, COIN)
@@ -94,7 +94,7 @@ def test_funding_an_unregistered_provider_takes_insistence(world: World) -> None
     assert account.balance == COIN
 
 
-def test_funding_takes_back_pending_refunds_first(world: World) -> None:
+def test_funding_cancels_pending_refunds_first(world: World) -> None:
     world.with_account(10 * COIN, 5 * COIN)
     world.user.retrieve([world.provider.address])
     check = world.user.check_funding(world.provider.address, 7 * COIN)
@@ -118,7 +118,7 @@ def test_balances_show_everything_and_when_it_unlocks(world: World) -> None:
     assert balances.total == balances.wallet + 10 * COIN
 
 
-def test_retrieving_brings_coins_home_after_the_lock_time(world: World) -> None:
+def test_retrieved_funds_return_to_the_ledger_after_the_lock_time(world: World) -> None:
     world.with_account(10 * COIN, 4 * COIN)
     world.user.retrieve()
     world.network.travel(DAY)
@@ -128,7 +128,7 @@ def test_retrieving_brings_coins_home_after_the_lock_time(world: World) -> None:
     assert (ledger.available, ledger.total) == (10 * COIN, 10 * COIN)
 
 
-def test_retrieving_from_a_stranger_sends_nothing(world: World) -> None:
+def test_retrieving_without_an_account_sends_nothing(world: World) -> None:
     world.with_account()
     with pytest.raises(AccountNotExists):
         world.user.retrieve([world.provider.address, world.stranger.address])
@@ -137,7 +137,7 @@ def test_retrieving_from_a_stranger_sends_nothing(world: World) -> None:
     assert account.pending_refund == 0
 
 
-def test_more_than_twenty_providers_are_retrieved_from_in_parts(world: World) -> None:
+def test_retrieving_from_more_than_twenty_providers_takes_several_transactions(world: World) -> None:
     world.user.open_ledger(30 * COIN)
     providers = [f"0x{number:040x}" for number in range(0x1000, 0x1000 + 23)]
     for provider in providers:
@@ -149,7 +149,7 @@ def test_more_than_twenty_providers_are_retrieved_from_in_parts(world: World) ->
     assert all(one.pending_refund == COIN for one in accounts)
 
 
-def test_a_top_up_acts_only_below_its_limit(world: World) -> None:
+def test_a_top_up_acts_only_below_its_threshold(world: World) -> None:
     world.with_account(10 * COIN, 2 * COIN)
     assert world.user.top_up(world.provider.address, COIN, 3 * COIN) is None
     assert world.user.top_up(world.provider.address, 2 * COIN + 1, 3 * COIN) is not None
@@ -160,7 +160,7 @@ def test_a_top_up_acts_only_below_its_limit(world: World) -> None:
         world.user.top_up(world.provider.address, 3, 2)
 
 
-def test_withdrawing_exactly_and_everything(world: World) -> None:
+def test_withdrawing_an_amount_and_everything(world: World) -> None:
     world.user.open_ledger(10 * COIN + 123)
     world.user.withdraw(7 * COIN)
     ledger = world.user.ledger(world.user.address)
@@ -176,7 +176,7 @@ def test_withdrawing_exactly_and_everything(world: World) -> None:
     assert world.user.ledger(world.user.address) is None
 
 
-def test_dust_from_a_stranger_does_not_keep_anybody_from_leaving(world: World) -> None:
+def test_a_small_deposit_by_a_stranger_does_not_block_a_withdrawal(world: World) -> None:
     world.user.open_ledger(3 * COIN)
     world.stranger.deposit(1, world.user.address)
     world.user.withdraw(ALL)
@@ -196,7 +196,7 @@ def test_a_ledger_with_coins_is_not_deleted(world: World) -> None:
     extra=st.integers(1, 3 * COIN),
     share=st.integers(0, 10**18),
 )
-def test_every_wei_comes_back(world: World, deposit: int, extra: int, share: int) -> None:
+def test_every_wei_is_returned(world: World, deposit: int, extra: int, share: int) -> None:
     """Deposit, fund, retrieve and withdraw: what was put in comes out, less the gas."""
     snapshot = world.chain.request("evm_snapshot", [])
     amount = COIN + (deposit - COIN) * share // 10**18

@@ -192,7 +192,7 @@ def test_unknown_functions_are_refused_and_unknown_selectors_are_none() -> None:
 
 
 def test_an_empty_answer_says_that_there_may_be_no_contract() -> None:
-    with pytest.raises(MalformedData, match="owners answered nothing") as refused:
+    with pytest.raises(MalformedData, match="owners returned no data") as refused:
         INTERFACE.decode_result("owners", b"")
     assert refused.value.next_step
     assert INTERFACE.decode_result("confirm", b"") is None

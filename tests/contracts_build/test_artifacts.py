@@ -41,7 +41,7 @@ def test_an_artifact_is_complete(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_the_compiler_is_the_pinned_one_with_the_networks_rules(name: str) -> None:
+def test_the_compiler_is_pinned_and_uses_the_networks_evm_version(name: str) -> None:
     compiler = load(name).compiler
     assert compiler["version"].startswith("0.4.3+commit.")
     assert (compiler["evmVersion"], compiler["codegen"]) == ("cancun", "legacy")
@@ -61,7 +61,7 @@ def test_every_artifact_is_listed() -> None:
     assert store.names() == sorted(NAMES)
 
 
-def test_a_missing_artifact_is_named_with_those_there_are() -> None:
+def test_a_missing_artifact_is_reported_with_the_existing_ones() -> None:
     with pytest.raises(ArtifactError, match="There is no artifact of Missing") as refused:
         load("Missing")
     assert "BeaconProxy" in str(refused.value.cause)
@@ -90,7 +90,7 @@ def test_a_stale_artifact_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     load.cache_clear()
 
 
-def test_only_what_changed_is_built_again(tmp_path: Path) -> None:
+def test_only_changed_contracts_are_rebuilt(tmp_path: Path) -> None:
     assert builder.build(["BeaconProxy"], output=tmp_path) == ["BeaconProxy"]
     assert builder.build(["BeaconProxy"], output=tmp_path) == []
     path = tmp_path / "BeaconProxy.json"
@@ -105,12 +105,12 @@ def test_only_what_changed_is_built_again(tmp_path: Path) -> None:
     ("addition", "complaint"),
     [
         ({"outputs": {"missing": ["name"]}}, "functions that do not exist"),
-        ({"outputs": {"front": ["one", "two"]}}, "front does not return what"),
+        ({"outputs": {"front": ["one", "two"]}}, "contracts.toml names .*, but front returns"),
         ({"raw_outputs": {"front": ["address name"]}}, "raw_outputs"),
         ({"constructor_arguments": {"missing": 1}}, "constructor arguments that do not exist"),
     ],
 )
-def test_a_table_that_does_not_fit_the_contract_is_refused(addition: dict[str, Any], complaint: str) -> None:
+def test_a_table_that_contradicts_the_contract_is_refused(addition: dict[str, Any], complaint: str) -> None:
     with pytest.raises(TableError, match=complaint):
         builder.make("UpgradeableBeacon", {**builder.table()["UpgradeableBeacon"], **addition})
 

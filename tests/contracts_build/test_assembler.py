@@ -37,22 +37,22 @@ def test_a_label_belongs_to_its_section() -> None:
 @pytest.mark.parametrize(
     ("listing", "complaint"),
     [
-        ("PUSH0", "line 1: PUSH0 stands before the first section"),
-        (".section a\nNOSUCH", "line 2: no instruction is called NOSUCH"),
+        ("PUSH0", "line 1: PUSH0 is before the first section"),
+        (".section a\nNOSUCH", "line 2: unknown instruction NOSUCH"),
         (".section a\nPUSH1", "line 2: PUSH1 needs an operand"),
         (".section a\nADD 1", "line 2: ADD takes no operand"),
         (".section a\nPUSH1 256", "line 2: 256 is larger than 1 bytes"),
         (".section a\nPUSH1 -1", "line 2: -1 is larger than 1 bytes"),
-        (".section a\nPUSH1 one", "line 2: one is no operand"),
-        (".section a\nPUSH1 @nowhere", "line 2: there is no nowhere"),
-        (".section a\nPUSH1 #nothing", "line 2: there is no nothing"),
+        (".section a\nPUSH1 one", "line 2: one is not a valid operand"),
+        (".section a\nPUSH1 @nowhere", "line 2: unknown name nowhere"),
+        (".section a\nPUSH1 #nothing", "line 2: unknown name nothing"),
         ('.section a\nDATA2 "abc"', 'line 2: "abc" is larger than 2 bytes'),
-        (".section a\nb:\nb:", "line 3: a second b:"),
-        (".section a\n.section a", "line 2: a second section a"),
-        (".section a\nADD ADD ADD", "line 2: ADD ADD ADD"),
+        (".section a\nb:\nb:", "line 3: duplicate label b"),
+        (".section a\n.section a", "line 2: duplicate section a"),
+        (".section a\nADD ADD ADD", "line 2: cannot parse ADD ADD ADD"),
     ],
 )
-def test_mistakes_are_named_with_their_line(listing: str, complaint: str) -> None:
+def test_mistakes_are_reported_with_their_line(listing: str, complaint: str) -> None:
     with pytest.raises(AssemblyError) as refused:
         assemble(listing)
     assert str(refused.value) == complaint

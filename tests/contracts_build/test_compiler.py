@@ -35,7 +35,7 @@ def test_the_layout_has_words_bits_structs_and_flags() -> None:
     assert layout["flags"] == {"Mode": ["OFF", "ON"]}
 
 
-def test_the_settings_are_the_networks_but_for_the_optimisation_of_the_file() -> None:
+def test_the_settings_are_the_networks_except_for_the_optimisation_in_the_file() -> None:
     settings = compile_contract(FIXTURE, HERE).settings
     assert settings["name"] == "vyper"
     assert settings["version"].startswith("0.4.3+commit.")
@@ -57,7 +57,7 @@ def test_the_same_source_gives_the_same_code() -> None:
 
 
 @pytest.mark.parametrize("declared", ["_word low:8 high:8", "_word", "_word low:eight", "low:8, high:8"])
-def test_a_packed_word_that_cannot_be_read_is_refused(tmp_path: Path, declared: str) -> None:
+def test_an_invalid_packed_word_is_refused(tmp_path: Path, declared: str) -> None:
     source = tmp_path / "Packed.vy"
     source.write_text(f"# @custom:packed {declared}\n_word: uint256\n@external\ndef f():\n    self._word = 1\n")
     with pytest.raises(LayoutError, match=r"Packed\.vy"):
@@ -73,5 +73,5 @@ def test_bits_of_a_word_that_is_not_stored_are_refused(tmp_path: Path) -> None:
 
 def test_another_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vyper, "__version__", "0.4.2")
-    with pytest.raises(CompilerMismatch, match=r"Vyper 0\.4\.3 is needed, 0\.4\.2 is installed"):
+    with pytest.raises(CompilerMismatch, match=r"Vyper 0\.4\.3 is required, but 0\.4\.2 is installed"):
         compile_contract(FIXTURE, HERE)

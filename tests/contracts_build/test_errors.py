@@ -34,7 +34,7 @@ def test_raised_errors_are_the_declared_ones(name: str) -> None:
     }
 
 
-def test_what_is_never_called_is_not_raised() -> None:
+def test_errors_in_unreachable_functions_are_not_counted() -> None:
     assert set(_raised(prepare(HERE / "Layout.vy", HERE))) == {"One(uint256)", "Two()", "Full()"}
 
 

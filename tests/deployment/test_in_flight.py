@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.fees import Fees
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import Fees
 from serving_network.clients.read.books import Books
 from serving_network.contracts import load
 from serving_network.deployment.books import recorded_books

@@ -22,7 +22,7 @@ def revert_with(chain: EmbeddedChain, method: str, data: str) -> RpcError:
 
 
 @pytest.mark.parametrize("method", ["eth_call", "eth_estimateGas"])
-def test_a_custom_error_comes_back_whole(chain: EmbeddedChain, method: str) -> None:
+def test_the_data_of_a_custom_error_is_complete(chain: EmbeddedChain, method: str) -> None:
     data = "0x" + (keccak(text="TooMany(uint256,string)")[:4] + encode(["uint256", "string"], [7, "x" * 5000])).hex()
     error = revert_with(chain, method, data)
     assert (error.code, error.message, error.data) == (3, "execution reverted", data)
@@ -45,7 +45,7 @@ def test_an_empty_revert_has_empty_data(chain: EmbeddedChain) -> None:
     assert (error.code, error.message, error.data) == (3, "execution reverted", "0x")
 
 
-def test_half_a_reason_is_no_reason(chain: EmbeddedChain) -> None:
+def test_an_incomplete_reason_is_ignored(chain: EmbeddedChain) -> None:
     assert revert_with(chain, "eth_call", "0x08c379a0ffff").message == "execution reverted"
 
 
@@ -74,7 +74,7 @@ def test_a_contract_above_the_size_limit_cannot_be_created(chain: EmbeddedChain)
     assert send(chain, None, "0x" + creation(bytes(24_576)).hex(), gas=hex(10_000_000))["status"] == "0x1"
 
 
-def test_a_transaction_that_reverts_is_mined_and_says_so(chain: EmbeddedChain) -> None:
+def test_a_transaction_that_reverts_is_mined_as_failed(chain: EmbeddedChain) -> None:
     receipt = send(chain, deploy(chain, REVERT), "0xff")
     assert receipt["status"] == "0x0"
     assert receipt["logs"] == []
@@ -95,7 +95,7 @@ def test_calls_see_old_blocks(chain: EmbeddedChain) -> None:
     assert chain.request("eth_getStorageAt", [contract, "0x0", "0x3"]) == word(6)
 
 
-def test_calls_see_what_waits_in_the_pool(chain: EmbeddedChain) -> None:
+def test_calls_of_the_pending_block_see_the_pool(chain: EmbeddedChain) -> None:
     contract = deploy(chain, STORE_OR_LOAD)
     chain.request("evm_setAutomine", [False])
     asked = {"from": chain.accounts[0], "to": contract, "data": word(0) + word(9)[2:], "gas": hex(100_000)}
@@ -114,7 +114,7 @@ def test_a_call_may_ask_for_more_gas_than_a_block_has(chain: EmbeddedChain) -> N
     assert int(chain.request("eth_call", [asked]), 16) == 200_000_000 - 21_000 - 2
 
 
-def test_a_call_that_names_a_fee_needs_the_coins(chain: EmbeddedChain) -> None:
+def test_a_call_with_a_fee_needs_the_coins(chain: EmbeddedChain) -> None:
     poor = "0x" + "77" * 20
     asked = {"from": poor, "to": chain.accounts[0], "gas": hex(21_000), "gasPrice": hex(10**10)}
     with pytest.raises(RpcError, match="insufficient funds"):
@@ -165,7 +165,7 @@ def test_an_estimate_includes_what_will_be_refunded(chain: EmbeddedChain) -> Non
     assert gas_of(send(chain, contract, clear["data"])) == estimate - 4_800
 
 
-def test_an_estimate_leaves_a_64th_behind_at_every_call(chain: EmbeddedChain) -> None:
+def test_an_estimate_includes_the_64th_that_each_call_retains(chain: EmbeddedChain) -> None:
     burn = "PUSH2 0x0fff @next PUSH1 0x01 SWAP1 SUB DUP1 :next JUMPI STOP"
     contract = deploy(chain, burn)
     for _ in range(5):
@@ -180,7 +180,7 @@ def test_an_estimate_leaves_a_64th_behind_at_every_call(chain: EmbeddedChain) ->
     assert send(chain, contract, gas=hex(estimate))["status"] == "0x1"
 
 
-def test_an_estimate_for_a_contract_that_looks_at_its_gas(chain: EmbeddedChain) -> None:
+def test_an_estimate_for_a_contract_that_reads_its_gas(chain: EmbeddedChain) -> None:
     contract = deploy(chain, "PUSH3 0x010000 GAS GT :ok JUMPI PUSH0 PUSH0 REVERT @ok STOP")
     assert just_enough(chain, {"to": contract}) > 21_000 + 0x10000
 
@@ -234,7 +234,7 @@ def test_the_steps_of_a_trace_add_up_to_the_gas(chain: EmbeddedChain) -> None:
     assert trace["failed"] is False
 
 
-def test_a_call_costs_what_it_hands_on(chain: EmbeddedChain) -> None:
+def test_the_cost_of_a_call_includes_the_gas_it_passes_on(chain: EmbeddedChain) -> None:
     inner = deploy(chain, "PUSH0 SLOAD POP STOP")
     outer = deploy(chain, f"PUSH0 PUSH0 PUSH0 PUSH0 PUSH20 {inner} PUSH2 0xc350 STATICCALL POP STOP")
     trace = chain.request("debug_traceCall", [{"to": outer}, "latest", {"disableStack": True}])
@@ -258,7 +258,7 @@ def test_a_trace_of_a_failure(chain: EmbeddedChain) -> None:
     assert trace["gas"] == 1_000_000
 
 
-def test_a_trace_repeats_what_came_before_it_in_the_block(chain: EmbeddedChain) -> None:
+def test_a_trace_replays_the_earlier_transactions_of_the_block(chain: EmbeddedChain) -> None:
     contract = deploy(chain, STORE)
     chain.request("evm_setAutomine", [False])
     sent = [

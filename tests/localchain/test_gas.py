@@ -56,7 +56,7 @@ def test_slots_set_changed_and_left_alone(chain: EmbeddedChain) -> None:
     assert store(chain, contract, 0, 6)[1] == COLD_SLOT + WARM_ACCESS
 
 
-def test_a_cleared_slot_gives_gas_back(chain: EmbeddedChain) -> None:
+def test_a_cleared_slot_refunds_gas(chain: EmbeddedChain) -> None:
     contract = deploy(chain, STORE)
     store(chain, contract, 0, 5)
     assert store(chain, contract, 0, 0)[1] == COLD_SLOT + CHANGE - CLEAR_REFUND
@@ -72,7 +72,7 @@ def test_refunds_are_capped_at_a_fifth(chain: EmbeddedChain) -> None:
     assert gas_of(send(chain, contract)) == before_refund - before_refund // 5
 
 
-def test_transient_storage_costs_100_and_is_gone_with_the_transaction(chain: EmbeddedChain) -> None:
+def test_transient_storage_costs_100_and_ends_with_the_transaction(chain: EmbeddedChain) -> None:
     contract = deploy(chain, "PUSH0 TLOAD PUSH0 SSTORE PUSH1 0x05 PUSH0 TSTORE STOP")
     expected = TRANSACTION + 2 + 100 + 2 + COLD_SLOT + WARM_ACCESS + 3 + 2 + 100
     assert gas_of(send(chain, contract)) == expected
@@ -90,7 +90,7 @@ def test_transient_storage_is_cleared_between_transactions_of_one_block(chain: E
     assert chain.request("eth_getStorageAt", [contract, "0x0"]) == word(0)
 
 
-def test_warm_slots_grow_cold_between_transactions_of_one_block(chain: EmbeddedChain) -> None:
+def test_slots_are_cold_again_in_the_next_transaction_of_a_block(chain: EmbeddedChain) -> None:
     contract = deploy(chain, "PUSH0 SLOAD POP PUSH0 SLOAD POP STOP")
     chain.request("evm_setAutomine", [False])
     sent = [

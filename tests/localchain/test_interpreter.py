@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from serving_network.localchain import interpreter
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, MessageResult, execute
 from serving_network.localchain.fusing import _BINARY, _UNARY
-from serving_network.localchain.interpreter import _QUICK, Computation
+from serving_network.localchain.interpreter import _FAST, Computation
 from serving_network.localchain.world import AccountState, Changes, World
 from tests.localchain.programs import assemble
 
@@ -38,7 +38,7 @@ OTHERS = [
     opcode_values.RETURN,
     opcode_values.REVERT,
 ]
-instructions = st.sampled_from(sorted(_QUICK) + OTHERS)
+instructions = st.sampled_from(sorted(_FAST) + OTHERS)
 pushes = st.one_of(
     st.integers(0, 255).map(lambda value: bytes([opcode_values.PUSH1, value])),
     st.binary(min_size=32, max_size=32).map(lambda value: bytes([opcode_values.PUSH32]) + value),
@@ -50,7 +50,7 @@ programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: by
 def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
     """Once each instruction by itself, and once with functions for all that can be fused."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "VISITS_OF_OFTEN", 1 if request.param == "fused" else 10**9)
+        patch.setattr(interpreter, "VISITS_BEFORE_FUSING", 1 if request.param == "fused" else 10**9)
         interpreter._routines.cache_clear()
         yield
     interpreter._routines.cache_clear()
@@ -129,7 +129,7 @@ def run(
 @pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
 @settings(max_examples=400, deadline=None)
 @given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
-def test_quick_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
+def test_fast_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
     code = b"".join(program)
     ours, our_changes = run(code, data, gas, Computation)
     theirs, their_changes = run(code, data, gas, CancunComputation)
@@ -150,8 +150,8 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     assert our_changes == their_changes
 
 
-@pytest.mark.parametrize("operation", sorted(_QUICK))
-def test_each_quick_instruction_alone(operation: int) -> None:
+@pytest.mark.parametrize("operation", sorted(_FAST))
+def test_each_fast_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with words at the edges."""
     edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
     pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]

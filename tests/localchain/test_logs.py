@@ -88,13 +88,13 @@ def test_log_indexes_count_through_a_block(chain: EmbeddedChain) -> None:
     assert [log["transactionIndex"] for log in logs] == ["0x0", "0x0", "0x1", "0x1"]
 
 
-def test_logs_of_a_failed_call_are_gone(chain: EmbeddedChain) -> None:
+def test_logs_of_a_failed_call_are_discarded(chain: EmbeddedChain) -> None:
     inner = deploy(chain, "PUSH0 PUSH0 LOG0 PUSH0 PUSH0 REVERT")
     outer = deploy(chain, f"PUSH0 PUSH0 PUSH0 PUSH0 PUSH0 PUSH20 {inner} GAS CALL POP PUSH0 PUSH0 LOG0 STOP")
     assert [log["address"] for log in send(chain, outer)["logs"]] == [outer]
 
 
-def test_the_bloom_holds_address_and_topics(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
+def test_the_bloom_contains_address_and_topics(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
     receipt = emit(chain, emitters[0], SEEN, "01")
     bloom = BloomFilter(int(receipt["logsBloom"], 16))
     assert bytes.fromhex(emitters[0][2:]) in bloom
@@ -103,7 +103,7 @@ def test_the_bloom_holds_address_and_topics(chain: EmbeddedChain, emitters: tupl
     assert chain.request("eth_getBlockByNumber", ["latest"])["logsBloom"] == receipt["logsBloom"]
 
 
-def test_filters_tell_what_is_new(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
+def test_filters_return_what_is_new(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
     emit(chain, emitters[0], SEEN, "01")
     logs = chain.request("eth_newFilter", [{"address": emitters[0], "fromBlock": "0x0"}])
     blocks = chain.request("eth_newBlockFilter")
@@ -121,20 +121,20 @@ def test_filters_tell_what_is_new(chain: EmbeddedChain, emitters: tuple[str, str
         chain.request("eth_getFilterChanges", [logs])
 
 
-def test_a_filter_that_nobody_asks_for_is_forgotten(chain: EmbeddedChain) -> None:
+def test_a_filter_that_is_not_polled_is_removed(chain: EmbeddedChain) -> None:
     now = [0.0]
     events = Events(clock=lambda: now[0])
     kept, lost = events.new_filter(None), events.new_filter(None)
     chain.request("evm_mine")
     block = chain._chain.head
     for now[0] in (200.0, 400.0):
-        events.told(block, False)
+        events.notify(block, False)
         assert len(events.changes(kept)) == 1
     with pytest.raises(RpcError, match="filter not found"):
         events.changes(lost)
 
 
-def test_what_is_undone_is_told_as_removed(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
+def test_logs_of_undone_blocks_are_reported_as_removed(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
     told: list[tuple[str, Any]] = []
     name = chain.subscribe(
         "logs", {"address": emitters[0]}, lambda _, what: told.append((what["data"], what["removed"]))

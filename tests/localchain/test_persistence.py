@@ -49,7 +49,7 @@ def everything(chain: EmbeddedChain) -> dict[str, Any]:
     }
 
 
-def test_everything_is_there_again(tmp_path: Path) -> None:
+def test_everything_is_restored(tmp_path: Path) -> None:
     with EmbeddedChain(state=tmp_path) as chain:
         contract, emitter = deploy(chain, STORE), deploy(chain, EMIT)
         send(chain, contract, word(0) + word(5)[2:])
@@ -102,18 +102,18 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 def test_another_chain_id_is_refused(tmp_path: Path) -> None:
     EmbeddedChain(state=tmp_path).close()
-    with pytest.raises(ConfigurationError, match="holds another chain: chain id 31337"):
+    with pytest.raises(ConfigurationError, match="contains another chain: chain id 31337"):
         EmbeddedChain(state=tmp_path, chain_id=5)
     EmbeddedChain(state=tmp_path).close()
 
 
-def test_something_else_in_its_place_is_refused(tmp_path: Path) -> None:
+def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(ConfigurationError, match="cannot be read as a chain"):
         EmbeddedChain(state=tmp_path)
 
 
-def test_killed_at_any_moment_a_chain_is_whole(tmp_path: Path) -> None:
+def test_a_chain_killed_at_any_moment_is_complete(tmp_path: Path) -> None:
     """Whatever was answered before the kill is there after it, and nothing is there by half."""
     seed = random.Random(20_261_122)
     sent = 0

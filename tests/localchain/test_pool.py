@@ -141,7 +141,7 @@ def test_several_transactions_share_a_block_when_mining_is_manual(chain: Embedde
     assert [receipt["transactionIndex"] for receipt in receipts] == ["0x0", "0x1", "0x2", "0x3"]
 
 
-def test_a_block_takes_no_more_than_its_gas_limit(user: LocalAccount) -> None:
+def test_a_block_never_exceeds_its_gas_limit(user: LocalAccount) -> None:
     chain = EmbeddedChain(gas_limit=50_000)
     chain.request("evm_setAutomine", [False])
     for nonce in range(3):
@@ -152,7 +152,7 @@ def test_a_block_takes_no_more_than_its_gas_limit(user: LocalAccount) -> None:
     assert len(chain.request("eth_getBlockByNumber", ["latest"])["transactions"]) == 1
 
 
-def test_a_transaction_is_replaced_by_one_that_bids_ten_percent_more(chain: EmbeddedChain, user: LocalAccount) -> None:
+def test_a_replacement_needs_fees_ten_percent_higher(chain: EmbeddedChain, user: LocalAccount) -> None:
     chain.request("evm_setAutomine", [False])
     first = send(chain, signed(user, maxFeePerGas=10 * GWEI, maxPriorityFeePerGas=GWEI))
     too_little = signed(user, maxFeePerGas=11 * GWEI, maxPriorityFeePerGas=11 * GWEI // 10 - 1)
@@ -176,7 +176,7 @@ def test_a_transaction_below_the_base_fee_is_stuck_until_it_is_replaced(
     assert "nonce too low" in refused(chain, signed(user))
 
 
-def test_a_waiting_transaction_can_be_dropped(chain: EmbeddedChain, user: LocalAccount) -> None:
+def test_a_pending_transaction_can_be_dropped(chain: EmbeddedChain, user: LocalAccount) -> None:
     chain.request("evm_setAutomine", [False])
     sent = send(chain, signed(user))
     assert chain.request("hardhat_dropTransaction", [sent]) is True
@@ -187,14 +187,14 @@ def test_a_waiting_transaction_can_be_dropped(chain: EmbeddedChain, user: LocalA
     assert status(chain, send(chain, signed(user))) == "0x1"
 
 
-def test_switching_mining_on_mines_what_waits(chain: EmbeddedChain, user: LocalAccount) -> None:
+def test_turning_automine_on_mines_the_pool(chain: EmbeddedChain, user: LocalAccount) -> None:
     chain.request("evm_setAutomine", [False])
     sent = send(chain, signed(user))
     chain.request("evm_setAutomine", [True])
     assert status(chain, sent) == "0x1"
 
 
-def test_only_accounts_whose_keys_are_here_send_unsigned(chain: EmbeddedChain) -> None:
+def test_only_accounts_of_the_node_send_unsigned_transactions(chain: EmbeddedChain) -> None:
     stranger = "0x" + "77" * 20
     asked = {"from": stranger, "to": chain.accounts[0], "value": "0x1"}
     chain.request("hardhat_setBalance", [stranger, hex(10**18)])
@@ -217,7 +217,7 @@ def test_a_contract_can_be_impersonated(chain: EmbeddedChain) -> None:
     assert status(chain, sent) == "0x1"
 
 
-def test_values_can_be_set_by_hand(chain: EmbeddedChain) -> None:
+def test_state_values_can_be_set(chain: EmbeddedChain) -> None:
     who = "0x" + "77" * 20
     chain.request("anvil_setNonce", [who, "0x9"])
     chain.request("anvil_setCode", [who, "0x6000"])

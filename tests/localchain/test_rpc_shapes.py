@@ -25,7 +25,7 @@ def quantities(shown: dict[str, Any], *names: str) -> None:
         assert QUANTITY.fullmatch(shown[name]), name
 
 
-def test_who_the_node_is(chain: EmbeddedChain) -> None:
+def test_the_methods_about_the_node(chain: EmbeddedChain) -> None:
     ask = chain.request
     assert ask("eth_chainId") == "0x7a69"
     assert ask("net_version") == "31337"
@@ -172,13 +172,13 @@ def test_a_receipt(chain: EmbeddedChain) -> None:
     assert chain.request("eth_getBlockReceipts", [receipt["blockHash"]]) == [receipt]
 
 
-def test_a_contract_is_created_where_its_receipt_says(chain: EmbeddedChain) -> None:
+def test_a_contract_is_created_at_the_address_in_its_receipt(chain: EmbeddedChain) -> None:
     receipt = send(chain, None, "0x00")
     assert receipt["to"] is None
     assert receipt["contractAddress"] == "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 
 
-def test_what_is_not_there_is_null(chain: EmbeddedChain) -> None:
+def test_missing_objects_are_null(chain: EmbeddedChain) -> None:
     nothing = word(7)
     assert chain.request("eth_getBlockByNumber", ["0x99"]) is None
     assert chain.request("eth_getBlockByHash", [nothing]) is None
@@ -244,7 +244,7 @@ def test_fees(chain: EmbeddedChain) -> None:
         ("debug_traceTransaction", [word(1)], -32000),
     ],
 )
-def test_what_cannot_be_answered_is_refused_in_words(
+def test_invalid_requests_are_refused_with_a_message(
     chain: EmbeddedChain, method: str, params: list[Any], code: int
 ) -> None:
     with pytest.raises(RpcError) as refusal:
@@ -253,7 +253,7 @@ def test_what_cannot_be_answered_is_refused_in_words(
     assert refusal.value.message
 
 
-def test_a_copy_goes_its_own_way(chain: EmbeddedChain) -> None:
+def test_a_copy_is_independent(chain: EmbeddedChain) -> None:
     send(chain, chain.accounts[1], value="0x1")
     before = chain.request("eth_getBlockByNumber", ["latest", True])
     copy = chain.copy()

@@ -54,7 +54,7 @@ def test_one_request(server: ChainServer) -> None:
     assert ask(server, {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"})["result"] == "0x7a69"
 
 
-def test_a_connection_is_kept(server: ChainServer) -> None:
+def test_a_connection_is_reused(server: ChainServer) -> None:
     connection = http.client.HTTPConnection(server.host, server.port, timeout=600)
     connection.connect()
     socket = connection.sock
@@ -98,13 +98,13 @@ def test_a_notification_gets_no_answer(server: ChainServer) -> None:
         (b'{"id": 1, "method": "eth_chainId", "params": {}}', -32602),
     ],
 )
-def test_what_is_no_request_is_refused(server: ChainServer, body: bytes, code: int) -> None:
+def test_invalid_requests_are_refused(server: ChainServer, body: bytes, code: int) -> None:
     status, _, answer = exchange(server, body)
     assert status == 200
     assert json.loads(answer)["error"]["code"] == code
 
 
-def test_what_nests_only_once_it_is_unfolded_ends_no_process(server: ChainServer) -> None:
+def test_nesting_hidden_in_escapes_does_not_crash_the_process(server: ChainServer) -> None:
     """Typed data may come as text, and text may write its brackets as escapes, which no counting of them sees."""
     folded = json.dumps(call("eth_signTypedData_v4", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "BRACKETS"))
     _, __, answer = exchange(server, folded.replace("BRACKETS", "\\u005b" * 200_000).encode())
@@ -118,14 +118,14 @@ def test_a_revert_carries_its_data(chain: EmbeddedChain, server: ChainServer) ->
     assert error == {"code": 3, "message": "execution reverted", "data": "0x12345678" + word(7)[2:]}
 
 
-def test_an_absurd_body_is_refused(server: ChainServer) -> None:
+def test_a_huge_body_is_refused(server: ChainServer) -> None:
     status, _, body = exchange(server, b" " * (LARGEST_BODY + 1))
     assert status == 413
     assert "request too large" in json.loads(body)["error"]["message"]
     assert ask(server, call("eth_chainId"))["result"] == "0x7a69"
 
 
-def test_wallets_in_a_browser_may_ask(server: ChainServer) -> None:
+def test_wallets_in_a_browser_have_access(server: ChainServer) -> None:
     origin = {"Origin": "https://wallet.example", "Access-Control-Request-Headers": "content-type"}
     status, headers, _ = exchange(server, b"", "OPTIONS", origin | {"Access-Control-Request-Method": "POST"})
     assert status == 204
@@ -135,7 +135,7 @@ def test_wallets_in_a_browser_may_ask(server: ChainServer) -> None:
     assert headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_other_ways_of_asking_are_shown_the_right_one(server: ChainServer) -> None:
+def test_other_http_methods_are_refused_with_a_hint(server: ChainServer) -> None:
     status, _, body = exchange(server, b"", "GET")
     assert status == 405
     assert "POST" in json.loads(body)["error"]["message"]
@@ -145,7 +145,7 @@ def test_subscriptions_need_a_websocket(server: ChainServer) -> None:
     assert "WebSocket" in ask(server, call("eth_subscribe", "newHeads"))["error"]["message"]
 
 
-def test_a_taken_port_is_named_with_what_to_do(server: ChainServer) -> None:
+def test_a_taken_port_is_reported_with_a_next_step(server: ChainServer) -> None:
     with pytest.raises(PortUnavailable) as failure, running_server(EmbeddedChain(), server.port):
         pytest.fail("the port was free")
     assert f"Port {server.port}" in str(failure.value)
@@ -161,7 +161,7 @@ def test_a_port_is_free_again_after_the_server(chain: EmbeddedChain) -> None:
         assert ask(second, call("eth_chainId"))["result"] == "0x7a69"
 
 
-def test_a_slow_call_does_not_hold_up_the_answering_of_broken_ones(
+def test_a_slow_call_does_not_block_the_answers_to_invalid_requests(
     chain: EmbeddedChain, server: ChainServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = deploy(chain, "@again :again JUMP")
@@ -190,7 +190,7 @@ def test_contracts_nest_as_deep_over_http_as_in_process(chain: EmbeddedChain, se
     assert ask(server, call("eth_call", {"to": deep, "gas": hex(10**10)}))["result"] == word(0)
 
 
-def test_blocks_in_a_rhythm(chain: EmbeddedChain) -> None:
+def test_blocks_at_an_interval(chain: EmbeddedChain) -> None:
     with running_server(chain, block_time=0.1) as server:
         sent = {"from": chain.accounts[0], "to": chain.accounts[1], "gas": hex(21_000)}
         transaction = ask(server, call("eth_sendTransaction", sent))["result"]
@@ -234,7 +234,7 @@ def over_websocket(server: ChainServer, work: Any) -> None:
     asyncio.run(run())
 
 
-def test_a_websocket_answers_and_tells(chain: EmbeddedChain, server: ChainServer) -> None:
+def test_a_websocket_answers_and_notifies(chain: EmbeddedChain, server: ChainServer) -> None:
     emitter = deploy(chain, EMIT)
 
     async def work(socket: Socket) -> None:
@@ -258,7 +258,7 @@ def test_a_websocket_answers_and_tells(chain: EmbeddedChain, server: ChainServer
     over_websocket(server, work)
 
 
-def test_what_another_thread_mines_is_told_in_order_and_whole(chain: EmbeddedChain, server: ChainServer) -> None:
+def test_blocks_of_another_thread_are_notified_in_order(chain: EmbeddedChain, server: ChainServer) -> None:
     async def work(socket: Socket) -> None:
         await socket.ask("eth_subscribe", "newHeads")
         mining = asyncio.to_thread(lambda: [chain.request("evm_mine") for _ in range(500)])
@@ -270,7 +270,7 @@ def test_what_another_thread_mines_is_told_in_order_and_whole(chain: EmbeddedCha
     over_websocket(server, work)
 
 
-def test_a_closed_websocket_is_forgotten(chain: EmbeddedChain, server: ChainServer) -> None:
+def test_a_closed_websocket_ends_its_subscriptions(chain: EmbeddedChain, server: ChainServer) -> None:
     async def work(socket: Socket) -> None:
         await socket.ask("eth_subscribe", "newHeads")
 
@@ -280,7 +280,7 @@ def test_a_closed_websocket_is_forgotten(chain: EmbeddedChain, server: ChainServ
     send(chain, chain.accounts[1])
 
 
-def test_a_server_that_stops_says_goodbye(chain: EmbeddedChain) -> None:
+def test_a_server_that_stops_closes_its_websockets(chain: EmbeddedChain) -> None:
     async def work() -> None:
         server = ChainServer(chain, port=0)
         await server.start()

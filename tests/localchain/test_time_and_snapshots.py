@@ -23,7 +23,7 @@ def test_time_is_that_of_this_machine(chain: EmbeddedChain) -> None:
     assert abs(latest_time(chain) - time.time()) < 5
 
 
-def test_time_can_start_anywhere_and_never_runs_back() -> None:
+def test_time_can_start_anywhere_and_never_goes_back() -> None:
     chain = EmbeddedChain(genesis_time=1_700_000_000)
     send(chain, chain.accounts[1])
     assert 1_700_000_000 <= latest_time(chain) < 1_700_000_060
@@ -31,7 +31,7 @@ def test_time_can_start_anywhere_and_never_runs_back() -> None:
         chain.request("evm_setNextBlockTimestamp", [hex(1_600_000_000)])
 
 
-def test_travelling_ahead(chain: EmbeddedChain) -> None:
+def test_moving_the_clock_forward(chain: EmbeddedChain) -> None:
     start = latest_time(chain)
     assert int(chain.request("evm_increaseTime", [DAY]), 16) == DAY
     assert latest_time(chain) == start
@@ -62,7 +62,7 @@ def test_many_blocks_at_once(chain: EmbeddedChain) -> None:
     assert chain.request("eth_blockNumber") == "0x8"
 
 
-def test_a_snapshot_brings_everything_back(chain: EmbeddedChain) -> None:
+def test_a_snapshot_restores_everything(chain: EmbeddedChain) -> None:
     contract = deploy(chain, STORE)
     send(chain, contract, word(0) + word(5)[2:])
     block, start = chain.request("eth_getBlockByNumber", ["latest"]), latest_time(chain)
@@ -97,7 +97,7 @@ def test_a_snapshot_is_used_up_with_all_later_ones(chain: EmbeddedChain) -> None
     assert chain.request("eth_blockNumber") == "0x0"
 
 
-def test_snapshots_inside_snapshots(chain: EmbeddedChain) -> None:
+def test_nested_snapshots(chain: EmbeddedChain) -> None:
     target = "0x" + "77" * 20
     marks = []
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_after_going_back_the_same_things_can_happen_again(chain: EmbeddedChain)
     assert history[1] != "0x"
 
 
-def test_old_hashes_can_be_asked_for(chain: EmbeddedChain) -> None:
+def test_contracts_can_read_old_block_hashes(chain: EmbeddedChain) -> None:
     contract = deploy(chain, "PUSH0 CALLDATALOAD BLOCKHASH PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
     chain.request("hardhat_mine", [hex(300)])
     head = int(chain.request("eth_blockNumber"), 16)

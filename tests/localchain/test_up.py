@@ -68,7 +68,7 @@ def stop(process: zygote.Piped, number: signal.Signals) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_network_is_where_clients_look_for_it_and_stops_cleanly(number: signal.Signals) -> None:
+def test_the_network_has_the_default_addresses_and_stops_cleanly(number: signal.Signals) -> None:
     with network() as (process, told):
         assert told["chain_id"] == 31337
         assert told["contracts"] == FRONTS
@@ -83,7 +83,7 @@ def test_the_network_is_where_clients_look_for_it_and_stops_cleanly(number: sign
         assert (out, err) == ("", "")
 
 
-def test_people_can_read_what_is_there() -> None:
+def test_the_output_lists_the_network() -> None:
     with started("--port", "0") as process:
         seen: list[str] = []
         while not seen or "Ctrl-C" not in seen[-1]:
@@ -114,7 +114,7 @@ def test_a_taken_port() -> None:
     assert "Traceback" not in err
 
 
-def test_kept_in_a_directory_it_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+def test_a_network_in_a_directory_continues_where_it_was_killed(tmp_path: Path) -> None:
     target = "0x" + "77" * 20
     with network("--state", str(tmp_path)) as (process, told):
         sender = told["accounts"][1]["address"]
@@ -134,7 +134,7 @@ def test_kept_in_a_directory_it_goes_on_where_it_was_killed(tmp_path: Path) -> N
         assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
 
 
-def test_killed_while_it_deploys_it_finishes_the_next_time(tmp_path: Path) -> None:
+def test_a_deployment_that_was_killed_is_finished_on_the_next_start(tmp_path: Path) -> None:
     seed = random.Random(9)
     for _ in range(KILLS):
         with started("--port", "0", "--state", str(tmp_path)) as process:
@@ -154,7 +154,7 @@ def test_a_directory_serves_one_network_at_a_time(tmp_path: Path) -> None:
         assert "in use by another process" in " ".join(err.split())
 
 
-def test_interrupted_at_any_moment_it_ends_without_a_traceback() -> None:
+def test_an_interrupt_at_any_moment_ends_without_a_traceback() -> None:
     seed = random.Random(7)
     for _ in range(KILLS):
         # Python's own start is among the moments.
@@ -171,7 +171,7 @@ def test_interrupted_at_any_moment_it_ends_without_a_traceback() -> None:
             assert "Traceback" not in err
 
 
-def test_blocks_in_a_rhythm() -> None:
+def test_blocks_at_an_interval() -> None:
     with network("--block-time", "0.2") as (process, told):
         first = int(ask(told, "eth_blockNumber"), 16)
         while int(ask(told, "eth_blockNumber"), 16) <= first:

@@ -95,7 +95,7 @@ X = "[networks.x]\nurls = 'http://a'\nchain_id = 5\n"
         ("network = 5\n" + X, "no network named '5'"),
     ],
 )
-def test_a_config_file_that_says_something_else_than_it_means(tmp_path: Path, text: str, says: str) -> None:
+def test_a_config_file_with_wrong_values(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "config.toml").write_text(text)
     with pytest.raises((ConfigurationError, InvalidInput)) as failure:
         use(Configuration(tmp_path))
@@ -103,7 +103,7 @@ def test_a_config_file_that_says_something_else_than_it_means(tmp_path: Path, te
     assert says in f"{failure.value} {failure.value.cause}"
 
 
-def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_faults(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbf" + X.replace("\n", "\r\n").encode())
     use(Configuration(tmp_path))
 
@@ -113,7 +113,7 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_faults(tmp_pat
     place=st.integers(0, 300),
     piece=st.one_of(st.binary(max_size=4), st.sampled_from([b"[", b"]]", b"= 5", b"\r", b"inf"])),
 )
-def test_a_config_file_with_anything_in_it(tmp_path_factory: pytest.TempPathFactory, place: int, piece: bytes) -> None:
+def test_a_config_file_with_random_values(tmp_path_factory: pytest.TempPathFactory, place: int, piece: bytes) -> None:
     folder = tmp_path_factory.mktemp("home")
     text = f"network = 'x'\nkey = 'main'\n{X}ledger = '{ADDRESS}'\n[addresses]\nfriend = '{ADDRESS}'\n".encode()
     place %= len(text)
@@ -198,7 +198,7 @@ def test_a_network_file_that_is_a_directory_or_not_text_is_refused(tmp_path: Pat
         "1 \x1b[31m",
     ],
 )
-def test_an_amount_that_is_none_is_refused_at_once(text: str) -> None:
+def test_an_invalid_amount_is_refused_quickly(text: str) -> None:
     with pytest.raises(InvalidInput) as failure:
         parse_amount(text)
     is_clear(failure.value)
@@ -236,7 +236,7 @@ def kept(folder: Path, content: object) -> KeyStore:
         b'"address"',
     ],
 )
-def test_a_key_file_that_is_none(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_key_file_is_refused(tmp_path: Path, content: bytes) -> None:
     store = kept(tmp_path, content)
     for work in (store.list, lambda: store.find("main"), lambda: store.unlock("main", PASSWORD)):
         with pytest.raises(KeyFailure) as failure:
@@ -264,7 +264,7 @@ def test_a_key_file_that_is_none(tmp_path: Path, content: bytes) -> None:
         ),
     ],
 )
-def test_a_damaged_key_file_is_not_a_wrong_password_and_stops_no_machine(
+def test_a_damaged_key_file_is_not_a_wrong_password_and_does_not_exhaust_the_machine(
     tmp_path: Path, keystore: dict[str, Any], damage: Callable[[dict[str, Any]], object]
 ) -> None:
     content = json.loads(json.dumps(keystore))
@@ -276,7 +276,7 @@ def test_a_damaged_key_file_is_not_a_wrong_password_and_stops_no_machine(
     assert PASSWORD not in f"{failure.value} {failure.value.cause}"
 
 
-def test_a_key_file_of_two_is_refused(tmp_path: Path, keystore: dict[str, Any]) -> None:
+def test_a_key_file_mixed_from_two_is_refused(tmp_path: Path, keystore: dict[str, Any]) -> None:
     store = kept(tmp_path, keystore)
     assert store.unlock("main", PASSWORD).address == Account.from_key(KEY).address
     with pytest.raises(WrongPassword):
@@ -286,13 +286,13 @@ def test_a_key_file_of_two_is_refused(tmp_path: Path, keystore: dict[str, Any]) 
     is_clear(failure.value)
 
 
-def test_the_spelling_of_an_old_wallet_is_taken(tmp_path: Path, keystore: dict[str, Any]) -> None:
+def test_the_spelling_of_old_wallets_is_accepted(tmp_path: Path, keystore: dict[str, Any]) -> None:
     old = {("Crypto" if name == "crypto" else name): value for name, value in keystore.items()}
     assert kept(tmp_path, old).unlock("main", PASSWORD).address == Account.from_key(KEY).address
 
 
 @pytest.mark.parametrize("text", ["", "0x", "zz" * 32, "00" * 32, "f" * 64, "ab" * 33, "\0" * 64, "\ud800", "٣" * 64])
-def test_a_key_that_is_none_is_not_shown(text: str) -> None:
+def test_an_invalid_key_is_not_shown(text: str) -> None:
     with pytest.raises(KeyFailure) as failure:
         key_from_stream(io.StringIO(text))
     is_clear(failure.value)
@@ -338,7 +338,7 @@ def test_a_settlement_with_one_odd_value_is_refused(tmp_path: Path, field: str) 
 
 
 @pytest.mark.parametrize("field", sorted(TASK))
-def test_a_task_with_one_odd_value_is_taken_as_it_is_or_refused(tmp_path: Path, field: str) -> None:
+def test_a_task_with_one_odd_value_is_accepted_unchanged_or_refused(tmp_path: Path, field: str) -> None:
     path = tmp_path / "task.json"
     for odd in ODD:
         path.write_text(json.dumps(TASK | {field: odd}))
@@ -364,7 +364,7 @@ def test_a_task_with_one_odd_value_is_taken_as_it_is_or_refused(tmp_path: Path, 
         b"[NaN]",
     ],
 )
-def test_a_file_that_holds_no_settlement(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_settlement_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "settlements.json"
     path.write_bytes(content)
     for read in (read_settlements, read_task):
@@ -441,7 +441,7 @@ TOKEN = {
         *(json.dumps([TOKEN | {name: []}]).encode() for name in TOKEN),
     ],
 )
-def test_a_book_of_tokens_that_is_damaged(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_token_book_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "tokens.json"
     path.write_text(json.dumps([TOKEN]))
     assert len(TokenBook(path).issued()) == 1

@@ -117,7 +117,7 @@ def loaded(tmp_path: Path, content: dict[str, Any] | str) -> Record:
     return RecordFile.open(path).record
 
 
-def test_the_record_that_is_damaged_below_is_a_good_one(tmp_path: Path, whole: dict[str, Any]) -> None:
+def test_the_undamaged_record_is_valid(tmp_path: Path, whole: dict[str, Any]) -> None:
     assert loaded(tmp_path, whole).pending is not None
 
 
@@ -170,7 +170,7 @@ def test_the_record_that_is_damaged_below_is_a_good_one(tmp_path: Path, whole: d
         ("instructions/0/contract", "Nothing"),
     ],
 )
-def test_a_record_that_was_edited_by_hand_is_refused_with_the_place(
+def test_an_invalid_record_is_refused_with_the_position(
     tmp_path: Path, whole: dict[str, Any], path: str, value: Any
 ) -> None:
     with pytest.raises(RecordProblem, match="is damaged at") as problem:
@@ -194,7 +194,7 @@ def test_a_record_that_was_edited_by_hand_is_refused_with_the_place(
     ],
     ids=["a key twice", "another twice", "a merge", "no number", "a huge one", "twice", "deep", "null", "NUL bytes"],
 )
-def test_a_record_that_is_no_json_of_one_meaning_is_refused(
+def test_a_record_with_ambiguous_or_invalid_json_is_refused(
     tmp_path: Path, whole: dict[str, Any], damage: Callable[[str], str]
 ) -> None:
     with pytest.raises(RecordProblem, match="is damaged at") as problem:
@@ -219,7 +219,7 @@ SCALARS = st.one_of(
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_a_record_with_any_one_value_changed_is_refused_or_can_be_worked_with(
+def test_a_record_with_one_changed_value_is_refused_or_usable(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any], standing: Standing, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("networks")
@@ -283,7 +283,7 @@ def books(standing: Standing, change: Callable[[str, list[Any], Any], Any]) -> A
         ("eth_blockNumber", lambda _: "-0x1"),
     ],
 )
-def test_books_are_not_added_up_from_half_an_answer(standing: Standing, method: str, lie: Callable[[Any], Any]) -> None:
+def test_books_need_complete_answers(standing: Standing, method: str, lie: Callable[[Any], Any]) -> None:
     told = books(standing, lambda _, __, found: found)
     assert (told.total, told.services[0].stakes) == (10 * WEI_PER_COIN, 100 * WEI_PER_COIN)
     with pytest.raises(NodeFailure) as failure:
@@ -291,7 +291,7 @@ def test_books_are_not_added_up_from_half_an_answer(standing: Standing, method: 
     is_clear(failure.value)
 
 
-def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, whole: dict[str, Any]) -> None:
+def test_a_failed_write_keeps_the_old_record(tmp_path: Path, whole: dict[str, Any]) -> None:
     path = tmp_path / "net.json"
     path.write_text(json.dumps(whole))
     before = path.read_bytes()

@@ -21,7 +21,7 @@ def kinds(base: type[ServingError] = ServingError) -> Iterator[type[ServingError
         yield from kinds(kind)
 
 
-def test_no_failure_is_told_as_a_fault_of_the_program() -> None:
+def test_every_failure_has_an_exit_code_of_its_own_kind() -> None:
     for module in pkgutil.walk_packages(serving_network.__path__, "serving_network."):
         if not module.name.endswith(("__main__", ".build")) and ".build." not in module.name:
             importlib.import_module(module.name)
@@ -29,7 +29,7 @@ def test_no_failure_is_told_as_a_fault_of_the_program() -> None:
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred\x1b[0m", "a\rb", "\ud800", "\x9b2J", "\u202eevil", "x" * 10_000, "a\nb"])
-def test_what_somebody_else_wrote_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_untrusted_text_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str], text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
     assert len(shown) <= MAX_PRINTABLE + 3

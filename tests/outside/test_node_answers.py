@@ -120,7 +120,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("reply", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_what_cannot_be_read_is_no_answer(reply: Any) -> None:
+def test_an_unreadable_answer_is_retried(reply: Any) -> None:
     began = time.monotonic()
     with pytest.raises(NodeUnreachable) as failure:
         ask(reply)
@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_no_answer(reply: Any) -> None:
     "error",
     ["words", "\x1b]0;title\x07", 5, True, [1], {"a": {}}, {"code": {}}, {"code": [], "message": {}}, {"code": "429"}],
 )
-def test_an_error_of_any_shape_is_a_refusal(error: Any) -> None:
+def test_an_error_in_any_format_is_an_rpc_error(error: Any) -> None:
     with pytest.raises(RpcError) as failure:
         ask(telling(result=..., error=error))
     is_clear(failure.value)
@@ -153,7 +153,7 @@ async def call_somebody(chain: AsyncConnection) -> bytes:
     return await chain.call(SOMEBODY, b"\x12\x34\x56\x78")
 
 
-def test_a_byte_order_mark_and_compression_are_no_faults() -> None:
+def test_a_byte_order_mark_and_compression_are_accepted() -> None:
     assert ask(lambda asked: http(b"\xef\xbb\xbf" + json.dumps(answer(asked, "0x10")).encode())) == 16
 
     def packed(asked: Any) -> bytes:
@@ -162,14 +162,14 @@ def test_a_byte_order_mark_and_compression_are_no_faults() -> None:
     assert ask(packed) == 16
 
 
-def test_an_answer_larger_than_any_honest_one_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "LARGEST_ANSWER", 100_000)
     with pytest.raises(NodeUnreachable, match="does not answer") as failure:
         ask(http(" " * 200_000 + "1", length=1 << 40), timeout=600)
-    assert "more than 100000 bytes" in str(failure.value.cause)
+    assert "larger than 100000 bytes" in str(failure.value.cause)
 
 
-def test_a_node_that_says_nothing_is_not_waited_for_longer_than_asked() -> None:
+def test_a_silent_node_times_out() -> None:
     async def silent() -> None:
         async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
@@ -188,7 +188,7 @@ def test_a_node_that_says_nothing_is_not_waited_for_longer_than_asked() -> None:
     run(silent())
 
 
-def test_a_busy_node_may_ask_to_wait_but_not_for_ever() -> None:
+def test_the_wait_for_a_busy_node_is_limited() -> None:
     assert [_seconds(one) for one in ("7", "0", None, "", "soon", "-3", "٣", "1.5")] == [7, 0, 0, 0, 0, 0, 0, 0]
     assert _seconds("9" * 400) == _seconds("86400") == LONGEST_WAIT
 
@@ -219,7 +219,7 @@ def test_a_busy_node_may_ask_to_wait_but_not_for_ever() -> None:
         "http://" + "a" * 70,
     ],
 )
-def test_an_address_that_leads_nowhere_is_told_at_once(url: str) -> None:
+def test_an_unusable_url_is_reported_immediately(url: str) -> None:
     with pytest.raises(ConfigurationError) as failure:
         Connection.open(url)
     is_clear(failure.value)
@@ -243,7 +243,7 @@ def test_an_address_that_leads_nowhere_is_told_at_once(url: str) -> None:
     ],
     ids=["deep", "half", "a list as id", "an object as id", "true as id", "another id", "a list", "NUL", "closed"],
 )
-def test_what_a_websocket_says_is_no_answer_before_its_time_is_over(said: str | None) -> None:
+def test_an_invalid_websocket_message_is_not_an_answer(said: str | None) -> None:
     async def work() -> None:
         async def serve(request: web.Request) -> web.WebSocketResponse:
             socket = web.WebSocketResponse()
@@ -276,7 +276,7 @@ def test_what_a_websocket_says_is_no_answer_before_its_time_is_over(said: str | 
 # Batches
 
 
-def test_a_batch_is_whole_or_no_answer() -> None:
+def test_an_incomplete_batch_is_not_an_answer() -> None:
     good = [{"id": number, "result": number} for number in range(3)]
     assert _in_order(good[::-1], 3) == [0, 1, 2]
     for bad in (
@@ -296,7 +296,7 @@ def test_a_batch_is_whole_or_no_answer() -> None:
     assert isinstance(refused[2], RpcError)
 
 
-def test_a_node_that_is_busy_with_a_batch_is_asked_for_the_batch_again() -> None:
+def test_a_busy_node_gets_the_batch_again() -> None:
     async def work() -> None:
         busy = [http(json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32005, "message": "busy"}}))]
         async with (
@@ -430,7 +430,7 @@ def damaged(draw: st.DrawFn) -> Any:
 
 @settings(max_examples=250, deadline=None)
 @given(question=st.sampled_from(sorted(QUESTIONS)), value=st.one_of(JSON, damaged()))
-def test_whatever_a_node_says_is_understood_or_refused(question: str, value: Any) -> None:
+def test_any_answer_of_a_node_is_accepted_or_refused(question: str, value: Any) -> None:
     chain = AsyncSender([Saying(value)], 31337, 1)
     found = done_or_clear(lambda: at_once(QUESTIONS[question](chain)))
     if question in ("block_number", "balance", "gas") and found is not None:
@@ -445,13 +445,13 @@ def test_whatever_a_node_says_is_understood_or_refused(question: str, value: Any
 @pytest.mark.parametrize(
     "value", ["-0x1", "0x", "1", "16", 16, " 0x1", "0x1_0", "0x1 ", "0x1\n", True, None, "0x" + "1" * 65]
 )
-def test_a_number_is_one_only_as_the_protocol_writes_it(value: Any) -> None:
+def test_only_protocol_numbers_are_accepted(value: Any) -> None:
     with pytest.raises(NodeFailure):
         from_quantity(value)
 
 
 @pytest.mark.parametrize("value", ["0x0", "0x 00", "0x00 ", "0x0g", "00\n", b"00", 0, None, ["00"]])
-def test_data_is_data_only_as_the_protocol_writes_it(value: Any) -> None:
+def test_only_protocol_data_is_accepted(value: Any) -> None:
     with pytest.raises(NodeFailure):
         from_hex(value)
 
@@ -468,7 +468,7 @@ def test_data_is_data_only_as_the_protocol_writes_it(value: Any) -> None:
         {"data": None},
     ],
 )
-def test_events_that_were_not_asked_for_are_refused(change: dict[str, Any]) -> None:
+def test_events_that_were_not_requested_are_refused(change: dict[str, Any]) -> None:
     def logs(*told: Any) -> Any:
         chain = AsyncSender([Saying(list(told))], 31337, 1)
         return run(chain.logs([SOMEBODY], topics=[HASH], from_block=0, to_block=9))
@@ -493,18 +493,18 @@ def test_events_that_were_not_asked_for_are_refused(change: dict[str, Any]) -> N
         ({"status": "0x2"}, "incomplete"),
         ({"status": ...}, "incomplete"),
         ({"blockHash": None}, "incomplete"),
-        ({"blockNumber": None}, "where a number belongs"),
+        ({"blockNumber": None}, "instead of a number"),
         ({"contractAddress": "0x12"}, "incomplete"),
     ],
 )
-def test_a_receipt_is_whole_and_of_this_transaction(change: dict[str, Any], says: str) -> None:
+def test_a_receipt_must_be_complete_and_of_this_transaction(change: dict[str, Any], says: str) -> None:
     told = {name: value for name, value in (RECEIPT | change).items() if value is not ...}
     with pytest.raises(NodeFailure, match=says) as failure:
         run(AsyncSender([Saying(told)], 31337, 1).receipt(HASH))
     is_clear(failure.value)
 
 
-def test_another_block_than_the_one_asked_for_is_refused() -> None:
+def test_another_block_than_the_requested_one_is_refused() -> None:
     chain = AsyncSender([Saying(BLOCK)], 31337, 1)
     assert run(chain.block(5)) == BLOCK
     with pytest.raises(NodeFailure, match="instead of 6"):
@@ -529,7 +529,7 @@ def test_a_chain_that_changes_while_it_is_used_is_noticed_before_anything_is_sig
         assert chain.block_number() == before
 
 
-def test_after_a_failure_the_chain_id_is_asked_again() -> None:
+def test_the_chain_id_is_checked_again_after_a_failure() -> None:
     async def work() -> None:
         ids = ["0x7a69"]
         async with (
@@ -628,7 +628,7 @@ READS: dict[str, Callable[[Network, World], Any]] = {
 @pytest.fixture(scope="module")
 def peopled(deployed: World) -> Iterator[tuple[World, dict[str, Any]]]:
     """The world with a provider and a user in it, and the truth about each read."""
-    with deployed.network.put_back_afterwards():
+    with deployed.network.reset_afterwards():
         deployed.with_account()
         network = Network(deployed.connection)
         yield deployed, {name: read(network, deployed) for name, read in READS.items()}
@@ -654,7 +654,7 @@ CUTS: dict[str, Callable[[str, int], str]] = {
     at=st.integers(0, 5000),
     which=st.integers(0, 6),
 )
-def test_what_contracts_answer_is_never_half_believed(
+def test_invalid_results_of_contracts_are_refused_as_a_whole(
     peopled: tuple[World, dict[str, Any]], *, read: str, how: str, at: int, which: int
 ) -> None:
     world, truth = peopled
@@ -686,7 +686,7 @@ def test_what_contracts_answer_is_never_half_believed(
     ],
     ids=["fewer than there are", "a list that grows", "more than were asked for", "the same page for ever"],
 )
-def test_pages_that_do_not_add_up_are_refused(
+def test_contradictory_pages_are_refused(
     monkeypatch: pytest.MonkeyPatch, world: World, total: Callable[[int], int], count: Callable[[int, int], int]
 ) -> None:
     looks = 0
@@ -716,13 +716,13 @@ def test_pages_that_do_not_add_up_are_refused(
         ),
     ),
 )
-def test_any_revert_is_an_error_in_words(selector: bytes, body: bytes) -> None:
+def test_any_revert_is_a_clear_error(selector: bytes, body: bytes) -> None:
     error = explain_revert(selector + body)
     is_clear(error)
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "\u202eevil", "a\nb", "x" * 100_000])
-def test_the_words_of_a_contract_cannot_steer_the_terminal(text: str) -> None:
+def test_the_message_of_a_contract_cannot_control_the_terminal(text: str) -> None:
     is_clear(explain_revert(bytes.fromhex("08c379a0") + encode(["string"], [text])))
     is_clear(explain_revert(b"\x12\x34\x56\x78" + text.encode() * 100))
 
@@ -744,7 +744,7 @@ def test_the_words_of_a_contract_cannot_steer_the_terminal(text: str) -> None:
         {"transactionHash": 5.5},
     ],
 )
-def test_a_log_of_ours_that_is_none_is_malformed(change: dict[str, Any]) -> None:
+def test_an_incomplete_log_is_malformed(change: dict[str, Any]) -> None:
     interface = load("InferenceServing").interface
     log = LOG | {
         "topics": ["0x" + interface.topic("ProviderStaked").hex(), "0x" + "00" * 12 + SOMEBODY[2:]],
@@ -762,7 +762,7 @@ def test_a_log_of_ours_that_is_none_is_malformed(change: dict[str, Any]) -> None
 
 @settings(max_examples=100, deadline=None)
 @given(log=st.one_of(JSON, st.fixed_dictionaries({"address": SCALARS, "topics": JSON, "data": SCALARS}), damaged()))
-def test_any_log_is_an_event_nobodys_or_malformed(log: Any) -> None:
+def test_any_log_is_an_event_unknown_or_malformed(log: Any) -> None:
     interface = load("InferenceServing").interface
     topic = "0x" + interface.topic("BatchRowSettled").hex()
     if isinstance(log, dict) and isinstance(log.get("topics"), list) and log["topics"]:

@@ -19,7 +19,7 @@ ENTRIES = list(range(137))
     [RpcError(-32000, "out of gas"), RevertedWithoutReason(), CallFailed(), LimitTooLarge(limit=50)],
     ids=lambda refusal: type(refusal).__name__,
 )
-def test_a_page_that_is_too_large_is_asked_for_in_halves(most: int, refusal: ServingError) -> None:
+def test_a_page_that_is_too_large_is_halved(most: int, refusal: ServingError) -> None:
     asked = []
 
     async def ask(offset: int, limit: int) -> tuple[list[int], int]:
@@ -33,7 +33,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_halves(most: int, refusal: Ser
     assert asked == sorted(asked, reverse=True)
 
 
-def test_what_refuses_even_a_single_entry_is_passed_on() -> None:
+def test_a_failure_for_a_single_entry_is_raised() -> None:
     async def ask(_offset: int, _limit: int) -> tuple[list[int], int]:
         raise CallFailed
 
@@ -41,7 +41,7 @@ def test_what_refuses_even_a_single_entry_is_passed_on() -> None:
         asyncio.run(every_entry("getAllLedgers", ask))
 
 
-def test_another_failure_is_not_asked_again() -> None:
+def test_other_failures_are_not_retried() -> None:
     asked = []
 
     async def ask(_offset: int, limit: int) -> tuple[list[int], int]:

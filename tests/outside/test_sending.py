@@ -43,8 +43,8 @@ Change = Callable[[str, list[Any], Any], Any]
 @pytest.fixture(autouse=True)
 def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_module, "FIRST_PAUSE", 0.0001)
-    monkeypatch.setattr(transactions_module, "FIRST_LOOK", 0.001)
-    monkeypatch.setattr(transactions_module, "LONGEST_LOOK", 0.01)
+    monkeypatch.setattr(transactions_module, "FIRST_POLL", 0.001)
+    monkeypatch.setattr(transactions_module, "LONGEST_POLL", 0.01)
     monkeypatch.setattr(transactions_module, "SURE_AFTER", 0.5)
 
 
@@ -85,7 +85,7 @@ def failing(*methods: str, times: int = 10**9, error: Exception | None = None) -
     return change
 
 
-def test_an_answer_that_is_lost_after_the_node_took_the_transaction_is_not_a_failure_to_send() -> None:
+def test_a_lost_answer_after_the_node_accepted_the_transaction_is_not_a_failure_to_send() -> None:
     chain = EmbeddedChain()
     told = pay(chain, failing(SEND, KNOWN, RECEIPT))
     assert isinstance(told, TransactionPending)
@@ -95,14 +95,14 @@ def test_an_answer_that_is_lost_after_the_node_took_the_transaction_is_not_a_fai
     assert "transaction show" in str(told.next_step)
 
 
-def test_one_lost_answer_is_made_good_by_asking_again() -> None:
+def test_one_lost_answer_is_recovered_by_a_retry() -> None:
     chain = EmbeddedChain()
     assert pay(chain, failing(SEND, times=1)).succeeded
     assert paid(chain) == 7
 
 
 @pytest.mark.parametrize("method", [RECEIPT, "eth_blockNumber"])
-def test_a_node_that_stops_while_it_is_waited_for_leaves_the_transaction_pending(method: str) -> None:
+def test_a_node_that_stops_during_the_wait_leaves_the_transaction_pending(method: str) -> None:
     chain = EmbeddedChain()
     told = pay(chain, failing(method))
     assert isinstance(told, TransactionPending)
@@ -110,7 +110,7 @@ def test_a_node_that_stops_while_it_is_waited_for_leaves_the_transaction_pending
     assert paid(chain) == 7
 
 
-def test_a_transaction_that_is_counted_before_it_is_found_is_not_called_dropped() -> None:
+def test_a_transaction_that_is_counted_before_it_is_found_is_not_dropped() -> None:
     chain = EmbeddedChain()
     looks = [0]
 
@@ -124,7 +124,7 @@ def test_a_transaction_that_is_counted_before_it_is_found_is_not_called_dropped(
     assert paid(chain) == 7
 
 
-def test_a_receipt_that_is_there_gone_and_there_again_is_waited_for() -> None:
+def test_a_receipt_that_disappears_and_returns_is_waited_for() -> None:
     chain = EmbeddedChain(automine=False)
     looks = [0]
 
@@ -141,7 +141,7 @@ def test_a_receipt_that_is_there_gone_and_there_again_is_waited_for() -> None:
     assert paid(chain) == 7
 
 
-def test_a_transaction_whose_nonce_another_one_took_is_dropped_after_a_while() -> None:
+def test_a_transaction_whose_nonce_was_used_is_dropped_after_a_while() -> None:
     async def work() -> None:
         chain = EmbeddedChain()
         async with await AsyncConnection.open(chain) as connection:
@@ -180,13 +180,13 @@ def other(**fields: Any) -> Change:
         lambda method, _, found: "0x1" if method == RECEIPT else found,
     ],
 )
-def test_a_receipt_that_is_none_leaves_the_transaction_pending(change: Change) -> None:
+def test_an_incomplete_receipt_leaves_the_transaction_pending(change: Change) -> None:
     chain = EmbeddedChain()
     assert isinstance(pay(chain, change), TransactionPending)
     assert paid(chain) == 7
 
 
-def test_a_refusal_in_odd_words_says_what_to_do_and_frees_the_nonce() -> None:
+def test_an_unknown_refusal_has_a_next_step_and_releases_the_nonce() -> None:
     chain = EmbeddedChain()
 
     def refuse(method: str, _: list[Any], found: Any) -> Any:
@@ -223,7 +223,7 @@ FAULTS: list[tuple[str, Any]] = [
     after=st.booleans(),
     automine=st.booleans(),
 )
-def test_whatever_fails_whoever_reads_the_failure_pays_once(
+def test_acting_on_any_failure_never_pays_twice(
     when: int, how: tuple[str, Any], length: int, after: bool, automine: bool
 ) -> None:
     """A person sends, and sends anew only where the failure does not say that it may have been sent."""
@@ -266,7 +266,7 @@ def test_whatever_fails_whoever_reads_the_failure_pays_once(
 # Who sends again by itself
 
 
-def test_a_top_up_that_may_have_been_sent_is_not_sent_again(world: World) -> None:
+def test_a_top_up_that_may_be_sent_is_not_sent_again(world: World) -> None:
     world.with_account(20 * COIN, 2 * COIN)
     provider, user = world.provider.address, world.user.address
 

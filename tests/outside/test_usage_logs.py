@@ -61,7 +61,7 @@ def test_one_bad_line_costs_only_itself(tmp_path: Path, bad: bytes, reason: str)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_a_byte_order_mark_and_line_ends_of_another_system_change_nothing(tmp_path: Path, suffix: str) -> None:
+def test_a_byte_order_mark_and_crlf_change_nothing(tmp_path: Path, suffix: str) -> None:
     plain = line(1) + line(2) if suffix == "jsonl" else HEADER + f"r-1,{USER},5,1,2\nr-2,{USER},5,1,2\n".encode()
     other = b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n")
     expected, none = read(tmp_path / f"a.{suffix}", plain)
@@ -108,7 +108,7 @@ def test_a_damaged_log_loses_no_row_silently(
     assert all((row.input_tokens, row.output_tokens) == (1, 2) for row in rows if row.request_hash in good)
 
 
-def test_a_bomb_of_zeros_is_one_reject_and_little_memory(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_one_reject_and_uses_little_memory(tmp_path: Path) -> None:
     packed = gzip.compress(b"0" * (64 << 20) + b"\n" + line(), mtime=0)
     rows, rejects = read(tmp_path / "log.jsonl.gz", packed)
     assert len(packed) < 100_000
@@ -157,7 +157,7 @@ def test_a_list_of_users_that_cannot_be_read_says_what_to_do(tmp_path: Path, con
     assert failure.value.next_step
 
 
-def test_a_byte_order_mark_before_a_table_is_no_fault(tmp_path: Path) -> None:
+def test_a_byte_order_mark_before_a_table_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "users.json").write_bytes(b"\xef\xbb\xbf" + b'{"acme": "0x1"}')
     (tmp_path / "columns.toml").write_bytes(b"\xef\xbb\xbf" + b"[columns]\nuser = 'customer'\n")
     assert load_users(tmp_path / "users.json") == {"acme": "0x1"}
@@ -185,7 +185,7 @@ IDENTITY = Identity(1, "0x" + "0" * 64, "0x" + "c" * 40, "0x" + "d" * 40)
         "DROP TABLE meta",
     ],
 )
-def test_a_journal_that_somebody_edited_is_refused(tmp_path: Path, damage: str) -> None:
+def test_an_edited_journal_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "j"
     with open_journal(path, IDENTITY):
         pass
@@ -197,7 +197,7 @@ def test_a_journal_that_somebody_edited_is_refused(tmp_path: Path, damage: str) 
     assert failure.value.next_step
 
 
-def test_a_journal_that_cannot_be_made_or_copied_says_what_to_do(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_created_or_copied_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no database" * 100)
     with pytest.raises(JournalFailure) as failure, open_journal(tmp_path / "file" / "journal", IDENTITY):
         pass

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.sender import REPLACEMENT_PERCENT
+from serving_network.chain.fees import REPLACEMENT_PERCENT
 from serving_network.chain.transport import TransientFailure
 from serving_network.clients.read.books import BookLine, network_books
 from serving_network.clients.read.network import AsyncNetwork

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sync face of an async class: the same coroutines, run to their end on a loop that the sync object holds.
+"""The sync version of an async class: the same coroutines, run to completion on an event loop of its own.
 
 class User(SyncFace[AsyncUser]):
     deposit = blocking(AsyncUser.deposit)
@@ -22,9 +22,9 @@ R = TypeVar("R")
 
 
 class SyncFace(Generic[Core]):
-    """Holds the async object (`core`) and the runner of the loop on which its coroutines run.
+    """Holds the async object (`core`) and the runner of its event loop.
 
-    Not for use inside a running event loop: there the async class itself is at hand.
+    It cannot be used inside a running event loop. Use the async class there.
     """
 
     def __init__(self, core: Core, runner: asyncio.Runner) -> None:
@@ -32,19 +32,19 @@ class SyncFace(Generic[Core]):
         self.runner = runner
 
     def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """What the coroutine of `work` returns. Raises InvalidInput inside a running event loop."""
+        """Run the coroutine of `work` and return its result. Raises InvalidInput inside a running event loop."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return self.runner.run(work())
         raise InvalidInput(
             f"{type(self).__name__} was used inside a running event loop.",
-            next_step=f"Use Async{type(self).__name__} there, and await its methods.",
+            next_step=f"Use Async{type(self).__name__} and await its methods.",
         )
 
 
-class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it is
-    """A sync method that runs one coroutine of the core."""
+class blocking(Generic[Core, P, R]):  # noqa: N801 - used like a decorator
+    """A sync method that runs one coroutine method of the core."""
 
     def __init__(self, method: Callable[Concatenate[Core, P], Coroutine[Any, Any, R]]) -> None:
         self._method = method
@@ -66,7 +66,7 @@ class blocking(Generic[Core, P, R]):  # noqa: N801 - reads as the decorator it i
 
 
 class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
-    """A sync method that hands out what an async iterator of the core yields."""
+    """A sync method that yields what an async iterator of the core yields."""
 
     def __init__(self, method: Callable[Concatenate[Core, P], AsyncIterator[R]]) -> None:
         self._method = method
@@ -84,12 +84,12 @@ class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
         def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
             source = self._method(face.core, *args, **kwargs)
 
-            async def following() -> R:
+            async def next_item() -> R:
                 return await anext(source)
 
             while True:
                 try:
-                    yield face.run(following)
+                    yield face.run(next_item)
                 except StopAsyncIteration:
                     return
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection that reads and sends, async and sync."""
+"""A connection that reads and sends transactions, async and sync."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serving_network.chain.sender import AsyncSender
 
 
 class AsyncConnection(AsyncSender):
-    """One chain: reading, and sending transactions.
+    """A connection to one chain, for reading and for sending transactions.
 
     async with await AsyncConnection.open("http://127.0.0.1:8545", expected_chain_id=31337) as chain:
         receipt = await chain.send(signer, to, data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One contract on one chain: typed reads, whole listings, and calls that are ready to be sent."""
+"""One contract on one chain: typed reads, complete listings, and calls that are ready to be sent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Call:
-    """A call that changes something, not yet sent. `value` is in wei; `effect` says in words what it does."""
+    """A state-changing call that is not sent yet. `value` is in wei; `effect` describes what the call does."""
 
     contract: str
     to: ChecksumAddress
@@ -35,7 +35,7 @@ class Call:
 
 
 class Contract:
-    """The contract `name` (of this project's artifacts) at `address`."""
+    """The contract at `address`, with the ABI of this project's artifact `name`."""
 
     def __init__(self, chain: AsyncNode, name: str, address: str) -> None:
         self.name = name
@@ -44,7 +44,7 @@ class Contract:
         self._chain = chain
 
     async def read(self, function: str, *args: Any, sender: str | None = None, block: Block = "latest") -> Any:
-        """What a view returns. Raises its ContractError."""
+        """The result of a view. Raises the ContractError that the view fails with."""
         data = self.interface.encode(function, *args)
         answer = await self._chain.call(self.address, data, sender=sender, block=block)
         return self.interface.decode_result(function, answer)
@@ -52,7 +52,7 @@ class Contract:
     async def read_many(
         self, calls: Sequence[tuple[str, tuple[Any, ...]]], *, sender: str | None = None, block: Block = "latest"
     ) -> list[Any]:
-        """What many views return, asked together. Raises the first ContractError among them."""
+        """The results of several views, requested in one batch. Raises the first ContractError among them."""
         asked = [(self.address, self.interface.encode(function, *args)) for function, args in calls]
         results = []
         answers = await self._chain.call_many(asked, sender=sender, block=block)
@@ -65,7 +65,7 @@ class Contract:
     async def listing(self, function: str, *args: Any, block: int | None = None) -> list[Any]:
         """All entries of a paged view `function(*args, offset, limit)`, as of one block, by default the newest.
 
-        Raises NodeFailure when the pages do not add up.
+        Raises NodeFailure if the pages contradict each other.
         """
         at = await self._chain.block_number() if block is None else block
 
@@ -76,7 +76,7 @@ class Contract:
         return await every_entry(function, ask)
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
-        """Whether the contract at this address knows `function`: ours has more than the live network's."""
+        """Whether the contract has `function`. This project's contracts have functions that the live network's lack."""
         try:
             await self.read(function, *args, sender=sender)
         except RevertedWithoutReason:

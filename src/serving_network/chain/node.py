@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asking a node: with retries, over several of its addresses, and with refusals as exceptions."""
+"""Requests to a node, with retries over several URLs, and with errors as exceptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.transport import RpcCall, TransientFailure, Transport
-from serving_network.contracts.reverts import explain_revert
+from serving_network.contracts.reverts import explain_refusal
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
 from serving_network.untrusted import printable
 
@@ -26,17 +26,17 @@ QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 DATA = re.compile(r"(?:0x)?[0-9a-fA-F]*")
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-# Answers of nodes that want a question about fewer blocks.
+# Words in the errors of nodes that limit the number of blocks in one request.
 RANGE_COMPLAINTS = ("range", "too many", "more than", "limit", "exceed", "timeout", "timed out", "large")
 
 
 class AsyncNode:
-    """A chain as one or more interchangeable nodes show it.
+    """A chain, as reported by one or more interchangeable nodes.
 
-    Every question that may be repeated is asked again, with growing pauses and at the next address, when
-    it got no answer or HTTP 429 or 5xx. `chain_id` is checked at each address before its first answer is
-    believed, and again after every failure: another node may have come up behind the address. Blocks are
-    numbers or "latest", "pending", "earliest"; amounts are wei.
+    A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer or HTTP 429
+    or 5xx. `chain_id` is checked at each URL before its first answer is used, and again after every failure, because
+    another node may have started at that URL. A block is a number or "latest", "pending" or "earliest"; amounts are
+    in wei.
     """
 
     def __init__(self, transports: Sequence[Transport], expected_chain_id: int | None, attempts: int) -> None:
@@ -48,21 +48,23 @@ class AsyncNode:
 
     @property
     def where(self) -> str:
-        """The address that is being asked, for people."""
+        """The URL in use, for display."""
         return self._transports[self._current].where
 
     @property
     def chain_id(self) -> int:
-        """The chain's id. Known from the moment the connection is open."""
+        """The chain's id. Raises NodeUnreachable before the connection is open."""
         if self._expected_chain_id is None:
-            raise NodeUnreachable("The node has not been asked yet.", next_step="Open the connection first.")
+            raise NodeUnreachable(
+                "The chain id is unknown, because the connection is not open.",
+                next_step="Open the connection with `open` first.",
+            )
         return self._expected_chain_id
 
     async def rpc(self, method: str, params: Sequence[Any] = ()) -> Any:
-        """The result of one JSON-RPC method, as the node shapes it.
+        """The result of one JSON-RPC method, as the node formats it.
 
-        Raises RpcError when the node refuses, NodeUnreachable when none of its addresses answers, and
-        WrongChain.
+        Raises RpcError if the node answers with an error, NodeUnreachable if none of its URLs answers, and WrongChain.
         """
         (answer,) = await self._ask([(method, list(params))], self._attempts if _may_repeat(method) else 1)
         if isinstance(answer, RpcError):
@@ -70,7 +72,7 @@ class AsyncNode:
         return answer
 
     async def batch(self, calls: Sequence[RpcCall]) -> list[Any | RpcError]:
-        """The answers to many reading calls, in order, refusals in their place."""
+        """The results of many read-only methods, in order. A method that failed has its RpcError in its place."""
         answers: list[Any | RpcError] = []
         for start in range(0, len(calls), CALLS_PER_BATCH):
             answers += await self._ask(list(calls[start : start + CALLS_PER_BATCH]), self._attempts)
@@ -79,23 +81,23 @@ class AsyncNode:
     async def call(
         self, to: str, data: bytes, *, sender: str | None = None, block: Block = "latest", value: int = 0
     ) -> bytes:
-        """What the contract at `to` returns. Raises the ContractError that it answered with."""
+        """The data that the contract at `to` returns. Raises the ContractError that the call fails with."""
         try:
             return from_hex(await self.rpc("eth_call", _call_params(to, data, sender, block, value)))
         except RpcError as refusal:
-            raise refused(refusal) from None
+            raise explain_refusal(refusal) from None
 
     async def call_many(
         self, calls: Sequence[tuple[str, bytes]], *, sender: str | None = None, block: Block = "latest"
     ) -> list[bytes | ContractError]:
-        """What the contracts return to many calls `(to, data)`, in order, contract errors in their place."""
+        """The data that many calls `(to, data)` return, in order, with a ContractError for a call that failed."""
         answers = await self.batch([("eth_call", _call_params(to, data, sender, block, 0)) for to, data in calls])
         results: list[bytes | ContractError] = []
         for answer in answers:
             if not isinstance(answer, RpcError):
                 results.append(from_hex(answer))
                 continue
-            reason = refused(answer)
+            reason = explain_refusal(answer)
             if not isinstance(reason, ContractError):
                 raise reason
             results.append(reason)
@@ -109,9 +111,9 @@ class AsyncNode:
         from_block: int,
         to_block: int,
     ) -> list[Log]:
-        """All logs of the contracts in these blocks, both included, in their order on the chain.
+        """All logs of the contracts from `from_block` through `to_block`, in the order of the chain.
 
-        A node that answers only for fewer blocks at once is asked in parts.
+        If the node limits the number of blocks in one request, the range is split.
         """
         asked = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
         if topics:
@@ -125,7 +127,7 @@ class AsyncNode:
             first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)
             return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
         if not isinstance(logs, list):
-            raise NodeFailure("The node answered a question for events with something else.")
+            raise NodeFailure("The node did not answer a request for events with a list.")
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
         places: set[tuple[int, int]] = set()
         for log in logs:
@@ -136,7 +138,7 @@ class AsyncNode:
                 or not from_block <= from_quantity(log["blockNumber"]) <= to_block
                 or (kinds and (not log["topics"] or log["topics"][0].lower() not in kinds))
             ):
-                raise NodeFailure("The node sent an event that was not asked for.")
+                raise NodeFailure("The node sent an event that was not requested.")
         if len(places) != len(logs):
             raise NodeFailure("The node sent an event twice.")
         return sorted(logs, key=_place)
@@ -146,35 +148,39 @@ class AsyncNode:
         return from_quantity(await self.rpc("eth_blockNumber"))
 
     async def block(self, block: Block = "latest") -> dict[str, Any]:
-        """A block's header and the hashes of its transactions, as the node shapes it."""
+        """A block's header and the hashes of its transactions, as the node formats them."""
         found = await self.rpc("eth_getBlockByNumber", [block_parameter(block), False])
         if found is None:
-            raise NodeFailure(f"{self.where} has no block {block}.", next_step="Ask a node that is in step.")
+            raise NodeFailure(f"{self.where} has no block {block}.", next_step="Use a node that is in sync.")
         if not isinstance(found, dict) or not is_hash(found.get("hash")):
-            raise NodeFailure("The node sent a block that is none.")
+            raise NodeFailure("The node sent an incomplete block.")
         if isinstance(block, int) and from_quantity(found.get("number")) != block:
             raise NodeFailure(f"The node sent block {printable(found.get('number'))} instead of {block}.")
         return found
 
     async def block_hash(self, number: int) -> str | None:
-        """The hash of a block; None if the chain is not that long."""
+        """The hash of a block; None if the chain has no such block yet."""
         found = await self.rpc("eth_getBlockByNumber", [hex(number), False])
         if found is None:
             return None
         if not isinstance(found, dict) or not is_hash(found.get("hash")):
-            raise NodeFailure("The node sent a block that is none.")
+            raise NodeFailure("The node sent an incomplete block.")
         return str(found["hash"])
 
     async def balance(self, address: str, block: Block = "latest") -> int:
         """The coins in a wallet, in wei."""
         return from_quantity(await self.rpc("eth_getBalance", [address, block_parameter(block)]))
 
+    async def mined_count(self, address: str) -> int:
+        """The number of mined transactions of an address, which is its next nonce."""
+        return from_quantity(await self.rpc("eth_getTransactionCount", [address, "latest"]))
+
     async def code(self, address: str, block: Block = "latest") -> bytes:
-        """The code at an address; empty for a plain wallet."""
+        """The code at an address; empty if it is not a contract."""
         return from_hex(await self.rpc("eth_getCode", [address, block_parameter(block)]))
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""
         for transport in self._transports:
             await transport.close()
 
@@ -196,11 +202,11 @@ class AsyncNode:
         raise NodeUnreachable(
             f"{self.where} does not answer.",
             cause=reason,
-            next_step="serving network show, and check that the node runs (the local one: serving up)",
+            next_step="Check that the node is running: serving network show. Start a local one with: serving up",
         )
 
     async def _check(self, place: int) -> None:
-        """Learn or compare the chain id, once for each address."""
+        """Read or compare the chain id, once for each URL."""
         if place in self._checked:
             return
         (answer,) = await self._transports[place].ask([("eth_chainId", [])])
@@ -213,56 +219,46 @@ class AsyncNode:
         self._checked.add(place)
 
     async def check_chain_id(self) -> None:
-        """Ask once more which chain this is. Raises WrongChain."""
+        """Read the chain id again. Raises WrongChain if it has changed."""
         actual = from_quantity(await self.rpc("eth_chainId"))
         if actual != self.chain_id:
             raise WrongChain(self.chain_id, actual, self.where)
 
 
-def refused(refusal: RpcError) -> ContractError | RpcError:
-    """The contract's error inside a node's refusal, or the refusal itself when no contract refused."""
-    data = _revert_data(refusal.data)
-    if data is not None:
-        return explain_revert(data)
-    if "revert" in str(refusal).lower():
-        return explain_revert(b"")
-    return refusal
-
-
 def from_quantity(value: Any) -> int:
     """A JSON-RPC quantity ("0x1f") as an int. Raises NodeFailure for anything else."""
     if not isinstance(value, str) or not QUANTITY.fullmatch(value):
-        raise NodeFailure(f"The node sent {printable(value)} where a number belongs.")
+        raise NodeFailure(f"The node sent {printable(value)} instead of a number.")
     return int(value, 16)
 
 
 def from_hex(value: Any) -> bytes:
     """JSON-RPC data ("0x00ff") as bytes. Raises NodeFailure for anything else."""
     if not isinstance(value, str) or len(value) % 2 or not DATA.fullmatch(value):
-        raise NodeFailure(f"The node sent {printable(value)} where data belongs.")
+        raise NodeFailure(f"The node sent {printable(value)} instead of hexadecimal data.")
     return bytes.fromhex(value.removeprefix("0x"))
 
 
 def from_word(value: Any) -> int:
-    """A word of storage, all 32 bytes of it, as a number. Raises NodeFailure for anything else."""
+    """A storage word of 32 bytes as a number. Raises NodeFailure for anything else."""
     word = from_hex(value)
     if len(word) != 32:
-        raise NodeFailure(f"The node sent {len(word)} bytes where a word of storage belongs.")
+        raise NodeFailure(f"The node sent {len(word)} bytes instead of a storage word of 32 bytes.")
     return int.from_bytes(word)
 
 
 def is_hash(value: Any) -> bool:
-    """Whether this is a hash as JSON-RPC shapes it: 0x and 64 digits."""
+    """Whether this is a hash in JSON-RPC format: 0x and 64 digits."""
     return isinstance(value, str) and HASH.fullmatch(value) is not None
 
 
 def is_address(value: Any) -> bool:
-    """Whether this is an address as JSON-RPC shapes it: 0x and 40 digits, in any case."""
+    """Whether this is an address in JSON-RPC format: 0x and 40 digits, in any case."""
     return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
 
 
 def check_log(log: Any) -> None:
-    """Raises NodeFailure if this is not the log of a mined transaction, or one whose block was undone."""
+    """Raises NodeFailure for an incomplete log, and for a log whose block was removed by a reorganisation."""
     if not (
         isinstance(log, dict)
         and is_address(log.get("address"))
@@ -272,7 +268,7 @@ def check_log(log: Any) -> None:
         and is_hash(log.get("blockHash"))
         and is_hash(log.get("transactionHash"))
     ):
-        raise NodeFailure("The node sent a log that is none.", cause=printable(log))
+        raise NodeFailure("The node sent an incomplete log.", cause=printable(log))
     for name in ("blockNumber", "logIndex"):
         from_quantity(log.get(name))
     if log.get("removed"):
@@ -284,7 +280,7 @@ def _place(log: Log) -> tuple[int, int]:
 
 
 def _kinds(topics: Sequence[Any]) -> set[str]:
-    """The first topics that a filter lets through; empty where it lets all through."""
+    """The first topics that a filter accepts; empty if it accepts all."""
     first = topics[0] if topics else None
     if first is None:
         return set()
@@ -292,7 +288,7 @@ def _kinds(topics: Sequence[Any]) -> set[str]:
 
 
 def block_parameter(block: Block) -> str:
-    """A block as JSON-RPC names it."""
+    """The block parameter of a JSON-RPC method."""
     return hex(block) if isinstance(block, int) else block
 
 
@@ -305,25 +301,12 @@ def _call_params(to: str, data: bytes, sender: str | None, block: Block, value: 
     return [call, block_parameter(block)]
 
 
-def _revert_data(data: Any) -> bytes | None:
-    """The revert data, which nodes put at the top of `data`, inside an object, or behind a word."""
-    if isinstance(data, dict):
-        data = data.get("data") or data.get("result")
-    if not isinstance(data, str):
-        return None
-    start = data.find("0x")
-    try:
-        return bytes.fromhex(data[start + 2 :]) if start >= 0 else None
-    except ValueError:
-        return None
-
-
 def _may_repeat(method: str) -> bool:
-    """Whether asking twice does no more than asking once: reads, and one and the same signed transaction."""
+    """Whether the method is idempotent: all reads are, and sending the same signed transaction again."""
     return method == "eth_sendRawTransaction" or not method.startswith(
         ("eth_send", "eth_sign", "evm_", "hardhat_", "anvil_")
     )
 
 
 def _pause(attempt: int) -> float:
-    return min(FIRST_PAUSE * float(2**attempt), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return min(FIRST_PAUSE * float(2**attempt), LONGEST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret

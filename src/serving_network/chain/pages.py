@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A listing that is read page by page, and that is whole or an error."""
+"""Read a listing page by page: either completely, or with an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = 50
 
 
 class Pages:
-    """The entries of `function` as they come, all as of one block."""
+    """Collects the entries of `function`, all as of one block."""
 
     def __init__(self, function: str) -> None:
         self.entries: list[Any] = []
@@ -25,12 +25,12 @@ class Pages:
         self._last: list[Any] | None = None
 
     def add(self, page: list[Any], total: int, asked: int) -> bool:
-        """Take a page for which `asked` entries were wanted; tells whether it was the last one.
+        """Add a page for which `asked` entries were requested. Returns whether it was the last one.
 
-        Raises NodeFailure when the pages do not fit together or end too early.
+        Raises NodeFailure if the pages contradict each other or end too early.
         """
         if self._total not in (None, total) or len(page) > asked or (page and page == self._last):
-            raise NodeFailure(f"The node's pages of {self._function} do not fit together.")
+            raise NodeFailure(f"The node's pages of {self._function} contradict each other.")
         self._total, self._last = total, page
         self.entries += page
         if not page and len(self.entries) < total:
@@ -39,10 +39,10 @@ class Pages:
 
 
 async def every_entry(function: str, ask: Callable[[int, int], Awaitable[tuple[list[Any], int]]]) -> list[Any]:
-    """All entries of a paged view, where `ask(offset, limit)` gives a page and the number of all entries.
+    """All entries of a paged view, where `ask(offset, limit)` returns a page and the total number of entries.
 
-    A page that the node or the contract cannot answer is asked for in halves: the gas of a view is limited, and a page
-    of ledgers whose users have many accounts can need more. Raises NodeFailure when the pages do not add up.
+    A page that the node or the contract cannot return is requested in halves: the gas of a view is limited, and a page
+    of ledgers whose users have many accounts can need more. Raises NodeFailure if the pages contradict each other.
     """
     pages, size = Pages(function), PAGE
     while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection that only reads, async and sync: to nodes by URL, or to a chain in this process."""
+"""A read-only connection, async and sync, to nodes by URL or to a chain in this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Target = str | InProcessChain | Sequence[str]
 
 
 class AsyncReader(AsyncNode):
-    """One chain, read-only: blocks, contracts, events, transactions and their receipts.
+    """A read-only connection to one chain: blocks, contracts, events, transactions and receipts.
 
     async with await AsyncReader.open("http://127.0.0.1:8545", expected_chain_id=31337) as chain:
         print(await chain.balance("0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"))
@@ -30,10 +30,10 @@ class AsyncReader(AsyncNode):
     async def open(
         cls, target: Target, expected_chain_id: int | None = None, *, timeout: float = 30, attempts: int = 5
     ) -> Self:
-        """Connect to `target`: a URL, several URLs of one chain (the next one takes over), or a chain in this process.
+        """Connect to `target`: a URL, several URLs of one chain (for failover), or a chain in this process.
 
-        `timeout` is in seconds for one request; `attempts` is how often a request is made before NodeUnreachable.
-        Raises WrongChain when a node does not serve `expected_chain_id`.
+        `timeout` is the time limit of one request in seconds; `attempts` is how often a request is tried before
+        NodeUnreachable is raised. Raises WrongChain if a node does not serve `expected_chain_id`.
         """
         targets: Sequence[str | InProcessChain]
         targets = [target] if isinstance(target, str) or not isinstance(target, Sequence) else target
@@ -48,9 +48,9 @@ class AsyncReader(AsyncNode):
         return connection
 
     async def receipt(self, transaction_hash: str) -> Receipt | None:
-        """The receipt, or None while the transaction is not mined; a failed one has `succeeded` False.
+        """The receipt, or None until the transaction is mined. A failed transaction has `succeeded` False.
 
-        Raises NodeFailure for one that contradicts itself, or belongs to another transaction.
+        Raises NodeFailure for an incomplete receipt, and for the receipt of another transaction.
         """
         found = await self.rpc("eth_getTransactionReceipt", [transaction_hash])
         if found is None:
@@ -58,12 +58,12 @@ class AsyncReader(AsyncNode):
         return read_receipt(found, transaction_hash)
 
     async def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
-        """A transaction as the node shapes it, mined or waiting; None where the node does not know it."""
+        """A mined or pending transaction as the node formats it; None if the node does not know it."""
         found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
         if found is None:
             return None
         if not isinstance(found, dict) or not same_hash(found.get("hash"), transaction_hash):
-            raise NodeFailure("The node sent another transaction than it was asked for.")
+            raise NodeFailure("The node sent another transaction than the requested one.")
         if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
             raise NodeFailure("The node sent an incomplete transaction.")
         from_hex(found.get("input"))
@@ -105,7 +105,7 @@ class Reader(SyncFace[AsyncReader]):
 
     @property
     def where(self) -> str:
-        """The URL of the node that is being asked."""
+        """The URL of the node in use."""
         return self.core.where
 
     rpc = blocking(AsyncReader.rpc)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Receipt:
-    """A mined transaction. `logs` are as JSON-RPC shapes them; `gas_price` is in wei per gas.
+    """The receipt of a mined transaction. `logs` are in JSON-RPC format; `gas_price` is in wei per gas.
 
-    One of a rehearsal, in which nothing was sent, has an empty hash and no logs.
+    The receipt of a rehearsal, in which nothing is sent, has an empty hash and no logs.
     """
 
     transaction_hash: str
@@ -33,22 +33,22 @@ class Receipt:
 
     @property
     def rehearsed(self) -> bool:
-        """Whether nothing was sent."""
+        """Whether this was a rehearsal, in which nothing was sent."""
         return not self.transaction_hash
 
     @property
     def cost(self) -> int:
-        """What the gas cost, in wei."""
+        """The cost of the gas, in wei."""
         return self.gas_used * self.gas_price
 
 
 def same_hash(reported: Any, asked: str) -> bool:
-    """Whether a node reported this hash, in any case."""
+    """Whether a node reported this hash, in upper or lower case."""
     return is_hash(reported) and reported.lower() == asked.lower()
 
 
 def read_receipt(found: Any, transaction_hash: str) -> Receipt:
-    """A receipt as the node shapes it. Raises NodeFailure."""
+    """Check and convert a receipt that a node sent. Raises NodeFailure."""
     if not isinstance(found, dict) or not isinstance(found.get("logs"), list) or not is_hash(found.get("blockHash")):
         raise NodeFailure("The node sent an incomplete receipt.")
     if not same_hash(found.get("transactionHash"), transaction_hash):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a JSON-RPC question reaches a chain: over HTTP, over a WebSocket, or as a call into this process.
+"""Transports for JSON-RPC: HTTP, WebSocket, and calls into a chain in this process.
 
-A transport asks once. What failed in a way that may pass (no route, a time-out, HTTP 429 or 5xx, half an
-answer) it raises as TransientFailure, and `serving_network.chain.node` decides whether to ask again.
+A transport tries once. For a failure that may be temporary (no route, a timeout, HTTP 429 or 5xx, an incomplete
+answer) it raises TransientFailure, and `serving_network.chain.node` decides whether to retry.
 
-web3.py has transports too, but importing it takes two seconds, which every command would pay, and its
-retries cannot tell a refused question from one that never arrived.
+web3.py has transports too, but every command would wait two seconds for its import, and its retries cannot
+distinguish a rejected request from one that never arrived.
 
-An answer is believed only if it is whole, is to the question that was asked, and is no larger or deeper than any
-honest one.
+An answer is accepted only if it is complete, has the id of the request, and is no larger or more deeply nested than
+any valid answer.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ RpcCall = tuple[str, list[Any]]
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 TRANSIENT_CODES = frozenset({429, -32005})  # rate limits
 LARGEST_ANSWER = 256 * 1024 * 1024
-LONGEST_WAIT = 60.0  # seconds that a busy node may ask to wait
+LONGEST_WAIT = 60.0  # the most seconds that Retry-After may ask for
 
 
 class TransientFailure(Exception):
-    """The question may succeed when asked again; `wait` is how many seconds the node asked to wait."""
+    """A request failed but may succeed when retried; `wait` is the number of seconds that the node asked to wait."""
 
     def __init__(self, reason: str, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -40,19 +40,19 @@ class TransientFailure(Exception):
 
 
 class Transport(Protocol):
-    """One way to one node. `where` names it for people, without a password or an API key in it."""
+    """A transport to one node. `where` is its URL for display, without passwords and API keys."""
 
     where: str
 
     async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
-        """The answers to `calls` in order, a refusal in its place. Raises TransientFailure for the whole."""
+        """The results of `calls`, in order, with an RpcError for a call that failed. Raises TransientFailure."""
 
     async def close(self) -> None:
-        """Give back what the transport holds."""
+        """Close the connections."""
 
 
 class InProcessChain(Protocol):
-    """A chain in this process, such as `EmbeddedChain`: results shaped as JSON-RPC shapes them."""
+    """A chain in this process, such as `EmbeddedChain`, with results in JSON-RPC format."""
 
     def request(self, method: str, params: list[Any]) -> Any:
         """The result of one JSON-RPC method. Raises RpcError."""
@@ -68,8 +68,8 @@ def transport_to(target: str | InProcessChain, timeout: float) -> Transport:
     if scheme in ("ws", "wss"):
         return WebSocketTransport(target, timeout)
     raise ConfigurationError(
-        f"{target!r} is not the address of a node.",
-        next_step="Give a URL that begins with http://, https://, ws:// or wss://",
+        f"{target!r} is not the URL of a node.",
+        next_step="Use a URL that starts with http://, https://, ws:// or wss://",
     )
 
 
@@ -99,26 +99,26 @@ class InProcessTransport:
             return refusal
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there is no connection."""
 
 
 class HttpTransport:
-    """JSON-RPC over HTTP; several calls travel as one batch."""
+    """JSON-RPC over HTTP; several calls are sent as one batch."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self.where = without_secrets(url)
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
-        self._batches_understood = True
+        self._supports_batches = True
 
     async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
-        if len(calls) > 1 and self._batches_understood:
+        if len(calls) > 1 and self._supports_batches:
             answers = await self._post([_envelope(place, call) for place, call in enumerate(calls)])
             if isinstance(answers, list):
                 return _in_order(answers, len(calls))
-            _result(answers)  # a node that is only busy understands batches
-            self._batches_understood = False
+            _result(answers)  # raises if the node is only busy and does support batches
+            self._supports_batches = False
         return [_result(await self._post(_envelope(place, call)), place) for place, call in enumerate(calls)]
 
     async def _post(self, body: Any) -> Any:
@@ -131,9 +131,9 @@ class HttpTransport:
                 if response.status in (401, 403):
                     raise ConfigurationError(
                         f"{self.where} refused access (HTTP {response.status}).",
-                        next_step="Check the API key in the network's address: serving network show",
+                        next_step="Check the API key in the network's URL: serving network show",
                     )
-                content = await _whole(response)
+                content = await _read_body(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise TransientFailure(printable(str(error)) or type(error).__name__) from error
         return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
@@ -145,7 +145,7 @@ class HttpTransport:
 
 
 class WebSocketTransport:
-    """JSON-RPC over a WebSocket that is opened when first needed and again after it broke."""
+    """JSON-RPC over a WebSocket, which is opened on first use and reopened after a failure."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self.where = without_secrets(url)
@@ -220,12 +220,12 @@ def _envelope(number: int, call: RpcCall) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
-async def _whole(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     content = bytearray()
     async for part in response.content.iter_any():
         content += part
         if len(content) > LARGEST_ANSWER:
-            raise TransientFailure(f"the answer has more than {LARGEST_ANSWER} bytes")
+            raise TransientFailure(f"the answer is larger than {LARGEST_ANSWER} bytes")
     return bytes(content)
 
 
@@ -233,18 +233,20 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
     try:
         return parse_json(content)
     except ValueError as error:
-        raise TransientFailure(f"the answer is not JSON, or only half of it{where}: {printable(str(error))}") from error
+        raise TransientFailure(
+            f"the answer is not valid JSON, or is incomplete{where}: {printable(str(error))}"
+        ) from error
 
 
 def _seconds(retry_after: str | None) -> float:
-    """How long a busy node asks to wait, within reason; 0 where it says nothing that is understood."""
+    """The seconds in a Retry-After header, at most LONGEST_WAIT; 0 if it is missing or is a date."""
     if retry_after is None or not (retry_after.isascii() and retry_after.isdecimal()):
         return 0.0
     return min(float(retry_after), LONGEST_WAIT)
 
 
 def _result(answer: Any, number: int | None = None) -> Any | RpcError:
-    """What an answer says: to question `number`, where it is known which one it must be to."""
+    """The result in an answer, or its error. With `number`, the answer must have that id."""
     if not isinstance(answer, dict):
         raise TransientFailure("the answer is not a JSON-RPC answer")
     error = answer.get("error")
@@ -252,11 +254,11 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
         if "result" not in answer:
             raise TransientFailure("the answer is not a JSON-RPC answer")
         if number is not None and not _is_number(answer.get("id"), number):
-            raise TransientFailure("the answer is to another question")
+            raise TransientFailure("the answer has the id of another request")
         return answer["result"]
     if not isinstance(error, dict):
         return RpcError(-32000, printable(error))
-    code, message = error.get("code"), printable(error.get("message") or "an error without words")
+    code, message = error.get("code"), printable(error.get("message") or "no error message")
     if type(code) is not int:
         code = -32000
     if code in TRANSIENT_CODES:
@@ -264,17 +266,17 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
     return RpcError(code, message, error.get("data"))
 
 
-def _is_number(told: Any, number: int) -> bool:
-    return type(told) is int and told == number
+def _is_number(reported: Any, number: int) -> bool:
+    return type(reported) is int and reported == number
 
 
 def _in_order(answers: list[Any], count: int) -> list[Any | RpcError]:
     found = []
     if len(answers) != count:
-        raise TransientFailure(f"{len(answers)} answers came to a batch of {count} questions")
+        raise TransientFailure(f"a batch of {count} requests got {len(answers)} answers")
     for number in range(count):
-        mine = [one for one in answers if isinstance(one, dict) and _is_number(one.get("id"), number)]
-        if len(mine) != 1:
-            raise TransientFailure("an answer of the batch is missing, or comes twice")
-        found.append(_result(mine[0]))
+        matching = [one for one in answers if isinstance(one, dict) and _is_number(one.get("id"), number)]
+        if len(matching) != 1:
+            raise TransientFailure("an answer in the batch is missing or duplicated")
+        found.append(_result(matching[0]))
     return found

@@ -10,8 +10,8 @@ from serving_network.cli.prompts import ask_to_go_on
 
 if TYPE_CHECKING:
     from serving_network.chain.contract import Call
+    from serving_network.chain.fees import Fees
     from serving_network.chain.receipts import Receipt
-    from serving_network.chain.sender import Fees
     from serving_network.cli.options import Sending
     from serving_network.cli.output import Output
     from serving_network.clients.actor import AsyncActor

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
     from serving_network.chain.connection import AsyncConnection
-    from serving_network.chain.sender import Fees
+    from serving_network.chain.fees import Fees
     from serving_network.cli.home import Home
     from serving_network.cli.output import Output
     from serving_network.clients.actor import AsyncActor
@@ -98,7 +98,7 @@ class Session:
 
     async def fees(self) -> Fees | None:
         """The fees that the options ask for; None if they leave them to the node."""
-        from serving_network.chain.sender import Fees
+        from serving_network.chain.fees import Fees
 
         most, tip, legacy = self.sending.max_fee, self.sending.tip, self.sending.legacy
         if most is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Typed clients: `Network` reads; `User`, `Provider` and `Owner` act. Each has an async twin, `AsyncUser` and so on."""
+"""Typed clients: `Network` reads; `User`, `Provider` and `Owner` act. Each has an async version (`AsyncUser`)."""
 
 from serving_network.clients.owner import AsyncOwner, Owner
 from serving_network.clients.provider import AsyncProvider, Provider, SettlementResult, SignedSettlement

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whoever acts on the network: reading, plus a key that signs."""
+"""The base of the clients that act: a network plus a signer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork, Net
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
+    from serving_network.chain.fees import Fees
     from serving_network.chain.reading import Target
-    from serving_network.chain.sender import Fees
     from serving_network.signing import Signer
 
 Submit = Callable[[Call], Awaitable[Receipt]]
 
 
 class AsyncActor(AsyncNetwork):
-    """A network and a signer. Everything it changes goes through `submit`.
+    """A network and a signer. All changes are sent through `submit`.
 
-    `fees` and `gas` stand for every transaction where they are given; otherwise both are found out. With
-    `confirmations` a transaction counts once it is that many blocks deep; `timeout` is in seconds.
+    `fees` and `gas`, if set, apply to every transaction; otherwise both are estimated. A call returns once its
+    transaction is `confirmations` blocks deep; `timeout` is in seconds.
     """
 
     chain: AsyncConnection
@@ -51,11 +51,11 @@ class AsyncActor(AsyncNetwork):
 
     @property
     def address(self) -> ChecksumAddress:
-        """Whose key it is."""
+        """The address of the signer."""
         return self.signer.address
 
     async def _send(self, call: Call) -> Receipt:
-        """Send the call and wait for it."""
+        """Send the call and wait until it is mined."""
         return await self.chain.send(
             self.signer,
             call.to,
@@ -71,12 +71,12 @@ class AsyncActor(AsyncNetwork):
     async def connect(
         cls, target: Target, signer: Signer, ledger: str = LOCAL_LEDGER, expected_chain_id: int | None = None
     ) -> Self:
-        """Connect and act with this key. `target` is as for `AsyncConnection.open`."""
+        """Connect, and sign with this signer. `target` is as for `AsyncConnection.open`."""
         return cls(await AsyncConnection.open(target, expected_chain_id), signer, ledger)
 
 
 class Actor(Network):
-    """What the sync faces of the roles share."""
+    """The base of the sync versions of the clients that act."""
 
     role: type[AsyncActor] = AsyncActor
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a payment from a user to a provider needs, checked in the order of the contracts."""
+"""Check what a payment from a user to a provider needs, in the order of the contracts' own checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `passed` is None if it could not be made yet; `next_step` fixes a failed check."""
+    """One check. `passed` is None if the check does not apply yet; `next_step` fixes a failed check."""
 
     name: str
     passed: bool | None
@@ -36,14 +36,14 @@ class Check:
 
 
 def first_failure(checks: Iterable[Check]) -> Check | None:
-    """The check that decides what to do next."""
+    """The first failed check, which decides what to do next."""
     return next((check for check in checks if check.passed is False), None)
 
 
 async def examine_user(network: AsyncNetwork, user: str) -> list[Check]:
-    """Whether this user can fund a provider."""
+    """Check whether this user can fund a provider."""
     balances = await network.balances(user)
-    least, _ = await network.minimums()
+    minimum, _ = await network.minimums()
     ledger = balances.ledger
     return [
         Check(
@@ -56,7 +56,7 @@ async def examine_user(network: AsyncNetwork, user: str) -> list[Check]:
             "ledger",
             ledger is not None,
             "none" if ledger is None else f"{describe(ledger.available)} available",
-            f"serving ledger open '{describe(least)}'",
+            f"serving ledger open '{describe(minimum)}'",
         ),
     ]
 
@@ -68,7 +68,7 @@ async def examine_inference(
     service: str = INFERENCE,
     settlement: SignedSettlement | None = None,
 ) -> list[Check]:
-    """The checks of an inference settlement; nonce, fee and signature are checked if a settlement is given."""
+    """The checks of an inference settlement. Nonce, fee and signature are checked if a settlement is given."""
     found = await network.service(service)
     account = await network.account(user, provider, service)
     offer = await network.offer(provider, service)
@@ -85,7 +85,9 @@ async def examine_inference(
     checks += [
         _nonce(account, row.nonce),
         _signature(offer, digest, settlement.signature),
-        _balance(account, row.total_fee, provider, found, "part of it is paid, and the rest needs a new signature"),
+        _balance(
+            account, row.total_fee, provider, found, "part of the fee is paid, and the rest needs a new signature"
+        ),
     ]
     return checks
 
@@ -99,7 +101,7 @@ async def examine_fine_tuning(
     message: VerifierMessage | None = None,
     signature: bytes = b"",
 ) -> list[Check]:
-    """The eight checks of a fine-tuning settlement, in their order, and the secret's."""
+    """The eight checks of a fine-tuning settlement, in order, and the check of the secret."""
     found = await network.service(service)
     account = await network.account(user, provider, service)
     offer = await network.offer(provider, service)
@@ -180,7 +182,7 @@ def _acknowledgements(
             f"The owner runs: serving signer confirm {provider} --expect {signer} --service {service.name}",
         ),
         Check(
-            "TEE signer given",
+            "TEE signer set",
             None if offer is None else signer != ZERO_ADDRESS,
             signer,
             f"The provider runs: serving service update --set tee_signer=0x... --service {service.name}",

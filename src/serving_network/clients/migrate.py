@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checklist for those who come from the old version, against the state of the chain."""
+"""Checklists for the migration from the old version, checked against the chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def provider_checklist(network: AsyncNetwork, provider: str, service: str = FINE_TUNING) -> list[Check]:
-    """What a provider of the old version has to do."""
+    """The steps for a provider of the old version."""
     found = await network.service(service)
     offer = await network.offer(provider, service)
     stake = (await network.settings(service))["MIN_PROVIDER_STAKE"]
@@ -22,57 +22,57 @@ async def provider_checklist(network: AsyncNetwork, provider: str, service: str 
     signer = offer.offer.tee_signer if offer else ZERO_ADDRESS
     return [
         Check(
-            "stake ready",
+            "stake available",
             offer is not None or wallet > stake,
-            "registered, the stake is in"
+            "the service is registered, and its stake is paid"
             if offer
-            else f"{describe(wallet)} in the wallet, {describe(stake)} are needed",
-            f"Send at least {describe(stake)} and something for gas to {provider}.",
+            else f"{describe(wallet)} in the wallet; the stake is {describe(stake)}",
+            f"Send at minimum {describe(stake)}, plus some for gas, to {provider}.",
         ),
         Check(
-            "registered with the new order of arguments",
+            "registered with the new arguments",
             offer is not None,
-            "url, quota, price, occupied, models, teeSigner; the stake is sent with it",
+            "url, quota, price, occupied, models, teeSigner; the stake is sent with the registration",
             f"serving service register OFFER --service {found.name}",
         ),
         Check(
-            "TEE signer in the service",
+            "TEE signer set",
             None if offer is None else signer != ZERO_ADDRESS,
-            f"{signer}; settlements are checked against it, not against a signer in the user's account",
+            f"{signer}: settlements are checked against this signer, not against one in the user's account",
             f"serving service update --set tee_signer=0x... --service {found.name}",
         ),
         Check(
             "confirmed by the owner",
             None if offer is None else offer.confirmed,
-            "new: without it nothing is paid",
+            "new in this version: nothing is paid before",
             f"The owner runs: serving signer confirm {provider} --service {found.name}",
         ),
         Check(
             "signed message",
             True,
-            "VerifierMessage has id, encryptedSecret, modelRootHash, nonce, taskFee, user: no providerSigner "
-            "(check one with --typed-data)",
+            "VerifierMessage has id, encryptedSecret, modelRootHash, nonce, taskFee and user, but no providerSigner "
+            "(check yours with --typed-data)",
         ),
         Check(
             "events",
             True,
-            "ServiceUpdated now has the order url, quota, pricePerToken, teeSignerAddress, occupied; "
-            "ProviderStaked comes before the first one",
+            "the arguments of ServiceUpdated are now url, quota, pricePerToken, teeSignerAddress, occupied; "
+            "ProviderStaked precedes the first one",
         ),
     ]
 
 
 async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_TUNING) -> list[Check]:
-    """What a user of the old version has to do."""
+    """The steps for a user of the old version."""
     found = await network.service(service)
     ledger = await network.ledger(user)
-    least, _ = await network.minimums()
+    minimum, _ = await network.minimums()
     checks = [
         Check(
             "ledger",
             ledger is not None,
             f"{describe(ledger.available)} available" if ledger else "none",
-            f"serving ledger open '{describe(least)}'",
+            f"serving ledger open '{describe(minimum)}'",
         ),
         Check(
             "no acknowledgeProviderSigner",
@@ -84,7 +84,7 @@ async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_T
         Check(
             f"acknowledged: {account.provider}",
             account.acknowledged,
-            f"{describe(account.balance)} with it in {found.name}",
+            f"balance {describe(account.balance)} in {found.name}",
             f"serving ledger fund {account.provider} 0 --service {found.name}",
         )
         for account in await network.accounts(user=user, service=service)
@@ -92,7 +92,7 @@ async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_T
 
 
 async def owner_checklist(network: AsyncNetwork, service: str = FINE_TUNING) -> list[Check]:
-    """What the owner of the old version has to do."""
+    """The steps for the owner of the old version."""
     found = await network.service(service)
     versions = [one for one in await network.versions() if one.name == found.name]
     checks = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network's owner does: confirm signers, change settings, register versions, transfer ownership."""
+"""The owner's client: confirm signers, change settings, register versions and transfer ownership."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SignerOfAnother(InvalidInput):
     def __init__(self, signer: str, other: str) -> None:
         self.other = other
         super().__init__(
-            f"The TEE signer {signer} is registered by another provider, too: {other}.",
-            cause="A fine-tuning settlement names no provider, so both could be paid for one that it signs.",
-            next_step="Ask both providers whose TEE it is. To confirm it anyway, pass --shared.",
+            f"Another provider, {other}, has registered the TEE signer {signer}, too.",
+            cause="A fine-tuning settlement names no provider, so both providers could be paid for the same signature.",
+            next_step="Ask both providers which of them runs this TEE. To confirm it anyway, pass --shared.",
         )
 
 
@@ -42,7 +42,7 @@ class AsyncOwner(AsyncActor):
     ) -> Receipt:
         """Confirm the provider's TEE signer: the one given, or the one registered now.
 
-        The contract checks the signer, so that a provider cannot replace it in between. For fine-tuning, a signer that
+        The contract checks the signer, so a provider cannot replace it in the meantime. For fine-tuning, a signer that
         another provider has registered is refused unless `shared`, because fine-tuning settlements name no provider.
         Raises SignerOfAnother, UnexpectedTEESigner, ServiceNotExist, CallerNotOwner.
         """
@@ -55,9 +55,10 @@ class AsyncOwner(AsyncActor):
             for other in await self.offers(service):
                 if other.offer.tee_signer == expected and other.provider != registered.provider:
                     raise SignerOfAnother(expected, other.provider)
-        effect = f"confirms {expected} as the TEE signer of {provider} in {found.name}: it can then move users' coins"
-        whose = to_checksum_address(provider)
-        return await self.submit(found.contract.call("acknowledgeTEESignerByOwner", whose, expected, effect=effect))
+        effect = f"confirms {expected} as the TEE signer of {provider} in {found.name}: it can then spend users' coins"
+        return await self.submit(
+            found.contract.call("acknowledgeTEESignerByOwner", to_checksum_address(provider), expected, effect=effect)
+        )
 
     async def revoke(self, provider: str, service: str = INFERENCE) -> Receipt:
         """Revoke the confirmation: what this provider's TEE signs is no longer paid."""
@@ -74,13 +75,16 @@ class AsyncOwner(AsyncActor):
         return await self.submit(found.contract.call("updateLockTime", seconds, effect=effect))
 
     async def set_penalty(self, percent: int, service: str = FINE_TUNING) -> Receipt:
-        """Change the share of the fee due for an unacknowledged deliverable. Raises PenaltyPercentageTooHigh."""
+        """Change the percentage of the fee that is due for an unacknowledged deliverable.
+
+        Raises PenaltyPercentageTooHigh.
+        """
         found = await self.service(service)
         effect = f"sets the penalty of {found.name} to {percent} %"
         return await self.submit(found.contract.call("updatePenaltyPercentage", percent, effect=effect))
 
     async def register_version(self, service_type: str, version: str, address: str, description: str) -> Receipt:
-        """Register a service contract with the ledger, which then trusts it with users' coins."""
+        """Register a service contract with the ledger, which then sends users' coins to it."""
         effect = f"registers {address} as {service_type}-{version}; the ledger sends users' coins there"
         return await self.submit(
             self.ledger_contract.call(

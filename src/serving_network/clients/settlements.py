@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settlements on the wire: the calldata that settles, what it would do, and what it did.
+"""Settlements on the wire: encode the calldata, preview it, and read its results.
 
 | form | function | signatures |
 |---|---|---|
@@ -46,7 +46,7 @@ class Disagreement(NodeFailure):
 
 
 class Outcome(NamedTuple):
-    """What the contract did with one settlement, or would do: its status, and the wei it paid."""
+    """What the contract did or would do with one settlement: its status, and the amount paid in wei."""
 
     status: int
     paid: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user does: deposits, funding providers, refunds, acknowledgements, tokens."""
+"""The user's client: deposits, funding providers, refunds, acknowledgements and tokens."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ PROVIDERS_PER_RETRIEVAL = 20
 
 @dataclass(frozen=True)
 class Funding:
-    """What a transfer to a provider will do, computed before it is sent. Amounts in wei.
+    """What a transfer to a provider will do, computed before it is sent. Amounts are in wei.
 
     `cancelled` is the part taken from the user's pending refunds, `moved` the part that leaves the ledger, and
     `locked_for` the number of seconds for which a refund stays locked. `obstacle` is the error that the transfer would
-    fail with; `warnings` are for the user to read first.
+    fail with; `warnings` should be shown to the user first.
     """
 
     amount: int
@@ -84,7 +84,7 @@ class AsyncUser(AsyncActor):
         return await self.submit(call)
 
     async def withdraw(self, amount: Amount) -> Receipt:
-        """Withdraw `amount`, or `ALL` that is available, from the ledger to the wallet, exactly.
+        """Withdraw exactly `amount`, or `ALL` that is available, from the ledger to the wallet.
 
         Raises MinimumDepositRequired if less than the minimum would remain.
         """

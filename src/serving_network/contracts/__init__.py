@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiled contracts, and the codec that speaks to them."""
+"""The compiled contracts and the codec of their ABIs."""
 
 from serving_network.contracts.artifacts import Artifact, ArtifactError, load
 from serving_network.contracts.codec import (

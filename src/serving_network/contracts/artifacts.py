@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiled contracts as the build leaves them beside this file: one JSON file a contract."""
+"""Load the compiled contracts, which the build writes beside this file, one JSON file per contract."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _CHECKOUT = Path(__file__).parents[3]
 
 
 class ArtifactError(ConfigurationError):
-    """There is no such contract, or its artifact is missing, damaged or older than its source."""
+    """A contract is unknown, or its artifact is missing, damaged or older than its source."""
 
 
 @dataclass(frozen=True)
 class Artifact:
     """One compiled contract.
 
-    `bytecode` is the creation code without constructor arguments, `deployed_bytecode` the code it leaves
-    without immutables. `constructor_arguments` are mainnet's values in the constructor's order, None for one that
-    depends on the deployment. `storage_layout` is the compiler's. `source_hashes` gives the SHA-256 of every file
-    the artifact was made from, by its path in the repository.
+    `bytecode` is the creation code without constructor arguments; `deployed_bytecode` is the runtime code without
+    immutables. `constructor_arguments` are mainnet's values in the constructor's order, None for one that depends on
+    the deployment. `storage_layout` is the compiler's. `source_hashes` maps each file that the artifact was built from,
+    by its path in the repository, to its SHA-256.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Artifact:
             ) from error
 
     def creation_code(self, *arguments: Any) -> bytes:
-        """The data of a transaction that creates the contract. Raises `UnencodableArguments`."""
+        """The data of a transaction that deploys the contract. Raises `UnencodableArguments`."""
         return self.bytecode + self.interface.encode_constructor(*arguments)
 
 
 def names() -> list[str]:
-    """The contracts that there are artifacts of, in alphabetical order."""
+    """The names of all artifacts, in alphabetical order."""
     return sorted(path.stem for path in DIRECTORY.glob("*.json"))
 
 
@@ -64,7 +64,7 @@ def names() -> list[str]:
 def load(name: str) -> Artifact:
     """The artifact of contract `name`.
 
-    Raises `ArtifactError` when there is none and, in a checkout, when a file it was made from has changed since.
+    Raises `ArtifactError` if it is missing and, in a checkout, if a file it was built from has changed since.
     """
     artifact = read(DIRECTORY / f"{name}.json")
     if (_CHECKOUT / "hatch_build.py").exists():
@@ -73,7 +73,7 @@ def load(name: str) -> Artifact:
 
 
 def read(path: Path) -> Artifact:
-    """The artifact in one file, wherever it lies. Raises `ArtifactError` when there is none or it is damaged."""
+    """The artifact in the file `path`. Raises `ArtifactError` if it is missing or damaged."""
     try:
         stored = parse_json(path.read_bytes())
         return Artifact(
@@ -89,7 +89,7 @@ def read(path: Path) -> Artifact:
     except FileNotFoundError as error:
         have = ", ".join(names()) or "none"
         raise ArtifactError(
-            f"There is no artifact of {path.stem}.", cause=f"There are: {have}.", next_step="make build"
+            f"There is no artifact of {path.stem}.", cause=f"Existing artifacts: {have}.", next_step="make build"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} is damaged.", cause=printable(repr(error)), next_step="make build") from error

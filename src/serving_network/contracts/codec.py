@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls, results, events and errors of a contract, between Python values and ABI bytes.
+"""Encode and decode the calls, results, events and errors of a contract.
 
 | ABI | Python |
 |---|---|
 | uint, int | int, exact |
-| address | str, with checksum; when encoding also all in one case |
+| address | str with checksum; encoding also accepts all lower or upper case |
 | bool, string, bytes, bytesN | bool, str, bytes, bytes of exactly N |
 | T[] | list |
-| struct | dict by component name; also taken as a tuple when encoding |
+| struct | dict by component name; encoding also accepts a tuple |
 
-Text that is not UTF-8 decodes with its bad bytes written as `\\xNN`: one provider's broken url must not hide a
-whole listing.
+Text that is not UTF-8 is decoded with its invalid bytes written as `\\xNN`, so that one provider's broken url does not
+hide a whole listing.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ Convert = Callable[[Any], Any]
 
 
 class MalformedData(NodeFailure):
-    """Bytes from a node that are not what the ABI says they are."""
+    """Bytes from a node do not match the ABI."""
 
 
 class UnencodableArguments(InvalidInput):
-    """Arguments that do not fit the function: their number, their type or their range."""
+    """Arguments do not fit the function: their number, type or range is wrong."""
 
 
 class Decoded(NamedTuple):
@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
 class DecodedEvent:
     """An event: `args` by name, in the order of the ABI; an indexed string or list is its 32-byte hash.
 
-    `address` emitted it. Where it was mined is None when the log did not say.
+    `address` is the emitting contract. The position on the chain is None if the log does not contain it.
     """
 
     name: str
@@ -66,10 +66,10 @@ class DecodedEvent:
 
 
 class Interface:
-    """What one contract understands and says, from its ABI.
+    """The codec of one contract's ABI.
 
-    Raises `ValueError` for an ABI that two readers could understand differently: two functions of one name with
-    as many arguments, or with different results.
+    Raises `ValueError` for an ambiguous ABI: two functions with the same name that have the same number of arguments,
+    or different results.
     """
 
     def __init__(self, abi: Iterable[AbiEntry]) -> None:
@@ -103,21 +103,21 @@ class Interface:
         self._calls_by_selector[call.selector] = call
 
     def selector(self, name: str, arguments: int | None = None) -> bytes:
-        """The 4 bytes that call function `name`; its number of arguments is needed only for an overloaded name.
+        """The 4-byte selector of function `name`. `arguments`, their number, is needed only for an overloaded name.
 
-        Raises `UnencodableArguments` when there is no such function or more than one.
+        Raises `UnencodableArguments` if there is no such function or more than one.
         """
         return self._call(name, arguments).selector
 
     def topic(self, name: str) -> bytes:
-        """The 32-byte first topic of event `name`. Raises `KeyError` when there is none."""
+        """The first topic (32 bytes) of event `name`. Raises `KeyError` if there is no such event."""
         for event in self._events.values():
             if event.name == name:
                 return event.topic
         raise KeyError(name)
 
     def encode(self, name: str, *args: Any) -> bytes:
-        """Calldata for `name(*args)`; overloads are told apart by the number of arguments.
+        """Calldata for `name(*args)`; overloads are distinguished by the number of arguments.
 
         Raises `UnencodableArguments`.
         """
@@ -125,22 +125,22 @@ class Interface:
         return call.selector + call.inputs.encode(args, name)
 
     def encode_constructor(self, *args: Any) -> bytes:
-        """What follows the bytecode in a creation. Raises `UnencodableArguments`."""
+        """The constructor arguments, which follow the bytecode. Raises `UnencodableArguments`."""
         return self._constructor.encode(args, "the constructor")
 
     def decode_result(self, name: str, data: bytes) -> Any:
-        """What function `name` returned: None, its one value, or a tuple of its values.
+        """The result of function `name`: None, its only value, or a tuple of its values.
 
-        Raises `MalformedData`, and `UnencodableArguments` when there is no such function.
+        Raises `MalformedData`, and `UnencodableArguments` if there is no such function.
         """
         values = self._results.get(name)
         if values is None:
             raise UnencodableArguments(f"the contract has no function {name}")
         if not data and values.types:
             raise MalformedData(
-                f"{name} answered nothing.",
-                cause="There is no contract at that address, or another one.",
-                next_step="Compare network and address with the deployment's record.",
+                f"{name} returned no data.",
+                cause="There is no contract at this address, or it is another contract.",
+                next_step="Compare the network and the address with the deployment's record.",
             )
         result = values.decode(data, f"the result of {name}")
         match result:
@@ -159,9 +159,9 @@ class Interface:
         return Decoded(call.name, call.inputs.decode_named(data[4:], f"a call of {call.name}"))
 
     def decode_error(self, data: bytes) -> Decoded | None:
-        """The error in revert data; None for empty data and for what is not a whole error of this contract.
+        """The error in revert data; None if the data is empty, incomplete or not an error of this contract.
 
-        Knows the two of every contract: `Error(message)` and `Panic(code)`.
+        Includes the two errors of every contract: `Error(message)` and `Panic(code)`.
         """
         error = self._errors.get(data[:4])
         if error is None:
@@ -172,14 +172,14 @@ class Interface:
             return None
 
     def decode_event(self, address: str, topics: Sequence[bytes], data: bytes) -> DecodedEvent | None:
-        """The event in a log; None when it is not one of this contract's. Raises `MalformedData`."""
+        """The event in a log; None if the contract does not declare it. Raises `MalformedData`."""
         event = self._events.get(topics[0]) if topics else None
         if event is None:
             return None
         return DecodedEvent(event.name, event.decode(topics, data), to_checksum_address(address))
 
     def decode_log(self, log: Mapping[str, Any]) -> DecodedEvent | None:
-        """The event in a log as JSON-RPC shapes it, with hex strings or bytes; None when it is not one of ours.
+        """The event in a JSON-RPC log, with hex strings or bytes; None if the contract does not declare it.
 
         Raises `MalformedData`, also for a log without address, topics or data.
         """
@@ -198,7 +198,7 @@ class Interface:
                 log_index=None if index is None else _integer(index),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise MalformedData("The node sent a log that is none.", cause=printable(error)) from error
+            raise MalformedData("The node sent an incomplete log.", cause=printable(error)) from error
 
     def _call(self, name: str, arguments: int | None) -> _Call:
         counts = sorted(count for known, count in self._calls if known == name)
@@ -213,7 +213,7 @@ class Interface:
 
 
 class _Values:
-    """A list of ABI parameters: encoded and decoded together."""
+    """A list of ABI parameters, encoded and decoded together."""
 
     def __init__(self, parameters: Sequence[AbiEntry]) -> None:
         self.types = tuple(_type(parameter) for parameter in parameters)
@@ -234,7 +234,7 @@ class _Values:
             raise MalformedData(
                 f"{what} is malformed.",
                 cause=printable(str(error)),
-                next_step="Ask again, or ask another node: this one answered with something else or cut its answer.",
+                next_step="Try again, or use another node: this one sent a wrong or truncated answer.",
             ) from error
         return tuple(convert(value) if convert else value for convert, value in zip(self._present, values, strict=True))
 
@@ -273,7 +273,7 @@ def _signature(entry: AbiEntry) -> str:
 
 
 def _type(parameter: AbiEntry) -> str:
-    """The type as it stands in a signature, structs written out as tuples."""
+    """The type as written in a signature, with structs as tuples."""
     kind: str = parameter["type"]
     if not kind.startswith("tuple"):
         return kind
@@ -287,7 +287,7 @@ def _as_topic(parameter: AbiEntry) -> AbiEntry:
 
 
 def _preparation(parameter: AbiEntry) -> Convert | None:
-    """What turns a Python value into what the encoder takes; None where it is taken as it is."""
+    """The conversion from a Python value to the encoder's; None if none is needed."""
     kind: str = parameter["type"]
     if kind.endswith("]"):
         return _each(_preparation(_item(parameter)))
@@ -304,7 +304,7 @@ def _preparation(parameter: AbiEntry) -> Convert | None:
 
 
 def _presentation(parameter: AbiEntry) -> Convert | None:
-    """What turns a decoded value into the one that we promise; None where it is that already."""
+    """The conversion from the decoder's value to the documented one; None if none is needed."""
     kind: str = parameter["type"]
     if kind.endswith("]"):
         return _each(_presentation(_item(parameter))) or list
@@ -336,13 +336,13 @@ def _members(value: Any, names: Sequence[str]) -> Sequence[Any]:
     if not isinstance(value, Mapping):
         return tuple(value)
     if value.keys() != set(names):
-        raise ValueError(f"a struct of {', '.join(names)} was given {', '.join(value)}")
+        raise ValueError(f"a struct has the fields {', '.join(names)}, not {', '.join(value)}")
     return [value[name] for name in names]
 
 
 def _exactly(value: bytes, size: int) -> bytes:
     if len(value) != size:
-        raise ValueError(f"{len(value)} bytes where exactly {size} are needed")
+        raise ValueError(f"{len(value)} bytes instead of exactly {size}")
     return value
 
 
@@ -354,7 +354,7 @@ def _bytes(value: str | bytes) -> bytes:
 
 def _list(value: Any) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)):
-        raise TypeError("the topics are no list")
+        raise TypeError("the topics are not a list")
     return value
 
 
@@ -365,13 +365,13 @@ def _word(value: str | bytes) -> bytes:
 def _integer(value: str | int) -> int:
     number = int(value, 16) if isinstance(value, str) and value.startswith("0x") else value
     if type(number) is not int or number < 0:
-        raise ValueError(f"{printable(value)} is no number")
+        raise ValueError(f"{printable(value)} is not a number")
     return number
 
 
 @lru_cache(maxsize=65536)
 def _verified(address: object) -> object:
-    """The address itself. eth-abi would take one whose checksum says that it was mistyped."""
+    """The address itself. Rejects a wrong checksum, which eth-abi accepts."""
     if isinstance(address, str):
         digits = address.removeprefix("0x")
         if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(address):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the contracts tell, as typed values. Amounts are in wei, times in seconds since 1970."""
+"""What the contracts return, as typed values. Amounts are in wei, times in seconds since 1970."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINE_TUNING = "fine-tuning"
 
 @dataclass(frozen=True)
 class Ledger:
-    """A user's ledger: `available` can be moved, `total` counts the provider accounts in."""
+    """A user's ledger. `available` can be moved; `total` includes the accounts with providers."""
 
     user: ChecksumAddress
     available: int
@@ -28,18 +28,18 @@ class Ledger:
 
     @property
     def with_providers(self) -> int:
-        """What lies in accounts with providers."""
+        """The sum of the balances with providers."""
         return self.total - self.available
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Ledger:
-        """From the contract's struct."""
-        return cls(told["user"], told["availableBalance"], told["totalBalance"], told["additionalInfo"])
+    def read(cls, struct: Mapping[str, Any]) -> Ledger:
+        """Convert the contract's struct."""
+        return cls(struct["user"], struct["availableBalance"], struct["totalBalance"], struct["additionalInfo"])
 
 
 @dataclass(frozen=True)
 class Refund:
-    """Coins asked back: `unlocks_at` by the lock time of now."""
+    """A requested refund. `unlocks_at` follows from the current lock time."""
 
     amount: int
     created_at: int
@@ -48,9 +48,10 @@ class Refund:
 
 @dataclass(frozen=True)
 class Account:
-    """What a user has with one provider in one service.
+    """A user's account with one provider in one service.
 
-    `generation` and `revoked_bitmap` are of inference accounts, `deliverables` a count of fine-tuning ones.
+    Only inference accounts have `generation` and `revoked_bitmap`; only fine-tuning accounts have `deliverables`, the
+    number of deliverables.
     """
 
     service: str
@@ -68,31 +69,31 @@ class Account:
 
     @property
     def spendable(self) -> int:
-        """The balance that is not asked back."""
+        """The balance without pending refunds."""
         return self.balance - self.pending_refund
 
     @property
     def exists(self) -> bool:
-        """False for the empty entry that stands for a user without an account in a batch answer."""
+        """False for the empty entry that a batch answer has for a user without an account."""
         return self.user != ZERO_ADDRESS
 
     @classmethod
-    def read(cls, service: str, lock_time: int, told: Mapping[str, Any]) -> Account:
-        """From the contract's struct; the short form of fine-tuning listings has no refunds in it."""
-        active = list(told.get("refunds", []))[: told["validRefundsLength"]]
+    def read(cls, service: str, lock_time: int, struct: Mapping[str, Any]) -> Account:
+        """Convert the contract's struct. The short form in fine-tuning listings has no refunds."""
+        active = list(struct.get("refunds", []))[: struct["validRefundsLength"]]
         return cls(
             service=service,
-            user=told["user"],
-            provider=told["provider"],
-            nonce=told["nonce"],
-            balance=told["balance"],
-            pending_refund=told["pendingRefund"],
+            user=struct["user"],
+            provider=struct["provider"],
+            nonce=struct["nonce"],
+            balance=struct["balance"],
+            pending_refund=struct["pendingRefund"],
             refunds=tuple(Refund(one["amount"], one["createdAt"], one["createdAt"] + lock_time) for one in active),
-            info=told["additionalInfo"],
-            acknowledged=told["acknowledged"],
-            generation=told.get("generation", 0),
-            revoked_bitmap=told.get("revokedBitmap", 0),
-            deliverables=told.get("deliverablesCount", 0),
+            info=struct["additionalInfo"],
+            acknowledged=struct["acknowledged"],
+            generation=struct.get("generation", 0),
+            revoked_bitmap=struct.get("revokedBitmap", 0),
+            deliverables=struct.get("deliverablesCount", 0),
         )
 
 
@@ -123,14 +124,14 @@ class Offer:
         }
 
     def critical_changes(self, new: Offer) -> list[str]:
-        """The changes that take the owner's confirmation back."""
+        """The names of the changed fields that revoke the owner's confirmation."""
         names = ("service_type", "model", "verifiability", "tee_signer", "additional_info")
         return [name for name in names if getattr(self, name) != getattr(new, name)]
 
 
 @dataclass(frozen=True)
 class Quota:
-    """The machine behind a fine-tuning service; memory and storage in the units that the provider uses."""
+    """The hardware of a fine-tuning service. Memory and storage are in the provider's own units."""
 
     cpu_count: int
     node_memory: int
@@ -157,13 +158,13 @@ class FineTuningOffer:
         return self.url, machine, self.price_per_token, self.occupied, list(self.models), self.tee_signer
 
     def critical_changes(self, new: FineTuningOffer) -> list[str]:
-        """The changes that take the owner's confirmation back."""
+        """The names of the changed fields that revoke the owner's confirmation."""
         return [] if self.tee_signer == new.tee_signer else ["tee_signer"]
 
 
 @dataclass(frozen=True)
 class ProviderService:
-    """A registered service. `confirmed` is the owner's confirmation of its TEE signer."""
+    """A registered service. `confirmed` says whether the owner confirmed its TEE signer."""
 
     service: str
     provider: ChecksumAddress
@@ -172,33 +173,33 @@ class ProviderService:
     updated_at: int | None
 
     @classmethod
-    def read(cls, service: str, told: Mapping[str, Any]) -> ProviderService:
-        """From the struct of either contract."""
+    def read(cls, service: str, struct: Mapping[str, Any]) -> ProviderService:
+        """Convert the struct of either contract."""
         offer: Offer | FineTuningOffer
-        if "quota" in told:
-            quota = told["quota"]
+        if "quota" in struct:
+            quota = struct["quota"]
             offer = FineTuningOffer(
-                url=told["url"],
+                url=struct["url"],
                 quota=Quota(
                     quota["cpuCount"], quota["nodeMemory"], quota["gpuCount"], quota["nodeStorage"], quota["gpuType"]
                 ),
-                price_per_token=told["pricePerToken"],
-                occupied=told["occupied"],
-                models=tuple(told["models"]),
-                tee_signer=told["teeSignerAddress"],
+                price_per_token=struct["pricePerToken"],
+                occupied=struct["occupied"],
+                models=tuple(struct["models"]),
+                tee_signer=struct["teeSignerAddress"],
             )
         else:
             offer = Offer(
-                service_type=told["serviceType"],
-                url=told["url"],
-                model=told["model"],
-                verifiability=told["verifiability"],
-                input_price=told["inputPrice"],
-                output_price=told["outputPrice"],
-                additional_info=told["additionalInfo"],
-                tee_signer=told["teeSignerAddress"],
+                service_type=struct["serviceType"],
+                url=struct["url"],
+                model=struct["model"],
+                verifiability=struct["verifiability"],
+                input_price=struct["inputPrice"],
+                output_price=struct["outputPrice"],
+                additional_info=struct["additionalInfo"],
+                tee_signer=struct["teeSignerAddress"],
             )
-        return cls(service, told["provider"], offer, told["teeSignerAcknowledged"], told.get("updatedAt"))
+        return cls(service, struct["provider"], offer, struct["teeSignerAcknowledged"], struct.get("updatedAt"))
 
 
 @dataclass(frozen=True)
@@ -214,22 +215,22 @@ class ServiceVersion:
     registered_at: int
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> ServiceVersion:
-        """From the contract's struct."""
+    def read(cls, struct: Mapping[str, Any]) -> ServiceVersion:
+        """Convert the contract's struct."""
         return cls(
-            address=told["serviceAddress"],
-            type=told["serviceType"],
-            version=told["version"],
-            name=told["fullName"],
-            description=told["description"],
-            recommended=told["isRecommended"],
-            registered_at=told["registeredAt"],
+            address=struct["serviceAddress"],
+            type=struct["serviceType"],
+            version=struct["version"],
+            name=struct["fullName"],
+            description=struct["description"],
+            recommended=struct["isRecommended"],
+            registered_at=struct["registeredAt"],
         )
 
 
 @dataclass(frozen=True)
 class Deliverable:
-    """A fine-tuned model as it is handed over. `added_at` is when the provider added it."""
+    """A fine-tuned model that is delivered to a user. `added_at` is when the provider added it."""
 
     id: str
     model_root_hash: bytes
@@ -239,21 +240,21 @@ class Deliverable:
     added_at: int
 
     @classmethod
-    def read(cls, told: Mapping[str, Any]) -> Deliverable:
-        """From the contract's struct."""
+    def read(cls, struct: Mapping[str, Any]) -> Deliverable:
+        """Convert the contract's struct."""
         return cls(
-            told["id"],
-            told["modelRootHash"],
-            told["encryptedSecret"],
-            told["acknowledged"],
-            told["settled"],
-            told["timestamp"],
+            struct["id"],
+            struct["modelRootHash"],
+            struct["encryptedSecret"],
+            struct["acknowledged"],
+            struct["settled"],
+            struct["timestamp"],
         )
 
 
 @dataclass(frozen=True)
 class Balances:
-    """All that a user has: in the wallet, in the ledger and with each provider. `ledger` is None where none is open."""
+    """All funds of a user: in the wallet, in the ledger and with each provider. `ledger` is None if there is none."""
 
     user: ChecksumAddress
     wallet: int
@@ -262,12 +263,12 @@ class Balances:
 
     @property
     def total(self) -> int:
-        """Everything together."""
+        """The sum of all funds."""
         return self.wallet + (self.ledger.available if self.ledger else 0) + sum(one.balance for one in self.accounts)
 
 
 class Status(IntEnum):
-    """What became of one settlement."""
+    """The outcome of one settlement."""
 
     SUCCESS = 0
     PARTIAL = 1
@@ -278,5 +279,5 @@ class Status(IntEnum):
 
     @property
     def paid(self) -> bool:
-        """Whether it stored its nonce, and paid what there was."""
+        """Whether the settlement was accepted: its nonce was stored, and the available balance was paid."""
         return self <= Status.PARTIAL

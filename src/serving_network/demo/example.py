@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider's day as an example: its users, and the usage log that they leave. Both are the same every time."""
+"""An example: one day of a provider, with its users and their usage log. Every run creates the same data."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ USERS: Final = 120
 INPUT_PRICE: Final = 2 * 10**13
 OUTPUT_PRICE: Final = 6 * 10**13
 MINIMUM_FEE: Final = 10**15
-"""Prices in wei per token, and the least that is worth a settlement, in wei."""
+"""Prices are in wei per token. The minimum fee of a settlement is in wei."""
 
 _SEED: Final = 20261121
 _COIN: Final = 10**18
 _HEADER: Final = "request_id,user,time,input_tokens,output_tokens"
-# Requests in each hour of the day, UTC, in shares: offices in Asia, then in Europe.
+# Relative number of requests in each hour of the day (UTC): office hours in Asia, then in Europe.
 _HOURS: Final = (14, 16, 22, 30, 34, 36, 38, 42, 50, 58, 62, 60, 52, 58, 62, 60, 54, 44, 36, 30, 26, 22, 18, 15)
 
 
 class Part(Enum):
-    """What a user of the example is there to show."""
+    """The role of a user in the example."""
 
     ORDINARY = "pays for everything"
     SHORT = "runs out of money"
     SMALL = "stays under the minimum fee"
     REFUNDING = "asked for a refund"
-    UNACKNOWLEDGED = "took the acknowledgement of the TEE signer back"
+    UNACKNOWLEDGED = "revoked the acknowledgement of the TEE signer"
 
 
 _PARTS: Final = {
@@ -51,7 +51,7 @@ _PARTS: Final = {
 
 @dataclass(frozen=True)
 class ExampleUser:
-    """A user: the key for the local chain, the part that is played, and the coins for the provider, in wei."""
+    """A user: the key for the local chain, the role, and the coins for the provider, in wei."""
 
     key: bytes
     address: str
@@ -60,7 +60,7 @@ class ExampleUser:
 
 
 def users() -> list[ExampleUser]:
-    """The 120 users, the heaviest first. Their funds cover their requests, except where their part says otherwise."""
+    """The 120 users, sorted by usage. Their funds cover their requests, unless their role says otherwise."""
     fees = dict.fromkeys(range(USERS), 0)
     for user, _, input_tokens, output_tokens in _requests():
         fees[user] += input_tokens * INPUT_PRICE + output_tokens * OUTPUT_PRICE
@@ -74,8 +74,8 @@ def users() -> list[ExampleUser]:
 
 
 def log_lines() -> Iterator[str]:
-    """The usage log, line by line with line ends."""
-    ids = random.Random(_SEED + 1)  # noqa: S311 - the same every time
+    """The lines of the usage log, with line endings."""
+    ids = random.Random(_SEED + 1)  # noqa: S311 - reproducible
     yield _HEADER + "\n"
     for user, time, input_tokens, output_tokens in _requests():
         request = f"req-{ids.getrandbits(96):024x}"
@@ -84,13 +84,13 @@ def log_lines() -> Iterator[str]:
 
 
 def _requests() -> list[tuple[int, datetime, int, int]]:
-    """Every request in order of time: its user, time, input tokens and output tokens."""
-    chance = random.Random(_SEED)  # noqa: S311 - the same every time
+    """Every request, sorted by time: its user, time, input tokens and output tokens."""
+    chance = random.Random(_SEED)  # noqa: S311 - reproducible
     small = [number for number, part in _PARTS.items() if part is Part.SMALL]
     many = [number for number in range(USERS) if number not in small]
     weights = list(accumulate(100_000 // (place + 3) for place in range(len(many))))
     made = [(number, _moment(chance), chance.randrange(4, 9), chance.randrange(1, 5)) for number in small]
-    # Everybody once, so that there are 120 users; the rest by weight.
+    # Each user once, so that there are 120 users; the other requests by weight.
     chosen = many + chance.choices(many, cum_weights=weights, k=REQUESTS - len(small) - len(many))
     made += [(number, _moment(chance), _size(chance, 9, 14_000), _size(chance, 7, 1_800)) for number in chosen]
     return sorted(made, key=lambda request: request[1])
@@ -102,13 +102,13 @@ def _moment(chance: random.Random) -> datetime:
 
 
 def _size(chance: random.Random, doublings: int, most: int) -> int:
-    """A number of tokens: half of them small, a few very large, made of whole numbers only."""
+    """A number of tokens: half of them small, a few very large. Computed in integers only."""
     scale = 1 << sum(chance.getrandbits(1) for _ in range(2 * doublings))
     return min(most, max(8, chance.randrange(scale, 2 * scale)))
 
 
 def _key(number: int) -> bytes:
-    """The key of a user: only fit for a chain on one's own machine, since everybody can compute it."""
+    """A user's key. Anybody can compute it, so it must only be used on a local chain."""
     return sha256(b"serving-network example user %d" % number).digest()
 
 

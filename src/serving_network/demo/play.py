@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example, played on a private chain through the clients by owner, provider and users.
+"""Run the example on a private chain: the owner, the provider and the users act through the clients.
 
-Each step does one thing and returns a sentence that says what happened, with amounts read from the chain.
+Each step returns a sentence that says what was done, with amounts read from the chain.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ MODEL: Final = bytes.fromhex("1ded137593d0e8717bcaa5d69c77e63c33202d3f3c1575ad20
 SECRET: Final = b"key of the model, encrypted for the user"
 
 _TEE: Final = LocalTeeSigner(b"serving-network example TEE key.")
-_GAS: Final = 400_000  # more than any step of a user needs, so that nothing is estimated
+_GAS: Final = 400_000  # more than any step of a user needs, so that no estimate is required
 _WALLET: Final = 1_000 * WEI_PER_COIN
 
 
 class Play:
-    """All participants. `directory` holds the provider's usage log and journal."""
+    """The participants. `directory` contains the provider's usage log and journal."""
 
     def __init__(self, chain: AsyncConnection, directory: Path) -> None:
         self._chain = chain
@@ -69,12 +69,12 @@ class Play:
         self._acting = {user.address: AsyncUser(chain, LocalSigner(user.key), gas=_GAS) for user in self.users}
 
     async def deploy(self) -> str:
-        """Owner: deploys the network."""
+        """Owner: deploy the network."""
         record = await deploy_local_network(self._chain, self._owner_key)
         return f"deployed the ledger and {len(record.services)} services on a chain in this process"
 
     async def register(self) -> str:
-        """Provider and owner: two services, staked and confirmed."""
+        """Provider and owner: register two services with stakes, and confirm them."""
         tee = to_checksum_address(_TEE.address)
         chat = Offer(
             "chatbot", "https://provider.example/v1", "llama-3.3-70b", "TeeML", INPUT_PRICE, OUTPUT_PRICE, "{}", tee
@@ -89,7 +89,7 @@ class Play:
         return f"registered inference and fine-tuning, staking {describe(2 * 100 * WEI_PER_COIN)}; the owner confirmed"
 
     async def fund(self) -> str:
-        """Users: ledgers, and accounts with the provider."""
+        """Users: open ledgers, and fund the provider."""
         total = 0
         for user in self.users:
             await self._chain.rpc("anvil_setBalance", [user.address, hex(_WALLET)])
@@ -99,7 +99,7 @@ class Play:
         return f"{len(self.users)} users funded the provider with {describe(total)}"
 
     async def take_back(self) -> str:
-        """One user: leaves the provider, and revokes the acknowledgement."""
+        """One user: retrieve all funds from the provider, and revoke the acknowledgement."""
         acting = self._acting[self._one(Part.UNACKNOWLEDGED).address]
         await acting.retrieve([self.provider.address])
         await self.wait_for_lock_time()
@@ -108,7 +108,7 @@ class Play:
         return "one user collected a full refund after the lock time, and revoked the acknowledgement of the TEE signer"
 
     async def ask_for_a_refund(self) -> str:
-        """One user: requests a refund while requests are unsettled."""
+        """One user: request a refund while requests are unsettled."""
         acting = self._acting[self._one(Part.REFUNDING).address]
         await acting.retrieve([self.provider.address])
         account = await acting.account(acting.address, self.provider.address)
@@ -116,7 +116,7 @@ class Play:
         return f"one user requested a refund of {describe(asked)}, with a day of requests still unsettled"
 
     async def settle(self, *, with_log: bool = True) -> Report:
-        """Provider: settle the day's usage log; without it, what earlier runs left unsettled."""
+        """Provider: settle the day's usage log, or without it, what earlier runs left unsettled."""
         chain = await LiveChain.open(AsyncNetwork(self._chain), self._provider_key)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         with open_journal(self._directory / "journal", identity) as journal:
@@ -124,7 +124,7 @@ class Play:
             return await run.run(UsageLog(self._log, provider=chain.provider) if with_log else None)
 
     async def pay_in(self, report: Report) -> str:
-        """The users whose balance was too small: fund the provider again."""
+        """Users whose balance was too small: fund the provider again."""
         total = 0
         for user in self.users:
             if user.part is Part.SHORT:
@@ -136,7 +136,7 @@ class Play:
         return f"the users with too little balance deposited {describe(total)}"
 
     async def fine_tune(self, user: ExampleUser, task: str, *, acknowledged: bool) -> str:
-        """A fine-tuning task, from deliverable to payment, or to the penalty if the user does not acknowledge it."""
+        """Settle a fine-tuning task, with the penalty if the user does not acknowledge the deliverable."""
         acting = self._acting[user.address]
         await acting.deposit(TASK_FEE)
         await acting.fund(self.provider.address, TASK_FEE, FINE_TUNING)
@@ -161,7 +161,7 @@ class Play:
         await self._chain.rpc("evm_mine")
 
     async def withdraw(self) -> str:
-        """The user who requested a refund: after the lock time, back to the wallet."""
+        """The user who requested a refund: collect it after the lock time, and withdraw it to the wallet."""
         await self.wait_for_lock_time()
         acting = self._acting[self._one(Part.REFUNDING).address]
         await acting.retrieve([self.provider.address])
@@ -171,7 +171,7 @@ class Play:
         return f"a day later the rest of the refund was unlocked, and {home} moved from the ledger to the wallet"
 
     async def books(self) -> list[BookLine]:
-        """What every contract holds, against what it owes."""
+        """The coins that each contract holds, and those that it owes."""
         return (await network_books(AsyncNetwork(self._chain))).lines
 
     def _one(self, part: Part) -> ExampleUser:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.fees import Fees
 from serving_network.chain.node import from_quantity
 from serving_network.chain.receipts import Receipt
-from serving_network.chain.sender import Fees
 from serving_network.deployment.bytecode import FRONT, artifact_hash, code_problem
 from serving_network.deployment.calls import step_data
 from serving_network.deployment.effects import has_happened

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ten accounts of the standard development mnemonic. Everybody knows their keys."""
+"""The ten accounts of the standard development mnemonic. Their keys are public knowledge."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ COUNT = 10
 
 @lru_cache(maxsize=1)
 def development_keys() -> tuple[PrivateKey, ...]:
-    """The private keys of the ten accounts, in their order."""
+    """The private keys of the ten accounts, in order."""
     seed = seed_from_mnemonic(MNEMONIC, "")
     return tuple(PrivateKey(key_from_seed(seed, DERIVATION_PATH.format(index=index))) for index in range(COUNT))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks and receipts: what is kept of them, their hashes, and the fee that follows from a block."""
+"""Blocks and receipts, their hashes, and the next base fee."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOOM_BYTES = 256
 
 @dataclass(frozen=True)
 class BlockReceipt:
-    """What became of a transaction in its block. `created` is the address of a new contract."""
+    """The result of a transaction in its block. `created` is the address of a new contract."""
 
     success: bool
     gas_used: int
@@ -36,7 +36,7 @@ class BlockReceipt:
     bloom: int
 
     def encode(self, kind: int) -> bytes:
-        """The receipt as it goes into the receipts root; `kind` is the type of its transaction."""
+        """The receipt as encoded for the receipts root; `kind` is the type of its transaction."""
         logs = [[log.address, log.topics, log.data] for log in self.logs]
         bloom = self.bloom.to_bytes(BLOOM_BYTES, "big")
         encoded: bytes = rlp.encode([int(self.success), self.cumulative_gas_used, bloom, logs])
@@ -45,11 +45,11 @@ class BlockReceipt:
 
 @dataclass(frozen=True)
 class Block:
-    """A block with its transactions. Time in unix seconds, `base_fee` in wei per gas.
+    """A block with its transactions. `timestamp` is in unix seconds, `base_fee` in wei per gas.
 
-    `state_root` binds the block to its changes: the keccak of the root before and of every value that
-    the block set. It is no Merkle root, and nothing can be proven against it. `version` is the commit
-    of the `World` that this block made.
+    `state_root` commits to the block's changes: it is the keccak of the previous root and of every value that the
+    block set. It is not a Merkle root, so nothing can be proven against it. `version` is the `World` commit that this
+    block created.
     """
 
     number: int
@@ -115,7 +115,7 @@ class Block:
 
 
 def next_base_fee(parent: Block) -> int:
-    """The base fee of the block after `parent`, in wei per gas (EIP-1559)."""
+    """The base fee of the block that follows `parent`, in wei per gas (EIP-1559)."""
     target = parent.gas_limit // ELASTICITY
     if parent.gas_used == target:
         return parent.base_fee
@@ -126,7 +126,7 @@ def next_base_fee(parent: Block) -> int:
 
 
 def logs_bloom(logs: tuple[Log, ...]) -> int:
-    """The 2048-bit filter over the addresses and topics of these logs."""
+    """The 2048-bit bloom filter of the addresses and topics of these logs."""
     bloom = 0
     for log in logs:
         bloom |= _bloom_bits(log.address)
@@ -145,11 +145,11 @@ def _bloom_bits(item: bytes) -> int:
 
 
 def _list_root(items: list[bytes]) -> bytes:
-    """The trie root of a list under the encoded indexes of its items."""
+    """The root of the trie that maps the encoded index of each item to the item."""
     if not items:
         return EMPTY_ROOT
     if len(items) == 1:
-        # A trie of one item is one leaf: the path is the key 0x80 (the encoding of 0), of even length.
+        # A trie of one item is one leaf, whose path is the key 0x80 (the encoding of 0), of even length.
         return keccak(rlp.encode([b"\x20\x80", items[0]]))
     trie = HexaryTrie({})
     for index, item in enumerate(items):

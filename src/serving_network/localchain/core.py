@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain itself: blocks on a world, a pool in front of it, a clock, and snapshots to go back to."""
+"""The chain: blocks, state, transaction pool, clock and snapshots."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MAX_UINT64 = 2**64 - 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What a chain starts from. Money in wei, time in unix seconds (None: the clock of this machine).
+    """The initial settings of a chain. Amounts are in wei, `genesis_time` in unix seconds (None: now).
 
-    `balances` says what the accounts own in block 0.
+    `balances` are those of the accounts in block 0.
     """
 
     chain_id: int = 31337
@@ -39,7 +39,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Location:
-    """Where a mined transaction is."""
+    """The position of a mined transaction."""
 
     block: Block
     index: int
@@ -55,7 +55,7 @@ class Location:
 
 @dataclass(frozen=True)
 class MinedLog:
-    """A log with its place. `removed` is true when the block that held it was undone."""
+    """A log with its position. `removed` is True if its block was undone."""
 
     log: Log
     location: Location
@@ -73,11 +73,11 @@ class _Snapshot:
 
 
 Listener = Callable[[Block, bool], None]
-"""Called with every new block, and with every undone one (then the second argument is True)."""
+"""Called with every new block, and with every undone block (then the second argument is True)."""
 
 
 class Chain:
-    """A private chain. What it does is synchronous and not guarded against threads."""
+    """A private chain. It is synchronous and not thread-safe."""
 
     def __init__(self, settings: Settings, world: World, store: Store | None = None) -> None:
         self.chain_id = settings.chain_id
@@ -113,23 +113,23 @@ class Chain:
         return None if number is None else self.blocks[number]
 
     def locate(self, transaction_hash: bytes) -> Location | None:
-        """Where the transaction was mined, or None."""
+        """The position of the transaction, or None if it is not mined."""
         place = self._transactions.get(transaction_hash)
         return None if place is None else Location(self.blocks[place[0]], place[1])
 
     def state_at(self, block: Block) -> StateReader:
-        """The state that the next block started from, or starts from."""
+        """The state after `block`, on which the next block is or was built."""
         if block.number == self.head.number:
             return self.world
         return self.world.at(self.blocks[block.number + 1].version - 1)
 
     def logs(self, first: int, last: int) -> Iterator[MinedLog]:
-        """All logs of a range of blocks, both ends included, in order."""
+        """All logs of the blocks `first` through `last`, in order."""
         for block in self.blocks[max(first, 0) : last + 1]:
             yield from block_logs(block)
 
     def context_of(self, block: Block) -> BlockContext:
-        """What contracts saw of the block, for a call that pretends to be in it."""
+        """The context of a past block, for a call that runs as if it were in that block."""
         return BlockContext(
             chain_id=self.chain_id,
             number=block.number,
@@ -142,7 +142,7 @@ class Chain:
         )
 
     def next_context(self) -> BlockContext:
-        """What contracts would see of the block that comes next, if it were made now."""
+        """The context of the next block, if it were mined now."""
         parent = self.head
         return BlockContext(
             chain_id=self.chain_id,
@@ -161,29 +161,29 @@ class Chain:
         return next_base_fee(self.head) if self._next_base_fee is None else self._next_base_fee
 
     def set_next_base_fee(self, fee: int) -> None:
-        """Give the next block this base fee; later ones follow from it."""
+        """Set the base fee of the next block. Later base fees follow from it."""
         self._next_base_fee = fee
 
     def waiting(self) -> tuple[list[DecodedTransaction], list[DecodedTransaction]]:
-        """The waiting transactions: those that can be mined now, and those that something holds back."""
+        """The transactions in the pool: those that can be mined now, and the others."""
         pending = self._executable()
         held = {transaction.hash for transaction in pending}
         return pending, [transaction for transaction in self.pool.all() if transaction.hash not in held]
 
     def next_nonce(self, sender: bytes) -> int:
-        """The nonce for the sender's next transaction, counting those that wait."""
+        """The nonce of the sender's next transaction, including those in the pool."""
         return self.pool.next_nonce(sender, self.world.account(sender).nonce)
 
     # Clock
 
     def increase_time(self, seconds: int) -> int:
-        """Move the clock ahead; returns by how many seconds it is ahead now."""
+        """Move the clock forward. Returns the total number of seconds it is ahead."""
         self._offset += seconds
         self._keep(Changes(), None)
         return self._offset
 
     def set_next_timestamp(self, timestamp: int) -> None:
-        """Give the next block this time; the clock goes on from there."""
+        """Set the timestamp of the next block. The clock continues from there."""
         if timestamp < self.head.timestamp:
             raise RpcError(INVALID_INPUT, f"timestamp {timestamp} is before the latest block's, {self.head.timestamp}")
         self._next_timestamp = timestamp
@@ -196,7 +196,7 @@ class Chain:
     # Sending
 
     def send(self, transaction: DecodedTransaction) -> bytes:
-        """Take a transaction into the pool and, unless mining is manual, mine it. Returns its hash."""
+        """Add a transaction to the pool and, unless mining is manual, mine it. Returns its hash."""
         self._check(transaction)
         self.pool.add(transaction)
         if self.automine:
@@ -204,16 +204,16 @@ class Chain:
         return transaction.hash
 
     def mine_waiting(self) -> None:
-        """Make one block per transaction, for as long as one can be mined."""
+        """Mine one block per transaction until no more can be mined."""
         while executable := self._executable():
             self._seal(executable[:1])
 
     def mine(self) -> Block:
-        """Make one block with everything that waits and fits; it may be empty."""
+        """Mine one block with all transactions from the pool that fit; it may be empty."""
         return self._seal(self._executable())
 
     def preview(self) -> tuple[Block, EvmState]:
-        """The block that `mine` would make now, with the state after it; nothing is kept."""
+        """The block that `mine` would create now, and the state after it. Nothing is stored."""
         return self._build(self._executable())
 
     def _executable(self) -> list[DecodedTransaction]:
@@ -251,7 +251,7 @@ class Chain:
         if problem:
             raise RpcError(INVALID_INPUT, problem)
 
-    # Making blocks
+    # Creating blocks
 
     def _build(self, candidates: list[DecodedTransaction]) -> tuple[Block, EvmState]:
         parent, context = self.head, self.next_context()
@@ -369,7 +369,7 @@ class Chain:
         self.coinbase = self.head.coinbase
 
     def copy(self) -> Chain:
-        """A second chain in memory, as this one is now, without its snapshots and listeners."""
+        """A copy of this chain in memory, without its snapshots and listeners."""
         twin = object.__new__(Chain)
         twin.__dict__ = self.__dict__ | {
             "pool": self.pool.copy(),
@@ -384,14 +384,14 @@ class Chain:
         }
         return twin
 
-    # Developer's methods
+    # Developer methods
 
     def change(self, changes: Changes) -> None:
-        """Set values of the state by hand, between two blocks."""
+        """Change the state between two blocks."""
         self._keep(changes, None)
 
     def snapshot(self) -> int:
-        """Remember everything as it is; returns the number to give to `revert`."""
+        """Take a snapshot. Returns the number to pass to `revert`."""
         self._snapshots_taken += 1
         self._snapshots[self._snapshots_taken] = _Snapshot(
             version=self.world.version,
@@ -403,7 +403,7 @@ class Chain:
         return self._snapshots_taken
 
     def revert(self, number: int) -> bool:
-        """Go back to a snapshot, which is used up with all later ones; False if there is none."""
+        """Return to a snapshot, and delete it and all later ones. Returns False if it does not exist."""
         snapshot = self._snapshots.get(number)
         if snapshot is None:
             return False
@@ -427,7 +427,7 @@ class Chain:
 
 
 def call_of(transaction: DecodedTransaction, base_fee: int) -> ExternalMessage:
-    """The message of a transaction in a block with this base fee."""
+    """The message that a transaction sends in a block with this base fee."""
     return ExternalMessage(
         sender=transaction.sender,
         to=transaction.to,
@@ -448,13 +448,13 @@ def block_logs(block: Block, *, removed: bool = False) -> Iterator[MinedLog]:
 
 
 def note_beacon_root(state: EvmState, timestamp: int) -> None:
-    """What the system call at the start of each block leaves behind (EIP-4788), for a parent root of zero."""
+    """Store what the system call at the start of each block stores (EIP-4788), with a parent root of zero."""
     state.start_transaction()
     state.set_storage(BEACON_ROOTS_ADDRESS, timestamp % HISTORY_BUFFER_LENGTH, timestamp)
 
 
 def _bind(root: bytes, changes: Changes) -> bytes:
-    """The next state root: a hash over the one before and every value that was set."""
+    """The next state root: a hash of the previous one and of every value that was set."""
     parts = [root]
     for address, account in sorted(changes.accounts.items()):
         parts += (address, account.nonce.to_bytes(8, "big"), account.balance.to_bytes(32, "big"), account.code_hash)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods with which a developer bends the chain: time, mining, snapshots, and the state itself.
+"""Developer methods, which change time, mining, snapshots and the state.
 
-They have the names that Hardhat, anvil and Ganache gave them, so that test tools find them.
+They have the names that Hardhat, anvil and Ganache use, so that test tools work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_BLOCKS_AT_ONCE = 10_000
 
 @dataclass(frozen=True)
 class DeveloperMethods:
-    """Everything that an ordinary node refuses to do."""
+    """The methods that ordinary nodes do not have."""
 
     chain: Chain
 
@@ -64,7 +64,7 @@ class DeveloperMethods:
     # Mining and time
 
     def mine(self, asked: Any = None) -> str:
-        """One block now, or `{"blocks": n}` of them; a number alone is the timestamp for the block."""
+        """Mine one block, or n with `{"blocks": n}`. A plain number is the timestamp of the block."""
         blocks = 1
         if isinstance(asked, Mapping):
             blocks = read_quantity(asked.get("blocks", 1), "blocks")
@@ -75,12 +75,12 @@ class DeveloperMethods:
         return "0x0"
 
     def mine_many(self, blocks: Any = "0x1", interval: Any = "0x0") -> None:
-        """Several blocks, `interval` seconds apart."""
+        """Mine several blocks, `interval` seconds apart."""
         self._mine(read_quantity(blocks, "blocks"), read_quantity(interval, "interval"))
 
     def _mine(self, blocks: int, interval: int) -> None:
         if blocks > MOST_BLOCKS_AT_ONCE:
-            raise invalid(f"at most {MOST_BLOCKS_AT_ONCE} blocks at once")
+            raise invalid(f"at most {MOST_BLOCKS_AT_ONCE} blocks can be mined at once")
         for number in range(blocks):
             if number and interval:
                 self.chain.set_next_timestamp(self.chain.head.timestamp + interval)
@@ -144,9 +144,9 @@ class DeveloperMethods:
         return {"pending": hex(len(pending)), "queued": hex(len(queued))}
 
     def pool_content(self) -> dict[str, Any]:
-        told: dict[str, dict[str, dict[str, Any]]] = {"pending": {}, "queued": {}}
-        for name, transactions in zip(told, self.chain.waiting(), strict=True):
+        content: dict[str, dict[str, dict[str, Any]]] = {"pending": {}, "queued": {}}
+        for name, transactions in zip(content, self.chain.waiting(), strict=True):
             for transaction in transactions:
-                by_nonce = told[name].setdefault(str(address_text(transaction.sender)), {})
+                by_nonce = content[name].setdefault(str(address_text(transaction.sender)), {})
                 by_nonce[str(transaction.nonce)] = transaction_json(transaction, None)
-        return told
+        return content

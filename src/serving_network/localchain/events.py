@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who wants to hear of what: log criteria, filters that are polled, and subscriptions that are pushed."""
+"""Log criteria, filters that clients poll, and subscriptions that are pushed to clients."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .wire import header_json, hexed, invalid, log_json, read_address, read_hash
 FORGOTTEN_AFTER_SECONDS = 300.0
 
 Push = Callable[[str, Any], None]
-"""Called with the id of a subscription and what it is to be told."""
+"""Called with the id of a subscription and the notification's content."""
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """Which logs are wanted: of these addresses (none: of all), and per position one of these topics (None: any)."""
+    """Selects logs by address (empty: all addresses) and by topic at each position (None: any topic)."""
 
     addresses: frozenset[bytes]
     topics: tuple[frozenset[bytes] | None, ...]
 
     @classmethod
     def read(cls, asked: Mapping[str, Any]) -> Criteria:
-        """From the JSON object of `eth_getLogs`, without its range of blocks."""
+        """Parse the JSON object of `eth_getLogs`, without its block range."""
         addresses = asked.get("address") or []
         if isinstance(addresses, str):
             addresses = [addresses]
@@ -43,7 +43,7 @@ class Criteria:
             tuple(_read_topic(topic) for topic in topics),
         )
 
-    def wants(self, mined: MinedLog) -> bool:
+    def matches(self, mined: MinedLog) -> bool:
         log = mined.log
         if self.addresses and log.address not in self.addresses:
             return False
@@ -52,8 +52,8 @@ class Criteria:
         return all(wanted is None or topic in wanted for wanted, topic in zip(self.topics, log.topics, strict=False))
 
     def pick(self, logs: Iterable[MinedLog]) -> list[dict[str, Any]]:
-        """The wanted ones, as clients see them."""
-        return [log_json(mined) for mined in logs if self.wants(mined)]
+        """The matching logs as JSON."""
+        return [log_json(mined) for mined in logs if self.matches(mined)]
 
 
 def _read_topic(topic: Any) -> frozenset[bytes] | None:
@@ -74,9 +74,9 @@ class _Filter:
 
 
 class Events:
-    """All filters and subscriptions of a chain. `told` is to be called with every new and every undone block.
+    """All filters and subscriptions of a chain. `notify` must be called with every new and every undone block.
 
-    A filter that nobody has asked for five minutes of `clock` is gone, as on other nodes.
+    A filter that was not polled for five minutes, measured by `clock`, is removed, as on other nodes.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,7 +85,7 @@ class Events:
         self._filters: dict[str, _Filter] = {}
         self._subscriptions: dict[str, tuple[Criteria | None, Push]] = {}
 
-    def told(self, block: Block, undone: bool) -> None:
+    def notify(self, block: Block, undone: bool) -> None:
         logs = list(block_logs(block, removed=undone))
         oldest = self._clock() - FORGOTTEN_AFTER_SECONDS
         self._filters = {name: kept for name, kept in self._filters.items() if kept.last_asked >= oldest}
@@ -104,20 +104,20 @@ class Events:
     # Filters
 
     def new_filter(self, asked: Mapping[str, Any] | None) -> str:
-        """A filter for logs, or for blocks where `asked` is None. Returns its id."""
+        """Create a filter for logs, or for blocks if `asked` is None. Returns its id."""
         name = hex(next(self._numbers))
         criteria = None if asked is None else Criteria.read(asked)
         self._filters[name] = _Filter(criteria, asked or {}, [], self._clock())
         return name
 
     def changes(self, name: Any) -> list[Any]:
-        """What has happened since the last time."""
+        """The changes since the last poll."""
         waiting = self._filter(name)
         changes, waiting.changes = waiting.changes, []
         return changes
 
     def asked_for(self, name: Any) -> Mapping[str, Any]:
-        """What a filter for logs was made for."""
+        """The criteria of a log filter."""
         waiting = self._filter(name)
         if waiting.criteria is None:
             raise RpcError(INVALID_INPUT, "filter not found")
@@ -136,12 +136,12 @@ class Events:
     # Subscriptions
 
     def subscribe(self, kind: Any, asked: Any, push: Push) -> str:
-        """Have `push` called for every new head or every wanted log; returns the id to stop it with."""
+        """Call `push` for every new head or every matching log. Returns the id of the subscription."""
         criteria = None
         if kind == "logs":
             criteria = Criteria.read(asked if isinstance(asked, Mapping) else {})
         elif kind != "newHeads":
-            raise RpcError(INVALID_INPUT, f'no "{kind}" subscription in eth namespace; there are newHeads and logs')
+            raise RpcError(INVALID_INPUT, f'no "{kind}" subscription in eth namespace; newHeads and logs are available')
         name = hex(next(self._numbers))
         self._subscriptions[name] = (criteria, push)
         return name
@@ -151,7 +151,7 @@ class Events:
 
 
 def _normal(name: Any) -> str:
-    """An id as it was given out, however a client pads it."""
+    """The canonical form of an id, which clients may pad with zeros."""
     try:
         return hex(int(name, 16)) if isinstance(name, str) else ""
     except ValueError:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running one message under cancun rules on a state, with the exact gas of a transaction.
+"""Run one message under cancun rules on a state, with the exact gas of a transaction.
 
-py-evm brings the interpreter. The state below it is ours: an overlay of new values over a `Reader`,
-with a journal that takes them back when a call fails. Nothing reaches the state below until the
-overlay's `changes` are committed to it.
+The interpreter is py-evm's; the state is this project's: an overlay of new values over a `StateReader`, with a journal
+that reverts them if a call fails. The underlying state changes only when the overlay's `changes` are committed.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class BlockContext:
-    """What contracts can ask about the block they run in. Time in unix seconds, fees in wei per gas."""
+    """The block that contracts run in. `timestamp` is in unix seconds, `base_fee` in wei per gas."""
 
     chain_id: int
     number: int
@@ -60,9 +59,9 @@ class BlockContext:
 
 @dataclass(frozen=True)
 class ExternalMessage:
-    """One message from outside. `to` is None to create a contract; `gas` includes the intrinsic gas.
+    """One external message. `to` is None to create a contract; `gas` includes the intrinsic gas.
 
-    `gas_price` is what the sender pays per gas, and `tip` the part of it that the block's maker gets.
+    `gas_price` is what the sender pays per gas, and `tip` is the part of it that the block proposer receives.
     """
 
     sender: bytes
@@ -77,7 +76,7 @@ class ExternalMessage:
 
 @dataclass(frozen=True)
 class Log:
-    """One event. Topics are 32 bytes each."""
+    """One log entry. Each topic has 32 bytes."""
 
     address: bytes
     topics: tuple[bytes, ...]
@@ -86,9 +85,9 @@ class Log:
 
 @dataclass(frozen=True)
 class MessageResult:
-    """What a message did. `gas_used` is what a receipt says; `gas_refunded` was taken off it already.
+    """The result of a message. `gas_used` is that of the receipt, from which `gas_refunded` is already deducted.
 
-    `output` is the return data, or the revert data where `error` is a revert.
+    `output` is the return data, or the revert data if `error` is a revert.
     """
 
     error: VMError | None
@@ -104,12 +103,12 @@ class MessageResult:
 
     @property
     def reverted(self) -> bool:
-        """Whether the contract refused, rather than ran out of gas or off the rails."""
+        """Whether the contract reverted, rather than ran out of gas or executed an invalid instruction."""
         return isinstance(self.error, Revert)
 
 
 def intrinsic_gas(to: bytes | None, data: bytes, access_list: AccessList) -> int:
-    """Gas that a transaction costs before its first instruction."""
+    """The gas that a transaction costs before its first instruction."""
     zeros = data.count(0)
     gas = GAS_TRANSACTION + GAS_ZERO_BYTE * zeros + GAS_NONZERO_BYTE * (len(data) - zeros)
     gas += sum(GAS_LISTED_ADDRESS + GAS_LISTED_SLOT * len(slots) for _, slots in access_list)
@@ -119,12 +118,12 @@ def intrinsic_gas(to: bytes | None, data: bytes, access_list: AccessList) -> int
 
 
 def created_address(sender: bytes, nonce: int) -> bytes:
-    """Where the contract lands that `sender` creates with its transaction `nonce`."""
+    """The address of the contract that `sender` creates in its transaction number `nonce`."""
     return keccak(rlp.encode([sender, nonce]))[12:]
 
 
 class EvmState(CancunState):
-    """New values over a reader, and everything that lives only as long as one transaction."""
+    """An overlay of new values over a reader, and the data that lasts for one transaction."""
 
     def __init__(self, base: StateReader, context: BlockContext) -> None:
         self._base = base
@@ -149,7 +148,7 @@ class EvmState(CancunState):
         self._transient: dict[Slot, bytes] = {}
 
     def start_transaction(self) -> None:
-        """Forget what the last transaction left behind in warm slots and transient storage."""
+        """Clear the warm addresses and slots and the transient storage of the last transaction."""
         self._journal = []
         self._originals = {}
         self._transient = {}
@@ -175,7 +174,7 @@ class EvmState(CancunState):
                 table[key] = value
 
     def commit(self, snapshot: tuple[Hash32, JournalDBCheckpoint]) -> None:
-        """Keep what happened since: it stays revertible through an earlier snapshot."""
+        """Keep the changes since the snapshot. An earlier snapshot can still revert them."""
 
     # Storage
 
@@ -202,7 +201,7 @@ class EvmState(CancunState):
     def set_transient_storage(self, address: Address, slot: int, value: bytes) -> None:
         self._write(self._transient, (address, slot), value)
 
-    # A state like any other, for what runs on top of this one
+    # The `StateReader` interface, for a state on top of this one
 
     def slot(self, key: Slot) -> int:
         value = self.changes.slots.get(key)
@@ -268,7 +267,7 @@ class EvmState(CancunState):
         return self.account(address) == NOBODY
 
     def touch_account(self, address: Address) -> None:
-        """Nothing to note: an empty account is no account, so none is ever left to clear away."""
+        """Does nothing: an empty account is the same as no account, so there is none to delete."""
 
     # Warm addresses and slots (EIP-2929)
 
@@ -297,9 +296,9 @@ class EvmState(CancunState):
 def execute(
     state: EvmState, call: ExternalMessage, computation_class: type[CancunComputation] = Computation
 ) -> MessageResult:
-    """Run a message as a transaction: gas bought, nonce raised, refunds and tip paid.
+    """Run a message as a transaction: buy gas, increment the nonce, pay refunds and the tip.
 
-    The caller has made sure that the sender can pay and that `gas` covers the intrinsic gas.
+    The caller must ensure that the sender can pay and that `gas` covers the intrinsic gas.
     """
     state.start_transaction()
     sender = Address(call.sender)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that are run and then forgotten: calls, gas estimates, traces, and what to say when one fails."""
+"""Messages whose changes are discarded: calls, gas estimates, traces, and the error if one fails."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from eth.exceptions import (
     VMError,
     WriteProtection,
 )
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_utils import keccak
 
+from serving_network.contracts.reverts import standard_reason
 from serving_network.errors import RpcError
 
 from .evm import (
@@ -54,20 +53,6 @@ DEFAULT_CALL_GAS = 30_000_000
 CALL_STIPEND = 2_300
 ESTIMATE_TOLERANCE = 1024
 
-_ERROR_SELECTOR = keccak(text="Error(string)")[:4]
-_PANIC_SELECTOR = keccak(text="Panic(uint256)")[:4]
-_PANICS = {
-    0x00: "generic panic",
-    0x01: "assert(false)",
-    0x11: "arithmetic underflow or overflow",
-    0x12: "division or modulo by zero",
-    0x21: "enum overflow",
-    0x22: "invalid encoded storage byte array accessed",
-    0x31: "out-of-bounds array access; popping on an empty array",
-    0x32: "out-of-bounds access of an array or bytesN",
-    0x41: "out of memory",
-    0x51: "uninitialized function",
-}
 _HALTS: dict[type[VMError], str] = {
     OutOfGas: "out of gas",
     InsufficientStack: "stack underflow",
@@ -85,7 +70,7 @@ _HALTS: dict[type[VMError], str] = {
 
 @dataclass(frozen=True)
 class View:
-    """A state and the block in which a call pretends to run."""
+    """A state and the context of the block that a call runs in."""
 
     state: StateReader
     context: BlockContext
@@ -93,7 +78,7 @@ class View:
 
 @dataclass(frozen=True)
 class CallRequest:
-    """A call as a client asked for it. Fees are wei per gas, None where the client named none."""
+    """A call as a client requested it. Fees are in wei per gas, None if the client set none."""
 
     sender: bytes
     to: bytes | None
@@ -106,7 +91,7 @@ class CallRequest:
 
     @classmethod
     def read(cls, asked: Any) -> CallRequest:
-        """From the JSON object of `eth_call` and its kin. Raises RpcError where it cannot be read."""
+        """Parse the JSON object of `eth_call` and similar methods. Raises RpcError if it is invalid."""
         if not isinstance(asked, Mapping):
             raise invalid("the transaction must be an object")
 
@@ -134,7 +119,7 @@ class CallRequest:
         )
 
     def in_block(self, context: BlockContext, gas: int) -> tuple[ExternalMessage, BlockContext]:
-        """The message with this gas limit; without a fee it runs as if gas and block space cost nothing."""
+        """The message with this gas limit, and its block context. Without a fee, gas costs nothing."""
         if not self.max_fee and not self.max_tip:
             return replace(self.call, gas=gas), replace(context, base_fee=0)
         fee = self.max_fee if self.max_fee is not None else context.base_fee + (self.max_tip or 0)
@@ -148,7 +133,7 @@ class CallRequest:
 
 
 def run(request: CallRequest, view: View, gas: int) -> MessageResult:
-    """Run the message on the view and forget its changes. Raises RpcError if it could not even start."""
+    """Run the message on the view and discard its changes. Raises RpcError if it cannot start."""
     call, context = request.in_block(view.context, gas)
     state = EvmState(view.state, context)
     ensure_startable(call, state)
@@ -156,7 +141,7 @@ def run(request: CallRequest, view: View, gas: int) -> MessageResult:
 
 
 def ensure_startable(call: ExternalMessage, state: StateReader) -> None:
-    """Refuse what a chain would refuse before the first instruction."""
+    """Raises RpcError if a chain would reject the message before its first instruction."""
     needed = intrinsic_gas(call.to, call.data, call.access_list)
     if call.gas < needed:
         raise RpcError(INVALID_INPUT, f"intrinsic gas too low: have {call.gas}, want {needed}")
@@ -173,7 +158,7 @@ def ensure_startable(call: ExternalMessage, state: StateReader) -> None:
 
 
 def call(request: CallRequest, view: View) -> bytes:
-    """What the message returns. Raises RpcError with the revert data if it fails."""
+    """The data that the message returns. Raises RpcError, with the revert data if there is any."""
     outcome = run(request, view, DEFAULT_CALL_GAS if request.gas is None else request.gas)
     if outcome.error is not None:
         raise failure(outcome)
@@ -181,10 +166,10 @@ def call(request: CallRequest, view: View) -> bytes:
 
 
 def estimate(request: CallRequest, view: View) -> int:
-    """The gas limit that the message needs: never too low, and at most a thousandth above the least.
+    """The gas limit that the message needs: never too low, and at most 0.1 % above the minimum.
 
-    What a message uses is not what it needs: refunds come only at its end, and a call hands on no more
-    than 63/64 of the gas that is left. Raises RpcError if it fails with all the gas there is.
+    A message can need more gas than it uses: refunds are paid only at its end, and a call passes on at most 63/64 of
+    the remaining gas. Raises RpcError if the message fails with the highest gas limit.
     """
     ceiling = request.gas if request.gas is not None else max(view.context.gas_limit, DEFAULT_CALL_GAS)
     price = request.max_fee or 0
@@ -214,36 +199,23 @@ def estimate(request: CallRequest, view: View) -> int:
 
 
 def failure(outcome: MessageResult) -> RpcError:
-    """The error for a message that ran and failed, in the words and with the code that nodes use."""
+    """The error for a message that failed, with the text and the code that geth uses."""
     if outcome.reverted:
-        reason = revert_reason(outcome.output)
+        reason = standard_reason(outcome.output)
         message = f"execution reverted: {reason}" if reason else "execution reverted"
         return RpcError(EXECUTION_REVERTED, message, hexed(outcome.output))
     return RpcError(INVALID_INPUT, halt_text(outcome.error))
 
 
 def halt_text(error: VMError | None) -> str:
-    """Why a message stopped that did not revert."""
+    """The reason why a message failed without a revert, in geth's words."""
     if isinstance(error, OutOfGas) and "code size" in str(error):
         return "max code size exceeded"
     return next((text for kind, text in _HALTS.items() if isinstance(error, kind)), "execution failed")
 
 
-def revert_reason(data: bytes) -> str | None:
-    """The text inside `Error(string)` or `Panic(uint256)`; None for any other revert data."""
-    try:
-        if data[:4] == _ERROR_SELECTOR:
-            return str(decode(["string"], data[4:])[0])
-        if data[:4] == _PANIC_SELECTOR:
-            code = int(decode(["uint256"], data[4:])[0])
-            return _PANICS.get(code, f"unknown panic code: {hex(code)}")
-    except (DecodingError, UnicodeDecodeError):
-        return None
-    return None
-
-
 class Overridden:
-    """A state with some values replaced for one call, as the third argument of `eth_call` asks."""
+    """A state with values replaced for one call: the state overrides of `eth_call`."""
 
     def __init__(self, base: StateReader, overrides: Any) -> None:
         if not isinstance(overrides, Mapping):

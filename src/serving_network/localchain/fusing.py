@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of instructions as one Python function each, for code that runs often.
+"""Compile frequent sequences of instructions into Python functions.
 
-A contract spends most of its instructions on moving words around its stack. In a run that is known in advance those
-words are local variables, and most of the moving disappears. A function is made of the instructions from one
-position on, along jumps whose destination is a constant, until one comes that only the interpreter does.
+Most instructions of a contract move words on the stack. In a compiled sequence these words are local variables, and
+most of the moves disappear. A function contains the instructions from one position on, across jumps with a constant
+destination, up to an instruction that only the interpreter supports.
 
 A function changes nothing unless all of it can succeed: with too little gas, or too few or too many words on the
-stack, it returns False, and the interpreter does the same instructions one by one, with the exact failure.
+stack, it returns False, and the interpreter executes the instructions one by one, with the exact failure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_INSTRUCTIONS = 100
 FEWEST_INSTRUCTIONS = 2
 _MASK = hex(2**256 - 1)
 
-# The gas of an instruction with two operands, and what it leaves, where {0} was on top of the stack and {1} below.
+# The gas and the result of instructions with two operands: {0} is the top of the stack, {1} the word below.
 _BINARY = {
     op.ADD: (3, f"({{0}} + {{1}}) & {_MASK}"),
     op.SUB: (3, f"({{0}} - {{1}}) & {_MASK}"),
@@ -63,7 +63,7 @@ _CONSTANT = {
 
 
 def charge(computation: Any, gas: int) -> None:
-    """Take gas away. Raises OutOfGas."""
+    """Consume gas. Raises OutOfGas."""
     meter = computation._gas_meter
     if meter.gas_remaining < gas:
         raise OutOfGas(f"needed {gas}, remaining {meter.gas_remaining}")
@@ -71,7 +71,7 @@ def charge(computation: Any, gas: int) -> None:
 
 
 def extend_memory(computation: Any, start: int, size: int) -> None:
-    """Make the memory reach to the end of these bytes, and charge for it."""
+    """Extend the memory to the end of these bytes, and charge for it."""
     if not size:
         return
     memory = computation._memory
@@ -97,7 +97,7 @@ def hash_memory(computation: Any, start: int, size: int) -> int:
 
 @lru_cache(maxsize=10_000)
 def _short_hash(data: bytes) -> int:
-    """The place of a mapping's value: the same few are asked for again and again."""
+    """Cached hash of at most two words, such as the slot of a mapping's value."""
     return int.from_bytes(keccak(data), "big")
 
 
@@ -131,7 +131,7 @@ def load(computation: Any, slot: int) -> int:
     return value
 
 
-# Instructions that charge by themselves: how many operands, whether they leave a word, and what does them.
+# Instructions that charge their own gas: number of operands, whether they push a word, and their function.
 OWN_GAS: dict[int, tuple[int, bool, Callable[..., Any]]] = {
     op.SHA3: (2, True, hash_memory),
     op.CALLDATACOPY: (3, False, copy_call_data),
@@ -141,16 +141,19 @@ OWN_GAS: dict[int, tuple[int, bool, Callable[..., Any]]] = {
 
 
 def fuse(code: bytes, start: int, destinations: Collection[int]) -> Fused | None:
-    """A function for the instructions from `start` on; None if there are too few that it could do.
+    """Compile the instructions from `start` on; None if too few of them are supported.
 
-    It returns False if it has done nothing. `destinations` are the valid ones of jumps.
+    The function returns False if it did nothing. `destinations` are the valid jump destinations.
     """
     return _Fuser(code, start, destinations).made()
 
 
 class _Fuser:
-    """Writes one function. Words are named: a number, `w7` for the seventh word that is made, `i2` for the second
-    word from the top of the stack as it was at the beginning."""
+    """Generates the source of one function.
+
+    A word on the stack is written as a number, as `w7` for the seventh word that was computed, or as `i2` for the
+    second word from the top of the initial stack.
+    """
 
     def __init__(self, code: bytes, start: int, destinations: Collection[int]) -> None:
         self._code = code
@@ -182,8 +185,8 @@ class _Fuser:
         return self._function() if self._done >= FEWEST_INSTRUCTIONS else None
 
     def _instruction(self, position: int) -> int | None:
-        """Write one instruction. Returns the position of the next: None if this one was not written, and -1 if the
-        function ends with it."""
+        """Generate one instruction. Returns the position of the next one, None if this one is not supported, and -1 if
+        the function ends with it."""
         instruction = self._code[position]
         following = position + 1
         gas = 3
@@ -264,7 +267,7 @@ class _Fuser:
         self._check_gas(following)
 
     def _check_gas(self, following: int) -> None:
-        """What was charged beyond the known gas may be missing for what comes next."""
+        """Leave the function if the remaining gas no longer covers its instructions with constant gas."""
         self._lines.append("if gas < ALL:")
         self._leave(str(following), indent="    ")
 
@@ -304,7 +307,7 @@ class _Fuser:
         return self._stack.pop()
 
     def _pop_number(self) -> str:
-        """A word that is calculated with: on the stack, those that came from elsewhere may be bytes."""
+        """Pop a word as a number: words on the initial stack may be bytes."""
         word = self._pop()
         if word[0] == "i" and word not in self._converted:
             self._converted.add(word)
@@ -317,7 +320,7 @@ class _Fuser:
         self._stack.append(f"w{self._words}")
 
     def _leave(self, position: str, indent: str = "") -> None:
-        """Write the stack and the gas as they are here, and go on at `position`."""
+        """Generate the code that stores the stack and the gas, and continues at `position`."""
         kept = 0
         while kept < min(self._taken, len(self._stack)) and self._stack[kept] == f"i{self._taken - kept}":
             kept += 1

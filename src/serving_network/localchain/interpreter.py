@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""py-evm's cancun interpreter, with the instructions that contracts spend their time on made quick.
+"""py-evm's cancun interpreter, with faster versions of the most frequent instructions.
 
-What is quick here does the same as py-evm's own instruction, in one function instead of six, and
-with the jump destinations of a contract found once instead of at every call. A test runs random
-programs through both.
+A fast instruction does the same as py-evm's, in one function instead of six, and the jump destinations of a contract
+are computed once instead of at every call. A test runs random programs through both.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .fusing import OWN_GAS, Fused, charge, extend_memory, fuse
 WORD = 2**256
 LARGEST_WORD = WORD - 1
 STACK_LIMIT = 1024
-VISITS_OF_OFTEN = 60
+VISITS_BEFORE_FUSING = 60
 GAS_BASE = 2
 GAS_VERY_LOW = 3
 GAS_LOW = 5
@@ -164,7 +163,7 @@ def _go(computation: Any, destination: int) -> None:
 
 @lru_cache(maxsize=512)
 def _jump_destinations(code: bytes) -> frozenset[int]:
-    """The positions of the JUMPDESTs that are instructions, not data behind a PUSH."""
+    """The positions of all JUMPDEST instructions, without bytes that are data of a PUSH."""
     found = []
     position = 0
     while position < len(code):
@@ -221,7 +220,7 @@ def _with_own_gas(operands: int, leaves: bool, work: Callable[..., Any]) -> Inst
     return run
 
 
-_QUICK: dict[int, tuple[str, Instruction]] = {
+_FAST: dict[int, tuple[str, Instruction]] = {
     opcode_values.ADD: (mnemonics.ADD, _binary(GAS_VERY_LOW, lambda left, right: (left + right) & LARGEST_WORD)),
     opcode_values.SUB: (mnemonics.SUB, _binary(GAS_VERY_LOW, lambda left, right: (left - right) & LARGEST_WORD)),
     opcode_values.MUL: (mnemonics.MUL, _binary(GAS_LOW, lambda left, right: (left * right) & LARGEST_WORD)),
@@ -261,7 +260,7 @@ _QUICK: dict[int, tuple[str, Instruction]] = {
     **{opcode_values.SWAP1 + position - 1: (f"SWAP{position}", _swap(position)) for position in range(1, 17)},
 }
 
-# py-evm warns at every SELFDESTRUCT that the instruction may go away; cancun has it.
+# py-evm warns at every SELFDESTRUCT that the instruction may be removed; cancun has it.
 _SELFDESTRUCT = as_opcode(
     logic_fn=ensure_no_static(selfdestruct_eip6780),
     mnemonic=mnemonics.SELFDESTRUCT,
@@ -269,7 +268,7 @@ _SELFDESTRUCT = as_opcode(
 )
 
 MNEMONICS: dict[int, str] = {}
-"""The name of every instruction by its number."""
+"""The mnemonic of every opcode."""
 
 _INSTRUCTIONS: dict[int, Instruction] = {}
 
@@ -277,16 +276,16 @@ for _opcode in range(256):
     _known: Any = CANCUN_OPCODES.get(_opcode) or InvalidOpcode(_opcode)
     if _opcode == opcode_values.SELFDESTRUCT:
         _known = _SELFDESTRUCT
-    MNEMONICS[_opcode] = _QUICK[_opcode][0] if _opcode in _QUICK else _known.mnemonic
-    _INSTRUCTIONS[_opcode] = _QUICK[_opcode][1] if _opcode in _QUICK else _known
+    MNEMONICS[_opcode] = _FAST[_opcode][0] if _opcode in _FAST else _known.mnemonic
+    _INSTRUCTIONS[_opcode] = _FAST[_opcode][1] if _opcode in _FAST else _known
 
 
-# The instructions behind which none begins that is jumped to or returned to.
-_WITHIN_A_RUN = frozenset(_QUICK) - {opcode_values.JUMP, opcode_values.JUMPI}
+# After these instructions, execution continues with the next one: they neither jump nor call.
+_SEQUENTIAL = frozenset(_FAST) - {opcode_values.JUMP, opcode_values.JUMPI}
 
 
 class Computation(CancunComputation):
-    """One message on its way through the interpreter."""
+    """The execution of one message."""
 
     opcodes = cast(dict[int, OpcodeAPI], _INSTRUCTIONS)
 
@@ -301,7 +300,7 @@ class Computation(CancunComputation):
         transaction_context: TransactionContextAPI,
         parent_computation: ComputationAPI | None = None,
     ) -> ComputationAPI:
-        """Run the code of a message to its end. What goes wrong is in the result's `error`."""
+        """Run the code of a message to its end. A failure is in the result's `error`."""
         with cls(state, message, transaction_context) as computation:
             _note_creation(computation, parent_computation)
             precompile = computation.precompiles.get(message.code_address)
@@ -320,7 +319,7 @@ class Computation(CancunComputation):
 
 
 def _step(computation: Any, instructions: Any) -> int:
-    """Run one instruction; returns its number."""
+    """Run one instruction. Returns its opcode."""
     code = computation.code
     raw = code._raw_code_bytes
     position = code.program_counter
@@ -331,7 +330,7 @@ def _step(computation: Any, instructions: Any) -> int:
 
 
 def _run(computation: Any) -> None:
-    """Run to the end, which is an exception: what runs often in functions made for it."""
+    """Run until an exception ends the execution. Frequent code runs in compiled functions."""
     code = computation.code
     raw = code._raw_code_bytes
     size = len(raw)
@@ -345,7 +344,7 @@ def _run(computation: Any) -> None:
                 continue
         elif start not in made:
             visits[start] = times = visits.get(start, 0) + 1
-            if times >= VISITS_OF_OFTEN:
+            if times >= VISITS_BEFORE_FUSING:
                 made[start] = fuse(raw, start, _jump_destinations(raw))
                 continue
         while True:
@@ -353,26 +352,26 @@ def _run(computation: Any) -> None:
             code.program_counter = position + 1
             number = raw[position] if position < size else opcode_values.STOP
             _INSTRUCTIONS[number](computation)
-            if number not in _WITHIN_A_RUN:
+            if number not in _SEQUENTIAL:
                 break
 
 
 @dataclass
 class _Routines:
-    """The functions that were made for one code, by the position where each begins (None: none is worth it), and how
-    often the others were come to."""
+    """The compiled functions of one contract by start position (None: not worth compiling), and the number of visits to
+    other positions."""
 
     made: dict[int, Fused | None] = field(default_factory=dict)
     visits: dict[int, int] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=512)
-def _routines(code: bytes) -> _Routines:  # noqa: ARG001 the functions are its own
+def _routines(code: bytes) -> _Routines:  # noqa: ARG001 - the key of the cache
     return _Routines()
 
 
 def _note_creation(computation: Any, parent: Any) -> None:
-    """Share among all messages of a transaction which contracts it created; charge the first one's initcode."""
+    """Share the list of created contracts among all messages of a transaction; charge for the first one's initcode."""
     message = computation.msg
     if parent is None:
         computation.contracts_created = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON-RPC methods that every node has: what they are called and what they answer."""
+"""The JSON-RPC methods that every node has."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Methods = dict[str, Callable[..., Any]]
 
 
 class BlockChoice:
-    """What the block argument of a method means on this chain."""
+    """Resolves the block argument of a method."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
@@ -60,7 +60,7 @@ class BlockChoice:
         return bool(asked == "pending")
 
     def find(self, asked: Any) -> Block | None:
-        """The block for a tag, a number or an EIP-1898 object; None if there is no such block."""
+        """The block of a tag, a number or an EIP-1898 object; None if there is no such block."""
         if asked is None or asked in ("latest", "safe", "finalized"):
             return self._chain.head
         if asked == "earliest":
@@ -79,7 +79,7 @@ class BlockChoice:
         return block
 
     def view(self, asked: Any) -> View:
-        """The state after that block and the block itself, or the next block on what waits now."""
+        """The block and the state after it; for "pending", the next block with the transactions in the pool."""
         if self.is_pending(asked):
             context = self._chain.next_context()
             if not len(self._chain.pool):
@@ -91,7 +91,7 @@ class BlockChoice:
 
 @dataclass(frozen=True)
 class NodeMethods:
-    """Who the node is."""
+    """Methods about the node itself."""
 
     chain: Chain
 
@@ -111,7 +111,7 @@ class NodeMethods:
 
 @dataclass(frozen=True)
 class BlockMethods:
-    """Blocks and what they hold."""
+    """Methods about blocks, transactions and receipts."""
 
     chain: Chain
     choice: BlockChoice
@@ -191,7 +191,7 @@ def _transaction_in(block: Block | None, index: Any) -> Any:
 
 @dataclass(frozen=True)
 class StateMethods:
-    """What accounts own and what contracts answer."""
+    """Methods about accounts, and calls of contracts."""
 
     chain: Chain
     choice: BlockChoice
@@ -227,7 +227,7 @@ class StateMethods:
         return hexed(call(CallRequest.read(transaction), self._view(block, overrides)))
 
     def estimate(self, transaction: Any, block: Any = None, overrides: Any = None) -> str:
-        # An estimate is for a transaction in the next block, whatever the clock said at the last one.
+        # An estimate is for the next block, whose timestamp differs from that of the latest block.
         where = "pending" if block in (None, "latest") else block
         return hex(estimate(CallRequest.read(transaction), self._view(where, overrides)))
 
@@ -238,7 +238,7 @@ class StateMethods:
 
 @dataclass(frozen=True)
 class FeeMethods:
-    """What gas costs."""
+    """Methods about fees."""
 
     chain: Chain
     choice: BlockChoice
@@ -256,20 +256,22 @@ class FeeMethods:
         size = min(read_quantity(count, "block count"), MOST_FEE_HISTORY, last.number + 1)
         wanted = percentiles or []
         if any(not 0 <= p <= 100 for p in wanted) or sorted(wanted) != list(wanted):
-            raise RpcError(INVALID_INPUT, "invalid reward percentile: they must rise from 0 to 100")
+            raise RpcError(
+                INVALID_INPUT, "invalid reward percentile: percentiles must be in ascending order from 0 to 100"
+            )
         blocks = self.chain.blocks[last.number + 1 - size : last.number + 1]
-        told: dict[str, Any] = {
+        history: dict[str, Any] = {
             "oldestBlock": hex(last.number + 1 - size),
             "baseFeePerGas": [hex(block.base_fee) for block in blocks] + [hex(next_base_fee(last))],
             "gasUsedRatio": [block.gas_used / block.gas_limit for block in blocks],
         }
         if wanted:
-            told["reward"] = [_rewards(block, wanted) for block in blocks]
-        return told
+            history["reward"] = [_rewards(block, wanted) for block in blocks]
+        return history
 
 
 def _rewards(block: Block, percentiles: list[float]) -> list[str]:
-    """The tip at each percentile of the block's gas, cheapest gas first."""
+    """The tip at each percentile of the block's gas, in ascending order of tips."""
     paid = sorted(
         (transaction.effective_tip(block.base_fee), receipt.gas_used)
         for transaction, receipt in zip(block.transactions, block.receipts, strict=True)
@@ -287,7 +289,7 @@ def _rewards(block: Block, percentiles: list[float]) -> list[str]:
 
 @dataclass(frozen=True)
 class SendMethods:
-    """Sending transactions: signed ones from anybody, unsigned ones for accounts whose keys are here."""
+    """Methods that send transactions: signed ones, and unsigned ones of accounts whose keys the node has."""
 
     chain: Chain
     states: StateMethods
@@ -298,7 +300,7 @@ class SendMethods:
             "eth_accounts": lambda: [address_text(address) for address in self.keys],
             "eth_sendRawTransaction": self.send_raw,
             "eth_sendTransaction": self.send,
-            "eth_signTransaction": lambda asked: hexed(self._made(asked).raw),
+            "eth_signTransaction": lambda asked: hexed(self._signed_transaction(asked).raw),
             "eth_sign": self.sign,
             "personal_sign": lambda message, address, password="": self.sign(address, message),  # noqa: ARG005
             "eth_signTypedData_v4": self.sign_typed_data,
@@ -312,7 +314,7 @@ class SendMethods:
             content = parse_json(typed_data) if isinstance(typed_data, str) else typed_data
             return self._signed(address, encode_typed_data(full_message=content))
         except (ValueError, TypeError, KeyError) as error:
-            raise invalid(f"the typed data cannot be read: {error}") from error
+            raise invalid(f"the typed data is invalid: {error}") from error
 
     def _signed(self, address: Any, message: SignableMessage) -> str:
         key = self._key_of(read_address(address))
@@ -327,9 +329,9 @@ class SendMethods:
         return hexed(self.chain.send(decode_transaction(read_bytes(raw, "the raw transaction"))))
 
     def send(self, asked: Any) -> str:
-        return hexed(self.chain.send(self._made(asked)))
+        return hexed(self.chain.send(self._signed_transaction(asked)))
 
-    def _made(self, asked: Any) -> DecodedTransaction:
+    def _signed_transaction(self, asked: Any) -> DecodedTransaction:
         request = CallRequest.read(asked)
         key = None if request.sender in self.chain.impersonated else self._key_of(request.sender)
         base_fee = self.chain.next_base_fee
@@ -357,7 +359,7 @@ class SendMethods:
 
 @dataclass(frozen=True)
 class LogMethods:
-    """Logs, asked for once or followed with a filter."""
+    """Methods about logs: queries and filters."""
 
     chain: Chain
     choice: BlockChoice

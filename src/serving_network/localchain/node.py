@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private chain as a node: one method that answers JSON-RPC."""
+"""The private chain as a node, with one method that answers JSON-RPC requests."""
 
 from __future__ import annotations
 
@@ -37,16 +37,15 @@ COIN = 10**18
 class EmbeddedChain:
     """A private chain in this process, with cancun rules and ten funded accounts.
 
-    Every transaction is mined into a block of its own as soon as it is sent, unless `automine` is off
-    (`evm_setAutomine`). Blocks made within one second share its timestamp.
+    Every transaction is mined in a block of its own as soon as it is sent, unless `automine` is off
+    (`evm_setAutomine`). Blocks mined within the same second have the same timestamp.
 
-    Without `state` the chain lives in memory; with it, in that directory, from which a chain of the same
-    id goes on where it stopped. Waiting transactions are not kept. `coins` is what each account owns at
-    the start, in whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None:
-    now). `origin` is the state of another chain to start from, read as it is needed; with it no coins
-    are given away.
+    `state` is a directory that stores the chain, so that a chain with the same id continues where it stopped; without
+    it the chain is in memory. Pending transactions are not stored. `coins` is the initial balance of each account, in
+    whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None: now). `origin` is the state of
+    another chain to start from, read on demand; with it the accounts receive no coins.
 
-    May be used from several threads. Raises ConfigurationError if the directory cannot be used.
+    Thread-safe. Raises ConfigurationError if the directory cannot be used.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class EmbeddedChain:
         self._lock = threading.RLock()
         self._chain = chain
         self._events = Events()
-        chain.listeners.append(self._events.told)
+        chain.listeners.append(self._events.notify)
         choice = BlockChoice(chain)
         states = StateMethods(chain, choice)
         groups: list[Methods] = [
@@ -92,35 +91,35 @@ class EmbeddedChain:
 
     @property
     def accounts(self) -> list[str]:
-        """The ten funded accounts, checksummed."""
+        """The ten funded accounts, with checksums."""
         return [str(key.public_key.to_checksum_address()) for key in self._keys.values()]
 
     def request(self, method: str, params: Sequence[Any] = ()) -> Any:
-        """The answer of one JSON-RPC method, in JSON values. Raises RpcError as a node would answer it."""
+        """The result of one JSON-RPC method, in JSON values. Raises RpcError as a node would."""
         found = self._methods.get(method)
         if found is None:
             raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
         answer, least, most = found
         if not least <= len(params) <= most:
-            raise invalid(f"{method} takes {least} to {most} arguments, not {len(params)}")
+            raise invalid(f"{method} takes {_range(least, most)}, not {len(params)}")
         with self._lock:
             return answer(*params)
 
     def subscribe(self, kind: str, criteria: Any, push: Push) -> str:
-        """Have `push(id, what)` called for every new head (`newHeads`) or wanted log (`logs`). Returns the id.
+        """Call `push(id, what)` for every new head (`newHeads`) or matching log (`logs`). Returns the id.
 
-        `push` is called in whichever thread mines, and must not wait. Raises RpcError for another kind.
+        `push` is called in the thread that mines, and must not block. Raises RpcError for another kind.
         """
         with self._lock:
             return self._events.subscribe(kind, criteria, push)
 
     def unsubscribe(self, name: str) -> bool:
-        """Stop a subscription; False if there is none of that id."""
+        """End a subscription. Returns False if there is none with this id."""
         with self._lock:
             return self._events.unsubscribe(name)
 
     def copy(self) -> EmbeddedChain:
-        """A second chain in memory with the same blocks and state: what is tried there does not happen here."""
+        """A copy in memory with the same blocks and state. Changes to the copy do not affect this chain."""
         with self._lock:
             twin = object.__new__(EmbeddedChain)
             twin._keys = self._keys
@@ -129,7 +128,7 @@ class EmbeddedChain:
             return twin
 
     def close(self) -> None:
-        """Give the state directory back. A chain in memory needs no closing."""
+        """Close the state directory. A chain in memory need not be closed."""
         with self._lock:
             if self._store is not None:
                 self._store.close()
@@ -142,6 +141,11 @@ class EmbeddedChain:
 
 
 def _arity(method: Callable[..., Any]) -> tuple[int, int]:
-    """How many arguments the method needs at least and takes at most."""
+    """The minimum and maximum number of arguments of the method."""
     parameters = inspect.signature(method).parameters.values()
     return sum(parameter.default is parameter.empty for parameter in parameters), len(parameters)
+
+
+def _range(least: int, most: int) -> str:
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return f"{count} argument" if most == 1 else f"{count} arguments"

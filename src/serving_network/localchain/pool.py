@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transactions that wait for a block: by sender and nonce, each replaceable for a higher fee."""
+"""The pool of pending transactions, by sender and nonce. A higher fee replaces a transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PRICE_BUMP_PERCENT = 10
 
 
 class Pool:
-    """The waiting transactions. A nonce that leaves a gap waits until the gap is filled."""
+    """The pending transactions. A transaction after a gap in the nonces stays until the gap is filled."""
 
     def __init__(self) -> None:
         self._by_sender: dict[bytes, dict[int, DecodedTransaction]] = {}
@@ -31,11 +31,11 @@ class Pool:
         return self._by_hash.get(transaction_hash)
 
     def all(self) -> list[DecodedTransaction]:
-        """Every waiting transaction, in the order of arrival."""
+        """Every pending transaction, in the order of arrival."""
         return list(self._by_hash.values())
 
     def add(self, transaction: DecodedTransaction) -> None:
-        """Let it wait; raises RpcError if it waits already or bids too little to replace another one."""
+        """Add a transaction. Raises RpcError if it is known, or its fee is too low to replace another one."""
         if transaction.hash in self._by_hash:
             raise RpcError(INVALID_INPUT, "already known")
         waiting = self._by_sender.setdefault(transaction.sender, {})
@@ -48,7 +48,7 @@ class Pool:
         self._by_hash[transaction.hash] = transaction
 
     def remove(self, transaction_hash: bytes) -> bool:
-        """Forget a transaction; False if it was not waiting."""
+        """Remove a transaction. Returns False if it was not pending."""
         transaction = self._by_hash.pop(transaction_hash, None)
         if transaction is None:
             return False
@@ -59,20 +59,23 @@ class Pool:
         return True
 
     def forget_used_nonces(self, state: StateReader) -> None:
-        """Drop what can never be mined, because its nonce was used."""
+        """Remove the transactions that can no longer be mined, because their nonce was used."""
         for transaction in self.all():
             if transaction.nonce < state.account(transaction.sender).nonce:
                 self.remove(transaction.hash)
 
     def next_nonce(self, sender: bytes, mined: int) -> int:
-        """The first nonce from `mined` on that no waiting transaction has."""
+        """The first nonce from `mined` on that no pending transaction has."""
         waiting = self._by_sender.get(sender, {})
         while mined in waiting:
             mined += 1
         return mined
 
     def executable(self, state: StateReader, base_fee: int, gas_limit: int) -> list[DecodedTransaction]:
-        """What blocks with this base fee and gas limit could hold now, best tip first, each sender in nonce order."""
+        """The transactions that blocks with this base fee and gas limit could contain now.
+
+        They are sorted by tip, highest first, and for each sender by nonce.
+        """
         queues = [self._run(sender, state, base_fee, gas_limit) for sender in self._by_sender]
         queues = [queue for queue in queues if queue]
         if len(queues) == 1:

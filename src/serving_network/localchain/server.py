@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private chain for other programs: JSON-RPC over HTTP and WebSocket on one port.
+"""Serve the private chain to other programs: JSON-RPC over HTTP and WebSocket on one port.
 
-Any web page may ask it (CORS is open), as wallets and test pages need: what it guards are play coins
-under keys that everybody knows. It listens on this machine only unless told otherwise.
+Any web page may send requests (CORS is open), as wallets and test pages need: the coins are test coins, and the keys
+are public. By default it listens on this machine only.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ _log = logging.getLogger(__name__)
 
 
 class PortUnavailable(ConfigurationError):
-    """The server cannot listen where it was told to."""
+    """The server cannot listen on the given host and port."""
 
     def __init__(self, host: str, port: int, error: OSError) -> None:
         taken = error.errno == errno.EADDRINUSE
         super().__init__(
             f"Port {port} on {host} is taken by another program."
             if taken
-            else f"Cannot listen on {host}, port {port}: {error.strerror or error}.",
+            else f"The server cannot listen on {host}, port {port}: {error.strerror or error}.",
             next_step=f"Stop that program, or choose another port: serving up --port {port + 1}"
             if taken
-            else "Choose an address of this machine and a port from 1024 to 65535.",
+            else "Use an address of this machine and a port from 1024 to 65535.",
         )
         self.port = port
 
 
 class ChainServer:
-    """Serves one chain. `port` 0 takes any free port; the one in use is in `port` after `start`."""
+    """Serves one chain. With `port` 0 the system chooses a free port, which is in `port` after `start`."""
 
     def __init__(self, chain: EmbeddedChain, host: str = "127.0.0.1", port: int = 8545) -> None:
         self.chain = chain
@@ -88,7 +88,7 @@ class ChainServer:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     async def start(self) -> None:
-        """Begin to listen. Raises PortUnavailable."""
+        """Start listening. Raises PortUnavailable."""
         application = web.Application(client_max_size=LARGEST_BODY)
         application.router.add_route("POST", "/", self._http)
         application.router.add_route("GET", "/", self._get)
@@ -104,7 +104,7 @@ class ChainServer:
         self.port = self._runner.addresses[0][1]
 
     async def mine_every(self, seconds: float) -> None:
-        """From now on make blocks in this rhythm instead of one for each transaction."""
+        """Mine blocks at this interval from now on, instead of one for each transaction."""
         await self.ask("evm_setAutomine", [False])
         self._miner = asyncio.create_task(self._mine(seconds))
 
@@ -119,11 +119,11 @@ class ChainServer:
         self._worker.shutdown(wait=False, cancel_futures=True)
 
     async def ask(self, method: str, params: list[Any]) -> Any:
-        """What the chain answers, without holding up other connections. Raises RpcError."""
+        """The chain's answer, without blocking other connections. Raises RpcError."""
         return await self.in_worker(lambda: self.chain.request(method, params))
 
     async def in_worker(self, work: Callable[[], Any]) -> Any:
-        """Do something with the chain in the one thread that may take its time."""
+        """Run `work` in the worker thread, which may block."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     async def _mine(self, seconds: float) -> None:
@@ -132,9 +132,9 @@ class ChainServer:
             await self.ask("evm_mine", [])
 
     async def answer(self, body: bytes | str, subscriptions: _Subscriptions | None = None) -> str | None:
-        """The answer to one request or a batch, as JSON; None where none is wanted."""
+        """The answer to a request or a batch, as JSON; None if there are only notifications."""
         if _nested_too_deep(body.encode() if isinstance(body, str) else body):
-            return json.dumps(_error(None, PARSE_ERROR, f"parse error: nested more than {DEEPEST_NESTING} times"))
+            return json.dumps(_error(None, PARSE_ERROR, f"parse error: nested more than {DEEPEST_NESTING} levels deep"))
         try:
             asked = json.loads(body)
         except ValueError:
@@ -167,7 +167,7 @@ class ChainServer:
                 result = await self.ask(method, params)
         except RpcError as refusal:
             answer = _error(number, refusal.code, refusal.message, refusal.data)
-        except Exception:  # noqa: BLE001 - one broken answer must not end the server; the log has the whole story
+        except Exception:  # noqa: BLE001 - a bug in one method must not stop the server; it is logged
             _log.exception("%s failed", method)
             answer = _error(number, INTERNAL_ERROR, "internal error: see the log of the chain")
         else:
@@ -214,7 +214,7 @@ class ChainServer:
 
 @dataclass
 class _Subscriptions:
-    """What one WebSocket listens to, and the queue of what it is to be told."""
+    """The subscriptions of one WebSocket, and the queue of messages to send."""
 
     server: ChainServer
     queue: asyncio.Queue[str]
@@ -235,8 +235,8 @@ class _Subscriptions:
         loop = asyncio.get_running_loop()
 
         def push(name: str, what: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed when the server was stopped
-                loop.call_soon_threadsafe(self._told, name, what)
+            with contextlib.suppress(RuntimeError):  # the loop is closed once the server is stopped
+                loop.call_soon_threadsafe(self._notify, name, what)
 
         kind, criteria = [*params, None, None][:2]
         name = await self.server.in_worker(lambda: chain.subscribe(kind, criteria, push))
@@ -244,37 +244,41 @@ class _Subscriptions:
         return name
 
     async def say(self, answer: str) -> None:
-        """Queue an answer, and after it what was held back for the subscriptions that it announces."""
+        """Queue an answer, and then the notifications held back for the subscriptions that it announces."""
         await self.queue.put(answer)
         while self.answered:
             name = self.answered.pop()
             self.announced.add(name)
             for what in self.held.pop(name, ()):
-                self._told(name, what)
+                self._notify(name, what)
 
-    def _told(self, name: str, what: Any) -> None:
+    def _notify(self, name: str, what: Any) -> None:
         if name not in self.announced:
             self.held.setdefault(name, []).append(what)
             return
-        told = {"jsonrpc": "2.0", "method": "eth_subscription", "params": {"subscription": name, "result": what}}
+        notification = {
+            "jsonrpc": "2.0",
+            "method": "eth_subscription",
+            "params": {"subscription": name, "result": what},
+        }
         try:
-            self.queue.put_nowait(json.dumps(told))
+            self.queue.put_nowait(json.dumps(notification))
         except asyncio.QueueFull:
-            # Who does not read is cut off, so that it notices the gap instead of missing events.
+            # A client that does not read is disconnected, so that it notices the gap.
             asyncio.get_running_loop().create_task(self.socket.close(code=WSCloseCode.TRY_AGAIN_LATER))
 
     async def write(self) -> None:
-        """Send what is queued, for as long as the socket is open."""
+        """Send queued messages while the socket is open."""
         with contextlib.suppress(ConnectionError):
             while True:
                 await self.socket.send_str(await self.queue.get())
 
     async def end(self) -> None:
-        """Forget every subscription of this socket."""
+        """Remove all subscriptions of this socket."""
         for name in [*self.announced, *self.answered]:
             try:
                 await self.server.in_worker(partial(self.server.chain.unsubscribe, name))
-            except RuntimeError:  # the worker is gone when the server stops
+            except RuntimeError:  # the worker has stopped with the server
                 self.server.chain.unsubscribe(name)
 
 
@@ -286,10 +290,10 @@ def _error(number: Any, code: int, message: str, data: Any = None) -> dict[str, 
 
 
 def _nested_too_deep(body: bytes) -> bool:
-    """Whether lists and objects are inside each other more often than any request needs.
+    """Whether lists and objects are nested more deeply than any request needs.
 
-    Python's own limit is no guard here: a library under py-evm raises it so far that the JSON parser
-    would overflow the stack and end the process.
+    Python's recursion limit does not protect here: a dependency of py-evm raises it so far that the JSON parser would
+    overflow the stack and crash the process.
     """
     depth = 0
     for bracket in body.translate(None, _ALL_BUT_BRACKETS):
@@ -300,7 +304,7 @@ def _nested_too_deep(body: bytes) -> bool:
 
 
 def _deep_worker() -> ThreadPoolExecutor:
-    """One thread whose stack holds 1,024 calls of contracts inside each other on every system."""
+    """One thread whose stack is large enough for 1,024 nested contract calls on every system."""
     executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="chain")
     former = threading.stack_size(WORKER_STACK)
     try:
@@ -312,9 +316,9 @@ def _deep_worker() -> ThreadPoolExecutor:
 
 @contextlib.contextmanager
 def running_server(chain: EmbeddedChain, port: int = 0, block_time: float | None = None) -> Iterator[ChainServer]:
-    """Serve the chain from a thread of its own for as long as the block lasts. Raises PortUnavailable.
+    """Serve the chain in a thread of its own while the block runs. Raises PortUnavailable.
 
-    With `block_time` (seconds), blocks are made in that rhythm instead of one for each transaction.
+    With `block_time`, blocks are mined at this interval in seconds instead of one for each transaction.
     """
     server = ChainServer(chain, port=port)
     loop = asyncio.new_event_loop()

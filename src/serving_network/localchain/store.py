@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain on disk: a log of what each block changed, in SQLite, one transaction an entry.
+"""The chain on disk: a log of the changes of each block, in SQLite, one transaction per entry.
 
-A process that is killed leaves the last entry either whole or absent. Reading the log from its start
-builds the world again without running a single contract.
+A killed process leaves the last entry either complete or absent. Reading the log from its start rebuilds the state
+without running any contract.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORMAT = "1"
 
 @dataclass(frozen=True)
 class Entry:
-    """One commit of the world, the block that made it (None: a person did), and the clock's offset in seconds."""
+    """One commit of the state, its block (None for a developer method), and the clock's offset in seconds."""
 
     changes: Changes
     block: Block | None
@@ -36,9 +36,9 @@ class Entry:
 
 
 class Store:
-    """The log of one chain in a directory, which one process at a time may use.
+    """The log of one chain in a directory, which only one process at a time may use.
 
-    Raises ConfigurationError when another process uses it, or when it holds something else.
+    Raises ConfigurationError if another process uses it, or if it contains another chain.
     """
 
     def __init__(self, directory: Path, chain_id: int) -> None:
@@ -67,19 +67,19 @@ class Store:
         found = dict(database.execute("SELECT key, value FROM meta"))
         if found != {"format": FORMAT, "chain_id": str(chain_id)}:
             raise ConfigurationError(
-                f"{self._path} holds another chain: chain id {found['chain_id']}, format {found['format']}.",
+                f"{self._path} contains another chain: chain id {found['chain_id']}, format {found['format']}.",
                 cause=f"This run is for chain id {chain_id} and format {FORMAT}.",
-                next_step="Give --state another directory, or use the chain id of this one.",
+                next_step="Use another directory for --state, or the chain id of this one.",
             )
         self._count = int(database.execute("SELECT count(*) FROM entries").fetchone()[0])
 
     @property
     def count(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self._count
 
     def append(self, entry: Entry) -> None:
-        """Write one entry; when this returns, a killed process has it."""
+        """Write one entry. After the return it survives a kill of the process."""
         self._count += 1
         self._database.execute("INSERT INTO entries VALUES (?, ?)", (self._count, _dump(entry)))
 
@@ -89,7 +89,7 @@ class Store:
         self._count = count
 
     def entries(self) -> Iterator[Entry]:
-        """All entries from the first on."""
+        """All entries, in order."""
         for number, (body,) in enumerate(self._database.execute("SELECT body FROM entries ORDER BY number"), 1):
             try:
                 yield _load(json.loads(body), number)
@@ -97,7 +97,7 @@ class Store:
                 raise ConfigurationError(
                     f"{self._path} cannot be read as a chain: entry {number} is damaged.",
                     cause=printable(repr(error)),
-                    next_step=f"Move {self._path.parent} away and start again.",
+                    next_step=f"Move {self._path.parent} to another place and start again.",
                 ) from error
 
     def close(self) -> None:
@@ -108,12 +108,12 @@ def _unusable(directory: Path, error: sqlite3.DatabaseError) -> ConfigurationErr
     if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
         return ConfigurationError(
             f"The chain in {directory} is in use by another process.",
-            cause="One process at a time may write a chain.",
-            next_step="Stop that process, or give --state another directory.",
+            cause="Only one process at a time may write to a chain.",
+            next_step="Stop that process, or use another directory for --state.",
         )
     return ConfigurationError(
         f"{directory / FILE_NAME} cannot be read as a chain: {error}.",
-        next_step=f"Move {directory} away and start again.",
+        next_step=f"Move {directory} to another place and start again.",
     )
 
 

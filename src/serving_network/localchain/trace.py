@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces: every instruction of a message with the gas it cost, in the shape of geth's struct logger."""
+"""Traces: every instruction of a message with its gas cost, in the format of geth's struct logger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", *CREATIONS)
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """What to leave out of a trace and what to add."""
+    """What a trace contains."""
 
     stack: bool = True
     storage: bool = True
@@ -39,7 +39,7 @@ class TraceOptions:
         if not isinstance(asked, Mapping):
             raise invalid("trace options must be an object")
         if asked.get("tracer"):
-            raise RpcError(INVALID_INPUT, f"no tracer {asked['tracer']!r}: only the default struct logger is here")
+            raise RpcError(INVALID_INPUT, f"no tracer {asked['tracer']!r}: only the default struct logger is available")
         return cls(
             stack=not asked.get("disableStack", False),
             storage=not asked.get("disableStorage", False),
@@ -50,7 +50,7 @@ class TraceOptions:
 
 @dataclass
 class Recorder:
-    """The steps of one message, as they happen."""
+    """Records the steps of one message."""
 
     options: TraceOptions
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Recorder:
     _calling: list[tuple[dict[str, Any], Any]] = field(default_factory=list)
 
     def before(self, computation: Any, position: int, mnemonic: str) -> dict[str, Any]:
-        """Note an instruction that is about to run."""
+        """Record an instruction that is about to run."""
         stack = computation._stack.values
         step: dict[str, Any] = {
             "pc": position,
@@ -89,11 +89,11 @@ class Recorder:
         step["storage"] = dict(seen)
 
     def calling(self, step: dict[str, Any], parent: Any) -> None:
-        """The instruction may start a message of its own."""
+        """Record that the instruction may send a message."""
         self._calling.append((step, parent))
 
     def entered(self, gas: int) -> None:
-        """A message starts with this gas: what its caller paid for the call is known only now."""
+        """Record the gas of a new message, from which the cost of the calling instruction follows."""
         if not self._calling:
             return
         step, parent = self._calling[-1]
@@ -101,7 +101,7 @@ class Recorder:
         step["gasCost"] = cost - gas if step["op"] in CREATIONS else cost
 
     def after(self, step: dict[str, Any], computation: Any) -> None:
-        """The instruction is done, or has failed."""
+        """Record that the instruction finished or failed."""
         if self._calling and self._calling[-1][0] is step:
             self._calling.pop()
         if not step["gasCost"]:
@@ -109,7 +109,7 @@ class Recorder:
 
 
 def _traced(mnemonic: str, instruction: Any) -> Any:
-    """An instruction that tells the recorder before it runs and after."""
+    """The instruction, with calls of the recorder before and after it."""
     calls = mnemonic in CALLS
 
     def run(computation: Any) -> None:
@@ -131,7 +131,7 @@ _TRACED_OPCODES = {
 
 
 class TracedComputation(Computation):
-    """Runs like any other, and tells the recorder of its state."""
+    """Runs a message and reports it to the recorder of its state."""
 
     opcodes = _TRACED_OPCODES
 
@@ -149,7 +149,7 @@ class TracedComputation(Computation):
 
 @dataclass(frozen=True)
 class TraceMethods:
-    """Looking inside a transaction, mined or imagined."""
+    """Methods that trace mined transactions and calls."""
 
     chain: Chain
     choice: BlockChoice
@@ -165,7 +165,7 @@ class TraceMethods:
         state = self._state_before(location)
         state.observer = recorder
         outcome = execute(state, call_of(location.transaction, location.block.base_fee), TracedComputation)
-        return _told(outcome, recorder)
+        return _trace_json(outcome, recorder)
 
     def _state_before(self, location: Location) -> EvmState:
         block = location.block
@@ -186,10 +186,10 @@ class TraceMethods:
         evm = EvmState(state, context)
         ensure_startable(message, evm)
         evm.observer = recorder
-        return _told(execute(evm, message, TracedComputation), recorder)
+        return _trace_json(execute(evm, message, TracedComputation), recorder)
 
 
-def _told(outcome: MessageResult, recorder: Recorder) -> dict[str, Any]:
+def _trace_json(outcome: MessageResult, recorder: Recorder) -> dict[str, Any]:
     steps = recorder.steps
     if outcome.error is not None and not outcome.reverted and steps:
         steps[-1]["error"] = halt_text(outcome.error)

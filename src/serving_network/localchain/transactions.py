@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transactions as they travel: decoded from raw bytes, their sender recovered, or made and signed here."""
+"""Decode raw transactions and recover their sender; encode and sign new ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class DecodedTransaction:
-    """A signed transaction. Fees are wei per gas; a legacy gas price is both of the two fee fields.
+    """A signed transaction. Fees are in wei per gas; a legacy gas price is in both fee fields.
 
-    `to` is None where a contract is created. `chain_id` is None in a legacy transaction that is not
-    bound to a chain. `raw` is what was sent and what `hash` is the keccak of.
+    `to` is None if a contract is created. `chain_id` is None in a legacy transaction that is not bound to a chain.
+    `raw` is the transaction as sent, and `hash` is its keccak hash.
     """
 
     type: int
@@ -46,24 +46,23 @@ class DecodedTransaction:
     hash: bytes
 
     def effective_gas_price(self, base_fee: int) -> int:
-        """Wei per gas that the sender pays in a block with this base fee."""
+        """The price that the sender pays in a block with this base fee, in wei per gas."""
         return min(self.max_fee_per_gas, base_fee + self.max_priority_fee_per_gas)
 
     def effective_tip(self, base_fee: int) -> int:
-        """Wei per gas that the block's maker gets; negative where the base fee is not covered."""
+        """The tip that the block proposer receives, in wei per gas; negative if the base fee is not covered."""
         return min(self.max_priority_fee_per_gas, self.max_fee_per_gas - base_fee)
 
     @property
     def cost(self) -> int:
-        """Wei that the sender must own: the value, and the whole gas at the highest price."""
+        """The balance that the sender must have, in wei: the value plus all gas at the maximum fee."""
         return self.gas * self.max_fee_per_gas + self.value
 
 
 def decode_transaction(raw: bytes, sender: bytes | None = None) -> DecodedTransaction:
-    """Read a raw transaction of type 0, 1 or 2 and recover who signed it.
+    """Decode a raw transaction of type 0, 1 or 2 and recover its sender.
 
-    A `sender` that is known already is believed and the signature not looked at. Raises RpcError for
-    anything that is not exactly a transaction.
+    If `sender` is given, the signature is not checked. Raises RpcError if `raw` is not exactly one valid transaction.
     """
     if not raw:
         raise RpcError(INVALID_INPUT, "typed transaction too short")
@@ -80,7 +79,7 @@ def decode_transaction(raw: bytes, sender: bytes | None = None) -> DecodedTransa
 
 
 def sign_transaction(key: PrivateKey, fields: UnsignedTransaction) -> DecodedTransaction:
-    """Sign for the chain that the fields name; the result decodes to itself."""
+    """Sign the transaction for its chain id."""
     items = fields.items()
     if fields.type == LEGACY:
         signature = key.sign_msg_hash(keccak(rlp.encode([*items, fields.chain_id, b"", b""])))
@@ -93,7 +92,7 @@ def sign_transaction(key: PrivateKey, fields: UnsignedTransaction) -> DecodedTra
 
 @dataclass(frozen=True)
 class UnsignedTransaction:
-    """What a sender wants, before it is signed. Fields as in `Transaction`."""
+    """An unsigned transaction. The fields are those of `DecodedTransaction`."""
 
     type: int
     chain_id: int
@@ -107,7 +106,7 @@ class UnsignedTransaction:
     access_list: AccessList
 
     def items(self) -> list[Any]:
-        """The fields in the order in which this type of transaction is encoded and signed."""
+        """The fields in the order in which this transaction type is encoded and signed."""
         target = self.to or b""
         if self.type == LEGACY:
             return [self.nonce, self.max_fee_per_gas, self.gas, target, self.value, self.data]
@@ -118,7 +117,7 @@ class UnsignedTransaction:
         return [self.chain_id, self.nonce, *fees, self.gas, target, self.value, self.data, accesses]
 
     def as_sent_by(self, sender: bytes) -> DecodedTransaction:
-        """The transaction of an impersonated sender: nobody signed it, so r holds the sender and s is zero."""
+        """The transaction of an impersonated sender. It is not signed: r contains the sender, and s is zero."""
         r = int.from_bytes(sender, "big")
         raw = (bytes([self.type]) if self.type else b"") + rlp.encode([*self.items(), 0, r, 0])
         return DecodedTransaction(

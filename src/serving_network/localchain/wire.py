@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values on the JSON-RPC wire: numbers as minimal hex, bytes as 0x strings, and the shapes of the objects."""
+"""The JSON-RPC format: numbers in minimal hex, bytes as 0x strings, and the fields of the objects."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXECUTION_REVERTED = 3
 
 
 def invalid(message: str) -> RpcError:
-    """The error for arguments that cannot be read."""
+    """The error for invalid arguments."""
     return RpcError(INVALID_PARAMS, message)
 
 
 def read_quantity(value: Any, what: str) -> int:
-    """A number from its hex text (or from a plain JSON integer, which developer's methods are often sent)."""
+    """Parse a number in hex, or a plain JSON integer, which many clients send to developer methods."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if isinstance(value, str) and value[:2] in ("0x", "0X") and len(value) > 2:
@@ -35,7 +35,7 @@ def read_quantity(value: Any, what: str) -> int:
 
 
 def read_bytes(value: Any, what: str, size: int | None = None) -> bytes:
-    """Bytes from a 0x string; `size` is the number of bytes that are expected."""
+    """Parse a 0x string; `size` is the expected number of bytes."""
     if not isinstance(value, str) or value[:2] not in ("0x", "0X"):
         raise invalid(f"{what} must be a 0x string, not {value!r}")
     try:
@@ -56,7 +56,7 @@ def read_hash(value: Any, what: str = "hash") -> bytes:
 
 
 def read_slot(value: Any) -> int:
-    """A storage slot, which some clients send padded to 32 bytes."""
+    """Parse a storage slot, which some clients pad to 32 bytes."""
     slot = read_quantity(value, "storage slot")
     if slot >= 2**256:
         raise invalid("storage slot must be below 2**256")
@@ -80,12 +80,12 @@ def hexed(data: bytes) -> str:
 
 
 def address_text(address: bytes | None) -> str | None:
-    """An address with its checksum, which every client reads."""
+    """An address with checksum, which every client accepts."""
     return None if address is None else str(to_checksum_address(address))
 
 
 def transaction_json(transaction: DecodedTransaction, location: Location | None) -> dict[str, Any]:
-    """A transaction as clients see it; `location` is None while it waits."""
+    """A transaction as JSON; `location` is None while it is pending."""
     block = location.block if location else None
     shown: dict[str, Any] = {
         "blockHash": hexed(block.hash) if block else None,
@@ -159,7 +159,7 @@ def log_json(mined: MinedLog) -> dict[str, Any]:
 
 
 def header_json(block: Block) -> dict[str, Any]:
-    """A block without its transactions, as `newHeads` sends it."""
+    """A block without its transactions, as sent by `newHeads`."""
     return {
         "number": hex(block.number),
         "hash": hexed(block.hash),
@@ -186,7 +186,7 @@ def header_json(block: Block) -> dict[str, Any]:
 
 
 def block_json(block: Block, *, full: bool, pending: bool = False) -> dict[str, Any]:
-    """A block with its transactions, whole or by hash. One that is not mined yet has neither hash nor nonce."""
+    """A block with its transactions, in full or by hash. A pending block has neither hash nor nonce."""
     shown = header_json(block)
     shown["uncles"] = []
     shown["withdrawals"] = []

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of the chain as flat tables, with every past value still at hand.
+"""The state of the chain in flat tables, with its history.
 
-There is no Merkle trie: an account is one row, a storage slot is one number, and each commit notes
-which value it replaced. Reading the state of an old block is then a binary search, and undoing a
-block puts the noted values back.
+There is no Merkle trie: an account is one row, a storage slot is one number, and each commit records the values that
+it replaced. Reading the state of an old block is then a binary search, and undoing a block restores the recorded
+values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Slot = tuple[bytes, int]
 
 
 class AccountState(NamedTuple):
-    """What the state knows of an address. `balance` is in wei; `code_hash` is keccak of the code."""
+    """The state of an address. `balance` is in wei; `code_hash` is the keccak hash of the code."""
 
     nonce: int
     balance: int
@@ -29,11 +29,11 @@ class AccountState(NamedTuple):
 
 
 NOBODY = AccountState(0, 0, EMPTY_CODE_HASH)
-"""An address that was never used. It is the same as no account at all (EIP-161)."""
+"""An unused address. An empty account is the same as no account (EIP-161)."""
 
 
 class StateReader(Protocol):
-    """A state that can be asked, at one moment."""
+    """Read access to the state at one point in time."""
 
     def account(self, address: bytes) -> AccountState: ...
 
@@ -44,7 +44,7 @@ class StateReader(Protocol):
 
 @dataclass
 class Changes:
-    """New values: what a block, or a person with developer's methods, did to the state."""
+    """New values that a block or a developer method sets."""
 
     accounts: dict[bytes, AccountState] = field(default_factory=dict)
     slots: dict[Slot, int] = field(default_factory=dict)
@@ -52,9 +52,9 @@ class Changes:
 
 
 class World:
-    """The newest state. `version` counts the commits; any earlier version can be read with `at`.
+    """The latest state. `version` is the number of commits; `at` reads an earlier version.
 
-    `origin`, where given, answers for whatever no commit has touched: the state of another chain.
+    `origin` is the state of another chain, which is read for everything that no commit has changed.
     """
 
     def __init__(self, origin: StateReader | None = None) -> None:
@@ -95,7 +95,7 @@ class World:
         return self if version == self.version else PastWorld(self, version)
 
     def commit(self, changes: Changes) -> Changes:
-        """Take the new values over; returns those that differ from what was there."""
+        """Apply the new values. Returns those that differ from the previous state."""
         accounts = {a: new for a, new in changes.accounts.items() if new != self.account(a)}
         slots = {k: new for k, new in changes.slots.items() if new != self.slot(k)}
         self._touched.append((tuple(accounts), tuple(slots)))
@@ -111,7 +111,7 @@ class World:
         return Changes(accounts, slots, codes)
 
     def undo(self, version: int) -> None:
-        """Go back to an earlier version for good."""
+        """Return to an earlier version, and delete the later ones."""
         while self.version > version:
             addresses, keys = self._touched.pop()
             for address in addresses:
@@ -120,7 +120,7 @@ class World:
                 self._slots[key] = self._past_slots[key].pop()[1]
 
     def copy(self) -> World:
-        """A second world with the same state and the same past; what happens to one leaves the other alone."""
+        """An independent copy with the same state and history."""
         twin = World(self._origin)
         twin._accounts = dict(self._accounts)
         twin._slots = dict(self._slots)

@@ -8,8 +8,8 @@ from typing import Final, cast
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
+from serving_network.chain.fees import REPLACEMENT_PERCENT, Fees
 from serving_network.chain.node import from_quantity
-from serving_network.chain.sender import REPLACEMENT_PERCENT, Fees
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import (
     Disagreement,

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Ledger device as a signer: the key never leaves it, and a person confirms each signature on it.
+"""A Ledger device as a signer. The key never leaves the device, and a person confirms each signature on it.
 
-Needs the extra `serving-network[ledger]`, which brings Ledger's own ledgerblue (Apache-2.0). What is sent to the
-device is the protocol of its Ethereum app: four commands, each a path in the device's tree of keys and data in
-pieces of at most 255 bytes.
+Requires the extra `serving-network[ledger]`, which installs Ledger's ledgerblue (Apache-2.0). The module implements the
+protocol of the device's Ethereum app: four commands, each with a derivation path and data, in chunks of at most 255
+bytes.
 
-It is tested against a stand-in that speaks this protocol, not against a device.
+It is tested against a simulator of this protocol, not against a device.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
 Exchange = Callable[[bytes], bytes]
-"""Sends one command to the device and returns its answer, without the status word of success."""
+"""Sends one command to the device and returns its answer, without the status word."""
 
 CLASS = 0xE0
 GET_ADDRESS, SIGN_TRANSACTION, SIGN_MESSAGE, SIGN_TYPED_DATA = 0x02, 0x04, 0x08, 0x0C
-LONGEST_PIECE = 255
+LONGEST_CHUNK = 255
 HARDENED = 0x80000000
 
 
 class LedgerSigner:
-    """The key number `number` of the device, at m/44'/60'/number'/0/0 as Ledger's own wallet counts them."""
+    """The device's key number `number`, at m/44'/60'/number'/0/0, as in Ledger's own wallet."""
 
     def __init__(self, exchange: Exchange, number: int = 0) -> None:
         self._exchange = exchange
-        steps = (44 + HARDENED, 60 + HARDENED, number + HARDENED, 0, 0)
-        self._path = bytes([len(steps)]) + b"".join(struct.pack(">I", step) for step in steps)
+        path = (44 + HARDENED, 60 + HARDENED, number + HARDENED, 0, 0)
+        self._path = bytes([len(path)]) + b"".join(struct.pack(">I", index) for index in path)
         answer = self._ask(GET_ADDRESS, self._path)
         start = 1 + answer[0] + 1
         self._address = to_checksum_address("0x" + answer[start : start + 40].decode("ascii"))
@@ -56,7 +56,7 @@ class LedgerSigner:
             fields = [transaction["nonce"], transaction["gasPrice"], transaction["gas"], to, value, data]
             v, r, s = self._sign(SIGN_TRANSACTION, self._path + rlp.encode([*fields, chain_id, 0, 0]))
             first = chain_id * 2 + 35
-            parity = (v - first) & 0xFF  # the device answers with the lowest byte of v
+            parity = (v - first) & 0xFF  # the device returns the lowest byte of v
             return bytes(rlp.encode([*fields, first + parity, r, s]))
         fees = [transaction["maxPriorityFeePerGas"], transaction["maxFeePerGas"]]
         fields = [chain_id, transaction["nonce"], *fees, transaction["gas"], to, value, data, []]
@@ -78,19 +78,19 @@ class LedgerSigner:
     def _sign(self, command: int, data: bytes) -> tuple[int, int, int]:
         answer = self._ask(command, data)
         if len(answer) != 65:
-            raise KeyFailure("The device answered with something else than a signature.", next_step="Try again.")
+            raise KeyFailure("The device did not return a signature.", next_step="Try again.")
         return answer[0], int.from_bytes(answer[1:33], "big"), int.from_bytes(answer[33:], "big")
 
     def _ask(self, command: int, data: bytes) -> bytes:
         answer = b""
-        for start in range(0, len(data), LONGEST_PIECE):
-            piece = data[start : start + LONGEST_PIECE]
-            answer = self._exchange(bytes([CLASS, command, 0x80 if start else 0, 0, len(piece)]) + piece)
+        for start in range(0, len(data), LONGEST_CHUNK):
+            chunk = data[start : start + LONGEST_CHUNK]
+            answer = self._exchange(bytes([CLASS, command, 0x80 if start else 0, 0, len(chunk)]) + chunk)
         return answer
 
 
 def connected_ledger(number: int) -> LedgerSigner:
-    """Key `number` of the Ledger that is connected by USB. Raises ConfigurationError and KeyFailure."""
+    """Key `number` of the Ledger device connected by USB. Raises ConfigurationError and KeyFailure."""
     try:
         from ledgerblue.comm import getDongle
         from ledgerblue.commException import CommException
@@ -104,8 +104,8 @@ def connected_ledger(number: int) -> LedgerSigner:
             return bytes(device.exchange(command))
         except CommException as error:
             raise KeyFailure(
-                "The device refused.",
-                cause=f"Status {error.sw:#06x}: declined on the device, locked, or its Ethereum app is not open.",
+                "The device refused the command.",
+                cause=f"Status {error.sw:#06x}: declined on the device, device locked, or Ethereum app not open.",
                 next_step="Unlock the device, open its Ethereum app, then try again.",
             ) from error
 
@@ -113,7 +113,7 @@ def connected_ledger(number: int) -> LedgerSigner:
         device = getDongle(debug=False)
     except (CommException, OSError) as error:
         raise KeyFailure(
-            "There is no Ledger device.", cause=str(error), next_step="Connect and unlock it, then try again."
+            "No Ledger device was found.", cause=str(error), next_step="Connect and unlock it, then try again."
         ) from error
     return LedgerSigner(exchange, number)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where keys come from: encrypted keystores, the environment, standard input. Never an argument, never a log."""
+"""Load keys from encrypted keystores, the environment and standard input: never from an argument, never into a log."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "SERVING_PRIVATE_KEY"
 PASSWORD_VARIABLE = "SERVING_PASSWORD"  # noqa: S105 - the name of a variable
 MOST_WORK = 2**30
-SCRYPT_WORK = 2**18  # what geth and the other wallets use: about a second
+SCRYPT_WORK = 2**18  # as in geth and other wallets: about one second
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A key in the key store, still locked."""
+    """A locked key in the key store."""
 
     name: str
     address: ChecksumAddress
@@ -41,45 +41,45 @@ class StoredKey:
 
 
 class KeyStore:
-    """Keys as encrypted files (Web3 Secret Storage, the format of geth and MetaMask), one file a key, mode 0600."""
+    """Keys as encrypted files (Web3 Secret Storage, the format of geth and MetaMask), one file per key, mode 0600."""
 
     def __init__(self, directory: Path, *, scrypt_work: int = SCRYPT_WORK) -> None:
         self.directory = directory
         self._scrypt_work = scrypt_work
 
     def list(self) -> list[StoredKey]:
-        """All keys by name. Needs no password."""
+        """All keys, sorted by name. Needs no password."""
         return [self._read(path)[0] for path in sorted(self.directory.glob("*.json"))]
 
     def find(self, name: str) -> StoredKey:
-        """The key of this name. Raises UnknownName."""
+        """The key with this name. Raises UnknownName."""
         return self._read(self._existing(name))[0]
 
     def create(self, name: str, password: str) -> StoredKey:
-        """Make a new key and keep it under `name`. Raises InvalidInput when the name is taken or unfit."""
+        """Create a new key and store it as `name`. Raises InvalidInput if the name is taken or invalid."""
         return self.add(name, LocalSigner.create(), password)
 
     def add(self, name: str, signer: LocalSigner, password: str) -> StoredKey:
-        """Keep a key under `name`. Raises InvalidInput when the name is taken or unfit, or the password is empty."""
+        """Store a key as `name`. Raises InvalidInput if the name is taken or invalid, or the password is empty."""
         path = self._path(name)
         if not password:
-            raise InvalidInput("The password is empty.", next_step="Choose one of 8 characters or more.")
+            raise InvalidInput("The password is empty.", next_step="Choose a password of 8 characters or more.")
         keystore = signer.encrypt(password, self._scrypt_work)
         try:
             write_whole(path, json.dumps(keystore), new=True)
         except FileExistsError:
             raise InvalidInput(
-                f"There is a key named {name!r} already.", next_step="Choose another name: serving key list"
+                f"A key named {name!r} already exists.", next_step="Choose another name: serving key list"
             ) from None
         return StoredKey(name, signer.address, path)
 
     def unlock(self, name: str, password: str) -> LocalSigner:
-        """The key as a signer. Raises UnknownName, WrongPassword, and KeyFailure for a file that others may read."""
+        """Decrypt a key. Raises UnknownName, WrongPassword, and KeyFailure if other users may read its file."""
         path = self._existing(name)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise KeyFailure(
-                f"Others may read the key file {path}.",
-                cause="A keystore belongs to its owner alone (mode 0600).",
+                f"Other users may read the key file {path}.",
+                cause="Only the owner may have access to a key file (mode 0600).",
                 next_step=f"chmod 600 {path}",
             )
         try:
@@ -90,13 +90,13 @@ class KeyStore:
             ) from None
 
     def remove(self, name: str) -> None:
-        """Delete the key file. Whoever has no copy loses the coins of that address."""
+        """Delete the key file. Without a copy, the coins of its address are lost."""
         self._existing(name).unlink()
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise InvalidInput(
-                f"{name!r} cannot name a key.", next_step="Use letters, digits, dots, dashes and underscores, up to 64."
+                f"{name!r} cannot name a key.", next_step="Use up to 64 letters, digits, dots, dashes and underscores."
             )
         return self.directory / f"{name}.json"
 
@@ -116,20 +116,20 @@ class KeyStore:
             raise KeyFailure(
                 f"The key file {path} cannot be read.",
                 cause=printable(str(error)),
-                next_step="Put back a copy of it, or remove it if the key is kept elsewhere.",
+                next_step="Restore it from a backup, or remove it if the key is stored elsewhere.",
             ) from error
 
 
 def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
-    """The key in a keystore of ours or of another wallet. Raises WrongPassword, and KeyFailure for what is none.
+    """Decrypt a keystore of this program or another wallet. Raises WrongPassword, and KeyFailure if it is invalid.
 
-    The file says how much work opens it; more than MOST_WORK is refused, since it would stop the machine.
+    The file sets the work that decryption takes. More than MOST_WORK is refused, because it could exhaust the machine.
     """
     from eth_account import Account
 
     try:
         if _work(keystore) > MOST_WORK:
-            raise ValueError("opening it takes more work than any wallet asks for")
+            raise ValueError("decrypting it takes more work than any wallet sets")
         signer = LocalSigner(bytes(Account.decrypt(keystore, password)))
     except KeyFailure:
         raise
@@ -137,34 +137,36 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
         if isinstance(error, ValueError) and "MAC" in str(error):
             raise WrongPassword(f"The password does not open {where}.", next_step="Try again.") from None
         raise KeyFailure(
-            f"{where} is not a keystore that can be opened.",
+            f"{where} is not a keystore that can be decrypted.",
             cause=printable(str(error)),
-            next_step="Give another file, or put back a copy of it.",
+            next_step="Use another file, or restore it from a backup.",
         ) from error
-    told = str(keystore.get("address", "")).removeprefix("0x").lower()
-    if told not in ("", signer.address[2:].lower()):
+    claimed = str(keystore.get("address", "")).removeprefix("0x").lower()
+    if claimed not in ("", signer.address[2:].lower()):
         raise KeyFailure(
-            f"{where} says that it holds 0x{printable(told)}, but its key is that of {signer.address}.",
-            cause="Somebody changed the file, or mixed two.",
-            next_step="Put back a copy of it; do not send coins to either address before you know.",
+            f"{where} claims to hold 0x{printable(claimed)}, but its key is that of {signer.address}.",
+            cause="The file was changed, or two files were mixed up.",
+            next_step="Restore it from a backup. Send no coins to either address until you know which one is right.",
         )
     return signer
 
 
 def _work(keystore: Any) -> int:
-    """Bytes of memory for scrypt, and as many for a round of pbkdf2 as take the same time. Raises KeyError and others
-    for a keystore that is none."""
+    """The work of decryption: bytes of memory for scrypt, and for pbkdf2 the bytes that take scrypt the same time.
+
+    Raises KeyError, TypeError and other errors if it is not a keystore.
+    """
     crypto = next(part for name, part in keystore.items() if name.lower() == "crypto")
     if crypto["cipher"] != "aes-128-ctr":
         raise ValueError(f"its cipher is {printable(crypto['cipher'])}")
-    how = crypto["kdfparams"]
+    parameters = crypto["kdfparams"]
     if crypto["kdf"] == "scrypt":
-        return 128 * abs(int(how["n"]) * int(how["r"]) * int(how["p"]))
-    return 50 * abs(int(how["c"]))
+        return 128 * abs(int(parameters["n"]) * int(parameters["r"]) * int(parameters["p"]))
+    return 50 * abs(int(parameters["c"]))
 
 
 def key_from_environment(environment: Mapping[str, str] = os.environ) -> LocalSigner | None:
-    """The key in SERVING_PRIVATE_KEY, or None. Raises KeyFailure when it is not a key."""
+    """The key in SERVING_PRIVATE_KEY, or None. Raises KeyFailure if it is not a private key."""
     text = environment.get(KEY_VARIABLE)
     return LocalSigner(text.strip()) if text else None
 
@@ -180,7 +182,7 @@ def password_from_environment(environment: Mapping[str, str] = os.environ) -> st
 
 
 def no_password(name: str) -> KeyLocked:
-    """What to raise where nobody can be asked for the password of the key `name`."""
+    """The error if there is no way to ask for the password of the key `name`."""
     return KeyLocked(
         f"The key {name!r} is locked, and there is no terminal to ask for its password.",
         next_step=f"Set {PASSWORD_VARIABLE}, or run the command in a terminal.",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys in the memory of this process: a wallet's, and in development a TEE's.
+"""Signers whose key is in this process's memory: for wallets, and for TEEs during development.
 
-eth-account is imported where it signs: it takes a second to import, and most commands sign nothing.
+eth-account is imported only to sign: its import takes a second, and most commands sign nothing.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
 HAS_FAST_SIGNING: Final = find_spec("coincurve") is not None
-"""Whether libsecp256k1 is there. Without it (no wheel for this Python) signing is slower, with the same result."""
+"""Whether libsecp256k1 is installed. Without it (no wheel for this Python) signing is slower, with the same result."""
 
 
 class LocalSigner:
-    """A private key in memory. It shows itself by its address only."""
+    """A private key in memory. Its representation shows only the address."""
 
     def __init__(self, private_key: bytes | str) -> None:
         from eth_account import Account
 
         try:
             self._account = Account.from_key(HexBytes(private_key))
-        except Exception:  # noqa: BLE001 - whatever eth-account says could quote the key
+        except Exception:  # noqa: BLE001 - eth-account's message could contain the key
             raise KeyFailure(
                 "This is not a private key.",
                 cause="A private key is 32 bytes, written as 64 hexadecimal digits.",
@@ -63,7 +63,7 @@ class LocalSigner:
         return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """The signature over 32 bytes that are a hash already, as TEEs sign settlements: 65 bytes, r, s, v."""
+        """Sign a 32-byte digest without another hash, as TEEs sign settlements: 65 bytes, r, s, v."""
         return bytes(self._account.unsafe_sign_hash(digest).signature)
 
     def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
@@ -76,12 +76,12 @@ class LocalSigner:
 
 
 class LocalTeeSigner:
-    """A signer for development: the key lies in this process's memory."""
+    """A TEE signer for development, with its key in this process's memory."""
 
     def __init__(self, key: bytes) -> None:
         """Raises InvalidInput if `key` is not a secp256k1 key of 32 bytes. The key is never shown."""
         if not isinstance(key, bytes) or len(key) != 32 or not 0 < int.from_bytes(key, "big") < CURVE_ORDER:
-            raise InvalidInput("The TEE key is not a private key.", next_step="Give 32 bytes in hexadecimal.")
+            raise InvalidInput("The TEE key is not a private key.", next_step="Use 32 bytes in hexadecimal.")
         pure = PrivateKey(key)
         self._address: str = pure.public_key.to_checksum_address()
         self._sign: Callable[[bytes], bytes] = lambda digest: pure.sign_msg_hash(digest).to_bytes()

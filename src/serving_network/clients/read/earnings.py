@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a provider was paid, read from the chain."""
+"""The payments to a provider, read from the chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Earning:
-    """One payment to a provider, `paid` in wei. `reason` is the settlement's status, "in full" or "penalty"."""
+    """One payment to a provider. `paid` is in wei; `reason` is the settlement's status, "in full" or "penalty"."""
 
     service: str
     user: str
@@ -39,13 +39,13 @@ async def earnings_of(
     from_block: int = 0,
     to_block: int | None = None,
 ) -> list[Earning]:
-    """Every payment of a service to a provider in these blocks, in their order.
+    """Every payment of a service to a provider in these blocks, in order.
 
-    Settlements that came through another contract than the service itself are not seen.
+    Settlements that another contract sent to the service are not included.
     """
     found = await network.service(service)
-    told = await network.past_events(from_block=from_block, to_block=to_block)
-    events = [event for event in told if event.address == found.address]
+    events_of_all = await network.past_events(from_block=from_block, to_block=to_block)
+    events = [event for event in events_of_all if event.address == found.address]
     if found.kind == FINE_TUNING:
         return [
             Earning(
@@ -72,10 +72,10 @@ async def earnings_of(
 async def _of_settlement(
     network: AsyncNetwork, service: Service, provider: str, results: Sequence[Event]
 ) -> list[Earning]:
-    """An entry's pay is its fee in the calldata less what its event calls unsettled; a batch's row tells it."""
+    """An entry was paid its fee in the calldata minus the event's unsettled amount; a batch's event has the amount."""
     mined = await network.chain.transaction(results[0].transaction_hash)
     if mined is None:
-        raise NodeFailure(f"The node tells of events of {results[0].transaction_hash}, and does not know it.")
+        raise NodeFailure(f"The node has events of {results[0].transaction_hash}, but not the transaction.")
     sent_to = mined["to"] and to_checksum_address(mined["to"])
     if to_checksum_address(mined["from"]) != provider or sent_to != service.address:
         return []
@@ -83,7 +83,7 @@ async def _of_settlement(
     lists = [] if call is None else [value for value in call.args.values() if isinstance(value, list)]
     rows: list[Any] = lists[0] if lists else []
     if len(rows) != len(results) or any(one.args["status"] not in list(Status) for one in results):
-        raise NodeFailure(f"The node's events of {results[0].transaction_hash} do not fit its settlements.")
+        raise NodeFailure(f"The node's events of {results[0].transaction_hash} do not match its settlements.")
     earnings = []
     for row, result in zip(rows, results, strict=True):
         paid = result.args["paid"] if "paid" in result.args else row["totalFee"] - result.args["unsettledAmount"]

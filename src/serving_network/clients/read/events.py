@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events in the order of the chain: past ones at once, new ones as they come."""
+"""Events in the order of the chain: past events as a list, new events as a stream."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BLOCKS_AT_ONCE = 2_000
-BLOCKS_REMEMBERED = 128  # how deep a reorganisation is noticed
+BLOCKS_REMEMBERED = 128  # the depth to which a reorganisation is noticed
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a contract told. `removed`: its block is no longer part of the chain."""
+    """An event of a contract. `removed` means that its block is no longer part of the chain."""
 
     contract: str
     address: str
@@ -41,7 +41,7 @@ class Event:
 async def past_events(
     chain: AsyncNode, contracts: Sequence[Contract], from_block: int, to_block: int, involving: str | None = None
 ) -> list[Event]:
-    """All events of these blocks, both included; `involving` keeps those with this address among their arguments."""
+    """All events from `from_block` through `to_block`. `involving` keeps those with this address in their arguments."""
     by_address = {contract.address.lower(): contract for contract in contracts}
     found: list[Event] = []
     for start in range(from_block, to_block + 1, BLOCKS_AT_ONCE):
@@ -74,19 +74,19 @@ async def event_stream(
     confirmations: int,
     every: float,
 ) -> AsyncIterator[Event]:
-    """Every event from `from_block` on, once, for ever.
+    """Yield every event from `from_block` on, once, without end.
 
-    It asks for whole ranges of blocks after the last one it saw, so that a node that was away for a while
-    leaves no gap. The hash of that last block shows whether the chain was reorganised; then the events of the
-    undone blocks are told again as removed, newest first, and reading goes on from the fork.
+    Each request continues after the last block that was read, so a node that was unavailable leaves no gap. The hash
+    of the last block shows whether the chain was reorganised. If it was, the events of the removed blocks are yielded
+    again with `removed` set, newest first, and reading continues from the fork.
     """
     following = from_block
     hashes: dict[int, str] = {}
-    told: list[Event] = []
+    reported: list[Event] = []
     while True:
         try:
             fork = await _fork(chain, hashes)
-            undone = [event for event in told if fork is not None and event.block_number >= fork]
+            undone = [event for event in reported if fork is not None and event.block_number >= fork]
             head = await chain.block_number() - confirmations
             following = min(following, fork) if fork is not None else following
             last = min(head, following + BLOCKS_AT_ONCE - 1)
@@ -99,11 +99,11 @@ async def event_stream(
             log.warning("events: %s; trying again", failure)
             await asyncio.sleep(every)
             continue
-        if not consistent:  # the chain was reorganised between the two questions
+        if not consistent:  # the chain was reorganised between the two requests
             continue
         if fork is not None:
             hashes = {number: hash_ for number, hash_ in hashes.items() if number < fork}
-            told = [event for event in told if event.block_number < fork]
+            reported = [event for event in reported if event.block_number < fork]
         for event in reversed(undone):
             yield replace(event, removed=True)
         for event in news:
@@ -113,15 +113,16 @@ async def event_stream(
             hashes[last] = seen
             hashes |= {event.block_number: event.block_hash for event in news}
             hashes = {number: hash_ for number, hash_ in hashes.items() if number > last - BLOCKS_REMEMBERED}
-            told = [event for event in [*told, *news] if event.block_number > last - BLOCKS_REMEMBERED]
+            reported = [event for event in [*reported, *news] if event.block_number > last - BLOCKS_REMEMBERED]
         if following > head:
             await asyncio.sleep(every)
 
 
 async def _fork(chain: AsyncNode, hashes: dict[int, str]) -> int | None:
-    """The lowest block to read again, or None while the blocks that were read still stand.
+    """The lowest block to read again, or None if all blocks that were read are still part of the chain.
 
-    The newest is asked first: while it stands, all below it do. A block that the node does not know yet says nothing.
+    The newest block is checked first: if its hash is unchanged, so are all below it. A block that the node does not
+    have yet is skipped.
     """
     fork: int | None = None
     for number in sorted(hashes, reverse=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the network: whoever has a connection may, no key is needed."""
+"""Read the network. No key is needed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from serving_network.chain.reading import Target
 
 LOCAL_LEDGER = BUILT_IN["local"].require_ledger()
-USERS_PER_QUESTION = {INFERENCE: 500, FINE_TUNING: 50}
+USERS_PER_REQUEST = {INFERENCE: 500, FINE_TUNING: 50}
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service contract that the ledger knows, ready to be called. `kind` is "inference" or "fine-tuning"."""
+    """A service contract that is registered with the ledger. `kind` is "inference" or "fine-tuning"."""
 
     name: str
     kind: str
@@ -58,15 +58,15 @@ class Service:
 
     @property
     def address(self) -> ChecksumAddress:
-        """The front's address."""
+        """The address of the service's front."""
         return self.contract.address
 
 
 class AsyncNetwork:
-    """One serving network: a ledger and the services it knows.
+    """One serving network: a ledger and its registered services.
 
-    A service is named by its full name ("inference-v1.0") or by its type ("inference"), which means the
-    recommended version.
+    A service is named by its full name ("inference-v1.0") or by its type ("inference"), which stands
+    for the recommended version.
     """
 
     def __init__(self, chain: AsyncReader, ledger: str = LOCAL_LEDGER) -> None:
@@ -75,7 +75,7 @@ class AsyncNetwork:
         self._services: dict[str, Service] = {}
 
     async def service(self, name: str = INFERENCE) -> Service:
-        """The service contract of this name. Raises UnknownName when the ledger knows none."""
+        """The service contract with this name. Raises UnknownName if it is not registered."""
         if name not in self._services:
             address = await self.ledger_contract.read("getServiceAddressByName", name)
             if address == ZERO_ADDRESS:
@@ -94,24 +94,24 @@ class AsyncNetwork:
             candidates = [one for one in known if one.type == service_type]
             if len(candidates) != 1:
                 raise UnknownName(
-                    f"The ledger knows no recommended service {service_type!r}.",
-                    cause=f"It knows: {', '.join(one.name for one in known) or 'none'}.",
+                    f"The ledger has no service named {service_type!r}, and recommends none of this type.",
+                    cause=f"Registered services: {', '.join(one.name for one in known) or 'none'}.",
                     next_step="serving registry list",
                 ) from None
             return candidates[0].name, candidates[0].address
         return f"{service_type}-{version}", address
 
     async def services(self) -> list[Service]:
-        """Every service contract that the ledger knows."""
+        """Every registered service contract."""
         return [await self.service(one.name) for one in await self.versions()]
 
     async def versions(self, service_type: str | None = None) -> list[ServiceVersion]:
-        """The registered versions of one service type, or of all."""
+        """The registered versions of one service type, or of all types."""
         try:
-            told = await self.ledger_contract.listing("getActiveServices")
-        except RevertedWithoutReason:  # the live network has the unpaged form only
-            told = await self.ledger_contract.read("getAllActiveServices")
-        found = [ServiceVersion.read(one) for one in told]
+            answer = await self.ledger_contract.listing("getActiveServices")
+        except RevertedWithoutReason:  # the live network has only a listing without pages
+            answer = await self.ledger_contract.read("getAllActiveServices")
+        found = [ServiceVersion.read(one) for one in answer]
         return [one for one in found if service_type in (None, one.type)]
 
     async def ledger(self, user: str) -> Ledger | None:
@@ -126,56 +126,58 @@ class AsyncNetwork:
         return [Ledger.read(one) for one in await self.ledger_contract.listing("getAllLedgers")]
 
     async def minimums(self) -> tuple[int, int]:
-        """The least that a new ledger and a new provider account take, in wei."""
+        """The minimum deposit of a new ledger and the minimum transfer to a new provider account, in wei."""
         ledger, transfer = await self.ledger_contract.read_many(
             [("MIN_ACCOUNT_BALANCE", ()), ("MIN_TRANSFER_AMOUNT", ())]
         )
         return ledger, transfer
 
     async def account(self, user: str, provider: str, service: str = INFERENCE) -> Account | None:
-        """What the user has with the provider, or None."""
+        """The user's account with the provider, or None."""
         found = await self.service(service)
         try:
-            told, lock_time = await found.contract.read_many([("getAccount", (user, provider)), ("lockTime", ())])
+            answer, lock_time = await found.contract.read_many([("getAccount", (user, provider)), ("lockTime", ())])
         except AccountNotExists:
             return None
-        return Account.read(found.name, lock_time, told)
+        return Account.read(found.name, lock_time, answer)
 
     async def accounts(
         self, *, user: str | None = None, provider: str | None = None, service: str = INFERENCE
     ) -> list[Account]:
-        """The accounts of a user, of a provider, or all. Fine-tuning's come without the refunds one by one."""
+        """The accounts of a user, of a provider, or all. Fine-tuning accounts are listed without their refunds."""
         if user is not None and provider is not None:
-            raise InvalidInput("Accounts are listed by user or by provider.", next_step="Ask for account() instead.")
+            raise InvalidInput(
+                "Accounts can be listed by user or by provider, not by both.", next_step="Use account() instead."
+            )
         found = await self.service(service)
         lock_time = await found.contract.read("lockTime")
         if user is not None:
-            told = await found.contract.listing("getAccountsByUser", user)
+            answer = await found.contract.listing("getAccountsByUser", user)
         elif provider is not None:
-            told = await found.contract.listing("getAccountsByProvider", provider)
+            answer = await found.contract.listing("getAccountsByProvider", provider)
         else:
-            told = await found.contract.listing("getAllAccounts")
-        return [Account.read(found.name, lock_time, one) for one in told]
+            answer = await found.contract.listing("getAllAccounts")
+        return [Account.read(found.name, lock_time, one) for one in answer]
 
     async def accounts_with(
         self, provider: str, users: Sequence[str], service: str = INFERENCE, *, block: Block = "latest"
     ) -> dict[str, Account]:
-        """The accounts of many users with one provider, by user; users without one are left out."""
+        """The accounts of many users with one provider, by user. Users without an account are omitted."""
         found = await self.service(service)
         lock_time = await found.contract.read("lockTime", block=block)
-        size = USERS_PER_QUESTION[found.kind]
-        told: dict[str, Account] = {}
+        size = USERS_PER_REQUEST[found.kind]
+        accounts: dict[str, Account] = {}
         for start in range(0, len(users), size):
             part = list(users[start : start + size])
             answers = await found.contract.read("getBatchAccountsByUsers", part, sender=provider, block=block)
             for user, answer in zip(part, answers, strict=True):
                 account = Account.read(found.name, lock_time, answer)
                 if account.exists:
-                    told[user] = account
-        return told
+                    accounts[user] = account
+        return accounts
 
     async def balances(self, user: str) -> Balances:
-        """Everything that the user has, in all services."""
+        """All funds of the user: in the wallet, in the ledger and in all services."""
         services = await self.services()
         wallet, ledger = await asyncio.gather(self.chain.balance(user), self.ledger(user))
         accounts: list[Account] = []
@@ -211,7 +213,7 @@ class AsyncNetwork:
         return Deliverable.read(await found.contract.read("getDeliverable", user, provider, id))
 
     async def settings(self, service: str = INFERENCE) -> dict[str, Any]:
-        """What the owner set: owner, ledgerAddress, lockTime (seconds), MIN_PROVIDER_STAKE (wei), penaltyPercentage."""
+        """The settings: owner, ledgerAddress, lockTime (seconds), MIN_PROVIDER_STAKE (wei), penaltyPercentage."""
         found = await self.service(service)
         names = ["owner", "ledgerAddress", "lockTime", "MIN_PROVIDER_STAKE"]
         if found.kind == FINE_TUNING:
@@ -219,15 +221,15 @@ class AsyncNetwork:
         return dict(zip(names, await found.contract.read_many([(name, ()) for name in names]), strict=True))
 
     async def contract(self, name: str) -> Contract:
-        """The contract of this name: "ledger", or a service's name or type."""
+        """The contract with this name: "ledger", or a service's name or type."""
         return self.ledger_contract if name == "ledger" else (await self.service(name)).contract
 
     async def past_events(
         self, *, from_block: int = 0, to_block: int | None = None, involving: str | None = None
     ) -> list[Event]:
-        """What the ledger and all services told in these blocks, in order.
+        """The events of the ledger and all services in these blocks, in order.
 
-        `involving` keeps the events that have this address among their arguments.
+        `involving` keeps the events that have this address in their arguments.
         """
         contracts = [self.ledger_contract, *(one.contract for one in await self.services())]
         last = await self.chain.block_number() if to_block is None else to_block
@@ -236,9 +238,10 @@ class AsyncNetwork:
     async def events(
         self, *, from_block: int | None = None, involving: str | None = None, confirmations: int = 0, every: float = 2.0
     ) -> AsyncIterator[Event]:
-        """What happens from now on (or from `from_block`), for ever: each event once, over reconnections.
+        """Yield each event from now on (or from `from_block`) once, without end and across reconnections.
 
-        An event of a block that is undone comes again with `removed` set. `every` is in seconds.
+        An event whose block is removed by a reorganisation is yielded again with `removed` set. `every` is the
+        interval between requests in seconds.
         """
         contracts = [self.ledger_contract, *(one.contract for one in await self.services())]
         start = await self.chain.block_number() + 1 if from_block is None else from_block
@@ -246,11 +249,11 @@ class AsyncNetwork:
             yield event
 
     async def supports(self, function: str, *args: Any, service: str = INFERENCE, sender: str | None = None) -> bool:
-        """Whether a service's contract knows `function`."""
+        """Whether a service's contract has `function`."""
         return await (await self.service(service)).contract.has(function, *args, sender=sender)
 
     async def answers(self) -> bool:
-        """Whether there is a ledger at the address that was given."""
+        """Whether there is a ledger at the given address."""
         try:
             await self.ledger_contract.read("initialized")
         except (ContractError, UnknownName):
@@ -259,11 +262,11 @@ class AsyncNetwork:
 
     @classmethod
     async def open(cls, target: Target, ledger: str = LOCAL_LEDGER, expected_chain_id: int | None = None) -> Self:
-        """Connect and read. `target` is as for `AsyncReader.open`."""
+        """Connect. `target` is as for `AsyncReader.open`."""
         return cls(await AsyncReader.open(target, expected_chain_id), ledger)
 
     async def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         await self.chain.close()
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the contracts. Runs before the package exists, so it imports nothing of it but itself."""
+"""Compile the contracts. This runs before the package is built, so it imports only itself."""
 
 from .artifacts import build
 from .errors import BuildError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile what has changed: `python -m serving_network.contracts.build [CONTRACT ...]`."""
+"""Compile the contracts that have changed: `python -m serving_network.contracts.build [CONTRACT ...]`."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the sources named in contracts.toml to one JSON file a contract."""
+"""Compile the sources named in contracts.toml into one JSON file per contract."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TABLE = Path(__file__).with_name("contracts.toml")
 
 
 def table() -> dict[str, dict[str, Any]]:
-    """contracts.toml: what is compiled, by name of the contract."""
+    """The entries of contracts.toml by contract name."""
     return tomllib.loads(TABLE.read_text())
 
 
 def build(names: Iterable[str] | None = None, *, output: Path = OUTPUT) -> list[str]:
-    """Write the artifacts of `names`, by default of all contracts, whose sources have changed. Returns those names.
+    """Write the artifacts of those contracts in `names` (by default all) whose sources changed. Returns their names.
 
-    Raises `BuildError`, and the compiler's own errors for a faulty source.
+    Raises `BuildError`, and the compiler's errors for invalid source code.
     """
     entries = table()
     output.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def build(names: Iterable[str] | None = None, *, output: Path = OUTPUT) -> list[
 
 
 def make(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The artifact of one contract from its entry in the table."""
+    """Build the artifact of one contract from its entry in contracts.toml."""
     source = ROOT / entry["source"]
     compiled = compile_contract(source, ROOT / "contracts") if source.suffix == ".vy" else _assemble(source)
     abi = _complete(compiled, entry)
@@ -69,7 +69,7 @@ def make(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The compiler's ABI with the errors, the names and the hand-made results that the compiler cannot give."""
+    """The compiler's ABI, with the errors, names and raw results that the compiler leaves out."""
     names, raw = entry.get("outputs", {}), entry.get("raw_outputs", {})
     abi = [*compiled.abi, *(signatures.parse(line) for line in entry.get("interface", []))]
     abi += [signatures.parse(f"error {line}") for line in entry.get("errors", [])]
@@ -77,11 +77,11 @@ def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, An
     if unknown := names.keys() - functions:
         raise TableError(f"contracts.toml names results of functions that do not exist: {sorted(unknown)}")
     if raw.keys() != compiled.raw_returns:
-        raise TableError(f"raw_outputs in contracts.toml must be exactly those of {sorted(compiled.raw_returns)}")
+        raise TableError(f"raw_outputs in contracts.toml must list exactly: {sorted(compiled.raw_returns)}")
     for name, given in names.items():
         outputs = functions[name]["outputs"]
         if len(outputs) != len(given):
-            raise TableError(f"{name} does not return what contracts.toml names: {given}")
+            raise TableError(f"contracts.toml names {given}, but {name} returns {len(outputs)} values")
         for output, output_name in zip(outputs, given, strict=True):
             output["name"] = output_name
     for name, given in raw.items():
@@ -93,7 +93,7 @@ def _complete(compiled: Compiled, entry: Mapping[str, Any]) -> list[dict[str, An
 
 
 def _raw_output(text: str, compiled: Compiled) -> dict[str, Any]:
-    """An output from `TYPE NAME`, where TYPE may be a struct, or a list of structs."""
+    """Parse an output `TYPE NAME`, where TYPE may be a struct or a list of structs."""
     kind, _, name = text.partition(" ")
     struct, brackets, _ = kind.partition("[]")
     if struct not in compiled.structs:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a listing of EVM instructions to bytes.
+"""Assemble a listing of EVM instructions.
 
-A listing has sections, which stand in the result in their order, and one statement a line; `;` begins a comment.
+A listing has sections, which keep their order in the result, and one statement per line. `;` starts a comment.
 
-    .section NAME      begins a section
-    NAME:              a JUMPDEST that others can point to
-    OPCODE [operand]   one instruction; PUSHn with n > 0 takes an operand of at most n bytes
+    .section NAME      starts a section
+    NAME:              a label, with a JUMPDEST
+    OPCODE [operand]   one instruction; PUSHn with n > 0 has an operand of at most n bytes
     DATAn operand      n bytes: a number, or quoted text padded with zeros on the right
 
-An operand is a number, `@NAME` (the offset of a label in its own section, or of a section in the whole) or `#NAME`
+An operand is a number, `@NAME` (the offset of a label in its section, or of a section in the result) or `#NAME`
 (the size of a section).
 """
 
@@ -68,13 +68,13 @@ def _parse(listing: str) -> dict[str, _Section]:
     for line, word, operand in _statements(listing):
         if word == ".section":
             if operand in sections:
-                raise AssemblyError(f"line {line}: a second section {operand}")
+                raise AssemblyError(f"line {line}: duplicate section {operand}")
             section = sections[operand] = _Section()
         elif section is None:
-            raise AssemblyError(f"line {line}: {word} stands before the first section")
+            raise AssemblyError(f"line {line}: {word} is before the first section")
         elif word.endswith(":"):
             if section.labels.setdefault(word[:-1], len(section)) != len(section):
-                raise AssemblyError(f"line {line}: a second {word}")
+                raise AssemblyError(f"line {line}: duplicate label {word[:-1]}")
             section.statements.append(_Statement(line, _opcode("JUMPDEST", line)))
         elif word.startswith("DATA"):
             section.statements.append(_Statement(line, b"", int(word.removeprefix("DATA")), operand))
@@ -93,13 +93,13 @@ def _statements(listing: str) -> Iterator[tuple[int, str, str]]:
             continue
         match = _STATEMENT.match(statement)
         if match is None:
-            raise AssemblyError(f"line {line}: {statement}")
+            raise AssemblyError(f"line {line}: cannot parse {statement}")
         yield line, match["word"], match["operand"] or ""
 
 
 def _opcode(name: str, line: int) -> bytes:
     if name not in OPCODES:
-        raise AssemblyError(f"line {line}: no instruction is called {name}")
+        raise AssemblyError(f"line {line}: unknown instruction {name}")
     return bytes([OPCODES[name][0]])
 
 
@@ -122,8 +122,8 @@ def _operand(statement: _Statement, offsets: dict[str, int], sections: dict[str,
                 value = int(operand, 0)
         return value.to_bytes(statement.size, "big")
     except KeyError as error:
-        raise AssemblyError(f"line {statement.line}: there is no {operand[1:]}") from error
+        raise AssemblyError(f"line {statement.line}: unknown name {operand[1:]}") from error
     except OverflowError as error:
         raise AssemblyError(f"line {statement.line}: {operand} is larger than {statement.size} bytes") from error
     except ValueError as error:
-        raise AssemblyError(f"line {statement.line}: {operand} is no operand") from error
+        raise AssemblyError(f"line {statement.line}: {operand} is not a valid operand") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler makes of one Vyper contract, and the storage layout with what the compiler leaves out."""
+"""Compile one Vyper contract, and complete the storage layout with what the compiler leaves out."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _PACKED = re.compile(r"^# @custom:packed (?P<variable>\w+) (?P<fields>\w+:\d+(?:
 
 @dataclass(frozen=True)
 class Compiled:
-    """One contract: its ABI as the compiler gives it, its code, and the files that it was made from.
+    """One compiled contract: the compiler's ABI, the code, and the files that it was built from.
 
-    `raw_returns` are the functions that encode their result by hand: the compiler calls it bytes. `structs` are the
-    components, as an ABI lists them, of its structs: by name, those of modules as `module.Name`.
+    `raw_returns` are the functions that encode their result by hand, which the compiler's ABI declares as bytes.
+    `structs` maps each struct (`Name`, or `module.Name` for a module's) to its components, as listed in an ABI.
     """
 
     abi: list[dict[str, Any]]
@@ -47,12 +47,14 @@ class Compiled:
 
 
 def prepare(source: Path, search_path: Path) -> CompilerData:
-    """The compiler's own view of a contract; imports are looked up under `search_path`.
+    """The compiler's data of a contract, before compilation. Imports are resolved under `search_path`.
 
-    Raises `CompilerMismatch` when the installed compiler is not the pinned one.
+    Raises `CompilerMismatch` if the installed compiler is not the pinned version.
     """
     if vyper.__version__ != VYPER_VERSION:
-        raise CompilerMismatch(f"Vyper {VYPER_VERSION} is needed, {vyper.__version__} is installed: make clean build")
+        raise CompilerMismatch(
+            f"Vyper {VYPER_VERSION} is required, but {vyper.__version__} is installed. Run: make clean build"
+        )
     bundle = FilesystemInputBundle([search_path])
     return CompilerData(
         bundle.load_file(source.resolve()),
@@ -62,7 +64,7 @@ def prepare(source: Path, search_path: Path) -> CompilerData:
 
 
 def compile_contract(source: Path, search_path: Path) -> Compiled:
-    """Compile one contract. Raises `BuildError`, and the compiler's own errors for a faulty source."""
+    """Compile one contract. Raises `BuildError`, and the compiler's errors for invalid source code."""
     contract = prepare(source, search_path)
     outputs = outputs_from_compiler_data(contract, ("abi", "layout", "bytecode", "bytecode_runtime", "settings_dict"))
     modules = _modules(contract.annotated_vyper_module)
@@ -86,7 +88,7 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
 
 
 def _modules(top: nodes.Module) -> dict[str, nodes.Module]:
-    """Every module with state in a contract, by its name in the storage layout; "" is the contract itself."""
+    """The modules of a contract that have state, by name in the storage layout; "" is the contract itself."""
     found = {"": top}
     for declaration in top.get_children(nodes.InitializesDecl):
         info = declaration._metadata["initializes_info"].module_info
@@ -103,7 +105,7 @@ def _structs(module: nodes.Module, prefix: str = "") -> Iterator[tuple[str, list
 
 
 def _layout(exported: dict[str, Any], modules: dict[str, nodes.Module]) -> dict[str, Any]:
-    """The compiler's layout, with the bits of packed words and the members of stored structs and flags.
+    """The compiler's layout, plus the bits of packed words and the members of stored structs and flags.
 
     A packed word declares its bits, lowest first, in a comment: `# @custom:packed VARIABLE FIELD:BITS, ...`.
     """
@@ -142,10 +144,10 @@ def _with_parts(kind: VyperType) -> Iterator[VyperType]:
 def _packed(prefix: str, module: nodes.Module) -> Iterator[tuple[str, list[tuple[str, int]]]]:
     declared = list(_PACKED.finditer(module.full_source_code))
     if len(declared) != module.full_source_code.count("@custom:packed"):
-        raise LayoutError(f"{module.path}: a @custom:packed is not of the form VARIABLE FIELD:BITS, ...")
+        raise LayoutError(f"{module.path}: write @custom:packed as VARIABLE FIELD:BITS, ...")
     stored = {declaration.target.id for declaration in module.get_children(nodes.VariableDecl)}
     for match in declared:
         if match["variable"] not in stored:
-            raise LayoutError(f"{module.path}: @custom:packed names {match['variable']}, which is no variable")
+            raise LayoutError(f"{module.path}: @custom:packed names {match['variable']}, which is not a variable")
         fields = (field.partition(":") for field in match["fields"].split(", "))
         yield f"{prefix}.{match['variable']}".lstrip("."), [(field, int(bits)) for field, _, bits in fields]

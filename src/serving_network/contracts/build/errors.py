@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a contract could not be built."""
+"""The reasons why a contract cannot be built."""
 
 
 class BuildError(Exception):
-    """The sources are not as this repository demands; `str(error)` says what to change."""
+    """A source breaks a rule of this repository; `str(error)` says what to change."""
 
 
 class AssemblyError(BuildError):
-    """A listing is not one: names its line."""
+    """A listing is invalid; `str(error)` names the line."""
 
 
 class SignatureError(BuildError):
-    """A line is not an entry of an ABI."""
+    """A line is not a valid ABI entry."""
 
 
 class TableError(BuildError):
-    """contracts.toml says something else than the compiled contract."""
+    """contracts.toml contradicts the compiled contract."""
 
 
 class CompilerMismatch(BuildError):
-    """Another compiler is installed than the pinned one."""
+    """The installed compiler is not the pinned version."""
 
 
 class LayoutError(BuildError):
-    """A packed word is not declared as it should be."""
+    """The declaration of a packed word is invalid."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ABI entries from lines that people read: `event Paid(address indexed user, uint256 amount)`."""
+"""Parse ABI entries from readable lines: `event Paid(address indexed user, uint256 amount)`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LINE = re.compile(
 
 
 def parse(line: str) -> dict[str, Any]:
-    """One entry. Takes constructors, events, errors, receive and fallback, without structs. Raises `SignatureError`."""
+    """Parse a constructor, event, error, receive or fallback, without structs. Raises `SignatureError`."""
     match = _LINE.match(line)
     if match is None:
-        raise SignatureError(line)
+        raise SignatureError(f"not an ABI entry: {line}")
     kind = match["kind"]
     inputs = [_input(text, line) for text in match["inputs"].split(", ") if text]
     mutability = "payable" if match["payable"] else "nonpayable"
@@ -40,4 +40,4 @@ def _input(text: str, line: str) -> dict[str, Any]:
             return {"name": name, "type": kind, "indexed": False}
         case [kind, name]:
             return {"name": name, "type": kind}
-    raise SignatureError(f"{text} in {line}")
+    raise SignatureError(f"not a parameter: {text} in {line}")

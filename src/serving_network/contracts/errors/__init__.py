@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One exception class for each error of the network's contracts, with its decoded values.
 
-ContractError
-├── DeclaredError           an error that a contract declares; the classes below this package
-│   └── OwnershipError      the owners' checks, which answer with plain messages
-├── RevertedWithMessage     another plain message
-├── ContractPanic           an arithmetic overflow and the like
-├── RevertedWithoutReason   no data at all
-└── UnknownContractError    data that none of the above explains (the last four live in `chain.reverts`)
+`serving_network.errors` shows where they stand in the tree of all exceptions.
 """
 
 from serving_network.contracts.errors.base import DeclaredError

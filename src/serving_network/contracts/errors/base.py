@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the class of a contract error is declared: its signature, its fields, and its message."""
+"""The base of the contract errors: signatures, decoded fields, and messages."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NewType, dataclass_transform
@@ -17,9 +17,9 @@ Seconds = NewType("Seconds", int)
 class DeclaredError(ContractError):
     """An error that a contract of the network declares.
 
-    A subclass lists its signatures in `wire`, with argument names, and annotates one field for each name: `Wei` for
-    money, `ChecksumAddress` for addresses, int or str otherwise. `problem` and `remedy` are texts in which "{field}"
-    stands for the field as `in_words` shows it.
+    A subclass lists its signatures in `wire`, with argument names, and annotates one field per argument: `Wei` for
+    amounts, `Seconds` for durations, `ChecksumAddress` for addresses, int or str otherwise. `problem` and `remedy` are
+    format strings, in which "{field}" stands for the field in readable form.
     """
 
     wire: ClassVar[tuple[str, ...]] = ()
@@ -33,16 +33,16 @@ class DeclaredError(ContractError):
         self.__post_init__()
 
     def __post_init__(self) -> None:
-        words = {field.name: in_words(field.type, getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
-        super().__init__(self.problem.format(**words), next_step=self.remedy.format(**words) or None)
+        texts = {field.name: readable(field.type, getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        super().__init__(self.problem.format(**texts), next_step=self.remedy.format(**texts) or None)
 
     def as_dict(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return super().as_dict() | {"arguments": {name: value for name, value in values.items() if value is not None}}
 
 
-def in_words(kind: object, value: object) -> str:
-    """A field's value as people read it: wei in coins, seconds in hours, everything else as it is."""
+def readable(kind: object, value: object) -> str:
+    """A field's value in readable form: wei as coins, seconds with hours, everything else unchanged."""
     if kind is Wei and isinstance(value, int):
         return describe(value)
     if kind is Seconds and isinstance(value, int):
@@ -70,4 +70,4 @@ class Signature:
         return keccak(text=f"{self.name}({','.join(self.types)})")[:4]
 
 
-__all__ = ["ChecksumAddress", "DeclaredError", "Seconds", "Signature", "Wei", "in_words"]
+__all__ = ["ChecksumAddress", "DeclaredError", "Seconds", "Signature", "Wei", "readable"]

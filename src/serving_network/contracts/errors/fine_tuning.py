@@ -27,16 +27,16 @@ class CannotEvictUnsettledDeliverable(DeclaredError):
 
     wire = ("CannotEvictUnsettledDeliverable(string id)",)
     id: str
-    problem = "Twenty deliverables are kept, and the oldest one, {id!r}, is not settled: there is no room for another."
+    problem = "All 20 places for deliverables are taken, and the oldest deliverable, {id!r}, is not settled."
     remedy = "Settle or abandon {id!r}: serving deliverable settle --help"
 
 
 class DeliverableAlreadyExists(DeclaredError):
-    """A deliverable with this id exists already."""
+    """A deliverable with this id already exists."""
 
     wire = ("DeliverableAlreadyExists(string id)",)
     id: str
-    problem = "A deliverable with the id {id!r} exists already."
+    problem = "A deliverable with the id {id!r} already exists."
     remedy = "Choose another id."
 
 
@@ -68,10 +68,10 @@ class DeliverableNotExists(DeclaredError):
 
 
 class ETHTransferFailed(DeclaredError):
-    """The provider's wallet refused the coins."""
+    """The provider's wallet did not accept the coins."""
 
     wire = ("ETHTransferFailed()",)
-    problem = "The provider's wallet refused the coins."
+    problem = "The provider's wallet did not accept the coins."
     remedy = "Use a wallet that can receive coins: a plain key, or a contract with a payable receive function."
 
 
@@ -106,7 +106,7 @@ class VerifierNonceTooLow(InvalidVerifierInput):
     """The nonce is not above the account's."""
 
     reason: str = "nonce should larger than the current nonce"
-    problem = "The settlement was refused: its nonce is not above the account's last one."
+    problem = "The settlement was refused: its nonce is not greater than the account's last one."
     remedy = "Sign the settlement again with a larger nonce."
 
 
@@ -114,7 +114,7 @@ class VerifierBalanceTooLow(InvalidVerifierInput):
     """The account holds less than the fee."""
 
     reason: str = "insufficient balance"
-    problem = "The settlement was refused: the account holds less than the whole fee."
+    problem = "The settlement was refused: the account's balance is below the full fee."
     remedy = "The user runs: serving ledger fund PROVIDER AMOUNT --service fine-tuning"
 
 
@@ -122,7 +122,7 @@ class ModelRootHashMismatch(InvalidVerifierInput):
     """The settlement names another model than the deliverable."""
 
     reason: str = "model root hash mismatch"
-    problem = "The settlement was refused: its model root hash is not the deliverable's."
+    problem = "The settlement was refused: its model root hash differs from the deliverable's."
     remedy = "serving deliverable show --help"
 
 
@@ -135,11 +135,11 @@ class VerifierSignatureInvalid(InvalidVerifierInput):
 
 
 class PenaltyPercentageTooHigh(DeclaredError):
-    """A penalty above the whole fee. In per cent."""
+    """A penalty above the full fee. `percentage` is in percent."""
 
     wire = ("PenaltyPercentageTooHigh(uint256 percentage)",)
     percentage: int
-    problem = "A penalty of {percentage} % is more than the whole fee."
+    problem = "A penalty of {percentage} % is more than the full fee."
     remedy = "serving setting penalty 30"
 
 
@@ -148,8 +148,8 @@ class PreviousDeliverableNotAcknowledged(DeclaredError):
 
     wire = ("PreviousDeliverableNotAcknowledged(string id)",)
     id: str
-    problem = "The deliverable before this one, {id!r}, is neither acknowledged nor settled."
-    remedy = "Wait for the user, or: serving deliverable abandon --help"
+    problem = "The previous deliverable, {id!r}, is neither acknowledged nor settled."
+    remedy = "Wait for the user to acknowledge it, or run: serving deliverable abandon --help"
 
 
 class SecretShouldBeEmpty(DeclaredError):
@@ -182,5 +182,5 @@ class UserActionRequired(DeclaredError):
     wire = ("UserActionRequired(address user, address provider)",)
     user: ChecksumAddress
     provider: ChecksumAddress
-    problem = "{user} has paid a penalty to {provider} and not acted since: a second penalty cannot be charged yet."
+    problem = "{user} has paid a penalty to {provider} and has not acted since: no second penalty can be charged yet."
     remedy = "The user runs: serving ledger fund {provider} 0 --service fine-tuning"

@@ -100,7 +100,7 @@ class MustWithdrawAllFundsFirst(DeclaredError):
     wire = ("MustWithdrawAllFundsFirst(uint256 remainingBalance)",)
     remainingBalance: Wei
     problem = "The ledger still holds {remainingBalance}, available or with providers, and cannot be deleted."
-    remedy = "serving ledger retrieve --all, and after the lock time: serving ledger withdraw all"
+    remedy = "Run serving ledger retrieve --all now and after the lock time, then: serving ledger withdraw all"
 
 
 class NoRecommendedService(DeclaredError):
@@ -118,8 +118,8 @@ class RefundMismatch(DeclaredError):
     wire = ("RefundMismatch(uint256 received, uint256 reported)",)
     received: Wei
     reported: Wei
-    problem = "The service returned {received} but reported {reported}."
-    remedy = "Inform the network's owner: this service must not stay registered."
+    problem = "The service returned {received} but reported {reported}, so the ledger refused the refund."
+    remedy = "Report it to the network's owner: this service must not stay registered."
 
 
 class ServiceAlreadyRegistered(DeclaredError):
@@ -146,7 +146,7 @@ class ServiceNotAnswering(DeclaredError):
     wire = ("ServiceNotAnswering(address service)",)
     service: ChecksumAddress
     problem = "The service {service} does not answer, so the ledger cannot check that nothing is left in it."
-    remedy = "Try again later. If this persists, inform the network's owner."
+    remedy = "Try again later. If it still fails, report it to the network's owner."
 
 
 class ServiceNameExists(DeclaredError):

@@ -50,4 +50,4 @@ class CallerNotOfferedOwner(OwnershipError):
 
     text = "Ownable2Step: caller is not the new owner"
     problem = "Ownership was not offered to the key in use."
-    remedy = "The present owner must first offer it to this key's address."
+    remedy = "Ask the current owner to offer it to this key's address first."

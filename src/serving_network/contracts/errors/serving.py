@@ -87,7 +87,7 @@ class CannotAddStakeWhenUpdating(DeclaredError):
 
     wire = ("CannotAddStakeWhenUpdating()",)
     problem = "The service is already registered, and an update does not accept coins."
-    remedy = "serving service update"
+    remedy = "Send no coins with an update: serving service update"
 
 
 class CannotRevokeWithNonZeroBalance(DeclaredError):
@@ -154,7 +154,7 @@ class PayoutInProgress(DeclaredError):
 
     wire = ("PayoutInProgress()",)
     problem = "The service was called from inside one of its own payouts."
-    remedy = "Make the calls one after the other: a receiver of coins must not call the service."
+    remedy = "Make the calls one after the other: a recipient of coins must not call the service."
 
 
 class ProviderCannotBeUser(DeclaredError):
@@ -208,7 +208,7 @@ class TransferFailed(DeclaredError):
     """The receiver refused the coins."""
 
     wire = ("TransferFailed()",)
-    problem = "The receiver of the coins refused them."
+    problem = "The recipient did not accept the coins."
     remedy = "Use a wallet that can receive coins: a plain key, or a contract with a payable receive function."
 
 
