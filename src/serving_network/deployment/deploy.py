@@ -127,6 +127,8 @@ async def _write_down(
 
     The file may have changed since unfinished work was begun. What it has gained is not deployed yet, and left out.
     """
+    if not record.contracts:
+        record.deployer = sender
     steps = {step.id: step for step in finished}
     addresses = known_addresses(record)
     for front in [step for step in finished if step.id.endswith("/front")]:

@@ -62,9 +62,9 @@ async def carry_out(
     """Send the steps of the plan, exactly these, wait until all are final, and update the record.
 
     If it is interrupted, plan again and carry that out: the new plan resumes the unfinished work. If it fails before
-    anything was sent, no work is left unfinished. Raises PlanOutdated
-    if the plan depends on something that has changed on the chain since it was made, RecordProblem if another run has
-    changed the record, NotTheOwner for another key than the plan's, and whatever stops a step.
+    anything was sent, no work is left unfinished. Raises PlanOutdated if the plan depends on something that has changed
+    on the chain since it was made, RecordProblem if another run has changed the record, NotTheOwner for another key
+    than the plan's, and whatever stops a step.
     """
     with file.locked():
         record = file.record
