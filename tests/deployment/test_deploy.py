@@ -213,6 +213,17 @@ def test_what_was_begun_cannot_be_taken_out_of_the_file(bench: Bench) -> None:
     assert bench.nonce(bench.owner) == STEPS
 
 
+def test_what_the_file_gains_meanwhile_is_deployed_by_the_next_run(network: Bench) -> None:
+    later = NEXT_VERSION.model_copy(update={"version": "v1.2"})
+    dying = DyingChain(network.chain, "eth_sendRawTransaction", 2, after=True)
+    with pytest.raises(Killed):
+        network.deploy(with_service(NEXT_VERSION), dying, network.stranger)
+    done = network.deploy(with_service(NEXT_VERSION, later), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register"]
+    done = network.deploy(with_service(NEXT_VERSION, later), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register", "inference-v1.2/register"]
+
+
 def test_only_the_key_that_began_can_go_on(bench: Bench) -> None:
     with pytest.raises(Killed):
         bench.deploy(chain=DyingChain(bench.chain, "eth_sendRawTransaction", 5, after=True))
