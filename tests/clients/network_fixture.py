@@ -21,7 +21,7 @@ TEE_KEY = bytes(31) + b"\x07"
 
 @dataclass
 class World:
-    """A network with a user, a provider and an owner."""
+    """A network, with a client for each role."""
 
     network: LocalNetwork
     chain: EmbeddedChain
