@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config file: people's edits stay, and what is wrong in it is told."""
+"""The configuration file: edits by hand are kept, and mistakes are reported."""
 
 from __future__ import annotations
 
