@@ -63,8 +63,8 @@ def __default__():
 @external
 def check_opening_books_exactly_what_was_sent(user: address, other: address, amount: uint256, more: uint256):
     """
-    @notice For any two users: an account that is opened holds the coins sent, without refunds and flags, the service holds
-            them too, and the other user's account stays as it is. An amount of more than 92 bits is refused.
+    @notice For any two users: a new account has the sent coins, no refunds and no flags, the service holds the coins,
+    and the other user's account does not change. An amount of more than 92 bits is rejected.
     """
     assert user != other
     extcall Serving(self.front).addAccount(other, PROVIDER, "", value=more)
@@ -83,7 +83,7 @@ def check_opening_books_exactly_what_was_sent(user: address, other: address, amo
 @external
 def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
     """
-    @notice Balance, pending refund and existence are read from their own bits, whatever the other bits are.
+    @notice Balance, pending refund and existence are each read from their own bits, whatever the other bits are.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "")
     cheats._store(self.front, self._place(USER), word)
@@ -97,7 +97,7 @@ def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
 @external
 def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256, cancel: uint256):
     """
-    @notice A deposit adds the coins sent to the balance, whatever is cancelled, and what is asked back never grows.
+    @notice A deposit adds the sent coins to the balance, whatever it cancels, and the pending refund never increases.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=before)
     extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
@@ -110,8 +110,8 @@ def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256,
 @external
 def check_packed_amounts_come_back_as_they_went_in(amount: uint256, cancel: uint256):
     """
-    @notice Balance and pending refund share a word and do not touch: every pair of values reads as it was written, and
-            an amount that does not fit is refused.
+    @notice Balance and pending refund share a word without overlap: every pair of values is read as it was written, and
+    an amount that does not fit is rejected.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     cheats._holds(amount <= state.COINS)
@@ -124,7 +124,7 @@ def check_packed_amounts_come_back_as_they_went_in(amount: uint256, cancel: uint
 @external
 def check_nothing_is_paid_before_the_lock_time(amount: uint256):
     """
-    @notice A refund asked for now pays nothing now, and leaves the balance as it is.
+    @notice A refund that is requested now pays nothing now, and does not change the balance.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     extcall Serving(self.front).requestRefundAll(USER, PROVIDER)
@@ -142,7 +142,7 @@ def check_a_refund_is_paid_whole_from_the_lock_time_on_and_not_a_second_before(
     amount: uint256, waited: uint256
 ):
     """
-    @notice After any wait, what was asked back is paid to the ledger in full or, before the lock time, not at all.
+    @notice After any wait, a refund is paid to the ledger in full or, before the lock time is over, not at all.
     """
     assert amount <= state.COINS and amount != 0 and waited < 2**32
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
@@ -165,8 +165,8 @@ def check_an_account_is_deleted_when_empty_and_keeps_its_nonce(
     word: uint256, first: uint256, second: uint256, third: uint256, amount: uint256
 ):
     """
-    @notice In any state without refunds: deletion succeeds only without coins, leaves the nonce and nothing else, and
-            an account opened anew has that nonce.
+    @notice In any state without refunds: deletion succeeds only without coins, keeps only the nonce, and a new account
+    starts with that nonce.
     """
     are: state.Refunds = state.Refunds(first=first, second=second, third=third)
     before: uint256 = self._begin(word, are, 0)
@@ -182,8 +182,8 @@ def check_an_account_is_deleted_when_empty_and_keeps_its_nonce(
 @external
 def check_the_users_word_on_the_signer_changes_nothing_else(word: uint256, accepted: bool):
     """
-    @notice Whatever the account's word: accepting and refusing the signer changes that bit and the flag alone, moves no
-            coin, and refusing succeeds only without coins.
+    @notice Whatever the account's word is: acknowledging the signer and revoking it change only that bit and the flag
+    and move no coins, and revoking succeeds only without coins.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "")
     cheats._store(self.front, self._place(USER), word)
@@ -203,8 +203,8 @@ def check_the_ledgers_calls_touch_no_other_users_account(
     user: address, other: address, word: uint256, which: uint256, amount: uint256, cancel: uint256
 ):
     """
-    @notice For any two users with accounts with one provider: what the ledger does to one, deletion included, leaves
-            the other's word, whatever it is, as it was.
+    @notice For any two users with accounts with one provider: no call of the ledger for one, including deletion,
+    changes the other's word, whatever it is.
     """
     assert user != other
     extcall Serving(self.front).addAccount(user, PROVIDER, "", value=amount)
@@ -227,8 +227,8 @@ def check_the_ledgers_calls_touch_no_account_with_another_provider(
     user: address, provider: address, other: address, which: uint256, amount: uint256, cancel: uint256, word: uint256
 ):
     """
-    @notice For any user and any two providers: what the ledger does to the user's account with one, deletion included,
-            leaves the word of the user's account with the other, whatever it is, as it was.
+    @notice For any user and any two providers: no call of the ledger for the user's account with one, including
+    deletion, changes the word of the account with the other, whatever it is.
     """
     assert provider != other
     extcall Serving(self.front).addAccount(user, provider, "", value=amount)
@@ -250,8 +250,8 @@ def check_the_ledgers_calls_touch_no_account_with_another_provider(
 @external
 def check_a_stake_is_booked_whole_and_once(coins: uint256, again: uint256, signer: address):
     """
-    @notice A registration books all coins sent as the stake, beside any signer, not confirmed. Less than the least
-            stake, more than 95 bits, and coins at a later change are refused.
+    @notice A registration records all sent coins as the stake, with any signer, unconfirmed. Less than the minimum
+    stake, more than 95 bits, and coins with a later change are rejected.
     """
     world._offer(self.front, OTHER_PROVIDER, coins, signer)
     cheats._holds(coins >= world.STAKE and coins < 2**95)
@@ -265,8 +265,8 @@ def check_a_stake_is_booked_whole_and_once(coins: uint256, again: uint256, signe
 @external
 def check_a_provider_gets_its_stake_back_once(coins: uint256, amount: uint256):
     """
-    @notice The stake is paid back whole, whatever it is, users' money and another provider's stake stay, and there is no second
-            time.
+    @notice The stake is returned in full, whatever it is, and only once; users' funds and another provider's stake do
+    not change.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     world._offer(self.front, OTHER_PROVIDER, coins, world.SIGNER)
@@ -286,7 +286,7 @@ def check_a_provider_gets_its_stake_back_once(coins: uint256, amount: uint256):
 @external
 def check_a_changed_signer_is_not_confirmed_any_more(signer: address):
     """
-    @notice When a confirmed provider registers any other signer, the confirmation is gone; the stake stays.
+    @notice If a confirmed provider registers any other signer, the confirmation is revoked and the stake is kept.
     """
     cheats._holds(self._stake(PROVIDER) >> 255 == 1)
     world._offer(self.front, PROVIDER, 0, signer)
@@ -301,8 +301,8 @@ def check_only_the_ledger_calls_what_is_the_ledgers(
     caller: address, which: uint256, user: address, provider: address, amount: uint256
 ):
     """
-    @notice addAccount, depositFund, requestRefundAll, processRefund and deleteAccount revert for every other caller,
-            the owner included, whatever user, provider and amount.
+    @notice addAccount, depositFund, requestRefundAll, processRefund and deleteAccount revert for every caller but the
+    ledger, including the owner, for all users, providers and amounts.
     """
     extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=5)
     assert self._stranger(caller)
@@ -313,7 +313,7 @@ def check_only_the_ledger_calls_what_is_the_ledgers(
 @external
 def check_the_ledger_may_call_what_is_the_ledgers(which: uint256, amount: uint256):
     """
-    @notice The same calls succeed for the ledger: what is refused to others is refused for who they are.
+    @notice The same calls succeed for the ledger, so others are rejected because of who they are.
     """
     assert amount < 2**91
     if which != 0:
@@ -326,8 +326,8 @@ def check_only_the_owner_calls_what_is_the_owners(
     caller: address, which: uint256, provider: address, to: address, number: uint256
 ):
     """
-    @notice Confirming and revoking signers, lock time and every step of the ownership revert for everybody else, whatever the
-            arguments.
+    @notice Confirming and revoking signers, the lock time and every ownership function revert for every caller but the
+    owner, for all arguments.
     """
     assert self._stranger(caller) and which < 8
     cheats._prank(caller)
@@ -337,7 +337,7 @@ def check_only_the_owner_calls_what_is_the_owners(
 @external
 def check_the_owner_may_call_what_is_the_owners(which: uint256, to: address, number: uint256):
     """
-    @notice The same calls succeed for the owner, for every lock time of 1 hour to 7 days.
+    @notice The same calls succeed for the owner, for every lock time from 1 hour to 7 days.
     """
     assert number >= 3600 and number <= 7 * 86400 and to != empty(address) and which < 7
     if which == 1:
@@ -348,7 +348,7 @@ def check_the_owner_may_call_what_is_the_owners(which: uint256, to: address, num
 @external
 def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
     """
-    @notice While ownership is offered to anybody at all, it moves when that address accepts, and for nobody else.
+    @notice Offered ownership moves if the offered address accepts, whichever it is, and for no other caller.
     """
     assert self._caller(caller)
     raw_call(self.front, abi_encode(to, method_id=method_id("offerOwnership(address)")))
@@ -367,7 +367,8 @@ def check_nobody_initializes_a_front_again_or_an_implementation(
     caller: address, lock: uint256, ledger: address, owner: address, penalty: uint256
 ):
     """
-    @notice A second initialisation of a front and any of the implementation revert, for every caller and arguments.
+    @notice A second initialisation of a front, and every initialisation of an implementation, reverts for every caller
+    and all arguments.
     """
     assert self._caller(caller)
     for target: address in [self.front, self.implementation]:
@@ -394,7 +395,7 @@ def check_nobody_initializes_a_front_again_or_an_implementation(
 @external
 def check_plain_coins_are_refused(caller: address, coins: uint256):
     """
-    @notice A payment without data reverts, whoever sends how much.
+    @notice A payment without data reverts, for every sender and amount.
     """
     assert self._caller(caller)
     cheats._deal(caller, coins)

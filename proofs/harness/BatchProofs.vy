@@ -73,8 +73,8 @@ def check_two_users_in_a_batch_do_not_disturb_each_other(
     amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Two rows of two users: each balance falls by the smaller of its own fee and balance, or stays where its row is refused;
-            the provider is paid the sum, and the service loses just that.
+    @notice Two rows of two users: each balance decreases by the smaller of its own fee and balance, or does not change
+    if its row is rejected; the provider is paid the sum, which is what the service loses.
     """
     self._open(USER, amount)
     self._open(OTHER, more)
@@ -101,8 +101,8 @@ def check_one_user_twice_in_a_batch_pays_each_row_once(
     amount: uint256, fee: uint256, later_fee: uint256, nonce: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Two rows of one user: the second is paid out of what the first has left, and only if its nonce is larger; the provider is
-            paid what the balance falls by.
+    @notice Two rows of one user: the second is paid from the remaining balance, and only if its nonce is larger; the
+    provider is paid what the balance decreases by.
     """
     self._open(USER, amount)
     had: uint256 = PROVIDER.balance
@@ -127,7 +127,8 @@ def check_two_users_in_two_entries_do_not_disturb_each_other(
     amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice The same with a signature for each of two users: each balance falls by its own entry, the provider is paid the sum.
+    @notice The same with a signature for each of two users: each balance decreases by its own entry, and the provider
+    is paid the sum.
     """
     self._open(USER, amount)
     self._open(OTHER, more)
@@ -153,7 +154,8 @@ def check_one_user_in_two_entries_pays_each_once(
     amount: uint256, fee: uint256, later_fee: uint256, nonce: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice The same user in both entries: the second is paid out of what the first has left, and only if its nonce is larger.
+    @notice The same user in both entries: the second is paid from the remaining balance, and only if its nonce is
+    larger.
     """
     self._open(USER, amount)
     had: uint256 = PROVIDER.balance
@@ -206,7 +208,8 @@ def check_the_same_batch_is_never_paid_twice(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Presented a second time, word for word, a batch pays nothing, also where the first paid nothing but took the nonce.
+    @notice A batch that is presented a second time, unchanged, pays nothing, even if the first time only used the nonce
+    without a payment.
     """
     self._open(USER, amount)
     row: Row = self._row(USER, fee & FEE, nonce)
@@ -223,7 +226,8 @@ def check_a_nonce_settled_one_way_is_used_for_the_other(
     amount: uint256, fee: uint256, nonce: uint256, later_fee: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice After an entry with a signature of its own is settled, no row of a batch with a nonce as low is, and the other way round.
+    @notice After an entry with its own signature is settled, no row of a batch with a nonce up to that one is settled,
+    and vice versa.
     """
     self._open(USER, amount)
     assert later <= nonce
@@ -240,7 +244,7 @@ def check_a_row_for_any_user_touches_no_other_users_account(
     user: address, word: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice A row for whatever user address leaves the word of any account of another user, whatever it is, as it was.
+    @notice A row for any user does not change the word of any account of another user, whatever it is.
     """
     assert user != OTHER
     self._open(OTHER, 0)
@@ -254,7 +258,7 @@ def check_planted_a_batch_pays_even_without_a_signature(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice False on purpose: if this could not be refuted, the claims about batches would be about nothing.
+    @notice False on purpose: if this could not be refuted, the claims about batches would prove nothing.
     """
     self._open(USER, amount)
     cheats._holds(self._batch([self._row(USER, fee & FEE, nonce)], r, s, v) > 1)

@@ -44,7 +44,8 @@ def __init__():
 @external
 def check_only_the_owner_upgrades(caller: address, which: uint256, to: address):
     """
-    @notice upgradeTo, attach and every step of the ownership of a beacon revert for everybody but its owner, whatever address is given.
+    @notice upgradeTo, attach and every ownership function of a beacon revert for every caller but its owner, for all
+    addresses.
     """
     assert caller != self and caller != cheats.VM and caller != empty(address)
     cheats._prank(caller)
@@ -56,7 +57,7 @@ def check_only_the_owner_upgrades(caller: address, which: uint256, to: address):
 @external
 def check_the_owner_may_upgrade(which: uint256):
     """
-    @notice The same calls succeed for the owner: what is refused to others is refused for who they are.
+    @notice The same calls succeed for the owner, so others are rejected because of who they are.
     """
     assert which != 0
     to: address = self.new
@@ -68,7 +69,8 @@ def check_the_owner_may_upgrade(which: uint256):
 @external
 def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
     """
-    @notice While the ownership of a beacon is offered to anybody at all, it moves when that address accepts, and for nobody else.
+    @notice Offered ownership of a beacon moves if the offered address accepts, whichever it is, and for no other
+    caller.
     """
     assert caller != cheats.VM and caller != empty(address)
     raw_call(self.beacon, abi_encode(to, method_id=method_id("offerOwnership(address)")))
@@ -84,7 +86,8 @@ def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: 
 @external
 def check_an_upgrade_reaches_the_attached_front_and_no_address_without_code(to: address):
     """
-    @notice upgradeTo puts the new implementation into the attached front at once; an address without code is refused.
+    @notice upgradeTo writes the new implementation into the attached front immediately; an address without code is
+    rejected.
     """
     extcall Beacon(self.beacon).upgradeTo(self.new)
     cheats._holds(self._held(self.front) == self.new)
@@ -100,7 +103,8 @@ def check_an_upgrade_reaches_the_attached_front_and_no_address_without_code(to: 
 @external
 def check_only_the_beacon_writes_what_a_front_runs(caller: address, word: uint256, more: uint256, which: uint256):
     """
-    @notice Whoever calls a front, the owner of its beacon included, with whatever data of 0, 32 or 64 bytes: what it runs stays as it is.
+    @notice A call of a front by anybody, including the owner of its beacon, with any data of 0, 32 or 64 bytes does not
+    change its implementation.
     """
     assert caller != self.beacon and caller != cheats.VM
     data: Bytes[64] = b""
@@ -117,8 +121,8 @@ def check_only_the_beacon_writes_what_a_front_runs(caller: address, word: uint25
 @external
 def check_only_fronts_of_this_beacon_are_attached(which: uint256):
     """
-    @notice A contract that is no front, a front of another beacon and an address without code cannot be attached; attaching
-            another front frees the first.
+    @notice A contract that is not a front, a front of another beacon and an address without code cannot be attached;
+    attaching another front detaches the first.
     """
     foreign: address = raw_create(slice(BEACON, 1, len(BEACON) - 1), self.old)
     to: address = raw_create(slice(FRONT, 1, len(FRONT) - 1), foreign, b"")

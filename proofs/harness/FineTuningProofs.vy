@@ -112,7 +112,7 @@ def check_an_acknowledged_task_is_paid_in_full_and_moves_what_it_takes(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice The provider is paid the signed fee, the user's balance falls by it, nobody else's changes.
+    @notice The provider is paid the signed fee, the user's balance decreases by it, and no other balance changes.
     """
     self._deliver(amount, "a")
     extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=20)
@@ -131,7 +131,7 @@ def check_a_penalty_is_the_fee_times_the_percentage_over_100_rounded_down(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Of a task that nobody acknowledged the provider is paid fee * 30 / 100, rounded down, out of the service.
+    @notice For a task that was not acknowledged, the service pays the provider fee * 30 / 100, rounded down.
     """
     self._deliver(amount, "a")
     before: uint256 = PROVIDER.balance
@@ -148,7 +148,7 @@ def check_a_task_is_never_paid_twice(
     fee: uint256, nonce: uint256, again_fee: uint256, again: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice After a settlement no other one of the same deliverable succeeds, with whatever fee, nonce and signature.
+    @notice After a settlement no other settlement of the same deliverable succeeds, with any fee, nonce and signature.
     """
     self._deliver(2**80, "a")
     self._accept("a")
@@ -177,7 +177,7 @@ def check_a_second_penalty_needs_an_act_of_the_user(
     fee: uint256, nonce: uint256, again_fee: uint256, again: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice A provider and its TEE cannot take penalty after penalty while the user stays away.
+    @notice A provider and its TEE cannot take a second penalty before the user acts.
     """
     self._deliver(2**80, "a")
     self._settle("a", b"", fee, nonce, r, s, v)
@@ -190,9 +190,10 @@ def check_a_settlement_in_any_state_moves_what_it_takes(
     word: uint256, first: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice In any state of the account with one refund, of any size: the provider is paid the signed fee of what the user acknowledged and the
-            penalty of anything else, the balance falls by just that, the nonce is the larger one signed, the penalty's flag was
-            not set and is then, the refund gives way, nothing else changes.
+    @notice In any state of the account with one refund, of any size: the provider is paid the signed fee of an
+    acknowledged task and the penalty of any other, the balance decreases by exactly that, the nonce becomes the signed,
+    larger one, the penalty flag was not set and is set now, the refund is reduced if necessary, and nothing else
+    changes.
     """
     self._deliver(0, "a")
     if accepted:
@@ -251,7 +252,8 @@ def check_a_settlement_touches_no_other_users_account(
     word: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice A settlement, in full or for a penalty, leaves the word of any account of another user, whatever it is, as it was.
+    @notice A settlement, in full or for a penalty, does not change the word of any account of another user, whatever it
+    is.
     """
     extcall Serving(self.front).addAccount(OTHER, PROVIDER, "")
     cheats._store(self.front, self._place(OTHER), word)
@@ -267,7 +269,7 @@ def check_a_settlement_touches_no_other_users_account(
 @external
 def check_an_abandoned_task_is_never_paid(fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8, secret: bool):
     """
-    @notice What the provider has given up is not settled, neither in full nor for a penalty.
+    @notice A task that the provider abandoned is settled neither in full nor for a penalty.
     """
     self._deliver(2**80, "a")
     cheats._prank(PROVIDER)
@@ -281,7 +283,8 @@ def check_an_abandoned_task_is_never_paid(fee: uint256, nonce: uint256, r: bytes
 @external
 def check_nobody_else_accepts_or_gives_up_a_task(caller: address, which: uint256):
     """
-    @notice Nobody but the user accepts a task or the signer in the user's name, and no other provider gives the task up.
+    @notice Only the user can acknowledge a task or the signer for this user, and no other provider can abandon the
+    task.
     """
     assert caller != USER and caller != cheats.VM
     self._deliver(5, "a")
@@ -304,7 +307,7 @@ def check_what_nobody_acknowledged_is_never_paid_in_full(
     fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice A settlement with a secret, which is one in full, succeeds for no task that the user has not acknowledged.
+    @notice A settlement with a secret, which pays in full, fails for every task that the user has not acknowledged.
     """
     self._deliver(2**80, "a")
     cheats._holds(not self._tries("a", b"s", fee, nonce, r, s, v))
@@ -313,7 +316,7 @@ def check_what_nobody_acknowledged_is_never_paid_in_full(
 @external
 def check_only_the_owner_sets_the_penalty(caller: address, percentage: uint256):
     """
-    @notice updatePenaltyPercentage reverts for everybody but the owner, and for more than 100 percent.
+    @notice updatePenaltyPercentage reverts for every caller but the owner, and for more than 100 percent.
     """
     assert caller != cheats.VM
     cheats._prank(caller)

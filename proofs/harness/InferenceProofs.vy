@@ -95,7 +95,8 @@ def check_a_settlement_moves_what_it_takes_and_never_more_than_was_signed(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice The provider is paid exactly what the user's balance falls by: the smaller of fee and balance, or nothing.
+    @notice The provider is paid exactly what the user's balance decreases by: the smaller of fee and balance, or
+    nothing.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     before: uint256 = PROVIDER.balance
@@ -132,7 +133,7 @@ def check_the_same_settlement_is_never_paid_twice(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Presented a second time, word for word, a settlement pays nothing.
+    @notice A settlement that is presented a second time, unchanged, pays nothing.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     self._settle(USER, PROVIDER, fee, nonce, r, s, v)
@@ -147,7 +148,7 @@ def check_deleting_and_opening_again_does_not_bring_a_nonce_back(
     fee: uint256, nonce: uint256, later_fee: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice What empties an account with some nonce cannot be followed, in the account opened anew, by a nonce as low.
+    @notice After a nonce was used and the account was deleted and opened again, no nonce up to that one is accepted.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=5)
     self._settle(USER, PROVIDER, fee, nonce, r, s, v)
@@ -163,7 +164,7 @@ def check_a_settlement_touches_no_other_account(
     fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Neither another user's account with this provider nor the user's account with another one changes.
+    @notice Neither another user's account with this provider nor the user's account with another provider changes.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=10)
     extcall Serving(self.front).addAccount(OTHER, PROVIDER, "", value=20)
@@ -176,8 +177,8 @@ def check_a_settlement_touches_no_other_account(
 @external
 def check_nobody_elses_revocation_touches_tokens_or_coins(caller: address, which: uint256, id: uint8, tokens: uint256, more: uint256, word: uint256):
     """
-    @notice Revoking one, some or all session tokens by any other user with the same provider leaves the user's tokens and account, whatever
-            they are, as they were.
+    @notice If any other user with the same provider revokes one, some or all session tokens, this user's tokens and
+    account, whatever they are, do not change.
     """
     assert caller != USER and caller != cheats.VM and caller != PROVIDER
     extcall Serving(self.front).addAccount(USER, PROVIDER, "")
@@ -215,7 +216,7 @@ def check_planted_a_settlement_pays_even_without_a_signature(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice False on purpose: if this could not be refuted, the proofs about settlements would be about nothing.
+    @notice False on purpose: if this could not be refuted, the proofs about settlements would prove nothing.
     """
     extcall Serving(self.front).addAccount(USER, PROVIDER, "", value=amount)
     self._settle(USER, PROVIDER, fee, nonce, r, s, v)

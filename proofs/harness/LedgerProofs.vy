@@ -135,7 +135,7 @@ def requestRefundAll(user: address, provider: address):
 @external
 def check_a_deposit_is_available_to_the_recipient_and_nobody_else(amount: uint256, more: uint256):
     """
-    @notice What is sent is available, to the wei; another user's ledger does not change; the ledger holds both.
+    @notice A deposit becomes available to the wei; another user's ledger does not change; the ledger holds both.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -149,7 +149,8 @@ def check_a_deposit_is_available_to_the_recipient_and_nobody_else(amount: uint25
 @external
 def check_a_refund_pays_the_wallet_what_it_takes_from_the_ledger(amount: uint256, part: uint256):
     """
-    @notice The wallet gains what available loses; what remains is nothing or at least the minimum; others keep theirs.
+    @notice The wallet gains what the available balance loses; zero or at least the minimum remains; other users'
+    balances do not change.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -168,7 +169,8 @@ def check_a_refund_pays_the_wallet_what_it_takes_from_the_ledger(amount: uint256
 @external
 def check_a_transfer_gives_the_service_what_available_loses(amount: uint256, moved: uint256):
     """
-    @notice Coins move from available into the service, none appear or vanish, and total stays what it was.
+    @notice Coins move from the available balance to the service, no coin is created or lost, and the total does not
+    change.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -187,7 +189,7 @@ def check_a_transfer_gives_the_service_what_available_loses(amount: uint256, mov
 @external
 def check_only_coins_that_arrive_are_credited(amount: uint256, sends: uint256, reports: uint256):
     """
-    @notice Whatever a service sends and reports: what is credited arrived in this call, or the call fails.
+    @notice Whatever a service sends and reports: the ledger credits what arrived in this call, or the call fails.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -205,7 +207,7 @@ def check_only_coins_that_arrive_are_credited(amount: uint256, sends: uint256, r
 @external
 def check_a_service_spends_only_what_it_was_given_for_that_user(moved: uint256, spent: uint256, again: uint256):
     """
-    @notice All that a service reports as spent is at most what was transferred to it; no available coin is touched.
+    @notice A service can report at most the coins that were transferred to it as spent; available coins do not change.
     """
     self._deposit(USER, 2**90)
     cheats._prank(USER)
@@ -221,7 +223,7 @@ def check_a_service_spends_only_what_it_was_given_for_that_user(moved: uint256, 
 @external
 def check_only_a_registered_service_spends_or_sends_coins_home(caller: address, amount: uint256):
     """
-    @notice spendFund and a plain payment revert for everybody who is not a registered service.
+    @notice spendFund and plain payments revert for every caller that is not a registered service.
     """
     assert self._stranger(caller)
     self._deposit(USER, MINIMUM)
@@ -241,7 +243,7 @@ def check_only_a_registered_service_spends_or_sends_coins_home(caller: address, 
 @external
 def check_only_the_owner_keeps_the_registry(caller: address, which: uint256, to: address):
     """
-    @notice Registering, recommending and every step of the ownership revert for everybody else.
+    @notice Registering, recommending and every ownership function revert for every caller but the owner.
     """
     assert self._stranger(caller)
     cheats._prank(caller)
@@ -251,8 +253,8 @@ def check_only_the_owner_keeps_the_registry(caller: address, which: uint256, to:
 @external
 def check_adding_a_ledger_books_what_was_sent_once(amount: uint256, more: uint256):
     """
-    @notice addLedger makes available what is sent, at least the minimum and at most 96 bits; a second one is refused; other ledgers
-            stay.
+    @notice addLedger makes the sent amount available, at least the minimum and at most 96 bits; a second call is
+    rejected; other ledgers do not change.
     """
     self._deposit(OTHER, MINIMUM)
     cheats._deal(USER, 2**110)
@@ -272,8 +274,8 @@ def check_adding_a_ledger_books_what_was_sent_once(amount: uint256, more: uint25
 @external
 def check_a_deposit_changes_available_alone(word: uint256, amount: uint256):
     """
-    @notice Whatever the user's word is: a deposit adds to the lowest 96 bits what was sent and leaves place, services and
-            flags; what does not fit is refused.
+    @notice Whatever the user's word is: a deposit adds the sent amount to the lowest 96 bits and does not change
+    position, services and flags; an amount that does not fit is rejected.
     """
     self._deposit(USER, MINIMUM)
     assert (word >> 96) & (2**40 - 1) != 0
@@ -289,8 +291,8 @@ def check_a_deposit_changes_available_alone(word: uint256, amount: uint256):
 @external
 def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
     """
-    @notice Available reads as its 96 bits and a ledger is there when the place is not zero, whatever the other bits are that name no
-            service.
+    @notice The available balance is read from its 96 bits, and a ledger exists if the position is not zero, whatever
+    the other bits are that name no service.
     """
     assert word & SERVICES == 0
     cheats._store(self.front, self._place(USER), word)
@@ -312,7 +314,7 @@ def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
 @external
 def check_refund_all_pays_everything_available(amount: uint256, moved: uint256):
     """
-    @notice refundAll pays exactly what is available and leaves nothing of it; what a service holds is still counted.
+    @notice refundAll pays exactly the available balance and leaves none; the funds in services still count.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -334,8 +336,8 @@ def check_refund_all_pays_everything_available(amount: uint256, moved: uint256):
 @external
 def check_a_ledger_is_deleted_only_when_no_money_is_left(moved: uint256, spent: uint256, more: uint256):
     """
-    @notice deleteLedger succeeds only when nothing is available and nothing locked in a service; it moves no coin and
-            takes the ledger's place away, and no other ledger's.
+    @notice deleteLedger succeeds only if nothing is available or locked in a service; it moves no coins and removes
+    this ledger's position only.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, 2**90)
@@ -358,7 +360,7 @@ def check_a_ledger_is_deleted_only_when_no_money_is_left(moved: uint256, spent: 
 @external
 def check_a_text_moves_no_coins(word: uint256, described: bool):
     """
-    @notice Whatever the user's word is: updateAdditionalInfo changes the bit that says whether there is a text, and no other.
+    @notice Whatever the user's word is: updateAdditionalInfo changes only the bit that says whether there is a text.
     """
     assert (word >> 96) & (2**40 - 1) != 0
     cheats._store(self.front, self._place(USER), word)
@@ -374,8 +376,8 @@ def check_a_text_moves_no_coins(word: uint256, described: bool):
 @external
 def check_a_later_transfer_moves_what_is_not_kept_back(amount: uint256, moved: uint256, pending: uint256):
     """
-    @notice Into an account that exists: what the service says waits there is kept first, only the rest moves; whatever it
-            says, the service gains what available loses.
+    @notice Transfer to an existing account: the pending refunds that the service reports are used first, and only the
+    rest moves; whatever it reports, the service gains what the available balance loses.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, amount)
@@ -397,8 +399,8 @@ def check_coins_of_two_providers_are_credited_once_each(
     sends: uint256, more: uint256, reports: uint256, early: uint256, twice: bool
 ):
     """
-    @notice Two providers in one retrieval, or one named twice: what is credited is what arrived for each; what the service sent
-            earlier in the same transaction is credited to nobody.
+    @notice Two providers in one retrieval, or one provider twice: what arrived for each is credited; what the service
+    sent earlier in the same transaction is credited to nobody.
     """
     self._deposit(OTHER, MINIMUM)
     self._deposit(USER, MINIMUM)
@@ -426,7 +428,7 @@ def check_coins_of_two_providers_are_credited_once_each(
 @external
 def check_a_deposit_for_anybody_touches_nobody_else(recipient: address, other: address, word: uint256, amount: uint256):
     """
-    @notice For any two users: what is deposited for one leaves the other's word, whatever it is, as it was.
+    @notice For any two users: a deposit for one does not change the other's word, whatever it is.
     """
     assert recipient != other
     cheats._store(self.front, self._place(other), word)
@@ -439,7 +441,7 @@ def check_a_deposit_for_anybody_touches_nobody_else(recipient: address, other: a
 @external
 def check_nobody_moves_the_coins_of_another(other: address, word: uint256, which: uint256, amount: uint256):
     """
-    @notice What a user does with the own ledger leaves the word of any other address, whatever it is, as it was.
+    @notice No call on the caller's ledger changes the word of any other address, whatever it is.
     """
     assert other != USER
     self._deposit(USER, 2**90)
@@ -460,7 +462,7 @@ def check_nobody_moves_the_coins_of_another(other: address, word: uint256, which
 @external
 def check_the_owner_may_keep_the_registry(which: uint256, to: address):
     """
-    @notice The same calls succeed for the owner: what is refused to others is refused for who they are.
+    @notice The same calls succeed for the owner, so others are rejected because of who they are.
     """
     assert which < 5 and which != 0 and to != empty(address)
     cheats._holds(raw_call(self.front, self._owners(which, to), revert_on_failure=False))
@@ -469,7 +471,7 @@ def check_the_owner_may_keep_the_registry(which: uint256, to: address):
 @external
 def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
     """
-    @notice While ownership is offered to anybody at all, it moves when that address accepts, and for nobody else.
+    @notice Offered ownership moves if the offered address accepts, whichever it is, and for no other caller.
     """
     assert self._caller(caller)
     raw_call(self.front, abi_encode(to, method_id=method_id("offerOwnership(address)")))
@@ -486,7 +488,8 @@ def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: 
 @external
 def check_nobody_initializes_a_front_again_or_an_implementation(caller: address, owner: address):
     """
-    @notice A second initialisation of a front and any of the implementation revert, for every caller and owner.
+    @notice A second initialisation of a front, and every initialisation of an implementation, reverts for every caller
+    and owner.
     """
     assert self._caller(caller)
     data: Bytes[36] = abi_encode(owner, method_id=method_id("initialize(address)"))
@@ -499,7 +502,7 @@ def check_nobody_initializes_a_front_again_or_an_implementation(caller: address,
 @external
 def check_planted_the_whole_transfer_always_moves(moved: uint256, pending: uint256):
     """
-    @notice False on purpose: what waits to be retrieved is kept first.
+    @notice False on purpose: pending refunds are used first.
     """
     self._deposit(USER, 2**90)
     self.opened = True
@@ -513,7 +516,7 @@ def check_planted_the_whole_transfer_always_moves(moved: uint256, pending: uint2
 @external
 def check_planted_reports_are_believed(amount: uint256, reports: uint256):
     """
-    @notice False on purpose: nothing was sent, so a report of more than nothing is refused.
+    @notice False on purpose: nothing was sent, so a report of any amount is rejected.
     """
     self._deposit(USER, amount)
     self.opened = True

@@ -180,7 +180,9 @@ class Configuration:
         """
         if text.startswith("0x"):
             return parse_address(text)
-        known = self.names()
+        known = self.addresses()
+        if text not in known:
+            known = self.names()
         if text in known:
             return known[text]
         raise UnknownName(
@@ -195,7 +197,11 @@ class Configuration:
 
     def name_of(self, address: str) -> str | None:
         """The first name that stands for `address`, or None."""
-        return next((name for name, known in self.names().items() if known == address), None)
+        for names in (self.addresses, self.names):
+            for name, known in names().items():
+                if known == address:
+                    return name
+        return None
 
     def _load(self) -> tomlkit.TOMLDocument:
         try:

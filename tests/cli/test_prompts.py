@@ -84,3 +84,19 @@ def test_ctrl_c_at_any_moment_ends_a_prompt(terminal: int) -> None:
         answered.set()
         interrupting.join()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_than_the_main_one_may_ask(terminal: int) -> None:
+    os.write(terminal, b"n\n")
+    answers: list[BaseException | None] = []
+
+    def ask() -> None:
+        try:
+            ask_to_go_on()
+        except Exception as error:  # noqa: BLE001  whatever it is, it is compared
+            answers.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    asking.join(HANGS_AFTER)
+    assert [type(one) for one in answers] == [Declined]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole network on a chain in this process, deployed once, and put back after each test."""
+"""A complete network on a chain in this process, deployed once and reset after each test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEE_KEY = bytes(31) + b"\x07"
 
 @dataclass
 class World:
-    """A network and a person in each role."""
+    """A network, with a client for each role."""
 
     network: LocalNetwork
     chain: EmbeddedChain
@@ -70,7 +70,7 @@ class World:
 
 @contextmanager
 def deployed_world() -> Iterator[World]:
-    """The world as it is after deployment."""
+    """The world after deployment."""
     with local_network() as network:
         yield World(
             network,

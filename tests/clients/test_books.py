@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The books: nothing that a contract holds or owes is left out, counted twice, or read as of another block."""
+"""The books: nothing that a contract holds or owes is omitted, counted twice, or read at another block."""
 
 from __future__ import annotations
 

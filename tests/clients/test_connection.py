@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asking nodes that are slow, busy, broken or lying, over real sockets."""
+"""Requests to nodes that are slow, busy, broken or dishonest, over real sockets."""
 
 from __future__ import annotations
 
@@ -197,9 +197,9 @@ def test_revert_data_is_found_where_nodes_put_it(code: int, message: str, data: 
 
     async def ask() -> None:
         text = "0x" + (keccak(text="LedgerNotExists(address)")[:4] + bytes(12) + bytes.fromhex(whose[2:])).hex()
-        told = {**data, "data": text} if isinstance(data, dict) else data.replace("DATA", text)
+        attached = {**data, "data": text} if isinstance(data, dict) else data.replace("DATA", text)
         async with (
-            served(refusal(code, message, told)) as (url, _),
+            served(refusal(code, message, attached)) as (url, _),
             await AsyncConnection.open(url) as chain,
         ):
             with pytest.raises(LedgerNotExists) as failure:

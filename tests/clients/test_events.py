@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events: in order, once each, over a node that drops out and a chain that is reorganised."""
+"""Events: in order and once each, with a node that fails and a chain that is reorganised."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.clients.network_fixture import World, signer
 def test_past_events_name_what_happened(world: World) -> None:
     start = world.connection.block_number() + 1
     world.with_account(10 * COIN, 2 * COIN)
-    told = world.user.past_events(from_block=start)
-    assert [one.name for one in told] == [
+    emitted = world.user.past_events(from_block=start)
+    assert [one.name for one in emitted] == [
         "ProviderStaked",
         "ServiceUpdated",
         "ProviderTEESignerAcknowledged",
@@ -35,7 +35,7 @@ def test_past_events_name_what_happened(world: World) -> None:
 
 
 class ShakyTransport:
-    """A way to the chain that breaks off again and again, and answers for few blocks at once."""
+    """A transport that fails repeatedly, and answers only for few blocks at once."""
 
     where = "a shaky node"
     blocks_at_once = 3
@@ -54,7 +54,7 @@ class ShakyTransport:
         return await self._inner.ask(calls)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: there is no connection."""
 
 
 def _blocks(asked: dict[str, str]) -> int:
@@ -65,7 +65,7 @@ Step = Callable[[AsyncUser], Awaitable[object]]
 
 
 def follow(world: World, transport: Transport, start: int, steps: dict[int, Step], wanted: int) -> list[Event]:
-    """The first `wanted` events; a step is taken when so many events were told."""
+    """The first `wanted` events; a step is taken when so many events were yielded."""
 
     async def run() -> list[Event]:
         stranger = AsyncUser(await AsyncConnection.open(world.chain), signer(5))
@@ -93,10 +93,10 @@ def test_a_stream_has_no_gaps_and_no_duplicates_on_a_flaky_node(world: World) ->
         await stranger.deposit(3 * COIN + next(amounts))
 
     transport = ShakyTransport(world.chain)
-    told = follow(world, transport, start, dict.fromkeys((0, 3, 5, 7, 9, 11), send_two), 13)
-    assert [one.name for one in told] == ["LedgerCreated", *["Deposited"] * 12]
-    assert [one.args["amount"] for one in told[1:]] == [3 * COIN + amount for amount in range(12)]
-    assert len({(one.block_hash, one.log_index) for one in told}) == 13
+    emitted = follow(world, transport, start, dict.fromkeys((0, 3, 5, 7, 9, 11), send_two), 13)
+    assert [one.name for one in emitted] == ["LedgerCreated", *["Deposited"] * 12]
+    assert [one.args["amount"] for one in emitted[1:]] == [3 * COIN + amount for amount in range(12)]
+    assert len({(one.block_hash, one.log_index) for one in emitted}) == 13
 
 
 def test_events_of_undone_blocks_are_yielded_again_as_removed(world: World) -> None:
@@ -115,6 +115,6 @@ def test_events_of_undone_blocks_are_yielded_again_as_removed(world: World) -> N
         await stranger.deposit(8)
         await stranger.deposit(9)
 
-    told = follow(world, InProcessTransport(world.chain), start, {0: first, 2: undone, 3: otherwise}, 6)
-    amounts = [(one.args.get("amount"), one.removed) for one in told if one.name == "Deposited"]
+    emitted = follow(world, InProcessTransport(world.chain), start, {0: first, 2: undone, 3: otherwise}, 6)
+    amounts = [(one.args.get("amount"), one.removed) for one in emitted if one.name == "Deposited"]
     assert amounts == [(3 * COIN, False), (7, False), (7, True), (8, False), (9, False)]

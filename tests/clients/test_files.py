@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that several processes change: nothing is lost, and a crash leaves no part of a file."""
+"""Files that several processes change: no change is lost, and a crash leaves no partial file."""
 
 from __future__ import annotations
 

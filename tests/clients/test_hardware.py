@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hardware signer against a stand-in that speaks the protocol of Ledger's Ethereum app.
+"""A hardware signer with a simulator of the protocol of Ledger's Ethereum app.
 
-The stand-in puts the pieces of a command together, takes what it is asked to sign apart, and signs with a key of
-its own, as the device does. What no stand-in can show: USB, and a person who presses the buttons.
+The simulator joins the chunks of a command, parses what it is to sign, and signs with its own key, as the device does.
+It cannot cover USB and the person who presses the buttons.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class StandIn:
         try:
             fields = rlp.decode(data[1:] if typed else data)
         except rlp.exceptions.DecodingError:
-            return b""  # more pieces are to come
+            return b""  # more chunks follow
         if typed:
             return self.answer(key, keccak(data), 0)
         chain_id = int.from_bytes(fields[6], "big")
@@ -99,8 +99,8 @@ def test_messages_and_typed_data() -> None:
     for message in (b"", b"hello", b"x" * 1000):
         recovered = Account.recover_message(encode_defunct(message), signature=device.sign_message(message))
         assert recovered == device.address
-    told = VerifierMessage("task", b"secret", b"root", 1, 2, device.address)
-    typed = verifier_typed_data(31337, device.address, told)
+    verifier_message = VerifierMessage("task", b"secret", b"root", 1, 2, device.address)
+    typed = verifier_typed_data(31337, device.address, verifier_message)
     recovered = Account.recover_message(encode_typed_data(full_message=typed), signature=device.sign_typed_data(typed))
     assert recovered == device.address
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amounts are exact, whatever their size, and nothing else is taken for one."""
+"""Amounts are exact, whatever their size, and anything else is refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config file: people's edits stay, and what is wrong in it is told."""
+"""The configuration file: edits by hand are kept, and mistakes are reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving_network.cli.home import Home
-from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
+from serving_network.errors import ConfigurationError, KeyFailure, NotAnAddress, UnknownName
 from serving_network.networks import Configuration, NamedNetwork, home, parse_address
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -90,6 +90,16 @@ def test_addresses_are_checked(text: str) -> None:
 def test_home(tmp_path: Path) -> None:
     assert home({"SERVING_HOME": str(tmp_path)}) == tmp_path
     assert home({}).name == "serving-network"
+
+
+def test_a_damaged_key_file_does_not_hide_the_address_book(tmp_path: Path) -> None:
+    configuration = Home(tmp_path)
+    configuration.save_address("good-provider", parse_address(ADDRESS))
+    configuration.keys.create("main", "password").path.write_text("{")
+    assert configuration.address("good-provider") == ADDRESS
+    assert configuration.name_of(ADDRESS) == "good-provider"
+    with pytest.raises(KeyFailure):
+        configuration.address("main")
 
 
 def test_keys_in_use(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the owner does, on the real contracts."""
+"""The owner's client, on the real contracts."""
 
 from __future__ import annotations
 

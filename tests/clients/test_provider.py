@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What providers do, on the real contracts."""
+"""The provider's client, on the real contracts."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_removing_returns_the_stake(world: World) -> None:
 
 
 def test_a_preview_equals_the_settlement(world: World) -> None:
-    """All that can happen to an entry, with one user twice: what is foreseen is what comes."""
+    """Every possible outcome of an entry, with one user twice: the preview equals the result."""
     world.with_account(10 * COIN, 3 * COIN)
     good = signed(world, world.user.address, COIN, 1)
     entries = [

@@ -2,8 +2,8 @@
 """The published Python client, 0g-inference-sdk 0.9.1 as it is on PyPI, against the local network.
 
 It sends every transaction with a gas limit of its own, 300,000 or 200,000: on the live contracts three of its
-calls run out of gas. It is a development dependency: it resolves together with everything that this project
-uses, so that no environment of its own is needed.
+calls run out of gas. It is a development dependency: its requirements are compatible with this project's, so it needs
+no environment of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def url(world: World) -> Iterator[str]:
 
 
 def broker(url: str, number: int) -> Any:
-    """The client, for the development account of this number; it finds the contracts by the chain's id."""
+    """The client of the development account with this number. It finds the contracts by the chain id."""
     return zerog.create_broker(private_key=development_keys()[number].to_hex(), rpc_url=url)
 
 
@@ -88,7 +88,7 @@ def test_an_ordinary_users_inference_calls(world: World, url: str) -> None:
     assert inference.get_account(world.provider.address).balance == COIN
     assert inference.get_account_with_detail(world.provider.address).account.balance == COIN
     with pytest.raises(Exception, match="list index out of range"):
-        inference.list_accounts()  # it takes every page apart wrongly, whatever contract answers
+        inference.list_accounts()  # it parses every page wrongly, with any contract
     assert inference.lock_time() == 86_400
     broker(url, OWNER).inference.revoke_provider_tee_signer_acknowledgement(world.provider.address)
     assert [one.provider for one in world.owner.waiting()] == [world.provider.address]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example project passes as others would run it: from its own directory, with nothing of ours around it."""
+"""The example project passes as other projects run it: from its own directory, without this project's files."""
 
 from __future__ import annotations
 

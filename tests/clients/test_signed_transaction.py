@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stored transaction gives back everything that was signed, and nothing else is taken for one."""
+"""A stored transaction decodes to everything that was signed, and anything else is refused."""
 
 from __future__ import annotations
 

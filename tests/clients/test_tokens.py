@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Session tokens: made by the user, checked by the provider, dead once revoked."""
+"""Session tokens: created by the user, checked by the provider, invalid once revoked."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending: simulated first, nonces for many at once, replaced rather than doubled, failures explained."""
+"""Sending: simulation, concurrent nonces, replacement without double sending, and explained failures."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_too_few_coins_are_reported_before_sending() -> None:
 
 
 def test_a_mined_failure_is_explained(world: World) -> None:
-    """Two calls that succeed alone are mined in one block: the second one fails there, and its reason is found."""
+    """Two calls that would succeed alone are mined in one block: the second one fails, and its reason is found."""
 
     async def send() -> None:
         async with await AsyncConnection.open(world.chain) as chain:

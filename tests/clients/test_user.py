@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users do with their money, on the real contracts: every wei comes back."""
+"""The user's client, on the real contracts: every wei is returned."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_ledger_with_coins_is_not_deleted(world: World) -> None:
     share=st.integers(0, 10**18),
 )
 def test_every_wei_is_returned(world: World, deposit: int, extra: int, share: int) -> None:
-    """Deposit, fund, retrieve and withdraw: what was put in comes out, less the gas."""
+    """Deposit, fund, retrieve and withdraw: the wallet gets everything back except the gas."""
     snapshot = world.chain.request("evm_snapshot", [])
     amount = COIN + (deposit - COIN) * share // 10**18
     before = world.connection.balance(world.user.address)

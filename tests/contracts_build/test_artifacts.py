@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Artifacts: what is in them, and that a missing, damaged or stale one is never used."""
+"""Artifacts: their contents, and that a missing, damaged or stale one is never used."""
 
 import json
 from pathlib import Path
@@ -138,14 +138,14 @@ def test_the_command_writes_a_file_for_each_contract(tmp_path: Path) -> None:
 
 
 def _abi(prepared: CompilerData) -> list[dict[str, Any]]:
-    """The compiler's ABI. Its usual output would generate the code first, which the ABI does not need."""
+    """The compiler's ABI. The usual output would also generate code, which the ABI does not need."""
     module = prepared.annotated_vyper_module._metadata["type"]
     abi: list[dict[str, Any]] = module.interface.to_toplevel_abi_dict()
     return abi + (module.init_function.to_toplevel_abi_dict() if module.init_function else [])
 
 
 def _encoding(entry: dict[str, Any], raw: frozenset[str]) -> tuple[Any, ...]:
-    """All that decides how an entry is encoded. What takes plain transfers only is a fallback or a receive alike."""
+    """The parts of an entry that determine its encoding. For plain transfers, fallback and receive are the same."""
     kind = "fallback" if entry["type"] == "receive" else entry["type"]
     outputs = [] if entry.get("name") in raw else entry.get("outputs", [])
     return (

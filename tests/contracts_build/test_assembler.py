@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The assembler: each statement's bytes, and a named line for each mistake."""
+"""The assembler: the bytes of each statement, and the line of each mistake."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the build takes from the compiler, and what it adds to the storage layout."""
+"""What the build reads from the compiler, and what it adds to the storage layout."""
 
 from pathlib import Path
 

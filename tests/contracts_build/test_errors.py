@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors that a contract can raise are the `error` entries of its ABI, no more and no fewer."""
+"""The errors that a contract can raise are exactly the `error` entries of its ABI."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +12,8 @@ from serving_network.contracts.build.artifacts import ROOT, table
 from serving_network.contracts.build.compiler import prepare
 from serving_network.contracts.build.signatures import parse
 
-# The live contracts never raise the first three either. A full queue of refunds is no error here: what is asked for
-# then joins the newest refund.
+# The live contracts never raise the first three either. A full queue of refunds is not an error here: the request
+# is added to the newest refund.
 DECLARED_AND_NEVER_RAISED = {
     "LedgerManager": {"InvalidServiceType(string)", "ServiceNotRegistered(address)"},
     "InferenceServing": {"InvalidTEESignature(string)", "TooManyRefunds(address,address)"},
@@ -41,7 +41,7 @@ def test_errors_in_unreachable_functions_are_not_counted() -> None:
 def _raised(contract: CompilerData) -> Iterator[str]:
     """The signatures of the errors in every function that a call or the creation can reach.
 
-    Errors begin with a capital letter, the functions that the contracts call with a small one.
+    Errors start with a capital letter; the functions that the contracts call start with a lower-case letter.
     """
     module = contract.global_ctx
     entered = [*module.exposed_functions, *([module.init_function] if module.init_function else [])]

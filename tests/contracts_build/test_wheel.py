@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel is the product: it must carry the compiled contracts and use its own."""
+"""The wheel must contain the compiled contracts and use its own."""
 
 import json
 import subprocess

@@ -18,7 +18,7 @@ from serving_network.deployment.record import Record
 from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.rehearsal import rehearse_deployment
 from serving_network.deployment.spec import NetworkSpec, ServiceSpec
-from serving_network.errors import TransactionFailure, WrongChain
+from serving_network.errors import NotEnoughCoins, TransactionFailure, WrongChain
 from serving_network.localchain import EmbeddedChain
 from serving_network.wallet.local import LocalSigner
 
@@ -211,6 +211,25 @@ def test_what_was_begun_cannot_be_taken_out_of_the_file(bench: Bench) -> None:
         bench.deploy(LOCAL.model_copy(update={"services": LOCAL.services[:1]}))
     bench.deploy()
     assert bench.nonce(bench.owner) == STEPS
+
+
+def test_what_the_file_gains_meanwhile_is_deployed_by_the_next_run(network: Bench) -> None:
+    later = NEXT_VERSION.model_copy(update={"version": "v1.2"})
+    dying = DyingChain(network.chain, "eth_sendRawTransaction", 2, after=True)
+    with pytest.raises(Killed):
+        network.deploy(with_service(NEXT_VERSION), dying, network.stranger)
+    done = network.deploy(with_service(NEXT_VERSION, later), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register"]
+    done = network.deploy(with_service(NEXT_VERSION, later), account=network.stranger)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register", "inference-v1.2/register"]
+
+
+def test_a_deployment_that_nobody_could_pay_for_can_be_made_with_another_key(bench: Bench) -> None:
+    with pytest.raises(NotEnoughCoins):
+        bench.deploy(account=LocalSigner.create())
+    assert bench.record().pending is None
+    bench.deploy()
+    assert bench.record().deployer == bench.owner.address
 
 
 def test_only_the_key_that_began_can_go_on(bench: Bench) -> None:

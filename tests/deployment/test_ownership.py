@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handing over each ownership, in one step and in two, and what the old owner can no longer do."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.contract import Contract
 from serving_network.contracts.models import ZERO_ADDRESS
+from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.deployment.check import check_record
 from serving_network.deployment.engine import RunOptions, carry_out
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
@@ -20,6 +23,7 @@ from serving_network.deployment.ownership import (
     ownerships,
     plan_acceptance,
     plan_transfer,
+    read_ownership,
     rehearse_transfer,
 )
 from serving_network.deployment.plan import Done
@@ -81,6 +85,24 @@ def test_one_ownership_of_one_contract_moves_and_no_other(network: Bench, name: 
     hand_over(network, network.upgrade_owner, kinds=(kind,), names=(name,))
     assert owners(network) == before | {(name, kind): network.upgrade_owner.address}
     assert as_recorded(network)
+
+
+def test_a_contract_that_cannot_be_offered_is_shown_with_its_owner(network: Bench) -> None:
+    class Live(AsyncConnection):
+        """Shows contracts as the live network has them."""
+
+        async def call(self, to: str, data: bytes, **given: Any) -> bytes:
+            if data == Contract(self, "LedgerManager", to).interface.encode("pendingOwner"):
+                raise RevertedWithoutReason
+            return await super().call(to, data, **given)
+
+    async def work() -> Ownership:
+        async with await Live.open(network.chain) as chain:
+            return await read_ownership(
+                Contract(chain, "LedgerManager", network.record().ledger.front.address), "ledger", "business"
+            )
+
+    assert asyncio.run(work()) == Ownership("ledger", "business", network.owner.address, None)
 
 
 def test_all_of_it_moves_at_once(network: Bench) -> None:
@@ -151,6 +173,20 @@ def test_killed_in_the_middle_it_goes_on(network: Bench, nth: int, after: bool) 
     assert network.nonce(network.owner) == nonce + 6
     assert set(owners(network).values()) == {network.upgrade_owner.address}
     assert as_recorded(network)
+
+
+def test_an_unfinished_transfer_is_not_resumed_as_an_offer_and_can_be_rehearsed(network: Bench) -> None:
+    with pytest.raises(Killed):
+        hand_over(network, network.stranger, chain=DyingChain(network.chain, "eth_sendRawTransaction", 3, after=True))
+    with pytest.raises(PlanRefused, match="is not finished"):
+        hand_over(network, network.stranger, two_steps=True)
+
+    async def begin(chain: AsyncConnection) -> list[Power]:
+        owner, record = network.owner.address, network.record()
+        plan = await plan_transfer(chain, record, owner, network.stranger.address, two_steps=False)
+        return await rehearse_transfer(chain, record, plan)
+
+    assert {one.name for one in network.run(begin)} == set(CONTRACTS)
 
 
 def test_a_key_that_owns_nothing_hands_nothing_over(network: Bench) -> None:

@@ -4,6 +4,7 @@
 import pytest
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.contracts.errors import ServiceMustImplementIServing
 from serving_network.deployment.engine import carry_out
 from serving_network.deployment.errors import NotTheOwner, PlanRefused
 from serving_network.deployment.plan import Done
@@ -30,6 +31,18 @@ def recommend(bench: Bench, name: str, chain: object = None) -> Done:
     async def work(connection: AsyncConnection) -> Done:
         file = bench.file()
         plan = await plan_recommendation(connection, file.record, name, bench.owner.address)
+        return await carry_out(connection, bench.owner, file, plan)
+
+    return bench.run(work, chain)
+
+
+def register(bench: Bench, version: str, address: str, chain: object = None) -> Done:
+    async def work(connection: AsyncConnection) -> Done:
+        file, sender = bench.file(), bench.owner.address
+        plan = await plan_registration(
+            connection, file.record, sender, service_type="inference", version=version, address=address
+        )
+        assert [step.says for step in plan.steps] == [f"register inference-{version} at {address} with the ledger"]
         return await carry_out(connection, bench.owner, file, plan)
 
     return bench.run(work, chain)
@@ -79,21 +92,42 @@ def test_a_registration_by_the_ledgers_owner_closes_their_instruction(network: B
     done = network.deploy(with_service(NEXT_VERSION), account=network.stranger)
     assert [one.id for one in done.instructions] == ["inference-v1.1/register"]
     address = network.record().contracts["inference-v1.1"].front.address
-
-    async def register(chain: AsyncConnection) -> Done:
-        file = network.file()
-        plan = await plan_registration(
-            chain, file.record, network.owner.address, service_type="inference", version="v1.1", address=address
-        )
-        return await carry_out(chain, network.owner, file, plan)
-
-    assert network.run(register).instructions == ()
+    assert register(network, "v1.1", address).instructions == ()
     registration = network.record().contracts["inference-v1.1"].registration
     assert registration is not None
     assert registration.registered
     assert listed(network)["inference-v1.1"].address == address
     recommend(network, "inference-v1.1")
     assert differences(network) == []
+
+
+def test_a_registration_of_another_contract_leaves_the_instruction_open(network: Bench) -> None:
+    network.deploy(
+        with_service(NEXT_VERSION, NEXT_VERSION.model_copy(update={"version": "v1.2"})), account=network.stranger
+    )
+    other = network.record().contracts["inference-v1.2"].front.address
+    done = register(network, "v1.1", other)
+    assert [one.id for one in done.instructions] == ["inference-v1.1/register", "inference-v1.2/register"]
+
+
+def test_a_registration_that_the_ledger_refuses_leaves_no_unfinished_work(network: Bench) -> None:
+    with pytest.raises(ServiceMustImplementIServing):
+        register(network, "v1.1", network.stranger.address)
+    assert network.record().pending is None
+    network.deploy(with_service(NEXT_VERSION))
+
+
+def test_an_unfinished_registration_is_not_resumed_for_another_contract(network: Bench) -> None:
+    network.deploy(
+        with_service(NEXT_VERSION, NEXT_VERSION.model_copy(update={"version": "v1.2"})), account=network.stranger
+    )
+    first, other = (network.record().contracts[f"inference-{one}"].front.address for one in ("v1.1", "v1.2"))
+    with pytest.raises(Killed):
+        register(network, "v1.1", first, DyingChain(network.chain, "eth_sendRawTransaction", 1, after=False))
+    with pytest.raises(PlanRefused, match=f"The registration of inference-v1.1 at {first} is not finished"):
+        register(network, "v1.1", other)
+    register(network, "v1.1", first)
+    assert listed(network)["inference-v1.1"].address == first
 
 
 def test_what_is_recommended_already_or_unknown_or_not_ours_is_refused(network: Bench) -> None:

@@ -57,7 +57,7 @@ def exact(active: int, whole: int) -> State:
 
 
 def paid_in_part(active: int) -> State:
-    """The balance is all asked back and does not cover the fee."""
+    """The whole balance is pending refund and does not cover the fee."""
     return State((SMALL,) * active, 0 if active else SMALL)
 
 
@@ -86,7 +86,7 @@ def maker(net: Network, form: str) -> Make:
 
 
 def bring(net: Network, user: str, state: State) -> None:
-    """Change an account from whatever it is to this state."""
+    """Bring an account from any state to this one."""
     account = net.inference.ask("getAccount", user, net.provider)
     if account["pendingRefund"]:
         net.transfer(user, amount=account["pendingRefund"])

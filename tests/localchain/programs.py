@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small contracts for these tests, written instruction by instruction."""
+"""Small contracts for these tests, written in instructions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NUMBERS = {name: number for number, name in MNEMONICS.items()}
 
 
 def assemble(text: str) -> bytes:
-    """Bytecode for instructions and 0x data, separated by white space. `@name` marks a place, `:name` pushes it."""
+    """Assemble instructions and 0x data, separated by white space. `@name` is a label, `:name` pushes it."""
     places: dict[str, int] = {}
     holes: list[tuple[int, str]] = []
     code = bytearray()
@@ -36,7 +36,7 @@ def assemble(text: str) -> bytes:
 
 
 def creation(runtime: bytes) -> bytes:
-    """Creation code that leaves `runtime` behind."""
+    """Creation code that deploys `runtime`."""
     return assemble(f"PUSH2 0x{len(runtime):04x} DUP1 PUSH1 0x0a PUSH0 CODECOPY PUSH0 RETURN") + runtime
 
 
@@ -70,20 +70,20 @@ def gas_of(receipt: dict[str, Any]) -> int:
 
 
 def topic(text: str) -> str:
-    """The topic of an event by its signature."""
+    """The topic of an event with this signature."""
     return "0x" + keccak(text=text).hex()
 
 
-# Stores the second word of the input in the slot that the first word names.
+# Stores the second word of the input in the slot given by the first word.
 STORE = "PUSH1 0x20 CALLDATALOAD PUSH0 CALLDATALOAD SSTORE STOP"
 
-# Returns what is in the slot that the input names.
+# Returns the value of the slot given by the input.
 LOAD = "PUSH0 CALLDATALOAD SLOAD PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN"
 
-# Stores with two words of input, loads with one.
+# With two words of input it stores, with one it loads.
 STORE_OR_LOAD = f"CALLDATASIZE PUSH1 0x20 LT :store JUMPI {LOAD} @store {STORE}"
 
-# Reverts with its input.
+# Reverts with its input as data.
 REVERT = "CALLDATASIZE PUSH0 PUSH0 CALLDATACOPY CALLDATASIZE PUSH0 REVERT"
 
 # Emits an event with the first word of the input as topic and the rest as data.

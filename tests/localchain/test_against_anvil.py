@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same transactions on our chain and on anvil, where that is installed: every unit of gas must agree."""
+"""The same transactions on this chain and on anvil, if it is installed: the gas must be equal."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_overrides_replace_values_for_one_call(chain: EmbeddedChain) -> None:
 
 
 def just_enough(chain: EmbeddedChain, asked: dict[str, Any]) -> int:
-    """The estimate, after making sure that it is enough and that a thousandth less is not."""
+    """The estimate, after checking that it is enough and that 0.1 % less is not."""
     estimate = int(chain.request("eth_estimateGas", [asked]), 16)
     chain.request("eth_call", [asked | {"gas": hex(estimate)}])
     with pytest.raises(RpcError):
@@ -200,7 +200,7 @@ def test_an_estimate_that_cannot_be_paid_for(chain: EmbeddedChain) -> None:
 
 
 def test_an_estimate_is_for_the_next_block(chain: EmbeddedChain) -> None:
-    """After the clock was moved, what becomes possible then can be estimated without mining first."""
+    """After the clock is moved, calls that become possible can be estimated without mining a block first."""
     later = int(chain.request("eth_getBlockByNumber", ["latest"])["timestamp"], 16) + 1000
     contract = deploy(chain, f"TIMESTAMP PUSH5 0x{later:010x} GT :early JUMPI STOP @early PUSH0 PUSH0 REVERT")
     with pytest.raises(RpcError, match="execution reverted"):
@@ -276,7 +276,7 @@ def test_a_trace_replays_the_earlier_transactions_of_the_block(chain: EmbeddedCh
 
 
 def test_contracts_nested_as_deep_as_gas_allows(chain: EmbeddedChain) -> None:
-    """A contract that calls itself with all its gas goes a few hundred calls deep, and comes back."""
+    """A contract that calls itself with all its gas reaches a depth of a few hundred calls, and returns."""
     contract = deploy(
         chain,
         "PUSH0 PUSH0 PUSH0 PUSH0 ADDRESS GAS STATICCALL POP PUSH1 0x20 PUSH0 RETURN",

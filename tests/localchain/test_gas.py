@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gas to the last unit, against numbers that follow from the yellow paper and its EIPs."""
+"""Exact gas, compared with numbers that follow from the yellow paper and the EIPs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORE_STEPS = 3 + 3 + 2 + 3  # PUSH1, CALLDATALOAD, PUSH0, CALLDATALOAD
 
 
 def store(chain: EmbeddedChain, contract: str, slot: int, value: int) -> tuple[int, int]:
-    """What storing costs: in the receipt, and without the transaction and its input."""
+    """The gas of storing: in the receipt, and without the transaction and its input."""
     data = slot.to_bytes(32, "big") + value.to_bytes(32, "big")
     used = gas_of(send(chain, contract, "0x" + data.hex()))
     input_gas = sum(16 if byte else 4 for byte in data)
@@ -104,11 +104,11 @@ def test_slots_are_cold_again_in_the_next_transaction_of_a_block(chain: Embedded
 
 
 def test_a_failed_call_leaves_its_slots_cold(chain: EmbeddedChain) -> None:
-    """What a reverted call had warmed is cold again for whoever comes after it (EIP-2929)."""
+    """A slot that a reverted call warmed is cold again for later calls (EIP-2929)."""
     inner = deploy(chain, "PUSH0 SLOAD PUSH0 PUSH0 REVERT")
     call = f"PUSH0 PUSH0 PUSH0 PUSH0 PUSH20 {inner} GAS STATICCALL POP"
     outer = deploy(chain, f"{call} {call} STOP")
-    # The inner contract's address stays warm, its slot does not.
+    # The address of the inner contract stays warm; its slot does not.
     inner_gas = 2 + COLD_SLOT + 2 + 2
     steps = 4 * 2 + 3 + 2 + 2
     assert gas_of(send(chain, outer)) == TRANSACTION + 2 * (steps + inner_gas) + COLD_ACCOUNT + WARM_ACCESS
@@ -132,7 +132,7 @@ def test_initcode_has_a_limit(chain: EmbeddedChain) -> None:
 
 
 def test_sixty_three_sixty_fourths(chain: EmbeddedChain) -> None:
-    """A callee gets all but a 64th, and what it burns is lost."""
+    """A callee receives all gas but a 64th, and the gas that it burns is lost."""
     burner = deploy(chain, "INVALID")
     caller = deploy(chain, f"PUSH0 PUSH0 PUSH0 PUSH0 PUSH20 {burner} GAS STATICCALL POP STOP")
     limit = 200_000

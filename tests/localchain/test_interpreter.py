@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our quick instructions against py-evm's own, on random programs."""
+"""The fast instructions compared with py-evm's, on random programs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: by
 
 @pytest.fixture(scope="module", params=["one by one", "fused"])
 def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Once each instruction by itself, and once with functions for all that can be fused."""
+    """Once instruction by instruction, and once with functions for everything that can be compiled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "VISITS_BEFORE_FUSING", 1 if request.param == "fused" else 10**9)
         interpreter._routines.cache_clear()
@@ -90,7 +90,7 @@ PIECES = [
 
 
 def body(name: str) -> st.SearchStrategy[str]:
-    """Instructions behind a mark, from which jumps go forward, and seldom back."""
+    """Instructions after a label, with jumps forward and rarely back."""
     targets = st.sampled_from(3 * [later for later in MARKS if later > name] + [name])
     pieces = st.tuples(st.sampled_from(PIECES), BYTES, st.integers(1, 8), targets)
     drawn = st.lists(pieces.map(lambda one: one[0].format(*one[1:])), min_size=2, max_size=12)
@@ -98,7 +98,7 @@ def body(name: str) -> st.SearchStrategy[str]:
 
 
 MARKS = "abcdz"
-# There is enough on the stack for most of them, and in the end it is returned, as far as memory does not hide it.
+# The stack is deep enough for most of them. At the end it is returned, unless memory instructions overwrote it.
 loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
     lambda bodies: assemble(
         " ".join(f"PUSH1 0x{number:02x}" for number in range(20))
@@ -152,7 +152,7 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
 
 @pytest.mark.parametrize("operation", sorted(_FAST))
 def test_each_fast_instruction_alone(operation: int) -> None:
-    """On full, short and empty stacks, with words at the edges."""
+    """On full, short and empty stacks, with boundary values."""
     edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
     pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]
     for before in ["", *pairs, *("PUSH1 0x07 " * 18 + pair for pair in pairs)]:
@@ -201,7 +201,7 @@ def test_with_every_amount_of_gas(text: str, behind: str) -> None:
 
 @pytest.mark.usefixtures("fusing")
 def test_a_jump_into_the_data_of_a_push_fails() -> None:
-    # Position 3 holds a JUMPDEST byte, but as data of the PUSH1 before it.
+    # Position 3 is a JUMPDEST byte, but it is data of the PUSH1 before it.
     code = assemble("PUSH1 0x04 JUMP PUSH1 0x5b STOP")
     for kind in (Computation, CancunComputation):
         assert not run(code, b"", 50_000, kind)[0].success

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs: asked for, followed with filters, and pushed to subscribers."""
+"""Logs: queries, filters and subscriptions."""
 
 from __future__ import annotations
 
@@ -135,9 +135,9 @@ def test_a_filter_that_is_not_polled_is_removed(chain: EmbeddedChain) -> None:
 
 
 def test_logs_of_undone_blocks_are_reported_as_removed(chain: EmbeddedChain, emitters: tuple[str, str]) -> None:
-    told: list[tuple[str, Any]] = []
+    notified: list[tuple[str, Any]] = []
     name = chain.subscribe(
-        "logs", {"address": emitters[0]}, lambda _, what: told.append((what["data"], what["removed"]))
+        "logs", {"address": emitters[0]}, lambda _, what: notified.append((what["data"], what["removed"]))
     )
     watched = chain.request("eth_newFilter", [{"address": emitters[0]}])
     snapshot = chain.request("evm_snapshot")
@@ -146,16 +146,16 @@ def test_logs_of_undone_blocks_are_reported_as_removed(chain: EmbeddedChain, emi
     chain.request("evm_revert", [snapshot])
     emit(chain, emitters[0], SEEN, "03")
     expected = [("0x01", False), ("0x02", False), ("0x02", True), ("0x01", True), ("0x03", False)]
-    assert told == expected
+    assert notified == expected
     changes = chain.request("eth_getFilterChanges", [watched])
     assert [(log["data"], log["removed"]) for log in changes] == expected
     assert chain.unsubscribe(name) is True
     emit(chain, emitters[0], SEEN, "04")
-    assert len(told) == len(expected)
+    assert len(notified) == len(expected)
 
 
 def test_contracts_that_destroy_themselves(chain: EmbeddedChain) -> None:
-    """Since cancun only a contract that is younger than the transaction goes away; its coins always do."""
+    """Since cancun a contract is deleted only in the transaction that created it; its coins always move."""
     target = "0x" + "99" * 20
     old = deploy(chain, f"PUSH20 {target} SELFDESTRUCT")
     assert send(chain, old, value="0x5")["status"] == "0x1"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A chain in a directory: closed, killed, opened again."""
+"""A chain in a directory: closed, killed and reopened."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ while True:
 
 
 def everything(chain: EmbeddedChain) -> dict[str, Any]:
-    """All that can be asked about a chain."""
+    """The complete state of a chain, as JSON-RPC shows it."""
     numbers = range(int(chain.request("eth_blockNumber"), 16) + 1)
     return {
         "blocks": [chain.request("eth_getBlockByNumber", [hex(number), True]) for number in numbers],
@@ -114,7 +114,7 @@ def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_chain_killed_at_any_moment_is_complete(tmp_path: Path) -> None:
-    """Whatever was answered before the kill is there after it, and nothing is there by half."""
+    """Everything that was confirmed before the kill is there afterwards, and nothing is incomplete."""
     seed = random.Random(20_261_122)
     sent = 0
     for _ in range(KILLS):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending: what is accepted, what waits, what replaces what, and what is refused."""
+"""Sending: accepted, pending, replaced and refused transactions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers as other programs expect them: field by field, numbers as short hex."""
+"""Answers in the format that other programs expect: every field, with numbers in minimal hex."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_invalid_requests_are_refused(server: ChainServer, body: bytes, code: in
 
 
 def test_nesting_hidden_in_escapes_does_not_crash_the_process(server: ChainServer) -> None:
-    """Typed data may come as text, and text may write its brackets as escapes, which no counting of them sees."""
+    """Typed data may be sent as a string whose brackets are escaped, which a count of brackets misses."""
     folded = json.dumps(call("eth_signTypedData_v4", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "BRACKETS"))
     _, __, answer = exchange(server, folded.replace("BRACKETS", "\\u005b" * 200_000).encode())
     assert "nested more than" in json.loads(answer)["error"]["message"]
@@ -204,11 +204,11 @@ def test_blocks_at_an_interval(chain: EmbeddedChain) -> None:
 
 
 class Socket:
-    """A WebSocket whose answers and notifications are read apart."""
+    """A WebSocket whose answers and notifications are read separately."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
-        self.told: list[Any] = []
+        self.reported: list[Any] = []
         self._numbers = iter(range(1, 10**6))
 
     async def ask(self, method: str, *params: Any) -> Any:
@@ -218,12 +218,12 @@ class Socket:
             message = await self.socket.receive_json(timeout=600)
             if message.get("id") == number:
                 return message["result"] if "result" in message else message["error"]
-            self.told.append(message["params"])
+            self.reported.append(message["params"])
 
     async def next(self) -> Any:
-        if not self.told:
-            self.told.append((await self.socket.receive_json(timeout=600))["params"])
-        return self.told.pop(0)
+        if not self.reported:
+            self.reported.append((await self.socket.receive_json(timeout=600))["params"])
+        return self.reported.pop(0)
 
 
 def over_websocket(server: ChainServer, work: Any) -> None:
@@ -244,16 +244,16 @@ def test_a_websocket_answers_and_notifies(chain: EmbeddedChain, server: ChainSer
         )
         sent = {"from": chain.accounts[0], "to": emitter, "data": topic("Seen()") + "ff", "gas": hex(100_000)}
         transaction = await socket.ask("eth_sendTransaction", sent)
-        told = {one["subscription"]: one["result"] for one in (await socket.next(), await socket.next())}
+        reported = {one["subscription"]: one["result"] for one in (await socket.next(), await socket.next())}
         receipt = await socket.ask("eth_getTransactionReceipt", transaction)
-        assert told[logs] == receipt["logs"][0]
-        assert told[heads]["hash"] == receipt["blockHash"]
-        assert "transactions" not in told[heads]
+        assert reported[logs] == receipt["logs"][0]
+        assert reported[heads]["hash"] == receipt["blockHash"]
+        assert "transactions" not in reported[heads]
         assert await socket.ask("eth_unsubscribe", heads) is True
         assert (await socket.ask("eth_unsubscribe", heads))["message"] == "subscription not found"
         assert "nonsense" in (await socket.ask("eth_subscribe", "nonsense"))["message"]
         await socket.ask("evm_mine")
-        assert socket.told == []
+        assert socket.reported == []
 
     over_websocket(server, work)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock, and going back."""
+"""The clock and snapshots."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_contracts_can_read_old_block_hashes(chain: EmbeddedChain) -> None:
 
 
 def test_the_beacon_roots_contract_knows_each_block(chain: EmbeddedChain) -> None:
-    """Cancun writes the parent beacon root under each block's time (EIP-4788); here that root is zero."""
+    """Cancun stores the parent beacon root by the block's timestamp (EIP-4788); here that root is zero."""
     contract = "0x000F3df6D732807Ef1319fB7B8bB8522d0Beac02"
     chain.request("evm_mine")
     asked = {"to": contract, "data": word(latest_time(chain))}

@@ -31,13 +31,13 @@ FRONTS = {
 }
 STEPS_OF_A_DEPLOYMENT = 16
 KILLS = 3
-HANGS_AFTER = 600  # seconds; only for a program that hangs, so a busy machine may take its time
+HANGS_AFTER = 600  # seconds; high enough for a busy machine
 SERVING = [sys.executable, "-c", "from serving_network.cli.main import app; app()"]
 
 
 @contextlib.contextmanager
 def started(*options: str) -> Iterator[zygote.Piped]:
-    """The program; killed at the end if it still runs."""
+    """The program. It is killed at the end if it is still running."""
     process = zygote.Piped(["up", *options])
     try:
         yield process
@@ -47,16 +47,16 @@ def started(*options: str) -> Iterator[zygote.Piped]:
 
 @contextlib.contextmanager
 def network(*options: str) -> Iterator[tuple[zygote.Piped, dict[str, Any]]]:
-    """A running network and what it says about itself; killed at the end if it still runs."""
+    """A running network and its output. It is killed at the end if it is still running."""
     with started("--port", "0", "--json", *options) as process:
         line = process.stdout.readline()
         assert line, process.communicate(HANGS_AFTER)[1]
         yield process, json.loads(line)
 
 
-def ask(told: dict[str, Any], method: str, *params: Any) -> Any:
+def ask(info: dict[str, Any], method: str, *params: Any) -> Any:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    request = urllib.request.Request(told["url"], body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(info["url"], body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=HANGS_AFTER) as answer:
         return json.loads(answer.read())["result"]
 
@@ -70,14 +70,14 @@ def stop(process: zygote.Piped, number: signal.Signals) -> tuple[str, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_network_has_the_default_addresses_and_stops_cleanly(number: signal.Signals) -> None:
-    with network() as (process, told):
-        assert told["chain_id"] == 31337
-        assert told["contracts"] == FRONTS
+    with network() as (process, info):
+        assert info["chain_id"] == 31337
+        assert info["contracts"] == FRONTS
         for address in FRONTS.values():
-            assert len(ask(told, "eth_getCode", address, "latest")) > 2
-        assert [account["address"] for account in told["accounts"]] == ask(told, "eth_accounts")
-        assert ask(told, "eth_getBalance", told["accounts"][9]["address"], "latest") == hex(10**24)
-        assert ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest") == hex(
+            assert len(ask(info, "eth_getCode", address, "latest")) > 2
+        assert [account["address"] for account in info["accounts"]] == ask(info, "eth_accounts")
+        assert ask(info, "eth_getBalance", info["accounts"][9]["address"], "latest") == hex(10**24)
+        assert ask(info, "eth_getTransactionCount", info["accounts"][0]["address"], "latest") == hex(
             STEPS_OF_A_DEPLOYMENT
         )
         out, err = stop(process, number)
@@ -124,21 +124,21 @@ def test_a_taken_port() -> None:
 
 def test_a_network_in_a_directory_continues_where_it_was_killed(tmp_path: Path) -> None:
     target = "0x" + "77" * 20
-    with network("--state", str(tmp_path)) as (process, told):
-        sender = told["accounts"][1]["address"]
-        ask(told, "eth_sendTransaction", {"from": sender, "to": target, "value": "0x5"})
-        ask(told, "evm_increaseTime", 86_400)
-        head = ask(told, "eth_getBlockByNumber", "latest", False)
+    with network("--state", str(tmp_path)) as (process, info):
+        sender = info["accounts"][1]["address"]
+        ask(info, "eth_sendTransaction", {"from": sender, "to": target, "value": "0x5"})
+        ask(info, "evm_increaseTime", 86_400)
+        head = ask(info, "eth_getBlockByNumber", "latest", False)
         process.kill()
-    with network("--state", str(tmp_path)) as (process, told):
-        assert told["contracts"] == FRONTS
-        assert ask(told, "eth_getBlockByNumber", "latest", False) == head
-        assert ask(told, "eth_getBalance", target, "latest") == "0x5"
-        ask(told, "evm_mine")
-        assert int(ask(told, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > time.time() + 86_000
+    with network("--state", str(tmp_path)) as (process, info):
+        assert info["contracts"] == FRONTS
+        assert ask(info, "eth_getBlockByNumber", "latest", False) == head
+        assert ask(info, "eth_getBalance", target, "latest") == "0x5"
+        ask(info, "evm_mine")
+        assert int(ask(info, "eth_getBlockByNumber", "latest", False)["timestamp"], 16) > time.time() + 86_000
         stop(process, signal.SIGTERM)
-    with network("--state", str(tmp_path)) as (_, told):
-        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+    with network("--state", str(tmp_path)) as (_, info):
+        nonce = ask(info, "eth_getTransactionCount", info["accounts"][0]["address"], "latest")
         assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
 
 
@@ -149,9 +149,9 @@ def test_a_deployment_that_was_killed_is_finished_on_the_next_start(tmp_path: Pa
             while not (tmp_path / "network.json").exists() and process.poll() is None:
                 time.sleep(0.01)
             time.sleep(seed.uniform(0, 0.3))
-    with network("--state", str(tmp_path)) as (_, told):
-        assert told["contracts"] == FRONTS
-        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+    with network("--state", str(tmp_path)) as (_, info):
+        assert info["contracts"] == FRONTS
+        nonce = ask(info, "eth_getTransactionCount", info["accounts"][0]["address"], "latest")
         assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
 
 
@@ -165,7 +165,7 @@ def test_a_directory_serves_one_network_at_a_time(tmp_path: Path) -> None:
 def test_an_interrupt_at_any_moment_ends_without_a_traceback() -> None:
     seed = random.Random(7)
     for _ in range(KILLS):
-        # Python's own start is among the moments.
+        # The moments include the start of Python itself.
         command = [*SERVING, "up", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
@@ -180,9 +180,9 @@ def test_an_interrupt_at_any_moment_ends_without_a_traceback() -> None:
 
 
 def test_blocks_at_an_interval() -> None:
-    with network("--block-time", "0.2") as (process, told):
-        first = int(ask(told, "eth_blockNumber"), 16)
-        while int(ask(told, "eth_blockNumber"), 16) <= first:
+    with network("--block-time", "0.2") as (process, info):
+        first = int(ask(info, "eth_blockNumber"), 16)
+        while int(ask(info, "eth_blockNumber"), 16) <= first:
             time.sleep(0.05)
         stop(process, signal.SIGINT)
 
@@ -202,11 +202,11 @@ def test_a_node_that_is_not_installed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("anvil") is None, reason="anvil is not installed")
 def test_on_another_node_the_network_is_the_same(tmp_path: Path) -> None:
-    with network("--node", "anvil", "--state", str(tmp_path)) as (process, told):
-        assert told["contracts"] == FRONTS
-        assert "anvil" in ask(told, "web3_clientVersion")
+    with network("--node", "anvil", "--state", str(tmp_path)) as (process, info):
+        assert info["contracts"] == FRONTS
+        assert "anvil" in ask(info, "web3_clientVersion")
         stop(process, signal.SIGINT)
-    with network("--node", "anvil", "--state", str(tmp_path)) as (process, told):
-        nonce = ask(told, "eth_getTransactionCount", told["accounts"][0]["address"], "latest")
+    with network("--node", "anvil", "--state", str(tmp_path)) as (process, info):
+        nonce = ask(info, "eth_getTransactionCount", info["accounts"][0]["address"], "latest")
         assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
         stop(process, signal.SIGTERM)

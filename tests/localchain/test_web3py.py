@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chain through web3.py, over HTTP and WebSocket, as a user of that library would."""
+"""The chain with web3.py, over HTTP and WebSocket."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ def test_subscriptions(chain: EmbeddedChain, server: ChainServer) -> None:
             logs = await web3.eth.subscribe("logs", {"address": emitter})
             fields = {"from": chain.accounts[0], "to": emitter, "data": topic("Seen()") + "ff"}
             sent = await web3.eth.send_transaction(fields)
-            told: dict[Any, Any] = {}
+            reported: dict[Any, Any] = {}
             async for message in web3.socket.process_subscriptions():
-                told[message["subscription"]] = message["result"]
-                if len(told) == 2:
+                reported[message["subscription"]] = message["result"]
+                if len(reported) == 2:
                     break
             receipt = await web3.eth.wait_for_transaction_receipt(sent)
-            assert told[heads]["hash"] == receipt["blockHash"]
-            assert told[logs]["data"] == receipt["logs"][0]["data"]
+            assert reported[heads]["hash"] == receipt["blockHash"]
+            assert reported[logs]["data"] == receipt["logs"][0]["data"]
 
     asyncio.run(work())

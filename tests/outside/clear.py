@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a clear failure is, and a harness that lets no other one out."""
+"""What a clear failure is, and a wrapper that accepts no other failure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serving_network.errors import ServingError
 
 
 def is_clear(error: ServingError) -> None:
-    """It says what happened and what to do, in words that every terminal can show."""
+    """Assert that the error says what failed and what to do, in text that every terminal can show."""
     assert str(error).strip()
     assert error.next_step
     for text in (str(error), error.cause or "", error.next_step):
@@ -20,7 +20,7 @@ def is_clear(error: ServingError) -> None:
 
 
 def done_or_clear(work: Callable[[], Any]) -> Any:
-    """What `work` returns; None when it failed clearly. Any other exception goes through, and fails the test."""
+    """The result of `work`, or None if it failed clearly. Any other exception fails the test."""
     try:
         return work()
     except ServingError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node of raw bytes: it answers with what no web framework would let through."""
+"""A node that answers with raw bytes, which no web framework would send."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Reply = bytes | Callable[[Any], bytes]
 
 
 def http(body: bytes | str, status: str = "200 OK", headers: str = "", length: int | None = None) -> bytes:
-    """An HTTP response. `length` is what it claims to have, where that is not the truth."""
+    """An HTTP response. `length` is its Content-Length, if it is to be wrong."""
     content = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     size = len(content) if length is None else length
     return f"HTTP/1.1 {status}\r\nContent-Length: {size}\r\n{headers}\r\n".encode() + content
@@ -27,11 +27,11 @@ def answer(question: Any, value: Any) -> dict[str, Any]:
 
 
 def saying(value: Any) -> Callable[[Any], bytes]:
-    """Answers every question with this result."""
+    """Answers every request with this result."""
 
     def reply(asked: Any) -> bytes:
-        told = [answer(one, value) for one in asked] if isinstance(asked, list) else answer(asked, value)
-        return http(json.dumps(told))
+        reported = [answer(one, value) for one in asked] if isinstance(asked, list) else answer(asked, value)
+        return http(json.dumps(reported))
 
     return reply
 
@@ -69,7 +69,7 @@ async def raw_node(reply: Reply, *, chain_id: Any = CHAIN_ID) -> AsyncIterator[t
 
 
 class Scripted:
-    """A chain in this process whose answers are changed on their way. `change(method, params, answer)` may raise."""
+    """A chain in this process whose answers are changed. `change(method, params, answer)` may raise."""
 
     def __init__(self, chain: Any, change: Callable[[str, list[Any], Any], Any]) -> None:
         self.chain = chain

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that people write and edit, as they should not be: each is used as it is meant, or refused in words."""
+"""Files with mistakes that people write and edit: each is used as intended, or refused with a clear message."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NO_TEXT = {
 
 
 def use(configuration: Configuration) -> None:
-    """All that commands ask of the file."""
+    """Use the file as all commands together do."""
     configuration.networks()
     configuration.network()
     configuration.network("x")
@@ -121,7 +121,7 @@ def test_a_config_file_with_random_values(tmp_path_factory: pytest.TempPathFacto
     done_or_clear(lambda: use(Configuration(folder)))
 
 
-# Networks as they should be
+# Network files
 
 SPEC = f"""
 [network]
@@ -301,7 +301,7 @@ def test_an_invalid_key_is_not_shown(text: str) -> None:
             key_from_environment({"SERVING_PRIVATE_KEY": text})
 
 
-# What a TEE and a user hand in
+# Input of a TEE and a user
 
 SETTLEMENT: dict[str, Any] = {
     "user": ADDRESS,
@@ -397,8 +397,8 @@ TUNING = {
 def test_an_offer_with_one_odd_value_is_refused(tmp_path: Path, service: str, fields: dict[str, str]) -> None:
     path = tmp_path / "offer.toml"
 
-    def write(told: dict[str, str]) -> None:
-        path.write_text("".join(f"{name} = {value}\n" for name, value in told.items()))
+    def write(reported: dict[str, str]) -> None:
+        path.write_text("".join(f"{name} = {value}\n" for name, value in reported.items()))
 
     write(fields)
     assert isinstance(read_offer(path, service), Offer | FineTuningOffer)
@@ -465,7 +465,7 @@ def test_any_header_is_a_token_or_refused(content: bytes) -> None:
         is_clear(failure.value)
 
 
-# What the build and the private chain wrote
+# Files of the build and the local chain
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network's record as a merge, a hand or another chain may leave it: nothing is done on the strength of it."""
+"""A network's record after a merge, an edit by hand or on another chain: nothing is done with an invalid record."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OTHER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 @dataclass(frozen=True)
 class Standing:
-    """A network with a provider and a user in it, and its record."""
+    """A network with a provider and a user, and its record."""
 
     chain: EmbeddedChain
     record: Record
@@ -62,7 +62,7 @@ def standing() -> Iterator[Standing]:
 
 @pytest.fixture(scope="module")
 def whole(standing: Standing) -> dict[str, Any]:
-    """The record with work under way and an instruction, as the tool writes them."""
+    """The record with unfinished work and an instruction, as written by the program."""
     record = standing.record
 
     async def prepare() -> Record:
@@ -73,9 +73,14 @@ def whole(standing: Standing) -> dict[str, Any]:
             second = await chain.replace(LocalNetwork.signer(0), first)
         changed = record.model_copy(deep=True)
         content = json.loads(changed.model_dump_json())
-        told = [json.loads(step.model_dump_json()) for step in plan.steps]
-        told[0]["attempts"] = [{"sender": one.sender, "raw": "0x" + one.raw.hex()} for one in (first, second)]
-        content["pending"] = {"what": "handover", "sender": record.deployer, "subject": record.network, "steps": told}
+        entries = [json.loads(step.model_dump_json()) for step in plan.steps]
+        entries[0]["attempts"] = [{"sender": one.sender, "raw": "0x" + one.raw.hex()} for one in (first, second)]
+        content["pending"] = {
+            "what": "handover",
+            "sender": record.deployer,
+            "subject": record.network,
+            "steps": entries,
+        }
         content["instructions"] = [
             {
                 "id": "ledger/business-acceptOwnership",
@@ -97,7 +102,7 @@ def whole(standing: Standing) -> dict[str, Any]:
 
 
 def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The content with the value at a path like "contracts.ledger.owner" replaced; `...` takes it out."""
+    """The content with the value at a path like "contracts.ledger.owner" replaced; `...` removes it."""
     copy: dict[str, Any] = json.loads(json.dumps(content))
     *way, last = path.split("/")
     place: Any = copy
@@ -284,8 +289,8 @@ def books(standing: Standing, change: Callable[[str, list[Any], Any], Any]) -> A
     ],
 )
 def test_books_need_complete_answers(standing: Standing, method: str, lie: Callable[[Any], Any]) -> None:
-    told = books(standing, lambda _, __, found: found)
-    assert (told.total, told.services[0].stakes) == (10 * WEI_PER_COIN, 100 * WEI_PER_COIN)
+    entries = books(standing, lambda _, __, found: found)
+    assert (entries.total, entries.services[0].stakes) == (10 * WEI_PER_COIN, 100 * WEI_PER_COIN)
     with pytest.raises(NodeFailure) as failure:
         books(standing, lambda asked, _, found: lie(found) if asked == method else found)
     is_clear(failure.value)

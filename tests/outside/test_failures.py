@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What holds for every failure: a class of its own kind, an exit code, and words that can be shown."""
+"""Every failure has a class of its kind, an exit code, and a message that can be printed."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_untrusted_text_cannot_control_the_terminal(capsys: pytest.CaptureFixtur
     out.line(text)
     out.table(("a",), [(text,)], empty="none")
     out.failure(NodeFailure(text, cause=text))
-    told = capsys.readouterr()
-    assert (told.out + told.err).replace("\n", "").replace("\t", "").isprintable()
+    reported = capsys.readouterr()
+    assert (reported.out + reported.err).replace("\n", "").replace("\t", "").isprintable()

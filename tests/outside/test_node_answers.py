@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of nodes that are broken or lie: each is taken as it is meant, or refused with words and a next step."""
+"""Answers of broken or dishonest nodes: each is accepted as intended, or refused with a message and a next step."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """What a coroutine returns that waits for nothing, without the price of a loop."""
+    """The result of a coroutine that never waits, without the cost of an event loop."""
     try:
         work.send(None)
     except StopIteration as done:
@@ -61,7 +61,7 @@ def at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 def ask(reply: Any, question: Callable[[AsyncConnection], Any] = AsyncConnection.block_number, **options: Any) -> Any:
-    """What a connection to such a node makes of a question."""
+    """The result of a request to such a node."""
 
     async def work() -> Any:
         async with (
@@ -74,11 +74,11 @@ def ask(reply: Any, question: Callable[[AsyncConnection], Any] = AsyncConnection
 
 
 def telling(**fields: Any) -> Callable[[Any], bytes]:
-    """Answers with these fields in place of an honest answer's; `...` leaves one out."""
+    """Answers with these fields instead of the correct ones; `...` omits one."""
 
     def reply(asked: Any) -> bytes:
-        told = answer(asked, "0x10") | fields
-        return http(json.dumps({name: value for name, value in told.items() if value is not ...}))
+        reported = answer(asked, "0x10") | fields
+        return http(json.dumps({name: value for name, value in reported.items() if value is not ...}))
 
     return reply
 
@@ -313,7 +313,7 @@ def test_a_busy_node_gets_the_batch_again() -> None:
 
 
 class Saying:
-    """A way to a node that answers everything with one value."""
+    """A transport to a node that answers every request with one value."""
 
     where = "a node of the test"
 
@@ -411,7 +411,7 @@ JSON = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """An honest answer with one thing in it replaced or left out, at any depth."""
+    """A correct answer with one value in it replaced or omitted, at any depth."""
 
     def damage(value: Any) -> Any:
         if isinstance(value, dict) and draw(st.booleans()):
@@ -469,8 +469,8 @@ def test_only_protocol_data_is_accepted(value: Any) -> None:
     ],
 )
 def test_events_that_were_not_requested_are_refused(change: dict[str, Any]) -> None:
-    def logs(*told: Any) -> Any:
-        chain = AsyncSender([Saying(list(told))], 31337, 1)
+    def logs(*reported: Any) -> Any:
+        chain = AsyncSender([Saying(list(reported))], 31337, 1)
         return run(chain.logs([SOMEBODY], topics=[HASH], from_block=0, to_block=9))
 
     later = LOG | {"logIndex": "0xa", "data": "0x01"}
@@ -498,9 +498,9 @@ def test_events_that_were_not_requested_are_refused(change: dict[str, Any]) -> N
     ],
 )
 def test_a_receipt_must_be_complete_and_of_this_transaction(change: dict[str, Any], says: str) -> None:
-    told = {name: value for name, value in (RECEIPT | change).items() if value is not ...}
+    reported = {name: value for name, value in (RECEIPT | change).items() if value is not ...}
     with pytest.raises(NodeFailure, match=says) as failure:
-        run(AsyncSender([Saying(told)], 31337, 1).receipt(HASH))
+        run(AsyncSender([Saying(reported)], 31337, 1).receipt(HASH))
     is_clear(failure.value)
 
 
@@ -515,13 +515,13 @@ def test_another_block_than_the_requested_one_is_refused() -> None:
 
 
 def test_a_chain_that_changes_while_it_is_used_is_noticed_before_anything_is_signed(world: World) -> None:
-    told = ["0x7a69"]
+    reported = ["0x7a69"]
 
     def change(method: str, _: list[Any], found: Any) -> Any:
-        return told[0] if method == "eth_chainId" else found
+        return reported[0] if method == "eth_chainId" else found
 
     with Connection.open(Scripted(world.chain, change)) as chain:
-        told[0] = "0x1"
+        reported[0] = "0x1"
         before = chain.block_number()
         with pytest.raises(WrongChain) as failure:
             chain.send(world.network.signer(7), SOMEBODY, b"", value=1)
@@ -543,11 +543,11 @@ def test_the_chain_id_is_checked_again_after_a_failure() -> None:
     run(work())
 
 
-# What was settled
+# Settlements
 
 
 def settled(world: World, change: Callable[[str, list[Any], Any], Any]) -> Any:
-    """The client's account of two settlements that were sent, over a node whose answers are changed."""
+    """The client's results of two settlements that were sent, with a node whose answers are changed."""
     rows = [signed(world, world.user.address, COIN, 1), signed(world, world.user.address, COIN, 2)]
     with Connection.open(Scripted(world.chain, change)) as chain:
         return Provider(chain, world.network.signer(1)).settle(rows)
@@ -582,8 +582,8 @@ def test_results_are_not_made_up_from_a_receipt_that_lacks_them(
     with pytest.raises(NodeFailure) as failure:
         settled(world, in_receipts(edit))
     is_clear(failure.value)
-    told: list[Any] = world.provider.settle([signed(world, world.user.address, COIN, 2)])
-    assert [one.paid for one in told] == [0]
+    reported: list[Any] = world.provider.settle([signed(world, world.user.address, COIN, 2)])
+    assert [one.paid for one in reported] == [0]
 
 
 def test_earnings_are_not_made_up_from_events_without_their_transaction(world: World) -> None:
@@ -606,7 +606,7 @@ def test_earnings_are_not_made_up_from_events_without_their_transaction(world: W
         is_clear(failure.value)
 
 
-# Answers of contracts
+# Results of contracts
 
 READS: dict[str, Callable[[Network, World], Any]] = {
     "versions": lambda network, _: network.versions(),
@@ -627,7 +627,7 @@ READS: dict[str, Callable[[Network, World], Any]] = {
 
 @pytest.fixture(scope="module")
 def peopled(deployed: World) -> Iterator[tuple[World, dict[str, Any]]]:
-    """The world with a provider and a user in it, and the truth about each read."""
+    """The world with a provider and a user, and the correct result of each read."""
     with deployed.network.reset_afterwards():
         deployed.with_account()
         network = Network(deployed.connection)

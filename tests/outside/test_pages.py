@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A listing is whole, or an error: pages too large for a node's gas are asked for in halves."""
+"""A listing is complete or an error: pages that need more gas than a node allows are halved."""
 
 import asyncio
 

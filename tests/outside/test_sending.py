@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending while the node fails: what was sent is never called unsent, and nothing is sent a second time."""
+"""Sending while the node fails: what was sent is never reported as unsent, and nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def pay(chain: Any, change: Change, *, timeout: float = 2, confirmations: int = 1) -> Any:
-    """Send 7 wei over a node whose answers are changed; the receipt or the failure."""
+    """Send 7 wei with a node whose answers are changed. Returns the receipt or the failure."""
 
     async def work() -> Any:
         async with await AsyncConnection.open(Scripted(chain, change), attempts=2) as connection:
@@ -73,7 +73,7 @@ def paid(chain: Any) -> int:
 
 
 def failing(*methods: str, times: int = 10**9, error: Exception | None = None) -> Change:
-    """Loses the answers of these methods: the node has done what was asked, and nobody hears of it."""
+    """Loses the answers of these methods: the node executes the request, but the answer does not arrive."""
     left = [times]
 
     def change(method: str, _: list[Any], found: Any) -> Any:
@@ -87,12 +87,12 @@ def failing(*methods: str, times: int = 10**9, error: Exception | None = None) -
 
 def test_a_lost_answer_after_the_node_accepted_the_transaction_is_not_a_failure_to_send() -> None:
     chain = EmbeddedChain()
-    told = pay(chain, failing(SEND, KNOWN, RECEIPT))
-    assert isinstance(told, TransactionPending)
-    assert told.transaction is not None
-    assert chain.request(RECEIPT, [told.transaction])["status"] == "0x1"
-    assert (paid(chain), told.exit_code) == (7, 8)
-    assert "transaction show" in str(told.next_step)
+    failed = pay(chain, failing(SEND, KNOWN, RECEIPT))
+    assert isinstance(failed, TransactionPending)
+    assert failed.transaction is not None
+    assert chain.request(RECEIPT, [failed.transaction])["status"] == "0x1"
+    assert (paid(chain), failed.exit_code) == (7, 8)
+    assert "transaction show" in str(failed.next_step)
 
 
 def test_one_lost_answer_is_recovered_by_a_retry() -> None:
@@ -104,9 +104,9 @@ def test_one_lost_answer_is_recovered_by_a_retry() -> None:
 @pytest.mark.parametrize("method", [RECEIPT, "eth_blockNumber"])
 def test_a_node_that_stops_during_the_wait_leaves_the_transaction_pending(method: str) -> None:
     chain = EmbeddedChain()
-    told = pay(chain, failing(method))
-    assert isinstance(told, TransactionPending)
-    assert "do not send it a second time" in str(told.cause)
+    failed = pay(chain, failing(method))
+    assert isinstance(failed, TransactionPending)
+    assert "do not send it a second time" in str(failed.cause)
     assert paid(chain) == 7
 
 
@@ -158,7 +158,7 @@ def test_a_transaction_whose_nonce_was_used_is_dropped_after_a_while() -> None:
 
 
 def other(**fields: Any) -> Change:
-    """Receipts with these fields changed; `...` leaves one out."""
+    """Receipts with these fields changed; `...` omits one."""
 
     def change(method: str, _: list[Any], found: Any) -> Any:
         if method != RECEIPT or found is None:
@@ -226,7 +226,7 @@ FAULTS: list[tuple[str, Any]] = [
 def test_acting_on_any_failure_never_pays_twice(
     when: int, how: tuple[str, Any], length: int, after: bool, automine: bool
 ) -> None:
-    """A person sends, and sends anew only where the failure does not say that it may have been sent."""
+    """Somebody sends, and sends again only if the failure does not say that it may have been sent."""
     chain = EmbeddedChain(automine=automine)
     asked = [0]
 
@@ -263,7 +263,7 @@ def test_acting_on_any_failure_never_pays_twice(
     assert paid(chain) in (0, 7)
 
 
-# Who sends again by itself
+# Commands that send repeatedly
 
 
 def test_a_top_up_that_may_be_sent_is_not_sent_again(world: World) -> None:

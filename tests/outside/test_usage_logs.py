@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Usage logs as no program writes them: every line is a row or a reject, at once, and none is read in two ways."""
+"""Malformed usage logs: every line is a row or a reject, without delay and without ambiguity."""
 
 from __future__ import annotations
 
@@ -99,11 +99,11 @@ def test_a_damaged_log_loses_no_row_silently(
     if found is None:
         return
     rows, rejects = found
-    told = sorted([row.line for row in rows] + [one.line for one in rejects])
-    assert len(set(told)) == len(told)
+    numbers = sorted([row.line for row in rows] + [one.line for one in rejects])
+    assert len(set(numbers)) == len(numbers)
     if not packed:
         blank = [place for place, one in enumerate(bytes(data).split(b"\n"), 1) if not one.strip()]
-        assert sorted(told + blank) == list(range(1, bytes(data).count(b"\n") + 2))
+        assert sorted(numbers + blank) == list(range(1, bytes(data).count(b"\n") + 2))
     good = {sha256(f"r-{number}".encode()).digest() for number in range(4)}
     assert all((row.input_tokens, row.output_tokens) == (1, 2) for row in rows if row.request_hash in good)
 

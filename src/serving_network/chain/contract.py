@@ -53,9 +53,9 @@ class Contract:
         self, calls: Sequence[tuple[str, tuple[Any, ...]]], *, sender: str | None = None, block: Block = "latest"
     ) -> list[Any]:
         """The results of several views, requested in one batch. Raises the first ContractError among them."""
-        asked = [(self.address, self.interface.encode(function, *args)) for function, args in calls]
+        requested = [(self.address, self.interface.encode(function, *args)) for function, args in calls]
         results = []
-        answers = await self._chain.call_many(asked, sender=sender, block=block)
+        answers = await self._chain.call_many(requested, sender=sender, block=block)
         for (function, _), answer in zip(calls, answers, strict=True):
             if isinstance(answer, ContractError):
                 raise answer

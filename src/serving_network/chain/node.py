@@ -115,11 +115,11 @@ class AsyncNode:
 
         If the node limits the number of blocks in one request, the range is split.
         """
-        asked = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
+        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
         if topics:
-            asked["topics"] = list(topics)
+            query["topics"] = list(topics)
         try:
-            logs: list[Log] = await self.rpc("eth_getLogs", [asked])
+            logs: list[Log] = await self.rpc("eth_getLogs", [query])
         except RpcError as refusal:
             if from_block >= to_block or not any(word in str(refusal).lower() for word in RANGE_COMPLAINTS):
                 raise

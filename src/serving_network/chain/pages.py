@@ -24,12 +24,12 @@ class Pages:
         self._total: int | None = None
         self._last: list[Any] | None = None
 
-    def add(self, page: list[Any], total: int, asked: int) -> bool:
-        """Add a page for which `asked` entries were requested. Returns whether it was the last one.
+    def add(self, page: list[Any], total: int, requested: int) -> bool:
+        """Add a page for which `requested` entries were asked for. Returns whether it was the last one.
 
         Raises NodeFailure if the pages contradict each other or end too early.
         """
-        if self._total not in (None, total) or len(page) > asked or (page and page == self._last):
+        if self._total not in (None, total) or len(page) > requested or (page and page == self._last):
             raise NodeFailure(f"The node's pages of {self._function} contradict each other.")
         self._total, self._last = total, page
         self.entries += page

@@ -42,9 +42,9 @@ class Receipt:
         return self.gas_used * self.gas_price
 
 
-def same_hash(reported: Any, asked: str) -> bool:
+def same_hash(reported: Any, requested: str) -> bool:
     """Whether a node reported this hash, in upper or lower case."""
-    return is_hash(reported) and reported.lower() == asked.lower()
+    return is_hash(reported) and reported.lower() == requested.lower()
 
 
 def read_receipt(found: Any, transaction_hash: str) -> Receipt:

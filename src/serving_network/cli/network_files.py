@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.instructions import write_files
 from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec, load_spec
@@ -40,8 +41,22 @@ def record_of(session: Session, files: Path) -> RecordFile:
 
 
 def record_if_any(session: Session, files: Path) -> RecordFile | None:
-    """The record of the session's network, None if it has no record. Raises RecordProblem for a damaged one."""
-    return record_of(session, files) if record_path(session, files).exists() else None
+    """The record of the session's network, None if it has no record.
+
+    Raises RecordProblem for a damaged record, and for one of another ledger than the configured one.
+    """
+    path, configured = record_path(session, files), session.network.ledger
+    if not path.exists():
+        return None
+    file = RecordFile.open(path)
+    recorded = file.record.contracts.get("ledger")
+    if configured is not None and recorded is not None and recorded.front.address != configured:
+        raise RecordProblem(
+            f"{path} is the record of another ledger than the one configured for {session.network.name}.",
+            cause=f"The record has {recorded.front.address}, the configuration {configured}.",
+            next_step="Choose the network with --network or the directory of its files with --files.",
+        )
+    return file
 
 
 def hand_out(session: Session, instructions: Sequence[Instruction], record: Record, files: Path) -> list[str]:

@@ -26,6 +26,7 @@ from serving_network.deployment.ownership import (
     plan_acceptance,
     plan_renunciation,
     plan_transfer,
+    read_ownership,
     rehearse_transfer,
 )
 from serving_network.deployment.record import Record
@@ -255,11 +256,7 @@ async def _offered(session: Session, contract: str, address: str) -> list[str]:
 async def _without_record(session: Session) -> list[Ownership]:
     """Who owns the business of the ledger and of each registered service."""
     network = await session.reader()
-    found = []
-    for name in await _all(session):
-        owner, offered_to = await (await network.contract(name)).read_many([("owner", ()), ("pendingOwner", ())])
-        found.append(Ownership(name, "business", owner, None if offered_to == ZERO_ADDRESS else offered_to))
-    return found
+    return [await read_ownership(await network.contract(name), name, "business") for name in await _all(session)]
 
 
 def _show(session: Session, found: Sequence[Ownership]) -> None:

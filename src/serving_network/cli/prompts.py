@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import termios
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -114,16 +115,21 @@ def _ask(prompt: str) -> str:
 def interruptible() -> Iterator[int]:
     """Let Ctrl-C end a prompt at once: the event loop's own handler would wait for the answer first.
 
-    Yields a file descriptor that becomes readable when a signal arrives.
+    Yields a file descriptor that becomes readable when a signal arrives. Signals arrive in the main thread only.
     """
     receiving, sending = os.pipe()
-    os.set_blocking(sending, False)
-    wakeup = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield receiving
+        if threading.current_thread() is not threading.main_thread():
+            yield receiving
+            return
+        os.set_blocking(sending, False)
+        wakeup = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield receiving
+        finally:
+            signal.signal(signal.SIGINT, handler)
+            signal.set_wakeup_fd(wakeup)
     finally:
-        signal.signal(signal.SIGINT, handler)
-        signal.set_wakeup_fd(wakeup)
         os.close(receiving)
         os.close(sending)

@@ -119,9 +119,7 @@ async def examine_fine_tuning(
     digest = Domain(FINE_TUNING_NAME, network.chain.chain_id, found.address).digest(message)
     checks += [
         _nonce(account, message.nonce),
-        _balance(
-            account, message.task_fee, provider, found, "the balance must cover the whole fee, even for a penalty"
-        ),
+        _balance(account, message.task_fee, provider, found, "the balance must cover the full fee, even for a penalty"),
         Check(
             "deliverable exists",
             None if account is None else deliverable is not None,

@@ -10,7 +10,7 @@
 | struct | dict by component name; encoding also accepts a tuple |
 
 Text that is not UTF-8 is decoded with its invalid bytes written as `\\xNN`, so that one provider's broken url does not
-hide a whole listing.
+hide an entire listing.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Interface:
         """
         values = self._results.get(name)
         if values is None:
-            raise UnencodableArguments(f"the contract has no function {name}")
+            raise _unknown_function(name)
         if not data and values.types:
             raise MalformedData(
                 f"{name} returned no data.",
@@ -207,9 +207,18 @@ class Interface:
         if arguments in counts:
             return self._calls[name, arguments]
         if not counts:
-            raise UnencodableArguments(f"the contract has no function {name}")
+            raise _unknown_function(name)
         takes = " or ".join(str(count) for count in counts)
-        raise UnencodableArguments(f"{name} takes {takes} arguments, not {arguments}")
+        noun = "argument" if counts == [1] else "arguments"
+        raise UnencodableArguments(
+            f"{name} takes {takes} {noun}, not {arguments}.", next_step=f"Pass {takes} {noun} to {name}."
+        )
+
+
+def _unknown_function(name: str) -> UnencodableArguments:
+    return UnencodableArguments(
+        f"The contract has no function {name}.", next_step="Check the name, and that the ABI belongs to the contract."
+    )
 
 
 class _Values:
@@ -225,7 +234,11 @@ class _Values:
         try:
             return _CODEC.encode(self.types, _fit(self._prepare, args))
         except (EncodingError, TypeError, ValueError) as error:
-            raise UnencodableArguments(f"the arguments of {what} do not fit", cause=str(error)) from error
+            raise UnencodableArguments(
+                f"The arguments of {what} do not match its ABI.",
+                cause=str(error),
+                next_step="Check the number, the types and the range of the arguments.",
+            ) from error
 
     def decode(self, data: bytes, what: str) -> tuple[Any, ...]:
         try:

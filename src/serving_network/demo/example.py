@@ -36,7 +36,7 @@ class Part(Enum):
     ORDINARY = "pays for everything"
     SHORT = "runs out of money"
     SMALL = "stays under the minimum fee"
-    REFUNDING = "asked for a refund"
+    REFUNDING = "requested a refund"
     UNACKNOWLEDGED = "revoked the acknowledgement of the TEE signer"
 
 

@@ -13,7 +13,7 @@ from serving_network.deployment.bytecode import artifact_hash, beacon_of, code_h
 from serving_network.deployment.calls import constructor_inputs, function_inputs, instruction_for, named
 from serving_network.deployment.errors import PlanRefused
 from serving_network.deployment.genesis import genesis_hash
-from serving_network.deployment.plan import Assumption, Delegated, Plan, check_ready, getter, transaction_count
+from serving_network.deployment.plan import Assumption, Plan, check_ready, getter, transaction_count
 from serving_network.deployment.record import (
     Code,
     Implementation,
@@ -60,7 +60,7 @@ async def plan_deployment(chain: AsyncConnection, spec: NetworkSpec, record: Rec
         subject=record.network,
         sender=sender if pending is None else pending.sender,
         steps=steps,
-        write_down=partial(_write_down, spec, missing.delegated),
+        write_down=partial(_write_down, spec, sender),
         delegated=missing.delegated,
         notes=missing.notes,
         assumptions=assumptions,
@@ -118,12 +118,17 @@ async def _check_unknown_fronts(chain: AsyncConnection, sender: str) -> None:
 
 async def _write_down(
     spec: NetworkSpec,
-    delegated: tuple[Delegated, ...],
+    sender: str,
     chain: AsyncConnection,
     record: Record,
     finished: Sequence[Step],
 ) -> None:
-    """Record the contracts that finished steps created, and instruct the ledger's owner."""
+    """Record the contracts that finished steps created, and instruct the ledger's owner.
+
+    The file may have changed since unfinished work was begun. What it has gained is not deployed yet, and left out.
+    """
+    if not record.contracts:
+        record.deployer = sender
     steps = {step.id: step for step in finished}
     addresses = known_addresses(record)
     for front in [step for step in finished if step.id.endswith("/front")]:
@@ -147,8 +152,9 @@ async def _write_down(
         )
     note_registrations(record, finished)
     addresses = known_addresses(record)
-    for one in delegated:
-        record.instruct(instruction_for(one.step, one.owner, addresses, "ledger"))
+    for one in deployment_steps(spec, record, sender).delegated:
+        if one.step.id.rpartition("/")[0] in record.contracts:
+            record.instruct(instruction_for(one.step, one.owner, addresses, "ledger"))
 
 
 def note_registrations(record: Record, finished: Sequence[Step]) -> None:
@@ -163,8 +169,9 @@ def note_registrations(record: Record, finished: Sequence[Step]) -> None:
                 registered.registration.transaction = step.mined.transaction
         elif step.function == "setRecommendedService":
             recommend(record, step.arguments[0], step.arguments[1])
+        arguments = [resolve(one, addresses) for one in step.arguments]
         for one in record.open_instructions:
-            if one.id == step.id and step.mined is not None:
+            if one.id == step.id and one.arguments[:3] == arguments[:3] and step.mined is not None:
                 one.done_in = step.mined.block
 
 

@@ -61,9 +61,10 @@ async def carry_out(
 ) -> Done:
     """Send the steps of the plan, exactly these, wait until all are final, and update the record.
 
-    If it is interrupted, plan again and carry that out: the new plan resumes the unfinished work. Raises PlanOutdated
-    if the plan depends on something that has changed on the chain since it was made, RecordProblem if another run has
-    changed the record, NotTheOwner for another key than the plan's, and whatever stops a step.
+    If it is interrupted, plan again and carry that out: the new plan resumes the unfinished work. If it fails before
+    anything was sent, no work is left unfinished. Raises PlanOutdated if the plan depends on something that has changed
+    on the chain since it was made, RecordProblem if another run has changed the record, NotTheOwner for another key
+    than the plan's, and whatever stops a step.
     """
     with file.locked():
         record = file.record
@@ -84,7 +85,13 @@ async def carry_out(
                 pending = Pending(what=plan.what, sender=plan.sender, subject=plan.subject, steps=_copies(steps))
                 record.pending = pending
                 file.save()
-            await _Engine(chain, signer, file, pending, options).run()
+            try:
+                await _Engine(chain, signer, file, pending, options).run()
+            except ServingError:
+                if not any(step.attempts or step.mined for step in pending.steps):
+                    record.pending = None  # nothing of it can take effect, so nothing is unfinished
+                    file.save()
+                raise
             steps = tuple(pending.steps)
         await plan.write_down(chain, record, steps)
         record.pending = None

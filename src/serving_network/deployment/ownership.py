@@ -14,8 +14,10 @@ from serving_network.chain.contract import Contract
 from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts import load
 from serving_network.contracts.models import ZERO_ADDRESS
+from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.deployment.calls import call_data, instruction_for
 from serving_network.deployment.chain_copy import on_a_copy, send_as
+from serving_network.deployment.effects import has_happened
 from serving_network.deployment.errors import NotTheOwner, PlanRefused, RehearsalFailed
 from serving_network.deployment.plan import Assumption, Plan, check_ready, getter, resumed
 from serving_network.deployment.record import Pending, Record, Step, What
@@ -53,6 +55,16 @@ async def ownerships(chain: AsyncConnection, record: Record) -> list[Ownership]:
     return [await _ownership(chain, record, name, kind) for name in record.contracts for kind in KINDS]
 
 
+async def read_ownership(contract: Contract, name: str, kind: Kind) -> Ownership:
+    """Who owns a contract in one way. The live network's contracts cannot be offered, and lack the getter for it."""
+    owner = await contract.read("owner")
+    try:
+        offered_to = await contract.read("pendingOwner")
+    except RevertedWithoutReason:
+        offered_to = ZERO_ADDRESS
+    return Ownership(name, kind, owner, None if offered_to == ZERO_ADDRESS else offered_to)
+
+
 async def plan_transfer(
     chain: AsyncConnection,
     record: Record,
@@ -67,11 +79,11 @@ async def plan_transfer(
 
     What `to` owns already is left out. Where ownership is offered, accepting it becomes an instruction for `to`. Raises
     NotTheOwner naming who owns what the sender does not, NotAnAddress for the zero address, and PlanRefused if nothing
-    is left to do, or if a transfer to somebody else is unfinished.
+    is left to do, or if a transfer to somebody else, or an offer instead of a transfer, is unfinished.
     """
     pending = await check_ready(chain, record, "handover", record.network)
     if pending is not None:
-        return _resumed_transfer(record, pending, to)
+        return _resumed_transfer(record, pending, to, "offerOwnership" if two_steps else "transferOwnership")
     if to == ZERO_ADDRESS:
         raise NotAnAddress("The zero address cannot own a contract.", next_step="Give the new owner's address.")
     steps, found = [], []
@@ -141,7 +153,8 @@ async def rehearse_transfer(chain: AsyncConnection, record: Record, plan: Plan) 
         powers = []
         for step in plan.steps:
             address = resolve(str(step.to), addresses)
-            await _send(copy, sender, address, step.contract, str(step.function), [to])
+            if not await has_happened(copy, step.contract, address, str(step.function), [to], sender):
+                await _send(copy, sender, address, step.contract, str(step.function), [to])
             if step.function == "offerOwnership":
                 await _send(copy, to, address, step.contract, "acceptOwnership", [])
         for step in plan.steps:
@@ -185,8 +198,8 @@ async def _assumptions(chain: AsyncConnection, record: Record, now: Ownership) -
     ]
 
 
-def _resumed_transfer(record: Record, pending: Pending, to: str) -> Plan:
-    if pending.steps[0].arguments[0] != to:
+def _resumed_transfer(record: Record, pending: Pending, to: str, function: str) -> Plan:
+    if (pending.steps[0].arguments[0], pending.steps[0].function) != (to, function):
         raise PlanRefused(
             f"{pending.title} is not finished.",
             next_step=f"Run serving {pending.command} --network {record.network}, then run this again.",
@@ -204,9 +217,7 @@ def _check_owner(now: Ownership, sender: str) -> None:
 
 
 async def _ownership(chain: AsyncConnection, record: Record, name: str, kind: Kind) -> Ownership:
-    contract = Contract(chain, *_owned(record, name, kind))
-    owner, offered_to = await contract.read_many([("owner", ()), ("pendingOwner", ())])
-    return Ownership(name, kind, owner, None if offered_to == ZERO_ADDRESS else offered_to)
+    return await read_ownership(Contract(chain, *_owned(record, name, kind)), name, kind)
 
 
 def _owned(record: Record, name: str, kind: Kind) -> tuple[str, str]:

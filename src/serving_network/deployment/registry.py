@@ -109,19 +109,25 @@ async def plan_registration(
 ) -> Plan:
     """The call that registers a service contract with the ledger, which then trusts it with users' coins.
 
-    Raises NotTheOwner, and PlanRefused if the name is registered already.
+    Raises NotTheOwner, and PlanRefused if the name is registered already, or if its registration at another address is
+    unfinished.
     """
     name = f"{service_type}-{version}"
     pending = await check_ready(chain, record, "register", name)
     if pending is not None:
+        if pending.steps[0].arguments[2] != address:
+            raise PlanRefused(
+                f"{pending.title} at {pending.steps[0].arguments[2]} is not finished.",
+                next_step=f"Run serving {pending.command} --network {record.network}, then run this again.",
+            )
         return resumed(pending, _write_down)
     if await front_of(chain, record.ledger).read("getServiceAddressByName", name) != ZERO_ADDRESS:
         raise PlanRefused(
             f"{name} is registered already.", next_step=f"serving registry list --network {record.network}"
         )
-    return await _plan(
-        chain, record, "register", name, sender, register_step(service_type, version, address, description)
-    )
+    step = register_step(service_type, version, address, description)
+    step.says = f"register {name} at {address} with the ledger"
+    return await _plan(chain, record, "register", name, sender, step)
 
 
 async def plan_recommendation(chain: AsyncConnection, record: Record, name: str, sender: str) -> Plan:

@@ -100,6 +100,6 @@ class LocalTeeSigner:
 
     def sign_digest(self, digest: bytes) -> bytes:
         if len(digest) != 32:
-            raise InvalidInput(f"A digest has 32 bytes, not {len(digest)}.")
+            raise InvalidInput(f"A digest has 32 bytes, not {len(digest)}.", next_step="Hash the message first.")
         signature = self._sign(digest)
         return signature[:64] + bytes([signature[64] + 27])

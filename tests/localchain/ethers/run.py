@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Play a user of ethers.js against the embedded chain: `make test-ethers`, which needs node and npm.
+"""Run ethers.js against the embedded chain: `make test-ethers`, which needs node and npm.
 
-It is not part of `make test`, which must pass where there is nothing but Python.
+It is not part of `make test`, which must pass with Python alone.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
 
 Stakes = Callable[["AsyncReader", str, "Contract", tuple[str, ...], int], Awaitable[int]]
-"""The stakes in a service, in wei: asked with the service's name and contract, its providers and the block."""
+"""Returns the stakes in a service in wei. Called with the service's name and contract, its providers and the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ async def stakes_from_events(
 
 
 async def deployment_block(chain: AsyncReader, address: str) -> int:
-    """The block in which a contract was deployed, or an earlier one if the node cannot tell.
+    """The block in which a contract was deployed, or an earlier one if the node cannot report it.
 
     Found by bisection over the code at the address. A node that has pruned old states returns errors for them. The
     result is then 0, unless a block that it still serves shows that the contract was deployed later.

@@ -5,7 +5,7 @@ from serving_network.contracts.errors.base import DeclaredError
 
 
 class InvalidTEESignature(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("InvalidTEESignature(string reason)",)
     reason: str

@@ -50,7 +50,7 @@ class InvalidServiceAddress(DeclaredError):
 
 
 class InvalidServiceType(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("InvalidServiceType(string serviceType)",)
     serviceType: str
@@ -168,7 +168,7 @@ class ServiceNotFound(DeclaredError):
 
 
 class ServiceNotRegistered(DeclaredError):
-    """Declared by the wire format and raised by no contract."""
+    """Declared by the wire format, but not raised by any contract."""
 
     wire = ("ServiceNotRegistered(address serviceAddress)",)
     serviceAddress: ChecksumAddress
