@@ -198,7 +198,10 @@ def main() -> int:
     except FileNotFoundError as error:
         sys.exit(str(error))
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
+    result = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603
+    if result == 0:
+        sys.stdout.write("Built the site: open site/index.html\n")
+    return result
 
 
 if __name__ == "__main__":

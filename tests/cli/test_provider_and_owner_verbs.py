@@ -74,7 +74,8 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     costly = serving("service", "update", "--set", "model=other", *provider)
     assert "must confirm the TEE signer again, because these fields change: model" in costly.err
     assert "no" in serving("service", "list").out
-    serving("service", "update", "--set", "colour=blue", *provider, code=3)
+    unknown = serving("service", "update", "--set", "colour=blue", *provider, code=3)
+    assert "input_price, output_price" in unknown.err
     serving("signer", "confirm", "provider", *owner)
     world.user.open_ledger(5 * COIN)
     world.user.fund(world.provider.address, 2 * COIN)
@@ -190,6 +191,7 @@ def test_a_transaction_is_shown_with_its_call_and_events(serving: Terminal, worl
     assert [one["event"] for one in shown["events"]] == ["LedgerCreated", "Deposited"]
     assert "LedgerManager.addLedger" in serving("transaction", "show", receipt.transaction_hash).out
     serving("transaction", "show", "0x" + "00" * 32, code=6)
+    assert "not the hash of a transaction" in serving("transaction", "show", "0x12", code=2).err
 
 
 def test_status(serving: Terminal, world: World) -> None:

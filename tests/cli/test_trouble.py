@@ -62,6 +62,7 @@ def test_no_network(serving: Terminal, nobody: str, words: tuple[str, ...]) -> N
     told = serving(*words, "--json", code=5)
     failure = json.loads(told.err.splitlines()[-1])
     assert failure["error"] == "NodeUnreachable"
+    assert failure["cause"] == f"{nobody}: Connection refused"
     assert "serving up" in failure["next_step"]
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from serving_network.cli import up
 from tests import zygote
 
 FRONTS = {
@@ -92,12 +93,19 @@ def test_the_output_lists_the_network() -> None:
             seen.append(line)
         rest, err = stop(process, signal.SIGINT)
     text = "".join(seen)
-    assert re.search(r"JSON-RPC +http://127\.0\.0\.1:\d+", text)
+    url = re.search(r"JSON-RPC +(http://127\.0\.0\.1:\d+)", text)
+    assert url
+    assert f"  serving network add local --url {url[1]}\n" in text
     for name, address in FRONTS.items():
         assert f"{address}  {name}" in text
     assert "These keys are public." in text
     assert max(map(len, seen)) <= 80
     assert (rest, err) == ("Stopped.\n", "")
+
+
+@pytest.mark.parametrize(("url", "told"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:8546", True)])
+def test_only_a_url_that_commands_do_not_use_by_default_needs_to_be_added(url: str, told: bool) -> None:
+    assert bool(up.how_to_use(url)) is told
 
 
 def test_a_taken_port() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -135,7 +136,7 @@ class HttpTransport:
                     )
                 content = await _read_body(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransientFailure(printable(str(error)) or type(error).__name__) from error
+            raise TransientFailure(_reason(error)) from error
         return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
 
     async def close(self) -> None:
@@ -163,7 +164,7 @@ class WebSocketTransport:
             async with asyncio.timeout(self._timeout):
                 return list(await asyncio.gather(*(self._ask_one(call) for call in calls)))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientFailure(str(error) or type(error).__name__) from error
+            raise TransientFailure(_reason(error)) from error
 
     async def _ask_one(self, call: RpcCall) -> Any | RpcError:
         socket = await self._open()
@@ -236,6 +237,13 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
         raise TransientFailure(
             f"the answer is not valid JSON, or is incomplete{where}: {printable(str(error))}"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a request failed, without the host, which the URL names already."""
+    if isinstance(error, aiohttp.ClientConnectorError) and (number := error.errno) is not None and number > 0:
+        return os.strerror(number)
+    return printable(str(error)) or type(error).__name__
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -56,7 +56,11 @@ def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | 
     known = {one.name for one in fields(offer)}
     for name in changes:
         if name not in known:
-            raise ConfigurationError(f"A service of this kind has no field {name!r}.", next_step="serving service show")
+            raise ConfigurationError(
+                f"A service of this kind has no field {name!r}.",
+                cause=f"Its fields are {', '.join(one.name for one in fields(offer))}.",
+                next_step="serving service update --help",
+            )
     try:
         return replace(offer, **{name: _value(name, value) for name, value in changes.items()})
     except TypeError as error:

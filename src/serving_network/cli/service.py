@@ -92,7 +92,14 @@ async def show(session: Session, provider: USER_OR_SELF = None, service: INFEREN
 @writes
 async def register(
     session: Session,
-    offer: Annotated[Path, typer.Argument(help="A TOML file that describes the service; see the provider's guide.")],
+    offer: Annotated[
+        Path,
+        typer.Argument(
+            help="A TOML file with the service's url, model, verifiability, tee_signer, service_type, input_price, "
+            "output_price and additional_info. For fine-tuning: url, price_per_token, occupied, models, tee_signer "
+            "and a table quota."
+        ),
+    ],
     stake: Annotated[
         int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help=f"Default: the minimum. {AMOUNT_HELP}")
     ] = None,

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.output import money, rounded
+from serving_network.cli.times import local_time
 from serving_network.contracts.models import Status
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ def _show_waiting(session: Session, batches: Sequence[BatchSummary]) -> None:
 def show_voids(session: Session, voids: Sequence[Void]) -> None:
     """Print the voided requests, one per line."""
     for one in voids:
-        when = datetime.fromtimestamp(one.time).astimezone().strftime("%Y-%m-%d %H:%M")
         session.out.line(
-            f"Void  {when}  0x{one.request_hash.hex()} of {session.name(one.user)}, {rounded(one.fee)}: {one.reason}"
+            f"Void  {local_time(one.time)}  0x{one.request_hash.hex()} of {session.name(one.user)}, "
+            f"{rounded(one.fee)}: {one.reason}"
         )
 
 

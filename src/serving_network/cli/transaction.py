@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +12,13 @@ from serving_network.cli.command import reads
 from serving_network.cli.output import money, rounded
 from serving_network.cli.sending import plain
 from serving_network.cli.session import Session
-from serving_network.errors import TransactionFailure
+from serving_network.errors import InvalidInput, TransactionFailure
 
 if TYPE_CHECKING:
     from serving_network.chain.contract import Contract
     from serving_network.chain.receipts import Receipt
+
+HASH = re.compile("0x[0-9a-fA-F]{64}")
 
 app = typer.Typer(help="Look up transactions.")
 
@@ -31,6 +34,10 @@ async def show(
 
     Example: serving transaction show 0x5c50...
     """
+    if not HASH.fullmatch(transaction):
+        raise InvalidInput(
+            f"{transaction!r} is not the hash of a transaction.", next_step="Write 0x and 64 hexadecimal digits."
+        )
     network = await session.reader()
     found = await network.chain.transaction(transaction)
     if found is None:

@@ -23,6 +23,7 @@ from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreacha
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
 from serving_network.localchain.server import ChainServer, PortUnavailable
+from serving_network.networks import BUILT_IN
 from serving_network.wallet.local import LocalSigner
 
 COINS = 1_000_000
@@ -219,6 +220,7 @@ def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
         f"  Chain id    {record.chain_id}",
         f"  Saved in    {'memory only; pass --state DIR to keep it' if state is None else state}",
         "",
+        *how_to_use(url),
         "Contracts",
         *(f"  {contract.front.address}  {name}" for name, contract in record.contracts.items()),
         "",
@@ -235,6 +237,13 @@ def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
         "Press Ctrl-C to stop the network.",
     ]
     return "\n".join(lines)
+
+
+def how_to_use(url: str) -> list[str]:
+    """How the other commands find this node, unless they do so by default."""
+    if url in BUILT_IN["local"].urls:
+        return []
+    return ["To use it with the other commands", f"  serving network add local --url {url}", ""]
 
 
 def _ws(url: str) -> str:

@@ -35,7 +35,11 @@ class RecordFile:
         """Read a record. Raises RecordProblem naming what is missing or wrong."""
         content = _read(path)
         if content is None:
-            raise RecordProblem(f"There is no record {path}.", next_step=f"serving deploy apply --network {path.stem}")
+            raise RecordProblem(
+                f"There is no record {path}.",
+                cause="Networks that you deploy have one; the network of serving up needs none.",
+                next_step=f"serving deploy apply --network {path.stem}",
+            )
         file = cls(path, _parse(path, content))
         file._stored = content
         return file
