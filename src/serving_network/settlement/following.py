@@ -118,6 +118,8 @@ class Follower:
             await self._look(followed)
         except ServingError as error:
             followed.error, followed.done = error, True
+        if followed.done and followed.error is None:
+            self.wallet.released.add(followed.batch.id)
 
     async def _look(self, followed: Followed) -> None:
         options, now = self._options, time.monotonic()

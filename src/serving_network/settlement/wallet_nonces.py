@@ -32,6 +32,8 @@ class WalletNonces:
         self._journal = journal
         self.final = 0
         """The number of the block that this run treats as the newest final one."""
+        self.released: set[int] = set()
+        """Batches that this run has decided. Their users may be signed for again, and their nonces used again."""
 
     async def free_nonce(self, head: Head) -> int:
         """The wallet's next nonce as of the block `head`.
@@ -54,7 +56,9 @@ class WalletNonces:
                 next_step="Wait until they are mined and run again, or end them with serving settlement cancel.",
             )
         await self._check_mined(head, mined)
-        return self._journal.free_nonce(after_waiting)
+        # A nonce that nothing uses any more comes first. If it stayed free below the new transaction, an unknown
+        # transaction of the same users could take it.
+        return self._journal.free_nonce(after_waiting, self.released)
 
     async def stands(self, head: Head) -> bool:
         """Whether this block is still part of the chain."""

@@ -7,7 +7,7 @@ before `runner` broadcasts it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal.queue import Queue
@@ -283,15 +283,20 @@ class Batches(Queue):
             )
         }
 
-    def free_nonce(self, first: int) -> int:
-        """The wallet's lowest nonce from `first` on that is not used by a batch with undecided settlements."""
+    def free_nonce(self, first: int, released: Collection[int] = ()) -> int:
+        """The wallet's lowest nonce from `first` on that is not used by a batch with undecided settlements.
+
+        The batches in `released` do not count: new settlements may be signed for their users.
+        """
         taken = {
             nonce
-            for (nonce,) in self._db.execute(
-                "SELECT s.nonce FROM sent s JOIN batch b ON b.id = s.batch_id WHERE b.state = 'open' AND s.nonce >= ?"
+            for nonce, batch in self._db.execute(
+                "SELECT s.nonce, b.id FROM sent s JOIN batch b ON b.id = s.batch_id WHERE b.state = 'open'"
+                " AND s.nonce >= ?"
                 " AND EXISTS (SELECT 1 FROM settlement r WHERE r.batch_id = b.id AND r.state = 'signed')",
                 (first,),
             )
+            if batch not in released
         }
         while first in taken:
             first += 1
