@@ -510,6 +510,16 @@ def test_the_next_nonce_is_one_that_nothing_waits_with(scene: Scene, mined: int,
     assert free_nonce(scene) == free
 
 
+def test_the_nonce_of_a_decided_batch_is_used_again(scene: Scene) -> None:
+    """If it stayed free below the next transaction, an unknown one of the same users could take it."""
+    scene.chain.mined_nonce = lambda: 5
+    scene.chain.next_nonce = 5
+    follower = follower_of(scene)
+    follower.wallet.released = {batch.id for batch in scene.journal.open_batches()}
+    head = asyncio.run(cast("SettlementChain", scene.chain).head())
+    assert asyncio.run(follower.wallet.free_nonce(head)) == 5
+
+
 @pytest.mark.parametrize(("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4)])
 def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
     scene: Scene, mined: int, pending: int, unknown: int
