@@ -77,7 +77,7 @@ test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs
 campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
 	$(BIN)/python -m tests.stateful.campaign --sequences 10000
 
-histories: build ## run 20,000 random histories of a provider that settles; about 15 minutes
+histories: build ## run 20,000 random histories of a provider that settles; about 7 minutes on two cores
 	$(BIN)/python -m tests.settlement.histories --count 20000
 
 mutation: build ## run mutation tests of the contracts; takes an hour or two, can be stopped and resumed
