@@ -38,7 +38,6 @@ from serving_network.cli.settle import STUCK_AFTER
 from serving_network.cli.settlement_file import read_settlements
 from serving_network.cli.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
-from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.books import deployment_block, network_books
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
@@ -485,7 +484,7 @@ async def preview(
 
     Example: serving settlement preview signed.json
     """
-    provider = await session.act(AsyncProvider)
+    provider = await session.provider()
     outcomes = await provider.preview(read_settlements(file), service)
     session.out.result(outcomes_as_json(outcomes))
     show_outcomes(session, outcomes)
@@ -504,7 +503,7 @@ async def send(
 
     Example: serving settlement send signed.json --dry-run
     """
-    provider = await session.act(AsyncProvider)
+    provider = await session.provider()
     settlements = read_settlements(file)
     contract = (await provider.service(service)).address
     with run_locked(provider.chain.chain_id, contract, provider.address):

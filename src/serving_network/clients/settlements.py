@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from eth_utils.address import to_checksum_address
 
 from serving_network.contracts.models import Status
+from serving_network.counting import count
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
@@ -86,10 +87,8 @@ class SettlementWire:
     def call(self, signed: SignedSettlements) -> Call:
         """The call that settles, ready to be sent."""
         total = describe(sum(row.total_fee for row in signed.settlements))
-        what = "entry" if signed.form == "entries" else "row"
-        number = len(signed.settlements)
-        several = {"entry": "entries", "row": "rows"}
-        effect = f"settles {number} {what if number == 1 else several[what]} over {total}"
+        one, many = ("entry", "entries") if signed.form == "entries" else ("row", "rows")
+        effect = f"settles {count(len(signed.settlements), one, many)} over {total}"
         return self._contract.call(FUNCTIONS[signed.form], *self.arguments(signed), effect=effect)
 
     async def preview(self, signed: SignedSettlements, balances: dict[str, int], block: Block) -> list[Outcome]:
