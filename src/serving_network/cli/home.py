@@ -34,6 +34,5 @@ class Home(Configuration):
 
     def names(self) -> dict[str, ChecksumAddress]:
         """The address book, and the keys whose names are not in it."""
-        return self.addresses() | {
-            key.name: key.address for key in self.keys.list() if key.name not in self.addresses()
-        }
+        book = self.addresses()
+        return book | {key.name: key.address for key in self.keys.list() if key.name not in book}
