@@ -86,10 +86,7 @@ class LiveChain(History):
         return self._wallet.address
 
     async def block_hash(self, number: int) -> str | None:
-        found = await self._chain.rpc("eth_getBlockByNumber", [hex(number), False])
-        if found is not None and not (isinstance(found, dict) and isinstance(found.get("hash"), str)):
-            raise Disagreement("The node sent an invalid block.")
-        return None if found is None else str(found["hash"])
+        return await self._chain.block_hash(number)
 
     async def head(self) -> Head:
         block = await self._chain.block("latest")
