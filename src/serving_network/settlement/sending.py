@@ -212,7 +212,7 @@ class Sender:
         return batch
 
     def _row(self, user: UserState) -> SignedRow | None:
-        """The settlement to sign for a user; None, with the reason in `_waits`, if nothing may be signed now."""
+        """The settlement to sign for a user; None, with the reason in `waits`, if nothing may be signed now."""
         account = self.accounts.get(user.address)
         if account is None:
             self.waits[user.address] = Wait.NO_ACCOUNT
