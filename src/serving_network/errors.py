@@ -10,8 +10,11 @@ ServingError                     a failure with its cause and one next step
 │   ├── UnencodableArguments     contracts.codec: arguments that do not fit the function
 │   ├── CannotVoid               settlement.journal.decisions: a request that cannot be voided
 │   ├── Declined                 cli.prompts: the person answered no, or there is no terminal to ask on
+│   ├── InvalidAnswerSignature   messages.answer_signatures: the signature does not cover request and answer
+│   ├── InvalidReceipt           messages.receipts: a receipt that proves nothing
 │   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
+│   ├── RequestRefused           gateway.refusals: the gateway does not serve a request
 │   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
 │   └── UnusableLog              usage_logs.reader: a usage log that cannot be read at all
 ├── ConfigurationError           the configuration file, the address book or the environment cannot be used
@@ -57,6 +60,8 @@ ServingError                     a failure with its cause and one next step
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.sqlite: the journal cannot be used
 │   └── JournalOfAnother         store.sqlite: the journal of another chain, contract or provider
+├── GatewayNotReady              gateway.running: the gateway cannot sell anything as it is set up
+├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
 ├── NoService                    settlement.runner: the provider has not registered a service
 ├── RunInProgress                files: another process holds the lock

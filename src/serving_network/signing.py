@@ -86,8 +86,16 @@ def signed_by(signer: str, digest: bytes, signature: bytes) -> bool:
     s = int.from_bytes(signature[32:64], "big")
     if not 0 < s <= CURVE_ORDER // 2 or not 0 < int.from_bytes(signature[:32], "big") < CURVE_ORDER:
         return False
+    return recovered_signer(digest, signature) == signer
+
+
+def recovered_signer(digest: bytes, signature: bytes) -> str | None:
+    """The address whose key made `signature` (r, s, v; v 0, 1, 27 or 28) over `digest`, None if there is none."""
+    if len(signature) != 65 or signature[64] not in (0, 1, 27, 28):
+        return None
     try:
-        recovered = Signature(signature[:64] + bytes([signature[64] - 27])).recover_public_key_from_msg_hash(digest)
+        plain = Signature(signature[:64] + bytes([signature[64] % 27]))
+        recovered = plain.recover_public_key_from_msg_hash(digest)
     except (BadSignature, ValidationError):
-        return False
-    return recovered.to_checksum_address() == signer
+        return None
+    return str(recovered.to_checksum_address())

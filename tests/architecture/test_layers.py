@@ -28,6 +28,7 @@ PLANTED = {
         ("wallet/keys", "usage_logs.columns"),
         ("settlement/gas", "deployment.spec"),
         ("deployment/spec", "cli.output"),
+        ("settlement/gas", "gateway.fees"),
         ("demo/example", "testing"),
     ],
     "clients: reading below acting": [("clients/read/events", "clients.actor"), ("clients/user", "clients.provider")],
@@ -44,6 +45,12 @@ PLANTED = {
     "deployment is handed a connection and a signer": [
         ("deployment/spec", "wallet.local"),
         ("deployment/spec", "store"),
+    ],
+    "gateway is handed a signer and a network, and never a wallet's key": [
+        ("gateway/fees", "wallet.local"),
+        ("gateway/fees", "deployment.spec"),
+        ("gateway/fees", "localchain"),
+        ("gateway/fees", "networks"),
     ],
     "no circles": [("contracts/codec", "contracts.artifacts"), ("money", "networks")],
 }

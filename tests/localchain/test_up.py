@@ -13,15 +13,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving_network.cli import up
+from serving_network.cli.home import Home
+from serving_network.networks import BUILT_IN
 from tests import zygote
 
 FRONTS = {
@@ -210,3 +214,42 @@ def test_on_another_node_the_network_is_the_same(tmp_path: Path) -> None:
         nonce = ask(info, "eth_getTransactionCount", info["accounts"][0]["address"], "latest")
         assert nonce == hex(STEPS_OF_A_DEPLOYMENT)
         stop(process, signal.SIGTERM)
+
+
+def test_a_gateway_sells_and_is_paid() -> None:
+    with network("--gateway", "--gateway-port", "0") as (process, told):
+        gateway = told["gateway"]
+        body = json.dumps({"model": gateway["model"], "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {gateway['api_key']}"}
+        request = urllib.request.Request(f"{gateway['url']}/v1/chat/completions", body, headers)
+        with urllib.request.urlopen(request, timeout=HANGS_AFTER) as answer:
+            content = json.load(answer)
+        assert "stand-in for a model server, not a language model" in content["choices"][0]["message"]["content"]
+        assert gateway["stands_in"] is True
+        keys = [account["private_key"] for account in told["accounts"]]
+        with tempfile.TemporaryDirectory() as home:
+            configured = {"SERVING_HOME": home, "SERVING_PRIVATE_KEY": keys[1], "SERVING_TEE_KEY": keys[9]}
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+            Home(Path(home)).save_network(replace(BUILT_IN["local"], name="test", urls=(told["url"],)))
+            settled = subprocess.run(
+                [*SERVING, "settle", "--json", "--network", "test", "--journal", gateway["store"]],
+                env=environment | configured, capture_output=True, text=True, timeout=HANGS_AFTER, check=True,
+            )  # fmt: skip
+        usage = content["usage"]
+        fee = usage["prompt_tokens"] * 10**12 + usage["completion_tokens"] * 4 * 10**12
+        assert json.loads(settled.stdout)["total"]["paid"] == str(fee)
+        stop(process, signal.SIGTERM)
+
+
+def test_the_output_of_a_gateway_shows_how_to_use_it() -> None:
+    with started("--port", "0", "--gateway", "--gateway-port", "0") as process:
+        seen: list[str] = []
+        while not seen or "Ctrl-C" not in seen[-1]:
+            line = process.stdout.readline()
+            assert line, process.communicate(HANGS_AFTER)[1]
+            seen.append(line)
+        stop(process, signal.SIGINT)
+    text = "".join(seen)
+    start = text.index("from openai import OpenAI")
+    compile(text[start : text.index("To be paid")], "example", "exec")
+    assert "answered by a stand-in, not by a model" in text

@@ -464,7 +464,7 @@ def test_whose_a_journal_is_stands_in_it(tmp_path: Path, change: dict[str, Any],
     assert "--journal" in str(caught.value.next_step)
     stored = dict(elsewhere(tmp_path / "j", "SELECT key, value FROM meta"))
     assert stored == {
-        "schema": "2", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
+        "schema": "3", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
         "pass": "0", "secret": stored["secret"],
     }  # fmt: skip
     assert len(bytes.fromhex(stored["secret"])) == 32
@@ -473,7 +473,7 @@ def test_whose_a_journal_is_stands_in_it(tmp_path: Path, change: dict[str, Any],
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE meta SET value = '3' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
+        "UPDATE meta SET value = '4' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
         "UPDATE meta SET value = '1' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'pass'",
         "DELETE FROM meta WHERE key = 'secret'", "UPDATE meta SET value = '00' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",

@@ -152,7 +152,7 @@ def test_it_is_migrated_once(old: Path) -> None:
     secret = meta.pop("secret")
     assert len(bytes.fromhex(secret)) == 32
     assert meta == {
-        "schema": "2", "chain_id": "31337", "genesis": "0x", "contract": CONTRACT, "provider": PROVIDER, "pass": "3",
+        "schema": "3", "chain_id": "31337", "genesis": "0x", "contract": CONTRACT, "provider": PROVIDER, "pass": "3",
     }  # fmt: skip
     assert not look(old, "SELECT name FROM sqlite_master WHERE name LIKE 'old%'")
     assert look(old, "PRAGMA integrity_check") == [("ok",)]
@@ -386,7 +386,7 @@ def test_a_migration_that_is_cut_short_says_so_and_works_the_next_time(old: Path
         assert user_of(journal, USERS[5]).open == 6000
 
 
-@pytest.mark.parametrize("version", ["3", "10", ""])
+@pytest.mark.parametrize("version", ["4", "10", ""])
 def test_a_journal_of_another_version_is_refused_and_left_alone(old: Path, version: str) -> None:
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))

@@ -88,7 +88,7 @@ def directory() -> Path:
 async def journal_of(chain: LiveChain, path: Path | None) -> JournalFile:
     """The journal of a provider on a chain: at `path`, or at the default path."""
     identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
-    return JournalFile(path or _usual(identity.chain_id, identity.contract, identity.provider), identity)
+    return JournalFile(path or usual_path(identity.chain_id, identity.contract, identity.provider), identity)
 
 
 async def existing_journal(session: Session, service: str, path: Path | None) -> JournalFile:
@@ -99,7 +99,7 @@ async def existing_journal(session: Session, service: str, path: Path | None) ->
     if path is None:
         network = await session.reader()
         contract = (await network.service(service)).address
-        path = _usual(network.chain.chain_id, contract, provider_address(session))
+        path = usual_path(network.chain.chain_id, contract, provider_address(session))
     return JournalFile(path, identity_of(path))
 
 
@@ -110,7 +110,8 @@ def provider_address(session: Session) -> str:
     return session.address(session.key)
 
 
-def _usual(chain_id: int, contract: str, provider: str) -> Path:
+def usual_path(chain_id: int, contract: str, provider: str) -> Path:
+    """The default path of a provider's journal."""
     return directory() / f"{_run_name(chain_id, contract, provider)}.journal"
 
 

@@ -39,6 +39,7 @@ class Serving(Program):
         },
         {
             "Providers": {
+                "gateway": "Sell inference over HTTP",
                 "settle": "Settle a usage log",
                 "settlement": "Manage settlements",
                 "earnings": "List payments received",

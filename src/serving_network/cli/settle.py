@@ -29,6 +29,7 @@ from serving_network.cli.complete import complete_key
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
+from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
@@ -38,12 +39,11 @@ from serving_network.settlement.runner import Settlement
 from serving_network.signing import TeeSigner
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
-from serving_network.wallet.local import LocalSigner, LocalTeeSigner
+from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report
 
-TEE_KEY_VARIABLE = "SERVING_TEE_KEY"
 FINAL_DEPTH = Annotated[
     int | None,
     typer.Option(
@@ -181,17 +181,7 @@ def _tee_signer(session: Session, name: str | None) -> TeeSigner:
         if not isinstance(signer, LocalSigner):
             raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key in the key store.")
         return signer
-    text = os.environ.get(TEE_KEY_VARIABLE, "").strip()
-    if not text:
-        raise KeyFailure(
-            "There is no TEE key to sign with.", next_step=f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME."
-        )
-    try:
-        return LocalTeeSigner(bytes.fromhex(text.removeprefix("0x")))
-    except ValueError:
-        raise KeyFailure(
-            f"{TEE_KEY_VARIABLE} is not a private key.", next_step="Set it to 64 hexadecimal digits."
-        ) from None
+    return tee_key_from_environment(f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME.")
 
 
 def _format(text: str | None) -> Format | None:

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,9 +18,10 @@ from typing import Annotated, Any
 import typer
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
 from serving_network.deployment.local import LOCAL, deploy_local_network
 from serving_network.deployment.record import Record
-from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable
+from serving_network.errors import ConfigurationError, InvalidInput, NodeFailure, NodeUnreachable
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
 from serving_network.localchain.server import ChainServer, PortUnavailable
@@ -53,15 +55,34 @@ def up(
     ] = None,
     node: Annotated[Node, typer.Option(help="The chain in this process, or anvil if it is installed.")] = Node.EMBEDDED,
     as_json: Annotated[bool, typer.Option("--json", help="Print the network as one line of JSON.")] = False,
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Add a provider with a gateway, and a user who can pay it.")
+    ] = False,
+    gateway_port: Annotated[int, typer.Option(help="The port of the gateway. 0 picks a free one.")] = 3080,
+    upstream: Annotated[
+        str | None,
+        typer.Option(help="The base URL of the gateway's model server, with its /v1. Default: a stand-in."),
+    ] = None,
 ) -> None:
     """Start a local network: a chain with all contracts deployed and registered, and ten funded accounts.
 
     Example: serving up --state ./my-network
     """
-    asyncio.run(_up(port, host, state, block_time, node, as_json))
+    if upstream is not None and not gateway:
+        raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
+    asyncio.run(_up(port, host, state, block_time, node, as_json, gateway_port if gateway else None, upstream))
 
 
-async def _up(port: int, host: str, state: Path | None, block_time: float | None, node: Node, as_json: bool) -> None:
+async def _up(
+    port: int,
+    host: str,
+    state: Path | None,
+    block_time: float | None,
+    node: Node,
+    as_json: bool,
+    gateway_port: int | None,
+    upstream: str | None,
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,8 +90,14 @@ async def _up(port: int, host: str, state: Path | None, block_time: float | None
     start = _embedded if node is Node.EMBEDDED else _anvil
     async with start(host, port, state, block_time, stop) as (url, record):
         if record is not None:
-            typer.echo(_as_json(url, record, node, state) if as_json else _as_text(url, record, node, state))
-            await stop.wait()
+            async with contextlib.AsyncExitStack() as held:
+                gateway = None
+                if gateway_port is not None:
+                    chosen = _free_port("127.0.0.1", gateway_port)
+                    gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
+                show = _as_json if as_json else _as_text
+                typer.echo(show(url, record, node, state, gateway))
+                await stop.wait()
     if not as_json:
         typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
 
@@ -195,7 +222,8 @@ def _accounts() -> list[dict[str, str]]:
     ]
 
 
-def _as_json(url: str, record: Record, node: Node, state: Path | None) -> str:
+def _as_json(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
+    added = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
     return json.dumps(
         {
             "url": url,
@@ -208,10 +236,11 @@ def _as_json(url: str, record: Record, node: Node, state: Path | None) -> str:
             "derivation_path": DERIVATION_PATH,
             "accounts": _accounts(),
         }
+        | added
     )
 
 
-def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
+def _as_text(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
     lines = [
         f"A local network is running, on the {node.value} chain.",
         "",
@@ -234,9 +263,32 @@ def _as_text(url: str, record: Record, node: Node, state: Path | None) -> str:
         f"  {MNEMONIC}",
         "Never send anything of value to them on another network.",
         "",
+        *([] if gateway is None else _gateway_lines(gateway)),
         "Press Ctrl-C to stop the network.",
     ]
     return "\n".join(lines)
+
+
+def _gateway_lines(gateway: LocalGateway) -> list[str]:
+    answers = "answered by a stand-in, not by a model" if gateway.stands_in else "answered by your model server"
+    return [
+        f"Account {PROVIDER} sells {gateway.model} at {gateway.url}/v1,",
+        f"{answers}. Account {USER} has funds there:",
+        "",
+        "from openai import OpenAI",
+        "",
+        f'client = OpenAI(base_url="{gateway.url}/v1", api_key="{gateway.api_key}")',
+        f'question = {{"model": "{gateway.model}", "messages": [{{"role": "user", "content": "Hi"}}]}}',
+        "for chunk in client.chat.completions.create(**question, stream=True):",
+        '    print(chunk.choices[0].delta.content or "", end="")',
+        "",
+        "To be paid for the answers, in another terminal:",
+        "",
+        f"SERVING_PRIVATE_KEY={_accounts()[PROVIDER]['private_key']} \\",
+        f"SERVING_TEE_KEY={_accounts()[TEE]['private_key']} \\",
+        f"serving settle --journal {gateway.store}",
+        "",
+    ]
 
 
 def how_to_use(url: str) -> list[str]:

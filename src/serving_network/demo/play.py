@@ -31,7 +31,7 @@ from serving_network.demo.example import (
 )
 from serving_network.deployment.local import deploy_local_network
 from serving_network.localchain.accounts import development_keys
-from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
+from serving_network.messages.typed_data import VerifierMessage
 from serving_network.money import ALL, WEI_PER_COIN, describe
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
@@ -147,8 +147,8 @@ class Play:
         message = VerifierMessage(
             task, SECRET if acknowledged else b"", MODEL, time.time_ns() // 100, TASK_FEE, user.address
         )
-        digest = Domain(FINE_TUNING_NAME, self._chain.chain_id, service.address).digest(message)
-        await self.provider.settle_deliverable(message, _TEE.sign_digest(digest))
+        signature = _TEE.sign_typed(message, self._chain.chain_id, service.address)
+        await self.provider.settle_deliverable(message, signature)
         account = await acting.account(user.address, self.provider.address, FINE_TUNING)
         paid = TASK_FEE - (0 if account is None else account.balance)
         what = "acknowledged: paid in full" if acknowledged else "not acknowledged: the penalty was paid"

@@ -42,20 +42,23 @@ class MalformedMessage(InvalidInput):
     """A value does not fit the field of the message that it is meant for."""
 
 
-def _word(value: int, name: str) -> bytes:
-    if type(value) is not int or not 0 <= value < 1 << 256:
-        raise MalformedMessage(f"{name} is not a whole number of 256 bits: {value!r}.")
+def uint(value: int, name: str, bits: int = 256) -> bytes:
+    """The word of an unsigned integer of `bits` bits. Raises MalformedMessage."""
+    if type(value) is not int or not 0 <= value < 1 << bits:
+        raise MalformedMessage(f"{name} is not a whole number of {bits} bits: {value!r}.")
     return value.to_bytes(32, "big")
 
 
 @lru_cache(maxsize=1 << 14)
-def _address(value: str, name: str) -> bytes:
+def address_word(value: str, name: str) -> bytes:
+    """The word of an address. Raises MalformedMessage if it is not spelled with its checksum."""
     if not isinstance(value, str) or not is_checksum_address(value):
         raise MalformedMessage(f"{name} is not an address with its checksum: {value!r}.")
     return bytes(12) + bytes.fromhex(value[2:])
 
 
-def _bytes32(value: bytes, name: str) -> bytes:
+def bytes32(value: bytes, name: str) -> bytes:
+    """The word of a bytes32. Raises MalformedMessage."""
     if not isinstance(value, bytes) or len(value) != 32:
         raise MalformedMessage(f"{name} is not exactly 32 bytes: {value!r}.")
     return value
@@ -71,7 +74,7 @@ def _string(value: str, name: str) -> bytes:
     try:
         return keccak(value.encode("utf-8"))
     except (AttributeError, UnicodeEncodeError) as error:
-        raise MalformedMessage(f"{name} is no text: {value!r}.") from error
+        raise MalformedMessage(f"{name} is not text: {value!r}.") from error
 
 
 _DOMAIN_TYPEHASH = keccak(DOMAIN_TYPE.encode())
@@ -101,10 +104,10 @@ class UserSettlement:
     def struct_hash(self) -> bytes:
         return keccak(
             _USER_SETTLEMENT_TYPEHASH
-            + _address(self.user, "user")
-            + _word(self.total_fee, "totalFee")
-            + _word(self.nonce, "nonce")
-            + _bytes32(self.requests_hash, "requestsHash")
+            + address_word(self.user, "user")
+            + uint(self.total_fee, "totalFee")
+            + uint(self.nonce, "nonce")
+            + bytes32(self.requests_hash, "requestsHash")
         )
 
 
@@ -119,11 +122,11 @@ class TEESettlement:
         row = self.settlement
         return keccak(
             _SETTLEMENT_TYPEHASH
-            + _bytes32(row.requests_hash, "requestsHash")
-            + _word(row.nonce, "nonce")
-            + _address(self.provider, "provider")
-            + _address(row.user, "user")
-            + _word(row.total_fee, "totalFee")
+            + bytes32(row.requests_hash, "requestsHash")
+            + uint(row.nonce, "nonce")
+            + address_word(self.provider, "provider")
+            + address_word(row.user, "user")
+            + uint(row.total_fee, "totalFee")
         )
 
 
@@ -136,7 +139,7 @@ class TEESettlementBatch:
 
     def struct_hash(self) -> bytes:
         rows = keccak(b"".join(row.struct_hash() for row in self.settlements))
-        return keccak(_BATCH_TYPEHASH + _address(self.provider, "provider") + rows)
+        return keccak(_BATCH_TYPEHASH + address_word(self.provider, "provider") + rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +159,9 @@ class VerifierMessage:
             + _string(self.id, "id")
             + _bytes(self.encrypted_secret, "encryptedSecret")
             + _bytes(self.model_root_hash, "modelRootHash")
-            + _word(self.nonce, "nonce")
-            + _word(self.task_fee, "taskFee")
-            + _address(self.user, "user")
+            + uint(self.nonce, "nonce")
+            + uint(self.task_fee, "taskFee")
+            + address_word(self.user, "user")
         )
 
 
@@ -173,8 +176,8 @@ class Domain:
             _DOMAIN_TYPEHASH
             + _string(name, "name")
             + _string(VERSION, "version")
-            + _word(chain_id, "chainId")
-            + _address(contract, "verifyingContract")
+            + uint(chain_id, "chainId")
+            + address_word(contract, "verifyingContract")
         )
 
     def digest(self, message: Message) -> bytes:

@@ -54,6 +54,12 @@ class WrongSigner(ServingError):
     exit_code = 4
 
 
+class JournalOfGateway(ServingError):
+    """The journal has requests with receipts, and a log has none."""
+
+    exit_code = 2
+
+
 class Settlement:
     """One run. Use `run` once."""
 
@@ -107,8 +113,15 @@ class Settlement:
                 cause="Without a service there are no prices, and the contract refuses settlements.",
                 next_step="serving service register OFFER",
             )
+        prices = Prices(service.input_price, service.output_price)
+        self._report.new_requests += self._journal.take_served(prices)
         if rows is not None:
-            prices = Prices(service.input_price, service.output_price)
+            if self._journal.has_served():
+                raise JournalOfGateway(
+                    "This journal is a gateway's, so it takes no usage log.",
+                    cause="A settlement with requests of a log could not be checked against the users' receipts.",
+                    next_step="Leave the log out, or settle it with a journal of its own: --journal PATH",
+                )
             await record(rows, self._journal, prices, self._report, reject=self._reject, progress=self._progress)
         if self._signer.address != service.tee_signer:
             raise WrongSigner(

@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The migration of a journal from version 1."""
+"""The migrations of a journal from earlier versions, each to the next one."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final
 
-from serving_network.store.schema import NONCE_DIGITS, create, keyed
+from serving_network.store.schema import NONCE_DIGITS, create_intake, create_journal, keyed
 
 _TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
 _INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
 
 
+def migrate(connection: sqlite3.Connection, version: str | None) -> None:
+    """Migrate the tables to the current version, inside the caller's transaction. Other versions are left alone."""
+    if version == "1":
+        migrate_version_1(connection)
+    if version in ("1", "2"):
+        migrate_version_2(connection)
+
+
+def migrate_version_2(connection: sqlite3.Connection) -> None:
+    """Migrate from version 2 to 3, which added the tables of a gateway and changed no other."""
+    create_intake(connection)
+    connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+
+
 def migrate_version_1(connection: sqlite3.Connection) -> None:
-    """Migrate the tables from version 1 to the current version, inside the caller's transaction.
+    """Migrate the tables from version 1 to 2, inside the caller's transaction.
 
     Version 1 stored one block and one gas figure per batch. The block is copied to every accepted row, so that it is
     still checked for reorganisations; both are copied to the batch's transaction if it has only one.
@@ -25,7 +39,7 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP INDEX {name}")
     for name in _TABLES_OF_VERSION_1:
         connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
-    create(connection)
+    create_journal(connection)
     connection.execute("INSERT OR REPLACE INTO meta SELECT key, value FROM old_meta WHERE key <> 'schema'")
     connection.execute(
         "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from,"

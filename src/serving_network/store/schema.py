@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of the journal.
+"""The tables of a provider's store: the journal of settlements, and what a gateway served.
 
 The SQL is limited to what SQLite and PostgreSQL share, except for WITHOUT ROWID and the type BLOB (BYTEA in
 PostgreSQL). Amounts in wei exceed 64 bits and are stored as decimal text. Settlement nonces are stored as text padded
@@ -19,6 +19,13 @@ to 20 digits, so that they sort numerically.
 | batch | group of signed settlements sent in one transaction |
 | settlement | settlement of one user in a batch, and its result |
 | sent | transaction of the wallet that carries or cancels a batch |
+| account | user of the gateway: what is billed, and the balance on chain with the block it was read at |
+| begun | stream that the gateway has not finished, with what was delivered of it so far |
+| served | request that the gateway served, with its receipt; rows are only appended |
+| kept | answer that its user can fetch again for some minutes |
+
+The gateway appends to `served`. A settlement run takes these rows into the queue, in their order: `account.taken` is
+what it took of a user, and the entry `taken` of `meta` is the number of the last row.
 
 Request ids come from untrusted users. The hash in `known` is keyed with a secret of the journal, so that nobody can
 construct a collision.
@@ -31,10 +38,10 @@ from hashlib import blake2b
 from secrets import token_hex
 from typing import Final
 
-SCHEMA_VERSION: Final = "2"
+SCHEMA_VERSION: Final = "3"
 NONCE_DIGITS: Final = 20
 
-SCHEMA: Final = """
+_JOURNAL: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE user (
     id INTEGER PRIMARY KEY,
@@ -155,15 +162,95 @@ CREATE INDEX settlement_nonce ON settlement (user_id, nonce);
 CREATE INDEX settlement_block ON settlement (block_number);
 CREATE INDEX batch_open ON batch (id) WHERE state = 'open'
 """
+_INTAKE: Final = """
+CREATE TABLE account (
+    address TEXT PRIMARY KEY,
+    requests BIGINT NOT NULL,           -- the sequence of the newest receipt
+    billed TEXT NOT NULL,               -- wei of all served requests
+    taken TEXT NOT NULL,                -- wei of those that settlement runs took into the queue
+    balance TEXT NOT NULL,              -- wei on chain
+    pending_refund TEXT NOT NULL,       -- wei of the balance that the user asked back
+    block_number BIGINT NOT NULL        -- the block at which the two were so; -1 if they were never read
+) WITHOUT ROWID;
+CREATE TABLE begun (
+    id BLOB PRIMARY KEY,
+    address TEXT NOT NULL,
+    token_id BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    input_price TEXT NOT NULL,
+    output_price TEXT NOT NULL,
+    request_hash BLOB NOT NULL,
+    answer_hash BLOB NOT NULL,          -- of what was delivered at the last checkpoint
+    length BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    input_fee TEXT NOT NULL,
+    output_fee TEXT NOT NULL,
+    time BIGINT NOT NULL                -- unix seconds of the last checkpoint
+) WITHOUT ROWID;
+CREATE TABLE served (
+    number INTEGER PRIMARY KEY,         -- in the order of their commits
+    id BLOB NOT NULL UNIQUE,            -- SHA-256 of ZG-Res-Key
+    address TEXT NOT NULL,
+    sequence BIGINT NOT NULL,           -- per user, from 1, without gaps
+    billed_before TEXT NOT NULL,        -- wei of the user's earlier rows
+    token_id BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    input_fee TEXT NOT NULL,
+    output_fee TEXT NOT NULL,
+    input_price TEXT NOT NULL,
+    output_price TEXT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    source BIGINT NOT NULL,
+    ending BIGINT NOT NULL,
+    time BIGINT NOT NULL,               -- unix seconds
+    salt BLOB NOT NULL,
+    request_hash BLOB NOT NULL,
+    answer_hash BLOB NOT NULL,
+    length BIGINT NOT NULL,             -- bytes of the delivered answer
+    upstream_id TEXT,                   -- the model server's own id of the answer
+    signer TEXT NOT NULL,
+    receipt_signature BLOB NOT NULL,
+    answer_signature BLOB NOT NULL,
+    UNIQUE (address, sequence)
+);
+CREATE TABLE kept (
+    id BLOB PRIMARY KEY,
+    until BIGINT NOT NULL,              -- unix seconds
+    content_type TEXT NOT NULL,
+    body BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX served_upstream ON served (address, upstream_id);
+CREATE INDEX kept_until ON kept (until)
+"""
+
+
+def create_journal(connection: sqlite3.Connection) -> None:
+    """Create the tables that version 2 had, with their version, inside the caller's transaction."""
+    _execute(connection, _JOURNAL)
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)", [("schema", "2"), ("pass", "0"), ("secret", token_hex(32))]
+    )
+
+
+def create_intake(connection: sqlite3.Connection) -> None:
+    """Create the tables that version 3 added, inside the caller's transaction."""
+    _execute(connection, _INTAKE)
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Create the tables, inside the caller's transaction."""
-    for statement in SCHEMA.split(";\n"):
+    """Create all tables, inside the caller's transaction."""
+    create_journal(connection)
+    create_intake(connection)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+
+
+def _execute(connection: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";\n"):
         connection.execute(statement)
-    connection.executemany(
-        "INSERT INTO meta VALUES (?, ?)", [("schema", SCHEMA_VERSION), ("pass", "0"), ("secret", token_hex(32))]
-    )
 
 
 def keyed(secret: str, request_hash: bytes) -> bytes:

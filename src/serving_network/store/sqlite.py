@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving_network.errors import ServingError
-from serving_network.store.migration import migrate_version_1
+from serving_network.store.migration import migrate
 from serving_network.store.schema import SCHEMA_VERSION, create
 
 
@@ -140,9 +140,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, identity: Identity) -> 
             connection.executemany("INSERT INTO meta VALUES (?, ?)", expected.items())
         found = _meta(connection)
         _check_identity(path, found, expected)
-        if found.get("schema") == "1":
-            migrate_version_1(connection)
-            found = _meta(connection)
+        migrate(connection, found.get("schema"))
+        found = _meta(connection)
     except (TypeError, ValueError) as error:
         connection.rollback()
         raise unusable(path, error) from error

@@ -13,6 +13,8 @@ from eth_keys.datatypes import PrivateKey
 from hexbytes import HexBytes
 
 from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.messages.answer_signatures import text_digest
+from serving_network.messages.tee_signing import SignedMessage, tags_digest, typed_digest
 from serving_network.signing import CURVE_ORDER
 
 if TYPE_CHECKING:
@@ -97,6 +99,15 @@ class LocalTeeSigner:
     @property
     def address(self) -> str:
         return self._address
+
+    def sign_typed(self, message: SignedMessage, chain_id: int, contract: str) -> bytes:
+        return self.sign_digest(typed_digest(message, chain_id, contract))
+
+    def sign_answer(self, text: str) -> bytes:
+        return self.sign_digest(text_digest(text))
+
+    def sign_tags(self, tags: bytes) -> bytes:
+        return self.sign_digest(tags_digest(tags))
 
     def sign_digest(self, digest: bytes) -> bytes:
         if len(digest) != 32:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.settlement.journal.queue import Queue
 from serving_network.settlement.journal.records import (
     Batch,
     BatchSummary,
@@ -19,10 +18,11 @@ from serving_network.settlement.journal.records import (
     Transaction,
     UserState,
 )
+from serving_network.settlement.journal.served import ServedRows
 from serving_network.store.schema import padded
 
 
-class Batches(Queue):
+class Batches(ServedRows):
     """Adds signed settlements and their transactions to the queues."""
 
     # ------------------------------------------------------------------------------------------ writing

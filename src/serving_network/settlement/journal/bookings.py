@@ -59,6 +59,7 @@ class Bookings(Batches):
         )  # fmt: skip
         if done.rowcount and outcome.paid:
             self._book(user, user.paid + outcome.paid)
+            self._lower_balance(user, outcome.paid, acceptance.block_number)
 
     def refuse(self, batch: Batch, statuses: Mapping[int, int]) -> None:
         """Record the statuses with which the last transaction refused settlements of a batch, by position."""

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway: sells inference of an OpenAI-compatible model server.
+
+What is here needs no socket, no chain and no disk:
+
+| module | question |
+|---|---|
+| `routes` | which paths does a service of this type sell? |
+| `requests` | what does a request ask, and is it refused? |
+| `content` | which media does a request contain, and does it refer to anything outside itself? |
+| `fees` | what can a request cost at most, what did it cost, and what does the user's money cover? |
+| `usage` | what does a model server report in an answer? |
+| `metering` | which bytes of an answer go to the client, and what did it receive? |
+| `refusals` | how is a refusal answered? |
+
+What serves is built on it:
+
+| module | question |
+|---|---|
+| `running` | is everything there that a gateway needs, and how does it start and stop? |
+| `settings` | what does the provider set? |
+| `application` | which routes are there, and how are errors answered? |
+| `admission` | who may send a request, and does their money cover it? |
+| `chain` | what is known of the service and the accounts, and when is it read again? |
+| `selling` | how is one request forwarded, delivered and billed? |
+| `upstream` | how is the model server asked? |
+"""

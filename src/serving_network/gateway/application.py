@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway as an aiohttp application: its routes, errors and CORS.
+
+| route under /v1/proxy and /v1 | token | answer |
+|---|---|---|
+| POST chat/completions, completions, embeddings | paid | that of the model server |
+| GET models, quote, healthz | none | what is sold; the TEE's report; whether the gateway runs |
+| GET signature/ID | none for ZG-Res-Key | the signature of an answer |
+| GET receipts, receipts/ID | yes | the user's receipts |
+| GET receipts/ID/answer | yes | an answer that was not streamed, for ten minutes |
+| GET user/ADDRESS/unsettledfee | the user's own | the exact sum that is served and not settled |
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final
+
+from aiohttp import web
+
+from serving_network.errors import NodeFailure
+from serving_network.gateway.admission import Admission
+from serving_network.gateway.chain import ChainView
+from serving_network.gateway.refusals import RequestRefused
+from serving_network.gateway.requests import MAX_BODY, Terms
+from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
+from serving_network.gateway.selling import BOUND_HEADER, KEY_HEADER, Seller
+from serving_network.messages.receipts import SignedReceipt, receipt_id
+from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, SessionToken
+from serving_network.store.intake import Intake
+from serving_network.store.sqlite import JournalFailure
+
+SOLD: Final = (Route.CHAT, Route.COMPLETIONS, Route.EMBEDDINGS)
+"""The routes that this gateway serves so far."""
+SIGNATURE_SECONDS: Final = 24 * 3600
+MAX_RECEIPTS: Final = 500
+
+_LOG = logging.getLogger("serving_network.gateway")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
+_EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
+_METHODS: Final = "GET, POST, OPTIONS"
+_CORS_SECONDS: Final = 12 * 3600
+_RETRY_SECONDS: Final = "1"
+
+_Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything that answers requests. `application` makes an aiohttp application of it."""
+
+    chain: ChainView
+    intake: Intake
+    admission: Admission
+    seller: Seller
+    terms: Terms
+    service_type: str
+    signer: str
+    created: int
+    clock: Callable[[], float] = time.time
+
+    def application(self) -> web.Application:
+        """An application for one runner. Run it with handler_cancellation, so that it sees clients leave."""
+        application = web.Application(client_max_size=MAX_BODY)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        application.on_response_prepare.append(_add_cors)
+        return application
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return web.Response(status=204)
+        try:
+            return await self._route(request)
+        except RequestRefused as refusal:
+            return _refused(refusal)
+        except InvalidToken as error:
+            return _refused(RequestRefused(401, "invalid_token", error.message, next_step=error.next_step))
+        except (NodeFailure, JournalFailure) as error:
+            _LOG.error("%s %s", error, error.cause or "")
+            return _refused(RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment."))
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        path = normal_path(request.raw_path)
+        parts = path.split("/")[1:]
+        match request.method, parts:
+            case "GET", ["healthz"]:
+                return web.json_response({"status": "ok"})
+            case "GET", ["models"]:
+                return await self._models()
+            case "GET", ["quote"]:
+                return web.Response(body=_quote(self.signer), content_type="text/plain")
+            case "GET", ["signature", name]:
+                return await self._signature(request, name)
+            case "GET", ["receipts"]:
+                return await self._receipts(request)
+            case "GET", ["receipts", name]:
+                return await self._receipt(request, name)
+            case "GET", ["receipts", name, "answer"]:
+                return await self._kept(request, name)
+            case "GET", ["user", address, "unsettledfee"]:
+                return await self._unsettled(request, address)
+        route = find_route(request.method, request.raw_path, self.service_type)
+        if route not in SOLD:
+            raise RequestRefused(404, "unknown_route", "This gateway does not serve that route yet.")
+        token = await self.admission.admit(_header(request))
+        return await self.seller.sell(request, token, route)
+
+    async def _models(self) -> web.Response:
+        offer, confirmed = await self.chain.service()
+        entry: dict[str, Any] = {
+            "id": self.terms.model,
+            "object": "model",
+            "created": self.created,
+            "owned_by": self.chain.provider,
+            "type": self.service_type,
+            "max_completion_tokens": self.terms.default_output_tokens,
+            "pricing": {"prompt": str(offer.input_price), "completion": str(offer.output_price)},
+            "verifiability": offer.verifiability,
+            "tee_attested": False,
+            "tee_signer": self.signer,
+            "signer_confirmed": confirmed,
+            "reads_on_after_cancel": False,
+        }
+        if self.terms.context is not None:
+            entry["context_length"] = self.terms.context
+        return web.json_response({"object": "list", "data": [entry]})
+
+    async def _signature(self, request: web.Request, name: str) -> web.Response:
+        now = int(self.clock())
+        if _UUID.fullmatch(name):
+            found = self.intake.answer(sha256(name.encode("ascii")).digest(), now - SIGNATURE_SECONDS)
+        else:
+            # Ids of the model server can be guessed, and two answers can have the same one.
+            token = await self.admission.authenticate(_header(request))
+            id_ = self.intake.id_of(token.address, name)
+            found = None if id_ is None else self.intake.answer(id_, 0)
+        if found is None:
+            raise RequestRefused(404, "unknown_answer", "There is no signature for this id.")
+        return web.json_response(found.as_json())
+
+    async def _receipts(self, request: web.Request) -> web.Response:
+        token = await self.admission.authenticate(_header(request))
+        after = _number(request, "after", 0, 2**63 - 1)
+        limit = _number(request, "limit", MAX_RECEIPTS, MAX_RECEIPTS)
+        found = self.intake.receipts(token.address, after, limit)
+        return web.json_response({"receipts": [_shown(one, token) for one in found]})
+
+    async def _receipt(self, request: web.Request, name: str) -> web.Response:
+        receipt, token = await self._own_receipt(request, name)
+        return web.json_response(_shown(receipt, token))
+
+    async def _kept(self, request: web.Request, name: str) -> web.Response:
+        receipt, token = await self._own_receipt(request, name)
+        kept = self.intake.kept(receipt.receipt.id, int(self.clock()))
+        if kept is None or not _sees(receipt, token):
+            raise RequestRefused(404, "unknown_answer", "This answer is not kept.")
+        return web.Response(body=kept.body, headers={"Content-Type": kept.content_type})
+
+    async def _own_receipt(self, request: web.Request, name: str) -> tuple[SignedReceipt, SessionToken]:
+        token = await self.admission.authenticate(_header(request))
+        id_ = bytes.fromhex(name[2:]) if _RECEIPT_ID.fullmatch(name) else None
+        if _UUID.fullmatch(name):
+            id_ = receipt_id(name)
+        receipt = None if id_ is None else self.intake.receipt(id_)
+        if receipt is None or receipt.receipt.user != token.address:
+            raise RequestRefused(404, "unknown_receipt", "You have no receipt with this id.")
+        return receipt, token
+
+    async def _unsettled(self, request: web.Request, address: str) -> web.Response:
+        token = await self.admission.authenticate(_header(request))
+        if address.lower() != token.address.lower():
+            raise RequestRefused(403, "not_yours", "The token is of another user.")
+        return web.json_response(
+            {"userAddress": token.address, "unsettledFee": str(self.intake.unsettled(token.address))}
+        )
+
+
+def paid_routes(service_type: str) -> list[str]:
+    """The paths that are sold for a type of service."""
+    return [f"/v1{route.value}" for route in ROUTES_OF.get(service_type, ()) if route in SOLD]
+
+
+def _header(request: web.Request) -> str | None:
+    return request.headers.get("Authorization")
+
+
+def _number(request: web.Request, name: str, default: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= most):
+        raise RequestRefused(400, "invalid_value", f"{name} is not a number from 0 to {most}.", param=name)
+    return int(text)
+
+
+def _sees(receipt: SignedReceipt, token: SessionToken) -> bool:
+    """Whether a token sees a receipt in full: a session sees all of its user, a named key its own."""
+    return token.token_id in (SESSION_ID, receipt.receipt.token_id)
+
+
+def _shown(receipt: SignedReceipt, token: SessionToken) -> dict[str, Any]:
+    content = receipt.as_json()
+    if _sees(receipt, token):
+        return content
+    return {name: content[name] for name in ("id", "sequence", "inputFee", "outputFee")}
+
+
+def _quote(signer: str) -> bytes:
+    """The report of a TEE that is none: the form of the mock backend, marked as one."""
+    report_data = signer.encode("ascii").ljust(64, b"\0")
+    return json.dumps(
+        {
+            "quote": "mock_quote",
+            "report_data": base64.b64encode(report_data).decode("ascii"),
+            "event_log": "[]",
+            "vm_config": "",
+            "mock": True,
+        }
+    ).encode()
+
+
+def _refused(refusal: RequestRefused) -> web.Response:
+    headers = {"Content-Type": "application/json"}
+    if refusal.status in (429, 503):
+        headers["Retry-After"] = _RETRY_SECONDS
+    return web.Response(status=refusal.status, body=refusal.body(), headers=headers)
+
+
+async def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
+    """Let pages of any origin read answers: a token, not a cookie, says who asks."""
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Allow-Credentials"] = "true"
+    response.headers["Vary"] = "Origin"
+    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = _METHODS
+        response.headers["Access-Control-Max-Age"] = str(_CORS_SECONDS)
+        if asked := request.headers.get("Access-Control-Request-Headers"):
+            response.headers["Access-Control-Allow-Headers"] = asked

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a gateway knows of the chain: its own service, and the accounts of users who showed a valid token.
+
+Everything is read again after FRESH seconds, and once more before a refusal. If the node does not answer, requests are
+served from what is known for STALE seconds, and refused with 503 after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from serving_network.clients.read.network import AsyncNetwork
+from serving_network.contracts.models import Account, Offer
+from serving_network.errors import ContractError, NodeFailure
+from serving_network.gateway.fees import Tariff, cached_divisor
+from serving_network.gateway.refusals import RequestRefused
+from serving_network.messages.prices import Prices
+from serving_network.store.intake import Intake
+
+FRESH: Final = 15.0
+STALE: Final = 30.0
+READ_SECONDS: Final = 10.0
+MAX_ACCOUNTS: Final = 100_000
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Known(Generic[T]):
+    """A value, and when its newest read was started. The lock keeps equal reads from running side by side."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    read_at: float = float("-inf")
+    value: T | None = None
+
+
+class ChainView:
+    """The service of one provider, and the accounts of its users."""
+
+    def __init__(
+        self,
+        network: AsyncNetwork,
+        provider: str,
+        service: str,
+        intake: Intake,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.provider = provider
+        self._network = network
+        self._service_name = service
+        self._intake = intake
+        self._clock = clock
+        self._accounts: OrderedDict[str, _Known[Account]] = OrderedDict()
+        self._service: _Known[tuple[Offer, bool]] = _Known()
+
+    def now(self) -> float:
+        """A time for `since`."""
+        return self._clock()
+
+    async def account(self, user: str, *, since: float | None = None) -> Account | None:
+        """The user's account, None if there is none. Its balance is in the intake. With `since`, read after it."""
+        known = self._accounts.get(user)
+        if known is None:
+            known = self._accounts[user] = _Known()
+            while len(self._accounts) > MAX_ACCOUNTS:
+                self._accounts.popitem(last=False)
+        self._accounts.move_to_end(user)
+        return await self._get(known, lambda: self._read_account(user), since)
+
+    async def service(self, *, since: float | None = None) -> tuple[Offer, bool]:
+        """The provider's offer, and whether the owner confirmed its signer. Raises RequestRefused with 503."""
+        found = await self._get(self._service, self._read_service, since)
+        if found is None:
+            raise RequestRefused(503, "no_service", "The provider has no registered service.")
+        return found
+
+    async def tariff(self) -> Tariff:
+        """The prices in force."""
+        offer, _ = await self.service()
+        return Tariff(Prices(offer.input_price, offer.output_price), cached_divisor(offer.additional_info))
+
+    async def _get(self, known: _Known[T], read: Callable[[], Awaitable[T | None]], since: float | None) -> T | None:
+        if self._is_fresh(known, since):
+            return known.value
+        async with known.lock:
+            if self._is_fresh(known, since):
+                return known.value
+            began = self._clock()
+            try:
+                async with asyncio.timeout(READ_SECONDS):
+                    known.value = await read()
+            except (NodeFailure, ContractError, TimeoutError) as error:
+                if began - known.read_at <= STALE:
+                    return known.value
+                raise RequestRefused(
+                    503, "chain_unavailable", "The chain does not answer.", next_step="Try again in a minute."
+                ) from error
+            known.read_at = began
+            return known.value
+
+    def _is_fresh(self, known: _Known[T], since: float | None) -> bool:
+        return self._clock() - known.read_at <= FRESH and (since is None or known.read_at >= since)
+
+    async def _read_account(self, user: str) -> Account | None:
+        block = await self._network.chain.block_number()
+        found = await self._network.accounts_with(self.provider, [user], self._service_name, block=block)
+        account = found.get(user)
+        if account is not None:
+            await self._intake.set_balance(user, account.balance, account.pending_refund, block)
+        elif self._intake.funds(user) is not None:
+            await self._intake.set_balance(user, 0, 0, block)
+        return account
+
+    async def _read_service(self) -> tuple[Offer, bool] | None:
+        found = await self._network.offer(self.provider, self._service_name)
+        return (found.offer, found.confirmed) if found is not None and isinstance(found.offer, Offer) else None

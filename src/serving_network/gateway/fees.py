@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request costs: at most, before it is served, and in truth, after. All amounts are whole wei.
+
+    input fee  = (input - cached) * input price + cached * input price // cached divisor
+    output fee = output * output price
+
+Units are tokens; a generated image is a unit of output, a second of audio a unit of input. The most that a request can
+cost is reserved first. If the user's free money does not cover it, the bound of the output shrinks to what it covers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from serving_network.gateway.refusals import RequestRefused
+from serving_network.gateway.usage import Usage
+from serving_network.messages.prices import Prices
+from serving_network.money import describe
+from serving_network.untrusted import parse_json
+
+LEAST_OUTPUT: Final = 256
+"""An answer shorter than this is not worth its input: a bound shrinks no further."""
+
+
+class Tariff(NamedTuple):
+    """The prices of a service; cached input costs the input price over the divisor."""
+
+    prices: Prices
+    cached_divisor: int = 1
+
+    def fees(self, usage: Usage) -> tuple[int, int]:
+        """The input and the output fee in wei, fractions of a wei dropped."""
+        of_input, of_output = self.prices.fees(usage.input - usage.cached, usage.output)
+        return of_input + usage.cached * self.prices.input_price // self.cached_divisor, of_output
+
+
+class Bounds(NamedTuple):
+    """The most that a request can use: units of input, and of output for each of its choices."""
+
+    input: int
+    output: int
+    choices: int = 1
+    shrinks: bool = False
+    """Whether the model server takes a lower bound of the output."""
+
+
+class Reservation(NamedTuple):
+    """The wei that a request can cost at most, and the bounds that it must keep."""
+
+    wei: int
+    bounds: Bounds
+
+    def billed(self, usage: Usage) -> Usage:
+        """What is billed of a usage: never more than was reserved, whatever the model server reports."""
+        bounds = self.bounds
+        of_input = min(usage.input, bounds.input)
+        return usage._replace(
+            input=of_input,
+            output=min(usage.output, bounds.output * bounds.choices),
+            cached=min(usage.cached, of_input),
+        )
+
+
+def cached_divisor(additional_info: str) -> int:
+    """The divisor in a service's additionalInfo, as {"cacheTokenBilling": {"divisor": 4}}; 1 if there is none."""
+    try:
+        divisor = parse_json(additional_info)["cacheTokenBilling"]["divisor"]
+    except (ValueError, KeyError, TypeError):
+        return 1
+    return divisor if type(divisor) is int and divisor > 0 else 1
+
+
+def most(tariff: Tariff, bounds: Bounds) -> int:
+    """The wei that a request within these bounds costs at most."""
+    of_input, of_output = tariff.prices.fees(bounds.input, bounds.output * bounds.choices)
+    return of_input + of_output
+
+
+def reserve(tariff: Tariff, bounds: Bounds, free: int, provider: str) -> Reservation:
+    """Reserve for a request out of `free` wei, with a lower bound of the output if that is needed and possible.
+
+    Raises RequestRefused with 402, the missing amount and the command that adds it.
+    """
+    wei = most(tariff, bounds)
+    if wei <= free:
+        return Reservation(wei, bounds)
+    least = bounds._replace(output=min(bounds.output, LEAST_OUTPUT)) if bounds.shrinks else bounds
+    needed = most(tariff, least)
+    if needed > free:
+        raise RequestRefused(
+            402,
+            "insufficient_funds",
+            f"This request can cost {describe(needed)}. Your account with the provider has {describe(max(free, 0))} "
+            f"free and lacks {describe(needed - free)}.",
+            next_step=f'Fund it: serving ledger fund {provider} "{needed - free} wei"',
+        )
+    per_token = bounds.choices * tariff.prices.output_price
+    affordable = bounds._replace(output=(free - bounds.input * tariff.prices.input_price) // per_token)
+    return Reservation(most(tariff, affordable), affordable)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that a gateway served: taken into the queue, and their users' balances when a settlement is booked.
+
+The gateway appends rows to the table `served` and never changes them. A run takes new rows into the queue in their
+order, in the same transaction that counts them as taken, so that each is owed exactly once at any moment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from serving_network.messages.prices import Prices
+from serving_network.messages.usage import UsageRow
+from serving_network.settlement.journal.queue import Queue
+from serving_network.settlement.journal.records import UserState
+from serving_network.store.sqlite import unusable
+
+_ROWS_AT_ONCE: Final = 10_000
+
+
+class ServedRows(Queue):
+    """Adds the rows of a gateway."""
+
+    def take_served(self, prices: Prices) -> int:
+        """Take the served requests that are not in the queue yet. Returns how many these are.
+
+        Each row has its own fees; `prices` are those in force now.
+        """
+        taken = 0
+        while rows := self._new_rows():
+            with self._transaction():
+                recorded = self._record([row for _, row in rows], prices)
+                if recorded.new != len(rows):
+                    raise unusable(self.path, ValueError("a served request is in the queue already"))
+                self._count_taken(rows)
+                self.end_reading()
+            taken += len(rows)
+        return taken
+
+    def has_served(self) -> bool:
+        """Whether a gateway has stored requests here."""
+        return self._db.execute("SELECT 1 FROM served LIMIT 1").fetchone() is not None
+
+    def _new_rows(self) -> list[tuple[int, UsageRow]]:
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'taken'").fetchone()
+        return [
+            (
+                number,
+                UsageRow(
+                    number,
+                    id_,
+                    "0x" + id_.hex(),
+                    address,
+                    address,
+                    time * 1_000_000,
+                    input_tokens,
+                    output_tokens,
+                    (int(input_fee), int(output_fee)),
+                ),
+            )
+            for number, id_, address, time, input_tokens, output_tokens, input_fee, output_fee in self._db.execute(
+                "SELECT number, id, address, time, input_tokens, output_tokens, input_fee, output_fee FROM served"
+                " WHERE number > ? ORDER BY number LIMIT ?",
+                (0 if found is None else int(found[0]), _ROWS_AT_ONCE),
+            )
+        ]
+
+    def _count_taken(self, rows: list[tuple[int, UsageRow]]) -> None:
+        amounts: Counter[str] = Counter()
+        for _, row in rows:
+            amounts[row.user] += sum(row.fees or ())
+        for address, amount in amounts.items():
+            (before,) = self._db.execute("SELECT taken FROM account WHERE address = ?", (address,)).fetchone()
+            self._db.execute("UPDATE account SET taken = ? WHERE address = ?", (str(int(before) + amount), address))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('taken', ?)", (str(rows[-1][0]),))
+
+    def _lower_balance(self, user: UserState, paid: int, block: int) -> None:
+        """Lower the balance that a gateway goes by, unless it was read at the block of the payment or later.
+
+        It happens in the transaction that takes the requests out of what is unsettled: in between, the same coins
+        would be free twice.
+        """
+        found = self._db.execute(
+            "SELECT balance FROM account WHERE address = ? AND block_number < ?", (user.address, block)
+        ).fetchone()
+        if found is not None:
+            self._db.execute(
+                "UPDATE account SET balance = ?, block_number = ? WHERE address = ?",
+                (str(max(0, int(found[0]) - paid)), block, user.address),
+            )

@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway's half of the store: what was served, written by one thread that commits whatever is queued.
+
+Each write is a job. The thread takes all jobs that are waiting, runs them in one transaction and commits it with
+synchronous=FULL; while it commits, the next jobs gather. There is no timer, so that a single request does not wait, and
+many requests share a commit. A job that fails is undone alone.
+
+A served request gets its sequence and `billedBefore` in the transaction that stores it, so a user's receipts have no
+gaps, and the settlement run takes them in this order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
+from secrets import token_bytes
+from typing import Any, Final, NamedTuple, TypeVar
+
+from serving_network.files import SHORT_WAIT, lock
+from serving_network.messages.answer_signatures import SignedAnswer, answer_text
+from serving_network.messages.receipts import Disclosure, Ending, Receipt, SignedReceipt, Source, content_hash
+from serving_network.messages.tee_signing import AttestedSigner
+from serving_network.store.sqlite import Identity, JournalFailure, connected, unusable
+
+KEEP_SECONDS: Final = 600
+"""How long an answer that was not streamed can be fetched again."""
+
+T = TypeVar("T")
+_Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Whose request it is, and at which prices, in wei per unit."""
+
+    id: bytes
+    user: str
+    token_id: int
+    model: str
+    input_price: int
+    output_price: int
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What was delivered and what it costs. The hash is SHA-256 of the `length` bytes that the client got."""
+
+    answer_hash: bytes = sha256(b"").digest()
+    length: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    input_fee: int = 0
+    output_fee: int = 0
+    source: Source = Source.USAGE
+
+
+class Kept(NamedTuple):
+    """An answer that its user can fetch again."""
+
+    content_type: str
+    body: bytes
+
+
+class Funds(NamedTuple):
+    """A user's money in wei: on chain, asked back, and of served requests that are not settled yet."""
+
+    balance: int
+    pending_refund: int
+    unsettled: int
+
+    @property
+    def free(self) -> int:
+        """What is left for further requests."""
+        return self.balance - self.pending_refund - self.unsettled
+
+
+class Intake:
+    """The store of a running gateway. Open it with `open_intake`, and use it from the thread of one event loop."""
+
+    def __init__(self, path: Path, identity: Identity, signer: AttestedSigner) -> None:
+        self._path = path
+        self._identity = identity
+        self._signer = signer
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
+        self._held = ExitStack()
+        self._read: sqlite3.Connection
+
+    def open(self) -> int:
+        """Start writing; bills what a crash left behind, and returns how many requests that were.
+
+        Raises RunInProgress if another gateway uses the store, and JournalFailure if it cannot be used, or has open
+        requests of a usage log.
+        """
+        try:
+            self._held.enter_context(
+                lock(
+                    self._path.with_name(f"{self._path.name}.gateway.lock"),
+                    "Another gateway uses this store.",
+                    wait=SHORT_WAIT,
+                )
+            )
+            with connected(self._path, self._identity) as connection:
+                self._check_no_open_log(connection)
+                recovered = self._recover(connection)
+            self._read = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            self._held.callback(self._read.close)
+        except sqlite3.Error as error:
+            self._held.close()
+            raise unusable(self._path, error) from error
+        except BaseException:
+            self._held.close()
+            raise
+        self._thread.start()
+        return recovered
+
+    def close(self) -> None:
+        """Commit what is queued, and stop."""
+        self._jobs.put(None)
+        self._thread.join()
+        self._held.close()
+
+    # ------------------------------------------------------------------------------------------ writing
+
+    async def begin(self, terms: Terms, now: int) -> None:
+        """Store that a stream begins. Until it is finished, a crash bills its last checkpoint."""
+        empty = Delivered()
+        await self._submit(
+            lambda db: db.execute(
+                "INSERT INTO begun VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '0', '0', ?)",
+                (
+                    terms.id, terms.user, terms.token_id, terms.model, str(terms.input_price),
+                    str(terms.output_price), terms.request_hash, empty.answer_hash, now,
+                ),
+            )
+        )  # fmt: skip
+
+    def checkpoint(self, id: bytes, delivery: Delivered, now: int) -> None:  # noqa: A002
+        """Store what of a stream was delivered so far, without waiting for the commit."""
+        waiting = self._submit(
+            lambda db: db.execute(
+                "UPDATE begun SET answer_hash = ?, length = ?, input_tokens = ?, cached_tokens = ?, output_tokens = ?,"
+                " input_fee = ?, output_fee = ?, time = ? WHERE id = ?",
+                (
+                    delivery.answer_hash, delivery.length, delivery.input_tokens, delivery.cached_tokens,
+                    delivery.output_tokens, str(delivery.input_fee), str(delivery.output_fee), now, id,
+                ),
+            )
+        )  # fmt: skip
+        waiting.add_done_callback(_ignore_failure)
+
+    async def abandon(self, id: bytes) -> None:  # noqa: A002
+        """Remove a stream that began and is not billed, because the model server refused it."""
+        await self._submit(lambda db: db.execute("DELETE FROM begun WHERE id = ?", (id,)))
+
+    async def finish(
+        self,
+        terms: Terms,
+        delivery: Delivered,
+        ending: Ending,
+        now: int,
+        *,
+        upstream_id: str | None = None,
+        kept: Kept | None = None,
+    ) -> SignedReceipt:
+        """Store a served request with its receipt. When this returns, the row survives a crash of the machine."""
+        return await self._submit(lambda db: self._finish(db, terms, delivery, ending, now, upstream_id, kept))
+
+    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int) -> None:
+        """Store a user's money on chain, read at this block. A newer block that is stored already stays."""
+        await self._submit(
+            lambda db: db.execute(
+                "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
+                " balance = excluded.balance, pending_refund = excluded.pending_refund,"
+                " block_number = excluded.block_number WHERE excluded.block_number >= account.block_number",
+                (user, str(balance), str(pending_refund), block),
+            )
+        )
+
+    def _submit(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((job, future))
+        return future
+
+    def _finish(
+        self,
+        db: sqlite3.Connection,
+        terms: Terms,
+        delivery: Delivered,
+        ending: Ending,
+        now: int,
+        upstream_id: str | None = None,
+        kept: Kept | None = None,
+    ) -> SignedReceipt:
+        found = db.execute("SELECT requests, billed FROM account WHERE address = ?", (terms.user,)).fetchone()
+        requests, billed = (0, 0) if found is None else (found[0], int(found[1]))
+        salt = token_bytes(32)
+        receipt = Receipt(
+            id=terms.id,
+            provider=self._identity.provider,
+            user=terms.user,
+            token_id=terms.token_id,
+            sequence=requests + 1,
+            billed_before=billed,
+            input_fee=delivery.input_fee,
+            output_fee=delivery.output_fee,
+            input_price=terms.input_price,
+            output_price=terms.output_price,
+            input_tokens=delivery.input_tokens,
+            cached_tokens=delivery.cached_tokens,
+            output_tokens=delivery.output_tokens,
+            source=delivery.source,
+            ending=ending,
+            time=now,
+            content=content_hash(salt, terms.request_hash, delivery.answer_hash),
+        )
+        identity = self._identity
+        signature = self._signer.sign_typed(receipt, identity.chain_id, identity.contract)
+        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, [delivery.answer_hash]))
+        db.execute(
+            "INSERT INTO served VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                terms.id, terms.user, receipt.sequence, str(billed), terms.token_id, terms.model,
+                str(delivery.input_fee), str(delivery.output_fee), str(terms.input_price), str(terms.output_price),
+                delivery.input_tokens, delivery.cached_tokens, delivery.output_tokens, int(delivery.source),
+                int(ending), now, salt, terms.request_hash, delivery.answer_hash, delivery.length, upstream_id,
+                self._signer.address, signature, of_answer,
+            ),
+        )  # fmt: skip
+        db.execute(
+            "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', -1) ON CONFLICT (address) DO UPDATE SET"
+            " requests = excluded.requests, billed = excluded.billed",
+            (terms.user, receipt.sequence, str(billed + receipt.fee)),
+        )
+        db.execute("DELETE FROM begun WHERE id = ?", (terms.id,))
+        db.execute("DELETE FROM kept WHERE until <= ?", (now,))
+        if kept is not None:
+            db.execute(
+                "INSERT INTO kept VALUES (?, ?, ?, ?)", (terms.id, now + KEEP_SECONDS, kept.content_type, kept.body)
+            )
+        disclosure = Disclosure(terms.model, salt, terms.request_hash, delivery.answer_hash, delivery.length)
+        return SignedReceipt(receipt, identity.chain_id, identity.contract, signature, disclosure)
+
+    def _check_no_open_log(self, db: sqlite3.Connection) -> None:
+        """Requests of a log have no receipts, so none may be settled together with those of a gateway."""
+        if db.execute("SELECT 1 FROM user WHERE owed <> paid AND NOT EXISTS (SELECT 1 FROM served) LIMIT 1").fetchone():
+            raise JournalFailure(
+                f"The journal {self._path} has requests of a usage log that are not settled.",
+                cause="A settlement with such requests could not be checked against the users' receipts.",
+                next_step="Settle them first: serving settle",
+            )
+
+    def _recover(self, db: sqlite3.Connection) -> int:
+        """Bill the streams that a crash cut, by their last checkpoints."""
+        cut = db.execute(
+            "SELECT id, address, token_id, model, input_price, output_price, request_hash, answer_hash, length,"
+            " input_tokens, cached_tokens, output_tokens, input_fee, output_fee, time FROM begun ORDER BY time, id"
+        ).fetchall()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for row in cut:
+                id_, user, token_id, model, input_price, output_price, request_hash, answer_hash, length = row[:9]
+                of_input, cached, of_output, input_fee, output_fee, time = row[9:]
+                terms = Terms(id_, user, token_id, model, int(input_price), int(output_price), request_hash)
+                delivery = Delivered(
+                    answer_hash, length, of_input, cached, of_output, int(input_fee), int(output_fee), Source.CHECKPOINT
+                )
+                self._finish(db, terms, delivery, Ending.CRASH, time)
+        except BaseException:
+            db.rollback()
+            raise
+        db.commit()
+        return len(cut)
+
+    def _write(self) -> None:
+        """Commit batches of jobs until the store is closed. After a failure the next batch gets a new connection."""
+        last = False
+        while not last:
+            batch, last = self._next()
+            try:
+                with connected(self._path, self._identity) as db:
+                    _commit(db, batch)
+                    while not last:
+                        batch, last = self._next()
+                        _commit(db, batch)
+            except Exception as error:  # noqa: BLE001 - the requests that wait report it
+                _settle([(future, None, error) for _, future in batch])
+
+    def _next(self) -> tuple[list[_Job], bool]:
+        """All jobs that are waiting, at least one; whether the store is closed after them."""
+        jobs = [self._jobs.get()]
+        while not self._jobs.empty():
+            jobs.append(self._jobs.get())
+        return [job for job in jobs if job is not None], None in jobs
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    def funds(self, user: str) -> Funds | None:
+        """A user's money; None if the balance was never read."""
+        row = self._row(
+            "SELECT a.balance, a.pending_refund, a.block_number, a.billed, a.taken, u.owed, u.paid FROM account a"
+            " LEFT JOIN user u ON u.address = a.address WHERE a.address = ?",
+            (user,),
+        )
+        if row is None:
+            return None
+        balance, pending, block, billed, taken, owed, paid = row
+        unsettled = int(billed) - int(taken) + int(owed or 0) - int(paid or 0)
+        return Funds(int(balance), int(pending), unsettled) if block >= 0 else None
+
+    def unsettled(self, user: str) -> int:
+        """The wei of a user's served requests that are not settled yet; 0 if there are none."""
+        row = self._row(
+            "SELECT ifnull(a.billed, '0'), ifnull(a.taken, '0'), ifnull(u.owed, '0'), ifnull(u.paid, '0')"
+            " FROM (SELECT ? AS address) wanted LEFT JOIN account a ON a.address = wanted.address"
+            " LEFT JOIN user u ON u.address = wanted.address",
+            (user,),
+        )
+        billed, taken, owed, paid = map(int, row)
+        return max(0, billed - taken + owed - paid)
+
+    def receipt(self, id: bytes) -> SignedReceipt | None:  # noqa: A002
+        """The receipt of a request."""
+        row = self._row(f"SELECT {_RECEIPT} FROM served WHERE id = ?", (id,))  # noqa: S608
+        return None if row is None else self._signed(row)
+
+    def receipts(self, user: str, after: int, limit: int) -> list[SignedReceipt]:
+        """A user's receipts with a sequence above `after`, in order."""
+        rows = self._rows(
+            f"SELECT {_RECEIPT} FROM served WHERE address = ? AND sequence > ? ORDER BY sequence LIMIT ?",  # noqa: S608
+            (user, after, limit),
+        )
+        return [self._signed(row) for row in rows]
+
+    def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
+        """The signature of an answer that ended at `since` or later."""
+        row = self._row(
+            "SELECT request_hash, answer_hash, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
+            (id, since),
+        )
+        return None if row is None else SignedAnswer(answer_text(row[0], [row[1]]), row[2], row[3])
+
+    def id_of(self, user: str, upstream_id: str) -> bytes | None:
+        """The newest request of a user whose answer has this id of the model server."""
+        row = self._row(
+            "SELECT id FROM served WHERE address = ? AND upstream_id = ? ORDER BY number DESC LIMIT 1",
+            (user, upstream_id),
+        )
+        return None if row is None else bytes(row[0])
+
+    def kept(self, id: bytes, now: int) -> Kept | None:  # noqa: A002
+        """An answer that is still kept."""
+        row = self._row("SELECT content_type, body FROM kept WHERE id = ? AND until > ?", (id, now))
+        return None if row is None else Kept(*row)
+
+    def _signed(self, row: tuple[Any, ...]) -> SignedReceipt:
+        (
+            id_, user, sequence, billed_before, token_id, model, input_fee, output_fee, input_price, output_price,
+            input_tokens, cached_tokens, output_tokens, source, ending, time, salt, request_hash, answer_hash, length,
+            signature,
+        ) = row  # fmt: skip
+        receipt = Receipt(
+            id=id_,
+            provider=self._identity.provider,
+            user=user,
+            token_id=token_id,
+            sequence=sequence,
+            billed_before=int(billed_before),
+            input_fee=int(input_fee),
+            output_fee=int(output_fee),
+            input_price=int(input_price),
+            output_price=int(output_price),
+            input_tokens=input_tokens,
+            cached_tokens=cached_tokens,
+            output_tokens=output_tokens,
+            source=Source(source),
+            ending=Ending(ending),
+            time=time,
+            content=content_hash(salt, request_hash, answer_hash),
+        )
+        disclosure = Disclosure(model, salt, request_hash, answer_hash, length)
+        return SignedReceipt(receipt, self._identity.chain_id, self._identity.contract, signature, disclosure)
+
+    def _row(self, query: str, values: tuple[Any, ...]) -> Any:
+        rows = self._rows(query, values)
+        return rows[0] if rows else None
+
+    def _rows(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+        try:
+            return self._read.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise unusable(self._path, error) from error
+
+
+_RECEIPT: Final = (
+    "id, address, sequence, billed_before, token_id, model, input_fee, output_fee, input_price, output_price,"
+    " input_tokens, cached_tokens, output_tokens, source, ending, time, salt, request_hash, answer_hash, length,"
+    " receipt_signature"
+)
+
+
+def _commit(db: sqlite3.Connection, batch: list[_Job]) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    results = [_outcome(db, job, future) for job, future in batch]
+    db.commit()
+    _settle(results)
+
+
+def _outcome(
+    db: sqlite3.Connection, job: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
+) -> tuple[asyncio.Future[Any], Any, Exception | None]:
+    """Run one job; a failure undoes it and no other. Raises if the whole transaction is lost."""
+    db.execute("SAVEPOINT job")
+    try:
+        result, failure = job(db), None
+    except Exception as error:  # noqa: BLE001 - the request that waits for it reports it
+        db.execute("ROLLBACK TO job")
+        result, failure = None, error
+    db.execute("RELEASE job")
+    return future, result, failure
+
+
+def _settle(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+    """Hand results to the event loop that waits for them, in one call."""
+    if not results:
+        return
+    try:
+        results[0][0].get_loop().call_soon_threadsafe(_resolve, results)
+    except RuntimeError:  # the loop is closed, so nobody waits any more
+        return
+
+
+def _resolve(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+    for future, result, failure in results:
+        if future.done():
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            failed = (
+                failure
+                if isinstance(failure, JournalFailure)
+                else JournalFailure("The request could not be stored.", cause=str(failure))
+            )
+            future.set_exception(failed)
+
+
+def _ignore_failure(future: asyncio.Future[Any]) -> None:
+    """A lost checkpoint only means that a crash bills less."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.network_fixture import World, deployed_world
+from tests.gateway.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[World]:
+    with deployed_world() as world:
+        yield world
+
+
+@pytest.fixture
+def world(deployed: World) -> Iterator[World]:
+    """A provider that is registered and confirmed, and a user who has an account with it."""
+    with deployed.network.reset_afterwards():
+        deployed.with_account()
+        yield deployed
+
+
+@pytest.fixture
+def stage(world: World, tmp_path: Path) -> Iterator[Stage]:
+    with world.network.served() as url:
+        yield Stage(world, url, tmp_path / "provider.journal")

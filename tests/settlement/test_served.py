@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that a gateway served, in the journal: taken once, in order, and paid like any other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from serving_network.errors import ServingError
+from serving_network.messages.prices import Prices, hash_requests
+from serving_network.messages.receipts import Ending, SignedReceipt, hash_receipts
+from serving_network.settlement.journal import open_journal
+from serving_network.store.intake import Delivered, Intake, Kept, Terms
+from serving_network.store.sqlite import Identity, JournalFailure
+from serving_network.wallet.local import LocalTeeSigner
+from tests.settlement.fake_chain import CONTRACT, PROVIDER
+
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
+SIGNER = LocalTeeSigner(bytes(31) + b"\x07")
+USERS = ["0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC", "0x90F79bf6EB2c4f870365E785982E1f101E93b906"]
+VERSION_2 = Path(__file__).with_name("journal_version_2.sql").read_text()
+
+
+def terms(number: int, user: str = USERS[0]) -> Terms:
+    return Terms(sha256(b"%d" % number).digest(), user, 255, "model", 100, 200, sha256(b"request").digest())
+
+
+def delivered(fee: int) -> Delivered:
+    return Delivered(sha256(b"answer").digest(), 6, 1, 0, 2, fee // 2, fee - fee // 2)
+
+
+async def serve(path: Path, rows: list[tuple[int, str, int]]) -> list[SignedReceipt]:
+    """Finish these requests (number, user, fee) all at once; returns their receipts."""
+    intake = Intake(path, IDENTITY, SIGNER)
+    intake.open()
+    try:
+        return await asyncio.gather(
+            *(intake.finish(terms(number, user), delivered(fee), Ending.COMPLETE, 1) for number, user, fee in rows)
+        )
+    finally:
+        intake.close()
+
+
+def test_rows_are_taken_once_and_in_the_order_of_their_receipts(tmp_path: Path) -> None:
+    rows = [(number, USERS[number % 2], 10 * number) for number in range(40)]
+    receipts = asyncio.run(serve(tmp_path / "j", rows))
+    for expected in (40, 0):
+        with open_journal(tmp_path / "j", IDENTITY) as journal:
+            assert journal.take_served(Prices(1, 1)) == expected
+            for user in journal.users():
+                own = sorted(
+                    (one.receipt for one in receipts if one.receipt.user == user.address), key=lambda one: one.sequence
+                )
+                assert [one.sequence for one in own] == list(range(1, 21))
+                assert hash_requests(journal.charges(user)) == hash_receipts(own)
+    more = asyncio.run(serve(tmp_path / "j", [(40, USERS[0], 7)]))
+    assert more[0].receipt.sequence == 21
+    with open_journal(tmp_path / "j", IDENTITY) as journal:
+        assert journal.take_served(Prices(1, 1)) == 1
+
+
+def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake.open()
+        try:
+            await intake.set_balance(USERS[0], 1000, 100, 7)
+            await intake.finish(terms(1), delivered(30), Ending.COMPLETE, 1)
+            for _ in range(2):
+                assert intake.unsettled(USERS[0]) == 30
+                found = intake.funds(USERS[0])
+                assert found is not None
+                assert found.free == 870
+                with open_journal(tmp_path / "j", IDENTITY) as journal:
+                    journal.take_served(Prices(1, 1))
+            assert intake.unsettled(USERS[1]) == 0
+            await intake.set_balance(USERS[0], 5, 0, 6)  # an older block
+            assert intake.funds(USERS[0]) == found
+        finally:
+            intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_no_row_is_there_twice_and_a_failed_job_undoes_no_other(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake.open()
+        try:
+            results = await asyncio.gather(
+                *(intake.finish(terms(number), delivered(1), Ending.COMPLETE, 1) for number in (1, 1, 2)),
+                return_exceptions=True,
+            )
+            assert [isinstance(one, JournalFailure) for one in results] == [False, True, False]
+            receipts = intake.receipts(USERS[0], 0, 10)
+            assert [one.receipt.sequence for one in receipts] == [1, 2]
+            for one in receipts:
+                one.check(SIGNER.address)
+        finally:
+            intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_kept_answers_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake.open()
+        try:
+            kept = Kept("application/json", b"{}")
+            await intake.finish(terms(1), delivered(1), Ending.COMPLETE, 1000, kept=kept)
+            assert intake.kept(terms(1).id, 1599) == kept
+            assert intake.kept(terms(1).id, 1600) is None
+            await intake.finish(terms(2), delivered(1), Ending.COMPLETE, 1600)
+            assert intake.kept(terms(1).id, 1000) is None
+        finally:
+            intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_has_one_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving_network.store.intake.SHORT_WAIT", 0.0)
+    first = Intake(tmp_path / "j", IDENTITY, SIGNER)
+    first.open()
+    try:
+        with pytest.raises(ServingError, match="Another gateway"):
+            Intake(tmp_path / "j", IDENTITY, SIGNER).open()
+    finally:
+        first.close()
+
+
+def test_a_journal_of_version_2_becomes_a_store(tmp_path: Path) -> None:
+    """Everything in it stays as it is, and a gateway can use it."""
+    path = tmp_path / "j"
+    tables = ("user", "price", "request", "own_fee", "other_tokens", "void", "known", "reading", "batch", "settlement")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_2)
+    with pytest.raises(JournalFailure, match="usage log that are not settled"):
+        asyncio.run(serve(path, []))
+    for one in tmp_path.glob("j*"):
+        one.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_2)
+        connection.execute("UPDATE user SET paid = owed, open_from = requests, open_paid = '0'")
+        connection.commit()
+        before = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in (*tables, "sent")}
+        meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+    assert meta["schema"] == "2"
+    assert before["settlement"]
+    asyncio.run(serve(path, [(1000, USERS[0], 30)]))
+    with closing(sqlite3.connect(path)) as connection:
+        for name, rows in before.items():
+            assert connection.execute(f"SELECT * FROM {name}").fetchall() == rows
+        assert dict(connection.execute("SELECT key, value FROM meta").fetchall()) == meta | {"schema": "3"}
+    with open_journal(path, IDENTITY) as journal:
+        assert journal.take_served(Prices(1, 1)) == 1
+
+
+def test_its_tables_are_those_of_a_new_store(tmp_path: Path) -> None:
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
+    found = []
+    with closing(sqlite3.connect(tmp_path / "old")) as connection:
+        connection.executescript(VERSION_2)
+    for name in ("old", "new"):
+        with open_journal(tmp_path / name, IDENTITY), closing(sqlite3.connect(tmp_path / name)) as connection:
+            found.append(connection.execute(query).fetchall())
+    assert found[0] == found[1]
