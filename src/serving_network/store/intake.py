@@ -61,6 +61,8 @@ class Delivered:
     input_fee: int = 0
     output_fee: int = 0
     source: Source = Source.USAGE
+    images: tuple[bytes, ...] = ()
+    """The SHA-256 hash of each image in the answer, which the signature of the answer is over instead."""
 
 
 class Kept(NamedTuple):
@@ -225,15 +227,16 @@ class Intake:
         )
         identity = self._identity
         signature = self._signer.sign_typed(receipt, identity.chain_id, identity.contract)
-        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, [delivery.answer_hash]))
+        hashes = delivery.images or (delivery.answer_hash,)
+        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, hashes))
         db.execute(
-            "INSERT INTO served VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO served VALUES (NULL{', ?' * 25})",  # noqa: S608 - placeholders only
             (
                 terms.id, terms.user, receipt.sequence, str(billed), terms.token_id, terms.model,
                 str(delivery.input_fee), str(delivery.output_fee), str(terms.input_price), str(terms.output_price),
                 delivery.input_tokens, delivery.cached_tokens, delivery.output_tokens, int(delivery.source),
                 int(ending), now, salt, terms.request_hash, delivery.answer_hash, delivery.length, upstream_id,
-                self._signer.address, signature, of_answer,
+                self._signer.address, signature, of_answer, b"".join(delivery.images),
             ),
         )  # fmt: skip
         db.execute(
@@ -344,10 +347,14 @@ class Intake:
     def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
         """The signature of an answer that ended at `since` or later."""
         row = self._row(
-            "SELECT request_hash, answer_hash, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
+            "SELECT request_hash, answer_hash, images, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
             (id, since),
         )
-        return None if row is None else SignedAnswer(answer_text(row[0], [row[1]]), row[2], row[3])
+        if row is None:
+            return None
+        request_hash, answer_hash, images, signature, signer = row
+        hashes = [images[start : start + 32] for start in range(0, len(images), 32)] or [answer_hash]
+        return SignedAnswer(answer_text(request_hash, hashes), signature, signer)
 
     def id_of(self, user: str, upstream_id: str) -> bytes | None:
         """The newest request of a user whose answer has this id of the model server."""

@@ -215,6 +215,7 @@ CREATE TABLE served (
     signer TEXT NOT NULL,
     receipt_signature BLOB NOT NULL,
     answer_signature BLOB NOT NULL,
+    images BLOB NOT NULL,               -- SHA-256 of each image, which the signature of the answer is over
     UNIQUE (address, sequence)
 );
 CREATE TABLE kept (
