@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.network import AsyncNetwork
@@ -62,7 +63,9 @@ class ModelServer:
     seen: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def plain(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+async def plain(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+    if request.path.endswith("/audio/transcriptions"):
+        return web.json_response({"text": "Hi", "usage": {"type": "duration", "seconds": 3}})
     return web.json_response(completion())
 
 
@@ -78,16 +81,27 @@ def streaming(parts: list[bytes], pause: float = 0.0) -> Handler:
     return handle
 
 
+async def _content(request: web.Request) -> dict[str, Any]:
+    """The JSON of a request, or the fields of a form: text, or the name, type and content of a file."""
+    if request.content_type != "multipart/form-data":
+        content: dict[str, Any] = await request.json()
+        return content
+    return {
+        name: (one.filename, one.content_type, one.file.read()) if isinstance(one, web.FileField) else one
+        for name, one in (await request.post()).items()
+    }
+
+
 @asynccontextmanager
 async def model_server(handle: Handler = plain) -> AsyncIterator[ModelServer]:
     server = ModelServer(plain)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = await _content(request)
         server.seen.append(body)
         return await server.handle(request, body)
 
-    application = web.Application()
+    application = web.Application(client_max_size=2**26)
     application.router.add_post("/v1/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -116,6 +130,14 @@ class Gate:
         """Status, JSON and ZG-Res-Key of a chat that is not streamed."""
         async with self.http.post(self.url(path), json=CHAT | changes, headers={"Authorization": token}) as answer:
             return answer.status, await answer.json(), answer.headers.get("ZG-Res-Key", "")
+
+    async def post(
+        self, path: str, token: str, body: dict[str, Any] | aiohttp.FormData
+    ) -> tuple[int, bytes, CIMultiDictProxy[str]]:
+        """Status, body and headers of a request with JSON or a form."""
+        given: dict[str, Any] = {"data": body} if isinstance(body, aiohttp.FormData) else {"json": body}
+        async with self.http.post(self.url(path), headers={"Authorization": token}, **given) as answer:
+            return answer.status, await answer.read(), answer.headers
 
     async def get(self, path: str, token: str | None = None) -> tuple[int, Any]:
         headers = {} if token is None else {"Authorization": token}
@@ -162,6 +184,12 @@ class Stage:
         provider = self.world.provider.address
         token = SessionToken(signer.address, provider, now, now + DAY_MS, token_hex(16), generation, token_id)
         return sign_token(replace(token, **changes), signer)
+
+    async def become(self, service_type: str) -> None:
+        """Sell a service of another type."""
+        world = self.world
+        await self.act(lambda: world.provider.update(world.offer(service_type=service_type)))
+        await self.act(lambda: world.owner.confirm(world.provider.address))
 
     async def act(self, action: Callable[[], object]) -> None:
         """Do something with the clients of the world, which have an event loop of their own."""

@@ -432,7 +432,7 @@ def test_headers_are_checked_before_the_body(
 
 
 def file(size: int = 10, field: str = "file") -> File:
-    return File(field, "a.wav", "audio/wav", bytes(size))
+    return File(field, ".wav", "audio/wav", bytes(size))
 
 
 def test_a_transcription_is_bounded_by_the_size_of_its_file() -> None:

@@ -83,6 +83,11 @@ class Gateway:
         except (NodeFailure, JournalFailure) as error:
             _LOG.error("%s %s", error, error.cause or "")
             return _refused(RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment."))
+        except web.HTTPException:
+            raise
+        except Exception:  # noqa: BLE001 - the client gets an answer that it can show, the log the reason
+            _LOG.exception("A request failed.")
+            return _refused(RequestRefused(500, "internal_error", "The gateway failed to serve this request."))
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = normal_path(request.raw_path)

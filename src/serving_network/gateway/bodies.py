@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Final
 
 import aiohttp
 from aiohttp import web
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
 
 from serving_network.gateway import requests
 from serving_network.gateway.memory import Share
@@ -19,6 +21,8 @@ from serving_network.gateway.routes import Route
 PAUSE_SECONDS: Final = 30.0
 """A client that sends nothing of its body for so long is refused."""
 MAX_PARTS: Final = 256
+
+_SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8})?\Z")
 
 
 async def read_body(request: web.Request, route: Route, share: Share) -> bytes:
@@ -70,9 +74,10 @@ async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]],
             if part.filename is None:
                 fields.append((part.name, part_content.decode()))
             else:
+                suffix = _SUFFIX.search(part.filename)
                 kind = part.headers.get("Content-Type", "application/octet-stream")
-                files.append(File(part.name, part.filename, kind, part_content))
-    except (ValueError, RuntimeError, AssertionError, LookupError, aiohttp.ClientError) as error:
+                files.append(File(part.name, suffix[0] if suffix else "", kind, part_content))
+    except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
         raise _malformed("It is not multipart/form-data") from error
     return fields, files
 

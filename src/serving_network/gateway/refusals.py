@@ -24,6 +24,7 @@ _TYPES: Final = {
     415: "invalid_request_error",
     422: "invalid_request_error",
     429: "rate_limit_error",
+    500: "server_error",
     502: "upstream_error",
     503: "service_unavailable_error",
 }

@@ -70,10 +70,10 @@ class Terms:
 
 
 class File(NamedTuple):
-    """A file of a form."""
+    """A file of a form. Of its name, the model server gets the suffix only."""
 
     field: str
-    name: str
+    suffix: str
     content_type: str
     content: bytes
 
@@ -135,7 +135,7 @@ class PaidForm:
         for name, value in self.fields:
             form.add_field(name, value)
         for one in self.files:
-            form.add_field(one.field, one.content, filename=one.name, content_type=one.content_type)
+            form.add_field(one.field, one.content, filename="file" + one.suffix, content_type=one.content_type)
         return form
 
 
