@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 from aiohttp import web
@@ -19,7 +21,9 @@ from multidict import CIMultiDictProxy
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.gateway import running as running_module
 from serving_network.gateway.running import Running, running
+from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.messages.answer_signatures import SignedAnswer, check_answer
 from serving_network.messages.receipts import SignedReceipt, parse_receipt
@@ -122,6 +126,24 @@ class Gate:
     running: Running
     model: ModelServer
     http: aiohttp.ClientSession
+    seller: Seller | None = None
+
+    def check_nothing_is_left(self) -> None:
+        """Nothing is reserved, held in memory, under way or begun."""
+        assert self.seller is not None
+        admission = self.seller._admission
+        assert (admission.reserved, admission.under_way, self.seller._memory.used) == (0, 0, 0)
+        assert all(one.under_way == 0 for one in self.seller._pool.health())
+        with closing(sqlite3.connect(self.stage.store)) as connection:
+            assert connection.execute("SELECT count(*) FROM begun").fetchone() == (0,)
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way, and check that nothing is left of it."""
+        assert self.seller is not None
+        async with asyncio.timeout(20):
+            while self.seller._admission.under_way or self.seller._memory.used:
+                await asyncio.sleep(0.01)
+        self.check_nothing_is_left()
 
     def url(self, path: str) -> str:
         return self.running.url + path
@@ -197,6 +219,21 @@ class Stage:
 
     @asynccontextmanager
     async def gate(self, handle: Handler = plain, *, stop_seconds: float = 1.0, **settings: Any) -> AsyncIterator[Gate]:
+        sellers: list[Seller] = []
+
+        def seller(*given: Any) -> Seller:
+            sellers.append(Seller(*given))
+            return sellers[0]
+
+        with patch.object(running_module, "Seller", seller):
+            async with self._gate(handle, sellers, stop_seconds, settings) as gate:
+                yield gate
+        gate.check_nothing_is_left()
+
+    @asynccontextmanager
+    async def _gate(
+        self, handle: Handler, sellers: list[Seller], stop_seconds: float, settings: dict[str, Any]
+    ) -> AsyncIterator[Gate]:
         async with (
             model_server() as model,
             await AsyncNetwork.open(self.url) as network,
@@ -211,7 +248,8 @@ class Stage:
         ):
             model.seen.clear()
             model.handle = handle
-            yield Gate(self, started, model, http)
+            gate = Gate(self, started, model, http, sellers[0])
+            yield gate
 
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -63,9 +63,12 @@ async def servers(
             ModelServer(plain, CLOSED) if one is None else await held.enter_async_context(model_server(one))
             for one in handlers
         ]
-        more = {} if clock is None else {"clock": clock}
         waiting = settings.pop("max_waiting", 64)
-        pool = Pool([UpstreamSettings(one.url, **settings) for one in models], max_waiting=waiting, **more)
+        pool = Pool(
+            [UpstreamSettings(one.url, **settings) for one in models],
+            max_waiting=waiting,
+            clock=clock or time.monotonic,
+        )
         await pool.open()
         try:
             found = Servers(pool, models, Memory())
@@ -164,16 +167,19 @@ def test_if_no_server_answers_the_client_learns_why(handlers: list[Handler | Non
     asyncio.run(run())
 
 
-def test_a_request_that_takes_too_long_is_not_started_again() -> None:
+@pytest.mark.parametrize(("name", "longest"), [("SILENCE_SECONDS", 900.0), ("LONGEST_SECONDS", 0.1)])
+def test_a_request_that_takes_too_long_is_not_started_again(
+    monkeypatch: pytest.MonkeyPatch, name: str, longest: float
+) -> None:
+    monkeypatch.setattr(upstream_module, name, 0.1)
+
     async def stall(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
         await asyncio.sleep(30)
         return web.Response()
 
     async def run() -> None:
         async with servers(stall, stall) as pool:
-            for upstream in pool.pool.upstreams:
-                assert upstream._session is not None
-                upstream._session._timeout = aiohttp.ClientTimeout(sock_read=0.1)
+            pool.pool._longest = longest
             assert (await pool.refused()).code == "upstream_timeout"
             assert sum(pool.asked) == 1
             assert sum(one.failures for one in pool.pool.health()) == 1

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 from serving_network.gateway.memory import Share
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstream import Answer, Payload, Upstream, UpstreamRefused
+from serving_network.gateway.upstream import LONGEST_SECONDS, Answer, Payload, Upstream, UpstreamRefused
 from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.untrusted import without_secrets
 
@@ -76,16 +76,18 @@ class _Waiting:
 
 
 class Pool:
-    """Distributes requests over model servers. Open it before it is used."""
+    """Distributes requests over model servers. Open it before it is used. `longest`: seconds for one request."""
 
     def __init__(
         self,
         servers: Sequence[UpstreamSettings],
         *,
+        longest: float = LONGEST_SECONDS,
         max_waiting: int = MAX_WAITING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._servers = [_Server(Upstream(one)) for one in servers]
+        self._longest = longest
         self._max_waiting = max_waiting
         self._clock = clock
         self._queue: deque[_Waiting] = deque()
@@ -127,16 +129,23 @@ class Pool:
         """The answer of the first server that gives one. Raises RequestRefused if none does, or all are full."""
         refusals: list[UpstreamRefused] = []
         tried: list[_Server] = []
+        until = self._clock() + self._longest
         while True:
             server = await self._take(tried)
             try:
                 try:
-                    answer = await server.upstream.ask(route, payload(server.upstream.settings), share, stream=stream)
+                    answer = await server.upstream.ask(
+                        route,
+                        payload(server.upstream.settings),
+                        share,
+                        stream=stream,
+                        seconds=until - self._clock(),
+                    )
                 except UpstreamRefused as refusal:
                     self._note(server, failed=refusal.failed)
                     tried.append(server)
                     refusals.append(refusal)
-                    if refusal.others and len(tried) < len(self._servers):
+                    if refusal.others and len(tried) < len(self._servers) and self._clock() < until:
                         continue
                     raise _answer_to(refusals) from refusal
                 self._note(server, failed=False)

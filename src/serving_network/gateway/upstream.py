@@ -33,6 +33,8 @@ KEEP_ALIVE_SECONDS: Final = 4.0
 """Less than the 5 seconds of uvicorn and llama.cpp, so that no request is sent on a connection that they close."""
 SILENCE_SECONDS: Final = 300.0
 """How long a model server may send nothing."""
+LONGEST_SECONDS: Final = 900.0
+"""How long a request may take."""
 ALIVE_SECONDS: Final = 5.0
 MAX_ANSWER: Final = 256 * 2**20
 MAX_REFUSAL: Final = 65_536
@@ -102,10 +104,9 @@ class Answer:
 class Upstream:
     """One model server."""
 
-    def __init__(self, settings: UpstreamSettings, *, silence: float = SILENCE_SECONDS) -> None:
+    def __init__(self, settings: UpstreamSettings) -> None:
         self.settings = settings
         self.url = settings.url.rstrip("/")
-        self._silence = silence
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -115,7 +116,6 @@ class Upstream:
             headers={"Accept-Encoding": "identity", **self.settings.headers},
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
             read_bufsize=_READ_SIZE,
         )
 
@@ -124,15 +124,19 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
 
-    async def ask(self, route: Route, payload: Payload, share: Share, *, stream: bool) -> Answer:
+    async def ask(
+        self, route: Route, payload: Payload, share: Share, *, stream: bool, seconds: float = LONGEST_SECONDS
+    ) -> Answer:
         """Forward a request, and read its answer: the whole of it, or a stream up to its first packet.
 
-        Close the answer. Raises UpstreamRefused, and RequestRefused if the memory is spent.
+        It may take `seconds` to its end. Close the answer. Raises UpstreamRefused, and RequestRefused if the memory is
+        spent.
         """
         headers = {"Content-Type": "application/json"} if isinstance(payload, bytes) else {}
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             response = await self._opened().post(
-                self.url + route.value, data=payload, headers=headers, allow_redirects=False
+                self.url + route.value, data=payload, headers=headers, allow_redirects=False, timeout=timeout
             )
         except TimeoutError as error:
             raise _silent(connected=not isinstance(error, aiohttp.ConnectionTimeoutError)) from error
