@@ -234,11 +234,12 @@ class Stage:
     async def _gate(
         self, handle: Handler, sellers: list[Seller], stop_seconds: float, settings: dict[str, Any]
     ) -> AsyncIterator[Gate]:
+        given: dict[str, Any] = {"port": 0} | settings
         async with (
             model_server() as model,
             await AsyncNetwork.open(self.url) as network,
             running(
-                Settings(self.world.provider.address, model.url, port=0, **settings),
+                Settings(self.world.provider.address, given.pop("upstream", model.url), **given),
                 network,
                 self.world.tee_signer,
                 self.store,

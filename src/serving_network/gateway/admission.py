@@ -37,14 +37,13 @@ class Hold:
     def __init__(self, tariff: Tariff, reservation: Reservation, release: Callable[[], None]) -> None:
         self.tariff = tariff
         self.reservation = reservation
-        self.released = False
-        self._release = release
+        self._release: Callable[[], None] | None = release
 
     def release(self) -> None:
         """Give the reservation back. The second time does nothing."""
-        if not self.released:
-            self.released = True
-            self._release()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
 
 class Admission:

@@ -10,6 +10,7 @@ what the client's socket accepted is billed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -36,6 +37,7 @@ from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
+from serving_network.store.sqlite import JournalFailure
 
 CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
@@ -49,18 +51,24 @@ BOUND_HEADER: Final = "X-Serving-Output-Bound"
 """Set if free money covers less output than was asked: how many tokens it covers."""
 _IMAGES: Final = (Route.IMAGES, Route.IMAGE_EDITS)
 
+_LOG = logging.getLogger("serving_network.gateway")
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sale:
-    """One admitted request, with what it holds of the user's money and of the memory."""
+    """One admitted request, with what it holds of the user's money and of the memory.
+
+    Once `billing` has begun, it goes on and releases both, whatever happens to the client.
+    """
 
     key: str
     terms: Terms
     paid: PaidRequest | PaidForm
     hold: Hold
     share: Share
+    billing: bool = False
 
     @property
     def shrunk(self) -> bool:
@@ -162,8 +170,10 @@ class Seller:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits for the task reports it; nobody does if the client is gone
+        failure = None if task.cancelled() else task.exception()
+        if isinstance(failure, JournalFailure):
+            # The client may be gone, so nobody else reports it. A restart bills what began by its last checkpoint.
+            _LOG.error("An answer is not billed. %s %s", failure, failure.cause or "")
 
     # ---------------------------------------------------------------------------------------- not streamed
 
@@ -199,9 +209,9 @@ class Seller:
                 await asyncio.shield(begun)
                 if answer.body is None:
                     return await self._pass_on(request, answer, sale)
-                return await self._background(self._bill_unstreamed(sale, answer.body, answer.content_type))
+                return await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
         except BaseException:
-            if not sale.hold.released:
+            if not sale.billing:
                 await self._background(self._abandon(sale, begun))
             raise
 
@@ -218,7 +228,8 @@ class Seller:
     async def _pass_on(self, request: web.Request, answer: Answer, sale: _Sale) -> web.StreamResponse:
         """Pass a stream on, and bill it however it ends."""
         paid = sale.paid
-        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=not paid.asks_continuous_usage)
+        cut_usage = answer.server.continuous_usage and not paid.asks_continuous_usage
+        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage)
         delivery = Delivery(paid.route, meter)
         response = web.StreamResponse(headers=self._headers(sale, answer.content_type))
         ending = Ending.COMPLETE
@@ -237,7 +248,7 @@ class Seller:
                 ending = Ending.CUT_BY_UPSTREAM
         answer.close()
         held = b"" if failure else delivery.take_rest()
-        await self._background(self._bill_stream(sale, delivery, ending))
+        await self._bill(sale, self._bill_stream(sale, delivery, ending))
         if isinstance(failure, asyncio.CancelledError):
             raise failure
         if failure is None:
@@ -264,6 +275,10 @@ class Seller:
             if time.monotonic() >= next_checkpoint:
                 self._intake.checkpoint(sale.terms.id, sale.delivered(delivery.sent()), int(self._clock()))
                 next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
+
+    async def _bill(self, sale: _Sale, work: Coroutine[Any, Any, T]) -> T:
+        sale.billing = True
+        return await self._background(work)
 
     async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
         try:

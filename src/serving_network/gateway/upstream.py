@@ -78,9 +78,18 @@ class UpstreamCut(Exception):
 
 
 class Answer:
-    """An answer with status 200: `body` is the whole of it, None if it is streamed."""
+    """An answer of `server` with status 200: `body` is the whole of it, None if it is streamed."""
 
-    def __init__(self, response: aiohttp.ClientResponse, content_type: str, start: bytes, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        server: UpstreamSettings,
+        response: aiohttp.ClientResponse,
+        content_type: str,
+        start: bytes,
+        *,
+        streamed: bool,
+    ) -> None:
+        self.server = server
         self.content_type = content_type
         self.body = None if streamed else start
         self._response = response
@@ -150,7 +159,7 @@ class Upstream:
             content_type = response.headers.get("Content-Type", "application/json")
             streamed = stream and content_type.startswith("text/event-stream")
             start = await (_first(response) if streamed else _whole(response, share))
-            return Answer(response, content_type, start, streamed=streamed)
+            return Answer(self.settings, response, content_type, start, streamed=streamed)
         except BaseException:
             response.close()
             raise
