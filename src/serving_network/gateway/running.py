@@ -22,7 +22,7 @@ from serving_network.gateway.application import Gateway, paid_routes
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
-from serving_network.gateway.probes import probe
+from serving_network.gateway.probes import probe, reports_continuously
 from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
@@ -122,6 +122,8 @@ async def check_pool(pool: Pool, offer: Offer) -> None:
     for upstream in pool.upstreams:
         try:
             await check_upstream(upstream, offer)
+            if upstream.settings.continuous_usage is None and offer.service_type == "chatbot":
+                upstream.continuous_usage = await reports_continuously(upstream, upstream.settings.model or offer.model)
         except UpstreamUnavailable as failure:
             _LOG.warning("%s %s", failure, failure.cause or "")
             failures.append(failure)
