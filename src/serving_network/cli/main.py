@@ -27,6 +27,7 @@ class Serving(Program):
                 "ledger": "Deposit, fund, withdraw",
                 "account": "Show balances, refunds",
                 "token": "Make and revoke API keys",
+                "bill": "Show and verify bills",
             },
             "This machine": {
                 "up": "Start a local network",
