@@ -39,7 +39,7 @@ class Problem(NamedTuple):
 
 def check_receipts(receipts: Sequence[SignedReceipt], evidence: Evidence) -> list[Problem]:
     """The faults of a bill's receipts, which are sorted by sequence."""
-    return sorted([*_order(receipts), *(fault for one in receipts for fault in _single(one, evidence))])
+    return sorted([*_order(receipts), *(fault for one in receipts for fault in check_receipt(one, evidence))])
 
 
 def distinct(receipts: Sequence[SignedReceipt]) -> list[Receipt]:
@@ -71,7 +71,8 @@ def _order(receipts: Sequence[SignedReceipt]) -> Iterator[Problem]:
             )
 
 
-def _single(signed: SignedReceipt, evidence: Evidence) -> Iterator[Problem]:
+def check_receipt(signed: SignedReceipt, evidence: Evidence) -> Iterator[Problem]:
+    """The faults of one receipt: its signature, its prices and its fees."""
     receipt = signed.receipt
     if reason := _signature_fault(signed, evidence):
         yield Problem(receipt.sequence, Fault.SIGNATURE, reason)
