@@ -105,7 +105,7 @@ async def fetch(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE
     import aiohttp
 
     from serving_network.clients.bills.fetching import fetch_receipts
-    from serving_network.clients.buying.provider import inference_service
+    from serving_network.clients.read.inference import inference_service
 
     user = await session.user()
     identity = await bill_identity(session, user, provider, service)

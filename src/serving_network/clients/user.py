@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
-from serving_network.clients.buying.provider import inference_service
+from serving_network.clients.read.inference import inference_service
 from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientAvailableBalance,
@@ -59,13 +59,6 @@ class Funding:
     offer: ProviderService | None
     obstacle: ServingError | None
     warnings: tuple[str, ...]
-
-
-class OpenAIArguments(TypedDict):
-    """Keyword arguments of `openai.OpenAI` and `openai.AsyncOpenAI`."""
-
-    base_url: str
-    api_key: str
 
 
 class AsyncUser(AsyncActor):
@@ -221,7 +214,7 @@ class AsyncUser(AsyncActor):
         account = await self._account_with(provider, service)
         return sign_token(new_token(account, _now_ms(), token_id=SESSION_ID, lifetime_ms=lifetime_ms), self.signer)
 
-    async def openai(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> OpenAIArguments:
+    async def openai(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> dict[str, Any]:
         """What the `openai` package takes to talk to a provider: `OpenAI(**user.openai(provider))`.
 
         The session lasts 24 hours at most. Raises ServiceNotExist and AccountNotExists.

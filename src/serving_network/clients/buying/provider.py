@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from eth_utils import to_checksum_address
-
-from serving_network.contracts.errors import ServiceNotExist
-from serving_network.contracts.models import INFERENCE, Offer
-from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.clients.read.inference import inference_service
+from serving_network.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
+    from serving_network.contracts.models import Offer
     from serving_network.store.bills import BillStore
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -22,20 +19,6 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 class SignerChanged(ConfigurationError):
     """The provider's TEE signer is another one than the user trusts, or is not confirmed."""
-
-
-async def inference_service(network: AsyncNetwork, provider: str, service: str = INFERENCE) -> tuple[Offer, bool]:
-    """What the provider registered, and whether its TEE signer is confirmed.
-
-    Raises ServiceNotExist, and InvalidInput if it has no server for inference.
-    """
-    found = await network.offer(provider, service)
-    if found is None:
-        raise ServiceNotExist(provider=to_checksum_address(provider))
-    offer = found.offer
-    if not isinstance(offer, Offer) or urlsplit(offer.url).scheme not in ("http", "https"):
-        raise InvalidInput(f"The service of {provider} has no inference server with an http or https URL.")
-    return replace(offer, url=offer.url.rstrip("/")), found.confirmed
 
 
 async def trusted_offer(network: AsyncNetwork, provider: str, service: str, bill: BillStore) -> Offer:
