@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import openai
@@ -100,3 +102,23 @@ def test_an_openai_client_connects(serving: Terminal, stage: Stage) -> None:
         process.kill()
         process.stdout.close()
         process.wait()
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, stage: Stage) -> None:
+    world, provider = stage.world, stage.world.provider.address
+    found = serving("service", "verify", provider, code=9)
+    assert "FAILS  quote         a mock, signed by no processor" in found.out
+    assert f"ok     report data   binds {world.tee_signer.address}" in found.out
+    (archive,) = (serving.home / "quotes").iterdir()
+    assert json.loads(archive.read_text())["report"]["mock"] is True
+    verdict = serving("signer", "review", provider, "--json", code=9).json
+    assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
+
+    serving("chat", provider, "Hi")
+    path = next((serving.home / "bills").iterdir())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'signer'", (provider,))
+    assert f"serving service verify {provider} --trust" in serving("chat", provider, "Hi", code=3).err
+    serving("service", "verify", provider, "--trust", code=9)
+    serving("chat", provider, "Hi")
