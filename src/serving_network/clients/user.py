@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eth_utils import to_checksum_address
 
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
+from serving_network.clients.read.inference import inference_service
 from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientAvailableBalance,
@@ -213,6 +214,15 @@ class AsyncUser(AsyncActor):
         account = await self._account_with(provider, service)
         return sign_token(new_token(account, _now_ms(), token_id=SESSION_ID, lifetime_ms=lifetime_ms), self.signer)
 
+    async def openai(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> dict[str, Any]:
+        """What the `openai` package takes to talk to a provider: `OpenAI(**user.openai(provider))`.
+
+        The session lasts 24 hours at most. Raises ServiceNotExist and AccountNotExists.
+        """
+        offer, _ = await inference_service(self, to_checksum_address(provider), service)
+        header = await self.make_session(provider, service, lifetime_ms=lifetime_ms)
+        return {"base_url": f"{offer.url}/v1/proxy", "api_key": header.removeprefix("Bearer ")}
+
     async def make_api_key(
         self,
         provider: str,
@@ -301,6 +311,7 @@ class User(Actor):
     acknowledge = blocking(AsyncUser.acknowledge)
     acknowledge_deliverable = blocking(AsyncUser.acknowledge_deliverable)
     make_session = blocking(AsyncUser.make_session)
+    openai = blocking(AsyncUser.openai)
     make_api_key = blocking(AsyncUser.make_api_key)
     revoke_tokens = blocking(AsyncUser.revoke_tokens)
     revoke_all_tokens = blocking(AsyncUser.revoke_all_tokens)
