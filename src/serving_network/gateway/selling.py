@@ -138,7 +138,11 @@ class Seller:
             raise
         if sale.paid.stream:
             return await self._stream(request, sale)
-        return await self._background(self._whole(sale))
+        try:
+            return await self._background(self._whole(sale))
+        except asyncio.CancelledError:
+            self._admission.departures.count(token.address)
+            raise
 
     async def close(self) -> None:
         """Wait until every row is stored."""
