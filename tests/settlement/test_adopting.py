@@ -30,6 +30,8 @@ from serving_network.store.sqlite import Identity, copy_journal
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 ANN, BEN, EVE = (to_checksum_address(f"0x{number:040x}") for number in (1, 2, 3))
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
 Requests = list[tuple[str, str, int]]

@@ -26,6 +26,8 @@ from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
 from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 
 

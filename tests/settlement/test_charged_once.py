@@ -33,6 +33,9 @@ from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, Pending
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, USERS, Scene
+from tests.settlement.virtual_time import VirtualTime
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 STRANGE = 8
@@ -645,33 +648,17 @@ def test_a_batch_that_cannot_be_looked_at_stops_nothing_else(
     assert [scene.booked(user) for user in (ALICE, BOB, CAROL)] == [30, 20, 7]
 
 
-class VirtualTime:
-    """A clock that moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now += seconds
-
-
 @pytest.mark.parametrize("patience", [0, 3, 10])
 def test_a_run_with_only_an_earlier_batch_ends_when_its_patience_does(
-    scene: Scene, patience: float, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, patience: float, virtual_time: VirtualTime
 ) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     send(scene)
-    clock = VirtualTime()
-    monkeypatch.setattr(following, "time", clock)
-    monkeypatch.setattr(following, "asyncio", clock)
     scene.chain.mines_at_once = False
+    begun = virtual_time.now
     report = scene.settle(replace(OPTIONS, first_pause=1, patience=patience, give_up_after=600))
-    assert patience <= clock.now < patience + following.LONGEST_PAUSE
+    assert patience <= virtual_time.now - begun < patience + following.LONGEST_PAUSE
     assert (report.stopped_by, report.lines[ALICE].wait) == (None, Wait.IN_FLIGHT)
     assert [note for note in report.notes if "still waiting" in note] == [
         f"Batch 1 of an earlier run is still waiting for transaction {scene.chain.broadcasts[0]}: run again, or"

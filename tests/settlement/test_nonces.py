@@ -19,6 +19,8 @@ from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn, next_turn
 from serving_network.settlement.planning import Wait
 from tests.settlement.scene import ALICE, FINAL, OPTIONS, Scene
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 # ------------------------------------------------------------------------------------------------- the rule
 
 NOW = 1.5

@@ -30,6 +30,8 @@ from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
 FAST = Options(first_pause=0, patience=0, stuck_after=0, give_up_after=0.5)
 CALM = replace(FAST, stuck_after=60)

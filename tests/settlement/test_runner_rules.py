@@ -33,6 +33,8 @@ from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
 Requests = list[tuple[str, str, int]]
