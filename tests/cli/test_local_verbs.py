@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from serving_network.cli.main import app
 from serving_network.networks import Configuration, NamedNetwork
+from serving_network.wallet.keys import SCRYPT_WORK, KeyStore
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import signer
 
@@ -42,6 +44,13 @@ def lonely(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
 
 
+@pytest.fixture
+def light_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encrypt new keys in a thousandth of the time."""
+    monkeypatch.setattr("serving_network.cli.home.KeyStore", partial(KeyStore, scrypt_work=2))
+
+
+@pytest.mark.usefixtures("light_keys")
 def test_a_key_from_making_to_removing(lonely: Terminal) -> None:
     made = lonely("key", "new", "main", "--json").json
     assert stat.S_IMODE(Path(made["file"]).stat().st_mode) == 0o600
@@ -72,6 +81,8 @@ def test_no_key_is_ever_printed(lonely: Terminal, nobody: str) -> None:
     local = Configuration(lonely.home).network("local")
     Configuration(lonely.home).save_network(NamedNetwork("local", (nobody,), local.chain_id, local.ledger))
     told = lonely("key", "import", "main", stdin=KEY)
+    stored = json.loads((lonely.home / "keys" / "main.json").read_text())
+    assert stored["crypto"]["kdfparams"]["n"] == SCRYPT_WORK == 2**18
     told_more = lonely("ledger", "open", "3", "--yes", code=5, SERVING_PRIVATE_KEY=KEY)
     assert "abab" not in told.out + told.err + told_more.out + told_more.err
     refused = lonely("ledger", "open", "3", "--yes", code=None, SERVING_PRIVATE_KEY=KEY + "zz")
