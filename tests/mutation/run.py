@@ -110,7 +110,7 @@ def main() -> int:
         status = Suite(work).run()
         if status:
             return status
-    sys.stdout.write(report(tasks, done, reasons))
+    sys.stdout.write(report(tasks, done, reasons, complete=not (arguments.since or arguments.sample)))
     return 0
 
 
@@ -218,8 +218,10 @@ def equivalent() -> dict[tuple[str, str], str]:
     }
 
 
-def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict[tuple[str, str], str]) -> str:
-    """A table by file, what survived without a reason, and reasons that no survivor needs."""
+def report(
+    tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict[tuple[str, str], str], *, complete: bool
+) -> str:
+    """A table by file, what survived without a reason and, of `complete` files, reasons that no survivor needs."""
     rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     survivors = [task for task in tasks if done.get(task.name, {}).get("outcome") == "survived"]
     for subject in (*SUBJECTS, "all"):
@@ -237,8 +239,9 @@ def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict
     rows += [
         f"{task.subject}:{task.mutant.line} {task.mutant.fault}" for task in survivors if task.known_as not in reasons
     ]
-    rows += ["", "Reasons that no survivor needs:"]
-    rows += [f"{subject} {fault}" for subject, fault in reasons if (subject, fault) not in known]
+    if complete:
+        rows += ["", "Reasons that no survivor needs:"]
+        rows += [f"{subject} {fault}" for subject, fault in reasons if (subject, fault) not in known]
     return "\n".join(rows) + "\n"
 
 
