@@ -20,14 +20,11 @@ from serving_network.cli.network_files import (
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
 from serving_network.cli.session import Session
-from serving_network.deployment.check import check_record
-from serving_network.deployment.deploy import new_record, plan_deployment
-from serving_network.deployment.record_file import RecordFile
-from serving_network.deployment.rehearsal import rehearse_deployment
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
     from serving_network.deployment.record import Record
+    from serving_network.deployment.record_file import RecordFile
 
 app = typer.Typer(help="Deploy a network, and compare its record with the chain.")
 
@@ -78,6 +75,8 @@ async def check(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving deploy check --network testnet
     """
+    from serving_network.deployment.check import check_record
+
     record = record_of(session, files).record
     findings = await check_record(await session.chain(), record)
     differences = [one for one in findings if one.difference is not None]
@@ -129,6 +128,9 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
 async def _plan(session: Session, files: FILES, sender: str) -> tuple[RecordFile, Plan]:
     """The record, a new one if nothing is deployed yet, and what is missing."""
+    from serving_network.deployment.deploy import new_record, plan_deployment
+    from serving_network.deployment.record_file import RecordFile
+
     chain, spec = await session.chain(), spec_of(session, files)
     file = record_if_any(session, files)
     if file is None:
@@ -139,6 +141,8 @@ async def _plan(session: Session, files: FILES, sender: str) -> tuple[RecordFile
 
 async def _show(session: Session, record: Record, made: Plan, *, final: bool = True) -> bool:
     """Print the plan, for programs only if nothing comes after it; returns whether there is anything to do."""
+    from serving_network.deployment.rehearsal import rehearse_deployment
+
     out = session.out
     if made.resumed:
         show_unfinished(session, made, final=final)

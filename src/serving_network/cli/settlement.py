@@ -31,31 +31,23 @@ from serving_network.cli.journal_file import (
     provider_address,
     run_locked,
 )
+from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
-from serving_network.cli.settle import STUCK_AFTER
 from serving_network.cli.settlement_file import read_settlements
 from serving_network.cli.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
-from serving_network.clients.read.books import deployment_block, network_books
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
-from serving_network.messages.usage import identify_request
 from serving_network.money import WEI_PER_GWEI, parse_wei
-from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore
-from serving_network.settlement.adopting import adopt as adopt_settlements
-from serving_network.settlement.cancelling import GAS, CancellationPlan, Cancelled, plan_cancellation
-from serving_network.settlement.cancelling import cancel as cancel_batches
-from serving_network.settlement.journal import read_journal
-from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.signing import AddressOnly
-from serving_network.store.sqlite import copy_journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serving_network.settlement.adopting import Adopted, Decision
+    from serving_network.settlement.cancelling import CancellationPlan, Cancelled
     from serving_network.settlement.journal import Journal
     from serving_network.settlement.journal.records import Batch, UserState
 
@@ -124,6 +116,10 @@ async def cancel(
 
     Example: serving settlement cancel --key provider --max-fee '200 gwei'
     """
+    from serving_network.settlement.cancelling import cancel as cancel_batches
+    from serving_network.settlement.cancelling import plan_cancellation
+    from serving_network.settlement.live import LiveChain
+
     options = Options(
         max_gas_price=Options.max_gas_price if session.sending.max_fee is None else session.sending.max_fee,
         confirmations=confirmations,
@@ -151,6 +147,8 @@ async def cancel(
 
 
 def _show_plan(session: Session, plan: CancellationPlan, options: Options) -> None:
+    from serving_network.settlement.cancelling import GAS
+
     out = session.out
     if not plan.places:
         out.line("No transaction is pending: there is nothing to cancel.")
@@ -249,6 +247,12 @@ async def adopt(
 
     Example: serving settlement adopt --key provider --dry-run
     """
+    from serving_network.clients.read.books import deployment_block
+    from serving_network.settlement.adopting import How
+    from serving_network.settlement.adopting import adopt as adopt_settlements
+    from serving_network.settlement.live import LiveChain
+    from serving_network.signing import AddressOnly
+
     decision = _decision(paid_before, covers)
     network = await session.reader()
     provider = session.address(provider_address(session))
@@ -278,6 +282,8 @@ async def adopt(
 
 
 def _decision(paid_before: bool, covers: int | None) -> Decision | None:
+    from serving_network.settlement.adopting import Covers, PaidBefore
+
     if paid_before and covers is not None:
         raise InvalidInput("--paid-before and --covers cannot be combined.", next_step="Use one of them.")
     return PaidBefore() if paid_before else None if covers is None else Covers(covers)
@@ -354,6 +360,9 @@ async def backup(
 
     Example: serving settlement backup journal-2026-11-29 --key provider
     """
+    from serving_network.settlement.journal import read_journal
+    from serving_network.store.sqlite import copy_journal
+
     source = await existing_journal(session, service, journal)
     if file.exists():
         raise _exists(file)
@@ -416,6 +425,8 @@ async def void(
 
     Example: serving settlement void req-8f2a --reason "The answer was empty" --key provider
     """
+    from serving_network.messages.usage import identify_request
+
     reason = reason.strip()
     if not reason:
         raise InvalidInput("Voiding a request requires a reason.", next_step='Add --reason "..."')
@@ -455,6 +466,8 @@ async def books(session: Session) -> None:
 
     Example: serving settlement books
     """
+    from serving_network.clients.read.books import network_books
+
     lines = (await network_books(await session.reader())).lines
     session.out.result(
         [
