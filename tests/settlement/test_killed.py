@@ -90,7 +90,7 @@ class GrowingLog:
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SHARES))
-def test_killed_at_random_moments_no_wei_is_lost_or_doubled(tmp_path: Path, seed: int) -> None:
+def test_runs_killed_at_random_lose_and_double_no_wei(tmp_path: Path, seed: int) -> None:
     PROCESSES.set_forkserver_preload(["tests.settlement.processes"])
     chance = random.Random(seed)
     log = GrowingLog(tmp_path / "usage.jsonl", chance)
