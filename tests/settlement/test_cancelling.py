@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.cli.settlement_list import state_of
 from serving_network.errors import InvalidInput, TransactionFailure, TransactionPending
 from serving_network.settlement.cancelling import CancellationPlan, Cancelled, cancel, plan_cancellation
 from serving_network.settlement.journal import Journal, open_journal
@@ -168,6 +169,28 @@ def test_unknown_transactions_alone_are_cancelled(world: World) -> None:
     assert [(one.nonce, one.max_fee_per_gas) for one in done.sent] == [(0, 2)]
     world.settles_at_once()
     assert world.settle(("a", ANN, 10)).paid == 10
+
+
+def test_the_empty_transactions_of_a_cancellation_without_batches_are_journalled(world: World) -> None:
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
+    world.chain.wants_higher_fees = True
+    with pytest.raises(TransactionPending):
+        world.cancel()
+    with world.journal() as journal:
+        (batch,) = journal.open_batches()
+        assert (batch.rows, batch.cancelled, batch.transactions[-1].nonce) == ((), True, 0)
+        (summary,) = journal.summaries(0)
+        assert state_of(summary) == "cancelled, not final"
+    assert [(one.nonce, one.batch) for one in world.plan().places] == [(0, batch.id)]
+    assert not isinstance(world.settle(("a", ANN, 10)).stopped_by, UnknownTransactions)
+    with world.journal() as journal:
+        assert batch.id in {one.id for one in journal.open_batches()}
+    world.chain.mine()
+    world.settles_at_once()
+    world.settle(("b", ANN, 3))
+    assert world.charged(ANN) == 13
+    with world.journal() as journal:
+        assert [one.id for one in journal.open_batches() if not one.rows] == []
 
 
 def test_only_the_named_batch_is_cancelled(world: World) -> None:

@@ -154,6 +154,8 @@ def _show_plan(session: Session, plan: CancellationPlan, options: Options) -> No
         out.line("No transaction is pending: there is nothing to cancel.")
         return
     for batch in plan.batches:
+        if not batch.rows:
+            continue
         fee = sum(row.settlement.total_fee for row in batch.rows if not row.accepted)
         out.line(f"Batch {batch.id}  {rounded(fee)} of {_users(batch)}, signed but not accepted.")
     for place in plan.places:
@@ -178,7 +180,7 @@ def _show_done(session: Session, done: Cancelled) -> None:
     for row, outcome in done.results:
         out.line(f"Mined before it could be cancelled: {session.name(row.user.address)} paid {rounded(outcome.paid)}.")
     for batch in done.batches:
-        if batch.id not in done.waiting:
+        if batch.rows and batch.id not in done.waiting:
             unpaid = sum(not row.accepted for row in batch.rows)
             out.line(f"Batch {batch.id}  cancelled: {unpaid} of {len(batch.rows)} settlements were not accepted.")
     for note in done.notes:

@@ -41,7 +41,7 @@ def state_of(one: BatchSummary) -> str:
     """The state of a batch, in a word or two."""
     if one.ended:
         return "ended"
-    if all(state in ("accepted", "final") for state in one.states):
+    if one.states and all(state in ("accepted", "final") for state in one.states):
         return "accepted, not final"
     if one.batch.cancelled:
         return "cancelled, not final"

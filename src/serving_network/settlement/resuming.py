@@ -83,7 +83,7 @@ class EarlierRuns:
         for one in self.followed:
             seen = one.error is None and one.contradicted_since is None
             over = one.done and _last_nonce(one.batch) < passed
-            if seen and (over or self._journal.overtaken(one.batch)):
+            if seen and (over or (one.batch.rows and self._journal.overtaken(one.batch))):
                 self._journal.end_batch(one.batch)
                 one.done = True
         self._journal.finalise(final)
