@@ -87,7 +87,7 @@ class World:
                 return await Settlement(chain, journal, TEE, options).run(log)
 
     async def open_chain(self, connection: AsyncConnection) -> LiveChain:
-        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         if self.form == "entries":
             batches = chain.service
 

@@ -17,7 +17,6 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.provider import AsyncProvider
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
@@ -79,8 +78,7 @@ class World:
 
         async def asking() -> Any:
             async with await AsyncConnection.open(self.node) as connection:
-                network = AsyncNetwork(connection)
-                return await what(await LiveChain.open(network, PROVIDER), await LiveChain.open(network, OTHER))
+                return await what(await LiveChain.open(connection, PROVIDER), await LiveChain.open(connection, OTHER))
 
         return asyncio.run(asking())
 
@@ -89,7 +87,7 @@ class World:
 
         async def settling() -> Report:
             async with await AsyncConnection.open(self.node) as connection:
-                chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+                chain = await LiveChain.open(connection, PROVIDER)
                 service = chain.service
 
                 async def in_this_form() -> Service | None:
@@ -361,8 +359,9 @@ class Tagged:
 
 
 def final_block(chain_id: int, newest: int, finalized: int | RpcError | None, depth: int | None) -> int:
-    network = SimpleNamespace(chain=Tagged(chain_id, newest, finalized))
-    chain = LiveChain(cast("AsyncNetwork", network), "", cast("Any", None), cast("Any", PROVIDER))
+    node: Any = Tagged(chain_id, newest, finalized)
+    network: Any = SimpleNamespace(chain=node)
+    chain = LiveChain(node, network, "", cast("Any", None), cast("Any", PROVIDER))
     return asyncio.run(chain.final_block(depth))
 
 

@@ -76,7 +76,7 @@ class Told:
     def ask(self, question: Callable[[LiveChain], Awaitable[Any]]) -> Any:
         async def asked() -> Any:
             async with await AsyncConnection.open(self.chain) as connection:
-                return await question(await LiveChain.open(AsyncNetwork(connection), PROVIDER))
+                return await question(await LiveChain.open(connection, PROVIDER))
 
         return asyncio.run(asked())
 
@@ -133,8 +133,7 @@ def told(request: pytest.FixtureRequest) -> Told:
     async def play() -> None:
         async with await AsyncConnection.open(chain) as connection:
             await prepare_rival(connection, USERS[:3])
-            network = AsyncNetwork(connection)
-            ours, rivals = await LiveChain.open(network, PROVIDER), await LiveChain.open(network, RIVAL)
+            ours, rivals = await LiveChain.open(connection, PROVIDER), await LiveChain.open(connection, RIVAL)
             made.before = await connection.block_number()
             first = sign(form, ours.contract, PROVIDER.address, settlement(ANN, 10, 1), settlement(BEN, 20, 2))
             made.sent.append(await send_as(ours, first))
@@ -339,7 +338,7 @@ def test_refunds_in_the_same_block_do_not_starve_a_settlement(
 
     async def settle() -> Report:
         async with await AsyncConnection.open(node) as connection:
-            chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+            chain = await LiveChain.open(connection, PROVIDER)
             use_form(monkeypatch, chain, form)
             with open_journal(tmp_path / "journal", Identity(31337, "", chain.contract, chain.provider)) as journal:
                 return await Settlement(chain, journal, TEE, OPTIONS).run(UsageLog(log))
@@ -402,7 +401,7 @@ def final_block(node: Script, depth: int | None) -> int:
     async def ask() -> int:
         async with await AsyncConnection.open(cast("Any", node)) as connection:
             network = cast("Any", SimpleNamespace(chain=connection))
-            return await LiveChain(network, "inference", cast("Any", None), PROVIDER).final_block(depth)
+            return await LiveChain(connection, network, "inference", cast("Any", None), PROVIDER).final_block(depth)
 
     return asyncio.run(ask())
 

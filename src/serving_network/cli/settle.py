@@ -128,8 +128,9 @@ async def settle(
         give_up_after=give_up_after,
         dry_run=session.dry_run,
     )
-    network = await session.reader()
-    chain = await LiveChain.open(network, session.signer(), service)
+    chain = await LiveChain.open(
+        await session.chain(), session.signer(), session.network.require_ledger(), service=service
+    )
     log = None
     if usage is not None:
         log = UsageLog(

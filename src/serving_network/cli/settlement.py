@@ -126,7 +126,9 @@ async def cancel(
         stuck_after=stuck_after,
         give_up_after=give_up_after,
     )
-    chain = await LiveChain.open(await session.reader(), session.signer(), service)
+    chain = await LiveChain.open(
+        await session.chain(), session.signer(), session.network.require_ledger(), service=service
+    )
     file = await journal_of(chain, journal)
     file.require()
     with file.locked(), file.copied() if session.dry_run else file.opened() as opened:
@@ -256,13 +258,12 @@ async def adopt(
     from serving_network.signing import AddressOnly
 
     decision = _decision(paid_before, covers)
-    network = await session.reader()
-    provider = session.address(provider_address(session))
-    chain = await LiveChain.open(network, AddressOnly(provider), service)
+    connection, provider = await session.chain(), session.address(provider_address(session))
+    chain = await LiveChain.open(connection, AddressOnly(provider), session.network.require_ledger(), service=service)
     wanted = None if not users else [session.address(user) for user in users]
     file = await journal_of(chain, journal)
     file.require()
-    first = await deployment_block(network.chain, chain.contract)
+    first = await deployment_block(connection, chain.contract)
     with file.locked():
         with file.copied() as copy:
             found = await adopt_settlements(chain, copy, _chosen_users(copy, wanted), decision, first)
