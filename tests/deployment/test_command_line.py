@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -133,7 +134,9 @@ def test_programs_get_one_json_document(guide: Guide) -> None:
     assert [step["address"] for step in done["steps"]] == [step["address"] for step in plan["steps"]]
     assert answer(guide, "serving deploy check")["differences"] == []
     assert answer(guide, "serving deploy show")["chain_id"] == 31337
-    assert [one["name"] for one in answer(guide, "serving registry list")] == ["inference-v1.0", "fine-tuning-v1.1"]
+    listed = answer(guide, "serving registry list")
+    assert [one["name"] for one in listed] == ["inference-v1.0", "fine-tuning-v1.1"]
+    assert all(datetime.fromisoformat(one["registered_at"]).tzinfo == UTC for one in listed)
     assert answer(guide, "serving migrate plan inference-v1.0 inference-v1.0") == []
     assert len(answer(guide, "serving ownership show")) == 6
     assert {

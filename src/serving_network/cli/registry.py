@@ -52,6 +52,7 @@ async def list_registered(
                 key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
                 for key, value in asdict(one).items()
             }
+            | {"registered_at": moment(one.registered_at)}
             for one in found
         ]
     )
