@@ -26,6 +26,7 @@ from serving_network.messages.session_tokens import (
     DAY_MS,
     SESSION_ID,
     IssuedToken,
+    SessionToken,
     TokenBook,
     new_token,
     sign_token,
@@ -257,29 +258,18 @@ class AsyncUser(AsyncActor):
 
         Its id is neither revoked on the chain nor in use by another key in the book. Raises InvalidInput.
         """
-        account, now = await self._account_with(provider, service), _now_ms()
-        with book.locked():
-            if token_id is None:
-                token_id = book.free_id(self.chain.chain_id, account, now)
-            elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
-                raise InvalidInput(f"Token {token_id} is in use.", next_step="Omit the id to use a free one.")
-            token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
-            issued = IssuedToken(
-                self.chain.chain_id,
-                account.service,
-                account.user,
-                account.provider,
-                token.token_id,
-                token.generation,
-                token.timestamp,
-                token.expires_at,
-            )
-            book.remember(issued)
+        account = await self._account_with(provider, service)
+        # In a thread, because another process may hold the book's lock for seconds.
+        entering = asyncio.create_task(
+            asyncio.to_thread(_enter, book, self.chain.chain_id, account, token_id, lifetime_ms)
+        )
         try:
+            token, _ = await asyncio.shield(entering)
             return sign_token(token, self.signer)
-        except BaseException:  # declined on a device, for example: no key was made
-            with book.locked():
-                book.forget(issued)
+        except BaseException:  # cancelled, or declined on a device: no key was made
+            await asyncio.wait([entering])
+            if entering.exception() is None:
+                await asyncio.to_thread(_remove, book, entering.result()[1])
             raise
 
     async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
@@ -309,6 +299,36 @@ class AsyncUser(AsyncActor):
         if account is None:
             raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
         return account
+
+
+def _enter(
+    book: TokenBook, chain_id: int, account: Account, token_id: int | None, lifetime_ms: int
+) -> tuple[SessionToken, IssuedToken]:
+    """Choose an id and enter the API key into the book. Raises InvalidInput and RunInProgress."""
+    now = _now_ms()
+    with book.locked():
+        if token_id is None:
+            token_id = book.free_id(chain_id, account, now)
+        elif token_id in book.in_use(chain_id, account, now) or token_id == SESSION_ID:
+            raise InvalidInput(f"Token {token_id} is in use.", next_step="Omit the id to use a free one.")
+        token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
+        issued = IssuedToken(
+            chain_id,
+            account.service,
+            account.user,
+            account.provider,
+            token.token_id,
+            token.generation,
+            token.timestamp,
+            token.expires_at,
+        )
+        book.remember(issued)
+    return token, issued
+
+
+def _remove(book: TokenBook, issued: IssuedToken) -> None:
+    with book.locked():
+        book.forget(issued)
 
 
 def _now_ms() -> int:
