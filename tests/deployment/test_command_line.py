@@ -96,7 +96,7 @@ def test_what_owners_send_stays_in_sync_with_the_record(deployed: Guide) -> None
     ):
         told = deployed.type(f"serving {command} --yes")
         assert deployed.exit_code == 0, told
-        assert "none differs" in deployed.type("serving deploy check")
+        assert "no differences" in deployed.type("serving deploy check")
     found = {(one["contract"], one["ownership"]): one for one in answer(deployed, "serving ownership show")}
     assert int(found["inference-v1.0", "business"]["owner"], 16) == 0
     assert found["ledger", "business"]["owner"] == deployed.bench.upgrade_owner.address
@@ -177,4 +177,4 @@ def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     assert killed
     assert guide.bench.nonce(guide.bench.owner) == 16
-    assert "none differs" in guide.type("serving deploy check")
+    assert "no differences" in guide.type("serving deploy check")

@@ -20,6 +20,7 @@ from serving_network.cli.network_files import (
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
 from serving_network.cli.session import Session
+from serving_network.counting import count
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
@@ -32,7 +33,7 @@ app = typer.Typer(help="Deploy a network, and compare its record with the chain.
 @app.command()
 @reads
 async def plan(session: Session, files: FILES = DEFAULT_FILES) -> None:
-    """Show what is deployed, and what would be deployed in which order for how much gas. Sends nothing.
+    """Show what is deployed, and the steps that would deploy the rest, with their gas. Sends nothing.
 
     The plan is rehearsed on a copy of the chain, so gas and addresses are those of the actual run.
 
@@ -89,8 +90,8 @@ async def check(session: Session, files: FILES = DEFAULT_FILES) -> None:
     for one in differences:
         session.out.line(f"{one.item}: {one.difference}")
     session.out.line(
-        f"Compared {len(findings)} items of the record with the chain: "
-        f"{len(differences) or 'none'} differ{'s' if len(differences) < 2 else ''}."
+        f"Compared {count(len(findings), 'item')} of the record with the chain: "
+        f"{count(len(differences), 'difference') if differences else 'no differences'}."
     )
     if differences:
         raise typer.Exit(EXIT_CHECK_FAILED)

@@ -181,7 +181,7 @@ async def retrieve(
     """
     if bool(providers) == everybody:
         raise InvalidInput(
-            "Which providers to retrieve from is not clear.", next_step="Name one or more providers, or pass --all."
+            "Exactly one of PROVIDERS and --all is required.", next_step="Name one or more providers, or pass --all."
         )
     user = await session.user()
     chosen = [session.address(one) for one in providers] if providers else None

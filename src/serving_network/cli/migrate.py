@@ -40,7 +40,7 @@ async def check(
     typed_data: Annotated[Path | None, typer.Option(help="Typed data (JSON) that your TEE signs, to examine.")] = None,
     service: Annotated[str, typer.Option("--service", "-s", help="The service.")] = "fine-tuning",
 ) -> None:
-    """List what is done and what is left to do to migrate from the old version. Exits with code 9 if anything is left.
+    """List the completed and remaining steps of a migration from the old version. Exits with code 9 if any remain.
 
     Example: serving migrate check provider
     """

@@ -57,7 +57,7 @@ async def list_registered(
         ]
     )
     session.out.table(
-        ("service", "recommended", "providers", "accounts", "users", "holds", "of it stakes"),
+        ("service", "recommended", "providers", "accounts", "users", "holds", "of which stakes"),
         [
             (
                 one.name,

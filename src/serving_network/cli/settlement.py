@@ -465,7 +465,7 @@ async def void(
 @app.command()
 @reads
 async def books(session: Session) -> None:
-    """Compare what each contract holds with what it owes. The exit code is 9 if one holds less.
+    """Compare what each contract holds with what it owes. Exits with code 9 if one holds less.
 
     Example: serving settlement books
     """
@@ -496,7 +496,7 @@ async def preview(
     file: Annotated[Path, typer.Argument(help="A JSON file of signed settlements.")],
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """Show the result that settling signed settlements would have now, as the provider. Sends nothing.
+    """Show what settling signed settlements now would pay, as the provider. Sends nothing.
 
     Example: serving settlement preview signed.json
     """

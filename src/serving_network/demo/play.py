@@ -133,7 +133,7 @@ class Play:
                 await acting.deposit(missing)
                 await acting.fund(self.provider.address, missing)
                 total += missing
-        return f"the users with too little balance deposited {describe(total)}"
+        return f"the users whose balance was too low deposited {describe(total)}"
 
     async def fine_tune(self, user: ExampleUser, task: str, *, acknowledged: bool) -> str:
         """Settle a fine-tuning task, with the penalty if the user does not acknowledge the deliverable."""
