@@ -152,7 +152,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     return new_scene(tmp_path / "run", batches=request.param)
 
 
-def test_what_arrives_for_a_held_user_is_read_and_waits(scene: Scene) -> None:
+def test_new_requests_of_a_held_user_are_recorded_and_wait(scene: Scene) -> None:
     scene.record(ALICE, 3)
     scene.record(BOB, 5)
     scene.lose()
@@ -174,7 +174,7 @@ def hold_back(scene: Scene) -> Callable[[str, str], None]:
     return hold
 
 
-def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene, virtual_time: VirtualTime) -> None:
+def test_a_run_with_nothing_else_to_do_ends_within_its_patience(scene: Scene, virtual_time: VirtualTime) -> None:
     started = virtual_time.now
     report = scene.settle(replace(OPTIONS, patience=0.3, give_up_after=600, first_pause=0.05))
     assert 0.3 <= virtual_time.now - started < 20
@@ -188,9 +188,7 @@ def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene
     ]
 
 
-def test_a_run_does_not_wait_for_an_earlier_batch_that_is_mined_meanwhile(
-    scene: Scene, virtual_time: VirtualTime
-) -> None:
+def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, virtual_time: VirtualTime) -> None:
     asked = 0
 
     def mine_at_last(method: str, _: str) -> None:
