@@ -23,6 +23,7 @@ from serving_network.files import write_whole
 from serving_network.gateway.running import check_upstream, registered_offer, running
 from serving_network.gateway.settings import TEMPLATE, read_settings
 from serving_network.gateway.upstream import Upstream
+from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.networks import BUILT_IN
 from serving_network.store.served import summarise
 
@@ -47,10 +48,10 @@ async def init(
     """
     provider = provider_address(session)
     offer, _ = await registered_offer(await session.reader(), provider, service)
-    server = Upstream(upstream)
+    server = Upstream(UpstreamSettings(upstream))
     await server.open()
     try:
-        await check_upstream(server, offer.service_type, offer.model)
+        await check_upstream(server, offer)
     finally:
         await server.close()
     try:

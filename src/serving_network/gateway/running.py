@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -21,11 +20,13 @@ from serving_network.errors import ConfigurationError, NodeFailure, ServingError
 from serving_network.gateway.admission import Admission
 from serving_network.gateway.application import Gateway, paid_routes
 from serving_network.gateway.chain import ChainView
-from serving_network.gateway.refusals import RequestRefused
-from serving_network.gateway.routes import Route
+from serving_network.gateway.memory import Memory
+from serving_network.gateway.pool import Pool
+from serving_network.gateway.probes import probe, reports_continuously
+from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
-from serving_network.gateway.upstream import Upstream
+from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.store.intake import Intake
@@ -40,6 +41,10 @@ class GatewayNotReady(ServingError):
     """The gateway cannot sell anything as it is set up."""
 
     exit_code = 9
+
+
+class UpstreamUnavailable(GatewayNotReady):
+    """A model server does not serve requests."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,17 @@ async def running(
     if not isinstance(genesis, dict) or not isinstance(genesis.get("hash"), str):
         raise NodeFailure("The node did not return the first block.")
     identity = Identity(network.chain.chain_id, genesis["hash"], contract, settings.provider)
-    upstream = Upstream(settings.upstream, settings.upstream_headers)
-    await upstream.open()
+    pool = Pool(settings.servers())
+    await pool.open()
     try:
-        await check_upstream(upstream, offer.service_type, settings.upstream_model or offer.model)
+        await check_pool(pool, offer)
         intake = Intake(store, identity, signer)
         recovered = intake.open()
         try:
             chain = ChainView(network, settings.provider, service, intake)
             admission = Admission(chain, intake, signer.address, settings.limits())
             terms = settings.terms(offer.model)
-            seller = Seller(admission, intake, upstream, terms, settings.provider)
+            seller = Seller(admission, intake, pool, Memory(settings.limits().memory), terms, settings.provider)
             gateway = Gateway(
                 chain, intake, admission, seller, terms, offer.service_type, signer.address, int(time.time())
             )
@@ -108,29 +113,41 @@ async def running(
         finally:
             intake.close()
     finally:
-        await upstream.close()
+        await pool.close()
 
 
-async def check_upstream(upstream: Upstream, service_type: str, model: str) -> None:
-    """Check that the model server answers and reports what it used. Raises GatewayNotReady."""
-    route, body = Route.CHAT, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "model": model}
-    if service_type == "embedding":
-        route, body = Route.EMBEDDINGS, {"input": "Hi", "model": model}
+async def check_pool(pool: Pool, offer: Offer) -> None:
+    """Check that one model server answers, and that all that answer report what they used. Raises GatewayNotReady."""
+    failures: list[GatewayNotReady] = []
+    for upstream in pool.upstreams:
+        try:
+            await check_upstream(upstream, offer)
+            if upstream.settings.continuous_usage is None and offer.service_type == "chatbot":
+                upstream.continuous_usage = await reports_continuously(upstream, upstream.settings.model or offer.model)
+        except UpstreamUnavailable as failure:
+            _LOG.warning("%s %s", failure, failure.cause or "")
+            failures.append(failure)
+    if len(failures) == len(pool.upstreams):
+        raise failures[0]
+
+
+async def check_upstream(upstream: Upstream, offer: Offer) -> None:
+    """Check that a model server answers and reports what it used. Raises GatewayNotReady."""
+    request = probe(offer.service_type, upstream.settings.model or offer.model)
+    if request is None:
+        return
+    route, payload = request
     where = f"{upstream.url}{route.value}"
     try:
-        async with upstream.post(route, json.dumps(body).encode()) as response:
-            answer, status = await upstream.read(response), response.status
-    except RequestRefused as error:
-        raise GatewayNotReady(
-            f"The model server does not answer at {where}.", next_step="Start it, or correct upstream in the settings."
+        answer = await upstream.ask(route, payload, Memory().share(), stream=False)
+    except UpstreamRefused as error:
+        raise UpstreamUnavailable(
+            f"The model server at {where} does not serve requests.",
+            cause=f"{error.message} {error.body()[:200].decode('utf-8', 'replace')}",
+            next_step="Start it, or correct its URL, model and headers in the settings.",
         ) from error
-    if status != 200:
-        raise GatewayNotReady(
-            f"The model server answered with status {status} at {where}.",
-            cause=answer[:200].decode("utf-8", "replace"),
-            next_step="Check upstream, upstream_model and upstream_headers in the settings.",
-        )
-    if read_body(route, answer) is None:
+    answer.close()
+    if read_body(route, answer.body or b"") is None:
         raise GatewayNotReady(
             f"The model server at {where} does not report a usage.",
             cause="Without one, answers cannot be billed.",
@@ -147,8 +164,8 @@ async def registered_offer(network: AsyncNetwork, provider: str, service: str) -
         )
     if not paid_routes(found.offer.service_type):
         raise GatewayNotReady(
-            f"This gateway does not serve services of type {found.offer.service_type} yet.",
-            next_step="Register a service of type chatbot or embedding.",
+            f"This gateway does not serve services of type {found.offer.service_type}.",
+            next_step=f"Register a service of one of the types {', '.join(ROUTES_OF)}.",
         )
     return found.offer, found.confirmed
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+
+from eth_utils import is_address
 
 from serving_network.errors import ConfigurationError
-from serving_network.gateway.admission import Limits
+from serving_network.gateway.limits import Limits
 from serving_network.gateway.requests import Terms
+from serving_network.gateway.upstreams import UpstreamSettings, are_headers, is_base_url, read_upstreams
 from serving_network.untrusted import parse_toml, printable
 
 TEMPLATE = """\
@@ -24,6 +26,14 @@ upstream = "{upstream}"
 # upstream_headers = {{ Authorization = "Bearer KEY" }}
 # The model's name at the model server, if it is another one.
 # upstream_model = "NAME"
+# Several model servers, instead of upstream. They are tables, so write them at the end of this file.
+# [[upstreams]]
+# url = "http://127.0.0.1:8000/v1"
+# headers = {{ Authorization = "Bearer KEY" }}
+# model = "NAME"
+# weight = 1
+# max_concurrency = 256
+# continuous_usage = true
 # Further names under which users may ask for the model.
 # aliases = []
 
@@ -40,10 +50,22 @@ port = 3080
 # Remove these fields from requests, for servers that refuse them.
 # strip_fields = []
 
-# Requests served at once, in all and for one user.
+# Requests served at once, in all, for one user and for one key.
 # max_requests = 512
 # max_requests_of_user = 64
+# max_requests_of_key = 64
+# Requests per minute of one user and of one key; 0 for no limit.
+# requests_per_minute_of_user = 600
+# requests_per_minute_of_key = 0
+# Users who are not served.
+# blocked = []
+# Memory for the bodies and answers of all requests under way, in MiB.
+# memory_mib = 512
 """
+
+_COUNTS: Final = (
+    "default_output_tokens", "context", "max_requests", "max_requests_of_user", "max_requests_of_key", "memory_mib",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,8 @@ class Settings:
     """What a provider sets."""
 
     provider: str
-    upstream: str
+    upstream: str | None = None
+    upstreams: tuple[UpstreamSettings, ...] = ()
     upstream_headers: dict[str, str] = field(default_factory=dict)
     upstream_model: str | None = None
     aliases: list[str] = field(default_factory=list)
@@ -63,13 +86,17 @@ class Settings:
     strip_fields: list[str] = field(default_factory=list)
     max_requests: int = 512
     max_requests_of_user: int = 64
+    max_requests_of_key: int | None = None
+    requests_per_minute_of_user: int = 600
+    requests_per_minute_of_key: int = 0
+    blocked: list[str] = field(default_factory=list)
+    memory_mib: int = 512
 
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
         return Terms(
             model,
             aliases=frozenset(self.aliases),
-            upstream_model=self.upstream_model,
             context=self.context,
             default_output_tokens=self.default_output_tokens,
             output_field=self.output_field,
@@ -78,7 +105,21 @@ class Settings:
 
     def limits(self) -> Limits:
         """How many requests are served at once."""
-        return Limits(self.max_requests, self.max_requests_of_user)
+        return Limits(
+            self.max_requests,
+            self.max_requests_of_user,
+            self.max_requests_of_key,
+            self.requests_per_minute_of_user or None,
+            self.requests_per_minute_of_key or None,
+            frozenset(one.lower() for one in self.blocked),
+            self.memory_mib * 2**20,
+        )
+
+    def servers(self) -> tuple[UpstreamSettings, ...]:
+        """The model servers."""
+        if self.upstream is None:
+            return self.upstreams
+        return (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
 
 
 def read_settings(path: Path) -> Settings:
@@ -94,9 +135,15 @@ def read_settings(path: Path) -> Settings:
     known = {one.name for one in fields(Settings)}
     if unknown := sorted(content.keys() - known):
         raise _wrong(path, f"{', '.join(map(printable, unknown))} unknown.")
-    for name in ("provider", "upstream"):
-        if name not in content:
-            raise _wrong(path, f"{name} missing.")
+    if "provider" not in content:
+        raise _wrong(path, "provider missing.")
+    if ("upstream" in content) == ("upstreams" in content):
+        raise _wrong(path, "It needs either upstream or [[upstreams]].")
+    if "upstreams" in content:
+        try:
+            content["upstreams"] = read_upstreams(content["upstreams"])
+        except ValueError as error:
+            raise _wrong(path, f"{error}.") from error
     for name, value in content.items():
         if not _fits(name, value):
             raise _wrong(path, f"{name} cannot be {printable(str(value))}.")
@@ -106,16 +153,22 @@ def read_settings(path: Path) -> Settings:
 def _fits(name: str, value: Any) -> bool:
     match name:
         case "upstream":
-            return isinstance(value, str) and urlsplit(value).scheme in ("http", "https")
+            return is_base_url(value)
         case "upstream_headers":
-            return isinstance(value, dict) and all(isinstance(one, str) and "\n" not in one for one in value.values())
+            return are_headers(value)
+        case "upstreams":
+            return isinstance(value, tuple)
+        case "blocked":
+            return isinstance(value, list) and all(is_address(one) for one in value)
         case "aliases" | "strip_fields":
             return isinstance(value, list) and all(isinstance(one, str) for one in value)
         case "port":
             return type(value) is int and 0 <= value < 65_536
         case "output_field":
             return value in ("max_tokens", "max_completion_tokens")
-        case "default_output_tokens" | "context" | "max_requests" | "max_requests_of_user":
+        case "requests_per_minute_of_user" | "requests_per_minute_of_key":
+            return type(value) is int and value >= 0
+        case name if name in _COUNTS:
             return type(value) is int and value > 0
         case _:
             return isinstance(value, str) and bool(value)

@@ -27,6 +27,7 @@ from serving_network.files import SHORT_WAIT, lock
 from serving_network.messages.answer_signatures import SignedAnswer, answer_text
 from serving_network.messages.receipts import Disclosure, Ending, Receipt, SignedReceipt, Source, content_hash
 from serving_network.messages.tee_signing import AttestedSigner
+from serving_network.store.schema import padded
 from serving_network.store.sqlite import Identity, JournalFailure, connected, unusable
 
 KEEP_SECONDS: Final = 600
@@ -61,6 +62,8 @@ class Delivered:
     input_fee: int = 0
     output_fee: int = 0
     source: Source = Source.USAGE
+    images: tuple[bytes, ...] = ()
+    """The SHA-256 hash of each image in the answer, which the signature of the answer is over instead."""
 
 
 class Kept(NamedTuple):
@@ -175,14 +178,17 @@ class Intake:
         """Store a served request with its receipt. When this returns, the row survives a crash of the machine."""
         return await self._submit(lambda db: self._finish(db, terms, delivery, ending, now, upstream_id, kept))
 
-    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int) -> None:
-        """Store a user's money on chain, read at this block. A newer block that is stored already stays."""
+    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int, nonce: int = 0) -> None:
+        """Store a user's money on chain, and the nonce of the last settlement that lowered it, read at this block.
+
+        A newer block that is stored already stays.
+        """
         await self._submit(
             lambda db: db.execute(
-                "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
-                " balance = excluded.balance, pending_refund = excluded.pending_refund,"
+                "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
+                " balance = excluded.balance, pending_refund = excluded.pending_refund, nonce = excluded.nonce,"
                 " block_number = excluded.block_number WHERE excluded.block_number >= account.block_number",
-                (user, str(balance), str(pending_refund), block),
+                (user, str(balance), str(pending_refund), padded(nonce), block),
             )
         )
 
@@ -225,19 +231,20 @@ class Intake:
         )
         identity = self._identity
         signature = self._signer.sign_typed(receipt, identity.chain_id, identity.contract)
-        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, [delivery.answer_hash]))
+        hashes = delivery.images or (delivery.answer_hash,)
+        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, hashes))
         db.execute(
-            "INSERT INTO served VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT INTO served VALUES (NULL{', ?' * 25})",  # noqa: S608 - placeholders only
             (
                 terms.id, terms.user, receipt.sequence, str(billed), terms.token_id, terms.model,
                 str(delivery.input_fee), str(delivery.output_fee), str(terms.input_price), str(terms.output_price),
                 delivery.input_tokens, delivery.cached_tokens, delivery.output_tokens, int(delivery.source),
                 int(ending), now, salt, terms.request_hash, delivery.answer_hash, delivery.length, upstream_id,
-                self._signer.address, signature, of_answer,
+                self._signer.address, signature, of_answer, b"".join(delivery.images),
             ),
         )  # fmt: skip
         db.execute(
-            "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', -1) ON CONFLICT (address) DO UPDATE SET"
+            "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', '', -1) ON CONFLICT (address) DO UPDATE SET"
             " requests = excluded.requests, billed = excluded.billed",
             (terms.user, receipt.sequence, str(billed + receipt.fee)),
         )
@@ -307,26 +314,18 @@ class Intake:
     def funds(self, user: str) -> Funds | None:
         """A user's money; None if the balance was never read."""
         row = self._row(
-            "SELECT a.balance, a.pending_refund, a.block_number, a.billed, a.taken, u.owed, u.paid FROM account a"
-            " LEFT JOIN user u ON u.address = a.address WHERE a.address = ?",
+            f"SELECT a.balance, a.pending_refund, a.block_number, {_UNSETTLED} WHERE a.address = ?",
             (user,),
         )
         if row is None:
             return None
-        balance, pending, block, billed, taken, owed, paid = row
-        unsettled = int(billed) - int(taken) + int(owed or 0) - int(paid or 0)
-        return Funds(int(balance), int(pending), unsettled) if block >= 0 else None
+        balance, pending, block, *parts = row
+        return Funds(int(balance), int(pending), _unsettled(*parts)) if block >= 0 else None
 
     def unsettled(self, user: str) -> int:
         """The wei of a user's served requests that are not settled yet; 0 if there are none."""
-        row = self._row(
-            "SELECT ifnull(a.billed, '0'), ifnull(a.taken, '0'), ifnull(u.owed, '0'), ifnull(u.paid, '0')"
-            " FROM (SELECT ? AS address) wanted LEFT JOIN account a ON a.address = wanted.address"
-            " LEFT JOIN user u ON u.address = wanted.address",
-            (user,),
-        )
-        billed, taken, owed, paid = map(int, row)
-        return max(0, billed - taken + owed - paid)
+        row = self._row(f"SELECT {_UNSETTLED} WHERE a.address = ?", (user,))
+        return 0 if row is None else max(0, _unsettled(*row))
 
     def receipt(self, id: bytes) -> SignedReceipt | None:  # noqa: A002
         """The receipt of a request."""
@@ -344,10 +343,14 @@ class Intake:
     def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
         """The signature of an answer that ended at `since` or later."""
         row = self._row(
-            "SELECT request_hash, answer_hash, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
+            "SELECT request_hash, answer_hash, images, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
             (id, since),
         )
-        return None if row is None else SignedAnswer(answer_text(row[0], [row[1]]), row[2], row[3])
+        if row is None:
+            return None
+        request_hash, answer_hash, images, signature, signer = row
+        hashes = [images[start : start + 32] for start in range(0, len(images), 32)] or [answer_hash]
+        return SignedAnswer(answer_text(request_hash, hashes), signature, signer)
 
     def id_of(self, user: str, upstream_id: str) -> bytes | None:
         """The newest request of a user whose answer has this id of the model server."""
@@ -399,6 +402,21 @@ class Intake:
             return self._read.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise unusable(self._path, error) from error
+
+
+_UNSETTLED: Final = (
+    "a.billed, a.taken, ifnull(u.owed, '0'), ifnull(u.paid, '0'), ifnull((SELECT s.expected_paid FROM settlement s"
+    " WHERE s.user_id = u.id AND s.nonce = a.nonce AND s.state IN ('signed', 'accepted') AND s.state = 'signed'"
+    " AND NOT EXISTS (SELECT 1 FROM settlement b WHERE b.user_id = s.user_id AND b.nonce = s.nonce"
+    " AND b.state IN ('accepted', 'final')) LIMIT 1), '0')"
+    " FROM account a LEFT JOIN user u ON u.address = a.address"
+)
+"""What a user owes. The last value is of a settlement that is mined and not booked yet: the balance that was read has
+the nonce of that settlement, so it is lower by the payment already."""
+
+
+def _unsettled(billed: str, taken: str, owed: str, paid: str, mined: str) -> int:
+    return int(billed) - int(taken) + int(owed) - int(paid) - int(mined)
 
 
 _RECEIPT: Final = (
