@@ -60,6 +60,13 @@ def test_a_provider_that_does_not_answer(serving: Terminal, stage: Stage) -> Non
     assert "does not answer" in serving("chat", stage.world.provider.address, "Hi", code=5).err
 
 
+@pytest.mark.usefixtures("gate")
+def test_an_answer_that_the_balance_limits(serving: Terminal, stage: Stage) -> None:
+    stage.world.user.retrieve([stage.world.provider.address])
+    stage.world.user.fund(stage.world.provider.address, 100_000)
+    assert "Your balance covers an answer of" in serving("chat", stage.world.provider.address, "Hi").err
+
+
 def test_a_conversation(serving: Terminal, stage: Stage, gate: Gate) -> None:
     words = ["chat", stage.world.provider.address]
     terminal = zygote.Terminal(

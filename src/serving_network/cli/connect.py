@@ -32,13 +32,13 @@ async def connect(
     session: Session,
     provider: PROVIDER,
     limit: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=parse_wei,
             metavar="AMOUNT",
-            help=f"Move at most this from your ledger to the provider's account. {AMOUNT_HELP}",
+            help=f"Move at most this from your ledger to the provider's account. Default: nothing. {AMOUNT_HELP}",
         ),
-    ] = "0",  # type: ignore[assignment]
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port. 0 picks a free one.")] = PORT,
     api_key: Annotated[
         str | None,
@@ -78,9 +78,9 @@ async def connect(
     with open_bill(bill_path(session, identity), identity) as bill:
         async with Buyer(user, identity, bill, service) as buyer:
             offer = await buyer.offer()
-            funding = Funding(buyer, limit)
+            funding = Funding(buyer, limit or 0)
             async with Endpoint(buyer, funding, key, report).serving(HOST, port) as url:
-                out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit)})
+                out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit or 0)})
                 if not is_encrypted(offer.url):
                     out.note("The provider's URL is not encrypted: others on the way can read requests.", "yellow")
                 out.line(f"{offer.model} of {session.name(identity.provider)} is at {url}")
