@@ -73,6 +73,7 @@ ServingError                     a failure with its cause and one next step
 ├── LimitReached                 clients.buying.funding: the account needs more than the limit allows
 ├── NotAuthenticated             clients.buying.endpoint: a request with another API key
 ├── NoService                    settlement.runner: the provider has not registered a service
+├── QuoteNotGenuine              cli.connect: the quote of a provider's TEE proves nothing
 ├── RunInProgress                files: another process holds the lock
 └── WrongSigner                  settlement.runner: the TEE key is not the one that the service registered
 """

@@ -19,7 +19,6 @@ import openai
 import pexpect
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
 from serving_network.localchain.accounts import development_keys
@@ -90,7 +89,7 @@ def play(text: str, url: str, sold: LocalGateway, home: Path) -> str:
 async def settle(url: str, store: Path) -> None:
     tee = LocalTeeSigner(development_keys()[TEE].to_bytes())
     async with await AsyncConnection.open(url) as connection:
-        chain = await LiveChain.open(AsyncNetwork(connection), LocalNetwork.signer(PROVIDER), "inference")
+        chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
         with open_journal(store, identity_of(store)) as journal:
             await Settlement(chain, journal, tee, Options(interval=0)).run(None)
 

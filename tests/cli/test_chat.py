@@ -122,6 +122,9 @@ def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, s
     verdict = serving("signer", "review", provider, "--json", code=9).json
     assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
 
+    refused = serving("connect", provider, "--port", "0", "--require-quote", code=9).err
+    assert "quote: a mock, signed by no processor" in refused
+
     serving("chat", provider, "Hi")
     path = next((serving.home / "bills").iterdir())
     with closing(sqlite3.connect(path)) as connection, connection:
