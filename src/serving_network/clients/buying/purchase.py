@@ -176,7 +176,12 @@ class Purchase:
     async def refusal(self) -> ProviderFailure:
         """The failure to raise for an answer whose status is not 200."""
         cause = error_in(await self.body())
-        return ProviderFailure(f"The provider answered with status {self.status}.", cause=cause or None)
+        refused = 400 <= self.status < 500
+        return ProviderFailure(
+            f"The provider {'refused the request' if refused else 'failed'} with status {self.status}.",
+            cause=cause or None,
+            next_step="Change the request as the provider says." if refused and cause else None,
+        )
 
     async def _prove(self, delivered: Delivered) -> SignedReceipt:
         buyer = self._buyer
