@@ -22,12 +22,14 @@ from serving_network.clients.buying import funding, purchase
 from serving_network.clients.buying.endpoint import Endpoint
 from serving_network.clients.buying.funding import Funding
 from serving_network.clients.buying.purchase import Buyer
+from serving_network.clients.buying.recount import Count
 from serving_network.clients.user import AsyncUser
 from serving_network.messages.receipts import Ending, SignedReceipt
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.store.bills import BillIdentity, open_bill
 from serving_network.testing import LocalNetwork
 from tests.gateway.stage import USER, Gate, Handler, Stage, completion, events, plain, streaming
+from tests.gateway.streams import event
 
 KEY = "local-key"
 ASKED: dict[str, Any] = {"model": "model-1", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 256}
@@ -47,7 +49,11 @@ class Connected:
 
 @asynccontextmanager
 async def connected(
-    stage: Stage, handle: Handler = plain, limit: int = 0, in_front: Callable[[str], Any] | None = None
+    stage: Stage,
+    handle: Handler = plain,
+    limit: int = 0,
+    in_front: Callable[[str], Any] | None = None,
+    count: Count | None = None,
 ) -> AsyncIterator[Connected]:
     """Connect to a gateway; `in_front` makes a server between them, of the gateway's URL."""
     world = stage.world
@@ -60,7 +66,7 @@ async def connected(
         user = AsyncUser(connection, LocalNetwork.signer(USER))
         identity = BillIdentity(31337, (await user.service()).address, world.provider.address, user.address)
         with open_bill(stage.store.with_name("bill.sqlite"), identity) as bill:
-            async with Buyer(user, identity, bill) as buyer:
+            async with Buyer(user, identity, bill, count=count) as buyer:
                 funds = Funding(buyer, limit)
                 endpoint = Endpoint(buyer, funds, KEY, bought.append)
                 async with (
@@ -115,6 +121,29 @@ def test_answers_are_checked_and_their_receipts_kept(stage: Stage) -> None:
             assert kept == await to.gate.receipts(stage.token())
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_more_output_than_the_tokenizer_counts_is_reported(
+    stage: Stage, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    async def scenario() -> None:
+        usage = {"prompt_tokens": 12, "completion_tokens": 100, "total_tokens": 112}
+        last = event({"id": "c1", "choices": [], "usage": usage})
+        async with connected(stage, count=lambda text: len(text.split())) as to:
+            to.gate.model.handle = streaming([*events(20)[:-2], last, event("[DONE]")]) if stream else full(usage)
+            await read(to.client, stream)
+            assert len(to.bought) == 1
+
+    asyncio.run(scenario())
+    assert f"bills 100 tokens of output; the tokenizer counts {20 if stream else 2}." in caplog.text
+
+
+def full(usage: dict[str, int]) -> Handler:
+    async def handle(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion(usage))
+
+    return handle
 
 
 def test_only_the_printed_key_may_spend(stage: Stage) -> None:

@@ -134,6 +134,8 @@ class Endpoint:
 
     async def _prove(self, purchase: Purchase) -> SignedReceipt:
         receipt = await purchase.prove()
+        if excess := purchase.excess(receipt):
+            _LOG.warning("%s", excess)
         self._bought(receipt)
         return receipt
 
