@@ -21,7 +21,6 @@ import aiohttp
 from aiohttp import web
 
 from serving_network.cli.home import Home
-from serving_network.gateway.settings import TEMPLATE
 from serving_network.messages.receipts import Ending, Source, receipt_id
 from serving_network.networks import BUILT_IN, NamedNetwork
 from tests.clients.network_fixture import TEE_KEY
@@ -60,8 +59,8 @@ async def program(stage: Stage, home: Path) -> AsyncIterator[tuple[asyncio.subpr
 def write_home(stage: Stage, home: Path, upstream: str) -> None:
     local = BUILT_IN["local"]
     Home(home).save_network(NamedNetwork("test", (stage.url,), local.chain_id, local.ledger))
-    settings = TEMPLATE.format(provider=stage.world.provider.address, upstream=upstream)
-    (home / "gateway.toml").write_text(settings.replace("port = 3080", "port = 0"))
+    settings = f'provider = "{stage.world.provider.address}"\nupstream = "{upstream}"\nport = 0\n'
+    (home / "gateway.toml").write_text(settings)
 
 
 async def use(url: str, token: str, delivered: set[str]) -> None:

@@ -23,12 +23,15 @@ _READ_SIZE: Final = 2**18
 
 
 class Upstream:
-    """One model server. `url` is its base with /v1; `silence` is how many seconds it may send nothing."""
+    """One model server. `url` is its base with /v1; it may send nothing for `silence` seconds, and take `longest`."""
 
-    def __init__(self, url: str, headers: Mapping[str, str] | None = None, *, silence: float = 300.0) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str] | None = None, *, silence: float = 300.0, longest: float = 900.0
+    ) -> None:
         self.url = url.rstrip("/")
         self._headers = {"Accept-Encoding": "identity", **(headers or {})}
         self._silence = silence
+        self._longest = longest
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -38,7 +41,7 @@ class Upstream:
             headers=self._headers,
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
+            timeout=aiohttp.ClientTimeout(total=self._longest, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
             read_bufsize=_READ_SIZE,
         )
 
