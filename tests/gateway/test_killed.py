@@ -38,13 +38,15 @@ async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> N
 
 
 @asynccontextmanager
-async def program(stage: Stage, home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
+async def program(
+    stage: Stage, home: Path, *more: str, **variables: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     """The gateway as a program of its own, and what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
     words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--journal", str(stage.store)),
-        env=environment | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()},
+        *(sys.executable, "-m", "serving_network", *words, "--journal", str(stage.store), *more),
+        env=environment | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()} | variables,
         stdout=asyncio.subprocess.PIPE,
     )
     try:

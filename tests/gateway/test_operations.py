@@ -167,7 +167,7 @@ def test_tls_with_a_certificate_that_is_renewed(stage: Stage, tmp_path: Path) ->
 
     async def scenario() -> None:
         first = renew()
-        files = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+        files: dict[str, Any] = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
         async with stage.gate(host="127.0.0.1", **files) as gate:
             assert gate.running.url.startswith("https://")
             assert await models(gate, first) == 200
@@ -186,10 +186,12 @@ def test_tls_with_a_certificate_that_is_renewed(stage: Stage, tmp_path: Path) ->
 
 def test_half_a_certificate(stage: Stage, tmp_path: Path) -> None:
     async def scenario() -> None:
-        for files, message in (
-            ({"tls_cert": "cert.pem"}, "needs its key"),
-            ({"tls_cert": str(tmp_path / "no"), "tls_key": str(tmp_path / "no")}, "cannot be used"),
-        ):
+        missing = str(tmp_path / "no")
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"tls_cert": missing}, "needs its key"),
+            ({"tls_cert": missing, "tls_key": missing}, "cannot be used"),
+        ]
+        for files, message in cases:
             with pytest.raises(ConfigurationError, match=message):
                 async with stage.gate(**files):
                     pass

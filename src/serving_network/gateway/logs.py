@@ -97,5 +97,6 @@ def logging_to(file: Path | None) -> Iterator[None]:
         logger.removeHandler(dropping)
         logger.propagate = propagating
         listener.stop()
-        handler.close()
+        with suppress(OSError):  # the disk is full
+            handler.close()
         logging.raiseExceptions = raising
