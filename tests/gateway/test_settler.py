@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -19,11 +16,9 @@ from serving_network.gateway.control import ask_gateway
 from serving_network.store.served import summarise
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.clients.network_fixture import TEE_KEY
+from tests.gateway.programs import PASSWORD, program, serving, write_home
 from tests.gateway.stage import CHAT, PROVIDER, Stage, model_server
-from tests.gateway.test_killed import program, write_home
 
-PASSWORD = "a long password"
 SECONDS = 60
 
 
@@ -34,18 +29,6 @@ async def settler(store: Path, other_than: int | None = None) -> int:
             await asyncio.sleep(0.1)
     assert pid is not None
     return pid
-
-
-async def serving(home: Path, store: Path, *words: str) -> tuple[int, Any]:
-    """The exit code of a command, and its JSON."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--network", "test", "--journal", str(store), "--json"),
-        env={name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
-        | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await process.communicate()
-    return process.returncode or 0, json.loads(out)
 
 
 def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
@@ -66,13 +49,13 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 async with http.post(url, json=CHAT) as answer:
                     assert answer.status == 200
                 pid = await settler(stage.store, other_than=pid)
-                code, drained = await serving(home, stage.store, "gateway", "drain")
+                code, drained = await serving(home, "gateway", "drain", "--journal", str(stage.store))
                 assert (code, drained["unsettled"]["wei"], drained["settler_ran"]) == (0, "0", True)
                 found = summarise(stage.store)
                 assert found.settled == found.billed > 0
                 async with http.post(url, json=CHAT) as answer:
                     assert answer.status == 503
-                _, shown = await serving(home, stage.store, "gateway", "status")
+                _, shown = await serving(home, "gateway", "status", "--journal", str(stage.store))
                 assert shown["gateway"]["settler"] is True
                 assert shown["settler"]["pid"] == pid
                 assert shown["last_settlement"] == found.settled_at
