@@ -77,7 +77,7 @@ def test_it_settles_early_when_it_is_due_or_somebody_asks() -> None:
 
 def test_a_stop_ends_a_run_at_once() -> None:
     async def scenario() -> None:
-        ended = []
+        ended: list[bool] = []
 
         async def run() -> Report:
             loop.stop.set()
