@@ -41,7 +41,6 @@ ALLOWED = (
     Allowed("src/serving_network/cli/*", ("format_help", "no_args_is_help"), "click calls and reads them"),
     Allowed("src/serving_network/cli/*", ("ending", "picture", "refresh"), "parameters of a protocol"),
     Allowed("src/serving_network/deployment/*", ("model_config", "_*"), "pydantic reads settings and validators"),
-    Allowed("src/serving_network/gateway/*", ("*",), "the pure half of the gateway; its server is not written yet"),
     Allowed(
         "src/serving_network/messages/*",
         (

@@ -4,21 +4,26 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.gateway import running as running_module
 from serving_network.gateway.running import Running, running
+from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.messages.answer_signatures import SignedAnswer, check_answer
 from serving_network.messages.receipts import SignedReceipt, parse_receipt
@@ -62,7 +67,9 @@ class ModelServer:
     seen: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def plain(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+async def plain(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+    if request.path.endswith("/audio/transcriptions"):
+        return web.json_response({"text": "Hi", "usage": {"type": "duration", "seconds": 3}})
     return web.json_response(completion())
 
 
@@ -78,16 +85,27 @@ def streaming(parts: list[bytes], pause: float = 0.0) -> Handler:
     return handle
 
 
+async def _content(request: web.Request) -> dict[str, Any]:
+    """The JSON of a request, or the fields of a form: text, or the name, type and content of a file."""
+    if request.content_type != "multipart/form-data":
+        content: dict[str, Any] = await request.json()
+        return content
+    return {
+        name: (one.filename, one.content_type, one.file.read()) if isinstance(one, web.FileField) else one
+        for name, one in (await request.post()).items()
+    }
+
+
 @asynccontextmanager
 async def model_server(handle: Handler = plain) -> AsyncIterator[ModelServer]:
     server = ModelServer(plain)
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+        body = await _content(request)
         server.seen.append(body)
         return await server.handle(request, body)
 
-    application = web.Application()
+    application = web.Application(client_max_size=2**26)
     application.router.add_post("/v1/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -108,6 +126,24 @@ class Gate:
     running: Running
     model: ModelServer
     http: aiohttp.ClientSession
+    seller: Seller | None = None
+
+    def check_nothing_is_left(self) -> None:
+        """Nothing is reserved, held in memory, under way or begun."""
+        assert self.seller is not None
+        admission = self.seller._admission
+        assert (admission.reserved, admission.under_way, self.seller._memory.used) == (0, 0, 0)
+        assert all(one.under_way == 0 for one in self.seller._pool.health())
+        with closing(sqlite3.connect(self.stage.store)) as connection:
+            assert connection.execute("SELECT count(*) FROM begun").fetchone() == (0,)
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way, and check that nothing is left of it."""
+        assert self.seller is not None
+        async with asyncio.timeout(20):
+            while self.seller._admission.under_way or self.seller._memory.used:
+                await asyncio.sleep(0.01)
+        self.check_nothing_is_left()
 
     def url(self, path: str) -> str:
         return self.running.url + path
@@ -116,6 +152,14 @@ class Gate:
         """Status, JSON and ZG-Res-Key of a chat that is not streamed."""
         async with self.http.post(self.url(path), json=CHAT | changes, headers={"Authorization": token}) as answer:
             return answer.status, await answer.json(), answer.headers.get("ZG-Res-Key", "")
+
+    async def post(
+        self, path: str, token: str, body: dict[str, Any] | aiohttp.FormData
+    ) -> tuple[int, bytes, CIMultiDictProxy[str]]:
+        """Status, body and headers of a request with JSON or a form."""
+        given: dict[str, Any] = {"data": body} if isinstance(body, aiohttp.FormData) else {"json": body}
+        async with self.http.post(self.url(path), headers={"Authorization": token}, **given) as answer:
+            return answer.status, await answer.read(), answer.headers
 
     async def get(self, path: str, token: str | None = None) -> tuple[int, Any]:
         headers = {} if token is None else {"Authorization": token}
@@ -163,17 +207,39 @@ class Stage:
         token = SessionToken(signer.address, provider, now, now + DAY_MS, token_hex(16), generation, token_id)
         return sign_token(replace(token, **changes), signer)
 
+    async def become(self, service_type: str) -> None:
+        """Sell a service of another type."""
+        world = self.world
+        await self.act(lambda: world.provider.update(world.offer(service_type=service_type)))
+        await self.act(lambda: world.owner.confirm(world.provider.address))
+
     async def act(self, action: Callable[[], object]) -> None:
         """Do something with the clients of the world, which have an event loop of their own."""
         await asyncio.to_thread(action)
 
     @asynccontextmanager
     async def gate(self, handle: Handler = plain, *, stop_seconds: float = 1.0, **settings: Any) -> AsyncIterator[Gate]:
+        sellers: list[Seller] = []
+
+        def seller(*given: Any) -> Seller:
+            sellers.append(Seller(*given))
+            return sellers[0]
+
+        with patch.object(running_module, "Seller", seller):
+            async with self._gate(handle, sellers, stop_seconds, settings) as gate:
+                yield gate
+        gate.check_nothing_is_left()
+
+    @asynccontextmanager
+    async def _gate(
+        self, handle: Handler, sellers: list[Seller], stop_seconds: float, settings: dict[str, Any]
+    ) -> AsyncIterator[Gate]:
+        given: dict[str, Any] = {"port": 0} | settings
         async with (
             model_server() as model,
             await AsyncNetwork.open(self.url) as network,
             running(
-                Settings(self.world.provider.address, model.url, port=0, **settings),
+                Settings(self.world.provider.address, given.pop("upstream", model.url), **given),
                 network,
                 self.world.tee_signer,
                 self.store,
@@ -183,7 +249,8 @@ class Stage:
         ):
             model.seen.clear()
             model.handle = handle
-            yield Gate(self, started, model, http)
+            gate = Gate(self, started, model, http, sellers[0])
+            yield gate
 
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""

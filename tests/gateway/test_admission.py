@@ -149,7 +149,7 @@ def test_a_body_without_a_length_is_refused_when_it_is_too_long(stage: Stage) ->
     ("method", "path", "status"),
     [
         ("GET", "/v1/chat/completions", 405),
-        ("POST", "/v1/responses", 404),
+        ("POST", "/v1/images/generations", 404),
         ("POST", "/v1/settle", 404),
         ("DELETE", "/v1/models", 404),
         ("GET", "/v1/service", 404),

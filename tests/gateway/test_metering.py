@@ -194,6 +194,29 @@ def test_a_cut_stream_is_billed_what_the_client_received(server: str) -> None:
         assert not meter.finished
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.booleans())
+def test_usage_that_only_the_gateway_asked_for_is_cut_off(
+    data: st.DataObject, end: str, spaced: bool, asked: bool
+) -> None:
+    """Of every chunk but the one that ends the answer, and the one of its own if the client asked for that."""
+
+    def line(content: dict[str, object]) -> bytes:
+        return event(json.dumps(content) if spaced else content, end)
+
+    details = {"prompt_tokens_details": {"cached_tokens": 4}}
+    tail = [line(chunk("", "stop", usage=used(3))), line(usage_chunk()), event("[DONE]", end)]
+    sent = [line(chunk(word, usage=used(n) | details)) for n, word in enumerate(WORDS, 1)]
+    bare = [line(chunk(word)) for word in WORDS]
+    meter = StreamMeter(Route.CHAT, remove_usage=not asked, cut_usage=True)
+    delivered = deliver(meter, data.draw(packets_of(b"".join([*sent, *tail]))))
+    assert delivered == b"".join([*bare, *(tail if asked else [tail[0], tail[2]])])
+    assert meter.usage() == Usage(12, 3)
+    meter = StreamMeter(Route.CHAT, remove_usage=not asked, cut_usage=True)
+    assert deliver(meter, sent[:2]) == b"".join(bare[:2])
+    assert meter.usage() == Usage(12, 2, 4)
+
+
 def test_text_that_waits_for_its_end_was_not_received() -> None:
     meter = StreamMeter(Route.CHAT, remove_usage=True)
     assert meter.feed(event(chunk("a"))[:-1]) == b""

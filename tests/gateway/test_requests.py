@@ -14,7 +14,9 @@ from serving_network.gateway.fees import Bounds
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import (
     MAX_BODY,
+    MAX_MARKS,
     MAX_OUTPUT,
+    File,
     PaidForm,
     PaidRequest,
     Terms,
@@ -23,8 +25,11 @@ from serving_network.gateway.requests import (
     read_request,
 )
 from serving_network.gateway.routes import Route
+from serving_network.gateway.upstreams import UpstreamSettings
+from tests.gateway.streams import LETTERS
 from tests.messages.vectors import REQUEST
 
+SERVER = UpstreamSettings("http://127.0.0.1:8000/v1")
 TERMS = Terms("mock-model", aliases=frozenset({"gpt-4o"}))
 MESSAGES = [{"role": "user", "content": "hi"}]
 MINIMAL: dict[Route, dict[str, Any]] = {
@@ -42,9 +47,9 @@ def read(route: Route, terms: Terms = TERMS, **more: Any) -> PaidRequest:
     return read_request(route, json.dumps(MINIMAL[route] | more).encode(), terms)
 
 
-def upstream(route: Route, terms: Terms = TERMS, **more: Any) -> Any:
+def upstream(route: Route, terms: Terms = TERMS, server: UpstreamSettings = SERVER, **more: Any) -> Any:
     request = read(route, terms, **more)
-    return json.loads(request.upstream_body(request.bounds.output))
+    return json.loads(request.payload(request.bounds.output, server))
 
 
 def refusal(route: Route, terms: Terms = TERMS, **more: Any) -> tuple[int, str, str | None]:
@@ -55,7 +60,7 @@ def refusal(route: Route, terms: Terms = TERMS, **more: Any) -> tuple[int, str, 
 
 def test_the_body_of_the_vector_gets_a_bound() -> None:
     request = read_request(Route.CHAT, REQUEST, TERMS)
-    assert request.upstream_body(256) == (
+    assert request.payload(256, SERVER) == (
         b'{"max_tokens":256,"model":"mock-model","messages":[{"role":"user","content":"hi"}],"store":false}'
     )
     assert (request.stream, request.asks_usage) == (False, False)
@@ -94,7 +99,7 @@ def test_what_the_model_server_gets(route: Route, expected: dict[str, Any]) -> N
 def test_the_bound_is_the_client_s_and_always_written(route: Route, asked: dict[str, Any], bound: int) -> None:
     request = read(route, **asked)
     assert request.bounds.output == bound
-    sent = json.loads(request.upstream_body(bound - 1))
+    sent = json.loads(request.payload(bound - 1, SERVER))
     names = {"max_tokens", "max_completion_tokens", "max_output_tokens"} & sent.keys()
     assert names == {"max_output_tokens" if route is Route.RESPONSES else "max_tokens"}
     assert sent[names.pop()] == bound - 1
@@ -104,7 +109,7 @@ def test_terms_set_the_bounds_and_the_fields_of_the_model_server() -> None:
     terms = Terms("m", context=1000, default_output_tokens=2000, output_field="max_completion_tokens")
     request = read(Route.CHAT, terms, messages=[{"role": "user", "content": "x" * 5000}])
     assert request.bounds == Bounds(1000, 1000, 1, shrinks=True)
-    assert json.loads(request.upstream_body(5))["max_completion_tokens"] == 5
+    assert json.loads(request.payload(5, SERVER))["max_completion_tokens"] == 5
     plain = Terms("m", strip_fields=frozenset({"store", "stream_options", "user"}))
     sent = upstream(Route.CHAT, plain, stream=True, user="u")
     assert sent == {"messages": MESSAGES, "model": "m", "stream": True, "max_tokens": 4096}
@@ -191,7 +196,20 @@ def test_images_are_bounded_by_their_number() -> None:
 def test_usage_is_always_asked_for(route: Route, options: Any, asks: bool) -> None:
     request = read(route, stream=True, stream_options=options)
     assert (request.stream, request.asks_usage) == (True, asks)
-    assert json.loads(request.upstream_body(9))["stream_options"] == {"include_usage": True}
+    assert json.loads(request.payload(9, SERVER))["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_usage_in_every_chunk_is_asked_of_servers_that_report_it(asked: bool) -> None:
+    server = UpstreamSettings("http://127.0.0.1:8000/v1", continuous_usage=True)
+    request = read(Route.CHAT, stream=True, stream_options={"continuous_usage_stats": asked})
+    assert request.asks_continuous_usage is asked
+    assert json.loads(request.payload(9, server))["stream_options"] == {
+        "include_usage": True,
+        "continuous_usage_stats": True,
+    }
+    assert "stream_options" not in upstream(Route.CHAT, TERMS, server)
+    assert "stream_options" not in upstream(Route.RESPONSES, TERMS, server, stream=True)
 
 
 def test_other_streams_report_usage_unasked() -> None:
@@ -209,14 +227,13 @@ def test_other_streams_report_usage_unasked() -> None:
 @pytest.mark.parametrize("model", ["mock-model", "gpt-4o", None])
 def test_the_model_and_its_aliases(model: str | None) -> None:
     assert upstream(Route.CHAT, model=model)["model"] == "mock-model"
-    terms = Terms("mock-model", aliases=frozenset({"gpt-4o"}), upstream_model="/models/llama.gguf")
-    assert upstream(Route.CHAT, terms, model=model)["model"] == "/models/llama.gguf"
+    server = UpstreamSettings("http://127.0.0.1:8000/v1", model="/models/llama.gguf")
+    assert upstream(Route.CHAT, TERMS, server, model=model)["model"] == "/models/llama.gguf"
 
 
 @pytest.mark.parametrize("model", ["other", "", "Mock-Model", "/models/llama.gguf", 1, ["mock-model"], {}])
 def test_another_model_is_not_found(model: Any) -> None:
-    terms = Terms("mock-model", upstream_model="/models/llama.gguf")
-    assert refusal(Route.CHAT, terms, model=model) == (404, "model_not_found", "model")
+    assert refusal(Route.CHAT, Terms("mock-model"), model=model) == (404, "model_not_found", "model")
 
 
 @pytest.mark.parametrize("route", [Route.CHAT, Route.RESPONSES])
@@ -371,6 +388,16 @@ def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     assert (refused.value.status, refused.value.code) == (400, "invalid_json")
 
 
+def test_a_body_has_a_largest_number_of_values() -> None:
+    def body(commas: int) -> bytes:
+        return json.dumps(MINIMAL[Route.CHAT] | {"user": "," * commas}).encode()
+
+    others = sum(body(0).count(one) for one in (b",", b"[", b"{"))
+    assert read_request(Route.CHAT, body(MAX_MARKS - others), TERMS).bounds.output == 4096
+    with pytest.raises(RequestRefused, match="values"):
+        read_request(Route.CHAT, body(MAX_MARKS - others + 1), TERMS)
+
+
 def test_the_body_has_a_longest_size() -> None:
     def body(size: int) -> bytes:
         return REQUEST[:-4] + b" " * (size - len(REQUEST)) + REQUEST[-4:]
@@ -405,22 +432,46 @@ def test_headers_are_checked_before_the_body(
         assert refused.value.status == status
 
 
+def file(size: int = 10, field: str = "file") -> File:
+    return File(field, ".wav", "audio/wav", bytes(size))
+
+
 def test_a_transcription_is_bounded_by_the_size_of_its_file() -> None:
     fields = [("model", "gpt-4o"), ("language", "en"), ("timestamp_granularities[]", "word")]
     fields += [("timestamp_granularities[]", "segment"), ("stream", "True")]
-    form = read_form(Route.TRANSCRIPTIONS, fields, 2_500_000, TERMS)
-    assert form == PaidForm(Route.TRANSCRIPTIONS, True, (("model", "mock-model"), *fields[1:]), Bounds(2501, 4096))
-    terms = Terms("m", strip_fields=frozenset({"language"}))
-    assert read_form(Route.TRANSCRIPTIONS, [("language", "en")], 10**12, terms) == PaidForm(
-        Route.TRANSCRIPTIONS, False, (("model", "m"),), Bounds(356_400, 4096)
+    form = read_form(Route.TRANSCRIPTIONS, fields, [file(2_500_000)], TERMS)
+    assert form == PaidForm(
+        Route.TRANSCRIPTIONS, True, tuple(fields[1:]), (file(2_500_000),), Bounds(2501, 4096), "mock-model"
+    )
+    terms = Terms("m", strip_fields=frozenset({"language"}), least_bytes_per_second=1)
+    assert read_form(Route.TRANSCRIPTIONS, [("language", "en")], [file(360_000)], terms) == PaidForm(
+        Route.TRANSCRIPTIONS, False, (), (file(360_000),), Bounds(356_400, 4096), "m"
     )
 
 
 def test_edited_images_are_bounded_by_their_number() -> None:
     fields = [("prompt", "a cat"), ("n", "3")]
-    form = read_form(Route.IMAGE_EDITS, fields, 10, TERMS)
-    assert form == PaidForm(Route.IMAGE_EDITS, False, (("model", "mock-model"), *fields), Bounds(0, 3))
-    assert read_form(Route.IMAGE_EDITS, [], 10, TERMS).bounds == Bounds(0, 1)
+    files = [file(field="image[]"), file(field="image[]"), file(field="mask")]
+    form = read_form(Route.IMAGE_EDITS, fields, files, TERMS)
+    assert form == PaidForm(Route.IMAGE_EDITS, False, tuple(fields), tuple(files), Bounds(0, 3), "mock-model")
+    assert read_form(Route.IMAGE_EDITS, [], [file(field="image")], TERMS).bounds == Bounds(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "files", "param"),
+    [
+        (Route.TRANSCRIPTIONS, [], "file"),
+        (Route.TRANSCRIPTIONS, ["file", "file"], "file"),
+        (Route.TRANSCRIPTIONS, ["file", "lora"], "lora"),
+        (Route.IMAGE_EDITS, ["mask"], "image"),
+        (Route.IMAGE_EDITS, ["image"] * 18, "image"),
+        (Route.IMAGE_EDITS, ["file"], "file"),
+    ],
+)
+def test_the_files_of_a_form_are_checked(route: Route, files: list[str], param: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        read_form(route, [], [file(field=name) for name in files], TERMS)
+    assert (refused.value.status, refused.value.param) == (400, param)
 
 
 @pytest.mark.parametrize(
@@ -439,30 +490,19 @@ def test_edited_images_are_bounded_by_their_number() -> None:
 )  # fmt: skip
 def test_forms_are_checked_like_bodies(route: Route, fields: list[tuple[str, str]], status: int, param: str) -> None:
     with pytest.raises(RequestRefused) as refused:
-        read_form(route, fields, 10, TERMS)
+        read_form(route, fields, [file(field="image" if route is Route.IMAGE_EDITS else "file")], TERMS)
     assert (refused.value.status, refused.value.param) == (status, param)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
+LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=3)
+PART = LEAF | st.dictionaries(st.sampled_from(["type", "text", "image_url", "content"]), LEAF, max_size=2)
+JSON = (
+    PART | st.lists(PART, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "type"]), PART, max_size=2)
 )
 NAMES = st.sampled_from(
-    [
-        "messages",
-        "prompt",
-        "input",
-        "tools",
-        "stream",
-        "stream_options",
-        "n",
-        "best_of",
-        "max_tokens",
-        "model",
-        "system",
-    ]
-)
+    ["messages", "prompt", "input", "tools", "stream", "stream_options", "n", "best_of", "max_tokens", "model",
+     "system"]
+)  # fmt: skip
 
 
 @given(st.sampled_from(list(MINIMAL)), st.dictionaries(NAMES, JSON, max_size=4))
@@ -473,7 +513,7 @@ def test_any_json_is_served_or_refused(route: Route, more: dict[str, Any]) -> No
     except RequestRefused as error:
         refused = error
     else:
-        sent = json.loads(request.upstream_body(123))
+        sent = json.loads(request.payload(123, SERVER))
     if refused:
         assert refused.status in (400, 404)
         assert json.loads(refused.body())["error"]["code"] == refused.code

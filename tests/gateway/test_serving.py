@@ -15,6 +15,7 @@ from aiohttp import web
 
 from serving_network.messages.receipts import Ending, SignedReceipt, Source
 from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.settlement.journal import Journal
 from serving_network.store.intake import Intake
 from tests.gateway.stage import CHAT, Stage, completion, digest, events, plain, streaming
 
@@ -147,6 +148,43 @@ def test_parallel_requests_never_cost_more_than_there_is(stage: Stage) -> None:
     account = world.user.account(world.user.address, world.provider.address)
     assert account is not None
     assert account.balance == 6 * COIN - 10 * price
+
+
+def test_a_settlement_that_is_mined_and_not_booked_takes_no_coin_twice(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settlement run dies in between: the balance is lower already, so these requests are not unsettled."""
+    world = stage.world
+    world.provider.update(world.offer(input_price=0, output_price=COIN // 256))
+    accept = Journal.accept
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    async def full(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion({"prompt_tokens": 12, "completion_tokens": 256}))
+
+    async def scenario() -> None:
+        token = stage.token()
+        path = f"/v1/user/{world.user.address}/unsettledfee"
+        async with stage.gate(full) as gate:
+            for _ in range(3):
+                assert (await gate.chat(token))[0] == 200
+            monkeypatch.setattr(Journal, "accept", dies)
+            with pytest.raises(KeyboardInterrupt):
+                await asyncio.to_thread(lambda: asyncio.run(stage.settle()))
+            monkeypatch.setattr(Journal, "accept", accept)
+            # Three coins are paid, and two are left.
+            assert [(await gate.chat(token))[0] for _ in range(3)] == [200, 200, 402]
+            assert (await gate.get(path, token))[1]["unsettledFee"] == str(2 * COIN)
+            await stage.settle()
+            assert (await gate.get(path, token))[1]["unsettledFee"] == "0"
+            assert (await gate.chat(token))[0] == 402
+
+    asyncio.run(scenario())
+    account = world.user.account(world.user.address, world.provider.address)
+    assert account is not None
+    assert account.balance == 0
 
 
 def test_a_bound_shrinks_to_what_the_money_covers(stage: Stage) -> None:

@@ -36,7 +36,7 @@ def test_no_file_is_needed(tmp_path: Path) -> None:
         "SERVING_GATEWAY_UPSTREAM_HEADERS": '{"Authorization": "Bearer key"}',
     }
     found = read_settings(tmp_path / "none.toml", environment, {})
-    assert found == Settings(PROVIDER, UPSTREAM, {"Authorization": "Bearer key"})
+    assert found == Settings(PROVIDER, UPSTREAM, upstream_headers={"Authorization": "Bearer key"})
     del environment["SERVING_GATEWAY_UPSTREAM"]
     with pytest.raises(ConfigurationError, match="There is no file") as failure:
         read_settings(tmp_path / "none.toml", environment, {})

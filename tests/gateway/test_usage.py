@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from serving_network.gateway import usage as usage_module
 from serving_network.gateway.routes import Route
 from serving_network.gateway.usage import MAX_COUNT, MAX_SECONDS, Usage, read_body
+from tests.gateway.streams import LETTERS
 from tests.messages.vectors import ANSWER
 
 NAMES = st.sampled_from(
@@ -147,7 +148,7 @@ def test_the_usage_of_embeddings_is_found_without_reading_them(monkeypatch: pyte
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(LETTERS, max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=10,
 )

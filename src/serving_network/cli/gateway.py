@@ -211,15 +211,10 @@ def _facts(
     facts["gateway"] = f"{'draining' if process['draining'] else 'serving'} at {process['url']}"
     facts["requests under way"] = str(process["under_way"])
     facts["refused"] = ", ".join(f"{number} {code}" for code, number in process["refused"].items()) or "none"
-    answered, failed = process["upstream"]["answered"], process["upstream"]["failed"]
-    facts["model server"] = (
-        f"last answer {_when(answered)}, last failure {_when(failed)}" if answered or failed else "not used yet"
-    )
+    for one in process["model_servers"]:
+        state = "answers" if one["available"] else f"does not answer, {count(one['failures'], 'failure')} in a row"
+        facts[f"model server {one['url']}"] = state
     return facts
-
-
-def _when(time_: float | None) -> str:
-    return "never" if time_ is None else local_time(int(time_))
 
 
 @app.command()

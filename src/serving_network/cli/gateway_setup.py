@@ -21,6 +21,7 @@ from serving_network.files import write_whole
 from serving_network.gateway.running import check_upstream, served_type
 from serving_network.gateway.settings import render_settings
 from serving_network.gateway.upstream import Upstream
+from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.money import parse_wei
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ async def init(
     upstream = _asked("--upstream", upstream, "Model server, with its /v1", "http://127.0.0.1:8000/v1")
     offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
     served_type(offer.service_type)
-    server = Upstream(upstream)
+    server = Upstream(UpstreamSettings(upstream))
     await server.open()
     try:
-        await check_upstream(server, offer.service_type, offer.model)
+        await check_upstream(server, offer)
     finally:
         await server.close()
     if offer != registered:

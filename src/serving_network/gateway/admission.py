@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from serving_network.contracts.models import Account
+from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
+from serving_network.gateway.limits import Limits, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
     InvalidToken,
@@ -26,12 +28,7 @@ from serving_network.messages.session_tokens import (
 )
 from serving_network.store.intake import Intake
 
-
-class Limits(NamedTuple):
-    """How many requests are served at once, in all and for one user."""
-
-    requests: int = 512
-    of_user: int = 64
+T = TypeVar("T", bound=Hashable)
 
 
 class Hold:
@@ -40,14 +37,13 @@ class Hold:
     def __init__(self, tariff: Tariff, reservation: Reservation, release: Callable[[], None]) -> None:
         self.tariff = tariff
         self.reservation = reservation
-        self.released = False
-        self._release = release
+        self._release: Callable[[], None] | None = release
 
     def release(self) -> None:
         """Give the reservation back. The second time does nothing."""
-        if not self.released:
-            self.released = True
-            self._release()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
 
 class Admission:
@@ -68,6 +64,8 @@ class Admission:
         self._clock = clock
         self._reserved: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
+        self._of_key: Counter[tuple[str, int]] = Counter()
+        self._rates = RateLimiter(limits)
 
     @property
     def reserved(self) -> int:
@@ -81,12 +79,15 @@ class Admission:
 
     async def authenticate(self, header: str | None) -> SessionToken:
         """The token in an Authorization header. Raises InvalidToken and RequestRefused."""
-        token, _ = await self._account_of(header, _check_token)
+        token = self._signed(header)
+        await self._account(token, _check_token)
         return token
 
     async def admit(self, header: str | None) -> SessionToken:
         """The token of a user who may send paid requests now. Raises InvalidToken and RequestRefused."""
-        token, _ = await self._account_of(header, self._check_paying)
+        token = self._signed(header)
+        self._rates.count(token)
+        await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
             raise RequestRefused(
@@ -97,51 +98,56 @@ class Admission:
             )
         return token
 
-    async def reserve(self, user: str, bounds: Bounds) -> Hold:
+    async def reserve(self, token: SessionToken, bounds: Bounds) -> Hold:
         """Reserve the most that a request can cost. Release it once its row is stored. Raises RequestRefused."""
         began = self._chain.now()
         tariff = await self._chain.tariff()
         try:
-            return self._reserve(user, tariff, bounds)
+            return self._reserve(token, tariff, bounds)
         except RequestRefused as refusal:
             if refusal.status != 402:
                 raise
-        await self._chain.account(user, since=began)
-        return self._reserve(user, tariff, bounds)
+        await self._chain.account(token.address, since=began)
+        return self._reserve(token, tariff, bounds)
 
-    def _release(self, user: str, wei: int) -> None:
-        for counts, amount in ((self._reserved, wei), (self._under_way, 1)):
-            counts[user] -= amount
-            if not counts[user]:
-                del counts[user]
-
-    def _reserve(self, user: str, tariff: Tariff, bounds: Bounds) -> Hold:
-        if self._under_way[user] >= self._limits.of_user:
-            raise RequestRefused(
-                429, "too_many_requests", f"You have {self._limits.of_user} requests under way.", next_step="Try again."
-            )
-        if self.under_way >= self._limits.requests:
+    def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
+        user, key = token.address, (token.address, token.token_id)
+        limits = self._limits
+        if self._under_way[user] >= limits.of_user:
+            raise _too_many(f"You have {count(limits.of_user, 'request')} under way.")
+        if limits.of_key is not None and self._of_key[key] >= limits.of_key:
+            raise _too_many(f"This key has {count(limits.of_key, 'request')} under way.")
+        if self.under_way >= limits.requests:
             raise RequestRefused(503, "overloaded", "The gateway serves as many requests as it can.")
         funds = self._intake.funds(user)
         free = funds.free - self._reserved[user] if funds else 0
         reservation = reserve(tariff, bounds, free, self._chain.provider)
         self._reserved[user] += reservation.wei
         self._under_way[user] += 1
-        return Hold(tariff, reservation, lambda: self._release(user, reservation.wei))
+        self._of_key[key] += 1
 
-    async def _account_of(
-        self, header: str | None, check: Callable[[SessionToken, Account | None], Account]
-    ) -> tuple[SessionToken, Account]:
-        """The token and its account, read once more before a refusal."""
+        def release() -> None:
+            _lower(self._reserved, user, reservation.wei)
+            _lower(self._under_way, user, 1)
+            _lower(self._of_key, key, 1)
+
+        return Hold(tariff, reservation, release)
+
+    def _signed(self, header: str | None) -> SessionToken:
+        """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""
         if not header:
             raise InvalidToken("The request has no Authorization header.")
         token, signer = read_token(header)
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
+        return token
+
+    async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], Account]) -> Account:
+        """The account of a token, read once more before a refusal."""
         began = self._chain.now()
         try:
-            return token, check(token, await self._chain.account(token.address))
+            return check(token, await self._chain.account(token.address))
         except (InvalidToken, RequestRefused):
-            return token, check(token, await self._chain.account(token.address, since=began))
+            return check(token, await self._chain.account(token.address, since=began))
 
     def _check_paying(self, token: SessionToken, account: Account | None) -> Account:
         account = _check_token(token, account)
@@ -169,3 +175,13 @@ def _check_token(token: SessionToken, account: Account | None) -> Account:
         )
     check_revocation(token, account)
     return account
+
+
+def _too_many(message: str) -> RequestRefused:
+    return RequestRefused(429, "too_many_requests", message, next_step="Try again.")
+
+
+def _lower(counts: Counter[T], name: T, amount: int) -> None:
+    counts[name] -= amount
+    if not counts[name]:
+        del counts[name]

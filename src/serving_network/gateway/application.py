@@ -3,7 +3,7 @@
 
 | route under /v1/proxy and /v1 | token | answer |
 |---|---|---|
-| POST chat/completions, completions, embeddings | paid | that of the model server |
+| POST to the routes of the service's type | paid | that of the model server |
 | GET models, quote, healthz | none | what is sold; the TEE's report; whether the gateway runs |
 | GET signature/ID | none for ZG-Res-Key | the signature of an answer |
 | GET receipts, receipts/ID | yes | the user's receipts |
@@ -38,8 +38,6 @@ from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, Se
 from serving_network.store.intake import Intake
 from serving_network.store.sqlite import JournalFailure
 
-SOLD: Final = (Route.CHAT, Route.COMPLETIONS, Route.EMBEDDINGS)
-"""The routes that this gateway serves so far."""
 SIGNATURE_SECONDS: Final = 24 * 3600
 MAX_RECEIPTS: Final = 500
 
@@ -49,8 +47,7 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
 _METHODS: Final = "GET, POST, OPTIONS"
 _CORS_SECONDS: Final = 12 * 3600
-_RETRY_SECONDS: Final = "1"
-_RETRY_SECONDS_OF_DRAIN: Final = "30"
+_RETRY_SECONDS_OF_DRAIN: Final = 30
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
@@ -112,6 +109,11 @@ class Gateway:
         except (NodeFailure, JournalFailure) as error:
             _LOG.error("%s %s", error, error.cause or "")
             refusal = RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment.")
+        except web.HTTPException:
+            raise
+        except Exception:  # noqa: BLE001 - the client gets an answer that it can show, the log the reason
+            _LOG.exception("A request failed.")
+            refusal = RequestRefused(500, "internal_error", "The gateway failed to serve this request.")
         self.operations.metrics.refused(refusal.code)
         request[_WHY] = refusal.code
         return _refused(refusal)
@@ -137,11 +139,15 @@ class Gateway:
             case "GET", ["user", address, "unsettledfee"]:
                 return await self._unsettled(request, address)
         route = find_route(request.method, request.raw_path, self.service_type)
-        if route not in SOLD:
-            raise RequestRefused(404, "unknown_route", "This gateway does not serve that route yet.")
         if self.operations.draining:
-            raise RequestRefused(503, "draining", "This gateway is about to stop.", next_step="Try again in a minute.")
-        token = await self.admission.admit(_header(request))
+            raise RequestRefused(
+                503,
+                "draining",
+                "This gateway is about to stop.",
+                next_step="Try again in a minute.",
+                retry_after=_RETRY_SECONDS_OF_DRAIN,
+            )
+        token = await self.admission.admit(_paid_header(request, route))
         request[_USER] = token.address
         return await self.seller.sell(request, token, route)
 
@@ -217,7 +223,7 @@ class Gateway:
 
 def paid_routes(service_type: str) -> list[str]:
     """The paths that are sold for a type of service."""
-    return [f"/v1{route.value}" for route in ROUTES_OF.get(service_type, ()) if route in SOLD]
+    return [f"/v1{route.value}" for route in ROUTES_OF.get(service_type, ())]
 
 
 def _label(request: web.Request, service_type: str) -> tuple[str, bool]:
@@ -231,6 +237,11 @@ def _label(request: web.Request, service_type: str) -> tuple[str, bool]:
 
 def _header(request: web.Request) -> str | None:
     return request.headers.get("Authorization")
+
+
+def _paid_header(request: web.Request, route: Route) -> str | None:
+    """The header with the token of a paid request. Clients of the messages route send it as an API key."""
+    return _header(request) or (request.headers.get("X-Api-Key") if route is Route.MESSAGES else None)
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:
@@ -269,9 +280,9 @@ def _quote(signer: str) -> bytes:
 
 
 def _refused(refusal: RequestRefused) -> web.Response:
-    headers = {"Content-Type": "application/json"}
-    if refusal.status in (429, 503):
-        headers["Retry-After"] = _RETRY_SECONDS_OF_DRAIN if refusal.code == "draining" else _RETRY_SECONDS
+    headers = {"Content-Type": refusal.content_type}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
     return web.Response(status=refusal.status, body=refusal.body(), headers=headers)
 
 

@@ -143,7 +143,7 @@ class ChainView:
         found = await self._network.accounts_with(self.provider, [user], self._service_name, block=block)
         account = found.get(user)
         if account is not None:
-            await self._intake.set_balance(user, account.balance, account.pending_refund, block)
+            await self._intake.set_balance(user, account.balance, account.pending_refund, block, account.nonce)
         elif self._intake.funds(user) is not None:
             await self._intake.set_balance(user, 0, 0, block)
         return account

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from serving_network.errors import ConfigurationError, ServingError
 from serving_network.gateway.metrics import CONTENT_TYPE, Metrics
+from serving_network.gateway.pool import Health
 from serving_network.store.served import summarise
 
 _LONGEST_PATH: Final = 100
@@ -48,6 +49,7 @@ class Operations:
     under_way: Callable[[], int] = lambda: 0
     reserved: Callable[[], int] = lambda: 0
     settler: Callable[[], bool | None] = lambda: None
+    health: Callable[[], list[Health]] = list
 
     def as_json(self) -> dict[str, Any]:
         """The state of the process, for `serving gateway status`."""
@@ -60,6 +62,7 @@ class Operations:
             "under_way": self.under_way(),
             "reserved": str(self.reserved()),
             "settler": self.settler(),
+            "model_servers": [one._asdict() for one in self.health()],
             **self.metrics.as_json(),
         }
 
@@ -77,6 +80,11 @@ class Operations:
             ("unsettled_wei", "Wei that is served and not settled.", found.unsettled),
             ("uncovered_wei", "Unsettled wei that balances without refunds do not cover.", found.uncovered),
             ("settled_time_seconds", "When the newest settlement was sent.", found.settled_at or 0),
+        ]
+        servers = self.health()
+        gauges += [
+            ("model_servers", "Model servers.", len(servers)),
+            ("model_servers_available", "Model servers that answer.", sum(one.available for one in servers)),
         ]
         if (running := self.settler()) is not None:
             gauges.append(("settler_up", "1 while the settler that the gateway started runs.", int(running)))

@@ -2,7 +2,9 @@
 """Which bytes of a streamed answer go to the client, and what of it the client received.
 
 Bytes pass through unchanged. One event is taken out: a chunk that holds nothing but the usage, if the client did not
-ask for it. To find it, an incomplete event waits for its end, but never more than MAX_HELD bytes of it.
+ask for it. To find it, an incomplete event waits for its end, but never more than MAX_HELD bytes of it. Where the
+model server adds the usage to every chunk because the gateway asked for that, it is cut off again: it is the tail of
+the chunk, so the rest stays as it was.
 
 Events are searched as bytes; JSON is parsed only for the few that end an answer. In JSON an unescaped `"usage"` is a
 key or a whole string, so text that a model writes cannot imitate one. Where an event repeats what the client sent
@@ -40,6 +42,7 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_TAIL = re.compile(rb',\s*"usage"\s*:\s*\{(?:[^{}]++|\{[^{}]*+\})*+\}(?=\}[\r\n]*\Z)')
 
 _CHAT_DELTA = re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|text|arguments)"\s*:\s*"[^"]')
 _DELTA: Final = {
@@ -76,15 +79,20 @@ class _Reports(NamedTuple):
 class StreamMeter:
     """Meters one stream of server-sent events. Give it each packet of the model server and send what it returns."""
 
-    def __init__(self, route: Route, *, remove_usage: bool) -> None:
-        """`remove_usage`: the client did not ask for the usage. Only chats and completions have a chunk for it."""
+    def __init__(self, route: Route, *, remove_usage: bool, cut_usage: bool = False) -> None:
+        """`remove_usage`: the client did not ask for the usage. Only chats and completions have a chunk for it.
+
+        `cut_usage`: it did not ask for the usage in every chunk, but the gateway did.
+        """
         self._route = route
         self._removes = remove_usage and route in _USAGE_CHUNK
+        self._cuts = cut_usage and route in _USAGE_CHUNK
+        self._edits = self._removes or self._cuts
         # The packets of the event that is incomplete, their length and last bytes, and whether they were passed on.
         self._waiting: list[bytes] = []
         self._length = 0
         self._seam = b""
-        self._sent = not self._removes
+        self._sent = not self._edits
         # Whole events whose text is not counted yet, since most streams end with a usage, and how many were received.
         self._uncounted: list[bytes] = []
         self._size = 0
@@ -114,10 +122,10 @@ class StreamMeter:
         already = self._length if self._sent else 0
         kept = self._take(data[:end], first_removable=not already)
         rest = data[end:]
-        self._waiting, self._length, self._seam, self._sent = [], 0, b"", not self._removes
+        self._waiting, self._length, self._seam, self._sent = [], 0, b"", not self._edits
         if rest:
             rest = self._wait(rest)
-        return packet if not self._removes else kept[already:] + rest
+        return packet if not self._edits else kept[already:] + rest
 
     def finish(self) -> bytes:
         """The rest of the bytes to send, after the model server ended the stream."""
@@ -192,9 +200,18 @@ class StreamMeter:
             return events
         kept: list[bytes] = []
         for place, event in enumerate(_split(events)):
-            if not (self._report(event) and (place or first_removable)):
+            removable = self._report(event)
+            if not (place or first_removable):
                 kept.append(event)
+            elif not removable:
+                kept.append(self._without_usage(event) if self._cuts else event)
         return b"".join(kept)
+
+    def _without_usage(self, event: bytes) -> bytes:
+        """An event without the usage at its end. The chunk that holds nothing else, and the one that ends, keep it."""
+        if _NO_CHOICES.search(event) or _CHAT_END.search(event):
+            return event
+        return _TAIL.sub(b"", event)
 
     def _report(self, event: bytes) -> bool:
         """Read the usage that an event reports; whether the event is to be removed."""

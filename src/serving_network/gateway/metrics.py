@@ -7,16 +7,14 @@ that are served, statuses, and the codes of refusals.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, Final
 
 BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_OF_UPSTREAM: Final = ("upstream_", "not_metered")
 
 Labels = Mapping[str, str]
 
@@ -24,14 +22,11 @@ Labels = Mapping[str, str]
 class Metrics:
     """Counts of one process since its start."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
         self.refusals: Counter[str] = Counter()
-        self.upstream_answered: float | None = None
-        self.upstream_failed: float | None = None
         self._durations: dict[str, list[int]] = {}
         self._seconds: Counter[str] = Counter()
-        self._clock = clock
 
     def answered(self, route: str, status: int, seconds: float, *, paid: bool) -> None:
         """Count an answer, by the time until its last byte."""
@@ -40,21 +35,16 @@ class Metrics:
             buckets = self._durations.setdefault(route, [0] * (len(BUCKETS) + 1))
             buckets[bisect_left(BUCKETS, seconds)] += 1
             self._seconds[route] += seconds  # type: ignore[assignment]
-            if status == 200:
-                self.upstream_answered = self._clock()
 
     def refused(self, code: str) -> None:
         """Count a refusal."""
         self.refusals[code] += 1
-        if code.startswith(_OF_UPSTREAM):
-            self.upstream_failed = self._clock()
 
     def as_json(self) -> dict[str, Any]:
         """The counts for `serving gateway status`."""
         return {
             "answers": {f"{route} {status}": number for (route, status), number in sorted(self.answers.items())},
             "refused": dict(self.refusals.most_common()),
-            "upstream": {"answered": self.upstream_answered, "failed": self.upstream_failed},
         }
 
     def text(self, gauges: Iterable[tuple[str, str, float]]) -> str:

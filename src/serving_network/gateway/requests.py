@@ -2,7 +2,8 @@
 """What a paid request asks: its model, its bounds and the body for the model server; or why it is refused.
 
 The body that goes to the model server always has a bound of the output, so that the request cannot cost more than was
-reserved for it. The bound is known only after the reservation: see `PaidRequest.upstream_body`.
+reserved for it. The bound is known only after the reservation, and the name of the model only when a server is chosen:
+see `payload`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import aiohttp
 
 from serving_network.gateway.content import read_media
 from serving_network.gateway.fees import Bounds
 from serving_network.gateway.fields import FIELDS, check_fields, stream_options
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
+from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.gateway.usage import MAX_SECONDS
 from serving_network.untrusted import parse_json
 
@@ -25,6 +29,9 @@ MAX_CHOICES: Final = 128
 MAX_IMAGES: Final = 10
 MAX_PROMPTS: Final = 2048
 MAX_OUTPUT: Final = 2**20
+MAX_MARKS: Final = 2**21
+"""Commas and brackets in a JSON body. Each can stand for an object of some hundred bytes."""
+MAX_FILES: Final = 17
 
 _OUTPUT_FIELDS: Final = {
     Route.CHAT: ("max_completion_tokens", "max_tokens"),
@@ -34,6 +41,8 @@ _OUTPUT_FIELDS: Final = {
 }
 _STORING: Final = (Route.CHAT, Route.RESPONSES)
 _USAGE_CHUNK: Final = (Route.CHAT, Route.COMPLETIONS)
+_FILES: Final = {Route.TRANSCRIPTIONS: ("file",), Route.IMAGE_EDITS: ("image", "image[]", "mask")}
+"""The files of a form; the first is needed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,6 @@ class Terms:
 
     model: str
     aliases: frozenset[str] = frozenset()
-    upstream_model: str | None = None
     context: int | None = None
     default_output_tokens: int = 4096
     template_tokens: int = 64
@@ -61,22 +69,46 @@ class Terms:
     least_bytes_per_second: int = 1000
 
 
+class File(NamedTuple):
+    """A file of a form. Of its name, the model server gets the suffix only."""
+
+    field: str
+    suffix: str
+    content_type: str
+    content: bytes
+
+
 @dataclass(frozen=True)
 class PaidRequest:
-    """A request with a JSON body. `asks_usage`: the client asked for the usage of a stream."""
+    """A request with a JSON body. `asks_usage`: the client asked for the usage of a stream.
+
+    `asks_continuous_usage`: it asked for it in every chunk.
+    """
 
     route: Route
     stream: bool
     asks_usage: bool
+    asks_continuous_usage: bool
     bounds: Bounds
+    _model: str
     _output_field: str | None
+    _stream_options: dict[str, Any] | None
     _encoded: bytes
 
-    def upstream_body(self, output: int) -> bytes:
-        """The body for the model server, with the bound of the output for which money is reserved."""
-        if self._output_field is None:
-            return self._encoded
-        return b'{"%s":%d,%s' % (self._output_field.encode(), output, self._encoded[1:])
+    @property
+    def size(self) -> int:
+        """The bytes that it holds in memory."""
+        return len(self._encoded)
+
+    def payload(self, output: int, server: UpstreamSettings) -> bytes:
+        """The body for a model server, with the bound of the output for which money is reserved."""
+        head: dict[str, Any] = {} if self._output_field is None else {self._output_field: output}
+        head["model"] = server.model or self._model
+        if self._stream_options is not None:
+            more = {"continuous_usage_stats": True} if server.continuous_usage else {}
+            head["stream_options"] = self._stream_options | more
+        start = _encoded(head)
+        return start if self._encoded == b"{}" else start[:-1] + b"," + self._encoded[1:]
 
 
 @dataclass(frozen=True)
@@ -86,7 +118,25 @@ class PaidForm:
     route: Route
     stream: bool
     fields: tuple[tuple[str, str], ...]
+    files: tuple[File, ...]
     bounds: Bounds
+    _model: str
+    asks_usage = asks_continuous_usage = True
+
+    @property
+    def size(self) -> int:
+        """The bytes that it holds in memory."""
+        return sum(len(one.content) for one in self.files)
+
+    def payload(self, _: int, server: UpstreamSettings) -> aiohttp.FormData:
+        """The form for a model server."""
+        form = aiohttp.FormData(default_to_multipart=True)
+        form.add_field("model", server.model or self._model)
+        for name, value in self.fields:
+            form.add_field(name, value)
+        for one in self.files:
+            form.add_field(one.field, one.content, filename="file" + one.suffix, content_type=one.content_type)
+        return form
 
 
 def check_headers(route: Route, content_type: str, content_encoding: str, length: int | None) -> None:
@@ -115,31 +165,44 @@ def read_request(route: Route, body: bytes, terms: Terms) -> PaidRequest:
     """Read a JSON request. Raises RequestRefused."""
     content = _parsed(body)
     check_fields(route, content, terms.extra_fields)
-    content["model"] = _upstream_model(content.get("model"), terms)
+    _check_model(content.pop("model", None), terms)
     stream = _boolean(content, "stream")
     if stream and not route.is_text:
         raise RequestRefused(400, "unsupported_stream", "This route does not stream.", param="stream")
     options = stream_options(content)
     asks_usage = _boolean(options, "include_usage")
-    if stream and route in _USAGE_CHUNK:
-        content["stream_options"] = options | {"include_usage": True}
+    if route in _USAGE_CHUNK:
+        content.pop("stream_options", None)
+        options = options | {"include_usage": True}
     if route in _STORING:
         content["store"] = False
     media = read_media(route, content, by_url=terms.media_by_url)
     prompts, choices = _prompts(route, content), _choices(route, content)
     output, output_field = _take_output(route, content, terms)
     encoded = _encoded({name: value for name, value in content.items() if name not in terms.strip_fields})
-    of_input = len(encoded) - media.picture_characters + terms.template_tokens + media.items * terms.tokens_per_media
+    text = len(encoded) + len(_encoded({"model": terms.model})) - 1 - media.picture_characters
+    of_input = text + terms.template_tokens + media.items * terms.tokens_per_media
     if terms.context is not None:
         of_input = min(of_input, prompts * terms.context)
     bounds = Bounds(of_input, output, prompts * choices, shrinks=route.is_text)
     if route is Route.IMAGES:
         bounds = Bounds(0, choices)
-    return PaidRequest(route, stream, asks_usage, bounds, output_field, encoded)
+    sends_options = stream and route in _USAGE_CHUNK and "stream_options" not in terms.strip_fields
+    return PaidRequest(
+        route,
+        stream,
+        asks_usage,
+        _boolean(options, "continuous_usage_stats"),
+        bounds,
+        terms.model,
+        output_field,
+        options if sends_options else None,
+        encoded,
+    )
 
 
-def read_form(route: Route, fields: Sequence[tuple[str, str]], file_bytes: int, terms: Terms) -> PaidForm:
-    """Read a form, from its text fields and the size of its files. Raises RequestRefused."""
+def read_form(route: Route, fields: Sequence[tuple[str, str]], files: Sequence[File], terms: Terms) -> PaidForm:
+    """Read a form. Raises RequestRefused."""
     seen: set[str] = set()
     for name, _ in fields:
         if name not in FIELDS[route] | terms.extra_fields:
@@ -147,15 +210,16 @@ def read_form(route: Route, fields: Sequence[tuple[str, str]], file_bytes: int, 
         if name in seen and not name.endswith("[]"):
             raise RequestRefused(400, "invalid_value", f"{name} is given twice.", param=name)
         seen.add(name)
+    _check_files(route, files)
     content = dict(fields)
-    model = _upstream_model(content.get("model"), terms)
-    kept = [(name, value) for name, value in fields if name != "model" and name not in terms.strip_fields]
-    forwarded = (("model", model), *kept)
+    _check_model(content.get("model"), terms)
+    forwarded = tuple((name, value) for name, value in fields if name != "model" and name not in terms.strip_fields)
     if route is Route.IMAGE_EDITS:
         images = content.get("n", "1")
         if not (images.isascii() and images.isdecimal() and len(images) < 4):
             raise _wrong("n", f"a whole number from 1 to {MAX_IMAGES}")
-        return PaidForm(route, False, forwarded, Bounds(0, _whole(int(images), "n", MAX_IMAGES)))
+        bounds = Bounds(0, _whole(int(images), "n", MAX_IMAGES))
+        return PaidForm(route, False, forwarded, tuple(files), bounds, terms.model)
     if content.get("response_format") == "text":
         raise RequestRefused(
             400,
@@ -166,13 +230,32 @@ def read_form(route: Route, fields: Sequence[tuple[str, str]], file_bytes: int, 
         )
     if (stream := content.get("stream", "false").lower()) not in ("true", "false"):
         raise _wrong("stream", "true or false")
-    seconds = min(file_bytes // terms.least_bytes_per_second + 1, MAX_SECONDS)
-    return PaidForm(route, stream == "true", forwarded, Bounds(seconds, terms.default_output_tokens))
+    size = sum(len(one.content) for one in files)
+    bounds = Bounds(min(size // terms.least_bytes_per_second + 1, MAX_SECONDS), terms.default_output_tokens)
+    return PaidForm(route, stream == "true", forwarded, tuple(files), bounds, terms.model)
+
+
+def _check_files(route: Route, files: Sequence[File]) -> None:
+    names = [one.field for one in files]
+    known = _FILES[route]
+    if unknown := next((name for name in names if name not in known), None):
+        raise RequestRefused(
+            400, "unknown_parameter", f"{unknown} is not a file that this gateway takes.", param=unknown
+        )
+    needed = known[0]
+    if not any(name.removesuffix("[]") == needed for name in names):
+        raise RequestRefused(400, "missing_parameter", f"The form has no file {needed}.", param=needed)
+    if route is Route.TRANSCRIPTIONS and len(files) > 1:
+        raise _wrong(needed, "one file")
+    if len(files) > MAX_FILES:
+        raise _wrong(needed, f"a list of at most {MAX_FILES} files")
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
     """The body's object without fields that are null, which mean the same as absent ones."""
     check_size(len(body))
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_MARKS:
+        raise RequestRefused(400, "invalid_json", f"The body has more than {MAX_MARKS} values.")
     try:
         content = parse_json(body)
     except ValueError as error:
@@ -191,10 +274,10 @@ def _encoded(content: dict[str, Any]) -> bytes:
         ) from error
 
 
-def _upstream_model(model: Any, terms: Terms) -> str:
-    """The name of the service's model at the model server."""
+def _check_model(model: Any, terms: Terms) -> None:
+    """Check that a request names the service's model, or none. Raises RequestRefused with 404."""
     if model is None or (isinstance(model, str) and (model == terms.model or model in terms.aliases)):
-        return terms.upstream_model or terms.model
+        return
     raise RequestRefused(
         404,
         "model_not_found",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,20 +21,28 @@ from serving_network.gateway.admission import Admission
 from serving_network.gateway.application import Gateway, paid_routes
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations, listening
+from serving_network.gateway.memory import Memory
+from serving_network.gateway.pool import Pool
+from serving_network.gateway.probes import probe
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
-from serving_network.gateway.refusals import RequestRefused
-from serving_network.gateway.routes import Route
+from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.gateway.tls import Certificate, certificate_of
-from serving_network.gateway.upstream import Upstream
+from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.store.intake import Intake
 from serving_network.store.sqlite import Identity
 
 STOP_SECONDS: Final = 60.0
+
+_LOG = logging.getLogger("serving_network.gateway")
+
+
+class UpstreamUnavailable(GatewayNotReady):
+    """A model server does not serve requests."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,10 @@ async def running(
     warnings = await check_chain(network, settings, service, time.time())
     identity = await _identity(network, settings.provider, service)
     async with AsyncExitStack() as held:
-        upstream = Upstream(settings.upstream, settings.upstream_headers, longest=settings.request_seconds)
-        await upstream.open()
-        held.push_async_callback(upstream.close)
-        await check_upstream(upstream, offer.service_type, settings.upstream_model or offer.model)
+        pool = Pool(settings.servers(), longest=settings.request_seconds)
+        await pool.open()
+        held.push_async_callback(pool.close)
+        await check_pool(pool, offer)
         intake = Intake(store, identity, signer)
         recovered = intake.open()
         held.callback(intake.close)
@@ -88,11 +96,12 @@ async def running(
         chain = ChainView(network, settings.provider, service, intake)
         admission = Admission(chain, intake, signer.address, settings.limits())
         terms = settings.terms(offer.model)
-        seller = Seller(admission, intake, upstream, terms, settings.provider)
+        seller = Seller(admission, intake, pool, Memory(settings.limits().memory), terms, settings.provider)
         operations = Operations(
             store,
             under_way=lambda: admission.under_way,
             reserved=lambda: admission.reserved,
+            health=pool.health,
             settler=lambda: None if settler is None else settler.runs,
         )
         gateway = Gateway(
@@ -136,26 +145,36 @@ async def _identity(network: AsyncNetwork, provider: str, service: str) -> Ident
     return Identity(network.chain.chain_id, genesis, (await network.service(service)).address, provider)
 
 
-async def check_upstream(upstream: Upstream, service_type: str, model: str) -> None:
-    """Check that the model server answers and reports what it used. Raises GatewayNotReady."""
-    route, body = Route.CHAT, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1, "model": model}
-    if service_type == "embedding":
-        route, body = Route.EMBEDDINGS, {"input": "Hi", "model": model}
+async def check_pool(pool: Pool, offer: Offer) -> None:
+    """Check that one model server answers, and that all that answer report what they used. Raises GatewayNotReady."""
+    failures: list[GatewayNotReady] = []
+    for upstream in pool.upstreams:
+        try:
+            await check_upstream(upstream, offer)
+        except UpstreamUnavailable as failure:
+            _LOG.warning("%s %s", failure, failure.cause or "")
+            failures.append(failure)
+    if len(failures) == len(pool.upstreams):
+        raise failures[0]
+
+
+async def check_upstream(upstream: Upstream, offer: Offer) -> None:
+    """Check that a model server answers and reports what it used. Raises GatewayNotReady."""
+    request = probe(offer.service_type, upstream.settings.model or offer.model)
+    if request is None:
+        return
+    route, payload = request
     where = f"{upstream.url}{route.value}"
     try:
-        async with upstream.post(route, json.dumps(body).encode()) as response:
-            answer, status = await upstream.read(response), response.status
-    except RequestRefused as error:
-        raise GatewayNotReady(
-            f"The model server does not answer at {where}.", next_step="Start it, or correct upstream in the settings."
+        answer = await upstream.ask(route, payload, Memory().share(), stream=False)
+    except UpstreamRefused as error:
+        raise UpstreamUnavailable(
+            f"The model server at {where} does not serve requests.",
+            cause=f"{error.message} {error.body()[:200].decode('utf-8', 'replace')}",
+            next_step="Start it, or correct its URL, model and headers in the settings.",
         ) from error
-    if status != 200:
-        raise GatewayNotReady(
-            f"The model server answered with status {status} at {where}.",
-            cause=answer[:200].decode("utf-8", "replace"),
-            next_step="Check upstream, upstream_model and upstream_headers in the settings.",
-        )
-    if read_body(route, answer) is None:
+    answer.close()
+    if read_body(route, answer.body or b"") is None:
         raise GatewayNotReady(
             f"The model server at {where} does not report a usage.",
             cause="Without one, answers cannot be billed.",
@@ -176,8 +195,8 @@ def served_type(service_type: str) -> None:
     """Check that this gateway serves a type of service. Raises GatewayNotReady."""
     if not paid_routes(service_type):
         raise GatewayNotReady(
-            f"This gateway does not serve services of type {service_type} yet.",
-            next_step="Register a service of type chatbot or embedding.",
+            f"This gateway does not serve services of type {service_type}.",
+            next_step=f"Register a service of one of the types {', '.join(ROUTES_OF)}.",
         )
 
 

@@ -10,67 +10,96 @@ what the client's socket accepted is billed.
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
 import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-import aiohttp
 from aiohttp import web
 
 from serving_network.gateway import requests
 from serving_network.gateway.admission import Admission, Hold
+from serving_network.gateway.bodies import read_body, read_paid
+from serving_network.gateway.delivery import Delivery, Sent, upstream_id
+from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
+from serving_network.gateway.pool import Pool
 from serving_network.gateway.refusals import RequestRefused
-from serving_network.gateway.requests import PaidRequest
+from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstream import Upstream, refusal_of
-from serving_network.gateway.usage import Usage, read_body
+from serving_network.gateway.upstream import Answer, Payload, UpstreamCut
+from serving_network.gateway.upstreams import UpstreamSettings
+from serving_network.gateway.usage import read_body as read_usage
+from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from serving_network.store.sqlite import JournalFailure
 
 CHECKPOINT_SECONDS: Final = 1.0
+CLIENT_SECONDS: Final = 60.0
+"""A client that accepts nothing for so long has left."""
+END_SECONDS: Final = 1.0
+"""How long the model server may take to end a stream after its [DONE]."""
+STREAM_MEMORY: Final = 2**19
+"""What the buffers of a stream take of the memory budget."""
 KEY_HEADER: Final = "ZG-Res-Key"
 BOUND_HEADER: Final = "X-Serving-Output-Bound"
 """Set if free money covers less output than was asked: how many tokens it covers."""
+_IMAGES: Final = (Route.IMAGES, Route.IMAGE_EDITS)
 
-_ID = re.compile(rb'"id"\s*:\s*"([!-~]{1,128}?)"')
-_ID_WITHIN: Final = 4096
-_LAST = re.compile(rb'"finish_reason"\s*:\s*"|\[DONE\]')
-_SEAM: Final = 32
+_LOG = logging.getLogger("serving_network.gateway")
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Sale:
-    """One admitted request."""
+    """One admitted request, with what it holds of the user's money and of the memory.
+
+    Once `billing` has begun, it goes on and releases both, whatever happens to the client.
+    """
 
     key: str
     terms: Terms
-    paid: PaidRequest
+    paid: PaidRequest | PaidForm
     hold: Hold
+    share: Share
+    billing: bool = False
 
     @property
     def shrunk(self) -> bool:
         return self.hold.reservation.bounds.output < self.paid.bounds.output
 
-    def delivered(self, answer_hash: bytes, length: int, usage: Usage | None) -> Delivered:
+    def payload(self, server: UpstreamSettings) -> Payload:
+        """The body for a model server."""
+        return self.paid.payload(self.hold.reservation.bounds.output, server)
+
+    def delivered(self, sent: Sent, images: tuple[bytes, ...] = ()) -> Delivered:
         """The part of the row that says what was delivered, and its price."""
-        if usage is None:
-            return Delivered(answer_hash, length)
-        billed = self.hold.reservation.billed(usage)
+        if sent.usage is None:
+            return Delivered(sent.hash, sent.length)
+        billed = self.hold.reservation.billed(sent.usage)
         input_fee, output_fee = self.hold.tariff.fees(billed)
         return Delivered(
-            answer_hash, length, billed.input, billed.cached, billed.output, input_fee, output_fee, billed.source
+            sent.hash,
+            sent.length,
+            billed.input,
+            billed.cached,
+            billed.output,
+            input_fee,
+            output_fee,
+            billed.source,
+            images,
         )
+
+    def release(self) -> None:
+        """Give everything back. The second time does nothing."""
+        self.hold.release()
+        self.share.free()
 
 
 class Seller:
@@ -80,14 +109,16 @@ class Seller:
         self,
         admission: Admission,
         intake: Intake,
-        upstream: Upstream,
+        pool: Pool,
+        memory: Memory,
         terms: requests.Terms,
         provider: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._admission = admission
         self._intake = intake
-        self._upstream = upstream
+        self._pool = pool
+        self._memory = memory
         self._terms = terms
         self._provider = provider
         self._clock = clock
@@ -96,9 +127,27 @@ class Seller:
 
     async def sell(self, request: web.Request, token: SessionToken, route: Route) -> web.StreamResponse:
         """Answer a paid request. Raises RequestRefused."""
-        body = await _body(request, route)
-        paid = requests.read_request(route, body, self._terms)
-        hold = await self._admission.reserve(token.address, paid.bounds)
+        share = self._memory.share()
+        try:
+            sale = await self._admit(request, token, route, share)
+        except BaseException:
+            share.free()
+            raise
+        if sale.paid.stream:
+            return await self._stream(request, sale)
+        return await self._background(self._whole(sale))
+
+    async def close(self) -> None:
+        """Wait until every row is stored."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _admit(self, request: web.Request, token: SessionToken, route: Route, share: Share) -> _Sale:
+        """Read a request, and reserve what it can cost."""
+        body = await read_body(request, route, share)
+        paid = await read_paid(request, route, body, self._terms)
+        share.grow(paid.size)
+        hold = await self._admission.reserve(token, paid.bounds)
         prices = hold.tariff.prices
         key = str(uuid.uuid4())
         terms = Terms(
@@ -110,15 +159,7 @@ class Seller:
             prices.output_price,
             sha256(body).digest(),
         )
-        sale = _Sale(key, terms, paid, hold)
-        if paid.stream:
-            return await self._stream(request, sale)
-        return await self._background(self._whole(sale))
-
-    async def close(self) -> None:
-        """Wait until every row is stored."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        return _Sale(key, terms, paid, hold, share)
 
     async def _background(self, work: Coroutine[Any, Any, T]) -> T:
         """Do work that goes on if the client leaves."""
@@ -129,32 +170,31 @@ class Seller:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits for the task reports it; nobody does if the client is gone
+        failure = None if task.cancelled() else task.exception()
+        if isinstance(failure, JournalFailure):
+            # The client may be gone, so nobody else reports it. A restart bills what began by its last checkpoint.
+            _LOG.error("An answer is not billed. %s %s", failure, failure.cause or "")
 
     # ---------------------------------------------------------------------------------------- not streamed
 
     async def _whole(self, sale: _Sale) -> web.Response:
         try:
-            async with self._upstream.post(sale.paid.route, self._upstream_body(sale)) as response:
-                if response.status != 200:
-                    return await self._refused(response)
-                body = await self._upstream.read(response)
-                content_type = response.headers.get("Content-Type", "application/json")
-            return await self._bill_whole(sale, body, content_type)
+            async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=False) as answer:
+                return await self._bill_whole(sale, answer.body or b"", answer.content_type)
         finally:
-            sale.hold.release()
+            sale.release()
 
     async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> web.Response:
-        usage = read_body(sale.paid.route, body)
+        usage = read_usage(sale.paid.route, body)
         if usage is None:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
+        images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
         await self._intake.finish(
             sale.terms,
-            sale.delivered(sha256(body).digest(), len(body), usage),
+            sale.delivered(Sent(sha256(body).digest(), len(body), usage), images),
             Ending.COMPLETE,
             int(self._clock()),
-            upstream_id=_upstream_id(body),
+            upstream_id=upstream_id(body),
             kept=Kept(content_type, body),
         )
         return web.Response(body=body, headers=self._headers(sale, content_type))
@@ -164,19 +204,14 @@ class Seller:
     async def _stream(self, request: web.Request, sale: _Sale) -> web.StreamResponse:
         begun = asyncio.ensure_future(self._intake.begin(sale.terms, int(self._clock())))
         try:
-            async with self._upstream.post(sale.paid.route, self._upstream_body(sale)) as upstream:
+            sale.share.grow(STREAM_MEMORY)
+            async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=True) as answer:
                 await asyncio.shield(begun)
-                if upstream.status != 200:
-                    answer = await self._refused(upstream)
-                    await self._background(self._abandon(sale, begun))
-                    return answer
-                content_type = upstream.headers.get("Content-Type", "")
-                if content_type.startswith("text/event-stream"):
-                    return await self._pass_on(request, upstream, sale, content_type)
-                body = await self._upstream.read(upstream)
-                return await self._background(self._bill_unstreamed(sale, body, content_type))
+                if answer.body is None:
+                    return await self._pass_on(request, answer, sale)
+                return await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
         except BaseException:
-            if not sale.hold.released:
+            if not sale.billing:
                 await self._background(self._abandon(sale, begun))
             raise
 
@@ -188,83 +223,81 @@ class Seller:
             await self._intake.abandon(sale.terms.id)
             raise
         finally:
-            sale.hold.release()
+            sale.release()
 
-    async def _pass_on(
-        self, request: web.Request, upstream: aiohttp.ClientResponse, sale: _Sale, content_type: str
-    ) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, answer: Answer, sale: _Sale) -> web.StreamResponse:
         """Pass a stream on, and bill it however it ends."""
-        stream = _Stream(sale, StreamMeter(sale.paid.route, remove_usage=not sale.paid.asks_usage))
-        response = web.StreamResponse(headers=self._headers(sale, content_type))
+        paid = sale.paid
+        cut_usage = answer.server.continuous_usage and not paid.asks_continuous_usage
+        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage)
+        delivery = Delivery(paid.route, meter)
+        response = web.StreamResponse(headers=self._headers(sale, answer.content_type))
         ending = Ending.COMPLETE
         failure: BaseException | None = None
         try:
             await response.prepare(request)
             if request.transport is not None:
                 request.transport.set_write_buffer_limits(high=0)
-            await self._pump(request, response, upstream, stream)
-        except (ConnectionResetError, asyncio.CancelledError) as gone:
+            await self._pump(request, response, answer, sale, delivery)
+        except (ConnectionError, TimeoutError, asyncio.CancelledError) as gone:
             ending, failure = Ending.CUT_BY_STOP if self.stopping else Ending.CUT_BY_CLIENT, gone
-        except _UpstreamCut as cut:
+        except UpstreamCut as cut:
             ending, failure = Ending.CUT_BY_UPSTREAM, cut
         else:
-            if not stream.meter.finished:
+            if not meter.finished:
                 ending = Ending.CUT_BY_UPSTREAM
-        upstream.close()
-        held = b"" if failure else stream.take_rest()
-        await self._background(self._bill_stream(sale, stream, ending))
+        answer.close()
+        held = b"" if failure else delivery.take_rest()
+        await self._bill(sale, self._bill_stream(sale, delivery, ending))
         if isinstance(failure, asyncio.CancelledError):
             raise failure
-        if failure is not None:
+        if failure is None:
+            failure = await _finish(response, held)
+        if failure is not None and request.transport is not None:
             # Without the end of the chunked encoding, the client sees that the answer is cut.
-            if request.transport is not None:
+            if isinstance(failure, TimeoutError):
+                request.transport.abort()
+            else:
                 request.transport.close()
-            return response
-        if held:
-            await response.write(held)
-        await response.write_eof()
         return response
 
     async def _pump(
-        self, request: web.Request, response: web.StreamResponse, upstream: aiohttp.ClientResponse, stream: _Stream
+        self, request: web.Request, response: web.StreamResponse, answer: Answer, sale: _Sale, delivery: Delivery
     ) -> None:
         next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
-        while packet := await _next(upstream):
-            for data in stream.feed(packet):
-                await response.write(data)
-                if request.transport is not None and request.transport.get_write_buffer_size():
-                    await response.drain()
-                stream.accepted(data)
+        while packet := await _next(answer, delivery):
+            for data in delivery.feed(packet):
+                async with asyncio.timeout(CLIENT_SECONDS):
+                    await response.write(data)
+                    if request.transport is not None and request.transport.get_write_buffer_size():
+                        await response.drain()
+                delivery.accepted(data)
             if time.monotonic() >= next_checkpoint:
-                self._intake.checkpoint(stream.sale.terms.id, stream.delivered(), int(self._clock()))
+                self._intake.checkpoint(sale.terms.id, sale.delivered(delivery.sent()), int(self._clock()))
                 next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
 
-    async def _bill_stream(self, sale: _Sale, stream: _Stream, ending: Ending) -> None:
+    async def _bill(self, sale: _Sale, work: Coroutine[Any, Any, T]) -> T:
+        sale.billing = True
+        return await self._background(work)
+
+    async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
         try:
             await self._intake.finish(
-                sale.terms, stream.delivered(), ending, int(self._clock()), upstream_id=stream.upstream_id
+                sale.terms,
+                sale.delivered(delivery.sent()),
+                ending,
+                int(self._clock()),
+                upstream_id=delivery.upstream_id,
             )
         finally:
-            sale.hold.release()
+            sale.release()
 
     async def _abandon(self, sale: _Sale, begun: asyncio.Future[None]) -> None:
         try:
             await begun
             await self._intake.abandon(sale.terms.id)
         finally:
-            sale.hold.release()
-
-    # ---------------------------------------------------------------------------------------------- shared
-
-    def _upstream_body(self, sale: _Sale) -> bytes:
-        return sale.paid.upstream_body(sale.hold.reservation.bounds.output)
-
-    async def _refused(self, response: aiohttp.ClientResponse) -> web.Response:
-        status, content_type, body = await refusal_of(self._upstream, response)
-        headers = {"Content-Type": content_type}
-        if "Retry-After" in response.headers:
-            headers["Retry-After"] = response.headers["Retry-After"]
-        return web.Response(status=status, body=body, headers=headers)
+            sale.release()
 
     def _headers(self, sale: _Sale, content_type: str) -> dict[str, str]:
         headers = {
@@ -278,80 +311,24 @@ class Seller:
         return headers
 
 
-class _Stream:
-    """What of a stream was sent and what is held back: its last packet, once its end is in sight."""
-
-    def __init__(self, sale: _Sale, meter: StreamMeter) -> None:
-        self.sale = sale
-        self.meter = meter
-        self.upstream_id: str | None = None
-        self._hash: _Hash = sha256()
-        self._length = 0
-        self._held: bytes | None = None
-        self._seam = b""
-
-    def feed(self, packet: bytes) -> list[bytes]:
-        """What to send now."""
-        if self.upstream_id is None and not self._length:
-            self.upstream_id = _upstream_id(packet)
-        ready = []
-        if self._held is None and _LAST.search(self._seam + packet):
-            self._held = b""
-        self._seam = packet[-_SEAM:]
-        if self._held:
-            ready.append(self._held)
-        data = self.meter.feed(packet)
-        if self._held is not None:
-            self._held = data
-        elif data:
-            ready.append(data)
-        return ready
-
-    def accepted(self, data: bytes) -> None:
-        """Count what the client's socket accepted."""
-        self._hash.update(data)
-        self._length += len(data)
-        self.meter.received()
-
-    def take_rest(self) -> bytes:
-        """What is held back. It counts as delivered, since the row is stored before it is sent."""
-        rest = (self._held or b"") + self.meter.finish()
-        self.accepted(rest)
-        return rest
-
-    def delivered(self) -> Delivered:
-        return self.sale.delivered(self._hash.digest(), self._length, self.meter.usage())
-
-
-class _UpstreamCut(Exception):
-    """The model server ended a stream in its middle."""
-
-
-async def _next(upstream: aiohttp.ClientResponse) -> bytes:
-    """The next packet of a stream, empty at its end."""
+async def _next(answer: Answer, delivery: Delivery) -> bytes:
+    """The next packet of a stream, empty at its end. Raises UpstreamCut."""
+    if not delivery.is_done:
+        return await answer.packet()
     try:
-        return await upstream.content.readany()
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _UpstreamCut from error
+        async with asyncio.timeout(END_SECONDS):
+            return await answer.packet()
+    except TimeoutError:
+        return b""
 
 
-async def _body(request: web.Request, route: Route) -> bytes:
-    """The body of a request. Raises RequestRefused with 413 or 415."""
-    if route.is_multipart:
-        raise RequestRefused(404, "unknown_route", "This gateway does not serve forms with files yet.")
-    requests.check_headers(
-        route,
-        request.headers.get("Content-Type", ""),
-        request.headers.get("Content-Encoding", ""),
-        request.content_length,
-    )
+async def _finish(response: web.StreamResponse, held: bytes) -> BaseException | None:
+    """Send what was held back. Its row is stored, so a client that has left changes nothing."""
     try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        requests.check_size(requests.MAX_BODY + 1)
-        raise
-
-
-def _upstream_id(start: bytes) -> str | None:
-    found = _ID.search(start[:_ID_WITHIN])
-    return found[1].decode("ascii") if found else None
+        async with asyncio.timeout(CLIENT_SECONDS):
+            if held:
+                await response.write(held)
+            await response.write_eof()
+    except (ConnectionError, TimeoutError) as gone:
+        return gone
+    return None

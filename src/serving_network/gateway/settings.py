@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+
+from eth_utils import is_address
 
 from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.gateway.admission import Limits
+from serving_network.gateway.limits import Limits
 from serving_network.gateway.requests import Terms
+from serving_network.gateway.upstreams import UpstreamSettings, are_headers, is_base_url, read_upstreams
 from serving_network.money import parse_wei
 from serving_network.untrusted import parse_json, parse_toml, printable
 
@@ -34,6 +36,14 @@ upstream = {upstream}
 # upstream_headers = {{ Authorization = "Bearer KEY" }}
 # The model's name at the model server, if it is another one.
 # upstream_model = "NAME"
+# Several model servers, instead of upstream. They are tables, so write them at the end of this file.
+# [[upstreams]]
+# url = "http://127.0.0.1:8000/v1"
+# headers = {{ Authorization = "Bearer KEY" }}
+# model = "NAME"
+# weight = 1
+# max_concurrency = 256
+# continuous_usage = false
 # Further names under which users may ask for the model.
 # aliases = []
 
@@ -52,9 +62,17 @@ port = {port}
 # Remove these fields from requests, for servers that refuse them.
 # strip_fields = []
 
-# Requests served at once, in all and for one user.
+# Requests served at once, in all, for one user and for one key.
 # max_requests = 512
 # max_requests_of_user = 64
+# max_requests_of_key = 64
+# Requests per minute of one user and of one key; 0 for no limit.
+# requests_per_minute_of_user = 600
+# requests_per_minute_of_key = 0
+# Users who are not served.
+# blocked = []
+# Memory for the bodies and answers of all requests under way, in MiB.
+# memory_mib = 512
 # The longest request in seconds. It bounds how long a requested refund can be outrun: see settle_seconds.
 # request_seconds = 900
 
@@ -82,7 +100,8 @@ class Settings:
     """What a provider sets. `service` are the fields that the registered offer must have."""
 
     provider: str
-    upstream: str
+    upstream: str | None = None
+    upstreams: tuple[UpstreamSettings, ...] = ()
     upstream_headers: dict[str, str] = field(default_factory=dict)
     upstream_model: str | None = None
     aliases: list[str] = field(default_factory=list)
@@ -104,13 +123,17 @@ class Settings:
     metrics_port: int | None = None
     log_file: str | None = None
     service: dict[str, str] = field(default_factory=dict)
+    max_requests_of_key: int | None = None
+    requests_per_minute_of_user: int = 600
+    requests_per_minute_of_key: int = 0
+    blocked: list[str] = field(default_factory=list)
+    memory_mib: int = 512
 
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
         return Terms(
             model,
             aliases=frozenset(self.aliases),
-            upstream_model=self.upstream_model,
             context=self.context,
             default_output_tokens=self.default_output_tokens,
             output_field=self.output_field,
@@ -119,7 +142,21 @@ class Settings:
 
     def limits(self) -> Limits:
         """How many requests are served at once."""
-        return Limits(self.max_requests, self.max_requests_of_user)
+        return Limits(
+            self.max_requests,
+            self.max_requests_of_user,
+            self.max_requests_of_key,
+            self.requests_per_minute_of_user or None,
+            self.requests_per_minute_of_key or None,
+            frozenset(one.lower() for one in self.blocked),
+            self.memory_mib * 2**20,
+        )
+
+    def servers(self) -> tuple[UpstreamSettings, ...]:
+        """The model servers."""
+        if self.upstream is None:
+            return self.upstreams
+        return (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
 
 
 def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str, str]) -> Settings:
@@ -134,9 +171,12 @@ def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str
             values[name] = _typed(name, text, VARIABLE_PREFIX + name.upper())
     for name, text in given.items():
         values[name] = _typed(name, text, f"--set {printable(name)}")
-    for name in ("provider", "upstream"):
-        if name not in values:
-            raise _missing(path, name, is_file=found is not None)
+    if "provider" not in values:
+        raise _missing(path, "provider", is_file=found is not None)
+    if "upstream" not in values and "upstreams" not in values:
+        raise _missing(path, "upstream", is_file=found is not None)
+    if "upstream" in values and "upstreams" in values:
+        raise _wrong(str(path), "It needs either upstream or [[upstreams]].")
     return Settings(**values)
 
 
@@ -172,9 +212,18 @@ def _of_file(path: Path) -> dict[str, Any] | None:
         raise _wrong(str(path), str(error)) from error
     if unknown := sorted(content.keys() - _TYPES.keys()):
         raise _wrong(str(path), f"{', '.join(map(printable, unknown))} unknown.")
+    if "upstreams" in content:
+        content["upstreams"] = _upstreams(content["upstreams"], str(path))
     for name, value in content.items():
         _check(name, value, str(path))
     return content
+
+
+def _upstreams(value: Any, where: str) -> tuple[UpstreamSettings, ...]:
+    try:
+        return read_upstreams(value)
+    except ValueError as error:
+        raise _wrong(where, f"{error}.") from error
 
 
 def _typed(name: str, text: str, where: str) -> Any:
@@ -187,11 +236,12 @@ def _typed(name: str, text: str, where: str) -> Any:
             value = int(text)
         case "list[str]":
             value = [one.strip() for one in text.split(",") if one.strip()]
-        case "dict[str, str]":
+        case "dict[str, str]" | "tuple[UpstreamSettings, ...]":
             try:
                 value = parse_json(text)
             except ValueError as error:
                 raise _wrong(where, f"{name} is not JSON: {error}") from error
+            value = _upstreams(value, where) if name == "upstreams" else value
     _check(name, value, where)
     return value
 
@@ -205,9 +255,15 @@ def _check(name: str, value: Any, where: str) -> None:
 def _fits(name: str, value: Any) -> bool:
     match name:
         case "upstream":
-            return isinstance(value, str) and urlsplit(value).scheme in ("http", "https")
+            return is_base_url(value)
         case "upstream_headers":
-            return isinstance(value, dict) and all(isinstance(one, str) and "\n" not in one for one in value.values())
+            return are_headers(value)
+        case "upstreams":
+            return isinstance(value, tuple)
+        case "blocked":
+            return isinstance(value, list) and all(is_address(one) for one in value)
+        case "requests_per_minute_of_user" | "requests_per_minute_of_key":
+            return type(value) is int and value >= 0
         case "service":
             return isinstance(value, dict) and all(_fits_service(*item) for item in value.items())
         case "port" | "metrics_port":

@@ -1,47 +1,130 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model server: an OpenAI-compatible API behind the gateway.
+"""One model server: an OpenAI-compatible API behind the gateway.
 
 It gets the gateway's own headers, never the client's. Answers are asked for without compression, since hashes are over
 the bytes that the client gets.
+
+| the model server | the client gets | another server is asked | counts as a failure |
+|---|---|---|---|
+| answers 400, 413 or 422 | this answer | no | no |
+| answers 404 or 405 | 404 | yes | no |
+| answers 429 | this answer | yes | no |
+| answers with another status than 200 | 502 | yes | yes |
+| cannot be reached, or cuts the answer before its first byte is passed on | 502 | yes | yes |
+| sends nothing for too long | 502 | no | yes |
+
+Credentials and internal errors of the provider are not the client's concern, so their answers are replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
 
+from serving_network.gateway.memory import Share
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
+from serving_network.gateway.upstreams import UpstreamSettings
 
 CONNECT_SECONDS: Final = 10.0
-MAX_ANSWER: Final = 256 * 1024 * 1024
+KEEP_ALIVE_SECONDS: Final = 4.0
+"""Less than the 5 seconds of uvicorn and llama.cpp, so that no request is sent on a connection that they close."""
+SILENCE_SECONDS: Final = 300.0
+"""How long a model server may send nothing."""
+LONGEST_SECONDS: Final = 900.0
+"""How long a request may take."""
+ALIVE_SECONDS: Final = 5.0
+MAX_ANSWER: Final = 256 * 2**20
+MAX_REFUSAL: Final = 65_536
 _READ_SIZE: Final = 2**18
+_FAILED: Final = (aiohttp.ClientError, OSError)
+
+Payload = bytes | aiohttp.FormData
+
+
+class UpstreamRefused(RequestRefused):
+    """A model server does not serve a request. `others`: ask another one; `failed`: it counts as a failure.
+
+    `passed_on` is the content type and body of an answer that the client gets as it is.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        others: bool,
+        failed: bool,
+        retry_after: int | None = None,
+        passed_on: tuple[str, bytes] | None = None,
+    ) -> None:
+        super().__init__(status, code, message, retry_after=retry_after)
+        self.others = others
+        self.failed = failed
+        self._passed_on = passed_on
+        if passed_on is not None:
+            self.content_type = passed_on[0]
+
+    def body(self) -> bytes:
+        """The body of the answer."""
+        return super().body() if self._passed_on is None else self._passed_on[1]
+
+
+class UpstreamCut(Exception):
+    """The model server ended a stream in its middle, or sent nothing for too long."""
+
+
+class Answer:
+    """An answer of `server` with status 200: `body` is the whole of it, None if it is streamed."""
+
+    def __init__(
+        self,
+        server: UpstreamSettings,
+        response: aiohttp.ClientResponse,
+        content_type: str,
+        start: bytes,
+        *,
+        streamed: bool,
+    ) -> None:
+        self.server = server
+        self.content_type = content_type
+        self.body = None if streamed else start
+        self._response = response
+        self._first = start if streamed else b""
+
+    async def packet(self) -> bytes:
+        """The next packet of a stream, empty at its end. Raises UpstreamCut."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        try:
+            return await self._response.content.readany()
+        except (*_FAILED, TimeoutError) as error:
+            raise UpstreamCut from error
+
+    def close(self) -> None:
+        """End the answer, and tell the model server so if it is under way."""
+        self._response.close()
 
 
 class Upstream:
-    """One model server. `url` is its base with /v1; it may send nothing for `silence` seconds, and take `longest`."""
+    """One model server."""
 
-    def __init__(
-        self, url: str, headers: Mapping[str, str] | None = None, *, silence: float = 300.0, longest: float = 900.0
-    ) -> None:
-        self.url = url.rstrip("/")
-        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
-        self._silence = silence
-        self._longest = longest
+    def __init__(self, settings: UpstreamSettings) -> None:
+        self.settings = settings
+        self.url = settings.url.rstrip("/")
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Start using it."""
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
-            headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=0),
+            headers={"Accept-Encoding": "identity", **self.settings.headers},
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._longest, sock_connect=CONNECT_SECONDS, sock_read=self._silence),
             read_bufsize=_READ_SIZE,
         )
 
@@ -50,56 +133,124 @@ class Upstream:
         if self._session is not None:
             await self._session.close()
 
-    @asynccontextmanager
-    async def post(self, route: Route, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Forward a request. Raises RequestRefused with 502 if the model server does not answer it."""
+    async def ask(
+        self, route: Route, payload: Payload, share: Share, *, stream: bool, seconds: float = LONGEST_SECONDS
+    ) -> Answer:
+        """Forward a request, and read its answer: the whole of it, or a stream up to its first packet.
+
+        It may take `seconds` to its end. Close the answer. Raises UpstreamRefused, and RequestRefused if the memory is
+        spent.
+        """
+        headers = {"Content-Type": "application/json"} if isinstance(payload, bytes) else {}
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        try:
+            response = await self._opened().post(
+                self.url + route.value, data=payload, headers=headers, allow_redirects=False, timeout=timeout
+            )
+        except TimeoutError as error:
+            raise _silent(connected=not isinstance(error, aiohttp.ConnectionTimeoutError)) from error
+        except _FAILED as error:
+            raise _unreachable() from error
+        try:
+            if response.status != 200:
+                raise await _refusal(response, route)
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise _failure("The model server compressed its answer.")
+            content_type = response.headers.get("Content-Type", "application/json")
+            streamed = stream and content_type.startswith("text/event-stream")
+            start = await (_first(response) if streamed else _whole(response, share))
+            return Answer(self.settings, response, content_type, start, streamed=streamed)
+        except BaseException:
+            response.close()
+            raise
+
+    async def is_alive(self) -> bool:
+        """Whether it answers at all."""
+        try:
+            async with (
+                asyncio.timeout(ALIVE_SECONDS),
+                self._opened().get(f"{self.url}/models", allow_redirects=False) as response,
+            ):
+                return response.status < 500
+        except (*_FAILED, TimeoutError):
+            return False
+
+    def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("Open the upstream before it is used.")
-        try:
-            response = await self._session.post(
-                self.url + route.value,
-                data=body,
-                headers={"Content-Type": "application/json"},
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise unreachable() from error
-        try:
-            if response.headers.get("Content-Encoding", "identity") != "identity":
-                raise RequestRefused(502, "upstream_failed", "The model server compressed its answer.")
-            yield response
-        finally:
-            response.close()
-
-    async def read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The whole body of an answer. Raises RequestRefused with 502 if it is cut or too long."""
-        parts: list[bytes] = []
-        length = 0
-        try:
-            while part := await response.content.readany():
-                parts.append(part)
-                length += len(part)
-                if length > MAX_ANSWER:
-                    raise RequestRefused(502, "upstream_failed", "The answer of the model server is too long.")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RequestRefused(502, "upstream_failed", "The model server cut its answer.") from error
-        return b"".join(parts)
+        return self._session
 
 
-def unreachable() -> RequestRefused:
-    """The refusal if the model server cannot be reached."""
-    return RequestRefused(502, "upstream_unreachable", "The model server does not answer.", next_step="Try again.")
+async def _first(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        first = await response.content.readany()
+    except TimeoutError as error:
+        raise _silent() from error
+    except _FAILED as error:
+        raise _cut() from error
+    if not first:
+        raise _cut()
+    return first
 
 
-async def refusal_of(upstream: Upstream, response: aiohttp.ClientResponse) -> tuple[int, str, bytes]:
-    """What a client gets for an answer that is not 200: status, content type and body; nothing is billed.
+async def _whole(response: aiohttp.ClientResponse, share: Share) -> bytes:
+    parts: list[bytes] = []
+    length = 0
+    try:
+        while part := await response.content.readany():
+            share.grow(len(part))
+            parts.append(part)
+            length += len(part)
+            if length > MAX_ANSWER:
+                raise _failure("The answer of the model server is too long.", others=False)
+    except TimeoutError as error:
+        raise _silent() from error
+    except _FAILED as error:
+        raise _cut() from error
+    return b"".join(parts)
 
-    A client's mistake is passed on as the model server describes it. The provider's own credentials and internal errors
-    are not the client's concern.
-    """
-    if response.status in (400, 404, 413, 422, 429):
+
+async def _refusal(response: aiohttp.ClientResponse, route: Route) -> UpstreamRefused:
+    status = response.status
+    if status in (404, 405):
+        return UpstreamRefused(
+            404, "unknown_route", f"The model server does not offer /v1{route.value}.", others=True, failed=False
+        )
+    if status not in (400, 413, 422, 429):
+        return _failure(f"The model server answered with status {status}.")
+    try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            body = await upstream.read(response)
-        return response.status, response.headers.get("Content-Type", "application/json"), body
-    refusal = RequestRefused(502, "upstream_failed", f"The model server answered with status {response.status}.")
-    return refusal.status, "application/json", refusal.body()
+            body = await response.content.read(MAX_REFUSAL)
+            while not response.content.at_eof() and len(body) < MAX_REFUSAL:
+                body += await response.content.read(MAX_REFUSAL - len(body))
+    except (*_FAILED, TimeoutError):
+        return _cut()
+    content_type = response.headers.get("Content-Type", "application/json")
+    wait = response.headers.get("Retry-After", "")
+    return UpstreamRefused(
+        status,
+        "upstream_refused",
+        "The model server refused the request.",
+        others=status == 429,
+        failed=False,
+        retry_after=int(wait) if wait.isascii() and wait.isdecimal() and len(wait) < 6 else None,
+        passed_on=(content_type, body),
+    )
+
+
+def _unreachable() -> UpstreamRefused:
+    return UpstreamRefused(502, "upstream_unreachable", "The model server does not answer.", others=True, failed=True)
+
+
+def _silent(*, connected: bool = True) -> UpstreamRefused:
+    """A request that took this long is not started again elsewhere: no client waits twice as long."""
+    message = "The model server did not answer in time."
+    return UpstreamRefused(502, "upstream_timeout", message, others=not connected, failed=True)
+
+
+def _cut() -> UpstreamRefused:
+    return _failure("The model server cut its answer.")
+
+
+def _failure(message: str, *, others: bool = True) -> UpstreamRefused:
+    return UpstreamRefused(502, "upstream_failed", message, others=others, failed=True)

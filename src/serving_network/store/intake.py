@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -30,6 +30,7 @@ from serving_network.files import SHORT_WAIT, lock
 from serving_network.messages.answer_signatures import SignedAnswer, answer_text
 from serving_network.messages.receipts import Disclosure, Ending, Receipt, SignedReceipt, Source, content_hash
 from serving_network.messages.tee_signing import AttestedSigner
+from serving_network.store.schema import padded
 from serving_network.store.spool import Spool
 from serving_network.store.sqlite import Identity, JournalFailure, connected, unusable
 
@@ -65,6 +66,8 @@ class Delivered:
     input_fee: int = 0
     output_fee: int = 0
     source: Source = Source.USAGE
+    images: tuple[bytes, ...] = ()
+    """The SHA-256 hash of each image in the answer, which the signature of the answer is over instead."""
 
 
 class Kept(NamedTuple):
@@ -198,14 +201,17 @@ class Intake:
                 raise failure from None
             return None
 
-    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int) -> None:
-        """Store a user's money on chain, read at this block. A newer block that is stored already stays."""
+    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int, nonce: int = 0) -> None:
+        """Store a user's money on chain, and the nonce of the last settlement that lowered it, read at this block.
+
+        A newer block that is stored already stays.
+        """
         await self._submit(
             lambda db: db.execute(
-                "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
-                " balance = excluded.balance, pending_refund = excluded.pending_refund,"
+                "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
+                " balance = excluded.balance, pending_refund = excluded.pending_refund, nonce = excluded.nonce,"
                 " block_number = excluded.block_number WHERE excluded.block_number >= account.block_number",
-                (user, str(balance), str(pending_refund), block),
+                (user, str(balance), str(pending_refund), padded(nonce), block),
             )
         )
 
@@ -248,30 +254,19 @@ class Intake:
         )
         identity = self._identity
         signature = self._signer.sign_typed(receipt, identity.chain_id, identity.contract)
-        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, [delivery.answer_hash]))
-        db.execute(
-            "INSERT INTO served VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                terms.id, terms.user, receipt.sequence, str(billed), terms.token_id, terms.model,
-                str(delivery.input_fee), str(delivery.output_fee), str(terms.input_price), str(terms.output_price),
-                delivery.input_tokens, delivery.cached_tokens, delivery.output_tokens, int(delivery.source),
-                int(ending), now, salt, terms.request_hash, delivery.answer_hash, delivery.length, upstream_id,
-                self._signer.address, signature, of_answer,
-            ),
-        )  # fmt: skip
-        db.execute(
-            "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', -1) ON CONFLICT (address) DO UPDATE SET"
-            " requests = excluded.requests, billed = excluded.billed",
-            (terms.user, receipt.sequence, str(billed + receipt.fee)),
+        hashes = delivery.images or (delivery.answer_hash,)
+        of_answer = self._signer.sign_answer(answer_text(terms.request_hash, hashes))
+        disclosure = Disclosure(terms.model, salt, terms.request_hash, delivery.answer_hash, delivery.length)
+        signed = SignedReceipt(receipt, identity.chain_id, identity.contract, signature, disclosure)
+        insert_served(
+            db, signed, disclosure, self._signer.address, of_answer, upstream_id=upstream_id, images=delivery.images
         )
-        db.execute("DELETE FROM begun WHERE id = ?", (terms.id,))
         db.execute("DELETE FROM kept WHERE until <= ?", (now,))
         if kept is not None:
             db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?, ?)", (terms.id, now + KEEP_SECONDS, kept.content_type, kept.body)
             )
-        disclosure = Disclosure(terms.model, salt, terms.request_hash, delivery.answer_hash, delivery.length)
-        return SignedReceipt(receipt, identity.chain_id, identity.contract, signature, disclosure)
+        return signed
 
     def _check_no_open_log(self, db: sqlite3.Connection) -> None:
         """Requests of a log have no receipts, so none may be settled together with those of a gateway."""
@@ -314,8 +309,9 @@ class Intake:
         stored = 0
         for row in rows:
             terms = Terms(**_bytes(row["terms"], "id", "request_hash"))
-            delivery = Delivered(**_bytes(row["delivery"], "answer_hash"))
-            delivery = replace(delivery, source=Source(delivery.source))
+            fields = _bytes(row["delivery"], "answer_hash", "images")
+            fields |= {"source": Source(fields["source"]), "images": tuple(_hashes(fields["images"]))}
+            delivery = Delivered(**fields)
             if db.execute("SELECT 1 FROM served WHERE id = ?", (terms.id,)).fetchone() is None:
                 self._finish(db, terms, delivery, Ending(row["ending"]), row["time"], row["upstream_id"])
                 stored += 1
@@ -364,26 +360,18 @@ class Intake:
             self._restore()
             raise JournalFailure("The store does not take rows.", next_step="Free space on its disk.")
         row = self._row(
-            "SELECT a.balance, a.pending_refund, a.block_number, a.billed, a.taken, u.owed, u.paid FROM account a"
-            " LEFT JOIN user u ON u.address = a.address WHERE a.address = ?",
+            f"SELECT a.balance, a.pending_refund, a.block_number, {_UNSETTLED} WHERE a.address = ?",
             (user,),
         )
         if row is None:
             return None
-        balance, pending, block, billed, taken, owed, paid = row
-        unsettled = int(billed) - int(taken) + int(owed or 0) - int(paid or 0)
-        return Funds(int(balance), int(pending), unsettled) if block >= 0 else None
+        balance, pending, block, *parts = row
+        return Funds(int(balance), int(pending), _unsettled(*parts)) if block >= 0 else None
 
     def unsettled(self, user: str) -> int:
         """The wei of a user's served requests that are not settled yet; 0 if there are none."""
-        row = self._row(
-            "SELECT ifnull(a.billed, '0'), ifnull(a.taken, '0'), ifnull(u.owed, '0'), ifnull(u.paid, '0')"
-            " FROM (SELECT ? AS address) wanted LEFT JOIN account a ON a.address = wanted.address"
-            " LEFT JOIN user u ON u.address = wanted.address",
-            (user,),
-        )
-        billed, taken, owed, paid = map(int, row)
-        return max(0, billed - taken + owed - paid)
+        row = self._row(f"SELECT {_UNSETTLED} WHERE a.address = ?", (user,))
+        return 0 if row is None else max(0, _unsettled(*row))
 
     def receipt(self, id: bytes) -> SignedReceipt | None:  # noqa: A002
         """The receipt of a request."""
@@ -401,10 +389,14 @@ class Intake:
     def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
         """The signature of an answer that ended at `since` or later."""
         row = self._row(
-            "SELECT request_hash, answer_hash, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
+            "SELECT request_hash, answer_hash, images, answer_signature, signer FROM served WHERE id = ? AND time >= ?",
             (id, since),
         )
-        return None if row is None else SignedAnswer(answer_text(row[0], [row[1]]), row[2], row[3])
+        if row is None:
+            return None
+        request_hash, answer_hash, images, signature, signer = row
+        hashes = _hashes(images) or [answer_hash]
+        return SignedAnswer(answer_text(request_hash, hashes), signature, signer)
 
     def id_of(self, user: str, upstream_id: str) -> bytes | None:
         """The newest request of a user whose answer has this id of the model server."""
@@ -458,11 +450,56 @@ class Intake:
             raise unusable(self._path, error) from error
 
 
+_UNSETTLED: Final = (
+    "a.billed, a.taken, ifnull(u.owed, '0'), ifnull(u.paid, '0'), ifnull((SELECT s.expected_paid FROM settlement s"
+    " WHERE s.user_id = u.id AND s.nonce = a.nonce AND s.state IN ('signed', 'accepted') AND s.state = 'signed'"
+    " AND NOT EXISTS (SELECT 1 FROM settlement b WHERE b.user_id = s.user_id AND b.nonce = s.nonce"
+    " AND b.state IN ('accepted', 'final')) LIMIT 1), '0')"
+    " FROM account a LEFT JOIN user u ON u.address = a.address"
+)
+"""What a user owes. The last value is of a settlement that is mined and not booked yet: the balance that was read has
+the nonce of that settlement, so it is lower by the payment already."""
+
+
+def _unsettled(billed: str, taken: str, owed: str, paid: str, mined: str) -> int:
+    return int(billed) - int(taken) + int(owed) - int(paid) - int(mined)
+
+
 _RECEIPT: Final = (
     "id, address, sequence, billed_before, token_id, model, input_fee, output_fee, input_price, output_price,"
     " input_tokens, cached_tokens, output_tokens, source, ending, time, salt, request_hash, answer_hash, length,"
     " receipt_signature"
 )
+
+
+def insert_served(
+    db: sqlite3.Connection,
+    signed: SignedReceipt,
+    disclosure: Disclosure,
+    signer: str,
+    answer_signature: bytes,
+    *,
+    upstream_id: str | None = None,
+    images: Sequence[bytes] = (),
+) -> None:
+    """Store a served request, the user's next one, and count it as billed, inside the caller's transaction."""
+    receipt = signed.receipt
+    db.execute(
+        f"INSERT INTO served VALUES (NULL{', ?' * 25})",  # noqa: S608 - placeholders only
+        (
+            receipt.id, receipt.user, receipt.sequence, str(receipt.billed_before), receipt.token_id, disclosure.model,
+            str(receipt.input_fee), str(receipt.output_fee), str(receipt.input_price), str(receipt.output_price),
+            receipt.input_tokens, receipt.cached_tokens, receipt.output_tokens, int(receipt.source),
+            int(receipt.ending), receipt.time, disclosure.salt, disclosure.request_hash, disclosure.answer_hash,
+            disclosure.length, upstream_id, signer, signed.signature, answer_signature, b"".join(images),
+        ),
+    )  # fmt: skip
+    db.execute(
+        "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', '', -1) ON CONFLICT (address) DO UPDATE SET"
+        " requests = excluded.requests, billed = excluded.billed",
+        (receipt.user, receipt.sequence, str(receipt.billed_before + receipt.fee)),
+    )
+    db.execute("DELETE FROM begun WHERE id = ?", (receipt.id,))
 
 
 def _commit(db: sqlite3.Connection, batch: list[_Job]) -> None:
@@ -508,9 +545,17 @@ def _resolve(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -
             future.set_exception(failed)
 
 
+def _hashes(joined: bytes) -> list[bytes]:
+    """The hashes of 32 bytes that are joined."""
+    return [joined[start : start + 32] for start in range(0, len(joined), 32)]
+
+
 def _plain(value: Terms | Delivered) -> dict[str, Any]:
     """The fields of a value for JSON."""
-    return {name: one.hex() if isinstance(one, bytes) else one for name, one in asdict(value).items()}
+    fields = asdict(value)
+    if "images" in fields:
+        fields["images"] = b"".join(fields["images"])
+    return {name: one.hex() if isinstance(one, bytes) else one for name, one in fields.items()}
 
 
 def _bytes(fields: dict[str, Any], *names: str) -> dict[str, Any]:

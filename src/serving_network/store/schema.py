@@ -170,7 +170,8 @@ CREATE TABLE account (
     taken TEXT NOT NULL,                -- wei of those that settlement runs took into the queue
     balance TEXT NOT NULL,              -- wei on chain
     pending_refund TEXT NOT NULL,       -- wei of the balance that the user asked back
-    block_number BIGINT NOT NULL        -- the block at which the two were so; -1 if they were never read
+    nonce TEXT NOT NULL,                -- of the last settlement that the contract accepted
+    block_number BIGINT NOT NULL        -- the block at which the three were so; -1 if they were never read
 ) WITHOUT ROWID;
 CREATE TABLE begun (
     id BLOB PRIMARY KEY,
@@ -215,6 +216,7 @@ CREATE TABLE served (
     signer TEXT NOT NULL,
     receipt_signature BLOB NOT NULL,
     answer_signature BLOB NOT NULL,
+    images BLOB NOT NULL,               -- SHA-256 of each image, which the signature of the answer is over
     UNIQUE (address, sequence)
 );
 CREATE TABLE kept (

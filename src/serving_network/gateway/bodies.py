@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The body of a paid request: read within the memory budget, and taken apart if it is a form."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import HttpProcessingError
+
+from serving_network.gateway import requests
+from serving_network.gateway.memory import Share
+from serving_network.gateway.refusals import RequestRefused
+from serving_network.gateway.requests import File, PaidForm, PaidRequest, Terms
+from serving_network.gateway.routes import Route
+
+PAUSE_SECONDS: Final = 30.0
+"""A client that sends nothing of its body for so long is refused."""
+MAX_PARTS: Final = 256
+
+_SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8})?\Z")
+
+
+async def read_body(request: web.Request, route: Route, share: Share) -> bytes:
+    """The body of a request. Raises RequestRefused with 408, 413, 415 or 503."""
+    requests.check_headers(
+        route,
+        request.headers.get("Content-Type", ""),
+        request.headers.get("Content-Encoding", ""),
+        request.content_length,
+    )
+    parts: list[bytes] = []
+    length = 0
+    try:
+        while True:
+            async with asyncio.timeout(PAUSE_SECONDS):
+                part = await request.content.readany()
+            if not part:
+                return b"".join(parts)
+            length += len(part)
+            requests.check_size(length)
+            share.grow(len(part))
+            parts.append(part)
+    except TimeoutError:
+        raise RequestRefused(408, "body_timeout", f"Nothing of the body arrived for {PAUSE_SECONDS:.0f} s.") from None
+
+
+async def read_paid(request: web.Request, route: Route, body: bytes, terms: Terms) -> PaidRequest | PaidForm:
+    """What a request asks. Raises RequestRefused."""
+    if not route.is_multipart:
+        return requests.read_request(route, body, terms)
+    fields, files = await _parts(body, request.headers["Content-Type"])
+    return requests.read_form(route, fields, files, terms)
+
+
+async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], list[File]]:
+    """The text fields and the files of a form. It is written anew for the model server, so both read the same."""
+    content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+    content.feed_data(body)
+    content.feed_eof()
+    fields: list[tuple[str, str]] = []
+    files: list[File] = []
+    try:
+        async for part in aiohttp.MultipartReader({"Content-Type": content_type}, content):
+            if isinstance(part, aiohttp.MultipartReader) or part is None or not part.name:
+                raise _malformed("A part has no name or several parts of its own")
+            if len(fields) + len(files) >= MAX_PARTS:
+                raise _malformed(f"It has more than {MAX_PARTS} parts")
+            part_content = bytes(await part.read())
+            if part.filename is None:
+                fields.append((part.name, part_content.decode()))
+            else:
+                suffix = _SUFFIX.search(part.filename)
+                kind = part.headers.get("Content-Type", "application/octet-stream")
+                files.append(File(part.name, suffix[0] if suffix else "", kind, part_content))
+    except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
+        raise _malformed("It is not multipart/form-data") from error
+    return fields, files
+
+
+def _malformed(why: str) -> RequestRefused:
+    return RequestRefused(400, "invalid_form", f"The form cannot be read. {why}.")
