@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving_network.cli import gateway_settle, gateway_setup
+from serving_network.cli import gateway_adopt, gateway_settle, gateway_setup
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import reads
 from serving_network.cli.gateway_options import (
@@ -155,6 +155,7 @@ def _show_started(session: Session, started: Running, provider: str) -> None:
 
 
 app.command()(gateway_settle.settle)
+app.command()(gateway_adopt.adopt)
 
 
 @app.command()
