@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
-from queue import Full, Queue
+from queue import Queue
 from typing import Any, Final
 
 from serving_network.errors import ConfigurationError
@@ -52,14 +52,10 @@ class JsonLines(logging.Formatter):
 
 
 class _Dropping(QueueHandler):
-    """Hands records to the thread that writes, and drops them if 10,000 wait."""
+    """Hands records to the thread that writes. If 10,000 wait, the queue is full and the record is dropped."""
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        with suppress(Full):
-            self.queue.put_nowait(record)
 
 
 @contextmanager
