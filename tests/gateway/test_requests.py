@@ -25,11 +25,9 @@ from serving_network.gateway.requests import (
     read_request,
 )
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstreams import UpstreamSettings
 from tests.gateway.streams import LETTERS
 from tests.messages.vectors import REQUEST
 
-SERVER = UpstreamSettings("http://127.0.0.1:8000/v1")
 TERMS = Terms("mock-model", aliases=frozenset({"gpt-4o"}))
 MESSAGES = [{"role": "user", "content": "hi"}]
 MINIMAL: dict[Route, dict[str, Any]] = {
@@ -47,9 +45,13 @@ def read(route: Route, terms: Terms = TERMS, **more: Any) -> PaidRequest:
     return read_request(route, json.dumps(MINIMAL[route] | more).encode(), terms)
 
 
-def upstream(route: Route, terms: Terms = TERMS, server: UpstreamSettings = SERVER, **more: Any) -> Any:
+def upstream(route: Route, terms: Terms = TERMS, own_name: str | None = None, **more: Any) -> Any:
     request = read(route, terms, **more)
-    return json.loads(request.payload(request.bounds.output, server))
+    return json.loads(sent_of(request, request.bounds.output, own_name))
+
+
+def sent_of(request: PaidRequest, output: int, own_name: str | None = None) -> bytes:
+    return request.payload(output, own_name, continuous_usage=False)
 
 
 def refusal(route: Route, terms: Terms = TERMS, **more: Any) -> tuple[int, str, str | None]:
@@ -60,7 +62,7 @@ def refusal(route: Route, terms: Terms = TERMS, **more: Any) -> tuple[int, str, 
 
 def test_the_body_of_the_vector_gets_a_bound() -> None:
     request = read_request(Route.CHAT, REQUEST, TERMS)
-    assert request.payload(256, SERVER) == (
+    assert sent_of(request, 256) == (
         b'{"max_tokens":256,"model":"mock-model","messages":[{"role":"user","content":"hi"}],"store":false}'
     )
     assert (request.stream, request.asks_usage) == (False, False)
@@ -99,7 +101,7 @@ def test_what_the_model_server_gets(route: Route, expected: dict[str, Any]) -> N
 def test_the_bound_is_the_client_s_and_always_written(route: Route, asked: dict[str, Any], bound: int) -> None:
     request = read(route, **asked)
     assert request.bounds.output == bound
-    sent = json.loads(request.payload(bound - 1, SERVER))
+    sent = json.loads(sent_of(request, bound - 1))
     names = {"max_tokens", "max_completion_tokens", "max_output_tokens"} & sent.keys()
     assert names == {"max_output_tokens" if route is Route.RESPONSES else "max_tokens"}
     assert sent[names.pop()] == bound - 1
@@ -109,7 +111,7 @@ def test_terms_set_the_bounds_and_the_fields_of_the_model_server() -> None:
     terms = Terms("m", context=1000, default_output_tokens=2000, output_field="max_completion_tokens")
     request = read(Route.CHAT, terms, messages=[{"role": "user", "content": "x" * 5000}])
     assert request.bounds == Bounds(1000, 1000, 1, shrinks=True)
-    assert json.loads(request.payload(5, SERVER))["max_completion_tokens"] == 5
+    assert json.loads(sent_of(request, 5))["max_completion_tokens"] == 5
     plain = Terms("m", strip_fields=frozenset({"store", "stream_options", "user"}))
     sent = upstream(Route.CHAT, plain, stream=True, user="u")
     assert sent == {"messages": MESSAGES, "model": "m", "stream": True, "max_tokens": 4096}
@@ -196,20 +198,19 @@ def test_images_are_bounded_by_their_number() -> None:
 def test_usage_is_always_asked_for(route: Route, options: Any, asks: bool) -> None:
     request = read(route, stream=True, stream_options=options)
     assert (request.stream, request.asks_usage) == (True, asks)
-    assert json.loads(request.payload(9, SERVER))["stream_options"] == {"include_usage": True}
+    assert json.loads(sent_of(request, 9))["stream_options"] == {"include_usage": True}
 
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_usage_in_every_chunk_is_asked_of_servers_that_report_it(asked: bool) -> None:
-    server = UpstreamSettings("http://127.0.0.1:8000/v1", continuous_usage=True)
     request = read(Route.CHAT, stream=True, stream_options={"continuous_usage_stats": asked})
     assert request.asks_continuous_usage is asked
-    assert json.loads(request.payload(9, server))["stream_options"] == {
+    assert json.loads(request.payload(9, None, continuous_usage=True))["stream_options"] == {
         "include_usage": True,
         "continuous_usage_stats": True,
     }
-    assert "stream_options" not in upstream(Route.CHAT, TERMS, server)
-    assert "stream_options" not in upstream(Route.RESPONSES, TERMS, server, stream=True)
+    for other in (read(Route.CHAT), read(Route.RESPONSES, stream=True)):
+        assert "stream_options" not in json.loads(other.payload(9, None, continuous_usage=True))
 
 
 def test_other_streams_report_usage_unasked() -> None:
@@ -227,8 +228,7 @@ def test_other_streams_report_usage_unasked() -> None:
 @pytest.mark.parametrize("model", ["mock-model", "gpt-4o", None])
 def test_the_model_and_its_aliases(model: str | None) -> None:
     assert upstream(Route.CHAT, model=model)["model"] == "mock-model"
-    server = UpstreamSettings("http://127.0.0.1:8000/v1", model="/models/llama.gguf")
-    assert upstream(Route.CHAT, TERMS, server, model=model)["model"] == "/models/llama.gguf"
+    assert upstream(Route.CHAT, TERMS, "/models/llama.gguf", model=model)["model"] == "/models/llama.gguf"
 
 
 @pytest.mark.parametrize("model", ["other", "", "Mock-Model", "/models/llama.gguf", 1, ["mock-model"], {}])
@@ -513,7 +513,7 @@ def test_any_json_is_served_or_refused(route: Route, more: dict[str, Any]) -> No
     except RequestRefused as error:
         refused = error
     else:
-        sent = json.loads(request.payload(123, SERVER))
+        sent = json.loads(sent_of(request, 123))
     if refused:
         assert refused.status in (400, 404)
         assert json.loads(refused.body())["error"]["code"] == refused.code

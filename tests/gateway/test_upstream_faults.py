@@ -16,8 +16,10 @@ import pytest
 from aiohttp import web
 
 from serving_network.gateway import upstream as upstream_module
+from serving_network.gateway.probes import reports_continuously
 from serving_network.gateway.requests import Terms, read_request
 from serving_network.gateway.routes import Route
+from serving_network.gateway.upstream import Upstream
 from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.messages.receipts import Ending, Source
 from tests.gateway.stage import CHAT, Gate, Handler, Stage, completion, events, model_server
@@ -67,6 +69,13 @@ def packets(parts: Sequence[bytes | float], *, abort: bool = False) -> Handler:
             assert request.transport is not None
             request.transport.abort()
         return response
+
+    return handle
+
+
+def answering(status: int) -> Handler:
+    async def handle(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.Response(status=status)
 
     return handle
 
@@ -278,7 +287,7 @@ def test_usage_in_every_chunk_bills_the_input_of_a_cut_stream(stage: Stage) -> N
         async with stage.gate(packets(reported, abort=True)) as gate:
             assert gate.seller is not None
             (upstream,) = gate.seller._pool.upstreams
-            upstream.settings = type(upstream.settings)(upstream.url, continuous_usage=True)
+            upstream.continuous_usage = True
             headers = {"Authorization": token}
             async with gate.http.post(gate.url("/v1/chat/completions"), json=STREAM, headers=headers) as answer:
                 delivered = await until_cut(answer)
@@ -286,5 +295,23 @@ def test_usage_in_every_chunk_bills_the_input_of_a_cut_stream(stage: Stage) -> N
             assert gate.model.seen[-1]["stream_options"]["continuous_usage_stats"] is True
             await gate.idle()
             assert await bills(gate, token) == [Bill(CUT, Source.USAGE, 12, 2)]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_gateway_finds_out_which_servers_report_usage_in_every_chunk(server: str) -> None:
+    async def scenario() -> None:
+        async with model_server(packets(SERVERS[server])) as model:
+            upstream = Upstream(UpstreamSettings(model.url))
+            await upstream.open()
+            try:
+                assert await reports_continuously(upstream, "model-1") is (server == "vLLM: in every chunk")
+                model.handle = answering(400)
+                assert not await reports_continuously(upstream, "model-1")
+                model.handle = packets(SERVERS[server][:1], abort=True)
+                assert not await reports_continuously(upstream, "model-1") or server == "vLLM: in every chunk"
+            finally:
+                await upstream.close()
 
     asyncio.run(scenario())

@@ -124,7 +124,7 @@ class Pool:
 
     @asynccontextmanager
     async def ask(
-        self, route: Route, payload: Callable[[UpstreamSettings], Payload], share: Share, *, stream: bool
+        self, route: Route, payload: Callable[[Upstream], Payload], share: Share, *, stream: bool
     ) -> AsyncIterator[Answer]:
         """The answer of the first server that gives one. Raises RequestRefused if none does, or all are full."""
         refusals: list[UpstreamRefused] = []
@@ -136,7 +136,7 @@ class Pool:
                 try:
                     answer = await server.upstream.ask(
                         route,
-                        payload(server.upstream.settings),
+                        payload(server.upstream),
                         share,
                         stream=stream,
                         seconds=until - self._clock(),

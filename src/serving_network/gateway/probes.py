@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The smallest paid request of each type of service: whether a model server answers it, and reports a usage."""
+"""The smallest requests to a model server: whether it answers, and how it reports the usage."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Final
 
 import aiohttp
 
+from serving_network.gateway.memory import Memory
+from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstream import Payload
+from serving_network.gateway.upstream import Payload, Upstream, UpstreamCut, UpstreamRefused
+from serving_network.messages.receipts import Source
 
 _RATE: Final = 16_000
 
@@ -29,6 +32,33 @@ def probe(service_type: str, model: str) -> tuple[Route, Payload] | None:
             return Route.TRANSCRIPTIONS, form
         case _:
             return None
+
+
+async def reports_continuously(upstream: Upstream, model: str) -> bool:
+    """Whether a chat's model server reports the usage in every chunk of a stream if asked.
+
+    Then the input of a stream that is cut can be billed, too.
+    """
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    messages = [{"role": "user", "content": "Hi"}]
+    payload = _json(model, messages=messages, max_tokens=1, stream=True, stream_options=options)
+    meter = StreamMeter(Route.CHAT, remove_usage=False)
+    try:
+        answer = await upstream.ask(Route.CHAT, payload, Memory().share(), stream=True)
+    except UpstreamRefused:
+        return False
+    try:
+        while answer.body is None and (packet := await answer.packet()):
+            meter.feed(packet)
+            meter.received()
+            if meter.usage() is not None:
+                break
+    except UpstreamCut:
+        return False
+    finally:
+        answer.close()
+    usage = meter.usage()
+    return usage is not None and usage.source is Source.USAGE and not meter.finished
 
 
 def _json(model: str, **content: object) -> bytes:

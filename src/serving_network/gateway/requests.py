@@ -20,7 +20,6 @@ from serving_network.gateway.fees import Bounds
 from serving_network.gateway.fields import FIELDS, check_fields, stream_options
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.gateway.usage import MAX_SECONDS
 from serving_network.untrusted import parse_json
 
@@ -100,12 +99,15 @@ class PaidRequest:
         """The bytes that it holds in memory."""
         return len(self._encoded)
 
-    def payload(self, output: int, server: UpstreamSettings) -> bytes:
-        """The body for a model server, with the bound of the output for which money is reserved."""
+    def payload(self, output: int, model: str | None, *, continuous_usage: bool) -> bytes:
+        """The body for a model server, with the bound of the output for which money is reserved.
+
+        `model` is the server's own name of the model. `continuous_usage`: ask for the usage in every chunk of a stream.
+        """
         head: dict[str, Any] = {} if self._output_field is None else {self._output_field: output}
-        head["model"] = server.model or self._model
+        head["model"] = model or self._model
         if self._stream_options is not None:
-            more = {"continuous_usage_stats": True} if server.continuous_usage else {}
+            more = {"continuous_usage_stats": True} if continuous_usage else {}
             head["stream_options"] = self._stream_options | more
         start = _encoded(head)
         return start if self._encoded == b"{}" else start[:-1] + b"," + self._encoded[1:]
@@ -128,10 +130,10 @@ class PaidForm:
         """The bytes that it holds in memory."""
         return sum(len(one.content) for one in self.files)
 
-    def payload(self, _: int, server: UpstreamSettings) -> aiohttp.FormData:
-        """The form for a model server."""
+    def payload(self, output: int, model: str | None, *, continuous_usage: bool) -> aiohttp.FormData:  # noqa: ARG002
+        """The form for a model server, which takes no bound and reports its usage unasked."""
         form = aiohttp.FormData(default_to_multipart=True)
-        form.add_field("model", server.model or self._model)
+        form.add_field("model", model or self._model)
         for name, value in self.fields:
             form.add_field(name, value)
         for one in self.files:

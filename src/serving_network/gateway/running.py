@@ -23,7 +23,7 @@ from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations, listening
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
-from serving_network.gateway.probes import probe
+from serving_network.gateway.probes import probe, reports_continuously
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
 from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
@@ -151,6 +151,8 @@ async def check_pool(pool: Pool, offer: Offer) -> None:
     for upstream in pool.upstreams:
         try:
             await check_upstream(upstream, offer)
+            if upstream.settings.continuous_usage is None and offer.service_type == "chatbot":
+                upstream.continuous_usage = await reports_continuously(upstream, upstream.settings.model or offer.model)
         except UpstreamUnavailable as failure:
             _LOG.warning("%s %s", failure, failure.cause or "")
             failures.append(failure)

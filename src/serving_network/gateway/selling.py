@@ -30,8 +30,7 @@ from serving_network.gateway.pool import Pool
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
-from serving_network.gateway.upstream import Answer, Payload, UpstreamCut
-from serving_network.gateway.upstreams import UpstreamSettings
+from serving_network.gateway.upstream import Answer, Payload, Upstream, UpstreamCut
 from serving_network.gateway.usage import read_body as read_usage
 from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
@@ -74,9 +73,11 @@ class _Sale:
     def shrunk(self) -> bool:
         return self.hold.reservation.bounds.output < self.paid.bounds.output
 
-    def payload(self, server: UpstreamSettings) -> Payload:
+    def payload(self, upstream: Upstream) -> Payload:
         """The body for a model server."""
-        return self.paid.payload(self.hold.reservation.bounds.output, server)
+        return self.paid.payload(
+            self.hold.reservation.bounds.output, upstream.settings.model, continuous_usage=upstream.continuous_usage
+        )
 
     def delivered(self, sent: Sent, images: tuple[bytes, ...] = ()) -> Delivered:
         """The part of the row that says what was delivered, and its price."""
@@ -228,7 +229,7 @@ class Seller:
     async def _pass_on(self, request: web.Request, answer: Answer, sale: _Sale) -> web.StreamResponse:
         """Pass a stream on, and bill it however it ends."""
         paid = sale.paid
-        cut_usage = answer.server.continuous_usage and not paid.asks_continuous_usage
+        cut_usage = answer.continuous_usage and not paid.asks_continuous_usage
         meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage)
         delivery = Delivery(paid.route, meter)
         response = web.StreamResponse(headers=self._headers(sale, answer.content_type))

@@ -43,7 +43,7 @@ upstream = {upstream}
 # model = "NAME"
 # weight = 1
 # max_concurrency = 256
-# continuous_usage = false
+# continuous_usage = true
 # Further names under which users may ask for the model.
 # aliases = []
 

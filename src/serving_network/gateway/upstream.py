@@ -78,18 +78,18 @@ class UpstreamCut(Exception):
 
 
 class Answer:
-    """An answer of `server` with status 200: `body` is the whole of it, None if it is streamed."""
+    """An answer with status 200: `body` is the whole of it, None if it is streamed."""
 
     def __init__(
         self,
-        server: UpstreamSettings,
         response: aiohttp.ClientResponse,
         content_type: str,
         start: bytes,
         *,
         streamed: bool,
+        continuous_usage: bool,
     ) -> None:
-        self.server = server
+        self.continuous_usage = continuous_usage
         self.content_type = content_type
         self.body = None if streamed else start
         self._response = response
@@ -116,6 +116,8 @@ class Upstream:
     def __init__(self, settings: UpstreamSettings) -> None:
         self.settings = settings
         self.url = settings.url.rstrip("/")
+        self.continuous_usage = bool(settings.continuous_usage)
+        """Whether it is asked for the usage in every chunk of a stream."""
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -159,7 +161,7 @@ class Upstream:
             content_type = response.headers.get("Content-Type", "application/json")
             streamed = stream and content_type.startswith("text/event-stream")
             start = await (_first(response) if streamed else _whole(response, share))
-            return Answer(self.settings, response, content_type, start, streamed=streamed)
+            return Answer(response, content_type, start, streamed=streamed, continuous_usage=self.continuous_usage)
         except BaseException:
             response.close()
             raise

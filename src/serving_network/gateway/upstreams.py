@@ -26,7 +26,8 @@ class UpstreamSettings:
 
     `url` is its base with /v1, `headers` are sent with each request, and `model` is its name for the service's model.
     A server of weight 2 gets twice as many requests as one of weight 1, but never more than `max_concurrency` at once.
-    `continuous_usage`: it reports the usage in every chunk of a stream if asked, as vLLM and SGLang do.
+    `continuous_usage`: it reports the usage in every chunk of a stream if asked, as vLLM and SGLang do; by default the
+    gateway finds out when it starts.
     """
 
     url: str
@@ -34,7 +35,7 @@ class UpstreamSettings:
     weight: int = 1
     model: str | None = None
     max_concurrency: int = 256
-    continuous_usage: bool = False
+    continuous_usage: bool | None = None
 
 
 def read_upstreams(tables: Any) -> tuple[UpstreamSettings, ...]:
