@@ -57,5 +57,5 @@ def _read(path: Path) -> list[SignedReceipt]:
     if isinstance(content, dict):
         content = content.get("receipts")
     if not isinstance(content, list):
-        raise InvalidInput(f"{path} contains no receipts.", next_step="Ask the user for: serving bill export FILE")
+        raise InvalidInput(f"{path} contains no receipts.", next_step="Ask the user for an exported bill.")
     return [parse_receipt(one) for one in content]
