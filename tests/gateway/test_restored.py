@@ -79,6 +79,31 @@ def test_the_documented_steps(stage: Stage, tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_user_who_has_receipts_that_the_store_lacks_is_not_served(stage: Stage, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate() as gate:
+            await gate.chat(token)
+            copied(stage.store, tmp_path / "backup")
+            await gate.chat(token)
+            bill = (await gate.get("/v1/receipts", token))[1]["receipts"]
+            assert await gate.get("/v1/receipts?after=2", token) == (200, {"receipts": []})
+        copied(tmp_path / "backup", stage.store)
+        async with stage.gate() as gate:
+            for path in ("/v1/receipts?after=2", "/v1/receipts?after=3"):
+                status, refused = await gate.get(path, token)
+                assert (status, refused["error"]["code"]) == (503, "receipts_missing")
+            status, refused, _ = await gate.chat(token)
+            assert (status, refused["error"]["code"]) == (503, "receipts_missing")
+            assert len((await gate.get("/v1/receipts", token))[1]["receipts"]) == 1
+        take_in(stage.store, identity_of(stage.store), stage.world.tee_signer, map(parse_receipt, bill))
+        async with stage.gate() as gate:
+            assert (await gate.chat(token))[0] == 200
+            assert len(await gate.receipts(token)) == 3
+
+    asyncio.run(scenario())
+
+
 def other_fee(one: SignedReceipt) -> SignedReceipt:
     return replace(one, receipt=replace(one.receipt, output_fee=one.receipt.output_fee + 1))
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from serving_network.errors import NodeFailure
-from serving_network.gateway.admission import Admission
+from serving_network.gateway.admission import Admission, receipts_missing
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
 from serving_network.gateway.refusals import RequestRefused
@@ -188,6 +188,10 @@ class Gateway:
         token = await self.admission.authenticate(_header(request))
         after = _number(request, "after", 0, 2**63 - 1)
         limit = _number(request, "limit", MAX_RECEIPTS, MAX_RECEIPTS)
+        if after > self.intake.last_sequence(token.address):
+            _LOG.error("The store lacks receipts of %s up to %d: serving gateway adopt", token.address, after)
+            self.admission.stop(token.address)
+            raise receipts_missing()
         found = self.intake.receipts(token.address, after, limit)
         return web.json_response({"receipts": [_shown(one, token) for one in found]})
 

@@ -386,6 +386,11 @@ class Intake:
         )
         return [self._signed(row) for row in rows]
 
+    def last_sequence(self, user: str) -> int:
+        """The sequence of a user's newest receipt; 0 if there is none."""
+        row = self._row("SELECT requests FROM account WHERE address = ?", (user,))
+        return 0 if row is None else int(row[0])
+
     def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
         """The signature of an answer that ended at `since` or later."""
         row = self._row(
