@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,23 @@ def test_a_registered_service_is_left_as_it_is_or_updated(stage: Stage, home: Pa
                 pass
 
     asyncio.run(scenario())
+
+
+def test_removal_waits_for_settling(stage: Stage, home: Path) -> None:
+    contract = stage.world.provider.service().address
+    name = f"31337-{contract}-{stage.world.provider.address}.journal"
+    stage = replace(stage, store=home / "settlements" / name)
+    write_home(stage, home, "http://127.0.0.1:1/v1")
+    words = ["service", "remove", "--key", "provider", "--yes"]
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            assert (await gate.chat(stage.token()))[0] == 200
+        code, failure = await serving(home, *words)
+        assert code == 2
+        assert "unsettled" in failure["message"]
+        await stage.settle()
+        assert (await serving(home, *words))[0] == 0
+
+    asyncio.run(scenario())
+    assert stage.world.provider.offer(stage.world.provider.address) is None
