@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.gateway.fees import LEAST_OUTPUT, Bounds, Reservation, Tariff, cached_divisor, most, reserve
+from serving_network.gateway.fees import LEAST_OUTPUT, Bounds, Reservation, Tariff, most, reserve
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.usage import MAX_COUNT, Usage
-from serving_network.messages.prices import Prices
+from serving_network.messages.prices import Prices, cached_divisor
 from tests.messages.vectors import PROVIDER
 
 TARIFF = Tariff(Prices(100, 400))

@@ -57,5 +57,7 @@ def _read(path: Path) -> list[SignedReceipt]:
     if isinstance(content, dict):
         content = content.get("receipts")
     if not isinstance(content, list):
-        raise InvalidInput(f"{path} contains no receipts.", next_step="Ask the user for an exported bill.")
+        raise InvalidInput(
+            f"{path} contains no receipts.", next_step="Ask the user for: serving bill export PROVIDER FILE"
+        )
     return [parse_receipt(one) for one in content]

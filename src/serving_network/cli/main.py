@@ -27,6 +27,9 @@ class Serving(Program):
                 "ledger": "Deposit, fund, withdraw",
                 "account": "Show balances, refunds",
                 "token": "Make and revoke API keys",
+                "chat": "Chat with a model",
+                "connect": "Open a local OpenAI API",
+                "bill": "Show and verify bills",
             },
             "This machine": {
                 "up": "Start a local network",

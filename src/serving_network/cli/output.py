@@ -85,6 +85,11 @@ class Output:
         if not self.as_json:
             self._console.print(Text(_shown(text), style=style or ""), soft_wrap=True)
 
+    def part(self, text: str) -> None:
+        """A part of the result for people, without the end of the line."""
+        if not self.as_json:
+            self._console.print(Text(_shown(text)), soft_wrap=True, end="")
+
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:

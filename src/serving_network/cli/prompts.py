@@ -98,17 +98,22 @@ def ask_secret(prompt: str) -> str:
 
 
 def ask(prompt: str) -> str:
-    """A line typed on the terminal. Raises KeyboardInterrupt on Ctrl-C, and at the end of input.
+    """A line typed on the terminal. Raises KeyboardInterrupt on Ctrl-C, and at the end of input."""
+    line = ask_line(prompt)
+    if line is None:
+        raise KeyboardInterrupt
+    return line
+
+
+def ask_line(prompt: str) -> str | None:
+    """A line typed on the terminal; None at the end of input. Raises KeyboardInterrupt on Ctrl-C.
 
     `input` can lose a Ctrl-C that arrives just before it blocks. Here the signal ends the wait, whenever it arrives.
     """
     with interruptible() as interrupted:
         typer.echo(prompt, nl=False, err=True)
         select.select([sys.stdin, interrupted], [], [])
-        line = sys.stdin.readline()
-    if not line:
-        raise KeyboardInterrupt
-    return line
+        return sys.stdin.readline() or None
 
 
 @contextmanager

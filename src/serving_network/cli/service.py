@@ -8,17 +8,20 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, USER_OR_SELF
+from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
+from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.command import reads, writes
 from serving_network.cli.offer_file import changed, read_offer
 from serving_network.cli.offers import models, offer_as_json, price
 from serving_network.cli.output import rounded
+from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
 from serving_network.money import parse_wei
+from serving_network.store.bills import open_bill
 
 app = typer.Typer(help="Find services that providers offer; register, update and remove your own.")
 
@@ -46,6 +49,38 @@ async def list_services(session: Session, service: INFERENCE_SERVICE = "inferenc
         ],
         empty="No provider has registered a service yet.",
     )
+
+
+@app.command()
+@reads
+async def verify(
+    session: Session,
+    provider: PROVIDER,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Buy from this signer from now on, whatever the verdict.")
+    ] = False,
+    collateral: COLLATERAL = None,
+    pccs: PCCS = "",
+    compose_hash: COMPOSE_HASH = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Verify the quote of a provider's TEE: that a genuine processor vouches for the registered signer.
+
+    Archives verdict, quote and collateral. Exits with 9 if a check fails.
+
+    Example: serving service verify good-provider
+    """
+    from serving_network.clients.read.inference import inference_service
+
+    network, whose = await session.reader(), session.address(provider)
+    offer, _ = await inference_service(network, whose, service)
+    verdict = await review(session, whose, offer, Given(collateral, pccs, compose_hash))
+    if trust:
+        identity = await bill_identity(session, network, provider, service)
+        with open_bill(bill_path(session, identity), identity) as bill:
+            bill.trust(offer.tee_signer)
+        session.out.line(f"{session.name(identity.user)} now buys from this signer.")
+    end(session, verdict)
 
 
 @app.command()
@@ -127,7 +162,7 @@ async def update(
     ] = None,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """Update your service. Says first whether the owner must confirm its TEE signer again.
+    """Update your service. Warns you first if the owner must confirm its TEE signer again.
 
     Example: serving service update --set url=https://new.example
     """

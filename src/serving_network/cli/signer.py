@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from serving_network.cli import quote
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.command import reads, writes
 from serving_network.cli.offers import models, offer_as_json, price
+from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS
 from serving_network.cli.session import Session
 from serving_network.networks import parse_address
 
@@ -33,6 +35,32 @@ async def waiting(session: Session, service: INFERENCE_SERVICE = "inference") ->
         ],
         empty="Every registered TEE signer is confirmed.",
     )
+
+
+@app.command()
+@reads
+async def review(
+    session: Session,
+    provider: PROVIDER,
+    collateral: COLLATERAL = None,
+    pccs: PCCS = "",
+    compose_hash: COMPOSE_HASH = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Verify the quote of a provider's TEE before you confirm its signer.
+
+    Archives verdict, quote and collateral. Exits with 9 if a check fails.
+
+    Example: serving signer review good-provider
+    """
+    from serving_network.clients.read.inference import inference_service
+
+    whose = session.address(provider)
+    offer, _ = await inference_service(await session.reader(), whose, service)
+    verdict = await quote.review(session, whose, offer, quote.Given(collateral, pccs, compose_hash))
+    if verdict.genuine:
+        session.out.line(f"To confirm it: serving signer confirm {whose} --expect {offer.tee_signer}")
+    quote.end(session, verdict)
 
 
 @app.command()

@@ -89,7 +89,7 @@ class Admission:
         token = self._signed(header)
         self._rates.count(token)
         if token.address in self._stopped:
-            raise receipts_missing()
+            raise receipts_missing(self._chain.provider)
         await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
@@ -187,13 +187,13 @@ def _check_token(token: SessionToken, account: Account | None) -> Account:
     return account
 
 
-def receipts_missing() -> RequestRefused:
+def receipts_missing(provider: str) -> RequestRefused:
     """The refusal of a user who has receipts that the store lacks."""
     return RequestRefused(
         503,
         "receipts_missing",
         "The gateway's store lacks receipts that you have; it was restored from a copy.",
-        next_step="Send your exported bill to the provider.",
+        next_step=f"Send them to the provider: serving bill export {provider} FILE",
     )
 
 

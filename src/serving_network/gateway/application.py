@@ -191,7 +191,7 @@ class Gateway:
         if after > self.intake.last_sequence(token.address):
             _LOG.error("The store lacks receipts of %s up to %d: serving gateway adopt", token.address, after)
             self.admission.stop(token.address)
-            raise receipts_missing()
+            raise receipts_missing(self.chain.provider)
         found = self.intake.receipts(token.address, after, limit)
         return web.json_response({"receipts": [_shown(one, token) for one in found]})
 

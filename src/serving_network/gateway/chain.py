@@ -21,9 +21,9 @@ from serving_network.clients.read.events import Event, event_stream
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Account, Offer
 from serving_network.errors import ContractError, NodeFailure, ServingError
-from serving_network.gateway.fees import Tariff, cached_divisor
+from serving_network.gateway.fees import Tariff
 from serving_network.gateway.refusals import RequestRefused
-from serving_network.messages.prices import Prices
+from serving_network.messages.prices import Prices, cached_divisor
 from serving_network.store.intake import Intake
 
 FRESH: Final = 15.0

@@ -14,9 +14,8 @@ from typing import Final, NamedTuple
 
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.usage import Usage
-from serving_network.messages.prices import Prices
+from serving_network.messages.prices import Prices, input_fee
 from serving_network.money import describe
-from serving_network.untrusted import parse_json
 
 LEAST_OUTPUT: Final = 256
 """An answer shorter than this is not worth its input: a bound shrinks no further."""
@@ -30,8 +29,8 @@ class Tariff(NamedTuple):
 
     def fees(self, usage: Usage) -> tuple[int, int]:
         """The input and the output fee in wei, fractions of a wei dropped."""
-        of_input, of_output = self.prices.fees(usage.input - usage.cached, usage.output)
-        return of_input + usage.cached * self.prices.input_price // self.cached_divisor, of_output
+        of_input = input_fee(self.prices.input_price, usage.input, usage.cached, self.cached_divisor)
+        return of_input, usage.output * self.prices.output_price
 
 
 class Bounds(NamedTuple):
@@ -59,15 +58,6 @@ class Reservation(NamedTuple):
             output=min(usage.output, bounds.output * bounds.choices),
             cached=min(usage.cached, of_input),
         )
-
-
-def cached_divisor(additional_info: str) -> int:
-    """The divisor in a service's additionalInfo, as {"cacheTokenBilling": {"divisor": 4}}; 1 if there is none."""
-    try:
-        divisor = parse_json(additional_info)["cacheTokenBilling"]["divisor"]
-    except (ValueError, KeyError, TypeError):
-        return 1
-    return divisor if type(divisor) is int and divisor > 0 else 1
 
 
 def most(tariff: Tariff, bounds: Bounds) -> int:

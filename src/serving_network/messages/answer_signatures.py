@@ -104,18 +104,32 @@ def text_digest(text: str) -> bytes:
     return keccak(b"\x19Ethereum Signed Message:\n%d%b" % (len(message), message))
 
 
+def parse_answer(content: Any) -> SignedAnswer:
+    """The answer to `GET /signature/<id>`, checked for form only. Raises InvalidAnswerSignature."""
+    try:
+        signature = bytes.fromhex(content["signature"].removeprefix("0x"))
+        _match(content["text"])
+        return SignedAnswer(content["text"], signature, str(content["signing_address"]))
+    except (ValueError, KeyError, TypeError, AttributeError, MalformedMessage) as error:
+        raise InvalidAnswerSignature("The signature is malformed.") from error
+
+
 def check_answer(signed: SignedAnswer, signer: str, request: bytes, answer: bytes) -> None:
     """Check that `signer` signed this answer to this request, from the raw bodies. Raises InvalidAnswerSignature."""
+    check_answer_hashes(signed, signer, sha256(request).digest(), [sha256(answer).digest()], image_hashes(answer))
+
+
+def check_answer_hashes(signed: SignedAnswer, signer: str, request: bytes, *answers: Sequence[bytes]) -> None:
+    """As `check_answer`, from SHA-256 hashes: of the request, and of the answer or each of its images."""
     try:
         parts, digest = _match(signed.text), text_digest(signed.text)
     except MalformedMessage as error:
         raise InvalidAnswerSignature(str(error)) from error
     if not signed_by(signer, digest, signed.signature):
         raise InvalidAnswerSignature(f"{signer} did not sign the answer.")
-    if parts["request"] != sha256(request).hexdigest():
+    if parts["request"] != request.hex():
         raise InvalidAnswerSignature("The signature is for another request.")
-    answers = parts["answers"].split(",")
-    if answers not in ([sha256(answer).hexdigest()], [one.hex() for one in image_hashes(answer)]):
+    if parts["answers"].split(",") not in [[one.hex() for one in hashes] for hashes in answers]:
         raise InvalidAnswerSignature("The signature is for another answer.")
 
 

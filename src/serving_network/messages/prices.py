@@ -22,6 +22,8 @@ from typing import NamedTuple
 
 from eth_hash.auto import keccak
 
+from serving_network.untrusted import parse_json
+
 _UPDATE_EVERY = 512
 
 
@@ -34,6 +36,20 @@ class Prices(NamedTuple):
     def fees(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
         """The input and the output fee in wei."""
         return input_tokens * self.input_price, output_tokens * self.output_price
+
+
+def input_fee(price: int, tokens: int, cached: int, cached_divisor: int) -> int:
+    """The wei of `tokens` of input. `cached` of them cost the price over the divisor, rounded down."""
+    return (tokens - cached) * price + cached * price // cached_divisor
+
+
+def cached_divisor(additional_info: str) -> int:
+    """The divisor in a service's additionalInfo, as {"cacheTokenBilling": {"divisor": 4}}; 1 if there is none."""
+    try:
+        divisor = parse_json(additional_info)["cacheTokenBilling"]["divisor"]
+    except (ValueError, KeyError, TypeError):
+        return 1
+    return divisor if type(divisor) is int and divisor > 0 else 1
 
 
 class Charge(NamedTuple):

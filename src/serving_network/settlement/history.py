@@ -4,33 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any, Final
-
-from eth_utils.address import to_checksum_address
+from typing import Any
 
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import from_quantity
 from serving_network.chain.reading import AsyncReader
 from serving_network.chain.receipts import Receipt
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.clients.settlements import (
-    RESULT_EVENTS,
-    Disagreement,
-    Form,
-    Outcome,
-    SettlementWire,
-    SignedSettlements,
-    known_status,
-    outcome_of,
-)
-from serving_network.contracts.codec import DecodedEvent
-from serving_network.contracts.models import Status
+from serving_network.clients.settled import Settled, SettledReader, topic_of
+from serving_network.clients.settlements import Form, SettlementWire, SignedSettlements
 from serving_network.errors import RpcError
-from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.chain import Landed, PastSettlement
 from serving_network.settlement.journal.records import Acceptance, Mined
-
-USERS_PER_FILTER: Final = 100
 
 
 class History:
@@ -42,53 +27,24 @@ class History:
         self._contract = contract
         self._provider = provider
         self._wire = SettlementWire(contract, provider)
+        self._settled = SettledReader(network.chain, contract, provider)
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
         data = "0x" + self._wire.calldata(signed).hex()
         return [
             self.read(receipt, signed)
-            for receipt, sent in await self._settled([signed.settlements[0].user], from_block)
+            for receipt, sent in await self._settled.transactions([signed.settlements[0].user], from_block)
             if str(sent["input"]).lower() == data
         ]
 
     async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:
-        wanted = set(users)
-        return [
-            one
-            for receipt, sent in await self._settled(users, from_block)
-            for one in await self._past(receipt, sent)
-            if one.user in wanted
-        ]
-
-    async def _settled(self, users: Sequence[str], from_block: int) -> list[tuple[Receipt, dict[str, Any]]]:
-        """The transactions since a block with results for these users, as receipt and transaction, in chain order."""
-        interface = self._contract.interface
-        events = ["0x" + interface.topic(name).hex() for name in RESULT_EVENTS.values()]
-        newest = await self._node.block_number()
-        if from_block > newest:
-            return []
-        places: dict[str, tuple[int, int]] = {}
-        for start in range(0, len(users), USERS_PER_FILTER):
-            some = [_topic(user) for user in users[start : start + USERS_PER_FILTER]]
-            for log in await self._node.logs(
-                [self._contract.address], topics=[events, some], from_block=from_block, to_block=newest
-            ):
-                place = from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
-                places.setdefault(str(log["transactionHash"]), place)
-        return [await self._mined_with_events(one) for one in sorted(places, key=places.__getitem__)]
-
-    async def _mined_with_events(self, transaction: str) -> tuple[Receipt, dict[str, Any]]:
-        """A transaction whose events the node has shown, as receipt and transaction."""
-        receipt, sent = await self._node.receipt(transaction), await self._node.transaction(transaction)
-        if receipt is None or sent is None:
-            raise Disagreement(f"The node has events of transaction {transaction}, but not the transaction.")
-        return receipt, sent
+        return [_past(one) for one in await self._settled.of_users(users, from_block)]
 
     async def paid_since(self, block_number: int, form: Form, known: Container[str]) -> list[PastSettlement]:
         interface, newest = self._contract.interface, await self._node.block_number()
         if block_number >= newest:
             return []  # nodes reject a range that starts after the newest block
-        provider = _topic(self._provider)
+        provider = topic_of(self._provider)
         if form == "batch":
             topics: list[Any] = ["0x" + interface.topic("BatchSettled").hex(), provider]
         else:
@@ -103,7 +59,7 @@ class History:
         for transaction, sent in zip(hashes, shown, strict=True):
             if isinstance(sent, dict) and str(sent.get("to")).lower() == ledger:
                 continue  # deposits and refunds also change balances
-            past += await self._past(*await self._mined_with_events(transaction))
+            past += [_past(one) for one in await self._settled.accepted(*await self._settled.mined(transaction))]
         return past
 
     async def calls_since(self, block_number: int) -> dict[int, str]:
@@ -122,58 +78,16 @@ class History:
                     calls[from_quantity(sent.get("nonce"))] = str(sent.get("hash"))
         return calls
 
-    async def _past(self, receipt: Receipt, sent: dict[str, Any]) -> list[PastSettlement]:
-        """The settlements with this provider that a transaction got accepted.
-
-        Settlements that came through a contract are among them, without what was signed.
-        """
-        events = self._wire.events(receipt)
-        results = [event for event in events if event.name in RESULT_EVENTS.values()]
-        direct = sent["to"] is not None and to_checksum_address(sent["to"]) == self._contract.address
-        settlements: Sequence[UserSettlement | None]
-        if direct and to_checksum_address(sent["from"]) == self._provider:
-            signed = self._wire.decoded(sent["input"])
-            if [row.user for row in signed] != [event.args["user"] for event in results]:
-                raise Disagreement(f"The events of {receipt.transaction_hash} do not match its settlements.")
-            outcomes = [outcome_of(event, row.total_fee) for event, row in zip(results, signed, strict=True)]
-            settlements = signed
-        elif not direct and await self._settled_through_a_contract(events, sent):
-            outcomes = [Outcome(known_status(event.args["status"]), event.args.get("paid", 0)) for event in results]
-            settlements = [None] * len(results)
-        else:
-            return []
-        return [
-            PastSettlement(
-                event.args["user"],
-                settlement,
-                Acceptance(outcome, receipt.block_number, receipt.block_hash, receipt.transaction_hash),
-            )
-            for event, settlement, outcome in zip(results, settlements, outcomes, strict=True)
-            if Status(outcome.status).paid
-        ]
-
-    async def _settled_through_a_contract(self, events: Sequence[DecodedEvent], sent: dict[str, Any]) -> bool:
-        """Whether a transaction that does not call the service itself made this provider's wallet settle.
-
-        The result of a batch names the provider. Those of single settlements do not: anybody can have one transaction
-        settle for another provider and change a balance with this one. They count only where the wallet has code, or
-        was called itself, because a wallet without code does not settle through a contract.
-        """
-        ours = [event for event in events if event.args.get("provider") == self._provider]
-        if any(event.name == "BatchSettled" for event in ours):
-            return True
-        called = sent["to"] is not None and to_checksum_address(sent["to"]) == self._provider
-        return bool(ours) and (called or bool(await self._node.code(self._provider)))
-
     def read(self, receipt: Receipt, signed: SignedSettlements) -> Landed:
         """The result of a mined transaction that carried these settlements. Raises Disagreement."""
         outcomes = self._wire.results(receipt, signed) if receipt.succeeded else ()
         return Landed(receipt.succeeded, mined_in(receipt), outcomes, receipt.transaction_hash)
 
 
-def _topic(address: str) -> str:
-    """An address as an event's indexed argument."""
-    return "0x" + bytes(12).hex() + address[2:].lower()
+def _past(one: Settled) -> PastSettlement:
+    return PastSettlement(
+        one.user, one.settlement, Acceptance(one.outcome, one.block_number, one.block_hash, one.transaction_hash)
+    )
 
 
 def mined_in(receipt: Receipt) -> Mined:

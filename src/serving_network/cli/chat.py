@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving chat`: talk to a provider's model in the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.bill import bill_identity, bill_path
+from serving_network.cli.command import reads
+from serving_network.cli.output import money, rounded
+from serving_network.cli.prompts import ask_line
+from serving_network.cli.session import Session
+from serving_network.counting import count
+from serving_network.store.bills import open_bill
+
+if TYPE_CHECKING:
+    from serving_network.clients.buying.purchase import Buyer
+    from serving_network.messages.receipts import SignedReceipt
+
+MAX_INPUT = 1024 * 1024
+
+
+@reads
+async def chat(
+    session: Session,
+    provider: PROVIDER,
+    prompt: Annotated[
+        str | None, typer.Argument(help="Ask this and exit. Without it, standard input is asked, or a chat starts.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model. Default: the one that the provider registered.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Chat with a provider's model. Each answer is checked, and shown with what it cost.
+
+    Example: serving chat good-provider "Why is the sky blue?"
+    """
+    from serving_network.clients.buying.provider import is_encrypted
+    from serving_network.clients.buying.purchase import Buyer
+
+    user = await session.user()
+    identity = await bill_identity(session, user, provider, service)
+    with open_bill(bill_path(session, identity), identity) as bill:
+        async with Buyer(user, identity, bill, service) as buyer:
+            offer = await buyer.offer()
+            if not is_encrypted(offer.url):
+                session.out.note("The provider's URL is not encrypted: others on the way can read this.", "yellow")
+            asked = {"model": model or offer.model} | ({} if max_tokens is None else {"max_tokens": max_tokens})
+            if prompt is None and not sys.stdin.isatty():
+                prompt = sys.stdin.read(MAX_INPUT)
+            if prompt is not None:
+                text, receipt = await _ask(session, buyer, asked, [_message("user", prompt)])
+                session.out.result({"answer": text, "cost": money(receipt.receipt.fee), "receipt": receipt.as_json()})
+            else:
+                await _converse(session, buyer, asked)
+
+
+async def _converse(session: Session, buyer: Buyer, asked: dict[str, Any]) -> None:
+    session.out.note(f"Chatting with {asked['model']}. End with Ctrl-D.")
+    messages: list[dict[str, str]] = []
+    total = answers = 0
+    while (line := ask_line("> ")) is not None:
+        if not line.strip():
+            continue
+        messages.append(_message("user", line.strip()))
+        text, receipt = await _ask(session, buyer, asked, messages)
+        session.out.entry({"answer": text, "cost": money(receipt.receipt.fee), "receipt": receipt.as_json()})
+        messages.append(_message("assistant", text))
+        total, answers = total + receipt.receipt.fee, answers + 1
+    session.out.note(f"{count(answers, 'answer')}, {rounded(total, at_most=True)} in all.")
+
+
+async def _ask(
+    session: Session, buyer: Buyer, asked: dict[str, Any], messages: list[dict[str, str]]
+) -> tuple[str, SignedReceipt]:
+    """Ask, and print the answer as it arrives. Raises ProviderFailure."""
+    from serving_network.clients.buying.deltas import Deltas
+
+    body = json.dumps(asked | {"messages": messages, "stream": True}).encode()
+    deltas, texts = Deltas(), []
+    async with buyer.ask("/chat/completions", body) as purchase:
+        if purchase.status != 200:
+            raise await purchase.refusal()
+        async for part in purchase.parts():
+            text = deltas.feed(part)
+            texts.append(text)
+            session.out.part(text)
+        session.out.line()
+        receipt = await purchase.prove()
+    found = receipt.receipt
+    tokens = count(found.input_tokens + found.output_tokens, "token")
+    session.out.note(
+        f"Cost {rounded(found.fee, at_most=True)} for {tokens}; receipt {found.sequence}, signature checked.", "dim"
+    )
+    return "".join(texts), receipt
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving connect`: an OpenAI API on this machine that buys from a provider and checks every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.bill import bill_identity, bill_path
+from serving_network.cli.command import reads
+from serving_network.cli.output import money, rounded
+from serving_network.cli.session import Session
+from serving_network.counting import count
+from serving_network.money import parse_wei
+from serving_network.store.bills import open_bill
+
+if TYPE_CHECKING:
+    from serving_network.messages.receipts import SignedReceipt
+
+HOST = "127.0.0.1"
+PORT = 3090
+
+
+@reads
+async def connect(
+    session: Session,
+    provider: PROVIDER,
+    limit: Annotated[
+        int,
+        typer.Option(
+            parser=parse_wei,
+            metavar="AMOUNT",
+            help=f"Move at most this from your ledger to the provider's account. {AMOUNT_HELP}",
+        ),
+    ] = "0",  # type: ignore[assignment]
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port. 0 picks a free one.")] = PORT,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="SERVING_CONNECT_KEY", help="The API key that programs must send. Default: a new one."),
+    ] = None,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Open a local OpenAI API that buys from a provider, checks every answer and keeps the receipts.
+
+    Stops buying if the provider's TEE signer changes, or if an answer is not proven by its signature and receipt.
+
+    Example: serving connect good-provider --limit "5 coins"
+    """
+    from serving_network.clients.buying.endpoint import Endpoint
+    from serving_network.clients.buying.funding import Funding
+    from serving_network.clients.buying.provider import is_encrypted
+    from serving_network.clients.buying.purchase import Buyer
+    from serving_network.clients.user import AsyncUser
+
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    out = session.out
+    user = AsyncUser(await session.chain(), session.signer(), session.network.require_ledger())
+    identity = await bill_identity(session, user, provider, service)
+    key = api_key or f"local-{secrets.token_urlsafe(24)}"
+    bought: list[int] = []
+
+    def report(receipt: SignedReceipt) -> None:
+        found = receipt.receipt
+        bought.append(found.fee)
+        out.entry({"receipt": found.sequence, "cost": money(found.fee)})
+        tokens = count(found.input_tokens + found.output_tokens, "token")
+        out.line(f"Receipt {found.sequence}: {rounded(found.fee, at_most=True)} for {tokens}")
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with open_bill(bill_path(session, identity), identity) as bill:
+        async with Buyer(user, identity, bill, service) as buyer:
+            offer = await buyer.offer()
+            funding = Funding(buyer, limit)
+            async with Endpoint(buyer, funding, key, report).serving(HOST, port) as url:
+                out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit)})
+                if not is_encrypted(offer.url):
+                    out.note("The provider's URL is not encrypted: others on the way can read requests.", "yellow")
+                out.line(f"{offer.model} of {session.name(identity.provider)} is at {url}")
+                out.line(f'OpenAI(base_url="{url}", api_key="{key}")')
+                out.line("Press Ctrl-C to stop.")
+                await stop.wait()
+    out.line(f"Bought {count(len(bought), 'answer')} for {rounded(sum(bought), at_most=True)}.")
+    if funding.moved:
+        out.line(f"Moved {rounded(funding.moved)} from the ledger to the account.")

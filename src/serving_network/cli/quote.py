@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verify a provider's quote and archive the verdict, for users and for the owner."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving_network.cli.arguments import parse_data
+from serving_network.cli.output import EXIT_CHECK_FAILED
+from serving_network.cli.times import moment
+from serving_network.files import write_whole
+
+if TYPE_CHECKING:
+    from serving_network.cli.session import Session
+    from serving_network.clients.attestation import QuoteVerdict
+    from serving_network.contracts.models import Offer
+
+FOLDER = "quotes"
+
+COLLATERAL = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Intel's collateral as JSON. Default: fetched from --pccs."),
+]
+PCCS = Annotated[str, typer.Option(help="The URL of a PCCS. Default: that of the library.")]
+COMPOSE_HASH = Annotated[
+    bytes | None,
+    typer.Option(parser=parse_data, metavar="HASH", help="The published SHA-256 of the compose file, as 0x..."),
+]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the options say about a quote's verification."""
+
+    collateral: Path | None
+    pccs: str
+    compose_hash: bytes | None
+
+
+async def review(session: Session, provider: str, offer: Offer, given: Given) -> QuoteVerdict:
+    """Fetch and verify a provider's quote, show the verdict and archive it. Raises ProviderFailure, InvalidQuote."""
+    import aiohttp
+
+    from serving_network.clients.attestation import as_json, check_genuine, judge
+    from serving_network.clients.bills.fetching import get_json
+    from serving_network.messages.quotes import parse_report
+
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+        content = await get_json(http, f"{offer.url}/v1/quote")
+    report = parse_report(json.dumps(content).encode())
+    now = int(time.time())
+    collateral = given.collateral.read_text("utf-8") if given.collateral else None
+    genuineness = await check_genuine(report, now, collateral, given.pccs)
+    verdict = judge(report, genuineness, offer.tee_signer, given.compose_hash)
+    archived = {
+        "genuine": verdict.genuine,
+        "provider": provider,
+        "signer": offer.tee_signer,
+        "time": moment(now),
+        "checks": as_json(verdict),
+        "mrtd": report.body and report.body.mrtd,
+        "rtmr3": report.body and report.body.rtmr3,
+    }
+    evidence = {"report": content, "collateral": genuineness.collateral}
+    path = session.configuration.directory / FOLDER / f"{session.network.chain_id}-{provider}-{now}.json"
+    write_whole(path, json.dumps(archived | evidence, indent=1, default=lambda value: "0x" + value.hex()) + "\n")
+    session.out.result(archived | {"archive": str(path)})
+    session.out.facts({"provider": session.name(provider), "signer": offer.tee_signer})
+    for check in verdict.checks:
+        session.out.line(f"{'ok   ' if check.passed else 'FAILS'}  {check.name:<12}  {check.found}")
+    session.out.line(f"Archived in {path}")
+    return verdict
+
+
+def end(session: Session, verdict: QuoteVerdict) -> None:
+    """Say what the verdict means, and exit with 9 if a check failed."""
+    if verdict.genuine:
+        session.out.line("A genuine TEE vouches for the registered signer.", "green")
+        return
+    session.out.line("Nothing proves that a TEE holds the signer's key.", "red")
+    raise typer.Exit(EXIT_CHECK_FAILED)

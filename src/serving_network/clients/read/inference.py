@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A provider of inference, as clients use it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from eth_utils import to_checksum_address
+
+from serving_network.contracts.errors import ServiceNotExist
+from serving_network.contracts.models import INFERENCE, Offer
+from serving_network.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from serving_network.clients.read.network import AsyncNetwork
+
+
+async def inference_service(network: AsyncNetwork, provider: str, service: str = INFERENCE) -> tuple[Offer, bool]:
+    """What the provider registered, and whether its TEE signer is confirmed.
+
+    Raises ServiceNotExist, and InvalidInput if it has no server for inference.
+    """
+    found = await network.offer(provider, service)
+    if found is None:
+        raise ServiceNotExist(provider=to_checksum_address(provider))
+    offer = found.offer
+    if not isinstance(offer, Offer) or urlsplit(offer.url).scheme not in ("http", "https"):
+        raise InvalidInput(f"The service of {provider} has no inference server with an http or https URL.")
+    return replace(offer, url=offer.url.rstrip("/")), found.confirmed

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/bills.md, typed into a real terminal: each command prints what the page shows.
+
+With BILLS=write in the environment, the output in the page is updated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pexpect
+
+from serving_network.chain.connection import AsyncConnection
+from serving_network.clients.read.network import AsyncNetwork
+from serving_network.contracts.build.artifacts import ROOT
+from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
+from serving_network.localchain.accounts import development_keys
+from serving_network.networks import Configuration, NamedNetwork
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.live import LiveChain
+from serving_network.settlement.options import Options
+from serving_network.settlement.runner import Settlement
+from serving_network.store.sqlite import identity_of
+from serving_network.testing import LocalNetwork, local_network
+from serving_network.wallet.keys import KeyStore
+from serving_network.wallet.local import LocalTeeSigner
+from tests import zygote
+from tests.cli.conftest import PASSWORD
+from tests.cli.test_walkthroughs import without_chance
+
+PAGE = ROOT / "docs" / "bills.md"
+SETTLES = "The provider settles."
+CHEATS = "The provider settles more than it signed."
+FAILS = ("FAILS", "Not proven.")
+COLUMNS = 110
+
+
+def test_the_page(tmp_path: Path) -> None:
+    with local_network() as network, network.served() as url, gateway(url) as sold:
+        configuration = Configuration(tmp_path)
+        local = configuration.network("local")
+        configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
+        configuration.save_address("good-provider", sold.provider)
+        KeyStore(tmp_path / "keys", scrypt_work=2).add("user", LocalNetwork.signer(USER), PASSWORD)
+        configuration.use_key("user")
+        kept = PAGE.read_text()
+        played = play(kept, url, sold, tmp_path)
+    if os.environ.get("BILLS") == "write":
+        PAGE.write_text(played)
+    else:
+        assert without_chance(played) == without_chance(kept), f"{PAGE} shows other answers"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def gateway(url: str) -> Iterator[LocalGateway]:
+    """A provider with a gateway, in a thread."""
+    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+    held: list[LocalGateway] = []
+
+    async def serve() -> None:
+        async with local_gateway(url, free_port()) as sold:
+            held.append(sold)
+            started.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            started.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        started.wait()
+        yield held[0]
+    finally:
+        if held:
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+def play(text: str, url: str, sold: LocalGateway, home: Path) -> str:
+    lines: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        if line == CHEATS:
+            answers('chat good-provider "Hello"', home)
+            with closing(sqlite3.connect(sold.store)) as connection, connection:
+                connection.execute("UPDATE served SET output_fee = output_fee || '0' WHERE sequence = 2")
+        if line in (SETTLES, CHEATS):
+            asyncio.run(settle(url, sold.store))
+        if line.startswith("```"):
+            inside = line == "```console"
+        if not inside or line.startswith("```"):
+            lines.append(line)
+        elif line.startswith("$ "):
+            lines += [line, *answers(line.removeprefix("$ serving "), home)]
+    return "\n".join(lines) + "\n"
+
+
+async def settle(url: str, store: Path) -> None:
+    tee = LocalTeeSigner(development_keys()[TEE].to_bytes())
+    async with await AsyncConnection.open(url) as connection:
+        chain = await LiveChain.open(AsyncNetwork(connection), LocalNetwork.signer(PROVIDER), "inference")
+        with open_journal(store, identity_of(store)) as journal:
+            await Settlement(chain, journal, tee, Options(interval=0)).run(None)
+
+
+def answers(words: str, home: Path) -> list[str]:
+    """What the terminal shows for a command. Fails if it ends with another exit code than it should."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+    own = {"SERVING_HOME": str(home), "SERVING_PASSWORD": PASSWORD, "TZ": "UTC", "TERM": "xterm", "NO_COLOR": "1"}
+    terminal = zygote.Terminal(
+        shlex.split(words), environment=kept | own | {"COLUMNS": str(COLUMNS)}, directory=home, columns=COLUMNS
+    )
+    terminal.expect(pexpect.EOF)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.before).replace(str(home), "~/.config/serving-network")
+    terminal.close()
+    assert terminal.exitstatus == (9 if any(one in shown for one in FAILS) else 0), shown
+    return [line.rstrip() for line in shown.splitlines()]

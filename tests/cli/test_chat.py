@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving chat` and `serving connect`, as people use them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import openai
+import pexpect
+import pytest
+
+from tests import zygote
+from tests.cli.conftest import PASSWORD, Terminal
+from tests.clients.network_fixture import World
+from tests.gateway.background import gateway
+from tests.gateway.stage import Gate, Stage, events, streaming
+from tests.gateway.streams import chunk, event
+
+
+@pytest.fixture
+def stage(served: tuple[World, str], world: World, tmp_path: Path) -> Stage:
+    world.with_account()
+    return Stage(world, served[1], tmp_path / "provider.journal")
+
+
+@pytest.fixture
+def gate(stage: Stage) -> Iterator[Gate]:
+    with gateway(stage, streaming(events(3))) as gate:
+        yield gate
+
+
+def test_one_question(serving: Terminal, stage: Stage, gate: Gate) -> None:
+    provider = stage.world.provider.address
+    found = serving("chat", provider, "Hi", "--max-tokens", "300")
+    assert found.out == "word word word \n"
+    assert "Cost 1800 wei for 15 tokens; receipt 1, signature checked." in found.err
+    assert gate.model.seen[-1]["max_tokens"] == 300
+    answer = serving("chat", provider, "--json", stdin="What is this?\n").json
+    assert (answer["answer"], answer["cost"]["wei"]) == ("word word word ", "1800")
+    assert gate.model.seen[-1]["messages"] == [{"role": "user", "content": "What is this?\n"}]
+    assert serving("bill", "show", "--json").json["total"]["wei"] == "3600"
+    assert "Its model is model-1" in serving("chat", provider, "Hi", "--model", "other", code=5).err
+
+
+def test_what_the_model_writes_cannot_move_the_cursor(serving: Terminal, stage: Stage, gate: Gate) -> None:
+    gate.model.handle = streaming([event(chunk("one\n\x1b[2Jtwo")), *events(1)[1:]])
+    assert serving("chat", stage.world.provider.address, "Hi").out == "one\n [2Jtwo\n"
+
+
+def test_a_provider_that_does_not_answer(serving: Terminal, stage: Stage) -> None:
+    stage.world.provider.update(stage.world.offer(url="http://127.0.0.1:9"))
+    assert "does not answer" in serving("chat", stage.world.provider.address, "Hi", code=5).err
+
+
+def test_a_conversation(serving: Terminal, stage: Stage, gate: Gate) -> None:
+    words = ["chat", stage.world.provider.address]
+    terminal = zygote.Terminal(
+        words, environment=serving.variables() | {"TERM": "xterm"}, directory=serving.home, columns=100
+    )
+    terminal.expect("> ")
+    for question in ("One", "Two"):
+        terminal.sendline(question)
+        terminal.expect("word word word")
+        terminal.expect("receipt")
+        terminal.expect("> ")
+    terminal.sendeof()
+    terminal.expect("2 answers, ")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert [one["role"] for one in gate.model.seen[-1]["messages"]] == ["user", "assistant", "user"]
+
+
+@pytest.mark.usefixtures("gate")
+def test_an_openai_client_connects(serving: Terminal, stage: Stage) -> None:
+    words = ["connect", stage.world.provider.address, "--port", "0", "--limit", "1", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving_network", *words],
+        env=serving.variables() | {"SERVING_PASSWORD": PASSWORD, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        shown = json.loads(process.stdout.readline())
+        with openai.OpenAI(base_url=shown["base_url"], api_key=shown["api_key"], max_retries=0) as client:
+            asked = {"model": shown["model"], "messages": [{"role": "user", "content": "Hi"}]}
+            stream = client.chat.completions.create(**asked, stream=True)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "word word word "
+        assert json.loads(process.stdout.readline())["receipt"] == 1
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, stage: Stage) -> None:
+    world, provider = stage.world, stage.world.provider.address
+    found = serving("service", "verify", provider, code=9)
+    assert "FAILS  quote         a mock, signed by no processor" in found.out
+    assert f"ok     report data   binds {world.tee_signer.address}" in found.out
+    (archive,) = (serving.home / "quotes").iterdir()
+    assert json.loads(archive.read_text())["report"]["mock"] is True
+    verdict = serving("signer", "review", provider, "--json", code=9).json
+    assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
+
+    serving("chat", provider, "Hi")
+    path = next((serving.home / "bills").iterdir())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'signer'", (provider,))
+    assert f"serving service verify {provider} --trust" in serving("chat", provider, "Hi", code=3).err
+    serving("service", "verify", provider, "--trust", code=9)
+    serving("chat", provider, "Hi")
