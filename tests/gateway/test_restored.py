@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from serving_network.clients.bills.exported import export_bill
 from serving_network.errors import InvalidInput
 from serving_network.gateway.readiness import GatewayNotReady
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
+from serving_network.store.bills import BillIdentity
 from serving_network.store.served import summarise
 from serving_network.store.sqlite import identity_of
 from serving_network.store.taking_in import take_in
@@ -61,7 +62,10 @@ def test_the_documented_steps(stage: Stage, tmp_path: Path) -> None:
         with pytest.raises(GatewayNotReady, match="lacks settlements"):
             async with stage.gate():
                 pass
-        (home / "bill.json").write_text(json.dumps({"receipts": bill}))
+        receipts = [parse_receipt(one) for one in bill]
+        identity = identity_of(stage.store)
+        about = BillIdentity(identity.chain_id, identity.contract, identity.provider, receipts[0].receipt.user)
+        (home / "bill.json").write_text(export_bill(about, receipts, redact=False))
         words = ["--key", "provider", "--journal", str(stage.store)]
         code, taken = await serving(home, "gateway", "adopt", str(home / "bill.json"), *words)
         assert (code, taken["receipts"], taken["users"]) == (0, 2, 1)

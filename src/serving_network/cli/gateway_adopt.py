@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,19 +14,15 @@ from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.clients.bills.exported import import_bill
 from serving_network.counting import count
-from serving_network.errors import InvalidInput
-from serving_network.messages.receipts import SignedReceipt, parse_receipt
 from serving_network.store.taking_in import take_in
-from serving_network.untrusted import parse_json, printable
 
 
 @reads
 async def adopt(
     session: Session,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Receipts in JSON, as users export their bills.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bills that users exported.")],
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
@@ -37,27 +33,10 @@ async def adopt(
     Example: serving gateway adopt bill.json --key provider
     """
     file = await existing_journal(session, service, journal)
-    receipts = [one for path in files for one in _read(path)]
+    receipts = [one for path in files for one in import_bill(path.read_bytes())[1]]
     taken = take_in(file.path, file.identity, tee_key_from_environment(), receipts)
     session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
     session.out.line(
         f"Took in {count(taken.receipts, 'receipt')} of {count(taken.users, 'user')} over {rounded(taken.wei)}; "
         f"the store had {len(receipts) - taken.receipts} already."
     )
-
-
-def _read(path: Path) -> list[SignedReceipt]:
-    """The receipts in a file: a list, or an object with one. Raises InvalidInput."""
-    try:
-        content: Any = parse_json(path.read_bytes())
-    except ValueError as error:
-        raise InvalidInput(
-            f"{path} is not JSON.", cause=printable(str(error)), next_step="Ask the user to export it again."
-        ) from error
-    if isinstance(content, dict):
-        content = content.get("receipts")
-    if not isinstance(content, list):
-        raise InvalidInput(
-            f"{path} contains no receipts.", next_step="Ask the user for: serving bill export PROVIDER FILE"
-        )
-    return [parse_receipt(one) for one in content]
