@@ -56,8 +56,9 @@ async def settle(
     chosen = chosen_settings(settings, changes)
     if session.key is None and not session.key_from_input:
         session.key = chosen.settle_key
-    network = await session.reader()
-    chain = await LiveChain.open(network, session.signer(), service)
+    chain = await LiveChain.open(
+        await session.chain(), session.signer(), session.network.require_ledger(), service=service
+    )
     if chain.provider != chosen.provider:
         raise KeyFailure(
             f"The key belongs to {chain.provider}, but the gateway's provider is {chosen.provider}.",
