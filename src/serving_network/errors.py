@@ -69,8 +69,9 @@ ServingError                     a failure with its cause and one next step
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.sqlite: the journal cannot be used
 │   └── JournalOfAnother         store.sqlite: the journal of another chain, contract or provider
-├── GatewayNotReady              gateway.running: the gateway cannot sell anything as it is set up
+├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
 │   └── UpstreamUnavailable      gateway.running: a model server does not serve requests
+├── GatewayNotRunning            gateway.control: no gateway runs on this store
 ├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
 ├── LimitReached                 clients.buying.funding: the account needs more than the limit allows
