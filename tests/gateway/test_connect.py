@@ -126,6 +126,10 @@ def test_only_the_printed_key_may_spend(stage: Stage) -> None:
                 with pytest.raises(openai.AuthenticationError):
                     await client.models.list()
             assert to.gate.model.seen == []
+            async with to.gate.http.post(
+                f"{to.url}/chat/completions", json=ASKED, headers={"x-api-key": KEY}
+            ) as answer:
+                assert answer.status == 200  # as clients of the messages route send it
 
     asyncio.run(scenario())
 
@@ -152,6 +156,30 @@ def test_the_receipt_of_a_stream_that_the_client_left(stage: Stage) -> None:
                 await asyncio.sleep(0.05)
             (one,) = to.bought
             assert one.receipt.ending is Ending.CUT_BY_CLIENT
+
+    asyncio.run(scenario())
+
+
+def test_the_receipt_of_a_stream_that_the_provider_cut(stage: Stage) -> None:
+    async def cut(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(events(3)[0])
+        await asyncio.sleep(0.1)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async def scenario() -> None:
+        async with connected(stage, cut) as to:
+            with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
+                await read(to.client, stream=True)
+            for _ in range(200):
+                if to.bought:
+                    break
+                await asyncio.sleep(0.05)
+            (one,) = to.bought
+            assert one.receipt.ending is Ending.CUT_BY_UPSTREAM
 
     asyncio.run(scenario())
 

@@ -273,5 +273,7 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
         out.line(f"... and {len(verdict.problems) - MOST_SHOWN} more; --json lists all.")
     if verdict.proven:
         out.line(f"Proven up to block {verdict.block}: a signed receipt covers every coin that was settled.", "green")
-    else:
-        out.line("Not proven.", "red")
+        return
+    out.line("Not proven.", "red")
+    if verdict.paid(Coverage.UNCOVERED):
+        out.line(f"Receipts may be missing here. To fetch them: serving bill fetch {identity.provider}")

@@ -17,7 +17,7 @@ from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
-from serving_network.gateway.limits import Limits, RateLimiter
+from serving_network.gateway.limits import Departures, Limits, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
     InvalidToken,
@@ -70,6 +70,7 @@ class Admission:
         self._rates = RateLimiter(limits)
         self._stopped: set[str] = set()
         self.draining = False
+        self.departures = Departures()
 
     @property
     def reserved(self) -> int:
@@ -128,6 +129,8 @@ class Admission:
         self._check_not_draining()  # since the body was read, it may have begun
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
+        if self._under_way[user] and self.departures.are_many(user):
+            raise _too_many("You left before several answers, so only one request at a time is served for a minute.")
         if self._under_way[user] >= limits.of_user:
             raise _too_many(f"You have {count(limits.of_user, 'request')} under way.")
         if limits.of_key is not None and self._of_key[key] >= limits.of_key:

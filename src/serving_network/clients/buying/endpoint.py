@@ -119,6 +119,8 @@ class Endpoint:
             raise
         except ServingError as error:
             self._note(error)
+            if not isinstance(error, AnswerUnproven):
+                self._prove_later(purchase)
             if request.transport is not None:
                 request.transport.abort()  # without the end of the stream, the client sees that something is missing
             return response
@@ -150,7 +152,7 @@ class Endpoint:
 
     def _authenticate(self, request: web.Request) -> None:
         """Other programs and web pages on this machine can reach this port, and must not spend the user's coins."""
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not compare_digest(given.encode(), self._api_key.encode()):
             raise NotAuthenticated("The API key is not the one that serving connect printed.")
 
