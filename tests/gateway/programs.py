@@ -57,8 +57,14 @@ def write_home(stage: Stage, home: Path, upstream: str) -> None:
 
 async def serving(home: Path, *words: str) -> tuple[int, Any]:
     """The exit code of a command, and its JSON: the result, or the failure."""
+    code, text = await printed_by(home, *words, "--json")
+    return code, json.loads(text)
+
+
+async def printed_by(home: Path, *words: str) -> tuple[int, str]:
+    """The exit code of a command, and what it printed: its result, or if there is none, its failure."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--network", "test", "--json"),
+        *(sys.executable, "-m", "serving_network", *words, "--network", "test"),
         env={name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
         | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD},
         stdin=asyncio.subprocess.DEVNULL,
@@ -66,4 +72,4 @@ async def serving(home: Path, *words: str) -> tuple[int, Any]:
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    return process.returncode or 0, json.loads(out or err)
+    return process.returncode or 0, (out or err).decode()
