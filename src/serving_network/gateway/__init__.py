@@ -22,6 +22,11 @@ What serves is built on it:
 |---|---|
 | `running` | is everything there that a gateway needs, and how does it start and stop? |
 | `settings` | what does the provider set? |
+| `readiness` | is the chain as the settings say, and does the store know its newest settlements? |
+| `tls` | with which certificate does it listen? |
+| `settler` | how is the process that settles kept running? |
+| `control` | what do operators see and do while it runs? |
+| `metrics`, `logs` | what is counted and logged? |
 | `application` | which routes are there, and how are errors answered? |
 | `admission` | who may send a request, and does their money cover it? |
 | `chain` | what is known of the service and the accounts, and when is it read again? |

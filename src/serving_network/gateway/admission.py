@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from serving_network.contracts.models import Account
 from serving_network.counting import count
@@ -27,6 +27,8 @@ from serving_network.messages.session_tokens import (
     read_token,
 )
 from serving_network.store.intake import Intake
+
+DRAIN_RETRY_SECONDS: Final = 30
 
 T = TypeVar("T", bound=Hashable)
 
@@ -47,7 +49,7 @@ class Hold:
 
 
 class Admission:
-    """Checks tokens and holds the reservations of requests under way."""
+    """Checks tokens and holds the reservations of requests under way. While `draining`, it admits no new ones."""
 
     def __init__(
         self,
@@ -66,6 +68,8 @@ class Admission:
         self._under_way: Counter[str] = Counter()
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
+        self._stopped: set[str] = set()
+        self.draining = False
         self.departures = Departures()
 
     @property
@@ -86,8 +90,11 @@ class Admission:
 
     async def admit(self, header: str | None) -> SessionToken:
         """The token of a user who may send paid requests now. Raises InvalidToken and RequestRefused."""
+        self._check_not_draining()
         token = self._signed(header)
         self._rates.count(token)
+        if token.address in self._stopped:
+            raise receipts_missing(self._chain.provider)
         await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
@@ -98,6 +105,13 @@ class Admission:
                 next_step=f"The owner does it with: serving signer confirm {self._chain.provider}",
             )
         return token
+
+    def stop(self, user: str) -> None:
+        """Serve no more paid requests of a user who has receipts that the store lacks: they would get their sequences.
+
+        It ends with the process, since the gateway must be stopped to take the receipts in.
+        """
+        self._stopped.add(user)
 
     async def reserve(self, token: SessionToken, bounds: Bounds) -> Hold:
         """Reserve the most that a request can cost. Release it once its row is stored. Raises RequestRefused."""
@@ -112,6 +126,7 @@ class Admission:
         return self._reserve(token, tariff, bounds)
 
     def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
+        self._check_not_draining()  # since the body was read, it may have begun
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
         if self._under_way[user] and self.departures.are_many(user):
@@ -135,6 +150,16 @@ class Admission:
             _lower(self._of_key, key, 1)
 
         return Hold(tariff, reservation, release)
+
+    def _check_not_draining(self) -> None:
+        if self.draining:
+            raise RequestRefused(
+                503,
+                "draining",
+                "This gateway is about to stop.",
+                next_step="Try again in a minute.",
+                retry_after=DRAIN_RETRY_SECONDS,
+            )
 
     def _signed(self, header: str | None) -> SessionToken:
         """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""
@@ -178,6 +203,16 @@ def _check_token(token: SessionToken, account: Account | None) -> Account:
         )
     check_revocation(token, account)
     return account
+
+
+def receipts_missing(provider: str) -> RequestRefused:
+    """The refusal of a user who has receipts that the store lacks."""
+    return RequestRefused(
+        503,
+        "receipts_missing",
+        "The gateway's store lacks receipts that you have; it was restored from a copy.",
+        next_step=f"Send them to the provider: serving bill export {provider} FILE",
+    )
 
 
 def _too_many(message: str) -> RequestRefused:
