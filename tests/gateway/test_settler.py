@@ -14,6 +14,7 @@ import aiohttp
 from serving_network.cli.gateway_options import settler_lock
 from serving_network.files import holder_of
 from serving_network.gateway.control import ask_gateway
+from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.store.served import summarise
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
@@ -30,6 +31,25 @@ async def settler(store: Path, other_than: int | None = None) -> int:
             await asyncio.sleep(0.1)
     assert pid is not None
     return pid
+
+
+def test_a_settler_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    command, ran = tmp_path / "settler", tmp_path / "ran"
+
+    async def scenario() -> None:
+        async with kept_running(SettlerProcess([str(command)], {}, first_pause=0.01)) as settler:
+            await asyncio.sleep(0.05)
+            seen = [settler.runs]
+            command.write_text(f"#!/bin/sh\n: > {ran}\nexec sleep 60\n")
+            command.chmod(0o700)
+            async with asyncio.timeout(SECONDS):
+                while not ran.exists():
+                    await asyncio.sleep(0.05)
+            seen.append(settler.runs)
+        seen.append(settler.runs)
+        assert seen == [False, True, False]
+
+    asyncio.run(scenario())
 
 
 def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
