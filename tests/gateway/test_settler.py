@@ -89,13 +89,19 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
             assert holder_of(settler_lock(stage.store)) == pid
-            async with program(stage, home, "--settle-key", "provider", SERVING_PASSWORD=PASSWORD) as (
+            changes = ["--set", "settle_seconds=3600", "--set", "settle_above=1 wei"]
+            async with program(stage, home, "--settle-key", "provider", *changes, SERVING_PASSWORD=PASSWORD) as (
                 process,
                 printed,
             ):
                 assert not (await ask_gateway(stage.store, "GET", "/status"))["draining"]
                 os.kill(pid, signal.SIGTERM)
                 pid = await settler(stage.store, other_than=pid)
+                async with http.post(f"{printed['url']}/v1/chat/completions", json=CHAT) as answer:
+                    assert answer.status == 200
+                async with asyncio.timeout(SECONDS):
+                    while summarise(stage.store).unsettled:
+                        await asyncio.sleep(0.1)
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
             assert holder_of(settler_lock(stage.store)) is None
