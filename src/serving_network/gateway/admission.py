@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from serving_network.contracts.models import Account
 from serving_network.counting import count
@@ -27,6 +27,8 @@ from serving_network.messages.session_tokens import (
     read_token,
 )
 from serving_network.store.intake import Intake
+
+DRAIN_RETRY_SECONDS: Final = 30
 
 T = TypeVar("T", bound=Hashable)
 
@@ -47,7 +49,7 @@ class Hold:
 
 
 class Admission:
-    """Checks tokens and holds the reservations of requests under way."""
+    """Checks tokens and holds the reservations of requests under way. While `draining`, it admits no new ones."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Admission:
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
         self._stopped: set[str] = set()
+        self.draining = False
         self.departures = Departures()
 
     @property
@@ -87,6 +90,7 @@ class Admission:
 
     async def admit(self, header: str | None) -> SessionToken:
         """The token of a user who may send paid requests now. Raises InvalidToken and RequestRefused."""
+        self._check_not_draining()
         token = self._signed(header)
         self._rates.count(token)
         if token.address in self._stopped:
@@ -122,6 +126,7 @@ class Admission:
         return self._reserve(token, tariff, bounds)
 
     def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
+        self._check_not_draining()  # since the body was read, it may have begun
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
         if self._under_way[user] and self.departures.are_many(user):
@@ -145,6 +150,16 @@ class Admission:
             _lower(self._of_key, key, 1)
 
         return Hold(tariff, reservation, release)
+
+    def _check_not_draining(self) -> None:
+        if self.draining:
+            raise RequestRefused(
+                503,
+                "draining",
+                "This gateway is about to stop.",
+                next_step="Try again in a minute.",
+                retry_after=DRAIN_RETRY_SECONDS,
+            )
 
     def _signed(self, header: str | None) -> SessionToken:
         """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""

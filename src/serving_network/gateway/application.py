@@ -51,7 +51,6 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
 _METHODS: Final = "GET, POST, OPTIONS"
 _CORS_SECONDS: Final = 12 * 3600
-_RETRY_SECONDS_OF_DRAIN: Final = 30
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
@@ -144,14 +143,6 @@ class Gateway:
             case "GET", ["user", address, "unsettledfee"]:
                 return await self._unsettled(request, address)
         route = find_route(request.method, request.raw_path, self.service_type)
-        if self.operations.draining:
-            raise RequestRefused(
-                503,
-                "draining",
-                "This gateway is about to stop.",
-                next_step="Try again in a minute.",
-                retry_after=_RETRY_SECONDS_OF_DRAIN,
-            )
         token = await self.admission.admit(_paid_header(request, route))
         request[_USER] = token.address
         return await self.seller.sell(request, token, route)
