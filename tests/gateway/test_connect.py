@@ -219,7 +219,7 @@ def test_the_receipt_of_a_stream_that_the_provider_cut(stage: Stage) -> None:
         await response.write(events(3)[0])
         await asyncio.sleep(0.1)
         assert request.transport is not None
-        request.transport.abort()
+        request.transport.close()
         return response
 
     async def scenario() -> None:

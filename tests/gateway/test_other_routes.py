@@ -107,7 +107,7 @@ def test_a_cut_response_or_message(stage: Stage, path: str, body: dict[str, Any]
             await response.write(part)
             await asyncio.sleep(0.02)
         assert request.transport is not None
-        request.transport.abort()
+        request.transport.close()
         return response
 
     async def scenario() -> None:

@@ -238,7 +238,7 @@ def test_a_stream_that_the_model_server_cuts(stage: Stage) -> None:
             await response.write(part)
             await asyncio.sleep(0.02)
         assert request.transport is not None
-        request.transport.abort()
+        request.transport.close()
         return response
 
     async def scenario() -> None:

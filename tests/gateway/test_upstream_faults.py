@@ -55,8 +55,11 @@ async def until_cut(answer: aiohttp.ClientResponse) -> bytes:
     raise AssertionError("The answer is not cut.")
 
 
-def packets(parts: Sequence[bytes | float], *, abort: bool = False) -> Handler:
-    """Send a stream in exactly these packets; a number is a pause in seconds."""
+def packets(parts: Sequence[bytes | float], *, cut: bool = False) -> Handler:
+    """Send a stream in exactly these packets; a number is a pause in seconds.
+
+    A stream that is `cut` ends without its end. A reset would discard what the gateway has not read yet.
+    """
 
     async def handle(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -65,9 +68,9 @@ def packets(parts: Sequence[bytes | float], *, abort: bool = False) -> Handler:
             if isinstance(part, bytes):
                 await response.write(part)
             await asyncio.sleep(part if isinstance(part, float) else 0.005)
-        if abort:
+        if cut:
             assert request.transport is not None
-            request.transport.abort()
+            request.transport.close() if parts else request.transport.abort()
         return response
 
     return handle
@@ -172,8 +175,8 @@ def test_a_stream_that_ends_oddly(stage: Stage, parts: list[bytes | float], bill
 
 @pytest.mark.parametrize(
     "handler",
-    [packets([*DELTAS, 30.0]), packets(DELTAS, abort=True), packets([*DELTAS, b'data: {"choices":[{"del'], abort=True)],
-    ids=["stalls", "resets", "resets in an event"],
+    [packets([*DELTAS, 30.0]), packets(DELTAS, cut=True), packets([*DELTAS, b'data: {"choices":[{"del'], cut=True)],
+    ids=["stalls", "ends", "ends in an event"],
 )
 def test_a_stream_that_the_server_breaks(stage: Stage, handler: Handler, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
@@ -208,7 +211,7 @@ LONG = json.dumps(completion()).encode()
     ("handler", "code"),
     [
         (packets([30.0]), "upstream_timeout"),
-        (packets([], abort=True), "upstream_failed"),
+        (packets([], cut=True), "upstream_failed"),
         (whole(LONG, {"Content-Length": str(len(LONG) + 1)}), "upstream_failed"),
         (whole(LONG, {"Content-Length": str(len(LONG) - 5)}), "not_metered"),
         (whole(b"<html>", {"Content-Type": "text/html"}), "not_metered"),
@@ -254,7 +257,7 @@ def test_a_stream_where_a_whole_answer_was_asked_for(stage: Stage) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(("first", "served"), [(packets([], abort=True), True), (packets(DELTAS, abort=True), False)])
+@pytest.mark.parametrize(("first", "served"), [(packets([], cut=True), True), (packets(DELTAS, cut=True), False)])
 def test_another_server_takes_over_before_the_first_byte_only(stage: Stage, first: Handler, served: bool) -> None:
     async def scenario() -> None:
         token = stage.token()
@@ -284,7 +287,7 @@ def test_usage_in_every_chunk_bills_the_input_of_a_cut_stream(stage: Stage) -> N
 
     async def scenario() -> None:
         token = stage.token()
-        async with stage.gate(packets(reported, abort=True)) as gate:
+        async with stage.gate(packets(reported, cut=True)) as gate:
             assert gate.seller is not None
             (upstream,) = gate.seller._pool.upstreams
             upstream.continuous_usage = True
@@ -309,7 +312,7 @@ def test_the_gateway_finds_out_which_servers_report_usage_in_every_chunk(server:
                 assert await reports_continuously(upstream, "model-1") is (server == "vLLM: in every chunk")
                 model.handle = answering(400)
                 assert not await reports_continuously(upstream, "model-1")
-                model.handle = packets(SERVERS[server][:1], abort=True)
+                model.handle = packets(SERVERS[server][:1], cut=True)
                 assert not await reports_continuously(upstream, "model-1") or server == "vLLM: in every chunk"
             finally:
                 await upstream.close()
