@@ -143,11 +143,13 @@ async def verify(
     from serving_network.clients.bills.verdict import verify_bill
 
     if (provider is None) == (file is None):
-        raise InvalidInput("Name a provider, or a file with --file.")
+        raise InvalidInput(
+            "Either a provider or a file can be verified.", next_step="Name a provider, or pass --file FILE."
+        )
     network = await session.reader()
     if file is not None:
         if file.stat().st_size > MAX_FILE:
-            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.")
+            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.", next_step="Pass an exported bill.")
         identity, receipts = import_bill(file.read_bytes())
         if identity.chain_id != network.chain.chain_id:
             raise InvalidInput(

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,6 +48,14 @@ async def connect(
         str | None,
         typer.Option(envvar="SERVING_CONNECT_KEY", help="The API key that programs must send. Default: a new one."),
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The model's tokenizer.json: warn if 10 % more output is billed than it counts.",
+        ),
+    ] = None,
     require_quote: Annotated[
         bool, typer.Option("--require-quote", help="Refuse to start unless the quote of the provider's TEE is genuine.")
     ] = False,
@@ -62,6 +71,7 @@ async def connect(
     from serving_network.clients.buying.funding import Funding
     from serving_network.clients.buying.provider import is_encrypted
     from serving_network.clients.buying.purchase import Buyer
+    from serving_network.clients.buying.recount import load_tokenizer
     from serving_network.clients.user import AsyncUser
 
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
@@ -82,7 +92,8 @@ async def connect(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with open_bill(bill_path(session, identity), identity) as bill:
-        async with Buyer(user, identity, bill, service) as buyer:
+        count_tokens = None if tokenizer is None else load_tokenizer(tokenizer)
+        async with Buyer(user, identity, bill, service, count_tokens) as buyer:
             offer = await buyer.offer()
             if require_quote:
                 await _require_quote(session, identity.provider, offer)

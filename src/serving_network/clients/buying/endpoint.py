@@ -135,6 +135,8 @@ class Endpoint:
 
     async def _prove(self, purchase: Purchase) -> SignedReceipt:
         receipt = await purchase.prove()
+        if excess := purchase.excess(receipt):
+            _LOG.warning("%s", excess)
         self._bought(receipt)
         return receipt
 
@@ -155,7 +157,9 @@ class Endpoint:
         """Other programs and web pages on this machine can reach this port, and must not spend the user's coins."""
         given = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not compare_digest(given.encode(), self._api_key.encode()):
-            raise NotAuthenticated("The API key is not the one that serving connect printed.")
+            raise NotAuthenticated(
+                "The API key is not the one that serving connect printed.", next_step="Use the printed key."
+            )
 
 
 class NotAuthenticated(ServingError):

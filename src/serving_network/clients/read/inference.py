@@ -27,7 +27,10 @@ async def inference_service(network: AsyncNetwork, provider: str, service: str =
         raise ServiceNotExist(provider=to_checksum_address(provider))
     offer = found.offer
     if not isinstance(offer, Offer) or not is_server_url(offer.url):
-        raise InvalidInput(f"The service of {provider} has no inference server with an http or https URL.")
+        raise InvalidInput(
+            f"The service of {provider} has no inference server with an http or https URL.",
+            next_step="Choose another provider: serving service list",
+        )
     return replace(offer, url=offer.url.rstrip("/")), found.confirmed
 
 
