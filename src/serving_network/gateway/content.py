@@ -111,7 +111,7 @@ def _items(items: Any, by_url: bool) -> Media:
 
 
 def _check_names(value: dict[str, Any], where: str) -> None:
-    """Refuse names in upper case: servers written in Go read "Content" as "content", and "ſource" as "source"."""
+    """Refuse names that differ from their lower case: servers written in Go read "Content" as "content"."""
     for name in value:
         if name != name.casefold():
             raise _refusal(f"{where}.{name}", "is not a field that this gateway accepts", "unsupported_content")

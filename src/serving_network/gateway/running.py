@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Offer
@@ -37,8 +38,19 @@ from serving_network.store.intake import Intake
 from serving_network.store.sqlite import Identity
 
 STOP_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 75.0
+"""How long a connection may be without a complete request."""
 
 _LOG = logging.getLogger("serving_network.gateway")
+_PROTOCOL_LOG = logging.getLogger("serving_network.gateway.http")
+
+
+def _is_a_fault_of_ours(record: logging.LogRecord) -> bool:
+    """Requests that are not HTTP would fill the log, and aiohttp's record of one quotes it, a token included."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_PROTOCOL_LOG.addFilter(_is_a_fault_of_ours)
 
 
 class UpstreamUnavailable(GatewayNotReady):
@@ -107,7 +119,12 @@ async def running(
             chain, intake, admission, seller, terms, offer.service_type, signer.address, operations, int(time.time())
         )
         runner = web.AppRunner(
-            gateway.application(), handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
+            gateway.application(),
+            handler_cancellation=True,
+            access_log=None,
+            logger=_PROTOCOL_LOG,
+            keepalive_timeout=IDLE_SECONDS,
+            shutdown_timeout=stop_seconds,
         )
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))

@@ -130,11 +130,13 @@ class Seller:
 
     async def sell(self, request: web.Request, token: SessionToken, route: Route) -> web.StreamResponse:
         """Answer a paid request. Raises RequestRefused."""
-        share = self._memory.share()
+        hold = self._admission.enter(token)
+        share = self._memory.share(token.address)
         try:
-            sale = await self._admit(request, token, route, share)
+            sale = await self._admit(request, hold, route, share)
         except BaseException:
             share.free()
+            hold.release()
             raise
         if sale.paid.stream:
             return await self._stream(request, sale)
@@ -150,11 +152,12 @@ class Seller:
             await asyncio.wait(self._tasks)
         self._bodies.close()
 
-    async def _admit(self, request: web.Request, token: SessionToken, route: Route, share: Share) -> _Sale:
+    async def _admit(self, request: web.Request, hold: Hold, route: Route, share: Share) -> _Sale:
         """Read a request, and reserve what it can cost."""
+        token = hold.token
         body, paid = await self._bodies.read(request, route, share)
         share.grow(paid.size)
-        hold = await self._admission.reserve(token, paid.bounds)
+        await self._admission.reserve(hold, paid.bounds)
         prices = hold.tariff.prices
         key = str(uuid.uuid4())
         terms = Terms(
