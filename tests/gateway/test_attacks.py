@@ -358,7 +358,7 @@ def test_slow_bodies_of_one_user_leave_memory_for_others(stage: Stage) -> None:
         async with stage.gate(memory_mib=8) as gate:
             assert gate.seller is not None
             memory = gate.seller._memory
-            clients = [await Client.of(gate) for _ in range(2)]
+            clients = [await Client.of(gate) for _ in range(3)]
             part = b'{"messages":[{"role":"user","content":"' + b"x" * 1_900_000
             for number, client in enumerate(clients, 1):
                 await client.send(request(stage.token(), part, length=30_000_000))
@@ -367,7 +367,7 @@ def test_slow_bodies_of_one_user_leave_memory_for_others(stage: Stage) -> None:
             large = [{"role": "user", "content": "x" * 500_000}]
             assert (await gate.chat(stage.token(), messages=large))[0] == 503
             share = memory.share(world.provider.address)
-            share.grow(4 * 2**20)
+            share.grow(2 * 2**20)
             share.free()
             for client in clients:
                 client.leave()

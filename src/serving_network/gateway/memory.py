@@ -17,27 +17,28 @@ class Memory:
     def __init__(self, budget: int = DEFAULT_BUDGET) -> None:
         self._budget = budget
         self._used = 0
-        self._of: Counter[str] = Counter()
+        self._of: Counter[str | None] = Counter()
 
     @property
     def used(self) -> int:
         """The bytes that requests under way hold."""
         return self._used
 
-    def share(self, user: str = "") -> Share:
-        """An empty share for one request of a user."""
+    def share(self, user: str | None = None) -> Share:
+        """An empty share for one request, of a user if it is not the gateway's own."""
         return Share(self, user)
 
-    def _take(self, user: str, size: int) -> None:
-        """One user gets half of the budget, so that others are served beside any body that arrives slowly."""
-        if self._used + size > self._budget or self._of[user] + size > self._budget // 2:
+    def _take(self, user: str | None, size: int) -> None:
+        """One user gets three quarters of the budget, so that others are served beside bodies that arrive slowly."""
+        is_greedy = user is not None and self._of[user] + size > self._budget * 3 // 4
+        if is_greedy or self._used + size > self._budget:
             raise RequestRefused(
                 503, "overloaded", "The gateway has no memory left for this request.", next_step="Try again."
             )
         self._used += size
         self._of[user] += size
 
-    def _give_back(self, user: str, size: int) -> None:
+    def _give_back(self, user: str | None, size: int) -> None:
         self._used -= size
         self._of[user] -= size
         if not self._of[user]:
@@ -47,7 +48,7 @@ class Memory:
 class Share:
     """What one request holds of the budget."""
 
-    def __init__(self, memory: Memory, user: str) -> None:
+    def __init__(self, memory: Memory, user: str | None) -> None:
         self._memory = memory
         self._user = user
         self._size = 0
