@@ -28,6 +28,10 @@ MAX_STARTS: Final = 1_000
 """Receipts tried as the first one of a settlement that does not begin where the previous one ended."""
 
 
+MAX_STEPS: Final = 20_000_000
+"""Receipts hashed in vain for a bill. A provider could sign a million that cost nothing, to make it take days."""
+
+
 class Coverage(StrEnum):
     """What receipts say about the coins of a settlement."""
 
@@ -89,14 +93,21 @@ class _Queue:
         self._before = [0, *accumulate(receipt.fee for receipt in receipts)]
         self._sums = frozenset(self._before)
         self.paid = [0] * len(receipts)
+        self._steps = 0
 
     def find(self, row: UserSettlement, place: _Place, unmatched: int) -> tuple[_Place, int] | None:
         """Where the receipts of a settlement begin, and how many it covers."""
+        if self._steps >= MAX_STEPS:
+            return None
         fits = (one for one in self._starts(place, unmatched) if self._at(one) + row.total_fee in self._sums)
         for start in islice(fits, MAX_STARTS):
+            before = self._steps
             count = count_covered(self._charges(start), row.total_fee, row.requests_hash)
             if count is not None:
+                self._steps = before
                 return start, count
+            if self._steps >= MAX_STEPS:
+                break
         return None
 
     def pay(self, place: _Place, amount: int) -> _Place:
@@ -120,6 +131,7 @@ class _Queue:
 
     def _charges(self, start: _Place) -> Iterator[Charge]:
         for number in range(start.number, len(self._receipts)):
+            self._steps += 1
             charge = self._receipts[number].charge()
             yield charge.less(start.paid) if number == start.number else charge
 
