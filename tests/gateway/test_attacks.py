@@ -436,3 +436,25 @@ def test_a_model_server_that_lies_about_usage_bills_no_more_than_was_reserved(
             assert (await gate.chat(token))[0] == 200
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("header", ["Origin", "Access-Control-Request-Headers"])
+@pytest.mark.parametrize("value", [b"\xff", b"http://a\x85b", b"\xc2\x85", b"a\tb"])
+def test_headers_that_cannot_be_answered(
+    stage: Stage, header: str, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate(streaming(events(3))) as gate:
+            for method, content in (("POST", CHAT | {"stream": True}), ("OPTIONS", {})):
+                client = await Client.of(gate)
+                sent = request(token, content, "Origin: x", "Connection: close").replace(b"POST", method.encode(), 1)
+                sent = sent.replace(b"Origin: x", header.encode() + b": " + value)
+                await client.send(sent)
+                got = await asyncio.wait_for(client.reader.read(), 10)
+                client.leave()
+                assert got.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 204 "))
+            assert len(await gate.receipts(token)) == 1
+
+    asyncio.run(scenario())
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
