@@ -10,19 +10,35 @@ import asyncio
 import base64
 import json
 import logging
+import resource
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from eth_utils import keccak
 
-from serving_network.gateway import bodies, running
-from serving_network.messages.session_tokens import DAY_MS, PREFIX, SESSION_ID, SessionToken
+from serving_network.gateway import admission, bodies, running
+from serving_network.gateway.chain import ChainView
+from serving_network.messages.session_tokens import DAY_MS, PREFIX, SESSION_ID, SessionToken, sign_token
 from serving_network.testing import LocalNetwork
-from tests.gateway.stage import CHAT, PROVIDER, STRANGER, USER, Stage, completion, events, plain, streaming
+from serving_network.wallet.local import LocalSigner
+from tests.gateway.programs import program, write_home
+from tests.gateway.stage import (
+    CHAT,
+    PROVIDER,
+    STRANGER,
+    USER,
+    Stage,
+    completion,
+    events,
+    model_server,
+    plain,
+    streaming,
+)
 from tests.gateway.test_hostile_clients import Client, request
 
 
@@ -458,3 +474,93 @@ def test_headers_that_cannot_be_answered(
 
     asyncio.run(scenario())
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_tokens_of_new_keys_do_not_flood_the_node(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can sign valid tokens of any number of addresses. Users who are known are served all the same."""
+    monkeypatch.setattr(admission, "NEWCOMERS_PER_MINUTE", 5)
+    read = ChainView._read_account
+    reads: list[str] = []
+
+    async def counted(self: ChainView, user: str) -> Any:
+        reads.append(user)
+        return await read(self, user)
+
+    monkeypatch.setattr(ChainView, "_read_account", counted)
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            assert (await gate.chat(stage.token()))[0] == 200
+            statuses = []
+            for number in range(1, 20):
+                key = LocalSigner(number.to_bytes(32, "big"))
+                now = int(time.time() * 1000)
+                provider = stage.world.provider.address
+                token = sign_token(SessionToken(key.address, provider, now, now + DAY_MS, "n", 0, SESSION_ID), key)
+                statuses.append((await gate.get("/v1/receipts", token))[0])
+            assert statuses == [402] * 4 + [429] * 15
+            assert len(set(reads)) == 5
+            assert (await gate.chat(stage.token()))[0] == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_may_open_as_many_files_as_its_user(stage: Stage, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with model_server() as model:
+            write_home(stage, tmp_path, model.url)
+            async with program(stage, tmp_path) as (process, _):
+                soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+                assert soft == hard
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        asyncio.run(scenario())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_reading_has_a_rate_of_its_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "READS_PER_MINUTE", 3)
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            paths = ["/v1/receipts", "/v1/receipts/0x", f"/v1/user/{stage.world.user.address}/unsettledfee"]
+            statuses = [(await gate.get(path, stage.token()))[0] for path in paths * 2]
+            assert statuses == [200, 404, 200, 429, 429, 429]
+            assert (await gate.chat(stage.token()))[0] == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b'name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n X-Injected: a', 400),
+        (b'name="file"; filename="a.wav"\r\nContent-Type: audio/wav\xff', 200),
+        (b'name="file"; filename="a.wav%0d%0aX-Injected: a"', 200),
+        (b"name=\"file\"; filename*=utf-8''a%0d%0aX-Injected%3a%20a.wav", 200),
+        (b'name="file%0d%0aX-Injected: a"; filename="a.wav"', 400),
+        (b'name="file"; filename="../../etc/passwd"', 200),
+        (b'name="file"; filename="a.wav"\r\nContent-Transfer-Encoding: base64', 200),
+        (b'name="file"; name="model"; filename="a.wav"', 400),
+        (b'name="file"; filename="a.wav"\r\nContent-Type: multipart/mixed; boundary=x', 400),
+    ],
+)
+def test_a_part_of_a_form_brings_no_headers_and_no_path(stage: Stage, head: bytes, status: int) -> None:
+    body = b"--b\r\nContent-Disposition: form-data; " + head + b"\r\n\r\nRIFF\r\n--b--\r\n"
+
+    async def scenario() -> None:
+        await stage.become("speech-to-text")
+        async with stage.gate() as gate:
+            headers = {"Authorization": stage.token(), "Content-Type": "multipart/form-data; boundary=b"}
+            async with gate.http.post(gate.url("/v1/audio/transcriptions"), data=body, headers=headers) as answer:
+                assert answer.status == status
+            octets = "application/octet-stream"
+            for seen in gate.model.seen:
+                name, kind, content = seen["file"]
+                assert (name, kind) in (("file.wav", "audio/wav"), ("file.wav", octets), ("file", octets))
+                assert content in (b"RIFF", base64.b64decode("RIFF"))
+
+    asyncio.run(scenario())

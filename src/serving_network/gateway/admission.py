@@ -17,7 +17,7 @@ from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
-from serving_network.gateway.limits import Departures, Limits, RateLimiter
+from serving_network.gateway.limits import Departures, Limits, Rate, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
     InvalidToken,
@@ -29,6 +29,10 @@ from serving_network.messages.session_tokens import (
 from serving_network.store.intake import Intake
 
 DRAIN_RETRY_SECONDS: Final = 30
+READS_PER_MINUTE: Final = 1200
+"""Requests of one user that cost nothing: for receipts, kept answers, signatures and what is not settled."""
+NEWCOMERS_PER_MINUTE: Final = 240
+"""Requests of all users together of whom neither an account nor a receipt is known."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -73,6 +77,8 @@ class Admission:
         self._under_way: Counter[str] = Counter()
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
+        self._newcomers = Rate(NEWCOMERS_PER_MINUTE)
+        self._reads = Rate(READS_PER_MINUTE)
         self._stopped: set[str] = set()
         self.draining = False
         self.departures = Departures()
@@ -90,6 +96,7 @@ class Admission:
     async def authenticate(self, header: str | None) -> SessionToken:
         """The token in an Authorization header. Raises InvalidToken and RequestRefused."""
         token = self._signed(header)
+        self._reads.count(token.address, "You read more than")
         await self._account(token, _check_token)
         return token
 
@@ -187,6 +194,10 @@ class Admission:
 
     async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], Account]) -> Account:
         """The account of a token, read once more before a refusal."""
+        user = token.address
+        if not self._chain.knows(user) and not self._intake.last_sequence(user):
+            # Anybody can make keys and sign tokens with them; each of these accounts is read from the chain.
+            self._newcomers.count("", "New users send more than")
         began = self._chain.now()
         try:
             return check(token, await self._chain.account(token.address))
