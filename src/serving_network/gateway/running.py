@@ -39,7 +39,7 @@ from serving_network.store.sqlite import Identity
 
 STOP_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
-"""How long a connection may be without a complete request."""
+"""A connection is closed if the headers of a request have not arrived by then."""
 
 _LOG = logging.getLogger("serving_network.gateway")
 _PROTOCOL_LOG = logging.getLogger("serving_network.gateway.http")
@@ -123,8 +123,8 @@ async def running(
             handler_cancellation=True,
             access_log=None,
             logger=_PROTOCOL_LOG,
-            keepalive_timeout=IDLE_SECONDS,
             shutdown_timeout=stop_seconds,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
