@@ -19,13 +19,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from serving_network.clients.bills.checking import Fault
 from serving_network.clients.bills.spending import spending
 from serving_network.clients.bills.verdict import verify_bill
-from serving_network.clients.buying.answers import most_output
+from serving_network.clients.buying.answers import Delivered, check_delivered, most_output
 from serving_network.clients.buying.funding import Funding, LimitReached
 from serving_network.clients.read.inference import inference_service
 from serving_network.clients.servers import provider_session
 from serving_network.contracts.models import Offer
 from serving_network.errors import InvalidInput, NodeUnreachable, TransactionPending
-from serving_network.messages.receipts import InvalidReceipt
+from serving_network.messages.receipts import InvalidReceipt, receipt_id
 from serving_network.store.bills import open_bill
 from serving_network.wallet.local import LocalTeeSigner
 from tests.clients.bills.making import IDENTITY, PROVIDER, changed, evidence, receipts, settled, sign
@@ -202,3 +202,17 @@ def test_a_provider_that_always_asks_for_more_gets_no_more_than_the_limit() -> N
 )
 def test_the_most_output_of_a_request(request_body: bytes, most: int | None) -> None:
     assert most_output(request_body) == most
+
+
+def test_a_receipt_for_more_output_than_was_asked_proves_nothing() -> None:
+    key = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    one = changed(receipts((1, 9))[0], id=receipt_id(key))
+    disclosure = one.disclosure
+    assert disclosure is not None
+    for most in (None, 9, 8):
+        what = Delivered(disclosure.request_hash, disclosure.answer_hash, disclosure.length, b"", True, most)
+        if most == 8:
+            with pytest.raises(InvalidReceipt, match="bills 9 tokens of output, and the request allowed 8"):
+                check_delivered(one, IDENTITY, key, what)
+        else:
+            check_delivered(one, IDENTITY, key, what)

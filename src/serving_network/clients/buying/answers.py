@@ -60,7 +60,7 @@ async def fetch_proof(
     try:
         receipt = parse_receipt(await get_json(http, f"{offer.url}/v1/receipts/{key}", authorization))
         receipt.check(offer.tee_signer)
-        _check_receipt(receipt, identity, key, what)
+        check_delivered(receipt, identity, key, what)
         if what.whole:
             signed = parse_answer(await get_json(http, f"{offer.url}/v1/proxy/signature/{key}"))
             check_answer_hashes(
@@ -90,7 +90,8 @@ def most_output(request: bytes) -> int | None:
     return min(bounds) * number if bounds else None
 
 
-def _check_receipt(signed: SignedReceipt, identity: BillIdentity, key: str, what: Delivered) -> None:
+def check_delivered(signed: SignedReceipt, identity: BillIdentity, key: str, what: Delivered) -> None:
+    """Check that a receipt is for this answer, and bills no more than was asked. Raises InvalidReceipt."""
     receipt, disclosure = signed.receipt, signed.disclosure
     check_storable(signed)
     if not identity.owns(signed) or receipt.id != receipt_id(key) or disclosure is None:

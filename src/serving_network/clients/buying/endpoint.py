@@ -98,8 +98,7 @@ class Endpoint:
             await self._funding.add()
 
     async def _deliver(self, request: web.Request, purchase: Purchase) -> web.StreamResponse:
-        given = {name: purchase.headers.get(name, "") for name in _PASSED}
-        headers = {name: value for name, value in given.items() if value and value.isascii() and value.isprintable()}
+        headers = {name: purchase.headers[name] for name in _PASSED if name in purchase.headers}
         if purchase.status != 200:
             return web.Response(status=purchase.status, headers=headers, body=await purchase.body())
         if purchase.streams:
