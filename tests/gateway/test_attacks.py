@@ -145,6 +145,24 @@ def test_a_key_that_is_revoked_while_its_body_arrives_buys_nothing(stage: Stage)
     asyncio.run(scenario())
 
 
+def test_a_body_on_its_way_while_the_store_turns_out_to_lack_receipts(stage: Stage) -> None:
+    """The next request would get the sequence of a receipt that the user has."""
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            client = await Client.of(gate)
+            whole = request(stage.token())
+            await client.send(whole[:-10])
+            await asyncio.sleep(0.1)
+            assert (await gate.get("/v1/receipts?after=99", stage.token()))[0] == 503
+            await client.send(whole[-10:])
+            assert await client.status() == 503
+            client.leave()
+            assert gate.model.seen == []
+
+    asyncio.run(scenario())
+
+
 def test_keys_see_nothing_of_other_keys_or_users(stage: Stage) -> None:
     async def scenario() -> None:
         async with stage.gate() as gate:

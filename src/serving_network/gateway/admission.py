@@ -105,8 +105,7 @@ class Admission:
         self._check_not_draining()
         token = self._signed(header)
         self._rates.count(token)
-        if token.address in self._stopped:
-            raise receipts_missing(self._chain.provider)
+        self._check_not_stopped(token.address)
         await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
@@ -165,14 +164,19 @@ class Admission:
         return self._reserve(hold, bounds)
 
     def _reserve(self, hold: Hold, bounds: Bounds) -> None:
-        self._check_not_draining()  # since the body was read, it may have begun
         user = hold.token.address
+        self._check_not_draining()  # since the body was read, either may have begun
+        self._check_not_stopped(user)
         funds = self._intake.funds(user)
         free = funds.free - self._reserved[user] if funds else 0
         hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
         wei = hold.reservation.wei
         self._reserved[user] += wei
         hold.add(lambda: _lower(self._reserved, user, wei))
+
+    def _check_not_stopped(self, user: str) -> None:
+        if user in self._stopped:
+            raise receipts_missing(self._chain.provider)
 
     def _check_not_draining(self) -> None:
         if self.draining:
