@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn
 
 MAX_NESTING: Final = 100
 MAX_PRINTABLE: Final = 500
+MAX_DIGITS: Final = 400
+"""More than any integer or float that a program uses."""
 
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
@@ -34,11 +36,13 @@ def too_deep(text: str) -> bool:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Parse JSON in UTF-8. Raises ValueError, also for deep nesting, NaN, Infinity and duplicate keys."""
+    """Parse JSON in UTF-8. Raises ValueError, also for deep nesting, long numbers, NaN, Infinity and duplicate keys."""
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
-    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_reject_constant)
+    return json.loads(
+        text, object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
+    )
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
@@ -77,6 +81,13 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"{printable(name)!r} is a duplicate key")
             seen.add(name)
     return found
+
+
+def _whole_number(digits: str) -> int:
+    """The time to read a number grows with the square of its length."""
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number with more than {MAX_DIGITS} digits")
+    return int(digits)
 
 
 def _reject_constant(name: str) -> NoReturn:

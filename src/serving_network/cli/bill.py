@@ -102,10 +102,9 @@ async def fetch(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE
 
     Example: serving bill fetch good-provider
     """
-    import aiohttp
-
     from serving_network.clients.bills.fetching import fetch_receipts
     from serving_network.clients.read.inference import inference_service
+    from serving_network.clients.servers import provider_session
 
     user = await session.user()
     identity = await bill_identity(session, user, provider, service)
@@ -113,7 +112,7 @@ async def fetch(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE
     token = await user.make_session(identity.provider, service)
     new = 0
     with open_bill(bill_path(session, identity), identity) as bill:
-        async with aiohttp.ClientSession(auto_decompress=False) as http:
+        async with provider_session(identity.chain_id) as http:
             async for page in fetch_receipts(http, offer.url, token, identity, bill.complete_to()):
                 new += bill.add(page)
         last = bill.complete_to()

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +95,7 @@ async def run(
         metrics_port=metrics_port,
         log_file=log_file,
     )
+    _allow_open_files()
     network = await session.reader()
     chain_id = network.chain.chain_id
     if chain_id != LOCAL_CHAIN and not development_key:
@@ -126,6 +129,13 @@ async def run(
             _show_started(session, started, chosen.provider)
             await stop.wait()
             session.out.line("Stopping: requests under way have 60 seconds.")
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as possible: a request has two sockets, and the usual limit is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _settler(

@@ -58,13 +58,12 @@ async def examine(
     session: Session, provider: str, offer: Offer, given: Given
 ) -> tuple[QuoteVerdict, dict[str, Any], Path]:
     """The verdict on a provider's quote, and what of it is archived where. Raises ProviderFailure, InvalidQuote."""
-    import aiohttp
-
     from serving_network.clients.attestation import as_json, check_genuine, judge
     from serving_network.clients.bills.fetching import get_json
+    from serving_network.clients.servers import provider_session
     from serving_network.messages.quotes import parse_report
 
-    async with aiohttp.ClientSession(auto_decompress=False) as http:
+    async with provider_session(session.network.chain_id) as http:
         content = await get_json(http, f"{offer.url}/v1/quote")
     report = parse_report(json.dumps(content).encode())
     now = int(time.time())

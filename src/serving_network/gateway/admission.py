@@ -17,7 +17,7 @@ from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
-from serving_network.gateway.limits import Departures, Limits, RateLimiter
+from serving_network.gateway.limits import Departures, Limits, Rate, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
     InvalidToken,
@@ -29,23 +29,32 @@ from serving_network.messages.session_tokens import (
 from serving_network.store.intake import Intake
 
 DRAIN_RETRY_SECONDS: Final = 30
+READS_PER_MINUTE: Final = 1200
+"""Requests of one user that cost nothing: for receipts, kept answers, signatures and what is not settled."""
+NEWCOMERS_PER_MINUTE: Final = 240
+"""Requests of all users together of whom neither an account nor a receipt is known."""
 
 T = TypeVar("T", bound=Hashable)
 
 
 class Hold:
-    """A reservation of a request under way, and the prices that it is billed at."""
+    """A request under way: its place among those of its user, and later its reservation and the prices that it pays."""
 
-    def __init__(self, tariff: Tariff, reservation: Reservation, release: Callable[[], None]) -> None:
-        self.tariff = tariff
-        self.reservation = reservation
-        self._release: Callable[[], None] | None = release
+    tariff: Tariff
+    reservation: Reservation
+
+    def __init__(self, token: SessionToken, leave: Callable[[], None]) -> None:
+        self.token = token
+        self._held = [leave]
+
+    def add(self, release: Callable[[], None]) -> None:
+        """Give something more back at the end."""
+        self._held.append(release)
 
     def release(self) -> None:
-        """Give the reservation back. The second time does nothing."""
-        release, self._release = self._release, None
-        if release is not None:
-            release()
+        """Give everything back. The second time does nothing."""
+        while self._held:
+            self._held.pop()()
 
 
 class Admission:
@@ -68,6 +77,8 @@ class Admission:
         self._under_way: Counter[str] = Counter()
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
+        self._newcomers = Rate(NEWCOMERS_PER_MINUTE)
+        self._reads = Rate(READS_PER_MINUTE)
         self._stopped: set[str] = set()
         self.draining = False
         self.departures = Departures()
@@ -85,6 +96,7 @@ class Admission:
     async def authenticate(self, header: str | None) -> SessionToken:
         """The token in an Authorization header. Raises InvalidToken and RequestRefused."""
         token = self._signed(header)
+        self._reads.count(token.address, "You read more than")
         await self._account(token, _check_token)
         return token
 
@@ -93,8 +105,7 @@ class Admission:
         self._check_not_draining()
         token = self._signed(header)
         self._rates.count(token)
-        if token.address in self._stopped:
-            raise receipts_missing(self._chain.provider)
+        self._check_not_stopped(token.address)
         await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
@@ -106,27 +117,17 @@ class Admission:
             )
         return token
 
-    def stop(self, user: str) -> None:
+    def stop(self, user: str) -> bool:
         """Serve no more paid requests of a user who has receipts that the store lacks: they would get their sequences.
 
-        It ends with the process, since the gateway must be stopped to take the receipts in.
+        It ends with the process, since the gateway must be stopped to take the receipts in. Returns whether it is new.
         """
+        new = user not in self._stopped
         self._stopped.add(user)
+        return new
 
-    async def reserve(self, token: SessionToken, bounds: Bounds) -> Hold:
-        """Reserve the most that a request can cost. Release it once its row is stored. Raises RequestRefused."""
-        began = self._chain.now()
-        tariff = await self._chain.tariff()
-        try:
-            return self._reserve(token, tariff, bounds)
-        except RequestRefused as refusal:
-            if refusal.status != 402:
-                raise
-        await self._chain.account(token.address, since=began)
-        return self._reserve(token, tariff, bounds)
-
-    def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
-        self._check_not_draining()  # since the body was read, it may have begun
+    def enter(self, token: SessionToken) -> Hold:
+        """A place for a request, before its body is read. Release it once its row is stored. Raises RequestRefused."""
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
         if self._under_way[user] and self.departures.are_many(user):
@@ -137,19 +138,45 @@ class Admission:
             raise _too_many(f"This key has {count(limits.of_key, 'request')} under way.")
         if self.under_way >= limits.requests:
             raise RequestRefused(503, "overloaded", "The gateway serves as many requests as it can.")
-        funds = self._intake.funds(user)
-        free = funds.free - self._reserved[user] if funds else 0
-        reservation = reserve(tariff, bounds, free, self._chain.provider)
-        self._reserved[user] += reservation.wei
         self._under_way[user] += 1
         self._of_key[key] += 1
 
-        def release() -> None:
-            _lower(self._reserved, user, reservation.wei)
+        def leave() -> None:
             _lower(self._under_way, user, 1)
             _lower(self._of_key, key, 1)
 
-        return Hold(tariff, reservation, release)
+        return Hold(token, leave)
+
+    async def reserve(self, hold: Hold, bounds: Bounds) -> None:
+        """Reserve the most that a request can cost. Raises InvalidToken and RequestRefused.
+
+        The account is checked again: while a body arrives, keys are revoked and refunds requested.
+        """
+        began = self._chain.now()
+        await self._account(hold.token, self._check_paying)
+        hold.tariff = await self._chain.tariff()
+        try:
+            return self._reserve(hold, bounds)
+        except RequestRefused as refusal:
+            if refusal.status != 402:
+                raise
+        await self._chain.account(hold.token.address, since=began)
+        return self._reserve(hold, bounds)
+
+    def _reserve(self, hold: Hold, bounds: Bounds) -> None:
+        user = hold.token.address
+        self._check_not_draining()  # since the body was read, either may have begun
+        self._check_not_stopped(user)
+        funds = self._intake.funds(user)
+        free = funds.free - self._reserved[user] if funds else 0
+        hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
+        wei = hold.reservation.wei
+        self._reserved[user] += wei
+        hold.add(lambda: _lower(self._reserved, user, wei))
+
+    def _check_not_stopped(self, user: str) -> None:
+        if user in self._stopped:
+            raise receipts_missing(self._chain.provider)
 
     def _check_not_draining(self) -> None:
         if self.draining:
@@ -171,6 +198,10 @@ class Admission:
 
     async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], Account]) -> Account:
         """The account of a token, read once more before a refusal."""
+        user = token.address
+        if not self._chain.knows(user) and not self._intake.last_sequence(user):
+            # Anybody can make keys and sign tokens with them; each of these accounts is read from the chain.
+            self._newcomers.count("", "New users send more than")
         began = self._chain.now()
         try:
             return check(token, await self._chain.account(token.address))

@@ -176,7 +176,8 @@ class Gateway:
             # Ids of the model server can be guessed, and two answers can have the same one.
             token = await self.admission.authenticate(_header(request))
             id_ = self.intake.id_of(token.address, name)
-            found = None if id_ is None else self.intake.answer(id_, 0)
+            receipt = None if id_ is None else self.intake.receipt(id_)
+            found = self.intake.answer(receipt.receipt.id, 0) if receipt and _sees(receipt, token) else None
         if found is None:
             raise RequestRefused(404, "unknown_answer", "There is no signature for this id.")
         return web.json_response(found.as_json())
@@ -186,8 +187,8 @@ class Gateway:
         after = _number(request, "after", 0, 2**63 - 1)
         limit = _number(request, "limit", MAX_RECEIPTS, MAX_RECEIPTS)
         if after > self.intake.last_sequence(token.address):
-            _LOG.error("The store lacks receipts of %s up to %d: serving gateway adopt", token.address, after)
-            self.admission.stop(token.address)
+            if token.token_id == SESSION_ID and self.admission.stop(token.address):
+                _LOG.error("The store lacks receipts of %s up to %d: serving gateway adopt", token.address, after)
             raise receipts_missing(self.chain.provider)
         found = self.intake.receipts(token.address, after, limit)
         return web.json_response({"receipts": [_shown(one, token) for one in found]})
@@ -201,7 +202,7 @@ class Gateway:
         kept = self.intake.kept(receipt.receipt.id, int(self.clock()))
         if kept is None or not _sees(receipt, token):
             raise RequestRefused(404, "unknown_answer", "This answer is not kept.")
-        return await self.seller.hand_out(request, kept)
+        return await self.seller.hand_out(request, kept, token.address)
 
     async def _own_receipt(self, request: web.Request, name: str) -> tuple[SignedReceipt, SessionToken]:
         token = await self.admission.authenticate(_header(request))

@@ -7,6 +7,7 @@ import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
+from warnings import catch_warnings, simplefilter
 
 import aiohttp
 from aiohttp import web
@@ -21,9 +22,12 @@ from serving_network.gateway.routes import Route
 
 PAUSE_SECONDS: Final = 30.0
 """A client that sends nothing of its body for so long is refused."""
+BODY_SECONDS: Final = 300.0
+"""How long a body may take."""
 MAX_PARTS: Final = 256
 LONG_BODY: Final = 2**18
 
+_KIND = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}")
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8})?\Z")
 
 
@@ -63,9 +67,11 @@ async def _read(request: web.Request, route: Route, share: Share) -> bytes:
     )
     parts: list[bytes] = []
     length = 0
+    end = asyncio.get_running_loop().time() + BODY_SECONDS
     try:
         while True:
-            async with asyncio.timeout(PAUSE_SECONDS):
+            async with asyncio.timeout(PAUSE_SECONDS) as pause:
+                pause.reschedule(min(end, pause.when() or end))
                 part = await request.content.readany()
             if not part:
                 return b"".join(parts)
@@ -74,7 +80,7 @@ async def _read(request: web.Request, route: Route, share: Share) -> bytes:
             share.grow(len(part))
             parts.append(part)
     except TimeoutError:
-        raise RequestRefused(408, "body_timeout", f"Nothing of the body arrived for {PAUSE_SECONDS:.0f} s.") from None
+        raise RequestRefused(408, "body_timeout", "The body did not arrive in time.") from None
 
 
 async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], list[File]]:
@@ -84,21 +90,25 @@ async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]],
     content.feed_eof()
     fields: list[tuple[str, str]] = []
     files: list[File] = []
-    try:
-        async for part in aiohttp.MultipartReader({"Content-Type": content_type}, content):
-            if isinstance(part, aiohttp.MultipartReader) or part is None or not part.name:
-                raise _malformed("A part has no name or several parts of its own")
-            if len(fields) + len(files) >= MAX_PARTS:
-                raise _malformed(f"It has more than {MAX_PARTS} parts")
-            part_content = bytes(await part.read())
-            if part.filename is None:
-                fields.append((part.name, part_content.decode()))
-            else:
-                suffix = _SUFFIX.search(part.filename)
-                kind = part.headers.get("Content-Type", "application/octet-stream")
-                files.append(File(part.name, suffix[0] if suffix else "", kind, part_content))
-    except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
-        raise _malformed("It is not multipart/form-data") from error
+    # aiohttp warns of headers that it cannot read, and Python keeps each warning. Nothing here leaves the event loop.
+    with catch_warnings():
+        simplefilter("error", RuntimeWarning)
+        try:
+            async for part in aiohttp.MultipartReader({"Content-Type": content_type}, content):
+                if isinstance(part, aiohttp.MultipartReader) or part is None or not part.name:
+                    raise _malformed("A part has no name or several parts of its own")
+                if len(fields) + len(files) >= MAX_PARTS:
+                    raise _malformed(f"It has more than {MAX_PARTS} parts")
+                part_content = bytes(await part.read())
+                if part.filename is None:
+                    fields.append((part.name, part_content.decode()))
+                else:
+                    suffix = _SUFFIX.search(part.filename)
+                    kind = part.headers.get("Content-Type", "").partition(";")[0].strip()
+                    kind = kind if _KIND.fullmatch(kind) else "application/octet-stream"
+                    files.append(File(part.name, suffix[0] if suffix else "", kind, part_content))
+        except (ValueError, RuntimeError, RuntimeWarning, AssertionError, LookupError, HttpProcessingError) as error:
+            raise _malformed("It is not multipart/form-data") from error
     return fields, files
 
 

@@ -70,6 +70,11 @@ class ChainView:
         """A time for `since`."""
         return self._clock()
 
+    def knows(self, user: str) -> bool:
+        """Whether the user had an account when it was last read."""
+        known = self._accounts.get(user)
+        return known is not None and known.value is not None
+
     async def account(self, user: str, *, since: float | None = None) -> Account | None:
         """The user's account, None if there is none. Its balance is in the intake. With `since`, read after it."""
         known = self._accounts.get(user)

@@ -85,6 +85,7 @@ def _messages(messages: Any, where: str, by_url: bool) -> Media:
         at = f"{where}.{place}"
         if not isinstance(message, dict):
             raise _refusal(at, "is not a message")
+        _check_names(message, at)
         if message.get("audio") is not None:
             raise _refusal(f"{at}.audio", "refers to stored audio, which this gateway does not keep", "stored_content")
         media = media.plus(_content(message.get("content"), f"{at}.content", by_url))
@@ -103,9 +104,17 @@ def _items(items: Any, by_url: bool) -> Media:
         fields = _ITEMS.get(kind) if isinstance(kind, str) else None
         if fields is None:
             raise _refusal(f"{at}.type", "is not an item that this gateway accepts", "unsupported_content")
+        _check_names(item, at)
         for field in sorted(fields):
             media = media.plus(_content(item.get(field), f"{at}.{field}", by_url))
     return media
+
+
+def _check_names(value: dict[str, Any], where: str) -> None:
+    """Refuse names that differ from their lower case: servers written in Go read "Content" as "content"."""
+    for name in value:
+        if name != name.casefold():
+            raise _refusal(f"{where}.{name}", "is not a field that this gateway accepts", "unsupported_content")
 
 
 def _content(content: Any, where: str, by_url: bool) -> Media:

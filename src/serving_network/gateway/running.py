@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Offer
@@ -41,6 +42,15 @@ IDLE_SECONDS: Final = 75.0
 """A connection is closed if the headers of a request have not arrived by then."""
 
 _LOG = logging.getLogger("serving_network.gateway")
+_PROTOCOL_LOG = logging.getLogger("serving_network.gateway.http")
+
+
+def _is_a_fault_of_ours(record: logging.LogRecord) -> bool:
+    """Requests that are not HTTP would fill the log, and aiohttp's record of one quotes it, a token included."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_PROTOCOL_LOG.addFilter(_is_a_fault_of_ours)
 
 
 class UpstreamUnavailable(GatewayNotReady):
@@ -112,6 +122,7 @@ async def running(
             gateway.application(),
             handler_cancellation=True,
             access_log=None,
+            logger=_PROTOCOL_LOG,
             shutdown_timeout=stop_seconds,
             keepalive_timeout=IDLE_SECONDS,
         )

@@ -129,20 +129,23 @@ class Seller:
 
     async def sell(self, request: web.Request, token: SessionToken, route: Route) -> web.StreamResponse:
         """Answer a paid request. Raises RequestRefused."""
-        share = self._memory.share()
+        hold = self._admission.enter(token)
+        share = self._memory.share(token.address)
         sale: _Sale | None = None
         try:
-            sale = await self._admit(request, token, route, share)
+            sale = await self._admit(request, hold, route, share)
             return await (self._stream(request, sale) if sale.paid.stream else self._whole(request, sale))
         finally:
+            if sale is None:
+                hold.release()
             if sale is None or sale.task is None or sale.task.done():
                 share.free()
             else:
                 sale.task.add_done_callback(lambda _: share.free())
 
-    async def hand_out(self, request: web.Request, kept: Kept) -> web.StreamResponse:
-        """Answer with what was kept. Raises RequestRefused if there is no memory for it."""
-        share = self._memory.share()
+    async def hand_out(self, request: web.Request, kept: Kept, user: str) -> web.StreamResponse:
+        """Answer with what was kept for a user. Raises RequestRefused if there is no memory for it."""
+        share = self._memory.share(user)
         try:
             share.grow(len(kept.body))
             return await _deliver(request, kept.body, {"Content-Type": kept.content_type})
@@ -155,11 +158,12 @@ class Seller:
             await asyncio.wait(self._tasks)
         self._bodies.close()
 
-    async def _admit(self, request: web.Request, token: SessionToken, route: Route, share: Share) -> _Sale:
+    async def _admit(self, request: web.Request, hold: Hold, route: Route, share: Share) -> _Sale:
         """Read a request, and reserve what it can cost."""
+        token = hold.token
         body, paid = await self._bodies.read(request, route, share)
         share.grow(paid.size)
-        hold = await self._admission.reserve(token, paid.bounds)
+        await self._admission.reserve(hold, paid.bounds)
         prices = hold.tariff.prices
         key = str(uuid.uuid4())
         terms = Terms(

@@ -161,7 +161,7 @@ class Upstream:
                 raise await _refusal(response, route)
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise _failure("The model server compressed its answer.")
-            content_type = response.headers.get("Content-Type", "application/json")
+            content_type = _content_type(response)
             streamed = stream and content_type.startswith("text/event-stream")
             start = await (_first(response) if streamed else _whole(response, share))
             return Answer(response, content_type, start, streamed=streamed, continuous_usage=self.continuous_usage)
@@ -184,6 +184,12 @@ class Upstream:
         if self._session is None:
             raise RuntimeError("Open the upstream before it is used.")
         return self._session
+
+
+def _content_type(response: aiohttp.ClientResponse) -> str:
+    """The type of an answer, if it can be passed on: headers of a server may have bytes that are not text."""
+    given = response.headers.get("Content-Type", "")
+    return given if given.isascii() and given.isprintable() and given else "application/json"
 
 
 async def _first(response: aiohttp.ClientResponse) -> bytes:
@@ -230,7 +236,7 @@ async def _refusal(response: aiohttp.ClientResponse, route: Route) -> UpstreamRe
                 body += await response.content.read(MAX_REFUSAL - len(body))
     except (*_FAILED, TimeoutError):
         return _cut()
-    content_type = response.headers.get("Content-Type", "application/json")
+    content_type = _content_type(response)
     wait = response.headers.get("Retry-After", "")
     return UpstreamRefused(
         status,

@@ -22,6 +22,10 @@ from serving_network.untrusted import parse_json
 
 _VERSION: Final = "1"
 _WAIT_SECONDS: Final = 10
+_MAX_SEQUENCE: Final = 2**63 - 1
+"""The largest number that SQLite stores."""
+_MAX_TIME: Final = 253_402_128_000
+"""The end of the year 9999, less a day for time zones: later times have no date."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS receipt (
@@ -57,6 +61,13 @@ class BillIdentity:
         return f"{self.chain_id}-{self.contract}-{self.user}-{self.provider}.sqlite"
 
 
+def check_storable(signed: SignedReceipt) -> None:
+    """Check that a receipt has a sequence and a time that can be stored and shown. Raises InvalidReceipt."""
+    receipt = signed.receipt
+    if receipt.sequence > _MAX_SEQUENCE or receipt.time > _MAX_TIME:
+        raise InvalidReceipt("The receipt's sequence or time is impossible.")
+
+
 class BillStore:
     """The receipts of one bill. Use `open_bill`."""
 
@@ -65,7 +76,10 @@ class BillStore:
         self._path = path
 
     def add(self, receipts: Iterable[SignedReceipt]) -> int:
-        """Keep these receipts. Returns how many are new."""
+        """Keep these receipts, all or none. Returns how many are new. Raises InvalidReceipt."""
+        receipts = list(receipts)
+        for one in receipts:
+            check_storable(one)
         before = self._db.total_changes
         with self._db:
             self._db.executemany(

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from random import Random
+from time import process_time
 
 import pytest
 
+from serving_network.clients.bills import matching
 from serving_network.clients.bills.matching import Coverage, match
 from tests.clients.bills.making import receipts, settled, through_a_contract
 
@@ -108,3 +110,15 @@ def test_random_histories_are_covered_to_the_wei(seed: int) -> None:
     found = match([one.receipt for one in made], settlements)
     assert {one.coverage for one in found.payments} == {Coverage.COVERED}
     assert list(found.paid) == [one.receipt.fee for one in made]
+
+
+def test_receipts_that_cost_nothing_do_not_take_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider can sign any number of them, and settle nothing under any hash. What was found before stays found."""
+    monkeypatch.setattr(matching, "MAX_STEPS", 20_000)
+    (one,) = receipts((1, 1))
+    made = [one.receipt, *[receipts((0, 0))[0].receipt] * 20_000]
+    nothing = settled([], requests_hash=b"\5" * 32)
+    began = process_time()
+    found = match(made, [settled([one]), *[nothing] * 1_000])
+    assert process_time() - began < 5
+    assert [payment.coverage for payment in found.payments] == [Coverage.COVERED, *[Coverage.UNCOVERED] * 1_000]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,7 +39,20 @@ class Problem(NamedTuple):
 
 def check_receipts(receipts: Sequence[SignedReceipt], evidence: Evidence) -> list[Problem]:
     """The faults of a bill's receipts, which are sorted by sequence."""
-    return sorted([*_order(receipts), *(fault for one in receipts for fault in check_receipt(one, evidence))])
+    ordered = without_forged(receipts, evidence)
+    return sorted([*_order(ordered), *(fault for one in receipts for fault in check_receipt(one, evidence))])
+
+
+def without_forged(receipts: Sequence[SignedReceipt], evidence: Evidence) -> list[SignedReceipt]:
+    """The receipts without those that the provider did not sign, where there is one with this sequence that it did.
+
+    Whoever is between the user and the provider can add such receipts; they prove nothing.
+    """
+    counts = Counter(one.receipt.sequence for one in receipts)
+    several = [one for one in receipts if counts[one.receipt.sequence] > 1]
+    genuine = {one for one in several if _signature_fault(one, evidence) is None}
+    proven = {one.receipt.sequence for one in genuine}
+    return [one for one in receipts if one in genuine or one.receipt.sequence not in proven]
 
 
 def distinct(receipts: Sequence[SignedReceipt]) -> list[Receipt]:

@@ -9,6 +9,7 @@ import aiohttp
 
 from serving_network.errors import NodeFailure
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
+from serving_network.store.bills import check_storable
 from serving_network.untrusted import parse_json, printable, without_secrets
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ async def fetch_receipts(
             raise ProviderFailure("The provider did not answer with a page of receipts.")
         try:
             page = [parse_receipt(one) for one in listed]
+            for receipt in page:
+                check_storable(receipt)
         except InvalidReceipt as error:
             raise ProviderFailure("The provider sent a malformed receipt.", cause=str(error)) from error
         for receipt in page:

@@ -33,6 +33,9 @@ MAX_VOIDS: Final = 200
 VOID_WINDOW: Final = 500
 """Receipts that a settlement with voided ones can span."""
 
+MAX_STEPS: Final = 20_000_000
+"""Receipts hashed in vain for a bill. A provider could sign a million that cost nothing, to make it take days."""
+
 
 class Coverage(StrEnum):
     """What receipts say about the coins of a settlement."""
@@ -107,14 +110,24 @@ class _Queue:
         self._before = [0, *accumulate(receipt.fee for receipt in receipts)]
         self._sums = frozenset(self._before)
         self.paid = [0] * len(receipts)
+        self._steps = 0
 
     def find(self, row: UserSettlement, place: _Place, unmatched: int) -> _Found | None:
-        """The receipts that a settlement covers; None if there are none."""
+        """The receipts that a settlement covers; None if there are none, or after too many vain attempts."""
+        before = self._steps
+        found = self._search(row, place, unmatched) if before < MAX_STEPS else None
+        if found is not None:
+            self._steps = before
+        return found
+
+    def _search(self, row: UserSettlement, place: _Place, unmatched: int) -> _Found | None:
         fits = (one for one in self._starts(place, unmatched) if self._at(one) + row.total_fee in self._sums)
         for start in islice(fits, MAX_STARTS):
             count = count_covered(self._charges(start), row.total_fee, row.requests_hash)
             if count is not None:
                 return _Found(start, start.number + count)
+            if self._steps >= MAX_STEPS:
+                return None
         candidates = islice(self._with_voids(row.total_fee, place), MAX_VOIDS)
         return next((one for one in candidates if self._hash(one) == row.requests_hash), None)
 
@@ -138,6 +151,7 @@ class _Queue:
         for end in range(begin + 1, min(len(self._receipts), start.number + VOID_WINDOW) + 1):
             excess = self._before[end] - self._at(start) - fee
             for first in range(begin, end if excess > 0 else begin):
+                self._steps += 1
                 until = bisect_left(self._before, self._before[first] + excess, first)
                 if until > end:
                     break
@@ -160,6 +174,7 @@ class _Queue:
 
     def _charges(self, start: _Place) -> Iterator[Charge]:
         for number in range(start.number, len(self._receipts)):
+            self._steps += 1
             charge = self._receipts[number].charge()
             yield charge.less(start.paid) if number == start.number else charge
 

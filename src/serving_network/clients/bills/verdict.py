@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving_network.clients.bills.checking import Problem, check_receipts, distinct
+from serving_network.clients.bills.checking import Problem, check_receipts, distinct, without_forged
 from serving_network.clients.bills.matching import Coverage, Payment, match
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Verdict:
 
 def verify_bill(receipts: Sequence[SignedReceipt], evidence: Evidence) -> Verdict:
     """Verify receipts, sorted by sequence, against what the chain says."""
-    ordered = distinct(receipts)
+    ordered = distinct(without_forged(receipts, evidence))
     matches = match(ordered, evidence.settled)
     voided = {sequence for one in matches.payments for sequence in one.voided}
     left = [(one, one.fee - paid) for one, paid in zip(ordered, matches.paid, strict=True)]

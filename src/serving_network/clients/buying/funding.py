@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from serving_network.clients.bills.fetching import ProviderFailure, get_json
-from serving_network.errors import ServingError
+from serving_network.errors import ServingError, TransactionPending
 from serving_network.money import describe
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Funding:
         self.moved += amount
         try:
             await buyer.user.fund(buyer.identity.provider, amount, buyer.service)
+        except TransactionPending:
+            raise  # it can still take effect, so it counts against the limit
         except ServingError:
             self.moved -= amount
             raise

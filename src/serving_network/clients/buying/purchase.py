@@ -14,9 +14,10 @@ import aiohttp
 from serving_network.clients.bills.checking import check_receipt
 from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.fetching import ProviderFailure, error_in
-from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven, Delivered, fetch_proof
+from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven, Delivered, fetch_proof, most_output
 from serving_network.clients.buying.provider import trusted_offer
 from serving_network.clients.buying.recount import Count, Recount
+from serving_network.clients.servers import provider_session
 from serving_network.contracts.models import INFERENCE
 from serving_network.messages.prices import cached_divisor, input_fee
 from serving_network.messages.session_tokens import DAY_MS
@@ -62,10 +63,8 @@ class Buyer:
         self._token: tuple[float, str] | None = None
 
     async def __aenter__(self) -> Self:
-        self.http = aiohttp.ClientSession(
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0),
+        self.http = provider_session(
+            self.identity.chain_id,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
         )
         return self
@@ -126,6 +125,7 @@ class Purchase:
         self._offer = offer
         self._answer = answer
         self._request_hash = sha256(body).digest()
+        self._most_output = most_output(body)
         self._hash = sha256()
         self._length = 0
         self._body = bytearray()
@@ -174,7 +174,12 @@ class Purchase:
         Raises ProviderFailure; AnswerUnproven if the provider signed something else.
         """
         delivered = Delivered(
-            self._request_hash, self._hash.digest(), self._length, bytes(self._body), whole=self._whole
+            self._request_hash,
+            self._hash.digest(),
+            self._length,
+            bytes(self._body),
+            whole=self._whole,
+            most_output=self._most_output,
         )
         for attempt in range(_TRIES):
             try:

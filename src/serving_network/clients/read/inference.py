@@ -26,9 +26,19 @@ async def inference_service(network: AsyncNetwork, provider: str, service: str =
     if found is None:
         raise ServiceNotExist(provider=to_checksum_address(provider))
     offer = found.offer
-    if not isinstance(offer, Offer) or urlsplit(offer.url).scheme not in ("http", "https"):
+    if not isinstance(offer, Offer) or not is_server_url(offer.url):
         raise InvalidInput(
             f"The service of {provider} has no inference server with an http or https URL.",
             next_step="Choose another provider: serving service list",
         )
     return replace(offer, url=offer.url.rstrip("/")), found.confirmed
+
+
+def is_server_url(url: str) -> bool:
+    """Whether this is an http or https URL to which a path can be added: no user, query or fragment."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return known and url.isprintable() and not any(one in url for one in "@?# \\")
