@@ -80,8 +80,8 @@ campaign: build ## run 10,000 random histories on contracts and model; can be st
 histories: build ## run 20,000 random histories of a provider that settles; about 7 minutes on two cores
 	$(BIN)/python -m tests.settlement.histories --count 20000
 
-mutation: build ## run mutation tests of the contracts; takes an hour or two, can be stopped and resumed
-	$(BIN)/python -m tests.mutation.run
+mutation: build ## run mutation tests of the contracts, or of what changed SINCE a revision; can be resumed
+	$(BIN)/python -m tests.mutation.run $(if $(SINCE),--since $(SINCE))
 
 mutation-python: build ## run mutation tests of the settlement code
 	$(BIN)/python -m tests.mutation.python

@@ -39,7 +39,6 @@ from eth_utils.address import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts.models import Offer
 from serving_network.deployment.local import deploy_local_network
@@ -199,7 +198,7 @@ async def settle_on_a_chain(table: Table, directory: Path, users: int) -> None:
     theirs.close()
     async with await AsyncConnection.open(ours.recv()) as connection:
         provider = LocalSigner(development_keys()[1].to_bytes())
-        chain = await LiveChain.open(AsyncNetwork(connection), provider)
+        chain = await LiveChain.open(connection, provider)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         for rows in (50, 200):
             log = directory / f"{rows}.jsonl"

@@ -3,9 +3,9 @@
 # pragma evm-version cancun
 """
 @title What is proven of accounts and stakes
-@notice For either service: each has its own build of the shared code, and every claim here is put to both. This is ledger and
-        owner of one service with one confirmed provider. Some claims begin in a
-        state that the proof puts there: a word or a stake with any value at all. Arguments of `check_` functions are any values at all.
+@notice For either service: each has its own build of the shared code, and every claim here is put to both. This is
+        ledger and owner of one service with one confirmed provider. Some claims begin in a state that the proof puts
+        there: a word or a stake with any value at all. Arguments of `check_` functions are any values at all.
 """
 
 from . import cheats
@@ -61,7 +61,7 @@ def __default__():
 
 
 @external
-def check_opening_books_exactly_what_was_sent(user: address, other: address, amount: uint256, more: uint256):
+def check_opening_an_account_books_exactly_what_was_sent(user: address, other: address, amount: uint256, more: uint256):
     """
     @notice For any two users: a new account has the sent coins, no refunds and no flags, the service holds the coins,
     and the other user's account does not change. An amount of more than 92 bits is rejected.
@@ -81,7 +81,7 @@ def check_opening_books_exactly_what_was_sent(user: address, other: address, amo
 
 
 @external
-def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
+def check_every_field_of_the_word_reads_as_stored(word: uint256):
     """
     @notice Balance, pending refund and existence are each read from their own bits, whatever the other bits are.
     """
@@ -108,7 +108,7 @@ def check_a_deposit_adds_exactly_what_was_sent(before: uint256, amount: uint256,
 
 
 @external
-def check_packed_amounts_come_back_as_they_went_in(amount: uint256, cancel: uint256):
+def check_packed_amounts_are_unpacked_unchanged(amount: uint256, cancel: uint256):
     """
     @notice Balance and pending refund share a word without overlap: every pair of values is read as it was written, and
     an amount that does not fit is rejected.
@@ -138,7 +138,7 @@ def check_nothing_is_paid_before_the_lock_time(amount: uint256):
 
 
 @external
-def check_a_refund_is_paid_whole_from_the_lock_time_on_and_not_a_second_before(
+def check_a_refund_is_paid_in_full_from_the_lock_time_on_and_never_before(
     amount: uint256, waited: uint256
 ):
     """
@@ -180,7 +180,7 @@ def check_an_account_is_deleted_when_empty_and_keeps_its_nonce(
 
 
 @external
-def check_the_users_word_on_the_signer_changes_nothing_else(word: uint256, accepted: bool):
+def check_acknowledging_the_signer_changes_nothing_else(word: uint256, accepted: bool):
     """
     @notice Whatever the account's word is: acknowledging the signer and revoking it change only that bit and the flag
     and move no coins, and revoking succeeds only without coins.
@@ -284,7 +284,7 @@ def check_a_provider_gets_its_stake_back_once(coins: uint256, amount: uint256):
 
 
 @external
-def check_a_changed_signer_is_not_confirmed_any_more(signer: address):
+def check_a_changed_signer_is_no_longer_confirmed(signer: address):
     """
     @notice If a confirmed provider registers any other signer, the confirmation is revoked and the stake is kept.
     """
@@ -297,7 +297,7 @@ def check_a_changed_signer_is_not_confirmed_any_more(signer: address):
 
 
 @external
-def check_only_the_ledger_calls_what_is_the_ledgers(
+def check_only_the_ledger_calls_the_ledgers_functions(
     caller: address, which: uint256, user: address, provider: address, amount: uint256
 ):
     """
@@ -311,7 +311,7 @@ def check_only_the_ledger_calls_what_is_the_ledgers(
 
 
 @external
-def check_the_ledger_may_call_what_is_the_ledgers(which: uint256, amount: uint256):
+def check_the_ledger_may_call_the_ledgers_functions(which: uint256, amount: uint256):
     """
     @notice The same calls succeed for the ledger, so others are rejected because of who they are.
     """
@@ -322,7 +322,7 @@ def check_the_ledger_may_call_what_is_the_ledgers(which: uint256, amount: uint25
 
 
 @external
-def check_only_the_owner_calls_what_is_the_owners(
+def check_only_the_owner_calls_the_owners_functions(
     caller: address, which: uint256, provider: address, to: address, number: uint256
 ):
     """
@@ -335,7 +335,7 @@ def check_only_the_owner_calls_what_is_the_owners(
 
 
 @external
-def check_the_owner_may_call_what_is_the_owners(which: uint256, to: address, number: uint256):
+def check_the_owner_may_call_the_owners_functions(which: uint256, to: address, number: uint256):
     """
     @notice The same calls succeed for the owner, for every lock time from 1 hour to 7 days.
     """
@@ -346,7 +346,7 @@ def check_the_owner_may_call_what_is_the_owners(which: uint256, to: address, num
 
 
 @external
-def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
+def check_only_the_offered_owner_accepts_ownership(to: address, caller: address):
     """
     @notice Offered ownership moves if the offered address accepts, whichever it is, and for no other caller.
     """
@@ -363,7 +363,7 @@ def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: 
 
 
 @external
-def check_nobody_initializes_a_front_again_or_an_implementation(
+def check_nobody_initializes_a_front_twice_or_an_implementation(
     caller: address, lock: uint256, ledger: address, owner: address, penalty: uint256
 ):
     """
@@ -393,7 +393,7 @@ def check_nobody_initializes_a_front_again_or_an_implementation(
 
 
 @external
-def check_plain_coins_are_refused(caller: address, coins: uint256):
+def check_plain_transfers_are_rejected(caller: address, coins: uint256):
     """
     @notice A payment without data reverts, for every sender and amount.
     """
@@ -486,7 +486,8 @@ def _at_refunds() -> uint256:
 @view
 def _caller(caller: address) -> bool:
     """
-    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the proof tool.
+    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the
+         proof tool.
     """
     return caller != empty(address) and caller != self.beacon and caller != cheats.VM
 

@@ -69,8 +69,9 @@ def __init__():
 
 
 @external
-def check_two_users_in_a_batch_do_not_disturb_each_other(
-    amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32, s: bytes32, v: uint8
+def check_two_users_in_a_batch_do_not_affect_each_other(
+    amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32,
+    s: bytes32, v: uint8
 ):
     """
     @notice Two rows of two users: each balance decreases by the smaller of its own fee and balance, or does not change
@@ -97,7 +98,7 @@ def check_two_users_in_a_batch_do_not_disturb_each_other(
 
 
 @external
-def check_one_user_twice_in_a_batch_pays_each_row_once(
+def check_a_user_with_two_rows_in_a_batch_pays_each_once(
     amount: uint256, fee: uint256, later_fee: uint256, nonce: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -123,8 +124,9 @@ def check_one_user_twice_in_a_batch_pays_each_row_once(
 
 
 @external
-def check_two_users_in_two_entries_do_not_disturb_each_other(
-    amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32, s: bytes32, v: uint8
+def check_two_users_in_two_entries_do_not_affect_each_other(
+    amount: uint256, more: uint256, fee: uint256, other_fee: uint256, nonce: uint256, other_nonce: uint256, r: bytes32,
+    s: bytes32, v: uint8
 ):
     """
     @notice The same with a signature for each of two users: each balance decreases by its own entry, and the provider
@@ -150,7 +152,7 @@ def check_two_users_in_two_entries_do_not_disturb_each_other(
 
 
 @external
-def check_one_user_in_two_entries_pays_each_once(
+def check_a_user_with_two_entries_pays_each_once(
     amount: uint256, fee: uint256, later_fee: uint256, nonce: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -181,9 +183,9 @@ def check_no_batch_is_paid_without_the_confirmed_signers_signature(
     service: uint256, word: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Whatever the provider's and the account's words are: if a row is paid, user and owner have confirmed, and the signature
-            recovers to the confirmed signer over exactly this row and provider, in this contract and on this chain, with s in the lower
-            half. What the precompile answers for a v other than 27 and 28 is assumed.
+    @notice Whatever the provider's and the account's words are: if a row is paid, user and owner have confirmed, and
+            the signature recovers to the confirmed signer over exactly this row and provider, in this contract and on
+            this chain, with s in the lower half. What the precompile answers for a v other than 27 and 28 is assumed.
     """
     assert (v == 27 or v == 28) and fee < 2**96
     self._open(USER, 0)
@@ -222,7 +224,7 @@ def check_the_same_batch_is_never_paid_twice(
 
 
 @external
-def check_a_nonce_settled_one_way_is_used_for_the_other(
+def check_batches_and_entries_share_their_nonces(
     amount: uint256, fee: uint256, nonce: uint256, later_fee: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """

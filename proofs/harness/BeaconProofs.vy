@@ -3,8 +3,9 @@
 # pragma evm-version cancun
 """
 @title What is proven of the front and its beacon
-@notice Owner of one beacon with an attached front and one that is not attached. The implementations are contracts of one byte or
-        two, so that what happens is the front's and the beacon's doing. Arguments of `check_` functions are any values at all.
+@notice Owner of one beacon with an attached front and one that is not attached. The implementations are contracts of
+        one byte or two, so that what happens is the front's and the beacon's doing. Arguments of `check_` functions are
+        any values at all.
 """
 
 from . import cheats
@@ -67,7 +68,7 @@ def check_the_owner_may_upgrade(which: uint256):
 
 
 @external
-def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
+def check_only_the_offered_owner_accepts_ownership(to: address, caller: address):
     """
     @notice Offered ownership of a beacon moves if the offered address accepts, whichever it is, and for no other
     caller.
@@ -84,7 +85,7 @@ def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: 
 
 
 @external
-def check_an_upgrade_reaches_the_attached_front_and_no_address_without_code(to: address):
+def check_an_upgrade_reaches_the_attached_front_and_needs_code(to: address):
     """
     @notice upgradeTo writes the new implementation into the attached front immediately; an address without code is
     rejected.
@@ -101,7 +102,9 @@ def check_an_upgrade_reaches_the_attached_front_and_no_address_without_code(to: 
 
 
 @external
-def check_only_the_beacon_writes_what_a_front_runs(caller: address, word: uint256, more: uint256, which: uint256):
+def check_only_the_beacon_sets_the_implementation_of_a_front(
+    caller: address, word: uint256, more: uint256, which: uint256
+):
     """
     @notice A call of a front by anybody, including the owner of its beacon, with any data of 0, 32 or 64 bytes does not
     change its implementation.

@@ -108,7 +108,7 @@ def setUp():
 
 
 @external
-def check_an_acknowledged_task_is_paid_in_full_and_moves_what_it_takes(
+def check_an_acknowledged_task_is_paid_in_full_from_the_account(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -173,7 +173,7 @@ def check_no_nonce_is_used_twice_for_two_tasks(
 
 
 @external
-def check_a_second_penalty_needs_an_act_of_the_user(
+def check_a_second_penalty_needs_an_action_of_the_user(
     fee: uint256, nonce: uint256, again_fee: uint256, again: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -186,7 +186,7 @@ def check_a_second_penalty_needs_an_act_of_the_user(
 
 
 @external
-def check_a_settlement_in_any_state_moves_what_it_takes(
+def check_a_settlement_in_any_state_pays_out_what_it_takes(
     word: uint256, first: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -219,7 +219,8 @@ def check_a_settlement_in_any_state_moves_what_it_takes(
     cheats._holds(before >> 255 == 1 and nonce > (before >> 191) & (2**64 - 1) and nonce < 2**64)
     cheats._holds(PROVIDER.balance == had + paid and self.front.balance == HELD - paid)
     cheats._holds(after & COINS == balance and (after >> 92) & COINS == min(pending, balance))
-    cheats._holds(after & ~(2**184 - 1) & ~(7 << 187) == ((before & ~(2**184 - 1) & ~(7 << 187) & ~NONCE) | flag) | (nonce << 191))
+    rest: uint256 = ~(2**184 - 1) & ~(7 << 187)
+    cheats._holds(after & rest == ((before & rest & ~NONCE) | flag) | (nonce << 191))
 
 
 @external
@@ -227,9 +228,9 @@ def check_nothing_is_paid_without_the_confirmed_signers_signature(
     service: uint256, fee: uint256, nonce: uint256, accepted: bool, r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice Whatever the provider's word is: a settlement that succeeds, for a penalty too, is signed by the signer that the owner
-            confirmed, over exactly this id, secret, model, nonce, fee and user, in this contract and on this chain, with s in the lower
-            half. What the precompile answers for a v other than 27 and 28 is assumed.
+    @notice Whatever the provider's word is: a settlement that succeeds, for a penalty too, is signed by the signer that
+            the owner confirmed, over exactly this id, secret, model, nonce, fee and user, in this contract and on this
+            chain, with s in the lower half. What the precompile answers for a v other than 27 and 28 is assumed.
     """
     assert v == 27 or v == 28
     self._deliver(2**80, "a")
@@ -281,7 +282,7 @@ def check_an_abandoned_task_is_never_paid(fee: uint256, nonce: uint256, r: bytes
 
 
 @external
-def check_nobody_else_accepts_or_gives_up_a_task(caller: address, which: uint256):
+def check_nobody_else_acknowledges_or_abandons_a_task(caller: address, which: uint256):
     """
     @notice Only the user can acknowledge a task or the signer for this user, and no other provider can abandon the
     task.
@@ -303,7 +304,7 @@ def check_nobody_else_accepts_or_gives_up_a_task(caller: address, which: uint256
 
 
 @external
-def check_what_nobody_acknowledged_is_never_paid_in_full(
+def check_an_unacknowledged_task_is_never_paid_in_full(
     fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """

@@ -91,7 +91,7 @@ def __default__():
 
 
 @external
-def check_a_settlement_moves_what_it_takes_and_never_more_than_was_signed(
+def check_a_settlement_pays_out_what_it_takes_and_never_more_than_signed(
     amount: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -144,7 +144,7 @@ def check_the_same_settlement_is_never_paid_twice(
 
 
 @external
-def check_deleting_and_opening_again_does_not_bring_a_nonce_back(
+def check_reopening_a_deleted_account_keeps_its_nonce(
     fee: uint256, nonce: uint256, later_fee: uint256, later: uint256, r: bytes32, s: bytes32, v: uint8
 ):
     """
@@ -175,7 +175,9 @@ def check_a_settlement_touches_no_other_account(
 
 
 @external
-def check_nobody_elses_revocation_touches_tokens_or_coins(caller: address, which: uint256, id: uint8, tokens: uint256, more: uint256, word: uint256):
+def check_a_revocation_changes_no_other_tokens_and_no_coins(
+    caller: address, which: uint256, id: uint8, tokens: uint256, more: uint256, word: uint256
+):
     """
     @notice If any other user with the same provider revokes one, some or all session tokens, this user's tokens and
     account, whatever they are, do not change.

@@ -167,7 +167,7 @@ def check_a_refund_pays_the_wallet_what_it_takes_from_the_ledger(amount: uint256
 
 
 @external
-def check_a_transfer_gives_the_service_what_available_loses(amount: uint256, moved: uint256):
+def check_a_transfer_gives_the_service_what_it_takes_from_available(amount: uint256, moved: uint256):
     """
     @notice Coins move from the available balance to the service, no coin is created or lost, and the total does not
     change.
@@ -221,7 +221,7 @@ def check_a_service_spends_only_what_it_was_given_for_that_user(moved: uint256, 
 
 
 @external
-def check_only_a_registered_service_spends_or_sends_coins_home(caller: address, amount: uint256):
+def check_only_a_registered_service_spends_or_returns_coins(caller: address, amount: uint256):
     """
     @notice spendFund and plain payments revert for every caller that is not a registered service.
     """
@@ -241,7 +241,7 @@ def check_only_a_registered_service_spends_or_sends_coins_home(caller: address, 
 
 
 @external
-def check_only_the_owner_keeps_the_registry(caller: address, which: uint256, to: address):
+def check_only_the_owner_changes_the_registry(caller: address, which: uint256, to: address):
     """
     @notice Registering, recommending and every ownership function revert for every caller but the owner.
     """
@@ -251,7 +251,7 @@ def check_only_the_owner_keeps_the_registry(caller: address, which: uint256, to:
 
 
 @external
-def check_adding_a_ledger_books_what_was_sent_once(amount: uint256, more: uint256):
+def check_adding_a_ledger_books_once_what_was_sent(amount: uint256, more: uint256):
     """
     @notice addLedger makes the sent amount available, at least the minimum and at most 96 bits; a second call is
     rejected; other ledgers do not change.
@@ -272,7 +272,7 @@ def check_adding_a_ledger_books_what_was_sent_once(amount: uint256, more: uint25
 
 
 @external
-def check_a_deposit_changes_available_alone(word: uint256, amount: uint256):
+def check_a_deposit_changes_only_available(word: uint256, amount: uint256):
     """
     @notice Whatever the user's word is: a deposit adds the sent amount to the lowest 96 bits and does not change
     position, services and flags; an amount that does not fit is rejected.
@@ -289,7 +289,7 @@ def check_a_deposit_changes_available_alone(word: uint256, amount: uint256):
 
 
 @external
-def check_every_part_of_the_word_reads_as_it_is_stored(word: uint256):
+def check_every_field_of_the_word_reads_as_stored(word: uint256):
     """
     @notice The available balance is read from its 96 bits, and a ledger exists if the position is not zero, whatever
     the other bits are that name no service.
@@ -358,7 +358,7 @@ def check_a_ledger_is_deleted_only_when_no_money_is_left(moved: uint256, spent: 
 
 
 @external
-def check_a_text_moves_no_coins(word: uint256, described: bool):
+def check_updating_the_text_moves_no_coins(word: uint256, described: bool):
     """
     @notice Whatever the user's word is: updateAdditionalInfo changes only the bit that says whether there is a text.
     """
@@ -374,7 +374,7 @@ def check_a_text_moves_no_coins(word: uint256, described: bool):
 
 
 @external
-def check_a_later_transfer_moves_what_is_not_kept_back(amount: uint256, moved: uint256, pending: uint256):
+def check_a_later_transfer_uses_pending_refunds_first(amount: uint256, moved: uint256, pending: uint256):
     """
     @notice Transfer to an existing account: the pending refunds that the service reports are used first, and only the
     rest moves; whatever it reports, the service gains what the available balance loses.
@@ -426,7 +426,9 @@ def check_coins_of_two_providers_are_credited_once_each(
 
 
 @external
-def check_a_deposit_for_anybody_touches_nobody_else(recipient: address, other: address, word: uint256, amount: uint256):
+def check_a_deposit_for_a_user_touches_no_other_user(
+    recipient: address, other: address, word: uint256, amount: uint256
+):
     """
     @notice For any two users: a deposit for one does not change the other's word, whatever it is.
     """
@@ -460,7 +462,7 @@ def check_nobody_moves_the_coins_of_another(other: address, word: uint256, which
 
 
 @external
-def check_the_owner_may_keep_the_registry(which: uint256, to: address):
+def check_the_owner_may_change_the_registry(which: uint256, to: address):
     """
     @notice The same calls succeed for the owner, so others are rejected because of who they are.
     """
@@ -469,7 +471,7 @@ def check_the_owner_may_keep_the_registry(which: uint256, to: address):
 
 
 @external
-def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: address):
+def check_only_the_offered_owner_accepts_ownership(to: address, caller: address):
     """
     @notice Offered ownership moves if the offered address accepts, whichever it is, and for no other caller.
     """
@@ -486,7 +488,7 @@ def check_only_whom_it_is_offered_to_accepts_the_ownership(to: address, caller: 
 
 
 @external
-def check_nobody_initializes_a_front_again_or_an_implementation(caller: address, owner: address):
+def check_nobody_initializes_a_front_twice_or_an_implementation(caller: address, owner: address):
     """
     @notice A second initialisation of a front, and every initialisation of an implementation, reverts for every caller
     and owner.
@@ -500,7 +502,7 @@ def check_nobody_initializes_a_front_again_or_an_implementation(caller: address,
 
 
 @external
-def check_planted_the_whole_transfer_always_moves(moved: uint256, pending: uint256):
+def check_planted_a_transfer_ignores_pending_refunds(moved: uint256, pending: uint256):
     """
     @notice False on purpose: pending refunds are used first.
     """
@@ -514,7 +516,7 @@ def check_planted_the_whole_transfer_always_moves(moved: uint256, pending: uint2
 
 
 @external
-def check_planted_reports_are_believed(amount: uint256, reports: uint256):
+def check_planted_reports_are_trusted(amount: uint256, reports: uint256):
     """
     @notice False on purpose: nothing was sent, so a report of any amount is rejected.
     """
@@ -579,7 +581,8 @@ def _one() -> DynArray[address, 1]:
 @view
 def _caller(caller: address) -> bool:
     """
-    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the proof tool.
+    @dev Anybody who can call: not the zero address, not the front's beacon, whose own code never does, and not the
+         proof tool.
     """
     return caller != empty(address) and caller != self.beacon and caller != cheats.VM
 

@@ -3,9 +3,10 @@
 # pragma evm-version cancun
 """
 @title What is to be proven of accounts in any state
-@notice Written and not decided: run only when named. For either service, in any state that an account can be in: balance,
-        nonce, flags, refunds with any amounts and times; all that is assumed is that the balance covers what is pending, which
-        is the sum of the refunds, and each claim says that this is so again afterwards (`_unsound` is zero).
+@notice Written and not decided: run only when named. For either service, in any state that an account can be in:
+        balance, nonce, flags, refunds with any amounts and times; all that is assumed is that the balance covers what
+        is pending, which is the sum of the refunds, and each claim says that this is so again afterwards (`_unsound` is
+        zero).
 """
 
 from . import cheats
@@ -61,8 +62,8 @@ def check_a_deposit_adds_what_was_sent_and_changes_nothing_else(
     word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, amount: uint256, cancel: uint256
 ):
     """
-    @notice In any state with up to two refunds: the balance grows by the coins sent, what is asked back falls by what is
-            cancelled, the signer is accepted, the flag cleared, nonce and all else stay; the refunds are cut, newest
+    @notice In any state with up to two refunds: the balance grows by the coins sent, what is asked back falls by what
+            is cancelled, the signer is accepted, the flag cleared, nonce and all else stay; the refunds are cut, newest
             first, and make up what is pending again. A balance of more than 92 bits is refused.
     """
     are: state.Refunds = state.Refunds(first=first, second=second, third=third)
@@ -86,7 +87,7 @@ def check_a_deposit_adds_what_was_sent_and_changes_nothing_else(
 
 
 @external
-def check_asking_back_moves_no_coins_and_asks_for_all(
+def check_a_refund_request_covers_all_and_moves_no_coins(
     word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
 ):
     """
@@ -114,12 +115,13 @@ def check_asking_back_moves_no_coins_and_asks_for_all(
 
 
 @external
-def check_a_payout_is_what_is_due_and_leaves_the_rest(
+def check_a_payout_is_what_is_due_and_keeps_the_rest(
     word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, now: uint256
 ):
     """
-    @notice In any state with up to two refunds, at any time: the ledger is paid exactly the refunds whose lock time is over, the
-            balance and what is pending fall by that, nonce and all else stay, and nothing that is due is left.
+    @notice In any state with up to two refunds, at any time: the ledger is paid exactly the refunds whose lock time is
+            over, the balance and what is pending fall by that, nonce and all else stay, and nothing that is due is
+            left.
     """
     are: state.Refunds = state.Refunds(first=first, second=second, third=third)
     assert now < 2**36
@@ -152,7 +154,7 @@ def check_a_payout_is_what_is_due_and_leaves_the_rest(
 
 
 @external
-def check_coins_with_refunds_are_not_deleted(
+def check_an_account_that_holds_coins_is_not_deleted(
     word: uint256, first: uint256, second: uint256, third: uint256, count: uint256
 ):
     """

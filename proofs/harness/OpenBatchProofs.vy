@@ -3,8 +3,8 @@
 # pragma evm-version cancun
 """
 @title What is to be proven of settlements in any state
-@notice Written and not decided: run only when named. Settlements of one user whose account is in any state, with refunds that give
-        way. Arguments of `check_` functions are any values at all.
+@notice Written and not decided: run only when named. Settlements of one user whose account is in any state, with
+        refunds that give way. Arguments of `check_` functions are any values at all.
 """
 
 from . import cheats
@@ -55,13 +55,14 @@ def __init__():
 
 
 @external
-def check_an_entry_in_any_state_moves_what_it_takes(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+def check_an_entry_in_any_state_pays_out_what_it_takes(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256,
+    r: bytes32, s: bytes32, v: uint8
 ):
     """
-    @notice settleFeesWithTEE, in any state with up to two refunds: either the provider is paid the smaller of fee and balance, the balance
-            falls by just that, the nonce is the larger one signed, refunds give way and add up again; or nothing changes. The status says
-            which.
+    @notice settleFeesWithTEE, in any state with up to two refunds: either the provider is paid the smaller of fee and
+            balance, the balance falls by just that, the nonce is the larger one signed, refunds give way and add up
+            again; or nothing changes. The status says which.
     """
     are: state.Refunds = state.Refunds(first=first, second=second, third=third)
     for active: uint256 in range(3):
@@ -76,8 +77,9 @@ def check_an_entry_in_any_state_moves_what_it_takes(
 
 
 @external
-def check_a_row_in_any_state_moves_what_it_takes(
-    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256, r: bytes32, s: bytes32, v: uint8
+def check_a_row_in_any_state_pays_out_what_it_takes(
+    word: uint256, first: uint256, second: uint256, third: uint256, count: uint256, fee: uint256, nonce: uint256,
+    r: bytes32, s: bytes32, v: uint8
 ):
     """
     @notice settleBatchWithTEE, the same.

@@ -66,7 +66,8 @@ def _holds(condition: bool):
 @pure
 def _fails(now: bool, condition: bool):
     """
-    @dev What `_holds` becomes where it is asked whether any values lead to it: a false statement, if it is this one's turn.
+    @dev What `_holds` becomes where it is asked whether any values lead to it: a false statement, if it is this one's
+         turn.
     """
     if now:
         raw_revert(abi_encode(convert(1, uint256), method_id=method_id("Panic(uint256)")))

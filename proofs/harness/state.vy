@@ -5,8 +5,8 @@
 @title Any state that an account can be in
 @notice Balance, nonce, flags, 0 to 5 active refunds with any amounts and times. All that is assumed is that the balance
         covers what is pending, which is the sum of the refunds; `_unsound` asks whether that is so.
-@dev The number of refunds is a number and not a symbol, one after the other, and sums are made without branches, which would double
-     every path: both keep the formulas small.
+@dev The number of refunds is a number and not a symbol, one after the other, and sums are made without branches, which
+     would double every path: both keep the formulas small.
 """
 
 from . import cheats
@@ -34,11 +34,12 @@ interface Serving:
 
 @internal
 def _begin(
-    front: address, place: uint256, refunds: uint256, user: address, provider: address, any: uint256, are: Refunds, active: uint256
+    front: address, place: uint256, refunds: uint256, user: address, provider: address, any: uint256, are: Refunds,
+    active: uint256
 ) -> uint256:
     """
-    @dev The account is in this state, with `active` refunds, and the service holds coins enough for it. Returns its word:
-         `any`, but for what is so in every state.
+    @dev The account is in this state, with `active` refunds, and the service holds coins enough for it. Returns its
+         word: `any`, but for what is so in every state.
     """
     pending: uint256 = self._sum(are, active)
     assert pending <= any & COINS

@@ -3,8 +3,8 @@
 # pragma evm-version cancun
 """
 @title The shipped contracts as a deployment leaves them
-@notice Front, beacon and implementation, byte for byte, the front attached; the contract that uses this owns the beacon. And a
-        service of either kind with its ledger, owner and one confirmed provider.
+@notice Front, beacon and implementation, byte for byte, the front attached; the contract that uses this owns the
+        beacon. And a service of either kind with its ledger, owner and one confirmed provider.
 """
 
 from . import cheats
@@ -48,8 +48,8 @@ interface Owned:
 @internal
 def _front(implementation: address) -> (address, address):
     """
-    @dev A front of a new beacon, which holds the implementation in its own slot; and that beacon, which is the only one whose
-         calls the front does not pass on.
+    @dev A front of a new beacon, which holds the implementation in its own slot; and that beacon, which is the only one
+         whose calls the front does not pass on.
     """
     beacon: address = raw_create(slice(BEACON, 1, len(BEACON) - 1), implementation)
     front: address = raw_create(slice(FRONT, 1, len(FRONT) - 1), beacon, b"")

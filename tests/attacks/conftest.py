@@ -4,12 +4,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.attacks.scene import Scene
-from tests.evm import Evm
+from tests.fastest_evm import FASTEST
 
 
 @pytest.fixture(scope="session")
 def deployed() -> Scene:
-    return Scene(Evm())
+    return Scene(FASTEST())
 
 
 @pytest.fixture

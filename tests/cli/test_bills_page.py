@@ -20,7 +20,6 @@ from pathlib import Path
 import pexpect
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
 from serving_network.localchain.accounts import development_keys
@@ -49,7 +48,7 @@ def test_the_page(tmp_path: Path) -> None:
         configuration = Configuration(tmp_path)
         local = configuration.network("local")
         configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
-        configuration.save_address("good-provider", sold.provider)
+        configuration.save_address("good-provider", LocalNetwork.signer(PROVIDER).address)
         KeyStore(tmp_path / "keys", scrypt_work=2).add("user", LocalNetwork.signer(USER), PASSWORD)
         configuration.use_key("user")
         kept = PAGE.read_text()
@@ -118,7 +117,7 @@ def play(text: str, url: str, sold: LocalGateway, home: Path) -> str:
 async def settle(url: str, store: Path) -> None:
     tee = LocalTeeSigner(development_keys()[TEE].to_bytes())
     async with await AsyncConnection.open(url) as connection:
-        chain = await LiveChain.open(AsyncNetwork(connection), LocalNetwork.signer(PROVIDER), "inference")
+        chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
         with open_journal(store, identity_of(store)) as journal:
             await Settlement(chain, journal, tee, Options(interval=0)).run(None)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from serving_network.messages.typed_data import VerifierMessage
@@ -135,7 +136,8 @@ def test_the_owners_settings(serving: Terminal, world: World) -> None:
     serving("registry", "recommend", "inference-v1.0", *owner)
     serving("registry", "register", "inference", "v2", world.stranger.address, *owner, code=7)
     serving("registry", "recommend", "inference-v9", *owner, code=3)
-    assert len(serving("registry", "list", "--json").json) == 2
+    listed = serving("registry", "list", "--json").json
+    assert [datetime.fromisoformat(one["registered_at"]).tzinfo for one in listed] == [UTC, UTC]
     serving("ownership", "offer", "ledger", "stranger", *owner)
     (ledger, *_) = serving("ownership", "show", "--json").json
     assert ledger["offered_to"] == world.stranger.address

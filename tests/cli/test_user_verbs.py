@@ -24,10 +24,13 @@ def test_from_the_first_coin_to_the_last(serving: Terminal, world: World) -> Non
     assert "balance     2.5 coins" in tree
     serving("ledger", "retrieve", "--all", "--yes")
     assert "unlocks in 1 d (" in serving("account", "show").out
+    assert "Nothing to retrieve" in serving("ledger", "retrieve", "--all", "--yes").out
+    assert serving("ledger", "retrieve", "provider", "--yes", "--json").json["transactions"] == []
     world.network.travel(86_400)
     serving("ledger", "retrieve", "provider", "--yes")
     before = world.connection.balance(world.user.address)
     withdrawn = serving("ledger", "withdraw", "all", "--yes", "--json").json["transactions"][0]
+    assert withdrawn["effect"].endswith("from the ledger to the wallet, deleting the ledger")
     after = world.connection.balance(world.user.address)
     assert after - before == 10 * COIN + 1 - int(withdrawn["gas_cost"]["wei"])
     refused = serving("ledger", "show", code=7)

@@ -21,33 +21,42 @@ from tests import zygote
 from tests.cli.conftest import PASSWORD
 
 DOCS = Path(__file__).parents[2] / "docs" / "walkthroughs"
-STORY = ("provider", "owner", "user")
-ACCOUNTS = {"owner": 0, "provider": 1, "user": 3}
+STORY = (("provider", 0), ("owner", 0), ("user", 0), ("provider", 1), ("user", 1))
+"""The pages by the parts that headings divide them into, in the order in which they are played."""
+ACCOUNTS = {"owner": 0, "provider": 1, "tee": 2, "user": 3}
+FILES = {"toml": "offer.toml", "json": "usage.jsonl"}
+"""The files that the provider's page shows, by their language."""
 COLUMNS = 110
 A_DAY = "A day passes."
 
 
 def test_the_walkthroughs(tmp_path: Path) -> None:
+    writes = os.environ.get("WALKTHROUGHS") == "write"
     with local_network() as network, network.served() as url:
         configuration = Configuration(tmp_path)
         local = configuration.network("local")
         configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
-        for role in STORY:
-            path = DOCS / f"{role}.md"
-            kept = path.read_text()
-            (tmp_path / "offer.toml").write_text(toml_in((DOCS / "provider.md").read_text()))
-            played = play(kept, role, network, tmp_path).replace(url, "http://127.0.0.1:8545")
-            if os.environ.get("WALKTHROUGHS") == "write":
-                path.write_text(played)
-            else:
-                assert without_chance(played) == without_chance(kept), f"{path} shows other answers"
+        pages = {role: parts((DOCS / f"{role}.md").read_text()) for role, _ in STORY}
+        for language, name in FILES.items():
+            (tmp_path / name).write_text(block("".join(pages["provider"]), language))
+        for role, number in STORY:
+            kept = pages[role][number]
+            played = pages[role][number] = play(kept, network, tmp_path).replace(url, "http://127.0.0.1:8545")
+            if not writes:
+                assert without_chance(played) == without_chance(kept), f"{role}.md shows other answers"
+        for role, page in pages.items() if writes else ():
+            (DOCS / f"{role}.md").write_text("".join(page))
 
 
-def toml_in(text: str) -> str:
-    return text.partition("```toml\n")[2].partition("```")[0]
+def parts(page: str) -> list[str]:
+    return re.split(r"^(?=## )", page, flags=re.MULTILINE)
 
 
-def play(text: str, role: str, network: LocalNetwork, home: Path) -> str:
+def block(page: str, language: str) -> str:
+    return page.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def play(text: str, network: LocalNetwork, home: Path) -> str:
     """The walkthrough with the answers of this moment."""
     lines: list[str] = []
     inside = False
@@ -60,32 +69,33 @@ def play(text: str, role: str, network: LocalNetwork, home: Path) -> str:
             lines.append(line)
         elif line.startswith("$ "):
             lines.append(line)
-            lines += answers(line.removeprefix("$ serving "), role, home)
-            if line.startswith("$ serving key import"):
-                open_quickly(home, role)
+            words = line.removeprefix("$ serving ").split()
+            lines += answers(words, home)
+            if words[:2] == ["key", "import"]:
+                open_quickly(home, words[2])
     return "\n".join(lines) + "\n"
 
 
-def open_quickly(home: Path, role: str) -> None:
+def open_quickly(home: Path, name: str) -> None:
     """Encrypt the key that was just imported anew with less work, so that opening it takes no second each time."""
     store = KeyStore(home / "keys", scrypt_work=2)
-    signer = store.unlock(role, PASSWORD)
-    store.remove(role)
-    store.add(role, signer, PASSWORD)
+    signer = store.unlock(name, PASSWORD)
+    store.remove(name)
+    store.add(name, signer, PASSWORD)
 
 
-def answers(words: str, role: str, home: Path) -> Iterator[str]:
+def answers(words: list[str], home: Path) -> Iterator[str]:
     """What the terminal shows for this command. Fails when it ends with another exit code than it should."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
     terminal = zygote.Terminal(
-        words.split(),
+        words,
         environment=kept
-        | {"TZ": "UTC", "SERVING_HOME": str(home), "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
+        | {"TZ": "UTC", "SERVING_HOME": str(home), "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
         directory=home,
         columns=COLUMNS,
     )
     typed = {
-        r"Private key \(not shown\): ": development_keys()[ACCOUNTS[role]].to_hex(),
+        r"Private key \(not shown\): ": development_keys()[ACCOUNTS.get(words[-1], 0)].to_hex(),
         r"New password: ": PASSWORD,
         r"Repeat the password: ": PASSWORD,
         r"Password of the key '\w+': ": PASSWORD,
@@ -98,7 +108,7 @@ def answers(words: str, role: str, home: Path) -> Iterator[str]:
         terminal.sendline(typed[list(typed)[found]])
     shown += terminal.before
     terminal.close()
-    expected = 9 if words.startswith("doctor") and "FAILS" in shown else 0
+    expected = 9 if words[0] == "doctor" and "FAILS" in shown else 0
     assert terminal.exitstatus == expected, shown
     assert PASSWORD not in shown
     shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -16,6 +17,8 @@ from eth_utils import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving_network.chain.connection import AsyncConnection
+from serving_network.clients import AsyncUser
 from serving_network.contracts.errors import AccountNotExists
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.session_tokens import DAY_MS, InvalidToken, TokenBook, new_token, read_token, sign_token
@@ -49,6 +52,28 @@ def test_the_provider_accepts_a_valid_token(world: World) -> None:
     world.with_account()
     header = world.user.make_session(world.provider.address)
     assert world.provider.check_header(header, now_ms()).address == world.user.address
+
+
+def test_waiting_for_the_book_does_not_block_the_event_loop(world: World, book: TokenBook) -> None:
+    world.with_account()
+
+    async def make() -> list[int]:
+        async with await AsyncConnection.open(world.chain) as connection:
+            key = next(one for one in map(signer, range(10)) if one.address == world.user.address)
+            user = AsyncUser(connection, key)
+            with book.locked():
+                abandoned = asyncio.create_task(user.make_api_key(world.provider.address, book))
+                made = asyncio.create_task(user.make_api_key(world.provider.address, book))
+                for _ in range(20):
+                    await asyncio.sleep(0.01)
+                assert not made.done()
+                abandoned.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await abandoned
+            await made
+            return [one.token_id for one in book.issued()]
+
+    assert len(asyncio.run(make())) == 1
 
 
 def test_a_session_lasts_at_most_a_day(world: World) -> None:

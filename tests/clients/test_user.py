@@ -128,6 +128,14 @@ def test_retrieved_funds_return_to_the_ledger_after_the_lock_time(world: World) 
     assert (ledger.available, ledger.total) == (10 * COIN, 10 * COIN)
 
 
+def test_retrieving_again_before_a_refund_unlocks_sends_nothing(world: World) -> None:
+    world.with_account(10 * COIN, 4 * COIN)
+    assert len(world.user.retrieve()) == 1
+    assert world.user.retrieve() == world.user.retrieve([world.provider.address]) == []
+    world.chain.request("evm_increaseTime", [DAY])  # without a block
+    assert len(world.user.retrieve()) == 1
+
+
 def test_retrieving_without_an_account_sends_nothing(world: World) -> None:
     world.with_account()
     with pytest.raises(AccountNotExists):
@@ -174,6 +182,16 @@ def test_withdrawing_an_amount_and_everything(world: World) -> None:
     receipt = world.user.withdraw(ALL)
     assert world.connection.balance(world.user.address) == before + 3 * COIN + 123 - receipt.cost
     assert world.user.ledger(world.user.address) is None
+
+
+def test_withdrawing_everything_from_an_empty_ledger_does_not_delete_it(world: World) -> None:
+    world.with_account(10 * COIN, 10 * COIN)
+    before = world.connection.balance(world.user.address)
+    with pytest.raises(InvalidInput, match="No coins are available") as failure:
+        world.user.withdraw(ALL)
+    assert "ledger delete" in str(failure.value.next_step)
+    assert world.connection.balance(world.user.address) == before
+    assert world.user.ledger(world.user.address) is not None
 
 
 def test_a_small_deposit_by_a_stranger_does_not_block_a_withdrawal(world: World) -> None:

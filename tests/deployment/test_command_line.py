@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -95,7 +96,7 @@ def test_what_owners_send_stays_in_sync_with_the_record(deployed: Guide) -> None
     ):
         told = deployed.type(f"serving {command} --yes")
         assert deployed.exit_code == 0, told
-        assert "none differs" in deployed.type("serving deploy check")
+        assert "no differences" in deployed.type("serving deploy check")
     found = {(one["contract"], one["ownership"]): one for one in answer(deployed, "serving ownership show")}
     assert int(found["inference-v1.0", "business"]["owner"], 16) == 0
     assert found["ledger", "business"]["owner"] == deployed.bench.upgrade_owner.address
@@ -133,7 +134,9 @@ def test_programs_get_one_json_document(guide: Guide) -> None:
     assert [step["address"] for step in done["steps"]] == [step["address"] for step in plan["steps"]]
     assert answer(guide, "serving deploy check")["differences"] == []
     assert answer(guide, "serving deploy show")["chain_id"] == 31337
-    assert [one["name"] for one in answer(guide, "serving registry list")] == ["inference-v1.0", "fine-tuning-v1.1"]
+    listed = answer(guide, "serving registry list")
+    assert [one["name"] for one in listed] == ["inference-v1.0", "fine-tuning-v1.1"]
+    assert all(datetime.fromisoformat(one["registered_at"]).tzinfo == UTC for one in listed)
     assert answer(guide, "serving migrate plan inference-v1.0 inference-v1.0") == []
     assert len(answer(guide, "serving ownership show")) == 6
     assert {
@@ -174,4 +177,4 @@ def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     assert killed
     assert guide.bench.nonce(guide.bench.owner) == 16
-    assert "none differs" in guide.type("serving deploy check")
+    assert "no differences" in guide.type("serving deploy check")

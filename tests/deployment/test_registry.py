@@ -134,7 +134,7 @@ def test_what_is_recommended_already_or_unknown_or_not_ours_is_refused(network: 
     async def by_stranger(chain: AsyncConnection) -> None:
         await plan_recommendation(chain, network.record(), "inference-v1.1", network.stranger.address)
 
-    with pytest.raises(PlanRefused, match="is the recommended inference already"):
+    with pytest.raises(PlanRefused, match="is already the recommended version of inference"):
         recommend(network, "inference-v1.0")
     with pytest.raises(PlanRefused, match="No service called speech-v9 is registered"):
         recommend(network, "speech-v9")

@@ -177,7 +177,7 @@ def test_a_version_is_faulty_since_the_last_upgrade(scene: Scene) -> None:
     output = scene.as_written("serving upgrade rollback inference-v1.0", key="owner")
     assert "answers are the same after the change" in output
     assert json.loads(scene.record.read_text())["contracts"][SERVICE]["implementation"]["address"] == before
-    assert "none differs" in scene.does("serving deploy check")
+    assert "no differences" in scene.does("serving deploy check")
     scene.does(acknowledge)
     assert "The network is healthy." in scene.as_written("serving health --strict")
 

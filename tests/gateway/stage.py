@@ -255,8 +255,7 @@ class Stage:
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""
         async with await AsyncConnection.open(self.url) as connection:
-            network = AsyncNetwork(connection)
-            chain = await LiveChain.open(network, LocalNetwork.signer(PROVIDER), "inference")
+            chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
             with open_journal(self.store, identity_of(self.store)) as journal:
                 return await Settlement(chain, journal, self.world.tee_signer, Options(interval=0)).run(None)
 

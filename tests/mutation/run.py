@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutation testing of the contracts: does the fast suite notice a small fault?
 
-    python -m tests.mutation.run [--jobs 2] [--unit] [--survivors] [--sample 200] [ledger/LedgerManager.vy ...]
+    python -m tests.mutation.run [--jobs 2] [--unit] [--survivors] [--sample 200] [--since REVISION]
+        [ledger/LedgerManager.vy ...]
 
 Every mutant that compiles to other code is given to the unit tests of its contract, then to the attacks and a short run
 of the state machine. A line of the results says what became of it:
@@ -25,6 +26,7 @@ import hashlib
 import os
 import random
 import shutil
+import subprocess
 import sys
 import time
 import tomllib
@@ -86,7 +88,10 @@ def main() -> int:
     arguments = _arguments()
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     done = {one["mutant"]: one for one in read(arguments.results)}
-    tasks = list(_tasks(arguments.subjects or SUBJECTS, arguments.sample))
+    known = _faults_at(arguments.since) if arguments.since else frozenset()
+    tasks = [
+        task for task in _tasks(arguments.subjects or SUBJECTS, arguments.sample) if task.mutant.fault not in known
+    ]
     reasons = equivalent()
     due = [task for task in tasks if task.name not in done]
     if arguments.survivors:
@@ -105,7 +110,7 @@ def main() -> int:
         status = Suite(work).run()
         if status:
             return status
-    sys.stdout.write(report(tasks, done, reasons))
+    sys.stdout.write(report(tasks, done, reasons, complete=not (arguments.since or arguments.sample)))
     return 0
 
 
@@ -118,6 +123,17 @@ def _tasks(subjects: Sequence[str], sample: int) -> Iterator[Task]:
         for mutant in found:
             name = hashlib.sha256(f"{subject}\n{mutant.source}".encode()).hexdigest()[:16]
             yield Task(name, subject, mutant)
+
+
+def _faults_at(revision: str) -> frozenset[str]:
+    """The faults of all contracts of a git revision."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(("git", *words), cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    paths = git("ls-tree", "-r", "--name-only", revision, "contracts").split()
+    sources = [git("show", f"{revision}:{path}") for path in paths if path.endswith(".vy")]
+    return frozenset(mutant.fault for source in sources for mutant in mutants(source))
 
 
 def _judge_all(
@@ -202,8 +218,10 @@ def equivalent() -> dict[tuple[str, str], str]:
     }
 
 
-def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict[tuple[str, str], str]) -> str:
-    """A table by file, what survived without a reason, and reasons that no survivor needs."""
+def report(
+    tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict[tuple[str, str], str], *, complete: bool
+) -> str:
+    """A table by file, what survived without a reason and, of `complete` files, reasons that no survivor needs."""
     rows = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
     survivors = [task for task in tasks if done.get(task.name, {}).get("outcome") == "survived"]
     for subject in (*SUBJECTS, "all"):
@@ -221,8 +239,9 @@ def report(tasks: Sequence[Task], done: dict[str, dict[str, Any]], reasons: dict
     rows += [
         f"{task.subject}:{task.mutant.line} {task.mutant.fault}" for task in survivors if task.known_as not in reasons
     ]
-    rows += ["", "Reasons that no survivor needs:"]
-    rows += [f"{subject} {fault}" for subject, fault in reasons if (subject, fault) not in known]
+    if complete:
+        rows += ["", "Reasons that no survivor needs:"]
+        rows += [f"{subject} {fault}" for subject, fault in reasons if (subject, fault) not in known]
     return "\n".join(rows) + "\n"
 
 
@@ -233,6 +252,7 @@ def _share(killed: int, survived: int) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path(".mutation/results.jsonl"))
+    parser.add_argument("--since", metavar="REVISION")
     parser.add_argument("--sample", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--survivors", action="store_true", help="judge again what survived without a reason")

@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.server import running_server
@@ -43,7 +42,7 @@ def settle_once(url: str, directory: Path, log: Path | None, options: Options) -
 
 async def settle(url: str, directory: Path, log: Path | None, options: Options) -> Report:
     async with await AsyncConnection.open(url) as connection:
-        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         with lock(directory / "provider.lock"), open_journal(directory / "journal", identity) as journal:
             return await Settlement(chain, journal, TEE, options).run(

@@ -30,6 +30,8 @@ from serving_network.store.sqlite import Identity, copy_journal
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 ANN, BEN, EVE = (to_checksum_address(f"0x{number:040x}") for number in (1, 2, 3))
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
 Requests = list[tuple[str, str, int]]
@@ -113,7 +115,7 @@ def world(tmp_path: Path) -> World:
 LOG: Requests = [("a", ANN, 10), ("b", BEN, 20), ("c", ANN, 5)]
 
 
-def test_a_lost_journal_charges_nobody_again(world: World) -> None:
+def test_adopting_after_a_lost_journal_charges_nobody_twice(world: World) -> None:
     assert world.settle("first", LOG).paid == 35
     report = world.settle("second", [*LOG, ("d", ANN, 3), ("e", EVE, 4)])
     assert (report.paid, world.wait(report, ANN), world.wait(report, BEN)) == (4, *[Wait.UNKNOWN_SETTLEMENT] * 2)
@@ -128,7 +130,7 @@ def test_a_lost_journal_charges_nobody_again(world: World) -> None:
     assert [world.charged(user) for user in (ANN, BEN, EVE)] == [18, 20, 4]
 
 
-def test_a_restored_copy_catches_up_settlement_by_settlement(world: World) -> None:
+def test_a_restored_copy_adopts_each_settlement_it_lacks(world: World) -> None:
     world.settle("journal", LOG)
     copy_journal(world.directory / "journal", world.directory / "backup")
     world.settle("journal", [*LOG, ("d", ANN, 3)])
@@ -142,7 +144,7 @@ def test_a_restored_copy_catches_up_settlement_by_settlement(world: World) -> No
     assert world.charged(ANN) == 27
 
 
-def test_a_payment_in_part_is_adopted_as_such(world: World) -> None:
+def test_a_partial_payment_is_adopted_as_partial(world: World) -> None:
     world.chain.state.accounts[ANN] = replace(world.chain.state.accounts[ANN], balance=12)
     world.settle("first", LOG)
     world.settle("second", LOG)
@@ -156,7 +158,7 @@ def test_a_payment_in_part_is_adopted_as_such(world: World) -> None:
     assert [(one.how, one.covered) for one in found] == [(How.MATCHED, 12), (How.MATCHED, 3)]
 
 
-def test_free_requests_after_the_settled_ones_do_not_hide_them(world: World) -> None:
+def test_free_requests_after_settled_ones_do_not_prevent_adoption(world: World) -> None:
     world.settle("first", [("a", ANN, 10)])
     world.settle("second", [("a", ANN, 10), ("free", ANN, 0), ("b", ANN, 1)])
     (one,) = world.adopt("second")
@@ -178,7 +180,7 @@ def test_another_programs_settlement_needs_a_decision(world: World) -> None:
     assert world.charged(ANN) == 115
 
 
-def test_a_decision_books_the_wei_that_a_settlement_covers(world: World) -> None:
+def test_covers_books_the_given_amount(world: World) -> None:
     world.foreign(ANN, 12, 77)
     world.settle("journal", LOG)
     with pytest.raises(InvalidInput, match="one user at a time"):
@@ -191,7 +193,7 @@ def test_a_decision_books_the_wei_that_a_settlement_covers(world: World) -> None
     assert world.charged(ANN) == 15
 
 
-def test_what_covers_more_than_is_open_is_refused(world: World) -> None:
+def test_covering_more_than_is_open_is_refused(world: World) -> None:
     world.foreign(ANN, 16, 77)
     world.settle("journal", LOG)
     with pytest.raises(InvalidInput, match="only 15 wei open, not 16 wei"):
@@ -202,7 +204,7 @@ def test_what_covers_more_than_is_open_is_refused(world: World) -> None:
     assert world.settle("journal").unsettled == 0
 
 
-def test_several_are_decided_one_by_one_and_what_matches_between_them_is_found(world: World) -> None:
+def test_settlements_are_decided_one_by_one_and_matches_between_them_are_found(world: World) -> None:
     world.foreign(ANN, 100, 77)
     world.settle("first", LOG)
     world.adopt("first", PaidBefore())
@@ -221,7 +223,7 @@ def test_several_are_decided_one_by_one_and_what_matches_between_them_is_found(w
     assert world.charged(ANN) == 127
 
 
-def test_what_came_through_a_contract_or_was_forgotten_takes_the_nonce_of_the_account(world: World) -> None:
+def test_an_unrecognised_settlement_takes_the_nonce_of_the_account(world: World) -> None:
     world.foreign(ANN, 7, 77)
     world.foreign(ANN, 8, 99)
     world.past = [replace(one, settlement=None) for one in world.past]
@@ -246,7 +248,7 @@ def test_what_came_through_a_contract_or_was_forgotten_takes_the_nonce_of_the_ac
     assert (world.charged(ANN), world.charged(BEN)) == (16, 20)
 
 
-def test_one_through_a_contract_before_one_that_matches(world: World) -> None:
+def test_a_settlement_through_a_contract_before_a_matching_one(world: World) -> None:
     world.foreign(ANN, 7, 77)
     world.past = [replace(one, settlement=None) for one in world.past]
     world.settle("first", LOG)
@@ -261,7 +263,7 @@ def test_one_through_a_contract_before_one_that_matches(world: World) -> None:
     ]
 
 
-def test_a_settlement_below_one_that_is_known_is_found(world: World) -> None:
+def test_a_settlement_below_a_known_one_is_found(world: World) -> None:
     world.settle("journal", [("z", BEN, 1)])
     world.chain.mines_at_once = False
     world.settle("journal", LOG)
@@ -278,7 +280,7 @@ def test_a_settlement_below_one_that_is_known_is_found(world: World) -> None:
     assert world.charged(ANN) == 21
 
 
-def test_a_node_that_refuses_events_leaves_the_decision_to_a_person(world: World) -> None:
+def test_without_events_a_settlement_needs_a_decision(world: World) -> None:
     world.settle("first", LOG)
     world.settle("second", LOG)
 
@@ -296,9 +298,7 @@ def test_a_node_that_refuses_events_leaves_the_decision_to_a_person(world: World
 
 
 @pytest.mark.parametrize("decision", [PaidBefore(), Covers(4)])
-def test_a_settlement_that_a_batch_waits_for_is_not_decided_without_its_events(
-    world: World, decision: Decision
-) -> None:
+def test_a_settlement_of_an_open_batch_is_not_decided_without_its_events(world: World, decision: Decision) -> None:
     """The nonce was taken by decision, the receipt then booked nothing, and Ann paid 15 again."""
     world.chain.mines_at_once = False
     world.settle("journal", LOG)
@@ -318,14 +318,14 @@ def test_a_settlement_that_a_batch_waits_for_is_not_decided_without_its_events(
     assert (world.charged(ANN), world.charged(BEN)) == (16, 20)
 
 
-def test_a_chain_that_is_behind_is_not_adopted(world: World) -> None:
+def test_nothing_is_adopted_from_a_chain_that_is_behind(world: World) -> None:
     world.settle("journal", LOG)
     world.chain.state.accounts[ANN] = replace(world.chain.state.accounts[ANN], nonce=0)
     (one,) = world.adopt("journal", PaidBefore())
     assert (one.user, one.how, one.how.booked) == (ANN, How.BEHIND, False)
 
 
-def test_a_settlement_of_the_journal_itself_is_booked_where_it_belongs(world: World) -> None:
+def test_a_settlement_of_the_journal_is_booked_for_its_batch(world: World) -> None:
     world.chain.mines_at_once = False
     world.settle("journal", LOG)
     world.chain.mine()
@@ -340,7 +340,7 @@ def test_a_settlement_of_the_journal_itself_is_booked_where_it_belongs(world: Wo
     assert (world.charged(ANN), world.charged(BEN)) == (16, 20)
 
 
-def test_a_settlement_that_a_restored_copy_had_signed_and_another_transaction_carried(world: World) -> None:
+def test_a_settlement_of_a_restored_copy_in_another_transaction_is_adopted(world: World) -> None:
     world.chain.mines_at_once = False
     world.settle("journal", LOG)
     shutil.copy(world.directory / "journal", world.directory / "backup")
@@ -356,7 +356,7 @@ def test_a_settlement_that_a_restored_copy_had_signed_and_another_transaction_ca
     assert world.charged(ANN) == 17
 
 
-def test_a_reorganisation_takes_back_what_was_adopted(world: World) -> None:
+def test_a_reorganisation_undoes_an_adoption(world: World) -> None:
     world.settle("first", LOG)
     world.settle("second", LOG)
     world.adopt("second")
@@ -366,7 +366,7 @@ def test_a_reorganisation_takes_back_what_was_adopted(world: World) -> None:
     assert (world.charged(ANN), world.charged(BEN)) == (15, 20)
 
 
-def test_a_settlement_whose_requests_were_paid_otherwise_does_not_hold_up_what_came_later(world: World) -> None:
+def test_a_settlement_of_paid_requests_does_not_block_later_ones(world: World) -> None:
     """Two settlements were undone, and another program paid what the first covered: nothing was signed any more."""
     log: Requests = [("a", ANN, 10), ("b", ANN, 5)]
     world.settle("journal", log[:1])
@@ -407,7 +407,7 @@ def test_a_crash_between_two_users_is_continued(world: World) -> None:
     assert (world.charged(ANN), world.charged(BEN)) == (15, 20)
 
 
-def test_events_are_read_from_where_they_can_be(world: World) -> None:
+def test_events_are_read_from_the_first_block_that_matters(world: World) -> None:
     asked: list[int] = []
     told = world.chain.past_settlements
 

@@ -26,6 +26,8 @@ from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
 from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 
 
@@ -91,7 +93,7 @@ def calm(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("fault", [refuse, revert])
-def test_what_was_mined_and_not_accepted_is_signed_with_the_same_nonce(
+def test_a_mined_but_refused_settlement_is_signed_again_with_its_nonce(
     scene: Scene, fault: Callable[[Scene], None]
 ) -> None:
     scene.chain.fund(ALICE, 100)
@@ -122,7 +124,7 @@ def test_what_was_mined_and_not_accepted_is_signed_with_the_same_nonce(
     assert scene.paid(ALICE) == 15
 
 
-def test_what_was_lost_and_cannot_be_carried_whole_is_signed_with_the_same_nonces(scene: Scene) -> None:
+def test_a_lost_batch_that_no_longer_fits_is_signed_again_with_its_nonces(scene: Scene) -> None:
     """Alice and Bob go in one batch, which is lost; Bob takes his acknowledgement back."""
     chain = scene.chain
     for user in (ALICE, BOB):
@@ -183,7 +185,7 @@ def test_a_batch_that_failed_is_sent_again_in_halves_with_the_same_nonces(scene:
     assert {state for user in USERS for _, _, _, state in scene.signed(user)[:2]} == {"dead"}
 
 
-def test_after_a_payment_in_full_the_next_settlement_has_a_higher_nonce_at_once(scene: Scene) -> None:
+def test_a_settlement_after_a_full_payment_gets_a_higher_nonce_at_once(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     for fee in (10, 5, 1):
         scene.record(ALICE, fee)
@@ -193,7 +195,7 @@ def test_after_a_payment_in_full_the_next_settlement_has_a_higher_nonce_at_once(
     assert sorted({nonce for nonce, _, _, _ in rows}) == [nonce for nonce, _, _, _ in rows]
 
 
-def test_below_another_settlement_only_what_lies_in_front_of_it_is_signed(scene: Scene) -> None:
+def test_a_settlement_below_a_live_one_covers_only_the_requests_before_it(scene: Scene) -> None:
     """Two payments are undone, and their signer is replaced. What is signed anew below the second one covers no more
     than the first did, though more is owed.
     """
@@ -253,7 +255,7 @@ def test_a_batch_ends_when_its_acceptances_are_final(scene: Scene) -> None:
     assert (scene.batches(), scene.signed(ALICE)[0][3]) == (["ended"], "final")
 
 
-def test_an_accepted_batch_ends_though_another_transaction_of_it_waits(scene: Scene) -> None:
+def test_an_accepted_batch_ends_while_its_other_transaction_is_pending(scene: Scene) -> None:
     chain = scene.chain
     chain.fund(ALICE, 100)
     scene.record(ALICE, 10)
@@ -272,7 +274,7 @@ def test_an_accepted_batch_ends_though_another_transaction_of_it_waits(scene: Sc
     assert (scene.batches(), scene.signed(ALICE)[0][3]) == (["ended"], "final")
 
 
-def test_a_refused_batch_ends_when_the_wallets_nonce_has_passed_it_in_the_final_block(scene: Scene) -> None:
+def test_a_refused_batch_ends_once_the_final_wallet_nonce_has_passed_it(scene: Scene) -> None:
     chain = scene.chain
     chain.fund(ALICE, 100)
     scene.record(ALICE, 10)
@@ -296,7 +298,7 @@ def test_a_refused_batch_ends_when_the_wallets_nonce_has_passed_it_in_the_final_
     assert [state for _, _, _, state in scene.signed(ALICE)] == ["dead", "final"]
 
 
-def test_a_lost_batch_ends_by_what_was_seen_of_the_wallet(scene: Scene) -> None:
+def test_a_lost_batch_ends_by_the_observed_wallet_nonce(scene: Scene) -> None:
     """No transaction of the batch is ever mined, and the node has no state of the final block: a run remembers the
     wallet's nonce, and the next one believes it if the block is final and still part of the chain.
     """
@@ -327,7 +329,7 @@ def test_a_lost_batch_ends_by_what_was_seen_of_the_wallet(scene: Scene) -> None:
     assert (scene.batches(), scene.signed(ALICE)[0][3]) == (["ended"], "signed")
 
 
-def test_a_batch_ends_when_a_final_settlement_has_overtaken_all_of_its_own(scene: Scene) -> None:
+def test_a_batch_ends_when_final_settlements_have_overtaken_all_of_its_own(scene: Scene) -> None:
     """Somebody settles for Alice with a higher nonce, not from the wallet, and the operator adopts that."""
     chain = scene.chain
     chain.fund(ALICE, 100)
@@ -353,7 +355,7 @@ def test_a_batch_ends_when_a_final_settlement_has_overtaken_all_of_its_own(scene
 # ----------------------------------------------------------------------------------- what is not in the journal
 
 
-def test_an_account_with_a_newer_nonce_than_the_journal_knows_is_stopped(scene: Scene) -> None:
+def test_an_account_nonce_newer_than_the_journal_stops_the_user(scene: Scene) -> None:
     """A copy of the journal settles; the one that is left behind charges nobody again."""
     for user in (ALICE, BOB):
         scene.chain.fund(user, 100)
@@ -378,7 +380,7 @@ def test_an_account_with_a_newer_nonce_than_the_journal_knows_is_stopped(scene: 
     assert (scene.settle().paid, scene.paid(ALICE)) == (1, 16)
 
 
-def test_a_node_behind_the_journal_is_not_believed(scene: Scene) -> None:
+def test_a_node_behind_the_journal_is_not_trusted(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 10)
     scene.settle()
@@ -391,7 +393,7 @@ def test_a_node_behind_the_journal_is_not_believed(scene: Scene) -> None:
     assert scene.settle().paid == 5
 
 
-def test_transactions_of_the_wallet_that_the_journal_does_not_know_stop_the_run(scene: Scene) -> None:
+def test_wallet_transactions_unknown_to_the_journal_stop_the_run(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.chain.mines_at_once = False
     for nonce in (0, 1):
@@ -409,7 +411,7 @@ def test_transactions_of_the_wallet_that_the_journal_does_not_know_stop_the_run(
     assert scene.settle().paid == 10
 
 
-def test_an_empty_journal_beside_one_that_has_sent_something_waits_until_that_is_final(scene: Scene) -> None:
+def test_a_second_journal_waits_until_the_transactions_of_the_first_are_final(scene: Scene) -> None:
     """A second journal of the same provider: what the first one sent was refused, and may be paid after all."""
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 10)
@@ -429,7 +431,7 @@ def test_an_empty_journal_beside_one_that_has_sent_something_waits_until_that_is
     assert scene.paid(ALICE) == 10
 
 
-def test_a_fork_as_deep_as_can_be_takes_its_bookings_with_it(scene: Scene) -> None:
+def test_the_deepest_possible_fork_undoes_its_bookings(scene: Scene) -> None:
     """The journal was used with a chain that began alike; 1,000 blocks later it meets the real one."""
     scene.chain.fund(ALICE, 100)
     scene.chain.fund(BOB, 100)
@@ -452,7 +454,7 @@ def test_a_fork_as_deep_as_can_be_takes_its_bookings_with_it(scene: Scene) -> No
     assert [row[1:3] for row in rows[:3]] == [(10, 0), (5, 10), (1, 15)]
 
 
-def test_only_the_settlements_of_a_block_that_was_undone_are_taken_back(scene: Scene) -> None:
+def test_only_settlements_of_an_undone_block_are_unbooked(scene: Scene) -> None:
     """Two transactions of a batch, in two blocks, each effective for other users; one block is undone."""
     chain = scene.chain
     for user in (ALICE, BOB):
@@ -487,7 +489,7 @@ def test_only_the_settlements_of_a_block_that_was_undone_are_taken_back(scene: S
     assert (scene.paid(ALICE), scene.paid(BOB)) == (10, 10)
 
 
-def test_each_batch_is_given_the_gas_that_its_rows_may_need_more(scene: Scene) -> None:
+def test_each_batch_gets_the_extra_gas_that_its_rows_may_need(scene: Scene) -> None:
     for user in USERS[:3]:
         scene.chain.fund(user, 100)
         scene.record(user, 10)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.cli.settlement_list import state_of
 from serving_network.errors import InvalidInput, TransactionFailure, TransactionPending
 from serving_network.settlement.cancelling import CancellationPlan, Cancelled, cancel, plan_cancellation
 from serving_network.settlement.journal import Journal, open_journal
@@ -24,6 +25,8 @@ from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.store.sqlite import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 ANN, BEN = (to_checksum_address(f"0x{number:040x}") for number in (1, 2))
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.2)
@@ -88,14 +91,14 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     return World(tmp_path, batches=request.param)
 
 
-def test_nothing_waits(world: World) -> None:
+def test_without_pending_transactions_nothing_is_cancelled(world: World) -> None:
     with world.journal():
         pass
     assert world.plan() == CancellationPlan((), ())
     assert world.cancel() == Cancelled([], [])
 
 
-def test_a_batch_that_waits_is_ended_and_its_users_are_settled_anew_with_the_same_nonce(world: World) -> None:
+def test_a_cancelled_batch_ends_and_its_users_are_settled_again_with_the_same_nonce(world: World) -> None:
     world.settle(("a", ANN, 10))
     plan = world.plan()
     assert [(one.nonce, one.batch) for one in plan.places] == [(0, 1)]
@@ -118,7 +121,7 @@ def test_a_batch_that_waits_is_ended_and_its_users_are_settled_anew_with_the_sam
     assert world.charged(ANN) == 13
 
 
-def test_a_settlement_that_is_mined_instead_is_booked(world: World) -> None:
+def test_a_settlement_mined_before_its_cancellation_is_booked(world: World) -> None:
     world.settle(("a", ANN, 10), ("b", BEN, 4))
 
     def hook(method: str, when: str) -> None:
@@ -134,7 +137,7 @@ def test_a_settlement_that_is_mined_instead_is_booked(world: World) -> None:
     assert (report.paid, report.taken_up_paid, world.charged(ANN)) == (1, 0, 11)
 
 
-def test_nonces_that_nobody_used_are_taken_too(world: World) -> None:
+def test_unused_nonces_are_filled(world: World) -> None:
     world.settle(("a", ANN, 10))
     with world.journal() as journal:
         (batch,) = journal.open_batches()
@@ -156,7 +159,7 @@ def test_nonces_that_nobody_used_are_taken_too(world: World) -> None:
         assert batch.cancelled
 
 
-def test_strange_transactions_alone_are_ended_too(world: World) -> None:
+def test_unknown_transactions_alone_are_cancelled(world: World) -> None:
     world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
     report = world.settle(("a", ANN, 10))
     assert isinstance(report.stopped_by, UnknownTransactions)
@@ -170,7 +173,29 @@ def test_strange_transactions_alone_are_ended_too(world: World) -> None:
     assert world.settle(("a", ANN, 10)).paid == 10
 
 
-def test_a_batch_is_named_and_others_are_left_alone(world: World) -> None:
+def test_the_empty_transactions_of_a_cancellation_without_batches_are_journalled(world: World) -> None:
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
+    world.chain.wants_higher_fees = True
+    with pytest.raises(TransactionPending):
+        world.cancel()
+    with world.journal() as journal:
+        (batch,) = journal.open_batches()
+        assert (batch.rows, batch.cancelled, batch.transactions[-1].nonce) == ((), True, 0)
+        (summary,) = journal.summaries(0)
+        assert state_of(summary) == "cancelled, not final"
+    assert [(one.nonce, one.batch) for one in world.plan().places] == [(0, batch.id)]
+    assert not isinstance(world.settle(("a", ANN, 10)).stopped_by, UnknownTransactions)
+    with world.journal() as journal:
+        assert batch.id in {one.id for one in journal.open_batches()}
+    world.chain.mine()
+    world.settles_at_once()
+    world.settle(("b", ANN, 3))
+    assert world.charged(ANN) == 13
+    with world.journal() as journal:
+        assert [one.id for one in journal.open_batches() if not one.rows] == []
+
+
+def test_only_the_named_batch_is_cancelled(world: World) -> None:
     world.settle(("a", ANN, 10))
     world.settle(("b", BEN, 4))
     assert [(one.nonce, one.batch) for one in world.plan([2]).places] == [(1, 2)]
@@ -196,7 +221,7 @@ def test_a_fee_above_the_cap_sends_nothing(world: World) -> None:
         assert not journal.open_batches()[0].cancelled
 
 
-def test_a_strange_transaction_is_outbid_up_to_the_cap(world: World) -> None:
+def test_an_unknown_transaction_is_outbid_up_to_the_cap(world: World) -> None:
     world.settle(("a", ANN, 10))
     world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1000, None)
     world.chain.wants_higher_fees = True
@@ -208,7 +233,7 @@ def test_a_strange_transaction_is_outbid_up_to_the_cap(world: World) -> None:
     assert world.charged(ANN) == 0
 
 
-def test_what_is_not_mined_is_replaced_then_given_up_and_taken_up_again(world: World) -> None:
+def test_an_unmined_cancellation_is_replaced_then_given_up_then_resumed(world: World) -> None:
     world.settle(("a", ANN, 10))
     world.chain.least_fee = 100
     with pytest.raises(TransactionPending, match="is not mined after") as caught:
@@ -229,7 +254,7 @@ def test_what_is_not_mined_is_replaced_then_given_up_and_taken_up_again(world: W
     assert world.settle(("b", ANN, 3)).paid == 13
 
 
-def test_an_empty_transaction_that_is_undone_does_not_let_a_user_pay_twice(world: World) -> None:
+def test_an_undone_cancellation_charges_nobody_twice(world: World) -> None:
     world.settle(("a", ANN, 10))
     (carried,) = world.chain.pool.values()
     world.mines_when_asked()

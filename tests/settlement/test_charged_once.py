@@ -33,6 +33,9 @@ from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, Pending
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, USERS, Scene
+from tests.settlement.virtual_time import VirtualTime
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 STRANGE = 8
@@ -65,7 +68,7 @@ def send(scene: Scene, **arguments: Any) -> list[Pending]:
 # ------------------------------------------------------------------------------------- which nonce, run by run
 
 
-def test_what_was_refused_is_signed_again_with_its_nonce(scene: Scene) -> None:
+def test_a_refused_settlement_is_signed_again_with_its_nonce(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     sent = send(scene)
@@ -90,7 +93,7 @@ def test_what_was_refused_is_signed_again_with_its_nonce(scene: Scene) -> None:
     assert [row[1:] for row in scene.signed(ALICE)] == [(30, 0, "final"), (35, 0, "dead"), (5, 30, "final")]
 
 
-def test_what_lost_its_place_and_cannot_be_carried_is_signed_again_with_its_nonce(scene: Scene) -> None:
+def test_a_lost_settlement_that_cannot_be_sent_again_is_signed_again_with_its_nonce(scene: Scene) -> None:
     """And what was signed twice alike, in two batches, is booked once."""
     for user in (ALICE, BOB):
         scene.chain.fund(user, 100)
@@ -116,7 +119,7 @@ def test_what_lost_its_place_and_cannot_be_carried_is_signed_again_with_its_nonc
     assert (scene.booked(ALICE), scene.batches()) == (30, ["ended"] * 2)
 
 
-def test_after_a_payment_in_full_the_next_nonce_is_higher_at_once(scene: Scene) -> None:
+def test_after_a_full_payment_the_next_nonce_is_higher_at_once(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     for fee in (10, 5, 7):
         scene.record(ALICE, fee)
@@ -132,7 +135,7 @@ def test_after_a_payment_in_full_the_next_nonce_is_higher_at_once(scene: Scene) 
     assert (scene.paid(ALICE), scene.booked(ALICE)) == (22, 22)
 
 
-def test_below_another_live_settlement_no_more_is_signed_than_lies_in_front_of_it(scene: Scene) -> None:
+def test_a_settlement_below_a_live_one_signs_only_the_requests_before_it(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 10)
     scene.settle()
@@ -186,7 +189,7 @@ def test_a_batch_that_failed_is_sent_again_in_halves_with_the_same_nonces(scene:
     assert ([scene.paid(user) for user in USERS], scene.batches()) == ([10] * 4, ["ended"] * 3)
 
 
-def test_two_transactions_of_a_batch_that_each_pay_another_user_are_merged(scene: Scene) -> None:
+def test_results_of_two_transactions_that_pay_different_users_are_merged(scene: Scene) -> None:
     """Before, such a batch was never decided, and nothing of it was booked."""
     for user, fee in ((ALICE, 30), (BOB, 20)):
         scene.chain.fund(user, 100)
@@ -241,7 +244,7 @@ def test_a_batch_ends_when_all_its_settlements_are_final(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["refused", "reverted"])
-def test_a_batch_ends_when_the_wallets_nonce_has_passed_it_in_a_final_block(scene: Scene, fails: bool) -> None:
+def test_a_batch_ends_once_the_wallet_nonce_has_passed_it_in_a_final_block(scene: Scene, fails: bool) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     sent = send(scene)
@@ -263,7 +266,7 @@ def test_a_batch_ends_when_the_wallets_nonce_has_passed_it_in_a_final_block(scen
     assert scene.signed(ALICE)[1][0] == row[0]
 
 
-def test_a_batch_ends_when_what_was_seen_of_the_wallet_is_final(scene: Scene) -> None:
+def test_a_batch_ends_when_the_observed_wallet_nonce_is_final(scene: Scene) -> None:
     """Nothing of it was mined: something else took its nonce."""
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
@@ -284,7 +287,7 @@ def test_a_batch_ends_when_what_was_seen_of_the_wallet_is_final(scene: Scene) ->
     assert (scene.settle().paid, scene.paid(ALICE)) == (30, 30)
 
 
-def test_what_was_seen_of_the_wallet_in_a_block_that_is_gone_ends_nothing(scene: Scene) -> None:
+def test_a_wallet_nonce_observed_in_a_vanished_block_ends_nothing(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     sent = send(scene)
@@ -349,7 +352,7 @@ def adopt(scene: Scene, user: str) -> None:
 # ------------------------------------------------------------------------------ what the journal does not know
 
 
-def test_an_account_that_is_ahead_of_the_journal_or_behind_it_is_left_alone(scene: Scene) -> None:
+def test_an_account_ahead_of_or_behind_the_journal_is_left_alone(scene: Scene) -> None:
     for user in (ALICE, BOB, CAROL):
         scene.chain.fund(user, 100)
         scene.record(user, 10)
@@ -369,7 +372,7 @@ def test_an_account_that_is_ahead_of_the_journal_or_behind_it_is_left_alone(scen
     )  # fmt: skip
 
 
-def test_a_transaction_of_another_journal_in_the_pool_stops_the_run(scene: Scene) -> None:
+def test_a_pending_transaction_of_another_journal_stops_the_run(scene: Scene) -> None:
     for user in (ALICE, BOB):
         scene.chain.fund(user, 100)
     scene.record(ALICE, 10, journal="other")
@@ -387,9 +390,7 @@ def test_a_transaction_of_another_journal_in_the_pool_stops_the_run(scene: Scene
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["refused", "reverted"])
-def test_a_transaction_of_another_journal_that_paid_nothing_stops_the_run_until_its_block_is_final(
-    scene: Scene, fails: bool
-) -> None:
+def test_another_journals_failed_transaction_stops_the_run_until_it_is_final(scene: Scene, fails: bool) -> None:
     """After a reorganisation it may pay what it did not pay there."""
     scene.chain.fund(ALICE, 100)
     scene.chain.fund(BOB, 100)
@@ -442,7 +443,7 @@ def test_an_unknown_settlement_below_a_known_one_stops_the_user_until_it_is_adop
     assert scene.settle().paid == 0
 
 
-def test_what_an_unknown_transaction_got_accepted_is_booked(scene: Scene) -> None:
+def test_a_settlement_accepted_through_an_unknown_transaction_is_booked(scene: Scene) -> None:
     """The same signed settlement, in a transaction with other rows."""
     scene.chain.fund(ALICE, 100)
     scene.chain.fund(BOB, 100)
@@ -478,7 +479,7 @@ def alone_in_a_transaction(signed: SignedSettlements, user: str) -> SignedSettle
 # ---------------------------------------------------------------------------------------------- reorganisations
 
 
-def test_a_fork_of_a_thousand_blocks_takes_everything_back(scene: Scene) -> None:
+def test_a_fork_of_a_thousand_blocks_undoes_every_booking(scene: Scene) -> None:
     scene.chain.fund(ALICE, 100)
     scene.chain.mine()
     scene.record(ALICE, 30)
@@ -496,7 +497,7 @@ def test_a_fork_of_a_thousand_blocks_takes_everything_back(scene: Scene) -> None
     assert (scene.settle().paid, scene.paid(ALICE), scene.batches()) == (0, 30, ["ended"])
 
 
-def test_of_two_blocks_that_are_not_final_the_older_is_looked_up_though_the_newer_stands(scene: Scene) -> None:
+def test_the_older_of_two_unfinal_blocks_is_checked_though_the_newer_is_valid(scene: Scene) -> None:
     """A node that follows a reorganisation while it is asked."""
     for user in (ALICE, BOB):
         scene.chain.fund(user, 100)
@@ -529,7 +530,7 @@ def test_of_two_blocks_that_are_not_final_the_older_is_looked_up_though_the_newe
     assert [scene.booked(user) for user in (ALICE, BOB)] == [30, 20]
 
 
-def test_two_blocks_that_are_gone_are_both_noticed(scene: Scene) -> None:
+def test_two_vanished_blocks_are_both_noticed(scene: Scene) -> None:
     for user in (ALICE, BOB):
         scene.chain.fund(user, 100)
     scene.record(ALICE, 30)
@@ -547,7 +548,7 @@ def test_two_blocks_that_are_gone_are_both_noticed(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("times", [1, SIGNING_ATTEMPTS - 1, SIGNING_ATTEMPTS])
-def test_what_is_signed_for_a_block_that_is_gone_is_signed_anew(scene: Scene, times: int) -> None:
+def test_a_settlement_signed_for_a_vanished_block_is_signed_again(scene: Scene, times: int) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     scene.mine()
@@ -586,7 +587,7 @@ ASKED_OF_A_LOST_BATCH = [
     ("lost", "method"),
     [(False, method) for method in ASKED_OF_A_WAITING_BATCH] + [(True, method) for method in ASKED_OF_A_LOST_BATCH],
 )
-def test_a_batch_that_cannot_be_looked_at_stops_nothing_else(
+def test_a_batch_that_cannot_be_read_stops_no_other(
     scene: Scene, lost: bool, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for user in (ALICE, BOB, CAROL):
@@ -645,33 +646,17 @@ def test_a_batch_that_cannot_be_looked_at_stops_nothing_else(
     assert [scene.booked(user) for user in (ALICE, BOB, CAROL)] == [30, 20, 7]
 
 
-class VirtualTime:
-    """A clock that moves only when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        assert seconds > 0
-        self.now += seconds
-
-
 @pytest.mark.parametrize("patience", [0, 3, 10])
-def test_a_run_with_only_an_earlier_batch_ends_when_its_patience_does(
-    scene: Scene, patience: float, monkeypatch: pytest.MonkeyPatch
+def test_a_run_with_only_an_earlier_batch_ends_after_its_patience(
+    scene: Scene, patience: float, virtual_time: VirtualTime
 ) -> None:
     scene.chain.fund(ALICE, 100)
     scene.record(ALICE, 30)
     send(scene)
-    clock = VirtualTime()
-    monkeypatch.setattr(following, "time", clock)
-    monkeypatch.setattr(following, "asyncio", clock)
     scene.chain.mines_at_once = False
+    begun = virtual_time.now
     report = scene.settle(replace(OPTIONS, first_pause=1, patience=patience, give_up_after=600))
-    assert patience <= clock.now < patience + following.LONGEST_PAUSE
+    assert patience <= virtual_time.now - begun < patience + following.LONGEST_PAUSE
     assert (report.stopped_by, report.lines[ALICE].wait) == (None, Wait.IN_FLIGHT)
     assert [note for note in report.notes if "still waiting" in note] == [
         f"Batch 1 of an earlier run is still waiting for transaction {scene.chain.broadcasts[0]}: run again, or"

@@ -133,7 +133,7 @@ def house(served: tuple[Node, str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 LOG: tuple[Row, ...] = (("a", ANN, 10), ("b", BEN, 20), ("c", ANN, 5))
 
 
-def test_a_lost_journal_is_adopted_and_only_what_is_new_is_paid(house: House) -> None:
+def test_after_a_lost_journal_only_new_requests_are_paid(house: House) -> None:
     assert house.settle(*LOG)["total"]["paid"] == "35"
     house.lose_journal()
     more = (*LOG, ("d", ANN, 3), ("e", EVE, 4))
@@ -234,7 +234,7 @@ def test_a_stuck_transaction_is_cancelled_and_its_users_are_settled_again(house:
     assert house.json("settlement", "list")["batches"][0]["state"] == "ended"
 
 
-def test_a_cancellation_runs_to_its_end(house: House) -> None:
+def test_a_cancellation_is_completed(house: House) -> None:
     house.rpc("evm_setAutomine", False)
     house.settle(*LOG, code=8, options=("--give-up-after", "0.2"))
     house.node.mines_after = "eth_sendRawTransaction"
@@ -248,7 +248,7 @@ def test_a_cancellation_runs_to_its_end(house: House) -> None:
     assert (COIN - house.balance(ANN), COIN - house.balance(BEN)) == (15, 20)
 
 
-def test_a_request_is_taken_out_and_never_charged(house: House) -> None:
+def test_a_voided_request_is_never_charged(house: House) -> None:
     house.settle(("a", ANN, 10), code=0)
     house.settle(("a", ANN, 10), ("b", ANN, 5), ("c", ANN, 2), options=("--min-fee", "8 wei"), code=11)
     house("settlement", "void", "b", code=2)
@@ -267,7 +267,7 @@ def test_a_request_is_taken_out_and_never_charged(house: House) -> None:
     assert COIN - house.balance(ANN) == 12
 
 
-def test_a_backup_is_whole_while_another_program_writes(house: House) -> None:
+def test_a_backup_is_consistent_while_another_program_writes(house: House) -> None:
     house.settle(*LOG)
     writer = sqlite3.connect(house.journal, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
@@ -286,7 +286,7 @@ def test_a_backup_is_whole_while_another_program_writes(house: House) -> None:
     assert (house.home / "copy").read_bytes() == before
 
 
-def test_what_writes_waits_for_no_run_and_what_reads_needs_no_lock(house: House) -> None:
+def test_writing_fails_during_a_run_and_reading_needs_no_lock(house: House) -> None:
     house.settle(*LOG)
     with lock(house.journal.with_suffix(".lock")):
         for words in (["void", "a", "--reason", "x"], ["adopt"], ["cancel"]):
@@ -295,7 +295,7 @@ def test_what_writes_waits_for_no_run_and_what_reads_needs_no_lock(house: House)
         house("settlement", "backup", str(house.home / "copy"))
 
 
-def test_reading_needs_no_key_and_with_a_path_no_node(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_needs_no_key_and_with_a_path_needs_no_node(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     house.settle(*LOG)
     monkeypatch.delenv("SERVING_PRIVATE_KEY")
     house("settlement", "list", code=4)
@@ -311,7 +311,7 @@ def test_reading_needs_no_key_and_with_a_path_no_node(house: House, monkeypatch:
     house("settlement", "list", "--journal", str(house.home / "text"), code=3)
 
 
-def test_a_run_that_paid_says_so_though_the_node_has_no_events_any_more(house: House) -> None:
+def test_a_run_reports_payments_without_the_nodes_events(house: House) -> None:
     house.node.refused, house.node.refused_after = "eth_getLogs", "eth_sendRawTransaction"
     report = house.settle(*LOG)
     assert (report["total"]["paid"], report["stopped_by"]) == ("35", None)
@@ -323,7 +323,7 @@ def test_a_run_that_paid_says_so_though_the_node_has_no_events_any_more(house: H
     assert (COIN - house.balance(ANN), COIN - house.balance(BEN)) == (16, 20)
 
 
-def test_books_balance_and_a_contract_that_holds_less_is_told(house: House) -> None:
+def test_books_balance_and_report_a_contract_that_holds_less(house: House) -> None:
     house.settle(*LOG)
     lines = house.json("settlement", "books")
     assert [(one["contract"], one["surplus"]["wei"]) for one in lines] == [("ledger", "0"), ("inference-v1.0", "0")]

@@ -26,7 +26,7 @@ def serving(*words: str) -> Any:
     return CliRunner().invoke(app, list(words))
 
 
-def test_the_demo_tells_the_whole_story_and_the_books_balance() -> None:
+def test_the_demo_reports_every_step_and_the_books_balance() -> None:
     result = serving("demo", "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -100,7 +100,7 @@ def write(path: Path, *rows: tuple[str, str, int]) -> Path:
     return path
 
 
-def test_exit_codes_tell_what_is_left(home: Path) -> None:
+def test_exit_codes_say_what_is_left(home: Path) -> None:
     good, stranger = USERS[0].address, USERS[50].address
     log = home / "usage.jsonl"
     result = serving("settle", str(write(log, ("a", good, 10))))
@@ -134,7 +134,7 @@ def test_a_dry_run_leaves_no_trace(home: Path) -> None:
     assert json.loads(result.stdout)["log"]["new"] == 1
 
 
-def test_another_systems_log_is_settled_as_it_is(home: Path) -> None:
+def test_a_log_of_another_system_is_settled_unchanged(home: Path) -> None:
     log = home / "trace.csv"
     log.write_text("TIMESTAMP,ContextTokens,GeneratedTokens,customer\n2023-11-16 18:15:46.6805900,374,44,acme\n")
     names = home / "users.json"
@@ -159,7 +159,7 @@ def test_another_systems_log_is_settled_as_it_is(home: Path) -> None:
     ],
 )
 @pytest.mark.usefixtures("home")
-def test_what_cannot_be_used_says_so_with_one_next_step(words: list[str], code: int, says: str) -> None:
+def test_unusable_input_is_reported_with_one_next_step(words: list[str], code: int, says: str) -> None:
     result = serving("settle", *words)
     assert result.exit_code == code, result.output
     assert says in result.stderr
@@ -167,7 +167,7 @@ def test_what_cannot_be_used_says_so_with_one_next_step(words: list[str], code: 
 
 
 @pytest.mark.usefixtures("home")
-def test_no_tee_key_and_a_bad_one_are_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_invalid_tee_key_is_reported_but_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVING_TEE_KEY", "secret")
     result = serving("settle")
     assert result.exit_code == 4

@@ -51,7 +51,7 @@ def test_the_log_looks_like_a_day_of_production(rows: list[UsageRow]) -> None:
     assert [row.time for row in rows] == sorted(row.time for row in rows)
 
 
-def test_everybody_plays_their_part(rows: list[UsageRow]) -> None:
+def test_every_role_takes_part(rows: list[UsageRow]) -> None:
     owed: Counter[str] = Counter()
     for row in rows:
         owed[row.user] += sum(Prices(INPUT_PRICE, OUTPUT_PRICE).fees(row.input_tokens, row.output_tokens))

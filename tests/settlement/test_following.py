@@ -255,7 +255,7 @@ PAID = landed_in(BLOCK, Status.SUCCESS, Status.SUCCESS)
 # ---------------------------------------------------------------------------------------------------- waiting
 
 
-def test_what_is_not_mined_is_sent_again_then_replaced_and_at_last_left(scene: Scene) -> None:
+def test_an_unmined_transaction_is_sent_again_then_replaced_then_left(scene: Scene) -> None:
     with pytest.raises(TransactionPending) as caught:
         scene.follow()
     assert scene.chain.done == [
@@ -284,13 +284,13 @@ def test_what_is_not_mined_is_sent_again_then_replaced_and_at_last_left(scene: S
 
 
 @pytest.mark.parametrize(("give_up_after", "ends"), [(0, 0.0), (1, 1.0), (2.5, 2.5), (2.6, 4.5)])
-def test_the_time_to_give_up_is_kept(scene: Scene, give_up_after: float, ends: float) -> None:
+def test_a_run_gives_up_at_the_configured_time(scene: Scene, give_up_after: float, ends: float) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=give_up_after))
     assert scene.chain.now == ends
 
 
-def test_the_next_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_the_whole(scene: Scene) -> None:
+def test_a_replacement_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_all_of_it(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, stuck_after=4.5, give_up_after=7, first_pause=2))
     assert scene.chain.done == [
@@ -302,7 +302,7 @@ def test_the_next_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_t
     ]
 
 
-def test_a_quarter_is_a_quarter(scene: Scene) -> None:
+def test_a_transaction_is_sent_again_after_a_quarter_of_stuck_after(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, stuck_after=4.8, give_up_after=2))
     assert [when for when, _ in scene.chain.done] == [0.0, 2.5]
@@ -316,7 +316,7 @@ def test_a_replacement_at_the_cap_is_not_sent(scene: Scene) -> None:
     assert {what for _, what in scene.chain.done} == {f"sent {FIRST}"}
 
 
-def test_a_nonce_before_it_that_was_never_used_is_filled(scene: Scene) -> None:
+def test_an_unused_lower_nonce_is_filled(scene: Scene) -> None:
     scene.chain.next_nonce = 3
     scene.chain.mined_nonce = lambda: 3
     with pytest.raises(TransactionPending):
@@ -327,7 +327,7 @@ def test_a_nonce_before_it_that_was_never_used_is_filled(scene: Scene) -> None:
     assert scene.report.notes[0].endswith("again with nonce 3.")
 
 
-def test_what_filled_a_gap_has_time_to_show_its_receipt(scene: Scene) -> None:
+def test_the_transaction_that_filled_a_gap_has_time_to_show_its_receipt(scene: Scene) -> None:
     scene.chain.next_nonce = 3
     scene.chain.mined_nonce = lambda: 4 if scene.chain.now > 9 else 3
 
@@ -344,7 +344,7 @@ def test_what_filled_a_gap_has_time_to_show_its_receipt(scene: Scene) -> None:
     assert scene.chain.searched == [SEARCHED_FROM] * 4
 
 
-def test_transactions_that_wait_with_several_nonces_are_all_sent_again(scene: Scene) -> None:
+def test_pending_transactions_of_several_nonces_are_all_sent_again(scene: Scene) -> None:
     scene.chain.next_nonce = 3
     scene.chain.mined_nonce = lambda: 3
     with pytest.raises(TransactionPending):
@@ -354,7 +354,7 @@ def test_transactions_that_wait_with_several_nonces_are_all_sent_again(scene: Sc
                                     (12.5, f"sent {gap}"), (12.5, f"sent {FIRST}")]  # fmt: skip
 
 
-def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
+def test_the_wallets_next_nonce_is_not_a_gap(scene: Scene) -> None:
     scene.chain.next_nonce = 5
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
@@ -365,7 +365,7 @@ def test_the_wallets_own_next_nonce_is_no_gap(scene: Scene) -> None:
     ("stuck_after", "age", "replaced_at"),
     [(8, 8, 0.0), (8, 9000, 0.0), (8, 7, 1.0), (8, 5, 4.5), (8, 0, 8.5), (8, -100, 8.5), (2, 1, 1.0), (0, 0, 0.0)],
 )
-def test_what_an_earlier_run_sent_is_replaced_when_it_is_old_enough(
+def test_a_transaction_of_an_earlier_run_is_replaced_when_it_is_old_enough(
     scene: Scene, stuck_after: float, age: int, replaced_at: float
 ) -> None:
     scene.clock.now += age
@@ -387,7 +387,7 @@ def test_the_age_counts_from_the_newest_transaction(scene: Scene) -> None:
 # ------------------------------------------------------------------------------------------------ a lost nonce
 
 
-def test_what_lost_its_nonce_is_looked_for_and_then_carried_again(scene: Scene) -> None:
+def test_a_batch_that_lost_its_nonce_is_searched_for_then_sent_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=6))
@@ -405,14 +405,14 @@ def test_patience_is_kept_to_the_second(scene: Scene) -> None:
     assert scene.chain.done[0] == (2.5, f"sent {sent(6, 9).hash}")
 
 
-def test_patience_begins_anew_with_each_carrying(scene: Scene) -> None:
+def test_patience_restarts_with_each_new_transaction(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 1 + scene.journal.open_batches()[0].transactions[-1].nonce
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
     assert scene.chain.done == [(4.5, f"sent {sent(6, 9).hash}"), (8.5, f"sent {sent(7, 9).hash}")]
 
 
-def test_what_was_carried_again_is_not_replaced_at_once(scene: Scene) -> None:
+def test_a_batch_sent_again_is_not_replaced_at_once(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=12))
@@ -426,7 +426,7 @@ def test_what_was_carried_again_is_not_replaced_at_once(scene: Scene) -> None:
     ]
 
 
-def test_what_the_accounts_show_to_be_settled_is_not_carried_again(scene: Scene) -> None:
+def test_a_batch_that_the_accounts_show_as_settled_is_not_sent_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.accept()
     with pytest.raises(Disagreement):
@@ -435,14 +435,14 @@ def test_what_the_accounts_show_to_be_settled_is_not_carried_again(scene: Scene)
     assert scene.journal.open_batches() == [scene.batch]
 
 
-def test_what_an_earlier_run_lost_is_carried_again_at_once(scene: Scene) -> None:
+def test_a_batch_lost_by_an_earlier_run_is_sent_again_at_once(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=0), earlier=True)
     assert scene.chain.done == [(0.0, f"sent {sent(6, 9).hash}")]
 
 
-def test_a_lost_batch_that_would_not_be_paid_whole_is_not_carried_again(scene: Scene) -> None:
+def test_a_lost_batch_that_would_not_be_paid_in_full_is_not_sent_again(scene: Scene) -> None:
     """Its users are signed for anew, with the same nonces."""
     scene.chain.mined_nonce = lambda: 6
     scene.chain.refused = {USERS[1]}
@@ -450,7 +450,7 @@ def test_a_lost_batch_that_would_not_be_paid_whole_is_not_carried_again(scene: S
     assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 
 
-def test_what_turns_out_to_be_accepted_is_booked_instead_of_carried_again(scene: Scene) -> None:
+def test_a_batch_found_accepted_is_booked_instead_of_sent_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
     scene.chain.past = [elsewhere(0, sent(1, 77))]
@@ -459,14 +459,14 @@ def test_what_turns_out_to_be_accepted_is_booked_instead_of_carried_again(scene:
     assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
 
 
-def test_a_cancelled_batch_is_not_carried_again(scene: Scene) -> None:
+def test_a_cancelled_batch_is_not_sent_again(scene: Scene) -> None:
     batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
     scene.chain.mined_nonce = lambda: 6
     scene.follow(batch=batch)
     assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 
 
-def test_a_stuck_empty_transaction_is_replaced_by_an_empty_one(scene: Scene) -> None:
+def test_a_stuck_empty_transaction_is_replaced_by_another(scene: Scene) -> None:
     batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=8), batch)
@@ -478,7 +478,7 @@ def test_a_stuck_empty_transaction_is_replaced_by_an_empty_one(scene: Scene) -> 
     assert scene.report.replaced == 1
 
 
-def test_an_empty_transaction_that_waits_for_a_lower_nonce_is_left_waiting(scene: Scene) -> None:
+def test_an_empty_transaction_behind_a_lower_nonce_is_left_alone(scene: Scene) -> None:
     batch = scene.journal.add_transaction(scene.batch, sent(5, 1)._replace(purpose="cancel"))
     scene.chain.next_nonce = 3
     scene.chain.mined_nonce = lambda: 3
@@ -504,13 +504,13 @@ def free_nonce(scene: Scene, final: int = 0) -> int:
 
 
 @pytest.mark.parametrize(("mined", "pending", "free"), [(5, 5, 6), (5, 6, 6), (6, 6, 6), (7, 6, 7), (3, 3, 3)])
-def test_the_next_nonce_is_one_that_nothing_waits_with(scene: Scene, mined: int, pending: int, free: int) -> None:
+def test_the_next_nonce_is_one_without_a_pending_transaction(scene: Scene, mined: int, pending: int, free: int) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
     assert free_nonce(scene) == free
 
 
-def test_the_nonce_of_a_decided_batch_is_used_again(scene: Scene) -> None:
+def test_the_wallet_nonce_of_a_decided_batch_is_reused(scene: Scene) -> None:
     """If it stayed free below the next transaction, an unknown one of the same users could take it."""
     scene.chain.mined_nonce = lambda: 5
     scene.chain.next_nonce = 5
@@ -521,9 +521,7 @@ def test_the_nonce_of_a_decided_batch_is_used_again(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4)])
-def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
-    scene: Scene, mined: int, pending: int, unknown: int
-) -> None:
+def test_unknown_pending_wallet_transactions_stop_signing(scene: Scene, mined: int, pending: int, unknown: int) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
     with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? ") as caught:
@@ -532,7 +530,7 @@ def test_unknown_transactions_of_the_wallet_in_the_pool_stop_the_signing(
     assert "serving settlement cancel" in str(caught.value.next_step)
 
 
-def test_an_unknown_settlement_in_a_block_that_is_not_final_stops_the_signing(scene: Scene) -> None:
+def test_an_unknown_settlement_in_an_unfinal_block_stops_signing(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 5
     scene.chain.calls = {4: "0xforeign"}
     with pytest.raises(UnknownTransactions, match="0xforeign") as caught:
@@ -550,7 +548,7 @@ def test_an_unknown_settlement_in_a_block_that_is_not_final_stops_the_signing(sc
         ("of a nonce that was passed", {5: "0xforeign"}, BLOCK, [BLOCK]),
     ],
 )
-def test_other_transactions_of_the_wallet_do_not(
+def test_other_wallet_transactions_do_not_stop_signing(
     scene: Scene, what: str, calls: dict[int, str], final: int, asked: list[int]
 ) -> None:
     scene.chain.mined_nonce = lambda: 5
@@ -559,7 +557,7 @@ def test_other_transactions_of_the_wallet_do_not(
     assert scene.chain.called_since == asked
 
 
-def test_where_all_that_the_wallet_sent_is_known_nothing_is_looked_through(scene: Scene) -> None:
+def test_nothing_is_searched_if_all_wallet_transactions_are_known(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.journal.add_mined(FIRST, PAID.mined)
     scene.journal.see_wallet(5, BLOCK, "0xbb")
@@ -568,7 +566,7 @@ def test_where_all_that_the_wallet_sent_is_known_nothing_is_looked_through(scene
     assert scene.chain.called_since == []
 
 
-def test_strange_transactions_keep_a_lost_batch_from_being_carried_again(scene: Scene) -> None:
+def test_unknown_transactions_keep_a_lost_batch_from_being_sent_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.chain.next_nonce = 8
     with pytest.raises(UnknownTransactions):
@@ -576,7 +574,7 @@ def test_strange_transactions_keep_a_lost_batch_from_being_carried_again(scene: 
     assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 
 
-def test_a_block_stands_while_the_chain_has_its_hash(scene: Scene) -> None:
+def test_a_block_is_valid_while_the_chain_has_its_hash(scene: Scene) -> None:
     follower = follower_of(scene)
     head = Head(BLOCK + 1, 0, HEAD)
     assert asyncio.run(follower.wallet.stands(head)) is True
@@ -585,7 +583,7 @@ def test_a_block_stands_while_the_chain_has_its_hash(scene: Scene) -> None:
         assert asyncio.run(follower.wallet.stands(head)) is False
 
 
-def test_what_was_made_for_a_block_that_is_gone_is_not_sent(scene: Scene) -> None:
+def test_a_transaction_made_for_a_vanished_block_is_not_sent(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.chain.head_hash = lambda: HEAD if scene.chain.now >= 2 else "0xother"
     with pytest.raises(TransactionPending):
@@ -610,7 +608,7 @@ def several(scene: Scene, *nonces: int) -> tuple[Follower, list[Followed]]:
 @pytest.mark.parametrize(
     ("linger", "looks"), [(0, [0.0]), (1, [0.0, 1.0]), (2, [0.0, 1.0, 2.5]), (2.5, [0.0, 1.0, 2.5])]
 )
-def test_what_is_not_done_is_looked_at_once_more_when_the_time_is_over(
+def test_an_unfinished_batch_is_checked_once_more_when_time_is_up(
     scene: Scene, linger: float, looks: list[float]
 ) -> None:
     follower, followed = several(scene, 5)
@@ -652,7 +650,7 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
 
 
-def test_of_several_receipts_that_one_counts_which_took_effect(scene: Scene) -> None:
+def test_the_receipt_that_took_effect_counts(scene: Scene) -> None:
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
     scene.show(sent(5), Status.SUCCESS, Status.PARTIAL)
@@ -665,7 +663,7 @@ def test_of_several_receipts_that_one_counts_which_took_effect(scene: Scene) -> 
 
 
 @pytest.mark.parametrize("first_block", [BLOCK - 1, BLOCK + 1])
-def test_two_transactions_each_effective_for_another_settlement_are_merged(scene: Scene, first_block: int) -> None:
+def test_results_of_two_partly_effective_transactions_are_merged(scene: Scene, first_block: int) -> None:
     """Before, such a batch was never decided, and blocked the journal for good."""
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
@@ -681,7 +679,7 @@ def test_two_transactions_each_effective_for_another_settlement_are_merged(scene
     assert (scene.report.gas_used, scene.report.settlements, scene.report.batches) == (202, 2, 1)
 
 
-def test_what_the_first_transaction_accepted_is_booked_while_the_second_is_waiting(scene: Scene) -> None:
+def test_results_of_the_first_transaction_are_booked_while_the_second_is_pending(scene: Scene) -> None:
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
     scene.chain.held = {USERS[0]: account(USERS[0], NONCE), USERS[1]: account(USERS[1])}
     scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER)
@@ -699,7 +697,7 @@ def test_what_the_first_transaction_accepted_is_booked_while_the_second_is_waiti
     assert scene.report.gas_used == 202
 
 
-def test_a_node_that_shows_a_settlement_paid_by_two_transactions_is_not_believed(scene: Scene) -> None:
+def test_a_node_that_reports_a_settlement_paid_twice_is_not_trusted(scene: Scene) -> None:
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
     scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER)
@@ -709,7 +707,7 @@ def test_a_node_that_shows_a_settlement_paid_by_two_transactions_is_not_believed
     assert (scene.paid(), scene.told, scene.mined()) == ([0, 0], [], [])
 
 
-def test_what_took_effect_elsewhere_is_found_through_the_events(scene: Scene) -> None:
+def test_a_settlement_that_took_effect_elsewhere_is_found_through_events(scene: Scene) -> None:
     scene.accept()
     scene.chain.mined_nonce = lambda: 6
     elsewhere = landed_in(BLOCK, Status.SUCCESS, Status.SUCCESS, transaction=sent(1, 77))
@@ -728,7 +726,7 @@ def elsewhere(user: int, transaction: Transaction, **changes: Any) -> PastSettle
     )
 
 
-def test_what_an_unknown_transaction_got_accepted_is_booked_though_ours_was_refused(scene: Scene) -> None:
+def test_a_settlement_accepted_through_an_unknown_transaction_is_booked_though_ours_was_refused(scene: Scene) -> None:
     scene.accept()
     scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
     scene.chain.past = [elsewhere(0, sent(1, 77))]
@@ -738,7 +736,7 @@ def test_what_an_unknown_transaction_got_accepted_is_booked_though_ours_was_refu
     assert rows.fetchall() == [("accepted", "0xcc", sent(1, 77).hash), ("accepted", "0xbb", FIRST)]
 
 
-def test_another_settlement_with_the_same_nonce_is_not_booked_as_ours(scene: Scene) -> None:
+def test_a_different_settlement_with_the_same_nonce_is_not_booked_as_ours(scene: Scene) -> None:
     scene.accept()
     scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
     scene.chain.past = [elsewhere(0, sent(1, 77), total_fee=9)]
@@ -747,7 +745,7 @@ def test_another_settlement_with_the_same_nonce_is_not_booked_as_ours(scene: Sce
     assert scene.states() == [("signed", Status.INVALID_NONCE), ("accepted", Status.SUCCESS)]
 
 
-def test_events_of_our_own_transaction_against_its_receipt_are_not_believed(scene: Scene) -> None:
+def test_events_that_contradict_the_receipt_are_not_trusted(scene: Scene) -> None:
     scene.accept()
     scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
     scene.chain.past = [elsewhere(0, sent(5))]
@@ -756,7 +754,7 @@ def test_events_of_our_own_transaction_against_its_receipt_are_not_believed(scen
     assert (scene.paid(), scene.told) == ([0, 0], [])
 
 
-def test_as_long_as_nothing_is_mined_nothing_is_searched(scene: Scene) -> None:
+def test_nothing_is_searched_before_something_is_mined(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=2))
     assert scene.chain.searched == []
@@ -771,7 +769,7 @@ def test_a_refusal_is_booked_as_nothing_paid(scene: Scene) -> None:
     assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE]
 
 
-def test_a_transaction_that_failed_paid_nothing_and_what_it_cost_is_told(scene: Scene) -> None:
+def test_a_failed_transaction_paid_nothing_and_its_cost_is_reported(scene: Scene) -> None:
     scene.show(sent(5))
     with pytest.raises(BatchFailed) as caught:
         scene.follow()
@@ -781,7 +779,7 @@ def test_a_transaction_that_failed_paid_nothing_and_what_it_cost_is_told(scene: 
     assert scene.mined() == [landed_in(BLOCK).mined]
 
 
-def test_a_failed_transaction_is_told_once(scene: Scene) -> None:
+def test_a_failed_transaction_is_reported_once(scene: Scene) -> None:
     scene.show(sent(5))
     with pytest.raises(BatchFailed):
         scene.follow()
@@ -790,7 +788,7 @@ def test_a_failed_transaction_is_told_once(scene: Scene) -> None:
     assert (scene.report.gas_used, scene.report.gas_cost) == (101, 7000)
 
 
-def test_a_failure_that_the_accounts_contradict_is_not_booked(scene: Scene) -> None:
+def test_a_failure_contradicted_by_the_accounts_is_not_booked(scene: Scene) -> None:
     scene.accept()
     scene.show(sent(5))
     with pytest.raises(Disagreement):
@@ -832,7 +830,7 @@ def contradicting() -> Landed | None:
     raise Disagreement("The node contradicts itself.")
 
 
-def test_a_node_that_contradicts_itself_is_asked_again_and_then_left(scene: Scene) -> None:
+def test_a_node_that_contradicts_itself_is_asked_again_then_left(scene: Scene) -> None:
     scene.chain.receipts[FIRST] = contradicting
     with pytest.raises(Disagreement):
         scene.follow()
@@ -840,7 +838,7 @@ def test_a_node_that_contradicts_itself_is_asked_again_and_then_left(scene: Scen
     assert scene.chain.done == []
 
 
-def test_patience_with_a_contradiction_begins_when_it_does(scene: Scene) -> None:
+def test_patience_with_a_contradiction_starts_when_it_appears(scene: Scene) -> None:
     scene.chain.receipts[FIRST] = lambda: contradicting() if 2 < scene.chain.now < 3 or scene.chain.now > 6 else None
     with pytest.raises(Disagreement):
         scene.follow(replace(OPTIONS, give_up_after=99, patience=4))
@@ -848,13 +846,13 @@ def test_patience_with_a_contradiction_begins_when_it_does(scene: Scene) -> None
     assert [when for when, _ in scene.chain.done] == [0.0, 4.5]
 
 
-def test_a_contradiction_without_end_does_not_outlast_the_run(scene: Scene) -> None:
+def test_a_permanent_contradiction_does_not_outlast_the_run(scene: Scene) -> None:
     scene.chain.receipts[FIRST] = contradicting
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=2, patience=50))
 
 
-def test_the_settlements_are_carried_with_the_signatures_that_were_made(tmp_path: Path) -> None:
+def test_settlements_are_sent_again_with_their_signatures(tmp_path: Path) -> None:
     for form, signatures in (("entries", (b"\x01", b"\x02")), ("batch", (b"whole",))):
         seen: list[SignedSettlements] = []
         with open_journal(tmp_path / form, Identity(1, "", "", "")) as journal:

@@ -28,7 +28,7 @@ FIRST_SEED = 1
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_whatever_happens_nobody_pays_too_much_and_nothing_is_lost(part: int) -> None:
+def test_no_history_overcharges_a_user_or_loses_a_request(part: int) -> None:
     seeds = range(FIRST_SEED + part, FIRST_SEED + COUNT, PARTS)
     assert [wrong for seed in seeds if (wrong := play(seed)) is not None] == []
 
@@ -108,9 +108,7 @@ FAULTS: list[tuple[Callable[[], AbstractContextManager[Any]], int]] = [
 
 
 @pytest.mark.parametrize(("fault", "seed"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
-def test_a_history_shows_it_when_a_protection_is_gone(
-    fault: Callable[[], AbstractContextManager[Any]], seed: int
-) -> None:
+def test_histories_find_a_removed_protection(fault: Callable[[], AbstractContextManager[Any]], seed: int) -> None:
     assert play(seed) is None
     with fault():
         assert str(play(seed)).startswith(f"seed {seed}: Charged:")

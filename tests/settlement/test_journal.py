@@ -95,7 +95,7 @@ def test_requests_survive_and_are_recorded_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", [row(1, tokens=11), row(1, user=USERS[1]), row(1, fees=(30, 6))])
-def test_an_id_with_other_content_is_a_duplicate_in_a_later_log_too(tmp_path: Path, other: UsageRow) -> None:
+def test_a_known_id_with_other_content_is_a_duplicate_in_a_later_log(tmp_path: Path, other: UsageRow) -> None:
     with journal_at(tmp_path / "j") as journal:
         journal.begin_reading()
         journal.record([row(1)], PRICES)
@@ -107,7 +107,7 @@ def test_an_id_with_other_content_is_a_duplicate_in_a_later_log_too(tmp_path: Pa
         assert "different content" in reject.reason
 
 
-def test_a_row_that_is_rolled_back_with_its_chunk_leaves_no_user_behind(tmp_path: Path) -> None:
+def test_a_row_rolled_back_with_its_chunk_leaves_no_user(tmp_path: Path) -> None:
     with journal_at(tmp_path / "j") as journal:
         journal.begin_reading()
         journal.record([row(1)], PRICES)
@@ -118,7 +118,7 @@ def test_a_row_that_is_rolled_back_with_its_chunk_leaves_no_user_behind(tmp_path
         assert {user.address: (user.requests, user.owed) for user in journal.users()} == dict.fromkeys(USERS, (1, 35))
 
 
-def test_spellings_are_kept_for_the_hash(tmp_path: Path) -> None:
+def test_the_spelling_of_an_id_is_kept_for_the_hash(tmp_path: Path) -> None:
     request_hash = bytes(32)
     spelled = UsageRow(1, request_hash, "00" * 32, USERS[0], USERS[0].lower(), 1, 1, 0, None)
     with journal_at(tmp_path / "j") as journal:
@@ -129,7 +129,7 @@ def test_spellings_are_kept_for_the_hash(tmp_path: Path) -> None:
     assert (charge.request_text, charge.user_text) == ("00" * 32, USERS[0].lower())
 
 
-def test_what_was_sent_is_there_after_a_crash(tmp_path: Path) -> None:
+def test_sent_transactions_survive_a_crash(tmp_path: Path) -> None:
     with journal_at(tmp_path / "j") as journal:
         journal.begin_reading()
         journal.record([row(1), row(2, USERS[1])], PRICES)
@@ -157,7 +157,7 @@ def test_what_was_sent_is_there_after_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["chain_id", "genesis", "contract", "provider"])
-def test_a_journal_of_something_else_is_refused(tmp_path: Path, field: str) -> None:
+def test_a_journal_of_another_chain_contract_or_provider_is_refused(tmp_path: Path, field: str) -> None:
     with journal_at(tmp_path / "j"):
         pass
     other = {"chain_id": 1, "genesis": "0x", "contract": USERS[2], "provider": USERS[2]}[field]
@@ -172,7 +172,7 @@ def test_a_journal_of_something_else_is_refused(tmp_path: Path, field: str) -> N
 
 
 @pytest.mark.parametrize("damage", [b"no database at all" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_damaged_journal_says_so(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_journal_is_reported(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "j").write_bytes(damage)
     with pytest.raises(JournalFailure) as caught, journal_at(tmp_path / "j"):
         pass
@@ -194,7 +194,7 @@ def test_a_copy_leaves_the_original_alone(tmp_path: Path) -> None:
         assert not journal.open_batches()
 
 
-def test_the_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
+def test_the_lock_is_exclusive_and_released_with_its_holder(tmp_path: Path) -> None:
     with lock(tmp_path / "p.lock", BUSY):
         with lock(tmp_path / "q.lock", BUSY):
             pass
@@ -625,7 +625,7 @@ TestJournalMachine = JournalMachine.TestCase
 TestJournalMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 
 
-def test_no_space_left_is_a_clear_failure(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_clearly(tmp_path: Path) -> None:
     def fill(journal: Journal) -> None:
         journal.begin_reading()
         for start in range(0, 20_000, 1000):

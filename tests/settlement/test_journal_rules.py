@@ -113,7 +113,7 @@ def elsewhere(path: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
-def test_what_is_written_is_on_disk_before_the_next_step(tmp_path: Path) -> None:
+def test_each_write_is_on_disk_before_the_next_step(tmp_path: Path) -> None:
     with opened(tmp_path / "deep" / "er" / "j") as journal:
         assert journal.path == tmp_path / "deep" / "er" / "j"
         assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -141,7 +141,7 @@ def test_what_is_written_is_on_disk_before_the_next_step(tmp_path: Path) -> None
         journal._db.execute("SELECT 1")
 
 
-def test_everything_about_a_user_comes_back(tmp_path: Path) -> None:
+def test_everything_about_a_user_is_read_back(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         assert journal.users() == []
         read(journal, row(1, tokens=(10, 1)), row(2, tokens=(7, 2)), row(3, USERS[1], (1, 9)))
@@ -156,7 +156,7 @@ def test_everything_about_a_user_comes_back(tmp_path: Path) -> None:
         assert list(journal.charges(kept[0])) == [Charge("0x" + hash_of(2).hex(), USERS[0], 20, 10)]
 
 
-def test_what_a_journal_says_of_a_batch_is_what_was_sent(tmp_path: Path) -> None:
+def test_a_batch_is_read_back_as_it_was_sent(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]), row(3, USERS[1]))
         first = send(journal, 5, USERS[0])
@@ -178,7 +178,7 @@ def test_what_a_journal_says_of_a_batch_is_what_was_sent(tmp_path: Path) -> None
     assert settled.user.address == USERS[1]
 
 
-def test_the_highest_nonce_that_was_signed_is_kept(tmp_path: Path) -> None:
+def test_the_highest_signed_nonce_is_kept(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         book(journal, send(journal, 9, USERS[0]), 1)
@@ -188,7 +188,7 @@ def test_the_highest_nonce_that_was_signed_is_kept(tmp_path: Path) -> None:
         assert [user.last_nonce for user in journal.users()] == [9, 0]
 
 
-def test_a_transaction_that_failed_paid_nothing_and_its_batch_stays_until_it_ends(tmp_path: Path) -> None:
+def test_a_failed_transaction_pays_nothing_and_leaves_its_batch_open(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         batch = send(journal, 1, USERS[0])
@@ -209,7 +209,7 @@ def test_a_transaction_that_failed_paid_nothing_and_its_batch_stays_until_it_end
         assert elsewhere(journal.path, "SELECT state, status, paid FROM settlement") == [("accepted", 0, "35")]
 
 
-def test_booked_blocks_are_told_newest_first_and_once(tmp_path: Path) -> None:
+def test_booked_blocks_are_listed_once_newest_first(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         assert journal.last_booked_block() == 0
         read(journal, row(1), row(2, USERS[1]), row(3, USERS[2]))
@@ -227,7 +227,7 @@ def test_booked_blocks_are_told_newest_first_and_once(tmp_path: Path) -> None:
         assert [batch.id for batch in journal.open_batches()] == [1, 2, 3]
 
 
-def test_two_blocks_of_one_number_are_told_apart_and_each_once(tmp_path: Path) -> None:
+def test_two_blocks_with_one_number_are_listed_separately(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]), row(3, USERS[2]))
         for number, (user, hash_) in enumerate(zip(USERS, ("0xb", "0xa", "0xb"), strict=True), 1):
@@ -281,7 +281,7 @@ def test_each_result_is_booked_for_its_own_user_and_batch(tmp_path: Path) -> Non
         assert journal.users() == kept
 
 
-def test_taking_back_one_of_two_payments_leaves_the_other(tmp_path: Path) -> None:
+def test_undoing_one_of_two_payments_keeps_the_other(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2), row(3))
         first = send(journal, 1, USERS[0])
@@ -316,7 +316,7 @@ def test_the_cursor_stops_where_the_money_ends(tmp_path: Path) -> None:
         assert (user.open, [(one.input_fee, one.output_fee) for one in journal.charges(user)]) == (9, [(0, 9)])
 
 
-def test_charges_come_in_the_order_of_the_log(tmp_path: Path) -> None:
+def test_charges_follow_the_order_of_the_log(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, *(row(number, fees=(number, 0)) for number in (5, 3, 9, 1)))
         read(journal, *(row(number, fees=(number, 0)) for number in (5, 8, 3, 2)))
@@ -327,7 +327,7 @@ def test_charges_come_in_the_order_of_the_log(tmp_path: Path) -> None:
     ("request_text", "user_text"),
     [(None, LETTERS.lower()), (hash_of(1).hex().upper(), None), (hash_of(1).hex(), LETTERS.lower())],
 )
-def test_a_request_is_hashed_as_the_log_spelled_it(
+def test_a_request_is_hashed_as_spelled_in_the_log(
     tmp_path: Path, request_text: str | None, user_text: str | None
 ) -> None:
     plain = row(1, LETTERS)
@@ -341,7 +341,7 @@ def test_a_request_is_hashed_as_the_log_spelled_it(
     ]
 
 
-def test_what_became_of_a_chunk_is_counted(tmp_path: Path) -> None:
+def test_the_results_of_a_chunk_are_counted(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         journal.begin_reading()
         assert journal.record([row(1), row(2)], PRICES) == Recorded(2, 0, [])
@@ -350,7 +350,7 @@ def test_what_became_of_a_chunk_is_counted(tmp_path: Path) -> None:
     assert transaction(1).legacy is False
 
 
-def test_what_is_set_aside_is_told_with_its_line(tmp_path: Path) -> None:
+def test_rejects_are_reported_with_their_line(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         journal.begin_reading()
         journal.record([row(1)], PRICES)
@@ -370,7 +370,7 @@ def test_what_is_set_aside_is_told_with_its_line(tmp_path: Path) -> None:
         assert (told.new, told.known, [reject.line for reject in told.rejects]) == (1, 0, [7])
 
 
-def test_a_row_that_was_known_in_another_reading_is_known_again_in_the_next(tmp_path: Path) -> None:
+def test_a_known_row_is_known_in_every_later_reading(tmp_path: Path) -> None:
     for _ in range(3):
         with opened(tmp_path / "j") as journal:
             journal.begin_reading()
@@ -381,7 +381,7 @@ def test_a_row_that_was_known_in_another_reading_is_known_again_in_the_next(tmp_
     assert known == 1
 
 
-def test_a_chunk_that_is_recorded_singly_counts_every_request_once(tmp_path: Path) -> None:
+def test_a_chunk_recorded_row_by_row_counts_each_request_once(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         read(journal, row(3), row(1), row(4, USERS[1], tokens=(2, 3)), row(5, USERS[2]))
@@ -391,7 +391,7 @@ def test_a_chunk_that_is_recorded_singly_counts_every_request_once(tmp_path: Pat
         assert [(one.requests, one.input_tokens, one.output_tokens, one.owed) for one in journal.users()] == expected
 
 
-def test_a_user_whose_only_row_was_refused_is_none(tmp_path: Path) -> None:
+def test_a_user_whose_only_row_was_rejected_is_not_recorded(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         journal.begin_reading()
@@ -403,7 +403,7 @@ def test_a_user_whose_only_row_was_refused_is_none(tmp_path: Path) -> None:
         assert [user.address for user in journal.users()] == USERS[:2]
 
 
-def test_a_long_log_becomes_durable_as_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_log_is_made_durable_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "_COMMIT_EVERY", 4)
     with opened(tmp_path / "j") as journal:
         journal.begin_reading()
@@ -415,7 +415,7 @@ def test_a_long_log_becomes_durable_as_it_is_read(tmp_path: Path, monkeypatch: p
         assert elsewhere(journal.path, "SELECT requests FROM user") == [(9,)]
 
 
-def test_sending_makes_durable_what_was_read_before(tmp_path: Path) -> None:
+def test_sending_makes_earlier_records_durable(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         journal.begin_reading()
         journal.record([row(1)], PRICES)
@@ -424,7 +424,7 @@ def test_sending_makes_durable_what_was_read_before(tmp_path: Path) -> None:
         assert elsewhere(journal.path, "SELECT nonce FROM settlement") == [(f"{1:020d}",)]
 
 
-def test_a_step_that_fails_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_step_that_fails_midway_writes_nothing(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         batch = send(journal, 1, *USERS[:2])
@@ -452,7 +452,7 @@ def replace_hash(sent: Transaction) -> Transaction:
         ({"provider": USERS[2]}, "provider"),
     ],
 )  # fmt: skip
-def test_whose_a_journal_is_stands_in_it(tmp_path: Path, change: dict[str, Any], names: str) -> None:
+def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, Any], names: str) -> None:
     for _ in range(2):
         with opened(tmp_path / "j"):
             pass
@@ -481,7 +481,7 @@ def test_whose_a_journal_is_stands_in_it(tmp_path: Path, change: dict[str, Any],
         "DELETE FROM meta", "DROP TABLE meta", "UPDATE price SET input_price = 'much'", "DROP TABLE price",
     ],
 )  # fmt: skip
-def test_a_journal_that_says_what_it_cannot_say_is_refused(tmp_path: Path, damage: str) -> None:
+def test_a_journal_with_impossible_content_is_refused(tmp_path: Path, damage: str) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
     with contextlib.closing(sqlite3.connect(tmp_path / "j")) as connection:
@@ -492,14 +492,14 @@ def test_a_journal_that_says_what_it_cannot_say_is_refused(tmp_path: Path, damag
     assert caught.value.next_step
 
 
-def test_a_place_that_cannot_be_made_is_told_with_the_option_for_another(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_created_is_reported_with_the_journal_option(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalFailure, match="cannot be created") as caught, opened(tmp_path / "file" / "j"):
         pass
     assert "--journal" in str(caught.value.next_step)
 
 
-def test_a_copy_of_what_is_no_journal_says_so(tmp_path: Path) -> None:
+def test_copying_a_file_that_is_not_a_journal_is_reported(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"no database at all" * 100)
     with pytest.raises(JournalFailure, match="cannot be used"):
         copy_journal(tmp_path / "j", tmp_path / "copy")
@@ -508,7 +508,7 @@ def test_a_copy_of_what_is_no_journal_says_so(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- prices and fees
 
 
-def test_a_request_keeps_the_prices_at_which_it_was_recorded(tmp_path: Path) -> None:
+def test_a_request_keeps_the_prices_in_force_when_it_was_recorded(tmp_path: Path) -> None:
     lists = [Prices(3, 5), Prices(7, 11), Prices(0, 0), Prices(0, 0), Prices(3, 5), Prices(10**30, 1)]
     due = [30 + 5, 70 + 11, 0, 0, 30 + 5, 10**31 + 1]
     with opened(tmp_path / "j") as journal:
@@ -529,7 +529,7 @@ def test_a_request_keeps_the_prices_at_which_it_was_recorded(tmp_path: Path) -> 
         assert list(journal.charges(state_of(journal, USERS[0]))) == charges
 
 
-def test_what_a_request_was_priced_at_is_known_with_these_fees_and_no_others(tmp_path: Path) -> None:
+def test_a_known_request_must_have_the_recorded_fees(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, fees=(30, 5)), row(3, tokens=(0, 0)))
         for again, expected in (
@@ -541,7 +541,7 @@ def test_what_a_request_was_priced_at_is_known_with_these_fees_and_no_others(tmp
             assert (told.new, told.known, len(told.rejects)) == (0, expected, 1 - expected)
 
 
-def test_a_chunk_that_cannot_be_written_leaves_the_journal_as_it_is_on_disk(tmp_path: Path) -> None:
+def test_a_chunk_that_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         user, kept = state_of(journal, USERS[0]), [replace(one) for one in journal.users()]
@@ -582,7 +582,7 @@ def test_charges_stop_before_the_one_that_exceeds_the_limit(tmp_path: Path) -> N
         assert within(50) == [15, 0, 35]
 
 
-def test_no_stranger_can_tell_what_is_known_from_the_table(tmp_path: Path) -> None:
+def test_known_requests_cannot_be_recognised_without_the_secret(tmp_path: Path) -> None:
     stored = []
     for name in ("j", "k"):
         with opened(tmp_path / name) as journal:
@@ -600,7 +600,7 @@ def test_no_stranger_can_tell_what_is_known_from_the_table(tmp_path: Path) -> No
 # ------------------------------------------------------------------------------- acceptances row by row
 
 
-def test_rows_of_a_batch_are_accepted_by_different_transactions(tmp_path: Path) -> None:
+def test_rows_of_a_batch_may_be_accepted_by_different_transactions(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]), row(3, USERS[2]))
         batch = send(journal, 1, *USERS)
@@ -621,7 +621,7 @@ def test_rows_of_a_batch_are_accepted_by_different_transactions(tmp_path: Path) 
         assert [settled.accepted for settled in journal.batch(1).rows] == [False, True, False]
 
 
-def test_a_block_with_several_settlements_of_one_user_is_taken_back_whole(tmp_path: Path) -> None:
+def test_a_block_with_several_settlements_of_one_user_is_unbooked_whole(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         first = send(journal, 1, USERS[0])
@@ -643,7 +643,7 @@ def test_a_block_with_several_settlements_of_one_user_is_taken_back_whole(tmp_pa
         assert journal.users() == [kept]
 
 
-def test_one_acceptance_that_is_found_for_two_batches_is_booked_once(tmp_path: Path) -> None:
+def test_an_acceptance_found_for_two_batches_is_booked_once(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         first = send(journal, 1, USERS[0])
@@ -659,7 +659,7 @@ def test_one_acceptance_that_is_found_for_two_batches_is_booked_once(tmp_path: P
         assert user.paid == 20
 
 
-def test_live_is_what_may_still_be_accepted_or_undone(tmp_path: Path) -> None:
+def test_a_settlement_is_live_while_it_may_be_accepted_or_undone(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         user = state_of(journal, USERS[0])
@@ -719,7 +719,7 @@ def test_a_dead_settlement_stays_dead_below_another_final_one(tmp_path: Path) ->
         assert [one.nonce for one in journal.live(state_of(journal, USERS[0]))] == [1, 2, 3]
 
 
-def test_of_two_settlements_of_the_same_requests_the_newer_counts_when_the_older_batch_ended(tmp_path: Path) -> None:
+def test_the_newer_of_two_settlements_counts_once_the_older_batch_ended(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, *(row(number) for number in range(40)))
         user = state_of(journal, USERS[0])
@@ -749,7 +749,7 @@ def test_of_two_settlements_of_the_same_requests_the_newer_counts_when_the_older
 # ------------------------------------------------------------------------------------- the wallet's nonces
 
 
-def test_a_transaction_that_is_written_down_again_is_the_newest_and_stays_mined(tmp_path: Path) -> None:
+def test_a_transaction_recorded_again_is_the_newest_and_stays_mined(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         batch, other = send(journal, 1, USERS[0]), send(journal, 2, USERS[1])
@@ -770,7 +770,7 @@ def test_a_transaction_that_is_written_down_again_is_the_newest_and_stays_mined(
         assert not journal.add_mined(transaction(9).hash, mined_in(8))
 
 
-def test_nonces_that_transactions_of_open_batches_have_are_taken(tmp_path: Path) -> None:
+def test_nonces_of_open_batches_are_taken(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         assert (journal.sent_nonces(0), journal.free_nonce(4)) == (set(), 4)
@@ -784,7 +784,7 @@ def test_nonces_that_transactions_of_open_batches_have_are_taken(tmp_path: Path)
         assert (journal.sent_nonces(0), journal.free_nonce(6)) == ({6, 8}, 6)
 
 
-def test_the_wallet_passed_what_was_mined_and_what_was_seen_of_it(tmp_path: Path) -> None:
+def test_the_passed_wallet_nonce_counts_mined_and_observed_nonces(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         assert (journal.wallet_nonce_passed(99), journal.wallet_sighting()) == (0, None)
         journal.end_sighting(final=True)
@@ -837,7 +837,7 @@ def test_an_adopted_settlement_pays_from_the_front_of_the_queue(tmp_path: Path) 
         assert journal.users() == [kept]
 
 
-def test_only_the_nonce_of_an_adopted_settlement_may_count(tmp_path: Path) -> None:
+def test_an_adopted_settlement_may_count_for_its_nonce_only(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1))
         user = state_of(journal, USERS[0])
@@ -845,7 +845,7 @@ def test_only_the_nonce_of_an_adopted_settlement_may_count(tmp_path: Path) -> No
         assert (user.paid, user.open, user.last_nonce, journal.accepted_nonce(user)) == (0, 35, 7, 7)
 
 
-def test_a_surplus_counts_for_the_requests_that_come(tmp_path: Path) -> None:
+def test_a_surplus_counts_for_later_requests(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, USERS[1]))
         user = state_of(journal, USERS[0])
@@ -873,7 +873,7 @@ def test_a_surplus_counts_for_the_requests_that_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
-def test_an_open_request_is_voided_wherever_it_stands(tmp_path: Path, place: int) -> None:
+def test_an_open_request_can_be_voided_anywhere_in_the_queue(tmp_path: Path, place: int) -> None:
     fees = [(1, 2), (0, 0), (3, 4), (5, 6)]
     rows = [row(number, tokens=(number, 1), fees=own) for number, own in enumerate(fees)]
     with opened(tmp_path / "j") as journal:
@@ -911,7 +911,7 @@ def test_an_open_request_is_voided_wherever_it_stands(tmp_path: Path, place: int
         assert journal.voids() == [told]
 
 
-def test_what_is_unknown_or_paid_is_not_voided(tmp_path: Path) -> None:
+def test_an_unknown_or_paid_request_cannot_be_voided(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2), row(3))
         with pytest.raises(CannotVoid, match="is not recorded") as caught:
@@ -929,7 +929,7 @@ def test_what_is_unknown_or_paid_is_not_voided(tmp_path: Path) -> None:
         assert (user.owed, user.open, journal.open_work(user)) == (70, 30, OpenWork(1, 10, 1))
 
 
-def test_what_a_settlement_may_still_charge_is_not_voided(tmp_path: Path) -> None:
+def test_a_request_of_a_live_settlement_cannot_be_voided(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, fees=(0, 0)))
         batch = send(journal, 1, USERS[0])
@@ -955,7 +955,7 @@ def test_what_a_settlement_may_still_charge_is_not_voided(tmp_path: Path) -> Non
         assert [(one.number, one.time) for one in journal.voids()] == [(0, 1), (2, 2), (1, 3)]
 
 
-def test_settlements_move_along_when_a_request_in_front_of_them_is_voided(tmp_path: Path) -> None:
+def test_voiding_a_request_moves_later_settlements_along(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2))
         user = state_of(journal, USERS[0])
@@ -977,7 +977,7 @@ def test_settlements_move_along_when_a_request_in_front_of_them_is_voided(tmp_pa
         assert (user.paid, user.open) == (35, 0)
 
 
-def test_what_every_run_does_does_not_read_the_settlements_of_the_past(tmp_path: Path) -> None:
+def test_a_run_does_not_read_past_settlements(tmp_path: Path) -> None:
     with opened(tmp_path / "journal") as journal:
         read(journal, row(1))
         send(journal, 1, USERS[0])
@@ -992,7 +992,7 @@ def test_what_every_run_does_does_not_read_the_settlements_of_the_past(tmp_path:
             assert first == "SCAN settlement USING INDEX settlement_live", update
 
 
-def test_a_journal_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_journal_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         with opened(tmp_path / "made" / "journal") as journal:
@@ -1005,7 +1005,7 @@ def test_a_journal_is_made_for_its_owner_alone(tmp_path: Path) -> None:
         os.umask(before)
 
 
-def test_a_copy_that_was_restored_beside_the_wal_of_a_killed_run_is_refused(tmp_path: Path) -> None:
+def test_a_copy_restored_beside_the_wal_of_a_killed_run_is_refused(tmp_path: Path) -> None:
     """SQLite writes the newer pages into the older journal, and finds nothing wrong with that."""
     path, wal = tmp_path / "journal", tmp_path / "journal-wal"
     with opened(path) as journal:

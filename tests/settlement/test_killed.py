@@ -90,7 +90,7 @@ class GrowingLog:
 
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SHARES))
-def test_killed_at_random_moments_no_wei_is_lost_or_doubled(tmp_path: Path, seed: int) -> None:
+def test_runs_killed_at_random_lose_and_double_no_wei(tmp_path: Path, seed: int) -> None:
     PROCESSES.set_forkserver_preload(["tests.settlement.processes"])
     chance = random.Random(seed)
     log = GrowingLog(tmp_path / "usage.jsonl", chance)
@@ -135,14 +135,14 @@ def run(url: str, directory: Path, log: Path, options: Options, kill_after: floa
 async def waiting_batches(url: str, directory: Path) -> int:
     """How many batches have a settlement that was not accepted."""
     async with await AsyncConnection.open(url) as connection:
-        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         with open_journal(directory / "journal", await identity_of(chain)) as journal:
             return sum(not all(row.accepted for row in batch.rows) for batch in journal.open_batches())
 
 
 async def open_batches(url: str, directory: Path) -> int:
     async with await AsyncConnection.open(url) as connection:
-        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         with open_journal(directory / "journal", await identity_of(chain)) as journal:
             return len(journal.open_batches())
 
@@ -169,7 +169,7 @@ async def compare(url: str, directory: Path, log: GrowingLog) -> int:
     """Hold the log, the chain's accounts, its events and the journal against each other; the wei paid in all."""
     async with await AsyncConnection.open(url) as connection:
         network = AsyncNetwork(connection)
-        chain = await LiveChain.open(network, PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         accounts = await network.accounts_with(PROVIDER.address, list(log.owed))
         events: Counter[str] = Counter()
         for event in await network.past_events():

@@ -87,7 +87,7 @@ class World:
                 return await Settlement(chain, journal, TEE, options).run(log)
 
     async def open_chain(self, connection: AsyncConnection) -> LiveChain:
-        chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+        chain = await LiveChain.open(connection, PROVIDER)
         if self.form == "entries":
             batches = chain.service
 
@@ -159,7 +159,7 @@ def world(deployed: EmbeddedChain, tmp_path: Path, request: pytest.FixtureReques
     assert deployed.request("evm_revert", [snapshot])
 
 
-def test_requests_become_coins(world: World) -> None:
+def test_a_log_becomes_payments(world: World) -> None:
     report = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
     assert (report.paid, report.unsettled, report.batches) == (35, 7, 1)
     assert [world.balance(user) for user in range(2)] == [COIN - 15, COIN - 20]
@@ -169,7 +169,7 @@ def test_requests_become_coins(world: World) -> None:
     assert (again.paid, again.known_requests) == (0, 4)
 
 
-def test_a_chain_that_did_not_grow_since_the_last_run_is_settled_on(world: World) -> None:
+def test_a_chain_without_new_blocks_is_settled(world: World) -> None:
     """Nodes refuse to list the events of a range that ends before it begins."""
     for requests in ([("a", 0, 10)], [("b", 0, 5)]):
         number = world.rpc("eth_blockNumber")
@@ -179,7 +179,7 @@ def test_a_chain_that_did_not_grow_since_the_last_run_is_settled_on(world: World
     assert world.balance(0) == COIN - 15
 
 
-def test_a_balance_that_runs_out_is_taken_whole_and_the_rest_is_paid_later(world: World) -> None:
+def test_a_short_balance_is_taken_whole_and_the_rest_paid_later(world: World) -> None:
     report = world.settle([("a", 0, COIN // 2), ("b", 0, COIN)])
     line = report.lines[USERS[0].address]
     assert (line.status, line.paid, line.unsettled, line.wait) == (Status.PARTIAL, COIN, COIN // 2, Wait.PAID_IN_PART)
@@ -188,7 +188,7 @@ def test_a_balance_that_runs_out_is_taken_whole_and_the_rest_is_paid_later(world
     assert (world.settle().paid, world.balance(0)) == (COIN // 2, 3 * COIN // 2)
 
 
-def test_a_refund_is_at_stake_until_it_is_settled(world: World) -> None:
+def test_a_refund_is_at_risk_until_it_is_settled(world: World) -> None:
     world.act(lambda stage: stage.user(USERS[2]).retrieve([PROVIDER.address]))
     report = world.settle([("a", 0, 10), ("b", 2, COIN // 4)])
     stake = report.lines[USERS[2].address].stake
@@ -197,7 +197,7 @@ def test_a_refund_is_at_stake_until_it_is_settled(world: World) -> None:
     assert (report.paid, world.balance(2)) == (COIN // 4 + 10, 3 * COIN // 4)
 
 
-def test_a_wallet_that_refuses_coins_is_found_out_before_anything_is_sent(world: World) -> None:
+def test_a_wallet_that_refuses_coins_is_detected_before_sending(world: World) -> None:
     world.rpc("anvil_setCode", PROVIDER.address, "0x60006000fd")
     report = world.settle([("a", 0, 10)])
     assert isinstance(report.stopped_by, WalletRefusesCoins)
@@ -212,13 +212,13 @@ def test_gas_above_the_cap_sends_nothing(world: World) -> None:
     assert "eth_sendRawTransaction" not in world.node.asked
 
 
-def test_a_batch_is_cut_to_the_gas_limit(world: World) -> None:
+def test_a_batch_is_limited_by_gas(world: World) -> None:
     report = world.settle([(str(user), user, 10) for user in range(FUNDED)], replace(OPTIONS, gas_limit=100_000))
     assert (report.paid, report.stopped_by) == (40, None)
     assert report.batches > 1
 
 
-def test_a_stuck_transaction_is_replaced_and_one_of_them_mined(world: World) -> None:
+def test_a_stuck_transaction_is_replaced_and_one_is_mined(world: World) -> None:
     world.rpc("evm_setAutomine", False)
     report = world.settle([("a", 0, 10)], replace(OPTIONS, give_up_after=1))
     assert isinstance(report.stopped_by, TransactionPending)
@@ -228,7 +228,7 @@ def test_a_stuck_transaction_is_replaced_and_one_of_them_mined(world: World) -> 
     assert (report.taken_up_paid, report.paid, world.balance(0)) == (10, 0, COIN - 10)
 
 
-def test_a_transaction_that_is_stuck_at_the_cap_is_told_with_the_fee_that_it_needs(world: World) -> None:
+def test_a_transaction_stuck_at_the_cap_is_reported_with_the_fee_it_needs(world: World) -> None:
     world.rpc("evm_setAutomine", False)
     world.settle([("a", 0, 10)], replace(OPTIONS, stuck_after=60, give_up_after=0.1))
     (stuck,) = world.transactions()
@@ -248,7 +248,7 @@ def test_a_transaction_that_is_stuck_at_the_cap_is_told_with_the_fee_that_it_nee
     assert (world.settle().unsettled, world.balance(0), world.balance(1)) == (0, COIN - 10, COIN - 5)
 
 
-def test_another_transaction_that_takes_the_nonce_does_not_lose_the_batch(world: World) -> None:
+def test_a_batch_survives_another_transaction_taking_its_nonce(world: World) -> None:
     world.rpc("evm_setAutomine", False)
     world.settle([("a", 0, 10)], replace(OPTIONS, give_up_after=0.1))
     nonce = int(world.rpc("eth_getTransactionCount", PROVIDER.address, "latest"), 16)
@@ -329,7 +329,9 @@ def words(method: str, _: Any, result: Any) -> Any:
 @pytest.mark.parametrize(
     "lie", [without_logs, without_receipts, failed, other_users, cut, of_another, of_two_blocks, twice, words]
 )
-def test_a_lie_is_not_booked_and_the_truth_is_found_later(world: World, lie: Callable[[str, Any, Any], Any]) -> None:
+def test_a_false_receipt_is_not_booked_and_the_true_one_is_found_later(
+    world: World, lie: Callable[[str, Any, Any], Any]
+) -> None:
     world.node.answer = lie
     try:
         report = world.settle([("a", 0, 10)])
@@ -357,7 +359,7 @@ def test_a_lie_is_not_booked_and_the_truth_is_found_later(world: World, lie: Cal
         "eth_getLogs",
     ],
 )
-def test_a_node_that_stops_answering_costs_nothing(world: World, method: str) -> None:
+def test_a_node_that_stops_answering_loses_nothing(world: World, method: str) -> None:
     refused = 0
 
     def refuse(asked: str) -> RpcError | None:
@@ -445,7 +447,7 @@ def test_whatever_a_node_answers_every_wei_is_paid_once(
     deployed.request("evm_revert", [snapshot])
 
 
-def test_settlements_on_another_contract_are_none_of_this_one(world: World) -> None:
+def test_settlements_on_another_contract_are_ignored(world: World) -> None:
     """A provider with two services settles both with one wallet: neither run waits until the other is final."""
     world.settle([("a", 0, 10)])
 
@@ -463,7 +465,7 @@ def test_settlements_on_another_contract_are_none_of_this_one(world: World) -> N
     assert asyncio.run(calls()) == 0
 
 
-def test_results_of_a_strangers_transaction_are_not_this_providers(world: World) -> None:
+def test_results_of_a_strangers_transaction_are_ignored(world: World) -> None:
     """A transaction through a contract settled for another provider, and changed a balance with this one.
 
     The result of a batch names its provider, so that it cannot be taken for another's.
@@ -490,7 +492,7 @@ def test_results_of_a_strangers_transaction_are_not_this_providers(world: World)
     assert asyncio.run(past()) == (1, 1), "a wallet with code can settle through a contract"
 
 
-def test_another_chain_behind_the_url_is_refused_by_the_journal(world: World) -> None:
+def test_the_journal_refuses_another_chain_behind_the_url(world: World) -> None:
     world.settle([("a", 0, 10)])
 
     async def elsewhere() -> None:

@@ -17,7 +17,6 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.provider import AsyncProvider
-from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
@@ -79,8 +78,7 @@ class World:
 
         async def asking() -> Any:
             async with await AsyncConnection.open(self.node) as connection:
-                network = AsyncNetwork(connection)
-                return await what(await LiveChain.open(network, PROVIDER), await LiveChain.open(network, OTHER))
+                return await what(await LiveChain.open(connection, PROVIDER), await LiveChain.open(connection, OTHER))
 
         return asyncio.run(asking())
 
@@ -89,7 +87,7 @@ class World:
 
         async def settling() -> Report:
             async with await AsyncConnection.open(self.node) as connection:
-                chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+                chain = await LiveChain.open(connection, PROVIDER)
                 service = chain.service
 
                 async def in_this_form() -> Service | None:
@@ -195,7 +193,7 @@ def settle_through_a_contract(world: World, contract: str, data: bytes) -> str:
 # ------------------------------------------------------------------------------------- what the chain accepted
 
 
-def test_settlements_of_the_past_are_told_with_what_was_signed(world: World) -> None:
+def test_past_settlements_include_what_was_signed(world: World) -> None:
     """Two users, five transactions of ours, one of another provider in between, one through a contract."""
 
     async def play(chain: LiveChain, other: LiveChain) -> None:
@@ -229,7 +227,7 @@ def test_settlements_of_the_past_are_told_with_what_was_signed(world: World) -> 
     world.ask(play)
 
 
-def test_a_settlement_through_a_contract_is_told_without_what_was_signed(world: World) -> None:
+def test_a_past_settlement_through_a_contract_lacks_what_was_signed(world: World) -> None:
     async def signed_by(chain: LiveChain, _: LiveChain) -> tuple[str, bytes]:
         return chain.contract, chain._wire.calldata(sign(world.form, chain.contract, (0, 10, 1), (1, 20, 1)))
 
@@ -251,7 +249,7 @@ def test_a_settlement_through_a_contract_is_told_without_what_was_signed(world: 
     assert (report.paid, report.lines[USERS[2].address].paid) == (7, 7)
 
 
-def test_all_transactions_that_carried_a_batch_are_found_and_no_others(world: World) -> None:
+def test_exactly_the_transactions_of_a_batch_are_found(world: World) -> None:
     async def play(chain: LiveChain, other: LiveChain) -> None:
         form, contract = world.form, chain.contract
         signed = sign(form, contract, (0, 10, 5), (1, 20, 5))
@@ -321,7 +319,7 @@ def leave_before_it_is_mined(world: World) -> None:
     world.node.before, world.node.after = before, after
 
 
-def test_users_who_ask_for_their_coins_just_before_a_settlement_do_not_starve_it(world: World) -> None:
+def test_refunds_requested_just_before_a_settlement_do_not_starve_it(world: World) -> None:
     leave_before_it_is_mined(world)
     report = world.settle(dict.fromkeys(range(FUNDED), FEE))
     assert (report.paid, report.unsettled, report.batches) == (FUNDED * FEE, 0, 1)
@@ -331,7 +329,7 @@ def test_users_who_ask_for_their_coins_just_before_a_settlement_do_not_starve_it
         assert len(world.account(user.address).refunds) == 1
 
 
-def test_without_the_reserve_they_would(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_gas_reserve_refunds_starve_a_settlement(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "worst_case_gas", lambda _: 0)
     leave_before_it_is_mined(world)
     report = world.settle(dict.fromkeys(range(FUNDED), FEE))
@@ -361,8 +359,9 @@ class Tagged:
 
 
 def final_block(chain_id: int, newest: int, finalized: int | RpcError | None, depth: int | None) -> int:
-    network = SimpleNamespace(chain=Tagged(chain_id, newest, finalized))
-    chain = LiveChain(cast("AsyncNetwork", network), "", cast("Any", None), cast("Any", PROVIDER))
+    node: Any = Tagged(chain_id, newest, finalized)
+    network: Any = SimpleNamespace(chain=node)
+    chain = LiveChain(node, network, "", cast("Any", None), cast("Any", PROVIDER))
     return asyncio.run(chain.final_block(depth))
 
 
@@ -391,7 +390,7 @@ def test_which_block_is_final(chain_id: int, finalized: int | RpcError | None, d
     assert final_block(chain_id, 1000, finalized, depth) == final
 
 
-def test_a_final_block_that_the_chain_does_not_have_is_not_believed() -> None:
+def test_a_final_block_that_the_chain_lacks_is_not_trusted() -> None:
     with pytest.raises(Disagreement, match="1001"):
         final_block(16661, 1000, 1001, None)
 

@@ -76,7 +76,7 @@ class Told:
     def ask(self, question: Callable[[LiveChain], Awaitable[Any]]) -> Any:
         async def asked() -> Any:
             async with await AsyncConnection.open(self.chain) as connection:
-                return await question(await LiveChain.open(AsyncNetwork(connection), PROVIDER))
+                return await question(await LiveChain.open(connection, PROVIDER))
 
         return asyncio.run(asked())
 
@@ -133,8 +133,7 @@ def told(request: pytest.FixtureRequest) -> Told:
     async def play() -> None:
         async with await AsyncConnection.open(chain) as connection:
             await prepare_rival(connection, USERS[:3])
-            network = AsyncNetwork(connection)
-            ours, rivals = await LiveChain.open(network, PROVIDER), await LiveChain.open(network, RIVAL)
+            ours, rivals = await LiveChain.open(connection, PROVIDER), await LiveChain.open(connection, RIVAL)
             made.before = await connection.block_number()
             first = sign(form, ours.contract, PROVIDER.address, settlement(ANN, 10, 1), settlement(BEN, 20, 2))
             made.sent.append(await send_as(ours, first))
@@ -184,7 +183,7 @@ async def change_balances(connection: AsyncConnection) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_what_carried_these_settlements_is_found_through_the_events(told: Told, place: int) -> None:
+def test_transactions_of_settlements_are_found_through_events(told: Told, place: int) -> None:
     signed, transaction = told.signed[place], told.sent[place]
     landed = told.landed(transaction)
     assert told.ask(lambda chain: chain.landed(transaction, signed)) == landed
@@ -193,7 +192,7 @@ def test_what_carried_these_settlements_is_found_through_the_events(told: Told, 
     assert told.ask(lambda chain: chain.search(signed, landed.mined.block_number + 1)) == []
 
 
-def test_of_settlements_with_another_signature_nothing_is_found(told: Told) -> None:
+def test_settlements_with_another_signature_are_not_found(told: Told) -> None:
     signed = told.signed[0]
     forged = SignedSettlements(signed.form, signed.settlements, tuple(bytes(65) for _ in signed.signatures))
     assert told.ask(lambda chain: chain.search(forged, 0)) == []
@@ -202,7 +201,7 @@ def test_of_settlements_with_another_signature_nothing_is_found(told: Told) -> N
 @pytest.mark.parametrize(
     ("users", "places"), [([ANN, BEN, CLEO], [0, 1, 2, 3]), ([ANN], [0, 2]), ([BEN], [1, 3]), ([CLEO], []), ([], [])]
 )
-def test_past_settlements_of_users_are_those_that_were_accepted_from_this_provider(
+def test_past_settlements_are_those_accepted_from_this_provider(
     told: Told, users: list[str], places: list[int]
 ) -> None:
     past = [told.past[place] for place in places]
@@ -212,7 +211,7 @@ def test_past_settlements_of_users_are_those_that_were_accepted_from_this_provid
     assert told.ask(lambda chain: chain.past_settlements(users, first + 1)) == later
 
 
-def test_all_that_was_paid_since_a_block_is_found_whoever_sent_it(told: Told) -> None:
+def test_all_payments_since_a_block_are_found_whoever_sent_them(told: Told) -> None:
     first, second = (told.landed(sent).mined.block_number for sent in told.sent)
     expected = {
         0: told.past,
@@ -232,7 +231,7 @@ def test_all_that_was_paid_since_a_block_is_found_whoever_sent_it(told: Told) ->
         assert told.ask(partial(LiveChain.paid_since, block_number=since, form=told.form, known=set())) == []
 
 
-def test_the_wallets_calls_for_a_settlement_are_told_by_nonce(told: Told) -> None:
+def test_the_wallets_settlement_calls_are_listed_by_nonce(told: Told) -> None:
     """Not its other transactions, and not those of another provider."""
     first, second = told.sent
     assert second.nonce == first.nonce + 2, "a transfer is in between"
@@ -339,7 +338,7 @@ def test_refunds_in_the_same_block_do_not_starve_a_settlement(
 
     async def settle() -> Report:
         async with await AsyncConnection.open(node) as connection:
-            chain = await LiveChain.open(AsyncNetwork(connection), PROVIDER)
+            chain = await LiveChain.open(connection, PROVIDER)
             use_form(monkeypatch, chain, form)
             with open_journal(tmp_path / "journal", Identity(31337, "", chain.contract, chain.provider)) as journal:
                 return await Settlement(chain, journal, TEE, OPTIONS).run(UsageLog(log))
@@ -402,7 +401,7 @@ def final_block(node: Script, depth: int | None) -> int:
     async def ask() -> int:
         async with await AsyncConnection.open(cast("Any", node)) as connection:
             network = cast("Any", SimpleNamespace(chain=connection))
-            return await LiveChain(network, "inference", cast("Any", None), PROVIDER).final_block(depth)
+            return await LiveChain(connection, network, "inference", cast("Any", None), PROVIDER).final_block(depth)
 
     return asyncio.run(ask())
 
@@ -419,19 +418,17 @@ def test_on_a_public_chain_the_tagged_block_is_final_whatever_the_depth(finalize
     ("newest", "depth", "final"),
     [(1000, None, 937), (1000, 1, 1000), (1000, 7, 994), (63, None, 0), (64, None, 1), (5, 99, 0)],
 )
-def test_where_the_node_serves_no_tag_the_depth_says_what_is_final(
-    newest: int, depth: int | None, final: int, refuses: bool
-) -> None:
+def test_without_the_finalized_tag_the_depth_decides(newest: int, depth: int | None, final: int, refuses: bool) -> None:
     assert final_block(Script(16661, newest, refuses=refuses), depth) == final
 
 
-def test_a_tag_ahead_of_the_newest_block_is_not_believed() -> None:
+def test_a_tag_ahead_of_the_newest_block_is_not_trusted() -> None:
     with pytest.raises(Disagreement, match="reports block 1001 as final, but its newest block is 1000") as caught:
         final_block(Script(16661, 1000, 1001), None)
     assert isinstance(caught.value, NodeFailure)
 
 
 @pytest.mark.parametrize(("depth", "final"), [(None, 1000), (1, 1000), (7, 994), (64, 937), (2000, 0)])
-def test_on_the_local_chain_only_the_depth_counts(depth: int | None, final: int) -> None:
+def test_the_local_chain_uses_only_the_depth(depth: int | None, final: int) -> None:
     node = Script(31337, 1000, 3)
     assert (final_block(node, depth), node.asked) == (final, [])

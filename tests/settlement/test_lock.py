@@ -27,7 +27,7 @@ def test_the_lock_names_the_process_that_holds_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["", "12345678901234567890123456789012345", "no number\n", "\xff"])
-def test_what_an_earlier_run_left_is_overwritten(tmp_path: Path, left: str) -> None:
+def test_a_stale_lock_file_is_overwritten(tmp_path: Path, left: str) -> None:
     (tmp_path / "p.lock").write_text(left, "latin-1")
     with lock(tmp_path / "p.lock"):
         assert (tmp_path / "p.lock").read_text() == f"{os.getpid()}\n"
@@ -37,7 +37,7 @@ def test_what_an_earlier_run_left_is_overwritten(tmp_path: Path, left: str) -> N
         assert ("Process unknown holds" in str(caught.value.cause)) is not bool(left)
 
 
-def test_the_lock_is_given_back_where_the_run_fails(tmp_path: Path) -> None:
+def test_the_lock_is_released_if_the_run_fails(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(2):
         with pytest.raises(ValueError, match="stop"), lock(tmp_path / "p.lock"):

@@ -141,7 +141,7 @@ def test_users_and_their_open_requests_survive(old: Path) -> None:
             assert journal.open_work(user_of(journal, USERS[1])) == OpenWork(5, 220, 4)
 
 
-def test_it_is_migrated_once(old: Path) -> None:
+def test_a_journal_is_migrated_once(old: Path) -> None:
     with opened(old):
         pass
     migrated = dump(old)
@@ -158,14 +158,14 @@ def test_it_is_migrated_once(old: Path) -> None:
     assert look(old, "PRAGMA integrity_check") == [("ok",)]
 
 
-def test_its_tables_are_those_of_a_new_journal(old: Path, tmp_path: Path) -> None:
+def test_a_migrated_journal_has_the_tables_of_a_new_one(old: Path, tmp_path: Path) -> None:
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
     with opened(old), opened(tmp_path / "new"):
         pass
     assert look(old, query) == look(tmp_path / "new", query)
 
 
-def test_two_migrations_key_differently_and_keep_no_hash(old: Path, tmp_path: Path) -> None:
+def test_each_migration_uses_its_own_secret_and_keeps_no_hash(old: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other")
     hashes = {name for (name,) in look(old, "SELECT hash FROM known")}
     with opened(old), opened(other):
@@ -177,7 +177,7 @@ def test_two_migrations_key_differently_and_keep_no_hash(old: Path, tmp_path: Pa
     assert not any(key in name for key in kept[0] for name in hashes)
 
 
-def test_the_requests_are_known_and_others_with_their_ids_are_rejected(old: Path) -> None:
+def test_migrated_requests_are_known_and_others_with_their_ids_rejected(old: Path) -> None:
     same = [
         *(row(number, USERS[number % 5]) for number in range(20)),
         row(20, USERS[0], (0, 0), fees=(7, 5)),
@@ -263,7 +263,7 @@ def test_batches_with_their_settlements_and_transactions_survive(old: Path) -> N
     ]  # fmt: skip
 
 
-def test_what_is_live_after_the_migration(old: Path) -> None:
+def test_live_settlements_after_the_migration(old: Path) -> None:
     with opened(old) as journal:
         assert {user.address: journal.live(user) for user in journal.users()} == {
             USERS[0]: [LiveSettlement(100, 52012, 0, True, True), LiveSettlement(300, 408000, 52012, False, False)],
@@ -278,7 +278,7 @@ def test_what_is_live_after_the_migration(old: Path) -> None:
         assert user_of(journal, USERS[0]).open == 460012
 
 
-def test_a_batch_that_was_paid_whole_stays_ended(old: Path) -> None:
+def test_a_batch_paid_in_full_stays_ended(old: Path) -> None:
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE settlement SET status = 0 WHERE batch = 1 AND position = 2")
         connection.commit()
@@ -329,7 +329,7 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[str
     Fragile.at = staticmethod(lambda _: None)
 
 
-def test_a_kill_at_any_statement_leaves_version_1(
+def test_a_kill_at_any_statement_keeps_version_1(
     tmp_path: Path, fragile: Callable[[Callable[[str], None]], None]
 ) -> None:
     intact = dump(write(tmp_path / "intact"))
@@ -366,7 +366,7 @@ def test_a_kill_at_any_statement_leaves_version_1(
                 }
 
 
-def test_a_migration_that_is_cut_short_says_so_and_works_the_next_time(old: Path) -> None:
+def test_an_interrupted_migration_is_reported_and_succeeds_next_time(old: Path) -> None:
     intact = dump(old)
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("INSERT INTO sent VALUES (9, 3, 'x', x'00', 'much', 1, '1', '1', 0)")
@@ -387,7 +387,7 @@ def test_a_migration_that_is_cut_short_says_so_and_works_the_next_time(old: Path
 
 
 @pytest.mark.parametrize("version", ["4", "10", ""])
-def test_a_journal_of_another_version_is_refused_and_left_alone(old: Path, version: str) -> None:
+def test_a_journal_of_another_version_is_refused_unchanged(old: Path, version: str) -> None:
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
         connection.commit()
@@ -455,7 +455,7 @@ def past(chain: FakeChain, batches: list[Batch], *, waiting_is_paid: bool) -> No
 
 @pytest.mark.parametrize("waiting_is_paid", [True, False])
 @pytest.mark.parametrize("form", ["entries", "batch"])
-def test_a_run_goes_on_where_the_old_program_stopped(
+def test_a_run_resumes_where_the_old_program_stopped(
     old: Path, tmp_path: Path, form: str, waiting_is_paid: bool
 ) -> None:
     chain = FakeChain(batches=form == "batch")

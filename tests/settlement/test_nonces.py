@@ -19,6 +19,8 @@ from serving_network.settlement.nonces import NONCE_PER_SECOND, Turn, next_turn
 from serving_network.settlement.planning import Wait
 from tests.settlement.scene import ALICE, FINAL, OPTIONS, Scene
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 # ------------------------------------------------------------------------------------------------- the rule
 
 NOW = 1.5
@@ -76,7 +78,7 @@ def test_which_nonce_is_next(what: str, account: int, live: Sequence[LiveSettlem
     assert next_turn(NOW, user(last_nonce=300 if len(live) > 2 else 200), account, account, live) == turn, what
 
 
-def test_what_was_paid_otherwise_is_passed_over() -> None:
+def test_requests_paid_otherwise_are_skipped() -> None:
     live = [signed(100, 10, 0), signed(200, 5, 10)]
     assert next_turn(NOW, user(paid=9), 0, 0, live) == Turn(100, 1)
     assert next_turn(NOW, user(paid=10), 0, 0, live) == Turn(200, None)
@@ -84,13 +86,13 @@ def test_what_was_paid_otherwise_is_passed_over() -> None:
     assert next_turn(NOW, user(paid=12), 0, 0, [signed(100, 13), *live[1:]]) == Turn(100, -2), "nothing is signed"
 
 
-def test_the_limit_counts_from_what_is_paid() -> None:
+def test_the_limit_counts_from_the_paid_amount() -> None:
     live = [paid_in_full(100, 10, 0), signed(200, 5, 10), signed(300, 5, 25)]
     assert next_turn(NOW, user(paid=10), 100, 100, live) == Turn(200, 15)
 
 
 @pytest.mark.parametrize("live", [[], [signed(100)], [paid_in_part(100)]])
-def test_an_account_and_a_journal_that_differ_are_stopped(live: list[LiveSettlement]) -> None:
+def test_a_user_whose_account_and_journal_differ_is_stopped(live: list[LiveSettlement]) -> None:
     assert next_turn(NOW, user(), 101, 100, live) is Wait.UNKNOWN_SETTLEMENT
     assert next_turn(NOW, user(), 99, 100, live) is Wait.CHAIN_BEHIND
 
@@ -106,9 +108,7 @@ def test_an_account_and_a_journal_that_differ_are_stopped(live: list[LiveSettlem
     last=st.integers(4, 9),
     adopted=st.integers(0, 20),
 )  # fmt: skip
-def test_two_settlements_that_can_both_be_paid_never_cover_the_same_wei(
-    live: list[LiveSettlement], last: int, adopted: int
-) -> None:
+def test_two_payable_settlements_never_cover_the_same_wei(live: list[LiveSettlement], last: int, adopted: int) -> None:
     """Whatever is live: another nonce than that of a live one that is not paid in full only for what lies before it."""
     live.sort(key=lambda one: one.nonce)
     account = max((one.nonce for one in live if one.accepted), default=0)
@@ -135,7 +135,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     return Scene(tmp_path, batches=request.param)
 
 
-def test_the_remainder_of_a_partial_payment_waits_until_that_is_final(scene: Scene) -> None:
+def test_the_remainder_waits_until_a_partial_payment_is_final(scene: Scene) -> None:
     """Before, the remainder was signed at once, with a higher nonce. Two reorganisations and more coins made Alice
     pay both in full: she owed 28 and paid 42.
     """
@@ -178,7 +178,7 @@ def test_the_remainder_is_signed_with_a_higher_nonce_when_the_payment_is_final(s
 
 
 @pytest.mark.parametrize("first_fails", [False, True], ids=["refused", "reverted"])
-def test_two_transactions_of_a_batch_of_which_the_first_pays_nothing(scene: Scene, first_fails: bool) -> None:
+def test_a_batch_whose_first_of_two_transactions_pays_nothing(scene: Scene, first_fails: bool) -> None:
     """Before, the first that was mined ended the batch, refused or reverted. The other one was mined later and paid,
     and so did what the next run had signed: the users owed 0.3 and paid 0.6.
     """
@@ -219,7 +219,7 @@ def test_two_transactions_of_a_batch_of_which_the_first_pays_nothing(scene: Scen
     assert (scene.paid(ALICE), scene.batches()) == (30, ["ended"])
 
 
-def test_a_larger_settlement_with_the_nonce_of_one_that_was_paid_in_full(scene: Scene) -> None:
+def test_a_larger_settlement_cannot_reuse_the_nonce_of_a_paid_one(scene: Scene) -> None:
     """Alice owed 15 and paid 17: 10 were signed and refused, 12 were signed with the same nonce, and a reorganisation
     made the chain accept the 10. The next 5 were signed with a higher nonce at once, and a second reorganisation made
     it accept the 12 instead.

@@ -34,7 +34,7 @@ def account_with(balance: int = 100, *refunds: Refund, nonce: int = 0, acknowled
     return Account("inference", USER, OTHER, nonce, balance, 0, refunds, "", acknowledged)
 
 
-def test_only_refunds_that_unlock_by_the_next_settlement_are_at_stake() -> None:
+def test_only_refunds_that_unlock_by_the_next_settlement_are_at_risk() -> None:
     refunds = Refund(10, 0, 60), Refund(20, 0, 50), Refund(40, 0, 61)
     assert stake_of(user_with(5), account_with(100, *refunds), 60) == Stake(5, 100, 30, 50)
     assert stake_of(user_with(5), account_with(100), 60) == Stake(5, 100, 0, None)
@@ -56,7 +56,7 @@ def test_only_refunds_that_unlock_by_the_next_settlement_are_at_stake() -> None:
         (Stake(100, 0, 0, None), 100, 0, "open work exceeds the balance by 100 wei"),
     ],
 )  # fmt: skip
-def test_what_is_at_stake_is_counted_once(stake: Stake, uncovered: int, endangered: int, warning: str | None) -> None:
+def test_amounts_at_risk_are_counted_once(stake: Stake, uncovered: int, endangered: int, warning: str | None) -> None:
     assert (stake.uncovered, stake.endangered, stake.warning()) == (uncovered, endangered, warning)
 
 
@@ -78,7 +78,7 @@ def test_what_is_at_stake_is_counted_once(stake: Stake, uncovered: int, endanger
         (10, account_with(nonce=NONCE_LIMIT - 2), SERVICE, None),
     ],
 )
-def test_what_keeps_a_user_from_being_settled(
+def test_reasons_not_to_settle_a_user(
     open_fee: int, account: Account | None, service: Service, wait: Wait | None
 ) -> None:
     assert obstacle(user_with(open_fee), account, service, minimum=10, cap=CAP) is wait
@@ -88,7 +88,7 @@ def test_nonces_have_64_bits() -> None:
     assert NONCE_LIMIT == 1 << 64
 
 
-def test_those_who_leave_soonest_come_first_then_the_uncovered_then_the_largest() -> None:
+def test_users_are_ordered_by_unlock_time_then_shortfall_then_amount() -> None:
     stakes = {
         "leaves soon": Stake(1, 1, 1, 50),
         "leaves soon with more": Stake(9, 9, 9, 50),
@@ -121,11 +121,11 @@ def test_those_who_leave_soonest_come_first_then_the_uncovered_then_the_largest(
         (Status.INVALID_SIGNATURE, 0, Wait.REFUSED),
     ],
 )
-def test_why_something_stays_open(status: Status, paid: int, wait: Wait | None) -> None:
+def test_reasons_why_requests_stay_open(status: Status, paid: int, wait: Wait | None) -> None:
     assert wait_for(status, paid) is wait
 
 
-def test_who_waits_is_told_the_option_or_the_command_that_helps() -> None:
+def test_each_wait_names_the_option_or_command_that_helps() -> None:
     assert "--max-user-fee" in Wait.OVER_CAP.value
     assert "serving doctor" in Wait.REFUSED.value
     assert "serving settlement adopt" in Wait.UNKNOWN_SETTLEMENT.value

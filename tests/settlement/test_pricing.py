@@ -17,7 +17,7 @@ def test_a_fee_is_tokens_times_price() -> None:
     assert Prices(10**15 + 1, 3).fees(10**12, 7) == (10**27 + 10**12, 21)
 
 
-def test_the_hash_is_keccak_over_the_texts_one_after_another() -> None:
+def test_the_hash_is_keccak_of_the_concatenated_texts() -> None:
     charges = [Charge("0xab", "0xUser", 1, 2), Charge("cd", "0xUser", 0, 10**24)]
     text = "0xab0xUser312" + "cd0xUser1000000000000000000000000" + "0" + "1000000000000000000000000"
     assert hash_requests(charges) == (keccak(text=text), 10**24 + 3, 2)
@@ -25,23 +25,21 @@ def test_the_hash_is_keccak_over_the_texts_one_after_another() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 511, 512, 513, 1024, 1200])
-def test_a_hash_over_many_requests_leaves_none_out(length: int) -> None:
+def test_a_hash_of_many_requests_includes_each(length: int) -> None:
     charges = [Charge(f"0x{number:064x}", "0xu", number, 1) for number in range(length)]
     text = "".join(f"{one.request_text}0xu{one.input_fee + 1}{one.input_fee}1" for one in charges)
     assert hash_requests(charges) == (keccak(text=text), length + length * (length - 1) // 2, length)
 
 
 @given(st.lists(st.tuples(FEES, FEES), max_size=1200))
-def test_the_hash_does_not_depend_on_how_it_is_fed(fees: list[tuple[int, int]]) -> None:
+def test_the_hash_does_not_depend_on_chunking(fees: list[tuple[int, int]]) -> None:
     charges = [Charge(f"0x{number:064x}", "0xu", *fee) for number, fee in enumerate(fees)]
     text = "".join(f"{c.request_text}0xu{c.input_fee + c.output_fee}{c.input_fee}{c.output_fee}" for c in charges)
     assert hash_requests(iter(charges)) == (keccak(text=text), sum(map(sum, fees)), len(fees))
 
 
 @given(FEES, FEES, st.data())
-def test_what_is_paid_of_a_request_counts_for_the_input_first(
-    of_input: int, of_output: int, data: st.DataObject
-) -> None:
+def test_a_partial_payment_counts_for_the_input_first(of_input: int, of_output: int, data: st.DataObject) -> None:
     paid = data.draw(st.integers(0, of_input + of_output))
     rest = Charge("0x", "0x", of_input, of_output).less(paid)
     assert rest.input_fee + rest.output_fee == of_input + of_output - paid
@@ -50,7 +48,7 @@ def test_what_is_paid_of_a_request_counts_for_the_input_first(
 
 
 @given(st.lists(st.sampled_from([(0, 0), (1, 0), (2, 3)]), max_size=12), st.data())
-def test_a_settlement_is_found_again_among_the_charges(fees: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_a_settlement_is_recognised_among_the_charges(fees: list[tuple[int, int]], data: st.DataObject) -> None:
     charges = [Charge(f"0x{number:064x}", "0xu", *fee) for number, fee in enumerate(fees)]
     covered = data.draw(st.integers(0, len(charges)))
     requests_hash, fee, _ = hash_requests(charges[:covered])

@@ -40,13 +40,13 @@ def untouched() -> UserLine:
         (Status.NO_TEE_SIGNER, 0, 5, Wait.NOT_ACKNOWLEDGED, "not acknowledged"),
     ],
 )  # fmt: skip
-def test_what_became_of_a_user(
+def test_the_outcome_of_a_user(
     status: Status | None, paid: int, unsettled: int, wait: Wait | None, outcome: str
 ) -> None:
     assert UserLine("0xa", 1, 1, 1, 5, paid, unsettled, status=status, wait=wait).outcome == outcome
 
 
-def test_a_report_tells_every_amount_in_wei() -> None:
+def test_a_report_gives_every_amount_in_wei() -> None:
     report = Report(
         7, "0xcc", "0xpp", 11, 12, 13, 14, 15, 16, 17, 18, 19, 10**30,
         lines={line.user: line for line in (settled(), waiting(), untouched())},
@@ -86,7 +86,7 @@ def test_a_report_tells_every_amount_in_wei() -> None:
     }  # fmt: skip
 
 
-def test_a_report_of_nothing() -> None:
+def test_an_empty_report() -> None:
     report = Report(1, "", "")
     told = report.as_dict()
     assert (told["users"], told["notes"], told["stopped_by"]) == ([], [], None)
@@ -99,12 +99,12 @@ def test_a_report_of_nothing() -> None:
     assert told["total"] == zero | counts
 
 
-def test_a_service_that_takes_batches_is_settled_in_batches() -> None:
+def test_a_service_with_batches_is_settled_in_batches() -> None:
     assert Service(1, 1, "", True, True).form == "batch"
     assert Service(1, 1, "", True, False).form == "entries"
 
 
-def test_what_a_run_does_unless_it_is_told_otherwise() -> None:
+def test_the_default_options() -> None:
     assert Options() == Options(
         minimum_fee=0, max_user_fee=MAX_FEE, max_gas_price=10**12, gas_limit=5_000_000, batch_rows=None,
         confirmations=1, final_depth=None, in_flight=4, interval=24 * 60 * 60, stuck_after=60, give_up_after=600,

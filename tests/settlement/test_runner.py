@@ -30,6 +30,8 @@ from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
 FAST = Options(first_pause=0, patience=0, stuck_after=0, give_up_after=0.5)
 CALM = replace(FAST, stuck_after=60)
@@ -80,7 +82,7 @@ def chain(request: pytest.FixtureRequest) -> FakeChain:
     return FakeChain(batches=request.param)
 
 
-def test_a_log_becomes_coins_in_the_wallet(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_log_becomes_a_payment_to_the_wallet(chain: FakeChain, tmp_path: Path) -> None:
     for user in USERS[:3]:
         chain.fund(user, 100)
     report = settle(
@@ -135,7 +137,7 @@ DEAD_ENDS: list[tuple[Wait, Callable[[FakeChain], None], Options]] = [
 
 
 @pytest.mark.parametrize(("wait", "prepare", "options"), DEAD_ENDS, ids=lambda value: getattr(value, "name", ""))
-def test_a_dead_end_keeps_the_records_for_the_next_run(
+def test_a_run_that_cannot_settle_keeps_the_records(
     chain: FakeChain, tmp_path: Path, wait: Wait, prepare: Callable[[FakeChain], None], options: Options
 ) -> None:
     prepare(chain)
@@ -156,7 +158,7 @@ def test_a_dead_end_keeps_the_records_for_the_next_run(
     assert chain.state.wallet == 200
 
 
-def test_an_unconfirmed_signer_and_an_exhausted_nonce_are_dead_ends(chain: FakeChain, tmp_path: Path) -> None:
+def test_an_unconfirmed_signer_or_exhausted_nonce_prevents_settling(chain: FakeChain, tmp_path: Path) -> None:
     assert chain.state.service is not None
     service = chain.state.service
     chain.fund(USERS[0], 100)
@@ -169,7 +171,7 @@ def test_an_unconfirmed_signer_and_an_exhausted_nonce_are_dead_ends(chain: FakeC
     assert (report.paid, line(report, USERS[1]).wait) == (5, Wait.NONCE_EXHAUSTED)
 
 
-def test_what_a_balance_does_not_cover_gets_a_new_signature_later(chain: FakeChain, tmp_path: Path) -> None:
+def test_the_uncovered_part_gets_a_new_signature_later(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 25)
     report = settle(chain, tmp_path, [("a", USERS[0], 10), ("b", USERS[0], 20), ("c", USERS[0], 30)])
     first = line(report, USERS[0])
@@ -180,7 +182,7 @@ def test_what_a_balance_does_not_cover_gets_a_new_signature_later(chain: FakeCha
     assert (report.paid, report.unsettled, chain.state.wallet) == (36, 0, 61)
 
 
-def test_nonces_are_above_the_clock_the_chain_and_everything_signed(chain: FakeChain, tmp_path: Path) -> None:
+def test_nonces_exceed_the_clock_the_chain_and_every_signed_nonce(chain: FakeChain, tmp_path: Path) -> None:
     for user, nonce in zip(USERS, [0, 10**18], strict=False):
         chain.fund(user, 100, nonce=nonce)
     report = settle(chain, tmp_path, [("a", USERS[0], 1), ("b", USERS[1], 1)])
@@ -199,7 +201,7 @@ def test_nonces_are_above_the_clock_the_chain_and_everything_signed(chain: FakeC
     assert [chain.state.accounts[user].nonce for user in USERS[:2]] == [(chain.now + 1000) * 10**7 + 2, 10**18 + 2]
 
 
-def test_those_come_first_whose_money_may_be_gone(chain: FakeChain, tmp_path: Path) -> None:
+def test_users_whose_funds_may_leave_come_first(chain: FakeChain, tmp_path: Path) -> None:
     for user in USERS[:5]:
         chain.fund(user, 1000)
     chain.ask_back(USERS[3], 1000, unlocks_in=7200)
@@ -237,7 +239,7 @@ def test_a_batch_that_needs_too_much_gas_is_halved(chain: FakeChain, tmp_path: P
     assert settle(chain, tmp_path).paid == 1
 
 
-def test_another_tee_signer_keeps_the_records_open(chain: FakeChain, tmp_path: Path) -> None:
+def test_the_wrong_tee_signer_keeps_the_records_open(chain: FakeChain, tmp_path: Path) -> None:
     other = LocalTeeSigner(b"\x08" * 32)
     chain.fund(USERS[0], 100)
     with pytest.raises(WrongSigner):
@@ -249,7 +251,7 @@ def test_another_tee_signer_keeps_the_records_open(chain: FakeChain, tmp_path: P
     assert settle(chain, tmp_path, signer=other).paid == 10
 
 
-def test_a_change_of_signer_while_a_batch_is_in_flight_is_signed_anew(chain: FakeChain, tmp_path: Path) -> None:
+def test_after_a_change_of_signer_a_batch_in_flight_is_signed_again(chain: FakeChain, tmp_path: Path) -> None:
     other = LocalTeeSigner(b"\x08" * 32)
     chain.fund(USERS[0], 100)
     chain.mines_at_once = False
@@ -271,14 +273,14 @@ def test_without_a_service_nothing_is_read_or_sent(chain: FakeChain, tmp_path: P
         settle(chain, tmp_path, [("a", USERS[0], 10)])
 
 
-def test_a_stuck_transaction_is_replaced_not_doubled(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_stuck_transaction_is_replaced_and_pays_once(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     chain.least_fee = 7
     report = settle(chain, tmp_path, [("a", USERS[0], 10)], FAST)
     assert (report.replaced, report.paid, chain.state.wallet, chain.state.wallet_nonce) == (3, 10, 10, 1)
 
 
-def test_a_replacement_stops_at_the_cap_and_the_next_run_goes_on(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_replacement_stops_at_the_cap_and_the_next_run_resumes(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     chain.least_fee = 100
     report = settle(chain, tmp_path, [("a", USERS[0], 10)], replace(FAST, max_gas_price=50))
@@ -302,7 +304,7 @@ def test_a_transaction_that_never_reached_the_node_is_sent_by_the_next_run(chain
     assert (report.taken_up, report.taken_up_paid, report.paid, chain.state.wallet) == (1, 0, 10, 10)
 
 
-def test_a_receipt_that_vanished_is_found_through_the_events(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_vanished_receipt_is_found_through_events(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     chain.mines_at_once = False
     settle(chain, tmp_path, [("a", USERS[0], 10)])
@@ -312,7 +314,7 @@ def test_a_receipt_that_vanished_is_found_through_the_events(chain: FakeChain, t
     assert (report.taken_up_paid, report.paid, chain.state.wallet) == (10, 0, 10)
 
 
-def test_a_lost_transaction_is_carried_again_with_the_same_signatures(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_lost_batch_is_sent_again_with_the_same_signatures(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     chain.mines_at_once = False
     settle(chain, tmp_path, [("a", USERS[0], 10)])
@@ -325,7 +327,7 @@ def test_a_lost_transaction_is_carried_again_with_the_same_signatures(chain: Fak
     assert any("nonce 0 of the wallet could not be mined" in note for note in report.notes)
 
 
-def test_a_transaction_believed_lost_that_lands_after_all_pays_once(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_transaction_mined_after_it_seemed_lost_pays_once(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     chain.mines_at_once = False
     settle(chain, tmp_path, [("a", USERS[0], 10)])
@@ -344,7 +346,7 @@ def test_a_transaction_believed_lost_that_lands_after_all_pays_once(chain: FakeC
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_block_that_is_reorganised_away_is_taken_up_again(chain: FakeChain, tmp_path: Path, keep: bool) -> None:
+def test_a_batch_of_a_reorganised_block_is_resumed(chain: FakeChain, tmp_path: Path, keep: bool) -> None:
     for user in USERS[:2]:
         chain.fund(user, 100)
     settle(chain, tmp_path, [("a", USERS[0], 10)])
@@ -377,7 +379,7 @@ def test_results_wait_for_confirmations(chain: FakeChain, tmp_path: Path) -> Non
     assert (report.taken_up_paid, chain.state.wallet) == (10, 10)
 
 
-def test_a_younger_chain_than_the_journal_knows_is_refused(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_chain_shorter_than_the_journal_is_refused(chain: FakeChain, tmp_path: Path) -> None:
     chain.fund(USERS[0], 100)
     for _ in range(300):
         chain.mine()
@@ -394,7 +396,7 @@ LIES: list[Callable[[Landed], Landed]] = [
 
 
 @pytest.mark.parametrize("lie", range(len(LIES)))
-def test_a_receipt_against_the_accounts_is_not_booked(
+def test_a_receipt_that_contradicts_the_accounts_is_not_booked(
     chain: FakeChain, tmp_path: Path, lie: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain.fund(USERS[0], 100)
@@ -444,7 +446,7 @@ def test_a_dry_run_sends_nothing_and_writes_nothing_to_the_chain(chain: FakeChai
     assert (report.paid, chain.state.wallet, chain.broadcasts) == (0, 0, [])
 
 
-def test_a_dry_run_leaves_those_alone_who_are_on_their_way(chain: FakeChain, tmp_path: Path) -> None:
+def test_a_dry_run_skips_users_in_flight(chain: FakeChain, tmp_path: Path) -> None:
     for user in USERS[:2]:
         chain.fund(user, 100)
     chain.mines_at_once = False

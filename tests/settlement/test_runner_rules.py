@@ -33,6 +33,8 @@ from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
 
+pytestmark = pytest.mark.usefixtures("virtual_time")
+
 USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
 Requests = list[tuple[str, str, int]]
@@ -103,9 +105,7 @@ def of_each(users: Sequence[str], fee: int = 10) -> Requests:
 # ------------------------------------------------------------------------------------------------- reading
 
 
-def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_is_read_in_chunks_and_rejects_are_reported_in_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "CHUNK_ROWS", 3)
     user = run.fund(1, 10**6)[0]
     good = [json.dumps({"id": f"r{number}", "user": user, "time": 1, "fee": 1}) + "\n" for number in range(7)]
@@ -120,7 +120,7 @@ def test_a_log_is_read_in_chunks_and_what_is_set_aside_is_told_in_order(
     assert (again.new_requests, again.known_requests, again.rejected, again.paid) == (0, 7, 3, 0)
 
 
-def test_rejects_do_not_pile_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejects_are_reported_chunk_by_chunk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "CHUNK_ROWS", 3)
     report = run.settle("x\n" * 9)
     assert report.rejected == 9
@@ -134,7 +134,7 @@ def test_a_chunk_is_recorded_as_soon_as_it_is_full(run: Run, monkeypatch: pytest
     assert [phase for phase, _, _ in run.told].count("reading") == 4
 
 
-def test_what_reader_and_journal_set_aside_is_told_in_the_order_of_the_log(run: Run) -> None:
+def test_rejects_of_reader_and_journal_follow_the_order_of_the_log(run: Run) -> None:
     row = json.dumps({"id": "a", "user": USERS[0], "time": 1, "fee": 1}) + "\n"
     run.settle(row + row + "broken\n" + row + "broken\n")
     assert [reject.line for reject in run.rejects] == [2, 3, 4, 5]
@@ -148,7 +148,7 @@ def test_without_a_log_nothing_is_read(run: Run) -> None:
     assert not [told for told in run.told if told[0] == "reading"]
 
 
-def test_of_a_service_that_is_gone_nothing_is_recorded(run: Run) -> None:
+def test_nothing_is_recorded_for_a_removed_service(run: Run) -> None:
     users = run.fund(1)
     service, run.chain.state.service = run.chain.state.service, None
     with pytest.raises(NoService) as caught:
@@ -158,7 +158,7 @@ def test_of_a_service_that_is_gone_nothing_is_recorded(run: Run) -> None:
     assert run.settle().fee == 0
 
 
-def test_under_another_signer_everything_is_recorded_and_nothing_sent(run: Run) -> None:
+def test_with_another_signer_everything_is_recorded_and_nothing_sent(run: Run) -> None:
     users = run.fund(1)
     with pytest.raises(WrongSigner):
         run.settle(of_each(users), signer=LocalTeeSigner(b"\x08" * 32))
@@ -169,7 +169,7 @@ def test_under_another_signer_everything_is_recorded_and_nothing_sent(run: Run) 
 # -------------------------------------------------------------------------------------------- how much at once
 
 
-def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_are_read_in_groups(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "ACCOUNTS_AT_ONCE", 2)
     users = run.fund(5)
     asked: list[int] = []
@@ -187,7 +187,7 @@ def test_accounts_are_looked_up_some_at_a_time(run: Run, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("wanted", "entries", "batch"), [(None, 3, 5), (2, 2, 2), (99, 3, 5), (4, 3, 4)])
-def test_a_transaction_carries_as_many_rows_as_asked_for_and_allowed(
+def test_a_transaction_has_as_many_rows_as_requested_and_allowed(
     run: Run, wanted: int | None, entries: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "ROWS_AT_MOST", {"entries": 3, "batch": 5})
@@ -199,12 +199,12 @@ def test_a_transaction_carries_as_many_rows_as_asked_for_and_allowed(
     assert (report.paid, report.batches, report.settlements) == (110, len(sizes), 11)
 
 
-def test_no_more_rows_are_allowed_than_the_contract_takes() -> None:
+def test_rows_are_limited_to_what_the_contract_takes() -> None:
     assert ROWS_AT_MOST == {"entries": 50, "batch": 200}
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
-def test_no_more_transactions_are_on_their_way_than_asked_for(run: Run, in_flight: int) -> None:
+def test_no_more_transactions_are_in_flight_than_requested(run: Run, in_flight: int) -> None:
     users = run.fund(7)
     run.chain.mines_at_once = False
     most = 0
@@ -224,7 +224,7 @@ def test_no_more_transactions_are_on_their_way_than_asked_for(run: Run, in_fligh
     assert [done for _, done, _ in settling] == ([1, 2, 3, 4, 5, 6, 7] if in_flight == 1 else [3, 6, 7])
 
 
-def test_what_is_on_its_way_never_shares_a_nonce(run: Run) -> None:
+def test_transactions_in_flight_never_share_a_nonce(run: Run) -> None:
     users = run.fund(4)
     run.chain.mines_at_once = False
     forgetful = run.chain.wallet_nonce
@@ -238,7 +238,7 @@ def test_what_is_on_its_way_never_shares_a_nonce(run: Run) -> None:
     assert sorted(sent.nonce for sent in run.chain.pool.values()) == [0, 1, 2, 3]
 
 
-def test_where_the_wallet_is_ahead_its_nonce_counts(run: Run) -> None:
+def test_the_wallets_nonce_counts_if_it_is_ahead(run: Run) -> None:
     users = run.fund(2)
     run.chain.state.wallet_nonce = 41
     assert run.settle(of_each(users), replace(CALM, batch_rows=1)).paid == 20
@@ -265,7 +265,9 @@ def test_a_single_settlement_that_needs_too_much_gas_ends_the_run(run: Run) -> N
 
 
 @pytest.mark.parametrize(("clock", "unlocks_in", "leaving"), [(0, 100, 50), (0, 101, 0), (7, 107, 50), (7, 108, 0)])
-def test_what_unlocks_until_the_next_run_is_at_stake(run: Run, clock: int, unlocks_in: int, leaving: int) -> None:
+def test_refunds_that_unlock_before_the_next_run_are_at_risk(
+    run: Run, clock: int, unlocks_in: int, leaving: int
+) -> None:
     (user,) = run.fund(1)
     run.chain.ask_back(user, 50, unlocks_in)
     run.clock = float(run.chain.now + clock) if clock else 0.0
@@ -274,7 +276,7 @@ def test_what_unlocks_until_the_next_run_is_at_stake(run: Run, clock: int, unloc
     assert (stake.open, stake.balance, stake.leaving) == (10, 100, leaving)
 
 
-def test_only_users_with_something_open_have_a_line(run: Run) -> None:
+def test_only_users_with_open_requests_have_a_line(run: Run) -> None:
     users = run.fund(3)
     report = run.settle([*of_each(users[:2]), ("free", users[2], 0)])
     assert set(report.lines) == set(users[:2])
@@ -285,7 +287,7 @@ def test_only_users_with_something_open_have_a_line(run: Run) -> None:
 # ----------------------------------------------------------------------------------------------------- sending
 
 
-def test_who_would_not_be_paid_is_left_out_and_told_why(run: Run) -> None:
+def test_a_user_who_would_not_pay_is_left_out_with_the_reason(run: Run) -> None:
     users = run.fund(4)
     preview = run.chain.preview
     asked: list[int] = []
@@ -324,7 +326,7 @@ def test_a_journal_that_contradicts_itself_sends_nothing(run: Run) -> None:
     assert (report.paid, run.chain.broadcasts) == (0, [])
 
 
-def test_what_is_on_its_way_is_followed_even_if_the_next_cannot_be_sent(run: Run) -> None:
+def test_transactions_in_flight_are_followed_if_the_next_cannot_be_sent(run: Run) -> None:
     users = run.fund(3)
     calls = 0
 
@@ -341,7 +343,7 @@ def test_what_is_on_its_way_is_followed_even_if_the_next_cannot_be_sent(run: Run
     assert sorted(line.outcome for line in report.lines.values()) == ["not sent", "settled", "settled"]
 
 
-def test_a_batch_is_in_the_journal_with_what_signs_it_before_it_is_sent(run: Run) -> None:
+def test_a_batch_is_journalled_with_its_signatures_before_it_is_sent(run: Run) -> None:
     users = run.fund(2)
     run.chain.mine()
 
@@ -360,7 +362,7 @@ def test_a_batch_is_in_the_journal_with_what_signs_it_before_it_is_sent(run: Run
     assert [one.expected_paid for one in batch.rows] == [10, 10]
 
 
-def test_a_dry_run_signs_for_nobody_and_follows_nothing(run: Run) -> None:
+def test_a_dry_run_signs_nothing_and_follows_nothing(run: Run) -> None:
     users = run.fund(2)
     run.chain.mines_at_once = False
     run.settle(of_each(users[:1]))
@@ -375,7 +377,7 @@ def test_a_dry_run_signs_for_nobody_and_follows_nothing(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("behind", "refused"), [(256, False), (257, True)])
-def test_a_chain_that_is_much_shorter_is_another(run: Run, behind: int, refused: bool) -> None:
+def test_a_much_shorter_chain_is_refused_as_another(run: Run, behind: int, refused: bool) -> None:
     users = run.fund(1)
     for _ in range(300):
         run.chain.mine()
@@ -390,7 +392,7 @@ def test_a_chain_that_is_much_shorter_is_another(run: Run, behind: int, refused:
     assert "--journal" in str(caught.value.next_step)
 
 
-def test_booked_blocks_are_looked_up_until_one_is_final_and_on_the_chain(run: Run) -> None:
+def test_booked_blocks_are_checked_back_to_a_final_one_on_the_chain(run: Run) -> None:
     (user,) = run.fund(1)
     options = replace(CALM, final_depth=20)
     for number in range(4):
@@ -422,7 +424,7 @@ def test_booked_blocks_are_looked_up_until_one_is_final_and_on_the_chain(run: Ru
     assert asked == [8]
 
 
-def test_what_was_sent_first_is_taken_up_first(run: Run) -> None:
+def test_batches_are_resumed_in_the_order_they_were_sent(run: Run) -> None:
     users = run.fund(3)
     run.chain.mines_at_once = False
     run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=3))
@@ -442,7 +444,7 @@ def test_what_was_sent_first_is_taken_up_first(run: Run) -> None:
     assert run.told[:3] == [("resuming", 0, 0)] * 3
 
 
-def test_what_has_the_lower_nonce_is_taken_up_first(run: Run) -> None:
+def test_batches_are_resumed_in_the_order_of_their_nonces(run: Run) -> None:
     users = run.fund(2)
     run.chain.mines_at_once = False
     run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=2))
@@ -466,7 +468,7 @@ def test_what_has_the_lower_nonce_is_taken_up_first(run: Run) -> None:
 # ----------------------------------------------------------------------------------------------------- results
 
 
-def test_the_gas_is_shared_among_those_in_the_batch(run: Run) -> None:
+def test_gas_is_shared_among_the_users_of_a_batch(run: Run) -> None:
     users = run.fund(3)
     report = run.settle(of_each(users))
     gas = 21_000 + 3 * GAS_PER_ROW
@@ -490,7 +492,7 @@ BETWEEN: list[tuple[Status, int, dict[str, Any] | None, str]] = [
 
 
 @pytest.mark.parametrize(("status", "paid", "account", "why"), BETWEEN)
-def test_what_came_between_preview_and_result_is_told(
+def test_a_change_between_preview_and_result_is_reported(
     run: Run, status: Status, paid: int, account: dict[str, Any] | None, why: str
 ) -> None:
     (user,) = run.fund(1, 5)
@@ -519,7 +521,7 @@ def test_what_came_between_preview_and_result_is_told(
     )
 
 
-def test_a_batch_that_failed_paid_nothing_and_is_told(run: Run) -> None:
+def test_a_failed_batch_paid_nothing_and_is_reported(run: Run) -> None:
     users = run.fund(2)
     whole = Mined(1, "", 77, 88)
 
@@ -551,7 +553,7 @@ def replace_hash(mined: Mined, block_hash: str) -> Mined:
     return mined._replace(block_hash=block_hash)
 
 
-def test_a_batch_that_takes_too_long_is_told_and_left_to_the_next_run(run: Run) -> None:
+def test_a_batch_that_takes_too_long_is_reported_and_left_to_the_next_run(run: Run) -> None:
     users = run.fund(2)
     run.chain.mines_at_once = False
     report = run.settle(of_each(users))

@@ -32,17 +32,17 @@ def who_signed(signature: bytes) -> str:
 
 @pytest.mark.parametrize("v", [27, 28])
 @pytest.mark.parametrize(("s", "counts"), [(1, True), (HALF, True), (HALF + 1, False), (ORDER - 1, False)])
-def test_s_lies_in_the_lower_half_of_the_order(s: int, counts: bool, v: int) -> None:
+def test_s_must_be_in_the_lower_half_of_the_order(s: int, counts: bool, v: int) -> None:
     signature = signature_of(R, s, v)
     assert signed_by(who_signed(signature), DIGEST, signature) is counts
 
 
-def test_r_may_be_any_point_even_the_first() -> None:
+def test_r_may_be_any_valid_value_even_the_smallest() -> None:
     signature = signature_of(1, 1, 27)
     assert signed_by(who_signed(signature), DIGEST, signature)
 
 
-def test_the_other_signature_of_the_same_key_does_not_count() -> None:
+def test_the_malleable_counterpart_of_a_signature_is_rejected() -> None:
     r, s, v = GOOD[:32], int.from_bytes(GOOD[32:64], "big"), GOOD[64]
     other = r + (ORDER - s).to_bytes(32, "big") + bytes([55 - v])
     assert who_signed(other) == SIGNER.address
@@ -58,17 +58,17 @@ def test_the_other_signature_of_the_same_key_does_not_count() -> None:
         signature_of(5, 1, 27), signature_of(2**256 - 1, 2**256 - 1, 27),
     ],
 )  # fmt: skip
-def test_what_is_no_signature_counts_for_nobody(signature: bytes) -> None:
+def test_malformed_signatures_are_rejected(signature: bytes) -> None:
     assert signed_by(SIGNER.address, DIGEST, signature) is False
 
 
-def test_a_signature_counts_for_its_signer_and_its_digest_only() -> None:
+def test_a_signature_is_valid_for_its_signer_and_digest_only() -> None:
     assert signed_by(SIGNER.address, DIGEST, GOOD) is True
     assert not signed_by(LocalTeeSigner(b"\x08" * 32).address, DIGEST, GOOD)
     assert not signed_by(SIGNER.address, keccak(DIGEST), GOOD)
 
 
-def test_the_slow_library_signs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eth_keys_signs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signers, "HAS_FAST_SIGNING", False)
     slow = LocalTeeSigner(b"\x07" * 32)
     assert (slow.address, slow.sign_digest(DIGEST)) == (SIGNER.address, GOOD)
@@ -76,7 +76,7 @@ def test_the_slow_library_signs_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("key", [1, 2, ORDER - 1])
-def test_every_number_below_the_order_is_a_key(key: int) -> None:
+def test_every_number_from_1_below_the_order_is_a_key(key: int) -> None:
     raw = key.to_bytes(32, "big")
     assert LocalTeeSigner(raw).address == PrivateKey(raw).public_key.to_checksum_address()
 
@@ -84,7 +84,7 @@ def test_every_number_below_the_order_is_a_key(key: int) -> None:
 @pytest.mark.parametrize(
     "key", [bytes(32), ORDER.to_bytes(32, "big"), b"\x01" * 33, b"\x01" * 31, bytearray(b"\x01" * 32), "01" * 16, None]
 )
-def test_what_is_no_key_is_refused(key: bytes) -> None:
+def test_invalid_keys_are_refused(key: bytes) -> None:
     with pytest.raises(InvalidInput, match="not a private key"):
         LocalTeeSigner(key)
 
@@ -95,5 +95,5 @@ def test_only_digests_are_signed(digest: bytes) -> None:
         SIGNER.sign_digest(digest)
 
 
-def test_a_signer_shows_its_address_and_nothing_else() -> None:
+def test_the_repr_of_a_signer_shows_only_its_address() -> None:
     assert repr(SIGNER) == f"LocalTeeSigner({SIGNER.address})"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,9 @@ from serving_network.settlement.following import Followed, Follower
 from serving_network.settlement.journal.records import Transaction
 from serving_network.settlement.planning import Wait
 from tests.settlement.scene import ALICE, BOB, CAROL, FINAL, OPTIONS, Scene
+from tests.settlement.virtual_time import VirtualTime
+
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 Prepare = Callable[[Scene], None]
 
@@ -150,7 +152,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Scene:
     return new_scene(tmp_path / "run", batches=request.param)
 
 
-def test_what_arrives_for_a_held_user_is_read_and_waits(scene: Scene) -> None:
+def test_new_requests_of_a_held_user_are_recorded_and_wait(scene: Scene) -> None:
     scene.record(ALICE, 3)
     scene.record(BOB, 5)
     scene.lose()
@@ -172,10 +174,10 @@ def hold_back(scene: Scene) -> Callable[[str, str], None]:
     return hold
 
 
-def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene) -> None:
-    started = time.monotonic()
+def test_a_run_with_nothing_else_to_do_ends_within_its_patience(scene: Scene, virtual_time: VirtualTime) -> None:
+    started = virtual_time.now
     report = scene.settle(replace(OPTIONS, patience=0.3, give_up_after=600, first_pause=0.05))
-    assert 0.3 <= time.monotonic() - started < 20
+    assert 0.3 <= virtual_time.now - started < 20
     assert report.stopped_by is None
     assert [report.lines[user].wait for user in (ALICE, CAROL)] == [Wait.IN_FLIGHT] * 2
     hashes = [sent.hash for sent in scene.chain.pool.values()]
@@ -186,7 +188,7 @@ def test_a_run_that_has_nothing_else_to_do_ends_within_its_patience(scene: Scene
     ]
 
 
-def test_a_run_does_not_wait_for_an_earlier_batch_that_is_mined_meanwhile(scene: Scene) -> None:
+def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, virtual_time: VirtualTime) -> None:
     asked = 0
 
     def mine_at_last(method: str, _: str) -> None:
@@ -196,9 +198,9 @@ def test_a_run_does_not_wait_for_an_earlier_batch_that_is_mined_meanwhile(scene:
             scene.mine()
 
     scene.chain.hook = mine_at_last
-    started = time.monotonic()
+    started = virtual_time.now
     report = scene.settle(replace(OPTIONS, patience=60, give_up_after=600))
-    assert time.monotonic() - started < 30
+    assert virtual_time.now - started < 30
     assert (report.taken_up, report.taken_up_paid, report.paid, report.unsettled, report.notes) == (2, 0, 30, 0, [])
 
 

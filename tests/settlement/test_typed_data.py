@@ -62,7 +62,7 @@ def message_of(kind: str, message: dict[str, str]) -> Message:
 
 
 @pytest.mark.parametrize(("kind", "case"), CASES)
-def test_the_vectors(kind: str, case: dict[str, Any]) -> None:
+def test_signatures_and_digests_match_the_vectors(kind: str, case: dict[str, Any]) -> None:
     domain = Domain(case["domain"]["name"], case["domain"]["chainId"], case["domain"]["verifyingContract"])
     message = message_of(kind, case["message"])
     signer = LocalTeeSigner(hexed(VECTORS["teeKey"]))
@@ -146,7 +146,7 @@ BAD = {"user": "0x", "totalFee": -1, "nonce": -1, "requestsHash": b""}
 
 @pytest.mark.parametrize("field", BAD)
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_refusal_names_the_field_of_a_settlement(field: str, alone: bool) -> None:
+def test_an_invalid_settlement_field_is_named(field: str, alone: bool) -> None:
     values: dict[str, Any] = {"user": USER, "totalFee": 1, "nonce": 1, "requestsHash": bytes(32)} | {field: BAD[field]}
     row = UserSettlement(*values.values())
     with pytest.raises(MalformedMessage, match=f"^{field} is "):
@@ -154,7 +154,7 @@ def test_a_refusal_names_the_field_of_a_settlement(field: str, alone: bool) -> N
 
 
 @pytest.mark.parametrize("message", [TEESettlement("0x", FINE), TEESettlementBatch("0x", [FINE])])
-def test_a_refusal_names_the_provider(message: Message) -> None:
+def test_an_invalid_provider_is_named(message: Message) -> None:
     with pytest.raises(MalformedMessage, match=r"^provider is "):
         message.struct_hash()
 
@@ -167,7 +167,7 @@ def test_a_refusal_names_the_provider(message: Message) -> None:
         (("id", b"", b"", 1, -1, USER), "taskFee"), (("id", b"", b"", 1, 1, "0x"), "user"),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_field_of_a_deliverable(values: tuple[Any, ...], field: str) -> None:
+def test_an_invalid_deliverable_field_is_named(values: tuple[Any, ...], field: str) -> None:
     with pytest.raises(MalformedMessage, match=f"^{field} is "):
         VerifierMessage(*values).struct_hash()
 
@@ -176,12 +176,12 @@ def test_a_refusal_names_the_field_of_a_deliverable(values: tuple[Any, ...], fie
     ("values", "field"),
     [((None, 1, CONTRACT), "name"), (("n", -1, CONTRACT), "chainId"), (("n", 1, "0x"), "verifyingContract")],
 )
-def test_a_refusal_names_the_field_of_a_domain(values: tuple[Any, ...], field: str) -> None:
+def test_an_invalid_domain_field_is_named(values: tuple[Any, ...], field: str) -> None:
     with pytest.raises(MalformedMessage, match=f"^{field} is "):
         Domain(*values)
 
 
-def test_every_number_of_256_bits_can_be_signed() -> None:
+def test_every_256_bit_number_can_be_signed() -> None:
     for number in (0, 2**256 - 1):
         Domain("", number, CONTRACT).digest(UserSettlement(USER, number, number, bytes(32)))
     assert (Domain("n", 7, CONTRACT).name, Domain("n", 7, CONTRACT).chain_id) == ("n", 7)
@@ -189,7 +189,7 @@ def test_every_number_of_256_bits_can_be_signed() -> None:
 
 
 @pytest.mark.parametrize("key", [b"", bytes(32), b"\xff" * 32, b"\x01" * 31])
-def test_what_is_no_key_is_refused_and_not_shown(key: bytes) -> None:
+def test_an_invalid_key_is_refused_and_not_shown(key: bytes) -> None:
     with pytest.raises(InvalidInput) as caught:
         LocalTeeSigner(key)
     assert key.hex() not in str(caught.value) or not key

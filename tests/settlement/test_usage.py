@@ -99,7 +99,7 @@ def test_an_id_that_is_a_hash_keeps_its_spelling(tmp_path: Path, spelling: str) 
         ({"output_fee": 1, "fee": 1}, "missing column: input fee"),
     ],
 )
-def test_a_row_that_is_not_exact_is_set_aside(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_an_inexact_row_is_rejected(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     rows, rejects = read_text(tmp_path, line() + line(**change) + line(), provider=PROVIDER)
     assert [row.line for row in rows] == [1, 3]
     assert [reject.line for reject in rejects] == [2]
@@ -119,13 +119,13 @@ def test_a_row_that_is_not_exact_is_set_aside(tmp_path: Path, change: dict[str, 
         (b"x" * (MAX_LINE_BYTES + 300_000) + b"\n", "line too long"),
     ],
 )
-def test_a_line_that_is_no_row_is_set_aside(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_line_that_is_not_a_row_is_rejected(tmp_path: Path, content: bytes, reason: str) -> None:
     rows, rejects = read_text(tmp_path, line().encode() + content + line().encode())
     assert [row.line for row in rows] == [1, 3]
     assert [(reject.line, reason in reject.reason) for reject in rejects] == [(2, True)]
 
 
-def test_half_a_last_line_of_json_is_set_aside_and_a_whole_one_is_not(tmp_path: Path) -> None:
+def test_an_incomplete_last_json_line_is_rejected_and_a_complete_one_is_not(tmp_path: Path) -> None:
     rows, rejects = read_text(tmp_path, line() + line()[:-5])
     assert (len(rows), rejects[0].line) == (1, 2)
     assert "incomplete last line" in rejects[0].reason
@@ -144,12 +144,12 @@ def test_a_csv_cut_anywhere_in_its_last_line_never_settles_a_shorter_number(tmp_
     assert "incomplete last line" in rejects[0].reason
 
 
-def test_a_finished_csv_without_a_last_line_end_is_taken_on_request(tmp_path: Path) -> None:
+def test_a_csv_without_a_last_line_end_is_accepted_on_request(tmp_path: Path) -> None:
     text = HEADER + f"a,{USER},1795341600,1,2"
     assert len(read_text(tmp_path, text, "usage.csv", whole_last_line=True)[0]) == 1
 
 
-def test_csv_rows_are_set_aside_one_by_one(tmp_path: Path) -> None:
+def test_csv_rows_are_rejected_one_by_one(tmp_path: Path) -> None:
     text = HEADER + "\r\n".join(
         [
             f'"a, quoted",{USER},1795341600,1,2',
@@ -178,13 +178,13 @@ def test_csv_rows_are_set_aside_one_by_one(tmp_path: Path) -> None:
         ("request_id,user,user,time,input_tokens,output_tokens\n", "two columns called user"),
     ],
 )
-def test_a_csv_that_cannot_be_read_at_all_says_what_to_do(tmp_path: Path, text: str, complaint: str) -> None:
+def test_an_unreadable_csv_is_reported_with_a_next_step(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(UnusableLog, match=complaint) as caught:
         read_text(tmp_path, text, "usage.csv")
     assert caught.value.next_step
 
 
-def test_no_file_no_format_and_another_encoding_say_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_file_format_or_encoding_is_reported_with_a_next_step(tmp_path: Path) -> None:
     with pytest.raises(UnusableLog, match="cannot be read"):
         read(tmp_path / "absent.csv")
     with pytest.raises(UnusableLog, match="not clear from its name"):
@@ -193,7 +193,7 @@ def test_no_file_no_format_and_another_encoding_say_what_to_do(tmp_path: Path) -
         read_text(tmp_path, line().encode("utf-16"))
 
 
-def test_another_systems_log_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_log_of_another_system_is_read_unchanged(tmp_path: Path) -> None:
     mapping = tmp_path / "columns.toml"
     mapping.write_text('[columns]\ntime = "TIMESTAMP"\ninput_tokens = "ContextTokens"\nid = "@row"\n')
     columns = load_columns(mapping).with_assignments(["output_tokens=GeneratedTokens", "user = customer"])
@@ -227,7 +227,7 @@ def test_a_mapping_reaches_into_json_objects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("assignment", ["user", "colour=red", "user=", "user=@row", "id=@line"])
-def test_a_mapping_that_means_nothing_is_refused(assignment: str) -> None:
+def test_an_invalid_mapping_is_refused(assignment: str) -> None:
     with pytest.raises(InvalidInput):
         Columns().with_assignments([assignment])
 
@@ -243,7 +243,7 @@ def test_a_broken_mapping_file_is_a_configuration_error(tmp_path: Path, content:
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b'{"a": 1}', b"[" * 100_000])
-def test_a_broken_list_of_users_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_user_file_is_a_configuration_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "users.json"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError):
@@ -260,7 +260,7 @@ def test_a_row_may_bring_its_own_fees(tmp_path: Path) -> None:
     assert [row.input_tokens for row in rows] == [0, 10, 10]
 
 
-def test_a_compressed_log_reads_like_a_plain_one_and_keeps_what_came_before_a_break(tmp_path: Path) -> None:
+def test_a_gzipped_log_reads_like_a_plain_one_up_to_a_break(tmp_path: Path) -> None:
     text = "".join(line(request_id=f"r-{number}") for number in range(5000)).encode()
     packed = gzip.compress(text, mtime=0)
     rows, rejects = read_text(tmp_path, packed, "usage.jsonl.gz")
@@ -282,7 +282,7 @@ def test_a_compressed_log_reads_like_a_plain_one_and_keeps_what_came_before_a_br
         (1_795_341_600_123, 1_795_341_600_123_000),
     ],
 )
-def test_times(time: Any, microseconds: int) -> None:
+def test_times_of_all_formats_are_read(time: Any, microseconds: int) -> None:
     assert parse_time(time) == microseconds
 
 
@@ -314,7 +314,7 @@ def test_every_line_is_either_a_row_or_a_reject(
 
 @settings(max_examples=300, deadline=None)
 @given(content=st.binary(max_size=400), log_format=st.sampled_from(["csv", "jsonl"]))
-def test_no_bytes_whatever_break_the_reader(
+def test_arbitrary_bytes_do_not_break_the_reader(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, log_format: Format
 ) -> None:
     path = tmp_path_factory.mktemp("usage") / "usage"
@@ -340,7 +340,7 @@ def test_no_bytes_whatever_break_the_reader(
         max_size=20,
     )
 )
-def test_what_the_csv_library_writes_is_read_back(
+def test_output_of_the_csv_library_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]]
 ) -> None:
     text = io.StringIO()

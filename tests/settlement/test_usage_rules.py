@@ -47,13 +47,13 @@ def reason(directory: Path, **changes: Any) -> str:
 # ---------------------------------------------------------------------------------------------------- numbers
 
 
-def test_the_largest_amounts() -> None:
+def test_the_largest_amounts_are_read() -> None:
     assert (MAX_TOKENS, MAX_FEE, MAX_ID_CHARACTERS, MAX_LINE_BYTES) == (10**12, 2**94 - 1, 512, 2**20)
     assert MAX_ROW == 10**7
 
 
 @pytest.mark.parametrize("value", [0, 7, MAX_TOKENS, "0", "7", "007", " 7 ", str(MAX_TOKENS)])
-def test_a_whole_number_is_taken_as_it_is(tmp_path: Path, value: Any) -> None:
+def test_a_whole_number_is_read_exactly(tmp_path: Path, value: Any) -> None:
     (row,), _ = read(tmp_path, line(input_tokens=value, output_tokens=1), max_row=MAX_TOKENS)
     assert (row.input_tokens, row.output_tokens) == (int(value), 1)
     (row,), _ = read(tmp_path, line(input_tokens=1, output_tokens=value), max_row=MAX_TOKENS)
@@ -61,7 +61,7 @@ def test_a_whole_number_is_taken_as_it_is(tmp_path: Path, value: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["input", "output"])
-def test_a_row_with_more_tokens_than_a_row_may_have_is_rejected(tmp_path: Path, kind: str) -> None:
+def test_a_row_above_the_token_limit_is_rejected(tmp_path: Path, kind: str) -> None:
     name = f"{kind}_tokens"
     (row,), _ = read(tmp_path, line(input_tokens=MAX_ROW, output_tokens=MAX_ROW))
     assert (row.input_tokens, row.output_tokens) == (MAX_ROW, MAX_ROW)
@@ -75,7 +75,7 @@ def test_a_row_with_more_tokens_than_a_row_may_have_is_rejected(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("limit", [0, -1, MAX_TOKENS + 1])
-def test_a_limit_for_rows_that_is_not_possible_is_refused(limit: int) -> None:
+def test_an_impossible_token_limit_is_refused(limit: int) -> None:
     with pytest.raises(InvalidInput, match="is not possible") as caught:
         UsageLog(Path("u.jsonl"), max_row=limit)
     assert caught.value.next_step == "Give --max-row a number from 1 to 1000000000000."
@@ -96,7 +96,7 @@ def test_a_limit_for_rows_that_is_not_possible_is_refused(limit: int) -> None:
         (True, "are not a whole number: 'True'"),
     ],
 )  # fmt: skip
-def test_what_is_no_count_is_told_apart(tmp_path: Path, value: Any, why: str) -> None:
+def test_values_that_are_not_counts_are_rejected_with_the_reason(tmp_path: Path, value: Any, why: str) -> None:
     assert why in reason(tmp_path, input_tokens=value)
     assert why.replace("input", "output") in reason(tmp_path, output_tokens=value)
 
@@ -117,7 +117,7 @@ def test_a_text_of_ninety_nine_digits_is_still_a_number(tmp_path: Path) -> None:
         ({"fee": " ", "input_fee": "", "output_fee": None}, None),
     ],
 )  # fmt: skip
-def test_fees_that_a_row_brings(tmp_path: Path, fees: dict[str, Any], taken: tuple[int, int] | None) -> None:
+def test_fees_of_a_row_are_read(tmp_path: Path, fees: dict[str, Any], taken: tuple[int, int] | None) -> None:
     (row,), _ = read(tmp_path, line(**fees))
     assert (row.fees, row.input_tokens, row.output_tokens) == (taken, 10, 20)
 
@@ -134,11 +134,11 @@ def test_fees_that_a_row_brings(tmp_path: Path, fees: dict[str, Any], taken: tup
         ({"input_fee": 1, "output_fee": 2, "fee": 2}, "the fee is '2', but input and output fee add up to 3"),
     ],
 )  # fmt: skip
-def test_fees_that_do_not_fit_together(tmp_path: Path, fees: dict[str, Any], why: str) -> None:
+def test_inconsistent_fees_are_rejected(tmp_path: Path, fees: dict[str, Any], why: str) -> None:
     assert why in reason(tmp_path, **fees)
 
 
-def test_a_row_with_a_fee_needs_no_tokens_but_keeps_those_it_has(tmp_path: Path) -> None:
+def test_a_row_with_a_fee_needs_no_tokens_but_keeps_them(tmp_path: Path) -> None:
     rows, rejects = read(tmp_path, line(fee=1, input_tokens=...) + line(fee=1, output_tokens="") + line(fee=1))
     assert [(row.input_tokens, row.output_tokens) for row in rows] == [(0, 20), (10, 0), (10, 20)]
     assert rejects == []
@@ -160,12 +160,12 @@ def test_a_row_with_a_fee_needs_no_tokens_but_keeps_those_it_has(tmp_path: Path)
         ("1969-12-31T23:59:59Z", -1_000_000),
     ],
 )  # fmt: skip
-def test_moments(time: Any, microseconds: int) -> None:
+def test_times_are_read(time: Any, microseconds: int) -> None:
     assert parse_time(time) == microseconds
 
 
 @pytest.mark.parametrize("number", [1_712_011_512_345, 1_701_010_111_212, 1_805_201_101_010, 17_120_115_123])
-def test_a_number_in_a_text_is_never_taken_for_a_date_of_old(number: int) -> None:
+def test_a_number_in_a_text_is_never_read_as_a_date(number: int) -> None:
     assert parse_time(str(number)) == parse_time(number)
     assert parse_time(f"{number}.5") > parse_time(number) > 0
 
@@ -173,12 +173,12 @@ def test_a_number_in_a_text_is_never_taken_for_a_date_of_old(number: int) -> Non
 @pytest.mark.parametrize(
     "time", ["", " ", None, "soon", True, [1], -1, "-1", "1.", "1.1234567890", "10000000000000000", "1e9", "٣"]
 )
-def test_what_is_no_moment(time: Any) -> None:
+def test_invalid_times_are_rejected(time: Any) -> None:
     with pytest.raises(ValueError, match="time"):
         parse_time(time)
 
 
-def test_a_fraction_of_json_is_a_number_and_no_date(tmp_path: Path) -> None:
+def test_a_json_fraction_is_read_as_a_number(tmp_path: Path) -> None:
     (row,), _ = read(tmp_path, line().replace('"time": 1', '"time": 20261122.5'))
     assert row.time == 20_261_122_500_000
 
@@ -193,13 +193,13 @@ def test_a_fraction_of_json_is_a_number_and_no_date(tmp_path: Path) -> None:
         ("0X" + "a" * 64, "0X" + "a" * 64), ("ü", "ü"), ("a" * 65, "a" * 65),
     ],
 )  # fmt: skip
-def test_an_id_of_any_other_text_is_hashed(request_id: Any, text: str) -> None:
+def test_an_id_of_other_text_is_hashed(request_id: Any, text: str) -> None:
     digest = sha256(text.encode()).digest()
     assert identify_request(request_id) == (digest, "0x" + digest.hex())
 
 
 @pytest.mark.parametrize("spelling", ["0x" + "aB" * 32, "Cd" * 32, " " + "01" * 32 + " "])
-def test_an_id_that_is_a_hash_is_used_as_it_is_spelled(spelling: str) -> None:
+def test_an_id_that_is_a_hash_is_used_as_spelled(spelling: str) -> None:
     assert identify_request(spelling) == (bytes.fromhex(spelling.strip()[-64:]), spelling.strip())
 
 
@@ -210,13 +210,13 @@ def test_an_id_that_is_a_hash_is_used_as_it_is_spelled(spelling: str) -> None:
         ("x" * 513, "513 characters, the limit is 512"), ("\ud800", "not Unicode"),
     ],
 )  # fmt: skip
-def test_what_is_no_id(request_id: Any, why: str) -> None:
+def test_invalid_ids_are_rejected(request_id: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         identify_request(request_id)
 
 
 @pytest.mark.parametrize("spelling", [USER, USER.lower(), "0x" + USER[2:].upper(), f" {USER} "])
-def test_an_address_is_known_in_each_spelling(tmp_path: Path, spelling: str) -> None:
+def test_an_address_is_recognised_in_each_spelling(tmp_path: Path, spelling: str) -> None:
     (row, again), _ = read(tmp_path, line(user=spelling) + line(user=spelling))
     assert (row.user, row.user_text) == (again.user, again.user_text) == (USER, spelling.strip())
 
@@ -230,12 +230,12 @@ def test_an_address_is_known_in_each_spelling(tmp_path: Path, spelling: str) -> 
         (OTHER.lower(), "the provider cannot be its own user"), (7, "bad address: '7'"), ("", "missing column: user"),
     ],
 )  # fmt: skip
-def test_what_is_no_user(tmp_path: Path, user: Any, why: str) -> None:
+def test_invalid_users_are_rejected(tmp_path: Path, user: Any, why: str) -> None:
     rows, rejects = read(tmp_path, line(user=user) * 2, provider=OTHER)
     assert (rows, [why in reject.reason for reject in rejects]) == ([], [True, True])
 
 
-def test_names_of_users_become_their_addresses(tmp_path: Path) -> None:
+def test_user_names_become_addresses(tmp_path: Path) -> None:
     users: Mapping[str, str] = {"acme": USER.lower(), "odd": "0x12", USER: OTHER}
     rows, rejects = read(tmp_path, "".join(line(user=name) for name in ("acme", " acme ", "odd", USER)), users=users)
     assert [(row.user, row.user_text) for row in rows] == [(USER, USER), (USER, USER), (OTHER, OTHER)]
@@ -245,7 +245,7 @@ def test_names_of_users_become_their_addresses(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ lines
 
 
-def test_lines_are_numbered_through_blank_broken_and_long_ones(tmp_path: Path) -> None:
+def test_blank_broken_and_long_lines_are_numbered(tmp_path: Path) -> None:
     long = "x" * (MAX_LINE_BYTES + usage._BLOCK)
     text = "\n".join(["", "  ", line().strip(), "broken", long, line().strip(), long, long, line().strip(), ""])
     rows, rejects = read(tmp_path, text)
@@ -259,13 +259,13 @@ def test_lines_are_numbered_through_blank_broken_and_long_ones(tmp_path: Path) -
     assert [len(reject.text) for reject in rejects] == [6, 500, 500, 500]
 
 
-def test_a_long_last_line_without_end_is_set_aside_once(tmp_path: Path) -> None:
+def test_a_long_last_line_without_end_is_rejected_once(tmp_path: Path) -> None:
     rows, rejects = read(tmp_path, line() + "x" * (MAX_LINE_BYTES + 3 * usage._BLOCK))
     assert ([row.line for row in rows], [reject.line for reject in rejects]) == ([1], [2])
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 64])
-def test_lines_do_not_depend_on_how_the_file_is_read(tmp_path: Path, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_do_not_depend_on_the_read_size(tmp_path: Path, cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "".join(line(id=f"r{number}") for number in range(5)) + "\n\nbroken\n" + line(id="last").rstrip("\n")
     whole = read(tmp_path, text)
     monkeypatch.setattr(usage, "_BLOCK", cut)
@@ -274,7 +274,7 @@ def test_lines_do_not_depend_on_how_the_file_is_read(tmp_path: Path, cut: int, m
     assert [reject.line for reject in whole[1]] == [8]
 
 
-def test_the_longest_line_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_accepted_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "_BLOCK", 10)
     monkeypatch.setattr(usage, "MAX_LINE_BYTES", 200)
     fits = line(x="").rstrip("\n")
@@ -284,7 +284,7 @@ def test_the_longest_line_that_is_taken(tmp_path: Path, monkeypatch: pytest.Monk
     assert ([row.line for row in rows], rejects) == ([1, 2], [])
 
 
-def test_where_a_compressed_log_breaks_off_is_told(tmp_path: Path) -> None:
+def test_the_break_of_a_gzipped_log_is_reported(tmp_path: Path) -> None:
     packed = gzip.compress(line().encode() * 2)
     rows, rejects = read(tmp_path, packed[:-9], "u.jsonl.gz")
     assert [row.line for row in rows] in ([], [1, 2])
@@ -295,7 +295,7 @@ def test_where_a_compressed_log_breaks_off_is_told(tmp_path: Path) -> None:
     assert "is cut off" in read(tmp_path, spoilt, "u.jsonl.gz")[1][-1].reason
 
 
-def test_a_mark_of_byte_order_is_passed_over_at_the_beginning_only(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_skipped_only_at_the_start(tmp_path: Path) -> None:
     rows, rejects = read(tmp_path, b"\xef\xbb\xbf" + line().encode() + b"\xef\xbb\xbf" + line().encode())
     assert ([row.line for row in rows], [reject.line for reject in rejects]) == ([1], [2])
     rows, _ = read(tmp_path, b"\xef\xbb\xbf" + f"{HEADER}\nr,{USER},1,2,3\n".encode(), "u.csv")
@@ -303,13 +303,13 @@ def test_a_mark_of_byte_order_is_passed_over_at_the_beginning_only(tmp_path: Pat
 
 
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
-def test_another_encoding_is_told_with_the_command_that_mends_it(tmp_path: Path, mark: bytes) -> None:
+def test_another_encoding_is_reported_with_the_command_that_fixes_it(tmp_path: Path, mark: bytes) -> None:
     with pytest.raises(UnusableLog, match="UTF-16") as caught:
         read(tmp_path, mark + line().encode())
     assert str(caught.value.next_step).startswith("iconv -f UTF-16 -t UTF-8 ")
 
 
-def test_how_much_of_a_log_was_read(tmp_path: Path) -> None:
+def test_the_progress_through_a_log(tmp_path: Path) -> None:
     path = tmp_path / "u.jsonl"
     path.write_text(line() * 3)
     log = UsageLog(path)
@@ -329,12 +329,12 @@ def test_how_much_of_a_log_was_read(tmp_path: Path) -> None:
         ("a.ndjson", "jsonl"), ("a.json", "jsonl"), ("a.JSON.gz", "jsonl"),
     ],
 )  # fmt: skip
-def test_the_name_of_a_log_tells_how_it_is_written(name: str, form: str) -> None:
+def test_the_format_follows_from_the_file_name(name: str, form: str) -> None:
     assert UsageLog(Path(name)).format == form
 
 
 @pytest.mark.parametrize("name", ["a", "a.log", "a.gz", "csv", "a.csv.zip"])
-def test_a_name_that_tells_nothing_needs_the_option(name: str) -> None:
+def test_an_unknown_file_name_needs_the_format_option(name: str) -> None:
     with pytest.raises(UnusableLog) as caught:
         UsageLog(Path(name))
     assert "--format" in str(caught.value.next_step)
@@ -344,7 +344,7 @@ def test_a_name_that_tells_nothing_needs_the_option(name: str) -> None:
 # -------------------------------------------------------------------------------------------------------- CSV
 
 
-def test_a_csv_is_read_by_its_header_wherever_the_columns_stand(tmp_path: Path) -> None:
+def test_csv_columns_may_be_in_any_order(tmp_path: Path) -> None:
     text = f" output_tokens , fee,time,user,x,id,input_tokens\r\n20,,1,{USER},?,r,10\r\n5,7,2,{USER},?,s,\r\n"
     rows, rejects = read(tmp_path, text, "u.csv")
     assert rejects == []
@@ -354,14 +354,14 @@ def test_a_csv_is_read_by_its_header_wherever_the_columns_stand(tmp_path: Path) 
     ]
 
 
-def test_the_first_usual_name_counts(tmp_path: Path) -> None:
+def test_the_first_known_column_name_counts(tmp_path: Path) -> None:
     text = f"id,request_hash,address,user,time,input_tokens,output_tokens\nlater,first,x,{USER},1,2,3\n"
     (row,), _ = read(tmp_path, text, "u.csv")
     assert row.request_hash == sha256(b"first").digest()
 
 
 @pytest.mark.parametrize("fee", ["fee", "output_fee"])
-def test_a_csv_with_fees_needs_no_columns_of_tokens(tmp_path: Path, fee: str) -> None:
+def test_a_csv_with_fees_needs_no_token_columns(tmp_path: Path, fee: str) -> None:
     other = ",input_fee" if fee == "output_fee" else ""
     text = f"id,user,time,{fee}{other}\nr,{USER},1,9{',1' if other else ''}\n"
     (row,), _ = read(tmp_path, text, "u.csv")
@@ -380,7 +380,7 @@ def test_a_csv_with_fees_needs_no_columns_of_tokens(tmp_path: Path, fee: str) ->
         ("id,user,fee", "time", "--map time=COLUMN"),
     ],
 )
-def test_a_column_that_is_missing_is_told_with_the_option_that_names_it(
+def test_a_missing_column_is_reported_with_the_mapping_option(
     tmp_path: Path, header: str, missing: str, hint: str
 ) -> None:
     with pytest.raises(UnusableLog, match=f"no column for {missing}:") as caught:
@@ -389,14 +389,14 @@ def test_a_column_that_is_missing_is_told_with_the_option_that_names_it(
     assert str(caught.value.cause).startswith("Looked for ")
 
 
-def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
+def test_a_mapped_column_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UnusableLog, match="no column for fee"):
         read(tmp_path, HEADER + "\n", "u.csv", Columns({"fee": "Price"}))
     assert read(tmp_path, HEADER + "\n", "u.csv") == ([], [])
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff,id\n", b'"id\n'])
-def test_a_csv_without_a_header_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_csv_without_a_header_is_reported(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UnusableLog) as caught:
         read(tmp_path, content, "u.csv")
     assert caught.value.next_step
@@ -430,7 +430,7 @@ def test_quoted_fields_are_read_exactly_or_not_at_all(tmp_path: Path) -> None:
         (f"b,{USER},1,2,3\r\n", False, True),
     ],
 )  # fmt: skip
-def test_a_last_line_without_end_is_taken_only_whole_and_on_request(
+def test_a_last_line_without_end_is_accepted_only_complete_and_on_request(
     tmp_path: Path, last: str, asked: bool, taken: bool
 ) -> None:
     rows, rejects = read(tmp_path, f"{HEADER}\na,{USER},1,2,3\n{last}", "u.csv", whole_last_line=asked)
@@ -441,7 +441,7 @@ def test_a_last_line_without_end_is_taken_only_whole_and_on_request(
 # ------------------------------------------------------------------------------------------------- rows as ids
 
 
-def test_a_row_without_id_is_known_by_its_place_and_its_content(tmp_path: Path) -> None:
+def test_a_row_without_id_is_identified_by_place_and_content(tmp_path: Path) -> None:
     columns = Columns({"id": "@row"})
     text = f"user,time,input_tokens,output_tokens\n{USER},1,2,3\n{USER},1,2,3\n"
     rows, _ = read(tmp_path, text, "u.csv", columns)
@@ -470,7 +470,7 @@ USUAL = {
 }
 
 
-def test_the_usual_names_are_those_of_the_page_on_settling() -> None:
+def test_the_known_column_names_match_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs/settlement.md").read_text("utf-8")
     for meaning, names in USUAL.items():
         assert Columns().candidates(meaning) == names
@@ -478,7 +478,7 @@ def test_the_usual_names_are_those_of_the_page_on_settling() -> None:
     assert Columns({"user": "customer"}).candidates("user") == ("customer",)
 
 
-def test_a_dot_reaches_into_an_object(tmp_path: Path) -> None:
+def test_a_dot_selects_a_field_of_an_object(tmp_path: Path) -> None:
     columns = Columns({"input_tokens": "a.b.c", "user": "who.is"})
     nested = line(input_tokens=..., user=..., a={"b": {"c": 7}}, who={"is": USER})
     assert [row.input_tokens for row in read(tmp_path, nested, columns=columns)[0]] == [7]
@@ -489,7 +489,7 @@ def test_a_dot_reaches_into_an_object(tmp_path: Path) -> None:
         assert "missing column: input tokens" in reject.reason
 
 
-def test_assignments_are_added_to_what_is_mapped() -> None:
+def test_assignments_extend_a_mapping() -> None:
     columns = Columns({"user": "customer"}).with_assignments([" time = T ", "id=@row", "user=a=b"])
     assert columns.named == {"user": "a=b", "time": "T", "id": "@row"}
     assert columns.id_is_row
@@ -497,7 +497,7 @@ def test_assignments_are_added_to_what_is_mapped() -> None:
 
 
 @pytest.mark.parametrize("assignment", ["user", "colour=red", "user=", "user=@row", "id=@line", "id=@", "=x"])
-def test_an_assignment_that_means_nothing_says_how_it_goes(assignment: str) -> None:
+def test_an_invalid_assignment_is_reported_with_the_syntax(assignment: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         Columns().with_assignments([assignment])
     assert caught.value.next_step
@@ -505,7 +505,7 @@ def test_an_assignment_that_means_nothing_says_how_it_goes(assignment: str) -> N
         assert "--map user=customer" in str(caught.value.next_step)
 
 
-def test_files_with_columns_and_users_are_read_as_they_are(tmp_path: Path) -> None:
+def test_column_and_user_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('[columns]\nuser = "customer"\nid = "@row"\n')
     assert load_columns(tmp_path / "c.toml") == Columns({"user": "customer", "id": "@row"})
     (tmp_path / "u.toml").write_text(f'[users]\nacme = "{USER}"\n')
@@ -521,7 +521,7 @@ def test_files_with_columns_and_users_are_read_as_they_are(tmp_path: Path) -> No
     [("u.toml", "acme = 1"), ("u.toml", "[users]\nacme = 1"), ("u.toml", "users = 1"), ("u.json", '{"acme": 1}'),
      ("u.json", "[]"), ("u.json", "{"), ("u.toml", "["), ("absent.json", None), ("absent.toml", None)],
 )  # fmt: skip
-def test_what_is_no_list_of_users(tmp_path: Path, name: str, content: str | None) -> None:
+def test_invalid_user_files_are_refused(tmp_path: Path, name: str, content: str | None) -> None:
     if content is not None:
         (tmp_path / name).write_text(content)
     with pytest.raises(ConfigurationError) as caught:
@@ -530,7 +530,7 @@ def test_what_is_no_list_of_users(tmp_path: Path, name: str, content: str | None
 
 
 @pytest.mark.parametrize("content", ["", "columns = 1", "[columns]\nuser = 1", "[columns]\ncolour = 'x'", "[", None])
-def test_what_is_no_list_of_columns(tmp_path: Path, content: str | None) -> None:
+def test_invalid_column_files_are_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "c.toml").write_text(content)
     with pytest.raises(ConfigurationError) as caught:

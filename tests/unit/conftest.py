@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of a unit test and its people. Each contract's folder makes the network as `pristine`."""
+"""The network of a unit test and its people. Each contract's folder makes `networks`, one for each kind of EVM."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.evm import Evm
+from tests.fastest_evm import FASTEST
 from tests.unit.contract import COIN, Contract
 from tests.unit.fine_tuning.world import World as FineTuning
 from tests.unit.inference.world import World as Inference
@@ -18,8 +19,9 @@ AnyWorld = Service | Ledger
 
 
 @pytest.fixture
-def world(pristine: AnyWorld) -> Iterator[AnyWorld]:
+def world(request: pytest.FixtureRequest, networks: Callable[[type[Evm]], AnyWorld]) -> Iterator[AnyWorld]:
     """The network as it was deployed. After the test its books must balance."""
+    pristine = networks(Evm if request.node.get_closest_marker("local_evm") else FASTEST)
     mark = pristine.evm.snapshot()
     pristine.begin()
     try:

@@ -112,7 +112,7 @@ def still_pending(transaction_hash: str, timeout: float) -> TransactionPending:
 
 
 def unknown_fate(transaction_hash: str, failure: NodeFailure) -> TransactionPending:
-    """The error for a node that failed after it received a transaction: sending it anew could pay twice."""
+    """The error for a node that failed after it received a transaction: sending it again could pay twice."""
     return TransactionPending(
         f"The node failed before it reported the result of {transaction_hash}: {failure}",
         transaction=transaction_hash,

@@ -109,7 +109,7 @@ async def list_accounts(
     ] = None,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """List the accounts of a service, all or only those of a user or with a provider.
+    """List the accounts of a service: all of them, or those of a user or with a provider.
 
     Example: serving account list --provider good-provider
     """

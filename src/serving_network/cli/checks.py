@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from serving_network.cli.output import EXIT_CHECK_FAILED
-from serving_network.clients.doctor import first_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +21,8 @@ MARKS = {True: ("ok", "green"), False: ("FAILS", "bold red"), None: ("later", "y
 
 def report(out: Output, checks: Sequence[Check]) -> None:
     """Print the checks and the next step. Ends the command with exit code 9 if a check failed."""
+    from serving_network.clients.doctor import first_failure
+
     failed = first_failure(checks)
     out.result(
         {

@@ -12,13 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.chain.connection import AsyncConnection
 from serving_network.cli.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.settlement_report import show_books
 from serving_network.counting import count
-from serving_network.demo.chats import Chats
-from serving_network.demo.play import GENESIS_TIME, Play
-from serving_network.localchain import EmbeddedChain
 from serving_network.money import describe
 
 if TYPE_CHECKING:
@@ -37,6 +33,11 @@ def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
 
 
 async def _demo(out: Output) -> bool:
+    from serving_network.chain.connection import AsyncConnection
+    from serving_network.demo.chats import Chats
+    from serving_network.demo.play import GENESIS_TIME, Play
+    from serving_network.localchain import EmbeddedChain
+
     started = time.monotonic()
     story: list[dict[str, str]] = []
 

@@ -20,14 +20,12 @@ from serving_network.cli.network_files import (
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
 from serving_network.cli.session import Session
-from serving_network.deployment.check import check_record
-from serving_network.deployment.deploy import new_record, plan_deployment
-from serving_network.deployment.record_file import RecordFile
-from serving_network.deployment.rehearsal import rehearse_deployment
+from serving_network.counting import count
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
     from serving_network.deployment.record import Record
+    from serving_network.deployment.record_file import RecordFile
 
 app = typer.Typer(help="Deploy a network, and compare its record with the chain.")
 
@@ -35,7 +33,7 @@ app = typer.Typer(help="Deploy a network, and compare its record with the chain.
 @app.command()
 @reads
 async def plan(session: Session, files: FILES = DEFAULT_FILES) -> None:
-    """Show what is deployed, and what would be deployed in which order for how much gas. Sends nothing.
+    """Show what is deployed, and the steps that would deploy the rest, with their gas. Sends nothing.
 
     The plan is rehearsed on a copy of the chain, so gas and addresses are those of the actual run.
 
@@ -78,6 +76,8 @@ async def check(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving deploy check --network testnet
     """
+    from serving_network.deployment.check import check_record
+
     record = record_of(session, files).record
     findings = await check_record(await session.chain(), record)
     differences = [one for one in findings if one.difference is not None]
@@ -90,8 +90,8 @@ async def check(session: Session, files: FILES = DEFAULT_FILES) -> None:
     for one in differences:
         session.out.line(f"{one.item}: {one.difference}")
     session.out.line(
-        f"Compared {len(findings)} items of the record with the chain: "
-        f"{len(differences) or 'none'} differ{'s' if len(differences) < 2 else ''}."
+        f"Compared {count(len(findings), 'item')} of the record with the chain: "
+        f"{count(len(differences), 'difference') if differences else 'no differences'}."
     )
     if differences:
         raise typer.Exit(EXIT_CHECK_FAILED)
@@ -129,6 +129,9 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
 async def _plan(session: Session, files: FILES, sender: str) -> tuple[RecordFile, Plan]:
     """The record, a new one if nothing is deployed yet, and what is missing."""
+    from serving_network.deployment.deploy import new_record, plan_deployment
+    from serving_network.deployment.record_file import RecordFile
+
     chain, spec = await session.chain(), spec_of(session, files)
     file = record_if_any(session, files)
     if file is None:
@@ -139,6 +142,8 @@ async def _plan(session: Session, files: FILES, sender: str) -> tuple[RecordFile
 
 async def _show(session: Session, record: Record, made: Plan, *, final: bool = True) -> bool:
     """Print the plan, for programs only if nothing comes after it; returns whether there is anything to do."""
+    from serving_network.deployment.rehearsal import rehearse_deployment
+
     out = session.out
     if made.resumed:
         show_unfinished(session, made, final=final)

@@ -14,11 +14,10 @@ from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_file import read_settlements, read_task
-from serving_network.clients.doctor import Check, examine_fine_tuning, examine_inference, examine_user, first_failure
-from serving_network.contracts.models import FINE_TUNING
 from serving_network.errors import KeyFailure, NodeFailure, ServingError
 
 if TYPE_CHECKING:
+    from serving_network.clients.doctor import Check
     from serving_network.clients.read.network import AsyncNetwork
 
 
@@ -45,6 +44,8 @@ async def doctor(
 
     Example: serving doctor --provider good-provider
     """
+    from serving_network.clients.doctor import examine_user, first_failure
+
     checks = await _machine(session)
     if first_failure(checks) is None:
         network = await session.reader()
@@ -58,6 +59,8 @@ async def doctor(
 
 async def _machine(session: Session) -> list[Check]:
     """Node, chain and ledger."""
+    from serving_network.clients.doctor import Check
+
     try:
         chain = await session.chain()
         head = await chain.block_number()
@@ -74,6 +77,8 @@ async def _machine(session: Session) -> list[Check]:
 
 
 def _own_address(session: Session, checks: list[Check]) -> str | None:
+    from serving_network.clients.doctor import Check
+
     try:
         address = session.own_address()
     except KeyFailure as failure:
@@ -84,6 +89,9 @@ def _own_address(session: Session, checks: list[Check]) -> str | None:
 
 
 async def _pair(network: AsyncNetwork, user: str, provider: str, service: str, settlement: Path | None) -> list[Check]:
+    from serving_network.clients.doctor import examine_fine_tuning, examine_inference
+    from serving_network.contracts.models import FINE_TUNING
+
     found = await network.service(service)
     if found.kind == FINE_TUNING:
         if settlement is None:

@@ -30,7 +30,7 @@ async def events(
 ) -> None:
     """List the events of the ledger and the services, one per line; with --json one JSON object per line.
 
-    With --follow, an outage of the node loses or repeats no event.
+    With --follow, no event is lost or repeated if the node is unreachable for a while.
 
     To keep balances on screen: serving account watch
 

@@ -9,7 +9,6 @@ from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.session import Session
-from serving_network.deployment.health import Level, examine, prometheus
 
 
 @reads
@@ -25,6 +24,8 @@ async def health(
 
     Example: serving health --network testnet --prometheus > /var/lib/node_exporter/serving.prom
     """
+    from serving_network.deployment.health import Level, examine, prometheus
+
     found = await examine(await session.chain(), record_of(session, files).record)
     session.out.result(
         {

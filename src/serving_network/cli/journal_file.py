@@ -15,11 +15,11 @@ import typer
 from serving_network.cli.session import DEVICE
 from serving_network.files import lock
 from serving_network.networks import home
-from serving_network.settlement.journal import Journal, open_journal, read_journal
 from serving_network.store.sqlite import Identity, JournalFailure, copy_journal, identity_of
 
 if TYPE_CHECKING:
     from serving_network.cli.session import Session
+    from serving_network.settlement.journal import Journal
     from serving_network.settlement.live import LiveChain
 
 BUSY = "Another settlement of this provider is running."
@@ -48,12 +48,16 @@ class JournalFile:
     @contextmanager
     def opened(self) -> Iterator[Journal]:
         """Open the journal for writing; create it if it does not exist. The caller must hold the lock."""
+        from serving_network.settlement.journal import open_journal
+
         with open_journal(self.path, self.identity) as journal:
             yield journal
 
     @contextmanager
     def copied(self) -> Iterator[Journal]:
         """Open a temporary copy of the journal, for changes that are not kept."""
+        from serving_network.settlement.journal import open_journal
+
         with ExitStack() as held:
             copy = Path(held.enter_context(tempfile.TemporaryDirectory())) / "journal"
             copy_journal(self.path, copy)
@@ -62,6 +66,8 @@ class JournalFile:
     @contextmanager
     def read(self) -> Iterator[Journal]:
         """Open the journal for reading, even while a run writes it. Raises JournalFailure if it does not exist."""
+        from serving_network.settlement.journal import read_journal
+
         with read_journal(self.path) as journal:
             yield journal
 

@@ -111,7 +111,7 @@ def use(
     Example: serving key use main
     """
     if (name is None) != none:
-        raise InvalidInput("Which key to use is not clear.", next_step="Name a key, or pass --none.")
+        raise InvalidInput("Exactly one of NAME and --none is required.", next_step="Name a key, or pass --none.")
     files = Home.open()
     files.use_key(name)
     out = Output(as_json)

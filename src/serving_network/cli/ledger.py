@@ -174,24 +174,29 @@ async def retrieve(
 ) -> None:
     """Request refunds from providers, and collect the refunds that are unlocked.
 
-    Run it again after the lock time: the coins then return to the ledger.
+    Run it again after the lock time: the coins then return to the ledger. Nothing is sent if nothing is left to request
+    and no refund is unlocked.
 
     Example: serving ledger retrieve --all
     """
     if bool(providers) == everybody:
         raise InvalidInput(
-            "Which providers to retrieve from is not clear.", next_step="Name one or more providers, or pass --all."
+            "Exactly one of PROVIDERS and --all is required.", next_step="Name one or more providers, or pass --all."
         )
     user = await session.user()
     chosen = [session.address(one) for one in providers] if providers else None
     if not await user.retrieve(chosen, service):
-        session.out.line("Nothing to retrieve: you have no account with a provider.")
+        session.out.result({"dry_run": session.dry_run, "transactions": []})
+        session.out.line("Nothing to retrieve: no coins are left to request, and no refund is unlocked.")
+        session.out.line("Run serving account show to see when pending refunds unlock.")
 
 
 @app.command()
 @writes
 async def withdraw(session: Session, amount: AMOUNT_OR_ALL) -> None:
     """Withdraw coins from the ledger to your wallet: an amount, or all that is available.
+
+    A ledger that is left without coins, here and with providers, is deleted.
 
     Example: serving ledger withdraw all
     """

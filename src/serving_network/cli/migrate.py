@@ -16,10 +16,6 @@ from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
-from serving_network.clients.doctor import Check
-from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
-from serving_network.contracts.old_calls import recognise_call, recognise_typed_data
-from serving_network.deployment.registry import plan_migration
 from serving_network.errors import ConfigurationError
 from serving_network.untrusted import parse_json
 
@@ -44,10 +40,14 @@ async def check(
     typed_data: Annotated[Path | None, typer.Option(help="Typed data (JSON) that your TEE signs, to examine.")] = None,
     service: Annotated[str, typer.Option("--service", "-s", help="The service.")] = "fine-tuning",
 ) -> None:
-    """List what is done and what is left to do to migrate from the old version. Exits with code 9 if anything is left.
+    """List the completed and remaining steps of a migration from the old version. Exits with code 9 if any remain.
 
     Example: serving migrate check provider
     """
+    from serving_network.clients.doctor import Check
+    from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
+    from serving_network.contracts.old_calls import recognise_call
+
     network = await session.reader()
     if role is Role.OWNER:
         checks = await owner_checklist(network, service)
@@ -77,6 +77,8 @@ async def plan(
 
     Example: serving migrate plan inference-v1.0 inference-v1.1 --network testnet
     """
+    from serving_network.deployment.registry import plan_migration
+
     moves = await plan_migration(await session.chain(), record_of(session, files).record, left, entered)
     session.out.result(
         [
@@ -105,6 +107,8 @@ async def plan(
 
 
 def _examine(path: Path) -> str | None:
+    from serving_network.contracts.old_calls import recognise_typed_data
+
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:

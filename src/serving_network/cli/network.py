@@ -16,7 +16,7 @@ from serving_network.errors import InvalidInput, UnknownName
 from serving_network.networks import BUILT_IN, NamedNetwork, parse_address
 from serving_network.untrusted import without_secrets
 
-app = typer.Typer(help="Manage the networks that you can use, by name.")
+app = typer.Typer(help="Manage the networks that you can use by name.")
 
 NAME = Annotated[str, typer.Argument(metavar="NAME", help="The network's name.", autocompletion=complete_network)]
 
@@ -33,7 +33,7 @@ def add(
     ledger: Annotated[str | None, typer.Option(help="The address of the network's LedgerManager.")] = None,
     as_json: JSON = False,
 ) -> None:
-    """Add a network, or change one. What you leave out stays as it is.
+    """Add a network, or change one. Options that you omit keep their values.
 
     Example: serving network add mine --url https://node.example --chain-id 16602 --ledger 0x9fE4...
     """
@@ -91,7 +91,7 @@ def show(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Show one network: its nodes, chain id and ledger, and the file that says so.
+    """Show one network: its nodes, chain id and ledger, and the file that defines it.
 
     Example: serving network show testnet
     """

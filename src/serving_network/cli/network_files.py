@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.deployment.errors import RecordProblem
-from serving_network.deployment.instructions import write_files
-from serving_network.deployment.record_file import RecordFile
-from serving_network.deployment.spec import NetworkSpec, load_spec
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serving_network.cli.session import Session
     from serving_network.deployment.record import Instruction, Record
+    from serving_network.deployment.record_file import RecordFile
+    from serving_network.deployment.spec import NetworkSpec
 
 FILES = Annotated[Path, typer.Option(help="The directory of the networks' files.", envvar="SERVING_NETWORK_FILES")]
 DEFAULT_FILES = Path("networks")
@@ -28,6 +25,8 @@ CONTRACT = Annotated[str, typer.Argument(help='"ledger", or the full name of a s
 
 def spec_of(session: Session, files: Path) -> NetworkSpec:
     """What the session's network should be. Raises RecordProblem."""
+    from serving_network.deployment.spec import load_spec
+
     return load_spec(files / f"{session.network.name}.toml")
 
 
@@ -37,6 +36,8 @@ def record_path(session: Session, files: Path) -> Path:
 
 def record_of(session: Session, files: Path) -> RecordFile:
     """The record of the session's network. Raises RecordProblem."""
+    from serving_network.deployment.record_file import RecordFile
+
     return RecordFile.open(record_path(session, files))
 
 
@@ -45,6 +46,9 @@ def record_if_any(session: Session, files: Path) -> RecordFile | None:
 
     Raises RecordProblem for a damaged record, and for one of another ledger than the configured one.
     """
+    from serving_network.deployment.errors import RecordProblem
+    from serving_network.deployment.record_file import RecordFile
+
     path, configured = record_path(session, files), session.network.ledger
     if not path.exists():
         return None
@@ -61,6 +65,8 @@ def record_if_any(session: Session, files: Path) -> RecordFile | None:
 
 def hand_out(session: Session, instructions: Sequence[Instruction], record: Record, files: Path) -> list[str]:
     """Write the instructions for other owners beside the record, and report where. Returns the paths."""
+    from serving_network.deployment.instructions import write_files
+
     if not instructions:
         return []
     folder = files / f"{record.network}.instructions"

@@ -41,6 +41,9 @@ TIP = Annotated[
     typer.Option("--tip", parser=parse_wei, metavar="AMOUNT", help="Priority fee per gas, for the block proposer."),
 ]
 LEGACY = Annotated[bool, typer.Option("--legacy", help="Send a legacy transaction, with one gas price.")]
+STUCK_AFTER = Annotated[
+    float, typer.Option(help="Seconds after which a pending transaction is replaced with a higher fee.")
+]
 
 
 @dataclass(frozen=True)

@@ -17,26 +17,15 @@ from serving_network.cli.network_files import DEFAULT_FILES, FILES, hand_out, re
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
-from serving_network.contracts.models import ZERO_ADDRESS
-from serving_network.deployment.ownership import (
-    KINDS,
-    Kind,
-    Ownership,
-    ownerships,
-    plan_acceptance,
-    plan_renunciation,
-    plan_transfer,
-    read_ownership,
-    rehearse_transfer,
-)
-from serving_network.deployment.record import Record
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from serving_network.deployment.ownership import Kind, Ownership
     from serving_network.deployment.plan import Plan
+    from serving_network.deployment.record import Record
     from serving_network.deployment.record_file import RecordFile
 
 app = typer.Typer(help="Show who owns the contracts, and transfer ownership.")
@@ -53,6 +42,8 @@ class Scope(StrEnum):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
+        from serving_network.deployment.ownership import KINDS
+
         return KINDS if self is Scope.BOTH else tuple(kind for kind in KINDS if kind == self.value)
 
 
@@ -73,6 +64,8 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving ownership show --network testnet
     """
+    from serving_network.deployment.ownership import ownerships
+
     file = record_if_any(session, files)
     found = await _without_record(session) if file is None else await ownerships(await session.chain(), file.record)
     _show(session, found)
@@ -117,6 +110,8 @@ async def accept(session: Session, contract: CONTRACT = ALL, files: FILES = DEFA
 
     Example: serving ownership accept ledger --key foundation
     """
+    from serving_network.deployment.ownership import plan_acceptance
+
     file = record_if_any(session, files)
     if file is None:
         owner = await session.owner()
@@ -140,6 +135,8 @@ async def renounce(session: Session, contract: ONE_CONTRACT, files: FILES = DEFA
 
     Example: serving ownership renounce inference --dry-run
     """
+    from serving_network.deployment.ownership import plan_renunciation
+
     file = record_if_any(session, files)
     if file is None:
         await (await session.owner()).renounce_ownership(contract)
@@ -165,6 +162,8 @@ async def rehearse(
 
     Example: serving ownership rehearse all foundation --what upgrade --network testnet
     """
+    from serving_network.deployment.ownership import plan_transfer, rehearse_transfer
+
     chain, record, sender = await session.chain(), record_of(session, files).record, session.own_address()
     made = await plan_transfer(
         chain,
@@ -187,6 +186,8 @@ async def rehearse(
 async def _transfer(
     session: Session, contract: str, new_owner: str, what: Scope, files: Path, *, two_steps: bool
 ) -> None:
+    from serving_network.deployment.ownership import plan_transfer
+
     to, file = session.address(new_owner), record_if_any(session, files)
     if file is None and what is not Scope.BUSINESS:
         file = record_of(session, files)
@@ -213,6 +214,8 @@ async def _transfer(
 
 async def _run(session: Session, file: RecordFile, made: Plan, files: Path, question: str) -> None:
     """Show the calls, ask, send them, and print who owns what."""
+    from serving_network.deployment.ownership import ownerships
+
     show_calls(session, made)
     done = await run_plan(session, file, made, files, question)
     if done is None:
@@ -255,12 +258,16 @@ async def _offered(session: Session, contract: str, address: str) -> list[str]:
 
 async def _without_record(session: Session) -> list[Ownership]:
     """Who owns the business of the ledger and of each registered service."""
+    from serving_network.deployment.ownership import read_ownership
+
     network = await session.reader()
     return [await read_ownership(await network.contract(name), name, "business") for name in await _all(session)]
 
 
 def _show(session: Session, found: Sequence[Ownership]) -> None:
     """Print who owns what: by name if there is one, with the addresses below."""
+    from serving_network.contracts.models import ZERO_ADDRESS
+
     named: dict[str, str] = {}
 
     def who(address: str) -> str:

@@ -9,12 +9,12 @@ from serving_network.cli.network_files import spec_of
 from serving_network.cli.output import money, rounded
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
-from serving_network.deployment.engine import Progress, RunOptions, carry_out
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from serving_network.deployment.engine import Progress
     from serving_network.deployment.plan import Done, Plan
     from serving_network.deployment.record import Step
     from serving_network.deployment.record_file import RecordFile
@@ -27,6 +27,8 @@ async def run_plan(
 
     Unless it was `shown`, unfinished work is printed here for a dry run, and otherwise resumed without asking.
     """
+    from serving_network.deployment.engine import RunOptions, carry_out
+
     if session.dry_run:
         if plan.resumed and not shown:
             show_unfinished(session, plan)

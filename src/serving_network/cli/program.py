@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from shutil import get_terminal_size
 from typing import Any, ClassVar
 
@@ -93,7 +94,9 @@ def _file_trouble(error: OSError) -> ConfigurationError:
     )
 
 
+@cache
 def _load(module: str, name: str) -> Any:
+    """The command in a module, built from its annotations once."""
     found = importlib.import_module(module)
     if isinstance(app := getattr(found, "app", None), typer.Typer):
         group = get_group(app)

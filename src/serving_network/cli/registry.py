@@ -17,7 +17,6 @@ from serving_network.cli.output import rounded
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time, moment
-from serving_network.deployment.registry import list_services, plan_recommendation, plan_registration
 from serving_network.errors import UnknownName
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ async def list_registered(
 
     Example: serving registry list inference
     """
+    from serving_network.deployment.registry import list_services
+
     file = record_if_any(session, files)
     if file is None:
         await _list_versions(session, service_type)
@@ -51,11 +52,12 @@ async def list_registered(
                 key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
                 for key, value in asdict(one).items()
             }
+            | {"registered_at": moment(one.registered_at)}
             for one in found
         ]
     )
     session.out.table(
-        ("service", "recommended", "providers", "accounts", "users", "holds", "of it stakes"),
+        ("service", "recommended", "providers", "accounts", "users", "holds", "of which stakes"),
         [
             (
                 one.name,
@@ -93,6 +95,8 @@ async def register(
 
     Example: serving registry register inference v1.1 0x0165878A594ca255338adfa4d48449f69242Eb8F
     """
+    from serving_network.deployment.registry import plan_registration
+
     file, front = record_if_any(session, files), session.address(address)
     if file is None:
         await (await session.owner()).register_version(service_type, version, front, description)
@@ -120,6 +124,8 @@ async def recommend(
 
     Example: serving registry recommend inference-v1.1
     """
+    from serving_network.deployment.registry import plan_recommendation
+
     file = record_if_any(session, files)
     if file is None:
         owner = await session.owner()

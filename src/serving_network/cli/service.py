@@ -162,7 +162,7 @@ async def update(
     ] = None,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """Update your service. Says first whether the owner must confirm its TEE signer again.
+    """Update your service. Warns you first if the owner must confirm its TEE signer again.
 
     Example: serving service update --set url=https://new.example
     """

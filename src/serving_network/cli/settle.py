@@ -27,6 +27,7 @@ from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import settles
 from serving_network.cli.complete import complete_key
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
+from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
@@ -50,9 +51,6 @@ FINAL_DEPTH = Annotated[
         min=1,
         help="Depth of a final block if the node does not serve the finalized tag. Default: 64, or 1 on a local chain.",
     ),
-]
-STUCK_AFTER = Annotated[
-    float, typer.Option(help="Seconds after which a pending transaction is replaced with a higher fee.")
 ]
 EXIT_REJECTED = 10
 EXIT_UNSETTLED = 11
@@ -130,8 +128,9 @@ async def settle(
         give_up_after=give_up_after,
         dry_run=session.dry_run,
     )
-    network = await session.reader()
-    chain = await LiveChain.open(network, session.signer(), service)
+    chain = await LiveChain.open(
+        await session.chain(), session.signer(), session.network.require_ledger(), service=service
+    )
     log = None
     if usage is not None:
         log = UsageLog(

@@ -31,31 +31,23 @@ from serving_network.cli.journal_file import (
     provider_address,
     run_locked,
 )
+from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
-from serving_network.cli.settle import STUCK_AFTER
 from serving_network.cli.settlement_file import read_settlements
 from serving_network.cli.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
-from serving_network.clients.read.books import deployment_block, network_books
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
-from serving_network.messages.usage import identify_request
 from serving_network.money import WEI_PER_GWEI, parse_wei
-from serving_network.settlement.adopting import Adopted, Covers, Decision, How, PaidBefore
-from serving_network.settlement.adopting import adopt as adopt_settlements
-from serving_network.settlement.cancelling import GAS, CancellationPlan, Cancelled, plan_cancellation
-from serving_network.settlement.cancelling import cancel as cancel_batches
-from serving_network.settlement.journal import read_journal
-from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.signing import AddressOnly
-from serving_network.store.sqlite import copy_journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from serving_network.settlement.adopting import Adopted, Decision
+    from serving_network.settlement.cancelling import CancellationPlan, Cancelled
     from serving_network.settlement.journal import Journal
     from serving_network.settlement.journal.records import Batch, UserState
 
@@ -124,13 +116,19 @@ async def cancel(
 
     Example: serving settlement cancel --key provider --max-fee '200 gwei'
     """
+    from serving_network.settlement.cancelling import cancel as cancel_batches
+    from serving_network.settlement.cancelling import plan_cancellation
+    from serving_network.settlement.live import LiveChain
+
     options = Options(
         max_gas_price=Options.max_gas_price if session.sending.max_fee is None else session.sending.max_fee,
         confirmations=confirmations,
         stuck_after=stuck_after,
         give_up_after=give_up_after,
     )
-    chain = await LiveChain.open(await session.reader(), session.signer(), service)
+    chain = await LiveChain.open(
+        await session.chain(), session.signer(), session.network.require_ledger(), service=service
+    )
     file = await journal_of(chain, journal)
     file.require()
     with file.locked(), file.copied() if session.dry_run else file.opened() as opened:
@@ -151,11 +149,15 @@ async def cancel(
 
 
 def _show_plan(session: Session, plan: CancellationPlan, options: Options) -> None:
+    from serving_network.settlement.cancelling import GAS
+
     out = session.out
     if not plan.places:
         out.line("No transaction is pending: there is nothing to cancel.")
         return
     for batch in plan.batches:
+        if not batch.rows:
+            continue
         fee = sum(row.settlement.total_fee for row in batch.rows if not row.accepted)
         out.line(f"Batch {batch.id}  {rounded(fee)} of {_users(batch)}, signed but not accepted.")
     for place in plan.places:
@@ -180,7 +182,7 @@ def _show_done(session: Session, done: Cancelled) -> None:
     for row, outcome in done.results:
         out.line(f"Mined before it could be cancelled: {session.name(row.user.address)} paid {rounded(outcome.paid)}.")
     for batch in done.batches:
-        if batch.id not in done.waiting:
+        if batch.rows and batch.id not in done.waiting:
             unpaid = sum(not row.accepted for row in batch.rows)
             out.line(f"Batch {batch.id}  cancelled: {unpaid} of {len(batch.rows)} settlements were not accepted.")
     for note in done.notes:
@@ -249,14 +251,19 @@ async def adopt(
 
     Example: serving settlement adopt --key provider --dry-run
     """
+    from serving_network.clients.read.books import deployment_block
+    from serving_network.settlement.adopting import How
+    from serving_network.settlement.adopting import adopt as adopt_settlements
+    from serving_network.settlement.live import LiveChain
+    from serving_network.signing import AddressOnly
+
     decision = _decision(paid_before, covers)
-    network = await session.reader()
-    provider = session.address(provider_address(session))
-    chain = await LiveChain.open(network, AddressOnly(provider), service)
+    connection, provider = await session.chain(), session.address(provider_address(session))
+    chain = await LiveChain.open(connection, AddressOnly(provider), session.network.require_ledger(), service=service)
     wanted = None if not users else [session.address(user) for user in users]
     file = await journal_of(chain, journal)
     file.require()
-    first = await deployment_block(network.chain, chain.contract)
+    first = await deployment_block(connection, chain.contract)
     with file.locked():
         with file.copied() as copy:
             found = await adopt_settlements(chain, copy, _chosen_users(copy, wanted), decision, first)
@@ -278,6 +285,8 @@ async def adopt(
 
 
 def _decision(paid_before: bool, covers: int | None) -> Decision | None:
+    from serving_network.settlement.adopting import Covers, PaidBefore
+
     if paid_before and covers is not None:
         raise InvalidInput("--paid-before and --covers cannot be combined.", next_step="Use one of them.")
     return PaidBefore() if paid_before else None if covers is None else Covers(covers)
@@ -354,6 +363,9 @@ async def backup(
 
     Example: serving settlement backup journal-2026-11-29 --key provider
     """
+    from serving_network.settlement.journal import read_journal
+    from serving_network.store.sqlite import copy_journal
+
     source = await existing_journal(session, service, journal)
     if file.exists():
         raise _exists(file)
@@ -416,6 +428,8 @@ async def void(
 
     Example: serving settlement void req-8f2a --reason "The answer was empty" --key provider
     """
+    from serving_network.messages.usage import identify_request
+
     reason = reason.strip()
     if not reason:
         raise InvalidInput("Voiding a request requires a reason.", next_step='Add --reason "..."')
@@ -451,10 +465,12 @@ async def void(
 @app.command()
 @reads
 async def books(session: Session) -> None:
-    """Compare what each contract holds with what it owes. The exit code is 9 if one holds less.
+    """Compare what each contract holds with what it owes. Exits with code 9 if one holds less.
 
     Example: serving settlement books
     """
+    from serving_network.clients.read.books import network_books
+
     lines = (await network_books(await session.reader())).lines
     session.out.result(
         [
@@ -480,7 +496,7 @@ async def preview(
     file: Annotated[Path, typer.Argument(help="A JSON file of signed settlements.")],
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
-    """Show the result that settling signed settlements would have now, as the provider. Sends nothing.
+    """Show what settling signed settlements now would pay, as the provider. Sends nothing.
 
     Example: serving settlement preview signed.json
     """

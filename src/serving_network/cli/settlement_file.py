@@ -11,9 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.arguments import parse_data
-from serving_network.clients.provider import SignedSettlement
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.messages.typed_data import UserSettlement, VerifierMessage
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
 from serving_network.untrusted import parse_json, printable
@@ -21,9 +19,15 @@ from serving_network.untrusted import parse_json, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from serving_network.clients.provider import SignedSettlement
+    from serving_network.messages.typed_data import VerifierMessage
+
 
 def read_settlements(path: Path) -> list[SignedSettlement]:
     """The inference settlements in a file. Raises ConfigurationError."""
+    from serving_network.clients.provider import SignedSettlement
+    from serving_network.messages.typed_data import UserSettlement
+
     content = _read(path)
     try:
         found = [
@@ -52,6 +56,8 @@ def read_task(path: Path, *, signed: bool = True) -> tuple[VerifierMessage, byte
 
     Raises ConfigurationError.
     """
+    from serving_network.messages.typed_data import VerifierMessage
+
     content = _read(path)
     try:
         message = VerifierMessage(

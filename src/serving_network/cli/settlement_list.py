@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.output import money, rounded
 from serving_network.cli.times import local_time
-from serving_network.contracts.models import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,7 @@ def state_of(one: BatchSummary) -> str:
     """The state of a batch, in a word or two."""
     if one.ended:
         return "ended"
-    if all(state in ("accepted", "final") for state in one.states):
+    if one.states and all(state in ("accepted", "final") for state in one.states):
         return "accepted, not final"
     if one.batch.cancelled:
         return "cancelled, not final"
@@ -51,6 +50,8 @@ def state_of(one: BatchSummary) -> str:
 
 def why(one: BatchSummary) -> str | None:
     """What an open batch is waiting for; None for any other."""
+    from serving_network.contracts.models import Status
+
     if one.ended or one.batch.form == "adopted":
         return None
     blocks = [block for block in [*one.blocks, *one.mined.values()] if block is not None]
@@ -85,6 +86,8 @@ def show_voids(session: Session, voids: Sequence[Void]) -> None:
 
 def batch_as_json(one: BatchSummary) -> dict[str, Any]:
     """A batch as JSON."""
+    from serving_network.contracts.models import Status
+
     batch = one.batch
     return {
         "batch": batch.id,

@@ -64,7 +64,7 @@ async def make(
 @app.command("list")
 @reads
 async def list_tokens(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE = "inference") -> None:
-    """List the API keys for a provider that were made on this machine, and every id revoked on the chain.
+    """List the API keys made on this machine for a provider, and every id revoked on the chain.
 
     Example: serving token list good-provider
     """

@@ -12,9 +12,6 @@ from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, ha
 from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
 from serving_network.cli.session import Session
-from serving_network.deployment.instructions import look_after
-from serving_network.deployment.rehearsal import rehearse_upgrade
-from serving_network.deployment.upgrade import plan_rollback, plan_upgrade
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -71,6 +68,8 @@ async def rollback(session: Session, contract: CONTRACT, files: FILES = DEFAULT_
 
     Example: serving upgrade rollback ledger --network testnet
     """
+    from serving_network.deployment.upgrade import plan_rollback
+
     file = record_of(session, files)
     made = await plan_rollback(await session.chain(), file.record, contract, session.signer().address)
     await _run(session, file, made, files, "Roll back?")
@@ -85,6 +84,8 @@ async def status(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving upgrade status --network testnet
     """
+    from serving_network.deployment.instructions import look_after
+
     seen = await look_after(await session.chain(), record_of(session, files))
     session.out.result([{"id": one.id, "from": one.sender, "says": one.says, "state": state} for one, state in seen])
     for one, state in seen:
@@ -98,6 +99,8 @@ async def status(session: Session, files: FILES = DEFAULT_FILES) -> None:
 async def _plan_upgrade(
     session: Session, record: Record, contract: str, sender: str, rename: list[str] | None, argument: list[str] | None
 ) -> Plan:
+    from serving_network.deployment.upgrade import plan_upgrade
+
     return await plan_upgrade(
         await session.chain(),
         record,
@@ -122,6 +125,8 @@ async def _run(session: Session, file: RecordFile, made: Plan, files: FILES, que
 
 async def _show(session: Session, record: Record, made: Plan, *, final: bool = True) -> None:
     """Rehearse an upgrade or a rollback, and print both, for programs only if nothing comes after it."""
+    from serving_network.deployment.rehearsal import rehearse_upgrade
+
     out = session.out
     if made.resumed:
         show_unfinished(session, made, final=final)

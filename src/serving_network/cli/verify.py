@@ -6,24 +6,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import aiohttp
 import typer
 
 from serving_network.cli.command import reads
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.session import Session
-from serving_network.contracts import load
-from serving_network.deployment.blockscout import Blockscout
-from serving_network.deployment.bytecode import FRONT, code_problem
-from serving_network.deployment.errors import VerifierFailed
-from serving_network.deployment.sourcify import URL, Sourcify
-from serving_network.deployment.standard_json import StandardJson, check_recompiled, standard_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from serving_network.deployment.record import Code, RecordedContract
+    from serving_network.deployment.standard_json import StandardJson
+
+SOURCIFY = "https://sourcify.dev/server"
 
 app = typer.Typer(help="Verify deployed contracts against their sources.")
 
@@ -37,6 +33,11 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving verify local --network testnet
     """
+    from serving_network.contracts import load
+    from serving_network.deployment.bytecode import FRONT, code_problem
+    from serving_network.deployment.errors import VerifierFailed
+    from serving_network.deployment.standard_json import check_recompiled, standard_json
+
     chain, record = await session.chain(), record_of(session, files).record
     found: list[tuple[str, str, str | None]] = []
     for name, contract in record.contracts.items():
@@ -71,6 +72,9 @@ def write_input(
 
     Example: serving verify input LedgerManager
     """
+    from serving_network.contracts import load
+    from serving_network.deployment.standard_json import check_recompiled, standard_json
+
     artifact = load(contract)
     made = standard_json(artifact)
     check_recompiled(artifact, made)
@@ -86,13 +90,17 @@ def write_input(
 async def sourcify(
     session: Session,
     contract: CONTRACT,
-    url: Annotated[str, typer.Option(help="The URL of the Sourcify server.")] = URL,
+    url: Annotated[str, typer.Option(help="The URL of the Sourcify server.")] = SOURCIFY,
     files: FILES = DEFAULT_FILES,
 ) -> None:
     """Have Sourcify verify the implementation and the beacon of a contract.
 
     Example: serving verify sourcify ledger --network testnet
     """
+    import aiohttp
+
+    from serving_network.deployment.sourcify import Sourcify
+
     record = record_of(session, files).record
     results = []
     async with aiohttp.ClientSession() as web:
@@ -127,6 +135,10 @@ async def blockscout(
 
     Example: serving verify blockscout ledger --url https://explorer.example --network testnet
     """
+    import aiohttp
+
+    from serving_network.deployment.blockscout import Blockscout
+
     record = record_of(session, files).record
     results = []
     async with aiohttp.ClientSession() as web:
@@ -141,6 +153,9 @@ async def blockscout(
 
 def _submissions(contract: RecordedContract) -> Iterator[tuple[Code, StandardJson]]:
     """The implementation and the beacon with their checked sources. Raises VerifierFailed."""
+    from serving_network.contracts import load
+    from serving_network.deployment.standard_json import check_recompiled, standard_json
+
     for code in (contract.implementation, contract.beacon):
         artifact = load(code.contract)
         made = standard_json(artifact)

@@ -91,7 +91,7 @@ class AsyncProvider(AsyncActor):
         raise InvalidInput("This offer is of another kind of service.", next_step="serving registry list")
 
     async def update(self, offer: Offer | FineTuningOffer, service: str | None = None) -> Receipt:
-        """Change the registered service. `update_costs` tells beforehand whether the owner must confirm again."""
+        """Change the registered service. `update_costs` reports beforehand whether the owner must confirm again."""
         found = await self._service_for(offer, service)
         lost = await self.update_costs(offer, service)
         effect = f"updates the service in {found.name}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from serving_network.messages.session_tokens import (
     DAY_MS,
     SESSION_ID,
     IssuedToken,
+    SessionToken,
     TokenBook,
     new_token,
     sign_token,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from serving_network.chain.receipts import Receipt
+    from serving_network.clients.read.network import Service
     from serving_network.contracts.models import Account, Ledger, ProviderService
 
 PROVIDERS_PER_RETRIEVAL = 20
@@ -87,16 +90,25 @@ class AsyncUser(AsyncActor):
     async def withdraw(self, amount: Amount) -> Receipt:
         """Withdraw exactly `amount`, or `ALL` that is available, from the ledger to the wallet.
 
-        Raises MinimumDepositRequired if less than the minimum would remain.
+        A ledger that is left without coins, here and with providers, is deleted. Raises MinimumDepositRequired if less
+        than the minimum would remain, and InvalidInput for `ALL` if nothing is available.
         """
-        if amount is not ALL:
-            effect = f"moves {describe(amount)} from the ledger to the wallet"
-            return await self.submit(self.ledger_contract.call("refund", amount, effect=effect))
         ledger = await self._own_ledger()
-        effect = f"moves all that is available, {describe(ledger.available)}, from the ledger to the wallet"
-        if await self.ledger_contract.has("refundAll", sender=self.address):
+        moved = ledger.available if amount is ALL else amount
+        if amount is ALL and not moved:
+            raise InvalidInput(
+                "No coins are available in the ledger.",
+                next_step="Collect refunds with serving ledger retrieve --all, or delete an empty ledger with serving"
+                " ledger delete.",
+            )
+        what = f"all that is available, {describe(moved)}," if amount is ALL else describe(moved)
+        effect = f"moves {what} from the ledger to the wallet"
+        sends_all = await self.ledger_contract.has("refundAll", sender=self.address)
+        if sends_all and moved == ledger.total:
+            effect += ", deleting the ledger"
+        if sends_all and amount is ALL:
             return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
-        return await self.submit(self.ledger_contract.call("refund", ledger.available, effect=effect))
+        return await self.submit(self.ledger_contract.call("refund", moved, effect=effect))
 
     async def delete_ledger(self) -> Receipt:
         """Delete the empty ledger. Raises MustWithdrawAllFundsFirst."""
@@ -171,8 +183,9 @@ class AsyncUser(AsyncActor):
     async def retrieve(self, providers: Sequence[str] | None = None, service: str | None = None) -> list[Receipt]:
         """Request refunds from these providers, or from all, and collect the refunds that are unlocked.
 
-        Without `service` this covers all services. More than 20 providers take several transactions. Raises
-        AccountNotExists, before anything is sent, for a provider without an account.
+        Without `service` this covers all services. More than 20 providers take several transactions. Providers with
+        nothing to request and nothing unlocked are skipped. Raises AccountNotExists, before anything is sent, for a
+        provider without an account.
         """
         services = [await self.service(service)] if service else await self.services()
         listed: dict[str, list[str]] = {
@@ -183,7 +196,7 @@ class AsyncUser(AsyncActor):
                 raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
         receipts = []
         for name, known in listed.items():
-            wanted = [one for one in known if providers is None or one in providers]
+            wanted = await self._retrievable([one for one in known if providers is None or one in providers], name)
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
                 whom = count(len(part), "provider")
@@ -191,6 +204,25 @@ class AsyncUser(AsyncActor):
                 call = self.ledger_contract.call("retrieveFund", part, name, effect=effect)
                 receipts.append(await self.submit(call))
         return receipts
+
+    async def _retrievable(self, providers: Sequence[str], service: str) -> list[str]:
+        """The providers with coins to request, or with an unlocked refund."""
+        found = await self.service(service)
+        if not await found.contract.has("getAccount", self.address, self.address):
+            return list(providers)  # a service of another kind, whose accounts cannot be read
+        chosen = await asyncio.gather(*(self._has_news(provider, found) for provider in providers))
+        return [provider for provider, news in zip(providers, chosen, strict=True) if news]
+
+    async def _has_news(self, provider: str, service: Service) -> bool:
+        account = await self.account(self.address, provider, service.name)
+        if account is None or not account.balance:
+            return False
+        if account.spendable:
+            return True
+        unlocked, *_ = await service.contract.read(
+            "processRefund", self.address, provider, sender=self.ledger_contract.address, block="pending"
+        )
+        return bool(unlocked)
 
     async def acknowledge(self, provider: str, service: str = INFERENCE, *, acknowledged: bool = True) -> Receipt:
         """Acknowledge the provider's TEE signer, or revoke the acknowledgement (only with an empty account)."""
@@ -236,29 +268,18 @@ class AsyncUser(AsyncActor):
 
         Its id is neither revoked on the chain nor in use by another key in the book. Raises InvalidInput.
         """
-        account, now = await self._account_with(provider, service), _now_ms()
-        with book.locked():
-            if token_id is None:
-                token_id = book.free_id(self.chain.chain_id, account, now)
-            elif token_id in book.in_use(self.chain.chain_id, account, now) or token_id == SESSION_ID:
-                raise InvalidInput(f"Token {token_id} is in use.", next_step="Omit the id to use a free one.")
-            token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
-            issued = IssuedToken(
-                self.chain.chain_id,
-                account.service,
-                account.user,
-                account.provider,
-                token.token_id,
-                token.generation,
-                token.timestamp,
-                token.expires_at,
-            )
-            book.remember(issued)
+        account = await self._account_with(provider, service)
+        # In a thread, because another process may hold the book's lock for seconds.
+        entering = asyncio.create_task(
+            asyncio.to_thread(_enter, book, self.chain.chain_id, account, token_id, lifetime_ms)
+        )
         try:
+            token, _ = await asyncio.shield(entering)
             return sign_token(token, self.signer)
-        except BaseException:  # declined on a device, for example: no key was made
-            with book.locked():
-                book.forget(issued)
+        except BaseException:  # cancelled, or declined on a device: no key was made
+            await asyncio.wait([entering])
+            if entering.exception() is None:
+                await asyncio.to_thread(_remove, book, entering.result()[1])
             raise
 
     async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
@@ -288,6 +309,36 @@ class AsyncUser(AsyncActor):
         if account is None:
             raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
         return account
+
+
+def _enter(
+    book: TokenBook, chain_id: int, account: Account, token_id: int | None, lifetime_ms: int
+) -> tuple[SessionToken, IssuedToken]:
+    """Choose an id and enter the API key into the book. Raises InvalidInput and RunInProgress."""
+    now = _now_ms()
+    with book.locked():
+        if token_id is None:
+            token_id = book.free_id(chain_id, account, now)
+        elif token_id in book.in_use(chain_id, account, now) or token_id == SESSION_ID:
+            raise InvalidInput(f"Token {token_id} is in use.", next_step="Omit the id to use a free one.")
+        token = new_token(account, now, token_id=token_id, lifetime_ms=lifetime_ms)
+        issued = IssuedToken(
+            chain_id,
+            account.service,
+            account.user,
+            account.provider,
+            token.token_id,
+            token.generation,
+            token.timestamp,
+            token.expires_at,
+        )
+        book.remember(issued)
+    return token, issued
+
+
+def _remove(book: TokenBook, issued: IssuedToken) -> None:
+    with book.locked():
+        book.forget(issued)
 
 
 def _now_ms() -> int:

@@ -127,7 +127,7 @@ class Chats:
 
     async def settle(self) -> tuple[str, Report]:
         """Provider: settle what the gateway served."""
-        chain = await LiveChain.open(AsyncNetwork(self._chain), self._provider.signer)
+        chain = await LiveChain.open(self._chain, self._provider.signer)
         with open_journal(self._store, identity_of(self._store)) as journal:
             report = await Settlement(chain, journal, _TEE, Options(interval=0, first_pause=0.001)).run(None)
         settlements = f"{count(report.settlements, 'user')} in {count(report.batches, 'transaction')}"

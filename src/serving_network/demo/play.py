@@ -117,7 +117,7 @@ class Play:
 
     async def settle(self, *, with_log: bool = True) -> Report:
         """Provider: settle the day's usage log, or without it, what earlier runs left unsettled."""
-        chain = await LiveChain.open(AsyncNetwork(self._chain), self._provider_key)
+        chain = await LiveChain.open(self._chain, self._provider_key)
         identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
         with open_journal(self._directory / "journal", identity) as journal:
             run = Settlement(chain, journal, _TEE, Options(minimum_fee=MINIMUM_FEE, first_pause=0.001))
@@ -133,7 +133,7 @@ class Play:
                 await acting.deposit(missing)
                 await acting.fund(self.provider.address, missing)
                 total += missing
-        return f"the users with too little balance deposited {describe(total)}"
+        return f"the users whose balance was too low deposited {describe(total)}"
 
     async def fine_tune(self, user: ExampleUser, task: str, *, acknowledged: bool) -> str:
         """Settle a fine-tuning task, with the penalty if the user does not acknowledge the deliverable."""

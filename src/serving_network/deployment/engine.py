@@ -105,7 +105,7 @@ def _copies(steps: tuple[Step, ...]) -> list[Step]:
 
 
 class _Engine:
-    """Carries out what is pending in a record, from wherever it stands."""
+    """Carries out what is pending in a record, from any state."""
 
     def __init__(
         self, chain: AsyncConnection, signer: Signer, file: RecordFile, pending: Pending, options: RunOptions

@@ -143,7 +143,7 @@ async def plan_recommendation(chain: AsyncConnection, record: Record, name: str,
         )
     if info["isRecommended"]:
         raise PlanRefused(
-            f"{name} is the recommended {info['serviceType']} already.", next_step="There is nothing to do."
+            f"{name} is already the recommended version of {info['serviceType']}.", next_step="There is nothing to do."
         )
     return await _plan(chain, record, "recommend", name, sender, recommend_step(info["serviceType"], info["version"]))
 

@@ -14,7 +14,6 @@ import aiohttp
 from serving_network.deployment.errors import VerifierFailed
 from serving_network.untrusted import parse_json, printable
 
-URL = "https://sourcify.dev/server"
 POLL_SECONDS = 2.0
 
 Match = Literal["exact_match", "match"]
@@ -32,7 +31,7 @@ class SourcifyResult:
 class Sourcify:
     """One Sourcify server. The caller owns `session` and closes it."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str = URL, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, poll_seconds: float = POLL_SECONDS) -> None:
         self._session = session
         self._url = url.rstrip("/")
         self._poll_seconds = poll_seconds

@@ -182,7 +182,7 @@ def recommend_step(service_type: str, version: str) -> Step:
     """The call that makes a registered version the recommended one of its type."""
     return Step(
         id=f"{service_type}-{version}/recommend",
-        says=f"make {version} the recommended {service_type}",
+        says=f"make {version} the recommended version of {service_type}",
         action="call",
         contract="LedgerManager",
         function="setRecommendedService",

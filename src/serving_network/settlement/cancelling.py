@@ -38,7 +38,7 @@ class Place:
     """A nonce of the wallet that needs an empty transaction.
 
     `waiting` is the journal's transaction with this nonce and the highest fee, None if there is none. `batch` is the
-    batch under which the empty transaction is stored, None if there is no batch at all.
+    batch under which the empty transaction is stored; None if there is no batch, which adds one without settlements.
     """
 
     nonce: int
@@ -138,6 +138,7 @@ class _Cancellation:
         self._options = options
         self._plan = plan
         self._newest: dict[int, Transaction] = {}
+        self._added: int | None = None
         self._report = Report(chain.chain_id, chain.contract, chain.provider)
         self._done = Cancelled(list(plan.batches), [])
 
@@ -158,8 +159,7 @@ class _Cancellation:
         """Write an empty transaction to the journal and broadcast it; raise its fee while the node requires it."""
         while True:
             transaction = self._newest[place.nonce]
-            if place.batch is not None:
-                self._journal.add_transaction(self._journal.batch(place.batch), transaction)
+            self._record(place, transaction)
             try:
                 await self._chain.broadcast(transaction)
             except Underpriced:
@@ -169,6 +169,14 @@ class _Cancellation:
             else:
                 self._done.sent.append(transaction)
                 return
+
+    def _record(self, place: Place, transaction: Transaction) -> None:
+        """Write an empty transaction to the journal, in a batch without settlements if there is no other."""
+        number = self._added if place.batch is None else place.batch
+        if number is None:
+            self._added = self._journal.add_batch("entries", "", b"", 0, (), transaction).id
+        else:
+            self._journal.add_transaction(self._journal.batch(number), transaction)
 
     async def _wait(self, places: dict[int, Place]) -> None:
         """Wait until all nonces are used. Rebroadcast what is still pending, then replace it within the cap."""
@@ -210,7 +218,8 @@ class _Cancellation:
                 self._done.results.append((row, outcome))
 
         follower = Follower(self._chain, self._journal, self._options, self._report, reported)
-        following = [follower.begin(self._journal.batch(batch.id)) for batch in self._plan.batches]
+        numbers = [batch.id for batch in self._plan.batches] + ([] if self._added is None else [self._added])
+        following = [follower.begin(self._journal.batch(number)) for number in numbers]
         deadline = time.monotonic() + self._options.give_up_after
         while following and (left := deadline - time.monotonic()) > 0:
             for one in await follower.next_done(following, linger=left):
@@ -219,6 +228,6 @@ class _Cancellation:
                     self._done.notes.append(f"Batch {one.batch.id}: {one.error}")
                     self._done.waiting.append(one.batch.id)
         self._done.waiting += [one.batch.id for one in following]
-        self._done.batches = [self._journal.batch(batch.id) for batch in self._plan.batches]
+        self._done.batches = [self._journal.batch(number) for number in numbers]
         self._done.notes += self._report.notes
         self._done.gas_used, self._done.gas_cost = self._report.gas_used, self._report.gas_cost

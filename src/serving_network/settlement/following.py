@@ -217,9 +217,9 @@ class Follower:
             if elsewhere is not None:
                 news[place] = elsewhere
                 refused.pop(place, None)
-        gas = self._book_gas(followed, landed) // len(batch.rows)
+        gas = self._book_gas(followed, landed) // max(1, len(batch.rows))
         self._accept(followed, news, gas, accounts)
-        if all(row.accepted for row in followed.batch.rows):
+        if batch.rows and all(row.accepted for row in followed.batch.rows):
             followed.done = True
         elif final_look:
             self._refuse(followed, landed, refused, gas, accounts)

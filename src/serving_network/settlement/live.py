@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
 from serving_network.chain.fees import REPLACEMENT_PERCENT, Fees
 from serving_network.chain.node import from_quantity
-from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork
 from serving_network.clients.settlements import (
     Disagreement,
     Outcome,
@@ -51,27 +51,29 @@ class WalletRefusesCoins(TransactionFailure):
 
 
 class LiveChain(History):
-    """The inference service `service` of a network, for the provider with the key `wallet`."""
+    """The inference service `service` of a network, for the provider with the key `wallet`. Use `open`."""
 
-    def __init__(self, network: AsyncNetwork, service: str, contract: Contract, wallet: Signer) -> None:
+    def __init__(
+        self, chain: AsyncConnection, network: AsyncNetwork, service: str, contract: Contract, wallet: Signer
+    ) -> None:
         super().__init__(network, contract, wallet.address)
         self._service = service
         self._wallet = wallet
-        self._chain = cast("AsyncConnection", network.chain)
+        self._chain = chain
 
     @classmethod
-    async def open(cls, network: AsyncNetwork, wallet: Signer, service: str = "inference") -> LiveChain:
-        """Look up the service. `network` must hold a connection that can send.
-
-        Raises UnknownName, and InvalidInput if it is not an inference service.
-        """
+    async def open(
+        cls, chain: AsyncConnection, wallet: Signer, ledger: str = LOCAL_LEDGER, *, service: str = "inference"
+    ) -> LiveChain:
+        """Look up the service. Raises UnknownName, and InvalidInput if it is not an inference service."""
+        network = AsyncNetwork(chain, ledger)
         found = await network.service(service)
         if found.kind != "inference":
             raise InvalidInput(
                 f"{found.name} settles deliverables one by one, not from a usage log.",
                 next_step="Name an inference service with --service.",
             )
-        return cls(network, found.name, found.contract, wallet)
+        return cls(chain, network, found.name, found.contract, wallet)
 
     @property
     def chain_id(self) -> int:

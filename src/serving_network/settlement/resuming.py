@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take up what earlier runs sent: undo what was reorganised out, book what is certain, and end what is over."""
+"""Resume the batches of earlier runs: undo what was reorganised out, book what is certain, end what is decided."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving_network.store.sqlite import JournalOfAnother
 
 
 class EarlierRuns:
-    """The batches of earlier runs. `followed` are those of which a transaction could still take effect at the start."""
+    """The batches of earlier runs. `followed` are those that a transaction could still affect at the start."""
 
     def __init__(
         self, chain: SettlementChain, journal: Journal, follower: Follower, report: Report, progress: Progress
@@ -51,7 +51,7 @@ class EarlierRuns:
         if head.number < newest - window:
             raise JournalOfAnother(
                 f"The journal {self._journal.path} knows of block {newest}, the chain has only {head.number}.",
-                cause="The node is behind, or the chain was started anew.",
+                cause="The node is behind, or the chain was started from scratch.",
                 next_step="Run again when the node is in sync, or begin a new journal with --journal PATH.",
             )
         undone, final = [], self._journal.final_block()
@@ -83,7 +83,7 @@ class EarlierRuns:
         for one in self.followed:
             seen = one.error is None and one.contradicted_since is None
             over = one.done and _last_nonce(one.batch) < passed
-            if seen and (over or self._journal.overtaken(one.batch)):
+            if seen and (over or (one.batch.rows and self._journal.overtaken(one.batch))):
                 self._journal.end_batch(one.batch)
                 one.done = True
         self._journal.finalise(final)

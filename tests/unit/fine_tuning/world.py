@@ -16,6 +16,7 @@ from serving_network.contracts.build.artifacts import ROOT as CHECKOUT
 from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
 from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, Evm
+from tests.fastest_evm import FASTEST
 from tests.shared import compile_contract
 from tests.unit.contract import COIN, Contract, Done, behind_front
 
@@ -221,8 +222,8 @@ def mock(evm: Evm, name: str, *, sender: str) -> Contract:
     return Contract(evm, outcome.created, interface)
 
 
-def new_world() -> World:
-    evm = Evm()
+def new_world(kind: type[Evm] = FASTEST) -> World:
+    evm = kind()
     owner, user, provider, second, stranger, ledger = (
         evm.account(name) for name in ("owner", "user", "provider", "second", "stranger", "ledger")
     )

@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from tests.evm import Evm
 from tests.unit.inference.world import TEE, World, new_world
 
 
 @pytest.fixture(scope="session")
-def pristine() -> World:
-    return new_world()
+def networks() -> Callable[[type[Evm]], World]:
+    made: dict[type[Evm], World] = {}
+
+    def network(kind: type[Evm]) -> World:
+        if kind not in made:
+            made[kind] = new_world(kind)
+        return made[kind]
+
+    return network
 
 
 @pytest.fixture

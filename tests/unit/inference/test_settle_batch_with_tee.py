@@ -243,6 +243,7 @@ def test_the_largest_fee_a_row_can_hold_is_partial(world: World, ready: int) -> 
     assert done.events[0] == settled(world.user, PARTIAL, ready, 0)
 
 
+@pytest.mark.local_evm
 def test_a_call_without_a_transaction_is_the_preview(world: World, provider: str, ready: int) -> None:
     fees = [world.fee(ready), world.fee(1), Fee(world.user, nonce=0)]
     before = world.account()
@@ -287,6 +288,7 @@ def test_rows_are_found_where_the_abi_says_they_are(world: World, provider: str,
     assert world.account()["balance"] == ready - 3 * COIN
 
 
+@pytest.mark.local_evm
 def test_every_bit_of_a_row_is_signed(world: World, provider: str, ready: int) -> None:  # noqa: ARG001
     user = to_checksum_address("0x" + "ff" * 20)
     fee = Fee(user, 2**96 - 1, MAX_NONCE, keccak(text="every bit"))

@@ -18,6 +18,7 @@ from serving_network.messages.typed_data import (
 )
 from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, GAS_LIMIT, Evm
+from tests.fastest_evm import FASTEST
 from tests.unit.contract import COIN, Contract, Done, behind_front
 
 STAKE = 100 * COIN
@@ -213,8 +214,8 @@ class World:
         assert self.evm.balance(self.serving.address) == held + self.forced
 
 
-def new_world() -> World:
-    evm = Evm()
+def new_world(kind: type[Evm] = FASTEST) -> World:
+    evm = kind()
     owner, user, provider, second, stranger, ledger = (
         evm.account(name) for name in ("owner", "user", "provider", "second", "stranger", "ledger")
     )

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.evm import Evm
 from tests.unit.contract import Contract
 from tests.unit.ledger.world import Service, World, new_world
 
 
 @pytest.fixture(scope="session")
-def pristine() -> World:
-    return new_world()
+def networks() -> Callable[[type[Evm]], World]:
+    made: dict[type[Evm], World] = {}
+
+    def network(kind: type[Evm]) -> World:
+        if kind not in made:
+            made[kind] = new_world(kind)
+        return made[kind]
+
+    return network
 
 
 @pytest.fixture

@@ -163,6 +163,7 @@ def test_a_ledger_opened_again_knows_its_services(
 
 
 @pytest.mark.usefixtures("opened")
+@pytest.mark.local_evm
 def test_gas_that_is_too_little_to_delete_an_account_fails(
     ledger: Contract, world: World, user: str, provider: str, service: Service
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_largest_amount_is_an_answer(world: World, user: str, invested: Serv
     assert world.total(user) == 6 * COIN + 2**96 - 1
 
 
+@pytest.mark.local_evm
 def test_a_view_that_runs_out_of_gas_says_so_and_not_a_wrong_total(
     ledger: Contract, user: str, invested: Service
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_view_that_runs_out_of_gas_says_so_and_not_a_wrong_total(
     assert set(totals) == {10 * COIN}
 
 
+@pytest.mark.local_evm
 def test_a_list_that_runs_out_of_gas_says_so_and_is_not_empty(
     ledger: Contract, user: str, provider: str, invested: Service
 ) -> None:

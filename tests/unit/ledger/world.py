@@ -14,6 +14,7 @@ from eth_utils import keccak
 
 from serving_network.contracts import Decoded, Interface, load
 from tests.evm import Evm
+from tests.fastest_evm import FASTEST
 from tests.shared import compile_contract
 from tests.unit.contract import COIN, Contract, Done, behind_front
 
@@ -205,8 +206,8 @@ class World:
             assert one["totalBalance"] == one["availableBalance"] + held
 
 
-def new_world() -> World:
-    evm = Evm()
+def new_world(kind: type[Evm] = FASTEST) -> World:
+    evm = kind()
     owner = evm.account("owner")
     ledger = behind_front(evm, "LedgerManager", MIN_ACCOUNT, MIN_TRANSFER, owner=owner, initialize=(owner,))
     user, provider, second, stranger = (evm.account(name) for name in ("user", "provider", "second", "stranger"))

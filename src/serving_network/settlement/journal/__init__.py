@@ -43,7 +43,7 @@ class Journal(Decisions):
 
 @contextmanager
 def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
-    """The journal at `path`, made for its owner alone if there is none, migrated if it is of an earlier version.
+    """Open the journal at `path`. Create it, accessible to its owner only, or migrate it from an earlier version.
 
     Raises JournalFailure if the file cannot be used, and JournalOfAnother if it does not belong to `identity`.
     """

@@ -2,7 +2,7 @@
 """Signed settlements, the batches that they are sent in, and the transactions that carry them.
 
 A settlement row becomes a transaction here: `add_batch` writes the signed rows together with the raw transaction,
-before `runner` broadcasts it.
+before `sending` broadcasts it.
 """
 
 from __future__ import annotations

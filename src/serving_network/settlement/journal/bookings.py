@@ -218,7 +218,7 @@ class Bookings(Batches):
         return len(undone)
 
     def _revive(self, users: set[int]) -> None:
-        """Revive dead settlements that no final acceptance has overtaken any more, and reopen their batches."""
+        """Revive dead settlements that final acceptances no longer overtake, and reopen their batches."""
         for user in users:
             revived = self._db.execute(
                 "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
