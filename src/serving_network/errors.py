@@ -15,6 +15,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
 │   ├── RequestRefused           gateway.refusals: the gateway does not serve a request
+│   │   └── UpstreamRefused      gateway.upstream: a model server does not serve a request
 │   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
 │   └── UnusableLog              usage_logs.reader: a usage log that cannot be read at all
 ├── ConfigurationError           the configuration file, the address book or the environment cannot be used
@@ -60,7 +61,9 @@ ServingError                     a failure with its cause and one next step
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.sqlite: the journal cannot be used
 │   └── JournalOfAnother         store.sqlite: the journal of another chain, contract or provider
-├── GatewayNotReady              gateway.running: the gateway cannot sell anything as it is set up
+├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
+│   └── UpstreamUnavailable      gateway.running: a model server does not serve requests
+├── GatewayNotRunning            gateway.control: no gateway runs on this store
 ├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
 ├── NoService                    settlement.runner: the provider has not registered a service

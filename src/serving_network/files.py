@@ -45,6 +45,23 @@ def lock(path: Path, busy: str = "Another run is in progress.", *, wait: float =
         os.close(descriptor)
 
 
+def holder_of(path: Path) -> int | None:
+    """The id of the process that holds the lock file `path`; None if no process does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).strip()
+        return int(holder) if holder.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _take(descriptor: int, path: Path, busy: str, deadline: float) -> None:
     while True:
         try:

@@ -141,7 +141,7 @@ def test_a_client_that_leaves_while_the_row_is_stored_pays_for_the_last_packet(
     finishing, stored = asyncio.Event(), asyncio.Event()
     finish = Intake.finish
 
-    async def slow(self: Intake, *given: Any, **named: Any) -> SignedReceipt:
+    async def slow(self: Intake, *given: Any, **named: Any) -> SignedReceipt | None:
         finishing.set()
         await stored.wait()
         return await finish(self, *given, **named)

@@ -7,61 +7,21 @@ Whatever was delivered in full has its row, no row is there twice, the receipts 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from serving_network.cli.home import Home
-from serving_network.gateway.settings import TEMPLATE
 from serving_network.messages.receipts import Ending, Source, receipt_id
-from serving_network.networks import BUILT_IN, NamedNetwork
-from tests.clients.network_fixture import TEE_KEY
+from tests.gateway.programs import program, stop, write_home
 from tests.gateway.stage import CHAT, Gate, Stage, digest, events, model_server, plain, streaming
 
 KILLS = 5
 CLIENTS = 6
 TOKENS = 20
-
-
-async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    if process.returncode is None:
-        process.send_signal(number)
-    await process.wait()
-
-
-@asynccontextmanager
-async def program(stage: Stage, home: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
-    """The gateway as a program of its own, and what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
-    words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--journal", str(stage.store)),
-        env=environment | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            printed = json.loads(await process.stdout.readuntil(b"}\n"))
-        yield process, printed
-    finally:
-        await stop(process, signal.SIGKILL)
-
-
-def write_home(stage: Stage, home: Path, upstream: str) -> None:
-    local = BUILT_IN["local"]
-    Home(home).save_network(NamedNetwork("test", (stage.url,), local.chain_id, local.ledger))
-    settings = TEMPLATE.format(provider=stage.world.provider.address, upstream=upstream)
-    (home / "gateway.toml").write_text(settings.replace("port = 3080", "port = 0"))
 
 
 async def use(url: str, token: str, delivered: set[str]) -> None:

@@ -188,7 +188,7 @@ model = "other"
 def test_settings_name_several_servers(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text(SERVERS)
-    settings = read_settings(file)
+    settings = read_settings(file, {}, {})
     assert settings.servers() == (
         UpstreamSettings("http://127.0.0.1:8000/v1", weight=2),
         UpstreamSettings("http://127.0.0.1:8001/v1", model="other"),
@@ -208,7 +208,7 @@ def test_settings_that_do_not_configure_a_gateway(tmp_path: Path, more: str) -> 
     lines = SERVERS.replace("memory_mib = 2\n", "").replace("requests_per_minute_of_user = 0\n", "")
     file.write_text(more + lines)
     with pytest.raises(ConfigurationError, match="does not configure a gateway"):
-        read_settings(file)
+        read_settings(file, {}, {})
 
 
 def test_the_flat_settings_are_one_server() -> None:

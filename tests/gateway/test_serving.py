@@ -336,7 +336,7 @@ def test_the_end_of_an_answer_waits_for_its_row(stage: Stage, monkeypatch: pytes
     finishing, stored = asyncio.Event(), asyncio.Event()
     finish = Intake.finish
 
-    async def slow(self: Intake, *given: Any, **named: Any) -> SignedReceipt:
+    async def slow(self: Intake, *given: Any, **named: Any) -> SignedReceipt | None:
         finishing.set()
         await stored.wait()
         return await finish(self, *given, **named)

@@ -4,64 +4,50 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import signal
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from serving_network.cli import gateway_adopt, gateway_settle, gateway_setup
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import reads
-from serving_network.cli.journal_file import JOURNAL, existing_journal, provider_address, usual_path
+from serving_network.cli.gateway_options import (
+    DEFAULT_SETTINGS,
+    SET,
+    SETTINGS,
+    chosen_settings,
+    read_settler_state,
+    settler_lock,
+    store_of,
+)
+from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.times import local_time
 from serving_network.counting import count
 from serving_network.errors import ConfigurationError
-from serving_network.files import write_whole
-from serving_network.gateway.running import check_upstream, registered_offer, running
-from serving_network.gateway.settings import TEMPLATE, read_settings
-from serving_network.gateway.upstream import Upstream
-from serving_network.gateway.upstreams import UpstreamSettings
+from serving_network.files import holder_of
+from serving_network.gateway.control import GatewayNotRunning, ask_gateway
+from serving_network.gateway.logs import logging_to
+from serving_network.gateway.running import Running, running
+from serving_network.gateway.settler import SettlerProcess
 from serving_network.networks import BUILT_IN
-from serving_network.store.served import summarise
+from serving_network.store.served import Summary, summarise
 
 app = typer.Typer(help="Sell the answers of an OpenAI-compatible model server, as a provider.")
+app.command()(gateway_setup.init)
 
 LOCAL_CHAIN = BUILT_IN["local"].chain_id
-SETTINGS = Annotated[Path, typer.Option("--settings", help="The settings file.")]
-DEFAULT_SETTINGS = Path("gateway.toml")
-
-
-@app.command()
-@reads
-async def init(
-    session: Session,
-    upstream: Annotated[str, typer.Option(help="The base URL of the model server, with its /v1.")],
-    settings: SETTINGS = DEFAULT_SETTINGS,
-    service: INFERENCE_SERVICE = "inference",
-) -> None:
-    """Check the registered service and the model server, and write a settings file with comments.
-
-    Example: serving gateway init --key provider --upstream http://127.0.0.1:8000/v1
-    """
-    provider = provider_address(session)
-    offer, _ = await registered_offer(await session.reader(), provider, service)
-    server = Upstream(UpstreamSettings(upstream))
-    await server.open()
-    try:
-        await check_upstream(server, offer)
-    finally:
-        await server.close()
-    try:
-        write_whole(settings, TEMPLATE.format(provider=provider, upstream=upstream), new=True)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{settings} exists already.", next_step="Remove it, or name another file with --settings."
-        ) from None
-    session.out.result({"settings": str(settings), "provider": provider, "model": offer.model})
-    session.out.line(f"Wrote {settings} for {offer.model}. Next: serving gateway run")
+WALLET_VARIABLES = ("SERVING_PASSWORD", "SERVING_PRIVATE_KEY", "SERVING_KEY")
+POLL_SECONDS = 0.5
+SHOWN_USERS = 20
+EXIT_NOT_DRAINED = 8
 
 
 @app.command()
@@ -69,6 +55,16 @@ async def init(
 async def run(
     session: Session,
     settings: SETTINGS = DEFAULT_SETTINGS,
+    changes: SET = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on. 0 picks a free one.")] = None,
+    tls_cert: Annotated[str | None, typer.Option("--tls-cert", help="The certificate chain, in PEM.")] = None,
+    tls_key: Annotated[str | None, typer.Option("--tls-key", help="The certificate's key, in PEM.")] = None,
+    settle_key: Annotated[
+        str | None, typer.Option("--settle-key", help="Start the settler, too, with this key of the key store.")
+    ] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve metrics for Prometheus on this local port.")] = None,
+    log_file: Annotated[str | None, typer.Option(help="Log requests and events as JSON to this file.")] = None,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
     plain_http: Annotated[bool, typer.Option("--plain-http", help="Listen without TLS on any address.")] = False,
@@ -78,11 +74,22 @@ async def run(
 ) -> None:
     """Serve requests until Ctrl-C or SIGTERM. The TEE key is read from SERVING_TEE_KEY.
 
-    Requests under way have 60 seconds to finish then. To be paid for what was served, run serving settle.
+    Requests under way have 60 seconds to finish then. This process never loads the wallet's key: with --settle-key, it
+    starts another one that settles, and takes the key's password from SERVING_PASSWORD.
 
-    Example: serving gateway run --settings gateway.toml
+    Example: serving gateway run --settle-key provider
     """
-    chosen = read_settings(settings)
+    chosen = chosen_settings(
+        settings,
+        changes,
+        host=host,
+        port=port,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        settle_key=settle_key,
+        metrics_port=metrics_port,
+        log_file=log_file,
+    )
     network = await session.reader()
     chain_id = network.chain.chain_id
     if chain_id != LOCAL_CHAIN and not development_key:
@@ -91,50 +98,174 @@ async def run(
             cause="This version has no signer inside a TEE.",
             next_step="Pass --development-key to use it all the same.",
         )
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
-    contract = (await network.service(service)).address
-    store = journal or usual_path(chain_id, contract, chosen.provider)
+    store = await store_of(session, chosen, service, journal)
+    settler = None
+    if chosen.settle_key is not None:
+        settler = _settler(session, settings, changes, chosen.settle_key, service, store)
+    for name in WALLET_VARIABLES:
+        os.environ.pop(name, None)
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(
-        chosen, network, tee_key_from_environment(), store, service=service, plain_http=plain_http
-    ) as started:
-        session.out.result({"url": started.url, "recovered": started.recovered, "confirmed": started.confirmed})
-        session.out.line(f"Serving {started.offer.model} at {started.url}/v1. Press Ctrl-C to stop.")
-        if started.recovered:
-            session.out.line(f"Billed {count(started.recovered, 'stream')} that a crash cut.")
-        if not started.confirmed:
-            session.out.note(
-                f"The TEE signer is not confirmed: the owner runs serving signer confirm {chosen.provider}", "yellow"
-            )
-        await stop.wait()
-        session.out.line("Stopping: requests under way have 60 seconds.")
+        loop.add_signal_handler(number, stop.set)
+    with logging_to(None if chosen.log_file is None else Path(chosen.log_file)):
+        async with running(
+            chosen,
+            network,
+            tee_key_from_environment(),
+            store,
+            service=service,
+            plain_http=plain_http,
+            settler=settler,
+        ) as started:
+            if started.certificate is not None:
+                loop.add_signal_handler(signal.SIGHUP, started.certificate.reload)
+            _show_started(session, started, chosen.provider)
+            await stop.wait()
+            session.out.line("Stopping: requests under way have 60 seconds.")
+
+
+def _settler(
+    session: Session, settings: Path, changes: list[str] | None, key: str, service: str, store: Path
+) -> SettlerProcess:
+    """The command that settles, with the password that this process then forgets."""
+    session.configuration.keys.find(key)
+    if not os.environ.get("SERVING_PASSWORD"):
+        raise ConfigurationError(
+            "The settler needs a password, and has no terminal to ask on.",
+            next_step=f"Set SERVING_PASSWORD, or run it by itself: serving gateway settle --key {key}",
+        )
+    arguments = ["gateway", "settle", "--settings", str(settings), "--key", key]
+    arguments += ["--service", service, "--journal", str(store), "--network", session.network.name]
+    for one in changes or ():
+        arguments += ["--set", one]
+    environment = {name: value for name, value in os.environ.items() if name not in ("SERVING_PRIVATE_KEY",)}
+    return SettlerProcess([sys.executable, "-m", "serving_network", *arguments], environment)
+
+
+def _show_started(session: Session, started: Running, provider: str) -> None:
+    session.out.result({"url": started.url, "recovered": started.recovered, "confirmed": started.confirmed})
+    session.out.line(f"Serving {started.offer.model} at {started.url}/v1. Press Ctrl-C to stop.")
+    if started.recovered:
+        session.out.line(f"Billed {count(started.recovered, 'stream')} that a crash cut.")
+    for one in started.warnings:
+        session.out.note(one, "yellow")
+    if not started.confirmed:
+        session.out.note(f"The TEE signer is not confirmed: the owner runs serving signer confirm {provider}", "yellow")
+
+
+app.command()(gateway_settle.settle)
+app.command()(gateway_adopt.adopt)
 
 
 @app.command()
 @reads
 async def status(session: Session, service: INFERENCE_SERVICE = "inference", journal: JOURNAL = None) -> None:
-    """Show what the provider's gateway has served, and what of it is not settled.
+    """Show what the provider's gateway has served, what of it is not settled or at risk, and how the gateway is.
 
     Example: serving gateway status --key provider
     """
-    file = await existing_journal(session, service, journal)
-    found = summarise(file.path)
+    store = (await existing_journal(session, service, journal)).path
+    found = summarise(store)
+    try:
+        process = await ask_gateway(store, "GET", "/status")
+    except GatewayNotRunning:
+        process = None
+    settler = read_settler_state(store)
+    settling = holder_of(settler_lock(store))
     session.out.result(
         {
             "requests": found.requests,
             "users": found.users,
             "billed": money(found.billed),
             "unsettled": money(found.unsettled),
+            "at_risk": money(found.uncovered),
+            "users_at_risk": [{"user": user, "at_risk": money(wei)} for user, wei in found.at_risk],
             "streams_under_way": found.begun,
+            "settled": money(found.settled),
+            "last_settlement": found.settled_at,
+            "settler": {"running": settling is not None, "pid": settling, "last_run": settler},
+            "gateway": process,
         }
     )
-    session.out.facts(
-        {
-            "served": f"{count(found.requests, 'request')} of {count(found.users, 'user')}",
-            "billed": rounded(found.billed),
-            "not settled": rounded(found.unsettled),
-            "streams under way": str(found.begun),
-        }
-    )
+    session.out.facts(_facts(found, process, settler, settling is not None))
+    for user, wei in found.at_risk[:SHOWN_USERS]:
+        session.out.line(f"At risk: {rounded(wei, at_most=True)} of {session.name(user)}")
+
+
+def _facts(
+    found: Summary, process: dict[str, Any] | None, settler: dict[str, Any] | None, settling: bool
+) -> dict[str, str]:
+    facts = {
+        "served": f"{count(found.requests, 'request')} of {count(found.users, 'user')}",
+        "billed": rounded(found.billed),
+        "not settled": rounded(found.unsettled),
+        "at risk": f"{rounded(found.uncovered)}, not covered by balances without refunds",
+        "streams under way": str(found.begun),
+        "last settlement": "none" if found.settled_at is None else local_time(found.settled_at),
+        "settler": "running" if settling else "not running",
+    }
+    if settler is not None:
+        facts["settler's last run"] = f"{local_time(settler['at'])}: {settler['error'] or 'no error'}"
+    if process is None:
+        return facts | {"gateway": "not running"}
+    facts["gateway"] = f"{'draining' if process['draining'] else 'serving'} at {process['url']}"
+    facts["requests under way"] = str(process["under_way"])
+    facts["refused"] = ", ".join(f"{number} {code}" for code, number in process["refused"].items()) or "none"
+    for one in process["model_servers"]:
+        state = "answers" if one["available"] else f"does not answer, {count(one['failures'], 'failure')} in a row"
+        facts[f"model server {one['url']}"] = state
+    return facts
+
+
+@app.command()
+@reads
+async def drain(
+    session: Session,
+    resume: Annotated[bool, typer.Option("--resume", help="Accept requests again.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for requests, and for the settlement.")] = 900,
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """Refuse new requests, wait for those under way, and settle: before maintenance or a change of the service.
+
+    The gateway keeps running and answers 503 to new requests, until it is stopped or you pass --resume. Settling needs
+    a running settler. Exits with code 8 if requests are still under way, or something is unsettled.
+
+    Example: serving gateway drain --key provider
+    """
+    store = (await existing_journal(session, service, journal)).path
+    state = await ask_gateway(store, "POST", "/resume" if resume else "/drain")
+    if resume:
+        session.out.result(state)
+        session.out.line("The gateway accepts requests again.")
+        return
+    ends = time.monotonic() + timeout
+    while state["under_way"] and time.monotonic() < ends:
+        await asyncio.sleep(POLL_SECONDS)
+        state = await ask_gateway(store, "GET", "/status")
+    settled = not state["under_way"] and await _settle_now(store, ends)
+    unsettled = summarise(store).unsettled
+    session.out.result({"under_way": state["under_way"], "settler_ran": settled, "unsettled": money(unsettled)})
+    if state["under_way"]:
+        session.out.line(f"{count(state['under_way'], 'request')} still under way. To wait longer, drain again.")
+    elif not settled:
+        session.out.line("Drained. No settler runs, so nothing was settled. Next: serving settle --key NAME")
+    elif unsettled:
+        session.out.line(f"Drained. {rounded(unsettled)} could not be settled: serving gateway status shows why.")
+    else:
+        session.out.line("Drained and settled.")
+    if state["under_way"] or unsettled:
+        raise typer.Exit(EXIT_NOT_DRAINED)
+
+
+async def _settle_now(store: Path, ends: float) -> bool:
+    """Ask the settler for a run and wait for its end. False if there is no settler, or time is up."""
+    pid = holder_of(settler_lock(store))
+    if pid is None:
+        return False
+    before = read_settler_state(store)
+    os.kill(pid, signal.SIGUSR1)
+    while read_settler_state(store) == before and time.monotonic() < ends:
+        await asyncio.sleep(POLL_SECONDS)
+    return read_settler_state(store) != before

@@ -41,7 +41,7 @@ def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
             else "Pass --yes to confirm, or --dry-run to preview.",
         )
     answers = {"": True, "y": True, "yes": True, "n": False, "no": False}
-    while (answer := _ask(f"{question} [Y/n]: ").strip().lower()) not in answers:
+    while (answer := ask(f"{question} [Y/n]: ").strip().lower()) not in answers:
         typer.echo("Answer y or n.", err=True)
     if not answers[answer]:
         raise Declined(f"Nothing was {what}.")
@@ -91,13 +91,13 @@ def ask_secret(prompt: str) -> str:
     hidden[_LOCAL_MODES] &= ~termios.ECHO
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
-        return _ask(prompt).removesuffix("\n")
+        return ask(prompt).removesuffix("\n")
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, shown)
         typer.echo(err=True)
 
 
-def _ask(prompt: str) -> str:
+def ask(prompt: str) -> str:
     """A line typed on the terminal. Raises KeyboardInterrupt on Ctrl-C, and at the end of input."""
     line = ask_line(prompt)
     if line is None:

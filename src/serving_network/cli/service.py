@@ -192,9 +192,21 @@ async def update(
 async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
     """Remove your service and get the stake back. Settle first: afterwards nothing can be settled.
 
+    Refused while the gateway's store on this machine has unsettled requests.
+
     Example: serving service remove --dry-run
     """
+    from serving_network.cli.journal_file import usual_path
+    from serving_network.store.served import summarise
+
     provider = await session.provider()
+    contract = (await provider.service(service)).address
+    store = usual_path(provider.chain.chain_id, contract, provider.address)
+    if store.is_file() and (unsettled := summarise(store).unsettled):
+        raise InvalidInput(
+            f"Your gateway has {rounded(unsettled)} unsettled, which could never be charged without the service.",
+            next_step="Settle it: serving gateway drain, or serving settle",
+        )
     accounts = await provider.open_accounts(service)
     held = sum(one.balance for one in accounts)
     if held:

@@ -66,6 +66,7 @@ class Admission:
         self._under_way: Counter[str] = Counter()
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
+        self._stopped: set[str] = set()
 
     @property
     def reserved(self) -> int:
@@ -87,6 +88,8 @@ class Admission:
         """The token of a user who may send paid requests now. Raises InvalidToken and RequestRefused."""
         token = self._signed(header)
         self._rates.count(token)
+        if token.address in self._stopped:
+            raise receipts_missing(self._chain.provider)
         await self._account(token, self._check_paying)
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
@@ -97,6 +100,13 @@ class Admission:
                 next_step=f"The owner does it with: serving signer confirm {self._chain.provider}",
             )
         return token
+
+    def stop(self, user: str) -> None:
+        """Serve no more paid requests of a user who has receipts that the store lacks: they would get their sequences.
+
+        It ends with the process, since the gateway must be stopped to take the receipts in.
+        """
+        self._stopped.add(user)
 
     async def reserve(self, token: SessionToken, bounds: Bounds) -> Hold:
         """Reserve the most that a request can cost. Release it once its row is stored. Raises RequestRefused."""
@@ -175,6 +185,16 @@ def _check_token(token: SessionToken, account: Account | None) -> Account:
         )
     check_revocation(token, account)
     return account
+
+
+def receipts_missing(provider: str) -> RequestRefused:
+    """The refusal of a user who has receipts that the store lacks."""
+    return RequestRefused(
+        503,
+        "receipts_missing",
+        "The gateway's store lacks receipts that you have; it was restored from a copy.",
+        next_step=f"Send them to the provider: serving bill export {provider} FILE",
+    )
 
 
 def _too_many(message: str) -> RequestRefused:

@@ -26,8 +26,9 @@ from typing import Any, Final
 from aiohttp import web
 
 from serving_network.errors import NodeFailure
-from serving_network.gateway.admission import Admission
+from serving_network.gateway.admission import Admission, receipts_missing
 from serving_network.gateway.chain import ChainView
+from serving_network.gateway.control import Operations
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_BODY, Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
@@ -46,6 +47,11 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
 _METHODS: Final = "GET, POST, OPTIONS"
 _CORS_SECONDS: Final = 12 * 3600
+_RETRY_SECONDS_OF_DRAIN: Final = 30
+_USER: Final = web.RequestKey("user", str)
+_WHY: Final = web.RequestKey("why", str)
+_CLIENT_LEFT: Final = 499
+_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user")
 
 _Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
@@ -61,6 +67,7 @@ class Gateway:
     terms: Terms
     service_type: str
     signer: str
+    operations: Operations
     created: int
     clock: Callable[[], float] = time.time
 
@@ -74,20 +81,42 @@ class Gateway:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return web.Response(status=204)
+        began, status, key = time.monotonic(), _CLIENT_LEFT, ""
+        try:
+            response = await self._checked(request)
+            status, key = response.status, response.headers.get(KEY_HEADER, "")
+            return response
+        finally:
+            self._count(request, status, key, time.monotonic() - began)
+
+    def _count(self, request: web.Request, status: int, key: str, seconds: float) -> None:
+        route, paid = _label(request, self.service_type)
+        self.operations.metrics.answered(route, status, seconds, paid=paid)
+        if _LOG.isEnabledFor(logging.INFO):
+            facts = {"route": route, "status": status, "seconds": round(seconds, 3)}
+            facts |= {"user": request[_USER]} if _USER in request else {}
+            facts |= {"key": key} if key else {}
+            facts |= {"why": request[_WHY]} if _WHY in request else {}
+            _LOG.info("request", extra={"facts": facts})
+
+    async def _checked(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._route(request)
-        except RequestRefused as refusal:
-            return _refused(refusal)
+        except RequestRefused as error:
+            refusal = error
         except InvalidToken as error:
-            return _refused(RequestRefused(401, "invalid_token", error.message, next_step=error.next_step))
+            refusal = RequestRefused(401, "invalid_token", error.message, next_step=error.next_step)
         except (NodeFailure, JournalFailure) as error:
             _LOG.error("%s %s", error, error.cause or "")
-            return _refused(RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment."))
+            refusal = RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment.")
         except web.HTTPException:
             raise
         except Exception:  # noqa: BLE001 - the client gets an answer that it can show, the log the reason
             _LOG.exception("A request failed.")
-            return _refused(RequestRefused(500, "internal_error", "The gateway failed to serve this request."))
+            refusal = RequestRefused(500, "internal_error", "The gateway failed to serve this request.")
+        self.operations.metrics.refused(refusal.code)
+        request[_WHY] = refusal.code
+        return _refused(refusal)
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = normal_path(request.raw_path)
@@ -110,7 +139,16 @@ class Gateway:
             case "GET", ["user", address, "unsettledfee"]:
                 return await self._unsettled(request, address)
         route = find_route(request.method, request.raw_path, self.service_type)
+        if self.operations.draining:
+            raise RequestRefused(
+                503,
+                "draining",
+                "This gateway is about to stop.",
+                next_step="Try again in a minute.",
+                retry_after=_RETRY_SECONDS_OF_DRAIN,
+            )
         token = await self.admission.admit(_paid_header(request, route))
+        request[_USER] = token.address
         return await self.seller.sell(request, token, route)
 
     async def _models(self) -> web.Response:
@@ -150,6 +188,10 @@ class Gateway:
         token = await self.admission.authenticate(_header(request))
         after = _number(request, "after", 0, 2**63 - 1)
         limit = _number(request, "limit", MAX_RECEIPTS, MAX_RECEIPTS)
+        if after > self.intake.last_sequence(token.address):
+            _LOG.error("The store lacks receipts of %s up to %d: serving gateway adopt", token.address, after)
+            self.admission.stop(token.address)
+            raise receipts_missing(self.chain.provider)
         found = self.intake.receipts(token.address, after, limit)
         return web.json_response({"receipts": [_shown(one, token) for one in found]})
 
@@ -186,6 +228,15 @@ class Gateway:
 def paid_routes(service_type: str) -> list[str]:
     """The paths that are sold for a type of service."""
     return [f"/v1{route.value}" for route in ROUTES_OF.get(service_type, ())]
+
+
+def _label(request: web.Request, service_type: str) -> tuple[str, bool]:
+    """The route of a request as metrics and logs name it, out of few, and whether it is paid."""
+    path = normal_path(request.raw_path)
+    if any(path == route.value for route in ROUTES_OF.get(service_type, ())):
+        return path[1:], request.method == "POST"
+    first = path.split("/")[1]
+    return (first if first in _UNPAID else "other"), False
 
 
 def _header(request: web.Request) -> str | None:

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a gateway knows of the chain: its own service, and the accounts of users who showed a valid token.
 
-Everything is read again after FRESH seconds, and once more before a refusal. If the node does not answer, requests are
-served from what is known for STALE seconds, and refused with 503 after that.
+Events of the contract make what they change be read again at once: see `watch`. Everything is read again after FRESH
+seconds, since a user's acknowledgement has no event, and once more before a refusal. If the node does not answer,
+requests are served from what is known for STALE seconds, and refused with 503 after that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from serving_network.clients.read.events import Event, event_stream
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Account, Offer
-from serving_network.errors import ContractError, NodeFailure
+from serving_network.errors import ContractError, NodeFailure, ServingError
 from serving_network.gateway.fees import Tariff
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.prices import Prices, cached_divisor
@@ -26,6 +30,10 @@ FRESH: Final = 15.0
 STALE: Final = 30.0
 READ_SECONDS: Final = 10.0
 MAX_ACCOUNTS: Final = 100_000
+EVENT_SECONDS: Final = 4.0
+"""Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
+
+_LOG = logging.getLogger("serving_network.gateway")
 
 T = TypeVar("T")
 
@@ -83,6 +91,30 @@ class ChainView:
         """The prices in force."""
         offer, _ = await self.service()
         return Tariff(Prices(offer.input_price, offer.output_price), cached_divisor(offer.additional_info))
+
+    async def watch(self) -> None:
+        """Follow the contract's events until cancelled. A failure is logged, and what is known grows old as usual."""
+        while True:
+            try:
+                contract = (await self._network.service(self._service_name)).contract
+                start = await self._network.chain.block_number()
+                async for event in event_stream(self._network.chain, [contract], start, None, 0, EVENT_SECONDS):
+                    await self._follow(event)
+            except ServingError as failure:
+                _LOG.warning("events are not followed: %s", failure)
+                await asyncio.sleep(EVENT_SECONDS)
+
+    async def _follow(self, event: Event) -> None:
+        """Read again what an event changes. A settlement row has no provider, so it counts for every provider's."""
+        provider = event.args.get("provider", event.args.get("service", self.provider))
+        if provider != self.provider:
+            return
+        user = event.args.get("user")
+        if user is None:
+            self._service.read_at = float("-inf")
+        elif user in self._accounts or self._intake.funds(user) is not None:
+            with suppress(RequestRefused):
+                await self.account(user, since=self.now())
 
     async def _get(self, known: _Known[T], read: Callable[[], Awaitable[T | None]], since: float | None) -> T | None:
         if self._is_fresh(known, since):

@@ -3,29 +3,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Offer
-from serving_network.errors import ConfigurationError, NodeFailure, ServingError
+from serving_network.errors import ConfigurationError, NodeFailure
 from serving_network.gateway.admission import Admission
 from serving_network.gateway.application import Gateway, paid_routes
 from serving_network.gateway.chain import ChainView
+from serving_network.gateway.control import Operations, listening
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.probes import probe, reports_continuously
+from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
 from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
+from serving_network.gateway.settler import SettlerProcess, kept_running
+from serving_network.gateway.tls import Certificate, certificate_of
 from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
@@ -35,12 +39,6 @@ from serving_network.store.sqlite import Identity
 STOP_SECONDS: Final = 60.0
 
 _LOG = logging.getLogger("serving_network.gateway")
-
-
-class GatewayNotReady(ServingError):
-    """The gateway cannot sell anything as it is set up."""
-
-    exit_code = 9
 
 
 class UpstreamUnavailable(GatewayNotReady):
@@ -55,6 +53,8 @@ class Running:
     offer: Offer
     confirmed: bool
     recovered: int
+    warnings: list[str]
+    certificate: Certificate | None
 
 
 @asynccontextmanager
@@ -67,53 +67,82 @@ async def running(
     service: str = "inference",
     plain_http: bool = False,
     stop_seconds: float = STOP_SECONDS,
+    settler: SettlerProcess | None = None,
 ) -> AsyncIterator[Running]:
     """Serve while the block runs. At the end, streams have `stop_seconds` to finish, and are cut and billed then.
 
     Raises GatewayNotReady, ConfigurationError, and the failures of store and chain.
     """
-    _check_host(settings, plain_http)
+    certificate = certificate_of(settings, plain_http=plain_http)
     offer, confirmed = await registered_offer(network, settings.provider, service)
+    check_offer(offer, settings.service, confirmed=confirmed)
     if offer.tee_signer != signer.address:
         raise GatewayNotReady(
             f"The TEE key belongs to {signer.address}, but the service's signer is {offer.tee_signer}.",
-            next_step="Use the key of the service's signer, or update the service.",
+            next_step=f"Use the key of the service's signer, or: serving service update --set"
+            f" tee_signer={signer.address}",
         )
-    contract = (await network.service(service)).address
-    genesis = await network.chain.rpc("eth_getBlockByNumber", ["0x0", False])
-    if not isinstance(genesis, dict) or not isinstance(genesis.get("hash"), str):
-        raise NodeFailure("The node did not return the first block.")
-    identity = Identity(network.chain.chain_id, genesis["hash"], contract, settings.provider)
-    pool = Pool(settings.servers())
-    await pool.open()
-    try:
+    warnings = await check_chain(network, settings, service, time.time())
+    identity = await _identity(network, settings.provider, service)
+    async with AsyncExitStack() as held:
+        pool = Pool(settings.servers(), longest=settings.request_seconds)
+        await pool.open()
+        held.push_async_callback(pool.close)
         await check_pool(pool, offer)
         intake = Intake(store, identity, signer)
         recovered = intake.open()
-        try:
-            chain = ChainView(network, settings.provider, service, intake)
-            admission = Admission(chain, intake, signer.address, settings.limits())
-            terms = settings.terms(offer.model)
-            seller = Seller(admission, intake, pool, Memory(settings.limits().memory), terms, settings.provider)
-            gateway = Gateway(
-                chain, intake, admission, seller, terms, offer.service_type, signer.address, int(time.time())
-            )
-            runner = web.AppRunner(
-                gateway.application(), handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
-            )
-            try:
-                await runner.setup()
-                await _listen(runner, settings)
-                host, port = runner.addresses[0][:2]
-                yield Running(f"http://{host}:{port}", offer, confirmed, recovered)
-            finally:
-                seller.stopping = True
-                await runner.cleanup()
-                await seller.close()
-        finally:
-            intake.close()
+        held.callback(intake.close)
+        await check_store(network, settings.provider, service, store)
+        chain = ChainView(network, settings.provider, service, intake)
+        admission = Admission(chain, intake, signer.address, settings.limits())
+        terms = settings.terms(offer.model)
+        seller = Seller(admission, intake, pool, Memory(settings.limits().memory), terms, settings.provider)
+        operations = Operations(
+            store,
+            under_way=lambda: admission.under_way,
+            reserved=lambda: admission.reserved,
+            health=pool.health,
+            settler=lambda: None if settler is None else settler.runs,
+        )
+        gateway = Gateway(
+            chain, intake, admission, seller, terms, offer.service_type, signer.address, operations, int(time.time())
+        )
+        runner = web.AppRunner(
+            gateway.application(), handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
+        )
+        await held.enter_async_context(listening(operations, settings.metrics_port))
+        await held.enter_async_context(_background(chain.watch()))
+        if settler is not None:
+            await held.enter_async_context(kept_running(settler))
+        held.push_async_callback(_stop, runner, seller)
+        await runner.setup()
+        await _listen(runner, settings, certificate)
+        host, port = runner.addresses[0][:2]
+        operations.url = f"{'http' if certificate is None else 'https'}://{host}:{port}"
+        yield Running(operations.url, offer, confirmed, recovered, warnings, certificate)
+
+
+async def _stop(runner: web.AppRunner, seller: Seller) -> None:
+    seller.stopping = True
+    await runner.cleanup()
+    await seller.close()
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
     finally:
-        await pool.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _identity(network: AsyncNetwork, provider: str, service: str) -> Identity:
+    genesis = await network.chain.block_hash(0)
+    if genesis is None:
+        raise NodeFailure("The node did not return the first block.")
+    return Identity(network.chain.chain_id, genesis, (await network.service(service)).address, provider)
 
 
 async def check_pool(pool: Pool, offer: Offer) -> None:
@@ -159,33 +188,24 @@ async def registered_offer(network: AsyncNetwork, provider: str, service: str) -
     """The provider's offer, and whether its signer is confirmed. Raises GatewayNotReady if it cannot be served."""
     found = await network.offer(provider, service)
     if found is None or not isinstance(found.offer, Offer):
-        raise GatewayNotReady(
-            f"{provider} has no registered service.", next_step="Register it: serving service register OFFER"
-        )
-    if not paid_routes(found.offer.service_type):
-        raise GatewayNotReady(
-            f"This gateway does not serve services of type {found.offer.service_type}.",
-            next_step=f"Register a service of one of the types {', '.join(ROUTES_OF)}.",
-        )
+        raise GatewayNotReady(f"{provider} has no registered service.", next_step="Register it: serving gateway init")
+    served_type(found.offer.service_type)
     return found.offer, found.confirmed
 
 
-def _check_host(settings: Settings, plain_http: bool) -> None:
-    try:
-        local = ip_address(settings.host).is_loopback
-    except ValueError:
-        local = settings.host == "localhost"
-    if not local and not plain_http:
-        raise ConfigurationError(
-            f"The gateway would listen on {settings.host} without TLS.",
-            cause="Session tokens are sent in the clear, and whoever has one can spend its user's balance.",
-            next_step="Listen on 127.0.0.1 behind nginx or Caddy, or pass --plain-http.",
+def served_type(service_type: str) -> None:
+    """Check that this gateway serves a type of service. Raises GatewayNotReady."""
+    if not paid_routes(service_type):
+        raise GatewayNotReady(
+            f"This gateway does not serve services of type {service_type}.",
+            next_step=f"Register a service of one of the types {', '.join(ROUTES_OF)}.",
         )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> None:
+async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> None:
+    context = None if certificate is None else certificate.context
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
     except OSError as error:
         raise ConfigurationError(
             f"The gateway cannot listen on {settings.host}:{settings.port}.",

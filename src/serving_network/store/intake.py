@@ -5,6 +5,9 @@ Each write is a job. The thread takes all jobs that are waiting, runs them in on
 synchronous=FULL; while it commits, the next jobs gather. There is no timer, so that a single request does not wait, and
 many requests share a commit. A job that fails is undone alone.
 
+If the disk is full, the rows of requests under way go to a spool, whose space was allocated in advance. They get their
+receipts once the store takes rows again; until then, nobody's money counts as free, so no new request is served.
+
 A served request gets its sequence and `billedBefore` in the transaction that stores it, so a user's receipts have no
 gaps, and the settlement run takes them in this order.
 """
@@ -14,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,6 +31,7 @@ from serving_network.messages.answer_signatures import SignedAnswer, answer_text
 from serving_network.messages.receipts import Disclosure, Ending, Receipt, SignedReceipt, Source, content_hash
 from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.store.schema import padded
+from serving_network.store.spool import Spool
 from serving_network.store.sqlite import Identity, JournalFailure, connected, unusable
 
 KEEP_SECONDS: Final = 600
@@ -96,10 +100,12 @@ class Intake:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
         self._held = ExitStack()
+        self._restoring: asyncio.Future[int] | None = None
+        self._spool: Spool
         self._read: sqlite3.Connection
 
     def open(self) -> int:
-        """Start writing; bills what a crash left behind, and returns how many requests that were.
+        """Start writing; bills what a crash or a full disk left behind, and returns how many requests that were.
 
         Raises RunInProgress if another gateway uses the store, and JournalFailure if it cannot be used, or has open
         requests of a usage log.
@@ -112,12 +118,15 @@ class Intake:
                     wait=SHORT_WAIT,
                 )
             )
+            self._spool = Spool(self._path.with_name(f"{self._path.name}.spool"))
+            self._held.callback(self._spool.close)
             with connected(self._path, self._identity) as connection:
                 self._check_no_open_log(connection)
-                recovered = self._recover(connection)
+                recovered, end = self._recover(connection)
+            self._spool.clear(end)
             self._read = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
             self._held.callback(self._read.close)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._held.close()
             raise unusable(self._path, error) from error
         except BaseException:
@@ -128,6 +137,7 @@ class Intake:
 
     def close(self) -> None:
         """Commit what is queued, and stop."""
+        self._restoring = None
         self._jobs.put(None)
         self._thread.join()
         self._held.close()
@@ -174,9 +184,22 @@ class Intake:
         *,
         upstream_id: str | None = None,
         kept: Kept | None = None,
-    ) -> SignedReceipt:
-        """Store a served request with its receipt. When this returns, the row survives a crash of the machine."""
-        return await self._submit(lambda db: self._finish(db, terms, delivery, ending, now, upstream_id, kept))
+    ) -> SignedReceipt | None:
+        """Store a served request with its receipt. When this returns, the row survives a crash of the machine.
+
+        It is None if the disk is full and the row is in the spool: the receipt is made when there is space again.
+        """
+        try:
+            return await self._submit(lambda db: self._finish(db, terms, delivery, ending, now, upstream_id, kept))
+        except JournalFailure as failure:
+            if not isinstance(failure.__cause__, (sqlite3.OperationalError, OSError, JournalFailure)):
+                raise
+            row = {"terms": _plain(terms), "delivery": _plain(delivery), "ending": int(ending), "time": now}
+            try:
+                await asyncio.to_thread(self._spool.append, row | {"upstream_id": upstream_id})
+            except OSError:
+                raise failure from None
+            return None
 
     async def set_balance(self, user: str, balance: int, pending_refund: int, block: int, nonce: int = 0) -> None:
         """Store a user's money on chain, and the nonce of the last settlement that lowered it, read at this block.
@@ -233,29 +256,17 @@ class Intake:
         signature = self._signer.sign_typed(receipt, identity.chain_id, identity.contract)
         hashes = delivery.images or (delivery.answer_hash,)
         of_answer = self._signer.sign_answer(answer_text(terms.request_hash, hashes))
-        db.execute(
-            f"INSERT INTO served VALUES (NULL{', ?' * 25})",  # noqa: S608 - placeholders only
-            (
-                terms.id, terms.user, receipt.sequence, str(billed), terms.token_id, terms.model,
-                str(delivery.input_fee), str(delivery.output_fee), str(terms.input_price), str(terms.output_price),
-                delivery.input_tokens, delivery.cached_tokens, delivery.output_tokens, int(delivery.source),
-                int(ending), now, salt, terms.request_hash, delivery.answer_hash, delivery.length, upstream_id,
-                self._signer.address, signature, of_answer, b"".join(delivery.images),
-            ),
-        )  # fmt: skip
-        db.execute(
-            "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', '', -1) ON CONFLICT (address) DO UPDATE SET"
-            " requests = excluded.requests, billed = excluded.billed",
-            (terms.user, receipt.sequence, str(billed + receipt.fee)),
+        disclosure = Disclosure(terms.model, salt, terms.request_hash, delivery.answer_hash, delivery.length)
+        signed = SignedReceipt(receipt, identity.chain_id, identity.contract, signature, disclosure)
+        insert_served(
+            db, signed, disclosure, self._signer.address, of_answer, upstream_id=upstream_id, images=delivery.images
         )
-        db.execute("DELETE FROM begun WHERE id = ?", (terms.id,))
         db.execute("DELETE FROM kept WHERE until <= ?", (now,))
         if kept is not None:
             db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?, ?)", (terms.id, now + KEEP_SECONDS, kept.content_type, kept.body)
             )
-        disclosure = Disclosure(terms.model, salt, terms.request_hash, delivery.answer_hash, delivery.length)
-        return SignedReceipt(receipt, identity.chain_id, identity.contract, signature, disclosure)
+        return signed
 
     def _check_no_open_log(self, db: sqlite3.Connection) -> None:
         """Requests of a log have no receipts, so none may be settled together with those of a gateway."""
@@ -266,15 +277,19 @@ class Intake:
                 next_step="Settle them first: serving settle",
             )
 
-    def _recover(self, db: sqlite3.Connection) -> int:
-        """Bill the streams that a crash cut, by their last checkpoints."""
+    def _recover(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """Bill what is in the spool, and the streams that a crash cut, by their last checkpoints."""
         cut = db.execute(
             "SELECT id, address, token_id, model, input_price, output_price, request_hash, answer_hash, length,"
             " input_tokens, cached_tokens, output_tokens, input_fee, output_fee, time FROM begun ORDER BY time, id"
         ).fetchall()
         db.execute("BEGIN IMMEDIATE")
         try:
+            spooled, end = self._take_spool(db)
+            billed = {id_ for (id_,) in db.execute("SELECT id FROM begun").fetchall()}
             for row in cut:
+                if row[0] not in billed:
+                    continue  # in the spool
                 id_, user, token_id, model, input_price, output_price, request_hash, answer_hash, length = row[:9]
                 of_input, cached, of_output, input_fee, output_fee, time = row[9:]
                 terms = Terms(id_, user, token_id, model, int(input_price), int(output_price), request_hash)
@@ -286,7 +301,35 @@ class Intake:
             db.rollback()
             raise
         db.commit()
-        return len(cut)
+        return spooled + sum(row[0] in billed for row in cut), end
+
+    def _take_spool(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """Store the rows of the spool that are not stored yet. Returns how many, and the end of what was read."""
+        rows, end = self._spool.rows()
+        stored = 0
+        for row in rows:
+            terms = Terms(**_bytes(row["terms"], "id", "request_hash"))
+            fields = _bytes(row["delivery"], "answer_hash", "images")
+            fields |= {"source": Source(fields["source"]), "images": tuple(_hashes(fields["images"]))}
+            delivery = Delivered(**fields)
+            if db.execute("SELECT 1 FROM served WHERE id = ?", (terms.id,)).fetchone() is None:
+                self._finish(db, terms, delivery, Ending(row["ending"]), row["time"], row["upstream_id"])
+                stored += 1
+        return stored, end
+
+    def _restore(self) -> None:
+        """Ask the writing thread to store what is in the spool, unless it is asked already."""
+
+        def done(future: asyncio.Future[int]) -> None:
+            if self._restoring is not future:
+                return  # the store was closed
+            self._restoring = None
+            if not future.cancelled() and future.exception() is None:
+                self._spool.clear(future.result())
+
+        if self._restoring is None:
+            self._restoring = self._submit(lambda db: self._take_spool(db)[1])
+            self._restoring.add_done_callback(done)
 
     def _write(self) -> None:
         """Commit batches of jobs until the store is closed. After a failure the next batch gets a new connection."""
@@ -312,7 +355,10 @@ class Intake:
     # ------------------------------------------------------------------------------------------ reading
 
     def funds(self, user: str) -> Funds | None:
-        """A user's money; None if the balance was never read."""
+        """A user's money; None if the balance was never read. Raises JournalFailure while there are spooled rows."""
+        if self._spool.end:
+            self._restore()
+            raise JournalFailure("The store does not take rows.", next_step="Free space on its disk.")
         row = self._row(
             f"SELECT a.balance, a.pending_refund, a.block_number, {_UNSETTLED} WHERE a.address = ?",
             (user,),
@@ -340,6 +386,11 @@ class Intake:
         )
         return [self._signed(row) for row in rows]
 
+    def last_sequence(self, user: str) -> int:
+        """The sequence of a user's newest receipt; 0 if there is none."""
+        row = self._row("SELECT requests FROM account WHERE address = ?", (user,))
+        return 0 if row is None else int(row[0])
+
     def answer(self, id: bytes, since: int) -> SignedAnswer | None:  # noqa: A002
         """The signature of an answer that ended at `since` or later."""
         row = self._row(
@@ -349,7 +400,7 @@ class Intake:
         if row is None:
             return None
         request_hash, answer_hash, images, signature, signer = row
-        hashes = [images[start : start + 32] for start in range(0, len(images), 32)] or [answer_hash]
+        hashes = _hashes(images) or [answer_hash]
         return SignedAnswer(answer_text(request_hash, hashes), signature, signer)
 
     def id_of(self, user: str, upstream_id: str) -> bytes | None:
@@ -426,6 +477,36 @@ _RECEIPT: Final = (
 )
 
 
+def insert_served(
+    db: sqlite3.Connection,
+    signed: SignedReceipt,
+    disclosure: Disclosure,
+    signer: str,
+    answer_signature: bytes,
+    *,
+    upstream_id: str | None = None,
+    images: Sequence[bytes] = (),
+) -> None:
+    """Store a served request, the user's next one, and count it as billed, inside the caller's transaction."""
+    receipt = signed.receipt
+    db.execute(
+        f"INSERT INTO served VALUES (NULL{', ?' * 25})",  # noqa: S608 - placeholders only
+        (
+            receipt.id, receipt.user, receipt.sequence, str(receipt.billed_before), receipt.token_id, disclosure.model,
+            str(receipt.input_fee), str(receipt.output_fee), str(receipt.input_price), str(receipt.output_price),
+            receipt.input_tokens, receipt.cached_tokens, receipt.output_tokens, int(receipt.source),
+            int(receipt.ending), receipt.time, disclosure.salt, disclosure.request_hash, disclosure.answer_hash,
+            disclosure.length, upstream_id, signer, signed.signature, answer_signature, b"".join(images),
+        ),
+    )  # fmt: skip
+    db.execute(
+        "INSERT INTO account VALUES (?, ?, ?, '0', '0', '0', '', -1) ON CONFLICT (address) DO UPDATE SET"
+        " requests = excluded.requests, billed = excluded.billed",
+        (receipt.user, receipt.sequence, str(receipt.billed_before + receipt.fee)),
+    )
+    db.execute("DELETE FROM begun WHERE id = ?", (receipt.id,))
+
+
 def _commit(db: sqlite3.Connection, batch: list[_Job]) -> None:
     db.execute("BEGIN IMMEDIATE")
     results = [_outcome(db, job, future) for job, future in batch]
@@ -464,12 +545,27 @@ def _resolve(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -
         if failure is None:
             future.set_result(result)
         else:
-            failed = (
-                failure
-                if isinstance(failure, JournalFailure)
-                else JournalFailure("The request could not be stored.", cause=str(failure))
-            )
+            failed = JournalFailure("The request could not be stored.", cause=str(failure))
+            failed.__cause__ = failure
             future.set_exception(failed)
+
+
+def _hashes(joined: bytes) -> list[bytes]:
+    """The hashes of 32 bytes that are joined."""
+    return [joined[start : start + 32] for start in range(0, len(joined), 32)]
+
+
+def _plain(value: Terms | Delivered) -> dict[str, Any]:
+    """The fields of a value for JSON."""
+    fields = asdict(value)
+    if "images" in fields:
+        fields["images"] = b"".join(fields["images"])
+    return {name: one.hex() if isinstance(one, bytes) else one for name, one in fields.items()}
+
+
+def _bytes(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The fields of a value from JSON, where the bytes of those with these names are in hexadecimal."""
+    return fields | {name: bytes.fromhex(fields[name]) for name in names}
 
 
 def _ignore_failure(future: asyncio.Future[Any]) -> None:

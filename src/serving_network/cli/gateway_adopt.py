@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving gateway adopt`: take in receipts that a restored store lacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.command import reads
+from serving_network.cli.journal_file import JOURNAL, existing_journal
+from serving_network.cli.output import money, rounded
+from serving_network.cli.session import Session
+from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.clients.bills.exported import import_bill
+from serving_network.counting import count
+from serving_network.store.taking_in import take_in
+
+
+@reads
+async def adopt(
+    session: Session,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bills that users exported.")],
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """Take in receipts that users have and the store lacks, after it was restored from a copy.
+
+    Stop the gateway first. All receipts are taken in, or none. The TEE key is read from SERVING_TEE_KEY.
+
+    Example: serving gateway adopt bill.json --key provider
+    """
+    file = await existing_journal(session, service, journal)
+    receipts = [one for path in files for one in import_bill(path.read_bytes())[1]]
+    taken = take_in(file.path, file.identity, tee_key_from_environment(), receipts)
+    session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
+    session.out.line(
+        f"Took in {count(taken.receipts, 'receipt')} of {count(taken.users, 'user')} over {rounded(taken.wei)}; "
+        f"the store had {len(receipts) - taken.receipts} already."
+    )

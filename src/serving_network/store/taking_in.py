@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Take in receipts that users have and a restored store lacks, so that the next ones continue their sequence.
+
+A receipt that a user can show is a debt, whatever became of the store. Without it, the next request would get the same
+sequence, and the user would have two receipts for it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from serving_network.errors import InvalidInput
+from serving_network.files import SHORT_WAIT, lock
+from serving_network.messages.answer_signatures import answer_text
+from serving_network.messages.receipts import InvalidReceipt, SignedReceipt
+from serving_network.messages.tee_signing import AttestedSigner
+from serving_network.store.intake import insert_served
+from serving_network.store.sqlite import Identity, connected
+
+
+class TakenIn(NamedTuple):
+    """How many receipts were new to the store, of how many users, and what they add to what is billed, in wei."""
+
+    receipts: int
+    users: int
+    wei: int
+
+
+def take_in(path: Path, identity: Identity, signer: AttestedSigner, receipts: Iterable[SignedReceipt]) -> TakenIn:
+    """Store receipts that follow those in the store, all or none. Run it while no gateway uses the store.
+
+    `signer` signs the answers again. Raises InvalidReceipt for a receipt of another service, of an unknown signer, or
+    without its disclosure; InvalidInput for a gap or a contradiction; RunInProgress and JournalFailure.
+    """
+    ordered = sorted(receipts, key=lambda one: (one.receipt.user, one.receipt.sequence))
+    with (
+        lock(path.with_name(f"{path.name}.gateway.lock"), "A gateway uses this store.", wait=SHORT_WAIT),
+        connected(path, identity) as db,
+    ):
+        signers = [signer.address, *(one for (one,) in db.execute("SELECT DISTINCT signer FROM served").fetchall())]
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            new = [one for one in ordered if _take_in(db, identity, signer, signers, one)]
+        except BaseException:
+            db.rollback()
+            raise
+        db.commit()
+    return TakenIn(len(new), len({one.receipt.user for one in new}), sum(one.receipt.fee for one in new))
+
+
+def _take_in(
+    db: sqlite3.Connection, identity: Identity, signer: AttestedSigner, signers: Sequence[str], one: SignedReceipt
+) -> bool:
+    """Store a receipt, unless it is stored already."""
+    receipt, disclosure = one.receipt, one.disclosure
+    name = f"receipt {receipt.sequence} of {receipt.user}"
+    if (one.chain_id, one.contract, receipt.provider) != (identity.chain_id, identity.contract, identity.provider):
+        raise InvalidReceipt(f"The {name} belongs to another service.")
+    if disclosure is None:
+        raise InvalidReceipt(f"The {name} is redacted.", next_step="Ask the user to export it without --redact.")
+    signed_by = _signer_of(one, signers)
+    stored = db.execute(
+        "SELECT id FROM served WHERE address = ? AND sequence = ?", (receipt.user, receipt.sequence)
+    ).fetchone()
+    if stored is not None:
+        if stored[0] != receipt.id:
+            raise InvalidInput(
+                f"The store has another {name}.",
+                cause="The gateway served requests after the store was restored.",
+                next_step="Settle with the user by hand: two requests have the same sequence.",
+            )
+        return False
+    found = db.execute("SELECT requests, billed FROM account WHERE address = ?", (receipt.user,)).fetchone()
+    requests, billed = (0, 0) if found is None else (found[0], int(found[1]))
+    if (receipt.sequence, receipt.billed_before) != (requests + 1, billed):
+        raise InvalidInput(
+            f"The {name} does not follow the store's last one, which is {requests}.",
+            next_step=f"Add the user's receipts from {requests + 1} on.",
+        )
+    answer = signer.sign_answer(answer_text(disclosure.request_hash, [disclosure.answer_hash]))
+    insert_served(db, one, disclosure, signed_by, answer)
+    return True
+
+
+def _signer_of(one: SignedReceipt, signers: Sequence[str]) -> str:
+    """Which of the service's signers signed a receipt. Raises InvalidReceipt."""
+    for signer in signers[:-1]:
+        try:
+            one.check(signer)
+        except InvalidReceipt:
+            continue
+        return signer
+    one.check(signers[-1])
+    return signers[-1]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway and its settler as programs: each survives the other, and drain settles everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+
+from serving_network.cli.gateway_options import settler_lock
+from serving_network.files import holder_of
+from serving_network.gateway.control import ask_gateway
+from serving_network.store.served import summarise
+from serving_network.testing import LocalNetwork
+from serving_network.wallet.keys import KeyStore
+from tests.gateway.programs import PASSWORD, program, serving, write_home
+from tests.gateway.stage import CHAT, PROVIDER, Stage, model_server
+
+SECONDS = 60
+
+
+async def settler(store: Path, other_than: int | None = None) -> int:
+    """The process id of the settler, once it runs."""
+    async with asyncio.timeout(SECONDS):
+        while (pid := holder_of(settler_lock(store))) in (None, other_than):
+            await asyncio.sleep(0.1)
+    assert pid is not None
+    return pid
+
+
+def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    KeyStore(home / "keys", scrypt_work=2).add("provider", LocalNetwork.signer(PROVIDER), PASSWORD)
+
+    async def scenario() -> None:
+        headers = {"Authorization": stage.token()}
+        async with model_server() as model, aiohttp.ClientSession(headers=headers) as http:
+            write_home(stage, home, model.url)
+            async with program(
+                stage, home, "--settle-key", "provider", "--set", "settle_seconds=3600", SERVING_PASSWORD=PASSWORD
+            ) as (process, printed):
+                pid = await settler(stage.store)
+                url = f"{printed['url']}/v1/chat/completions"
+                os.kill(pid, signal.SIGKILL)
+                async with http.post(url, json=CHAT) as answer:
+                    assert answer.status == 200
+                pid = await settler(stage.store, other_than=pid)
+                code, drained = await serving(home, "gateway", "drain", "--journal", str(stage.store))
+                assert (code, drained["unsettled"]["wei"], drained["settler_ran"]) == (0, "0", True)
+                found = summarise(stage.store)
+                assert found.settled == found.billed > 0
+                async with http.post(url, json=CHAT) as answer:
+                    assert answer.status == 503
+                _, shown = await serving(home, "gateway", "status", "--journal", str(stage.store))
+                assert shown["gateway"]["settler"] is True
+                assert shown["settler"]["pid"] == pid
+                assert shown["last_settlement"] == found.settled_at
+                os.kill(process.pid, signal.SIGKILL)
+                await process.wait()
+            assert holder_of(settler_lock(stage.store)) == pid
+            async with program(stage, home, "--settle-key", "provider", SERVING_PASSWORD=PASSWORD) as (
+                process,
+                printed,
+            ):
+                assert not (await ask_gateway(stage.store, "GET", "/status"))["draining"]
+                os.kill(pid, signal.SIGTERM)
+                pid = await settler(stage.store, other_than=pid)
+                process.send_signal(signal.SIGTERM)
+                assert await process.wait() == 0
+            assert holder_of(settler_lock(stage.store)) is None
+
+    asyncio.run(scenario())
+    account = stage.world.user.account(stage.world.user.address, stage.world.provider.address)
+    assert account is not None
+    assert account.nonce > 0
