@@ -14,7 +14,7 @@ NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make 
 
 .PHONY: demo help test lint format commits build wheel clean \
 	gas gas-update gas-causes \
-	test-ethers campaign histories mutation mutation-python proofs \
+	test-ethers campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -79,6 +79,9 @@ campaign: build ## run 10,000 random histories on contracts and model; can be st
 
 histories: build ## run 20,000 random histories of a provider that settles; about 7 minutes on two cores
 	$(BIN)/python -m tests.settlement.histories --count 20000
+
+prove-gateway: build ## kill gateway and settler 200 times under load, and check every wei; about 10 minutes
+	$(BIN)/python -m tests.gateway.prove --kills 200
 
 mutation: build ## run mutation tests of the contracts, or of what changed SINCE a revision; can be resumed
 	$(BIN)/python -m tests.mutation.run $(if $(SINCE),--since $(SINCE))
