@@ -11,6 +11,8 @@ ServingError                     a failure with its cause and one next step
 │   ├── CannotVoid               settlement.journal.decisions: a request that cannot be voided
 │   ├── Declined                 cli.prompts: the person answered no, or there is no terminal to ask on
 │   ├── InvalidAnswerSignature   messages.answer_signatures: the signature does not cover request and answer
+│   ├── InvalidBill              clients.bills.exported: a file that is not a bill
+│   ├── InvalidQuote             messages.quotes: the report of a TEE cannot be read
 │   ├── InvalidReceipt           messages.receipts: a receipt that proves nothing
 │   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
@@ -21,16 +23,22 @@ ServingError                     a failure with its cause and one next step
 ├── ConfigurationError           the configuration file, the address book or the environment cannot be used
 │   ├── UnknownName              no network, key, service or person has this name
 │   ├── ArtifactError            contracts.artifacts: a compiled contract is missing, damaged or stale
-│   └── PortUnavailable          localchain.server: the port of a local network is taken
+│   ├── BillUnusable             store.bills: the file with a user's receipts cannot be used
+│   ├── PortUnavailable          localchain.server: the port of a local network is taken
+│   ├── QuoteLibraryMissing      clients.attestation: the extra that verifies quotes is not installed
+│   ├── SignerChanged            clients.buying.provider: another TEE signer than the user trusts, or not confirmed
+│   └── TokenizerUnusable        clients.buying.recount: the tokenizer's file or library cannot be used
 ├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
 │   └── WrongPassword            the password does not open the keystore
-├── NodeFailure                  the node could not be reached, or its answer makes no sense
+├── NodeFailure                  a node or a provider's server could not be reached, or its answer makes no sense
 │   ├── NodeUnreachable          no answer after all retries
 │   ├── WrongChain               the node serves another chain than the expected one
 │   ├── RpcError                 the node answered with an error
 │   ├── MalformedData            contracts.codec: bytes that do not match the ABI
-│   └── Disagreement             clients.settlements: the node contradicts itself
+│   ├── Disagreement             clients.settlements: the node contradicts itself
+│   └── ProviderFailure          clients.bills.fetching: the provider's server failed
+│       └── AnswerUnproven       clients.buying.answers: the provider did not sign what it delivered
 ├── TransactionFailure           a transaction was not created, not sent or not mined
 │   ├── NotEnoughCoins           the sender cannot pay value and gas
 │   ├── OutOfGas                 mined, but its gas limit was too low
@@ -66,7 +74,10 @@ ServingError                     a failure with its cause and one next step
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store
 ├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
+├── LimitReached                 clients.buying.funding: the account needs more than the limit allows
+├── NotAuthenticated             clients.buying.endpoint: a request with another API key
 ├── NoService                    settlement.runner: the provider has not registered a service
+├── QuoteNotGenuine              cli.connect: the quote of a provider's TEE proves nothing
 ├── RunInProgress                files: another process holds the lock
 └── WrongSigner                  settlement.runner: the TEE key is not the one that the service registered
 """

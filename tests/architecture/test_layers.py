@@ -31,11 +31,20 @@ PLANTED = {
         ("settlement/gas", "gateway.fees"),
         ("demo/example", "testing"),
     ],
-    "clients: reading below acting": [("clients/read/events", "clients.actor"), ("clients/user", "clients.provider")],
+    "clients: reading below acting": [
+        ("clients/read/events", "clients.actor"),
+        ("clients/user", "clients.provider"),
+        ("clients/user", "clients.buying.purchase"),
+        ("clients/bills/matching", "clients.actor"),
+    ],
     "reading the network needs no key and sends nothing": [
         ("clients/read/earnings", "signing"),
         ("clients/read/earnings", "chain.connection"),
         ("chain/contract", "chain.sender"),
+    ],
+    "verifying a bill needs no key and sends nothing": [
+        ("clients/bills/verdict", "chain.sender"),
+        ("clients/bills/verdict", "chain.connection"),
     ],
     "settlement is handed rows, a signer and a network": [
         ("settlement/gas", "usage_logs.columns"),

@@ -12,11 +12,10 @@ import re
 import shlex
 import socket
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
+import openai
 import pexpect
 
 from serving_network.chain.connection import AsyncConnection
@@ -35,6 +34,7 @@ from serving_network.wallet.local import LocalTeeSigner
 from tests import zygote
 from tests.cli.conftest import PASSWORD
 from tests.cli.test_walkthroughs import without_chance
+from tests.gateway.background import in_background
 
 PAGE = ROOT / "docs" / "bills.md"
 SETTLES = "The provider settles."
@@ -44,7 +44,7 @@ COLUMNS = 110
 
 
 def test_the_page(tmp_path: Path) -> None:
-    with local_network() as network, network.served() as url, gateway(url) as sold:
+    with local_network() as network, network.served() as url, in_background(local_gateway(url, free_port())) as sold:
         configuration = Configuration(tmp_path)
         local = configuration.network("local")
         configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
@@ -65,36 +65,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def gateway(url: str) -> Iterator[LocalGateway]:
-    """A provider with a gateway, in a thread."""
-    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
-    held: list[LocalGateway] = []
-
-    async def serve() -> None:
-        async with local_gateway(url, free_port()) as sold:
-            held.append(sold)
-            started.set()
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        started.wait()
-        yield held[0]
-    finally:
-        if held:
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
-
-
 def play(text: str, url: str, sold: LocalGateway, home: Path) -> str:
     lines: list[str] = []
     inside = False
@@ -102,13 +72,15 @@ def play(text: str, url: str, sold: LocalGateway, home: Path) -> str:
         if line == CHEATS:
             answers('chat good-provider "Hello"', home)
             with closing(sqlite3.connect(sold.store)) as connection, connection:
-                connection.execute("UPDATE served SET output_fee = output_fee || '0' WHERE sequence = 2")
+                connection.execute("UPDATE served SET output_fee = output_fee || '0' WHERE sequence = 3")
         if line in (SETTLES, CHEATS):
             asyncio.run(settle(url, sold.store))
         if line.startswith("```"):
             inside = line == "```console"
         if not inside or line.startswith("```"):
             lines.append(line)
+        elif line.startswith("$ serving connect"):
+            lines += [line, *connected(line.removeprefix("$ serving "), sold.model, home)]
         elif line.startswith("$ "):
             lines += [line, *answers(line.removeprefix("$ serving "), home)]
     return "\n".join(lines) + "\n"
@@ -124,13 +96,41 @@ async def settle(url: str, store: Path) -> None:
 
 def answers(words: str, home: Path) -> list[str]:
     """What the terminal shows for a command. Fails if it ends with another exit code than it should."""
+    terminal = start(words, home)
+    terminal.expect(pexpect.EOF)
+    lines = shown_in(terminal.before, home)
+    terminal.close()
+    assert terminal.exitstatus == (9 if any(one in line for one in FAILS for line in lines) else 0), lines
+    return lines
+
+
+def connected(words: str, model: str, home: Path) -> list[str]:
+    """What the terminal shows for `serving connect` while an `openai` client asks once."""
+    port = str(free_port())
+    terminal = start(f"{words} --port {port}", home)
+    terminal.expect("Press Ctrl-C to stop.")
+    shown = terminal.before + terminal.after
+    (key,) = re.findall(r'api_key="([^"]+)"', shown)
+    with openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0) as client:
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
+    terminal.expect("tokens")
+    shown += terminal.before + terminal.after
+    terminal.sendintr()
+    terminal.expect(pexpect.EOF)
+    shown += terminal.before
+    terminal.close()
+    assert terminal.exitstatus == 0
+    return shown_in(shown.replace(port, "3090").replace(key, "local-EXAMPLE"), home)
+
+
+def start(words: str, home: Path) -> zygote.Terminal:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
     own = {"SERVING_HOME": str(home), "SERVING_PASSWORD": PASSWORD, "TZ": "UTC", "TERM": "xterm", "NO_COLOR": "1"}
-    terminal = zygote.Terminal(
+    return zygote.Terminal(
         shlex.split(words), environment=kept | own | {"COLUMNS": str(COLUMNS)}, directory=home, columns=COLUMNS
     )
-    terminal.expect(pexpect.EOF)
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.before).replace(str(home), "~/.config/serving-network")
-    terminal.close()
-    assert terminal.exitstatus == (9 if any(one in shown for one in FAILS) else 0), shown
-    return [line.rstrip() for line in shown.splitlines()]
+
+
+def shown_in(output: str, home: Path) -> list[str]:
+    output = re.sub(r"\x1b\[[0-9;]*m", "", output).replace(str(home), "~/.config/serving-network")
+    return [line.rstrip() for line in output.splitlines()]

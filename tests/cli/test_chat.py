@@ -60,6 +60,13 @@ def test_a_provider_that_does_not_answer(serving: Terminal, stage: Stage) -> Non
     assert "does not answer" in serving("chat", stage.world.provider.address, "Hi", code=5).err
 
 
+@pytest.mark.usefixtures("gate")
+def test_an_answer_that_the_balance_limits(serving: Terminal, stage: Stage) -> None:
+    stage.world.user.retrieve([stage.world.provider.address])
+    stage.world.user.fund(stage.world.provider.address, 100_000)
+    assert "Your balance covers an answer of" in serving("chat", stage.world.provider.address, "Hi").err
+
+
 def test_a_conversation(serving: Terminal, stage: Stage, gate: Gate) -> None:
     words = ["chat", stage.world.provider.address]
     terminal = zygote.Terminal(
@@ -114,6 +121,9 @@ def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, s
     assert json.loads(archive.read_text())["report"]["mock"] is True
     verdict = serving("signer", "review", provider, "--json", code=9).json
     assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
+
+    refused = serving("connect", provider, "--port", "0", "--require-quote", code=9).err
+    assert "quote: a mock, signed by no processor" in refused
 
     serving("chat", provider, "Hi")
     path = next((serving.home / "bills").iterdir())

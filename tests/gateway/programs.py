@@ -21,6 +21,10 @@ from tests.gateway.stage import Stage
 PASSWORD = "a long password"
 
 
+def environment_without_serving() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+
+
 async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
     if process.returncode is None:
         process.send_signal(number)
@@ -32,11 +36,10 @@ async def program(
     stage: Stage, home: Path, *more: str, **variables: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
     """The gateway as a program of its own, and what it printed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
     words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "serving_network", *words, "--journal", str(stage.store), *more),
-        env=environment | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()} | variables,
+        env=environment_without_serving() | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()} | variables,
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -57,13 +60,19 @@ def write_home(stage: Stage, home: Path, upstream: str) -> None:
 
 async def serving(home: Path, *words: str) -> tuple[int, Any]:
     """The exit code of a command, and its JSON: the result, or the failure."""
+    code, text = await printed_by(home, *words, "--json")
+    return code, json.loads(text)
+
+
+async def printed_by(home: Path, *words: str) -> tuple[int, str]:
+    """The exit code of a command, and what it printed: its result, or if there is none, its failure."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--network", "test", "--json"),
-        env={name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+        *(sys.executable, "-m", "serving_network", *words, "--network", "test"),
+        env=environment_without_serving()
         | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await process.communicate()
-    return process.returncode or 0, json.loads(out or err)
+    return process.returncode or 0, (out or err).decode()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,12 +23,15 @@ from serving_network.clients.buying import funding, purchase
 from serving_network.clients.buying.endpoint import Endpoint
 from serving_network.clients.buying.funding import Funding
 from serving_network.clients.buying.purchase import Buyer
+from serving_network.clients.buying.recount import Count
 from serving_network.clients.user import AsyncUser
 from serving_network.messages.receipts import Ending, SignedReceipt
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.store.bills import BillIdentity, open_bill
 from serving_network.testing import LocalNetwork
 from tests.gateway.stage import USER, Gate, Handler, Stage, completion, events, plain, streaming
+from tests.gateway.streams import event
+from tests.gateway.test_other_routes import answering
 
 KEY = "local-key"
 ASKED: dict[str, Any] = {"model": "model-1", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 256}
@@ -47,7 +51,12 @@ class Connected:
 
 @asynccontextmanager
 async def connected(
-    stage: Stage, handle: Handler = plain, limit: int = 0, in_front: Callable[[str], Any] | None = None
+    stage: Stage,
+    handle: Handler = plain,
+    limit: int = 0,
+    in_front: Callable[[str], Any] | None = None,
+    count: Count | None = None,
+    service_type: str = "chatbot",
 ) -> AsyncIterator[Connected]:
     """Connect to a gateway; `in_front` makes a server between them, of the gateway's URL."""
     world = stage.world
@@ -56,11 +65,11 @@ async def connected(
         shown = gate.running.url
         if in_front is not None:
             shown = await in_front(shown)
-        await stage.act(lambda: world.provider.update(world.offer(url=shown)))
+        await stage.act(lambda: world.provider.update(world.offer(url=shown, service_type=service_type)))
         user = AsyncUser(connection, LocalNetwork.signer(USER))
         identity = BillIdentity(31337, (await user.service()).address, world.provider.address, user.address)
         with open_bill(stage.store.with_name("bill.sqlite"), identity) as bill:
-            async with Buyer(user, identity, bill) as buyer:
+            async with Buyer(user, identity, bill, count=count) as buyer:
                 funds = Funding(buyer, limit)
                 endpoint = Endpoint(buyer, funds, KEY, bought.append)
                 async with (
@@ -117,6 +126,29 @@ def test_answers_are_checked_and_their_receipts_kept(stage: Stage) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_more_output_than_the_tokenizer_counts_is_reported(
+    stage: Stage, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    async def scenario() -> None:
+        usage = {"prompt_tokens": 12, "completion_tokens": 100, "total_tokens": 112}
+        last = event({"id": "c1", "choices": [], "usage": usage})
+        async with connected(stage, count=lambda text: len(text.split())) as to:
+            to.gate.model.handle = streaming([*events(20)[:-2], last, event("[DONE]")]) if stream else full(usage)
+            await read(to.client, stream)
+            assert len(to.bought) == 1
+
+    asyncio.run(scenario())
+    assert f"bills 100 tokens of output; the tokenizer counts {20 if stream else 2}." in caplog.text
+
+
+def full(usage: dict[str, int]) -> Handler:
+    async def handle(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion(usage))
+
+    return handle
+
+
 def test_only_the_printed_key_may_spend(stage: Stage) -> None:
     async def scenario() -> None:
         async with connected(stage) as to:
@@ -126,6 +158,30 @@ def test_only_the_printed_key_may_spend(stage: Stage) -> None:
                 with pytest.raises(openai.AuthenticationError):
                     await client.models.list()
             assert to.gate.model.seen == []
+            async with to.gate.http.post(
+                f"{to.url}/chat/completions", json=ASKED, headers={"x-api-key": KEY}
+            ) as answer:
+                assert answer.status == 200  # as clients of the messages route send it
+
+    asyncio.run(scenario())
+
+
+def test_images_and_transcriptions(stage: Stage) -> None:
+    images = {"created": 1, "data": [{"b64_json": base64.b64encode(one).decode()} for one in (b"IMG0", b"IMG1")]}
+
+    async def scenario() -> None:
+        await stage.become("text-to-image")
+        async with connected(stage, answering(images), service_type="text-to-image") as to:
+            made = await to.client.images.generate(prompt="a cat", n=2)
+            assert [one.b64_json for one in made.data or []] == ["SU1HMA==", "SU1HMQ=="]
+            assert [one.receipt.output_fee for one in to.bought] == [400]
+        await stage.become("speech-to-text")
+        async with connected(stage, service_type="speech-to-text") as to:
+            handle = answering({"text": "Hi", "duration": 3.6})
+            to.gate.model.handle = handle
+            text = await to.client.audio.transcriptions.create(model="model-1", file=("a.wav", bytes(5000)))
+            assert text.text == "Hi"
+            assert [one.receipt.input_fee for one in to.bought] == [400]
 
     asyncio.run(scenario())
 
@@ -152,6 +208,30 @@ def test_the_receipt_of_a_stream_that_the_client_left(stage: Stage) -> None:
                 await asyncio.sleep(0.05)
             (one,) = to.bought
             assert one.receipt.ending is Ending.CUT_BY_CLIENT
+
+    asyncio.run(scenario())
+
+
+def test_the_receipt_of_a_stream_that_the_provider_cut(stage: Stage) -> None:
+    async def cut(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(events(3)[0])
+        await asyncio.sleep(0.1)
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async def scenario() -> None:
+        async with connected(stage, cut) as to:
+            with pytest.raises((openai.APIError, httpx2.RemoteProtocolError)):
+                await read(to.client, stream=True)
+            for _ in range(200):
+                if to.bought:
+                    break
+                await asyncio.sleep(0.05)
+            (one,) = to.bought
+            assert one.receipt.ending is Ending.CUT_BY_UPSTREAM
 
     asyncio.run(scenario())
 

@@ -307,3 +307,23 @@ def test_many_clients_that_leave_at_random(stage: Stage) -> None:
             assert (await gate.chat(token))[0] == 200
 
     asyncio.run(scenario())
+
+
+def test_a_long_body_does_not_stop_others(stage: Stage) -> None:
+    body = json.dumps(CHAT | {"messages": [{"role": "user", "content": "Hi"}] * 100_000}).encode()
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate() as gate:
+            client = await Client.of(gate)
+            await client.send(request(token, body))
+            waiting = asyncio.create_task(client.status())
+            answered = 0
+            while not waiting.done():
+                assert (await gate.get("/healthz"))[0] == 200
+                answered += 1
+            assert await waiting == 200
+            assert answered > 10
+            client.leave()
+
+    asyncio.run(scenario())

@@ -2,16 +2,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from serving_network.gateway.readiness import GatewayNotReady
 from serving_network.gateway.settings import read_settings
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.gateway.programs import PASSWORD, serving, write_home
+from tests.clients.network_fixture import TEE_KEY
+from tests.gateway.programs import PASSWORD, environment_without_serving, serving, write_home
 from tests.gateway.stage import Stage, model_server
 
 NEW, PROVIDER = 6, 1
@@ -48,6 +51,46 @@ def test_a_service_is_registered(stage: Stage, home: Path) -> None:
     settings = read_settings(file, {}, {})
     assert (settings.provider, settings.port, settings.settle_key) == (provider, 3081, "new")
     assert settings.service["output_price"] == registered.offer.output_price == 2 * 10**9  # type: ignore[union-attr]
+
+
+def test_a_terminal_is_asked_for_what_is_missing(stage: Stage, home: Path) -> None:
+    file = home / "new.toml"
+    arguments = ["-m", "serving_network", "gateway", "init", "--network", "test", "--key", "new"]
+
+    def talk(upstream: str) -> None:
+        variables = {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD}
+        child = pexpect.spawn(
+            sys.executable,
+            [*arguments, "--settings", str(file)],
+            env=environment_without_serving() | variables,  # type: ignore[arg-type]  # the stubs say os._Environ
+            encoding="utf-8",
+            timeout=60,
+            dimensions=(40, 200),
+        )
+        for question, answer in (
+            ("Model server, with its /v1 \\[http://127.0.0.1:8000/v1\\]: ", upstream),
+            ("Public URL of the gateway: ", "https://new.example"),
+            ("Name of the model: ", "m"),
+            ("Price of an input token \\[100 gwei\\]: ", ""),
+            ("Price of an output token \\[100 gwei\\]: ", "3 gwei"),
+            ("stake(.|\\n)*\\[Y/n\\]: ", "y"),
+        ):
+            child.expect(question)
+            child.sendline(answer)
+        child.expect("Next: serving gateway run")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+
+    async def scenario() -> None:
+        async with model_server() as model:
+            write_home(stage, home, model.url)
+            await asyncio.to_thread(talk, model.url)
+
+    asyncio.run(scenario())
+    service = read_settings(file, {}, {}).service
+    assert (service["input_price"], service["output_price"]) == (100 * 10**9, 3 * 10**9)
+    assert stage.world.provider.offer(LocalNetwork.signer(NEW).address) is not None
 
 
 def test_a_registered_service_is_left_as_it_is_or_updated(stage: Stage, home: Path) -> None:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_network.errors import ConfigurationError
+from serving_network.gateway import application
 from serving_network.gateway import limits as limits_module
-from serving_network.gateway.limits import Limits, RateLimiter
+from serving_network.gateway.limits import Departures, Limits, RateLimiter
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.settings import Settings, read_settings
@@ -92,6 +93,68 @@ def test_a_blocked_user_is_refused_in_any_spelling() -> None:
         limiter.count(token())
     assert (refused.value.status, refused.value.code) == (403, "blocked")
     limiter.count(token(1))
+
+
+def test_departures_are_counted_for_a_minute() -> None:
+    clock = Clock()
+    departures = Departures(clock)
+    for expected in (False, False, True):
+        departures.count(USERS[0])
+        assert departures.are_many(USERS[0]) is expected
+        clock.now += 20
+    assert not departures.are_many(USERS[0])  # the first was a minute ago
+    departures.count(USERS[0])
+    assert departures.are_many(USERS[0])
+    assert not departures.are_many(USERS[1])
+
+
+def test_a_user_who_leaves_three_answers_has_one_request_at_a_time(stage: Stage) -> None:
+    release = asyncio.Event()
+
+    async def held(request: Any, body: dict[str, Any]) -> Any:
+        await release.wait()
+        return await plain(request, body)
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate(held) as gate:
+
+            async def start(number: int) -> asyncio.Task[tuple[int, Any, str]]:
+                task = asyncio.create_task(gate.chat(token))
+                while len(gate.model.seen) < number:
+                    await asyncio.sleep(0.01)
+                return task
+
+            for number in (1, 2, 3):
+                (await start(number)).cancel()
+            await asyncio.sleep(0.1)
+            status, refusal, _ = await gate.chat(token)
+            assert (status, refusal["error"]["code"]) == (429, "too_many_requests")
+            release.set()
+            await gate.idle()
+            assert (await gate.chat(token))[0] == 200
+            assert len(await gate.receipts(token)) == 4
+
+    asyncio.run(scenario())
+
+
+def test_signatures_are_looked_up_so_often_by_one_address(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "SIGNATURES_PER_MINUTE", 2)
+    path = "/v1/signature/0f8fad5b-d9cb-469f-a165-70867728950e"
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+
+            async def status(forwarded: str | None) -> int:
+                headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+                async with gate.http.get(gate.url(path), headers=headers) as answer:
+                    return answer.status
+
+            # What a client writes stands before the address that the proxy adds.
+            addresses = [None, None, None, "1.2.3.4", "9.9.9.9, 1.2.3.4", "8.8.8.8,1.2.3.4", "5.6.7.8"]
+            assert [await status(one) for one in addresses] == [404, 404, 429, 404, 404, 429, 404]
+
+    asyncio.run(scenario())
 
 
 def test_memory_is_given_back_once() -> None:

@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import ssl
 import stat
 import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from serving_network.gateway.control import GatewayNotRunning, ask_gateway, cont
 from serving_network.gateway.metrics import Metrics
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.store.served import summarise
-from tests.gateway.stage import Stage, plain
+from tests.gateway.stage import CHAT, Stage, plain
 
 
 def test_drain_refuses_new_requests_and_finishes_those_under_way(stage: Stage) -> None:
@@ -56,6 +59,33 @@ def test_drain_refuses_new_requests_and_finishes_those_under_way(stage: Stage) -
     asyncio.run(scenario())
 
 
+def test_a_request_whose_body_arrives_during_a_drain_is_refused(stage: Stage) -> None:
+    """Otherwise nothing would be under way for a moment, and the drain would end before this request."""
+    sent, drained = asyncio.Event(), asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        content = json.dumps(CHAT).encode()
+        yield content[:10]
+        sent.set()
+        await drained.wait()
+        yield content[10:]
+
+    async def scenario() -> None:
+        headers = {"Authorization": stage.token(), "Content-Type": "application/json"}
+        async with stage.gate() as gate:
+            waiting = asyncio.create_task(
+                gate.http.post(gate.url("/v1/chat/completions"), data=body(), headers=headers)
+            )
+            await sent.wait()
+            await ask_gateway(stage.store, "POST", "/drain")
+            drained.set()
+            async with await waiting as answer:
+                assert (await answer.json())["error"]["code"] == "draining"
+            assert gate.model.seen == []
+
+    asyncio.run(scenario())
+
+
 def test_only_the_owner_may_use_the_socket(stage: Stage) -> None:
     async def scenario() -> None:
         path = control_path(stage.store)
@@ -68,9 +98,17 @@ def test_only_the_owner_may_use_the_socket(stage: Stage) -> None:
     asyncio.run(scenario())
 
 
-def test_a_path_that_is_too_long_for_a_socket(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="too long"):
-        control_path(tmp_path / ("x" * 90) / "journal")
+def test_a_path_that_is_longer_than_a_socket_address(stage: Stage, tmp_path: Path) -> None:
+    stage = replace(stage, store=tmp_path / ("x" * 120) / "journal")
+
+    async def scenario() -> None:
+        with pytest.raises(GatewayNotRunning):
+            await ask_gateway(stage.store, "GET", "/status")
+        async with stage.gate() as gate:
+            assert (await ask_gateway(stage.store, "GET", "/status"))["url"] == gate.running.url
+            assert stat.S_IMODE(control_path(stage.store).stat().st_mode) == 0o600
+
+    asyncio.run(scenario())
 
 
 def test_metrics(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import base64
 import json
 from hashlib import sha256
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -231,6 +232,21 @@ def test_transcriptions_are_billed_by_second(
             receipt = await only_receipt(gate, token)
             assert (receipt.input_fee, receipt.output_fee) == fees
             assert (await gate.get(f"/v1/signature/{headers['ZG-Res-Key']}"))[0] == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_long_recording(stage: Stage) -> None:
+    async def scenario() -> None:
+        await stage.become("speech-to-text")
+        token = stage.token()
+        async with stage.gate() as gate:
+            content = bytes(range(256)) * 20_000
+            data = aiohttp.FormData({"language": "en"})
+            data.add_field("file", BytesIO(content), filename="a.wav", content_type="audio/wav")
+            assert (await gate.post("/v1/audio/transcriptions", token, data))[0] == 200
+            assert gate.model.seen[-1]["file"] == ("file.wav", "audio/wav", content)
+            assert (await only_receipt(gate, token)).input_fee == 300
 
     asyncio.run(scenario())
 

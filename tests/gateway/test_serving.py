@@ -7,6 +7,7 @@ import asyncio
 import json
 import sqlite3
 from contextlib import closing
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -296,6 +297,23 @@ def test_an_answer_that_is_not_200_is_not_billed(stage: Stage, status: int, seen
             assert await gate.receipts(token) == []
             gate.model.handle = plain
             assert (await gate.chat(token, stream=stream))[0] == 200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("size", [2**20, 5 * 2**20])
+def test_long_requests_and_answers(stage: Stage, size: int) -> None:
+    async def echo(_: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion(text=body["messages"][0]["content"]))
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate(echo) as gate:
+            body = json.dumps(CHAT | {"messages": [{"role": "user", "content": "x" * size}]}).encode()
+            headers = {"Authorization": token, "Content-Type": "application/json"}
+            async with gate.http.post(gate.url("/v1/chat/completions"), data=BytesIO(body), headers=headers) as answer:
+                assert answer.status == 200
+                assert await answer.json() == completion(text="x" * size)
 
     asyncio.run(scenario())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from serving_network.gateway.control import ask_gateway
 from serving_network.store.served import summarise
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.gateway.programs import PASSWORD, program, serving, write_home
+from tests.gateway.programs import PASSWORD, printed_by, program, serving, write_home
 from tests.gateway.stage import CHAT, PROVIDER, Stage, model_server
 
 SECONDS = 60
@@ -59,6 +60,12 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 assert shown["gateway"]["settler"] is True
                 assert shown["settler"]["pid"] == pid
                 assert shown["last_settlement"] == found.settled_at
+                _, text = await printed_by(home, "gateway", "status", "--journal", str(stage.store))
+                lines = dict(re.split(r"  +", line, maxsplit=1) for line in text.splitlines())
+                assert lines["served"] == "1 request of 1 user"
+                assert lines["gateway"] == f"draining at {printed['url']}"
+                assert (lines["settler"], lines["refused"]) == ("running", "1 draining")
+                assert lines["settler's last run"].endswith(": no error")
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
             assert holder_of(settler_lock(stage.store)) == pid

@@ -195,6 +195,18 @@ def test_the_empty_transactions_of_a_cancellation_without_batches_are_journalled
         assert [one.id for one in journal.open_batches() if not one.rows] == []
 
 
+def test_a_run_broadcasts_a_lost_empty_transaction_again(world: World) -> None:
+    world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
+    with pytest.raises(TransactionPending):
+        world.cancel()
+    with world.journal() as journal:
+        (batch,) = journal.open_batches()
+    world.chain.pool.clear()
+    world.chain.broadcasts.clear()
+    world.settle()
+    assert batch.transactions[-1].hash in world.chain.broadcasts
+
+
 def test_only_the_named_batch_is_cancelled(world: World) -> None:
     world.settle(("a", ANN, 10))
     world.settle(("b", BEN, 4))

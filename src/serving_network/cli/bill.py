@@ -144,11 +144,13 @@ async def verify(
     from serving_network.clients.bills.verdict import verify_bill
 
     if (provider is None) == (file is None):
-        raise InvalidInput("Name a provider, or a file with --file.")
+        raise InvalidInput(
+            "Either a provider or a file can be verified.", next_step="Name a provider, or pass --file FILE."
+        )
     network = await session.reader()
     if file is not None:
         if file.stat().st_size > MAX_FILE:
-            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.")
+            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.", next_step="Pass an exported bill.")
         identity, receipts = import_bill(file.read_bytes())
         if identity.chain_id != network.chain.chain_id:
             raise InvalidInput(
@@ -273,5 +275,7 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
         out.line(f"... and {len(verdict.problems) - MOST_SHOWN} more; --json lists all.")
     if verdict.proven:
         out.line(f"Proven up to block {verdict.block}: a signed receipt covers every coin that was settled.", "green")
-    else:
-        out.line("Not proven.", "red")
+        return
+    out.line("Not proven.", "red")
+    if verdict.paid(Coverage.UNCOVERED):
+        out.line(f"Receipts may be missing here. To fetch them: serving bill fetch {identity.provider}")

@@ -17,12 +17,14 @@ from serving_network.cli.prompts import ask_line
 from serving_network.cli.session import Session
 from serving_network.counting import count
 from serving_network.store.bills import open_bill
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from serving_network.clients.buying.purchase import Buyer
     from serving_network.messages.receipts import SignedReceipt
 
 MAX_INPUT = 1024 * 1024
+BOUND_HEADER = "X-Serving-Output-Bound"
 
 
 @reads
@@ -86,6 +88,8 @@ async def _ask(
     async with buyer.ask("/chat/completions", body) as purchase:
         if purchase.status != 200:
             raise await purchase.refusal()
+        if bound := purchase.headers.get(BOUND_HEADER):
+            session.out.note(f"Your balance covers an answer of {printable(bound)} tokens at most.", "yellow")
         async for part in purchase.parts():
             text = deltas.feed(part)
             texts.append(text)

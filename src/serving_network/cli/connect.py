@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +15,16 @@ import typer
 from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.command import reads
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.quote import Given, examine
 from serving_network.cli.session import Session
 from serving_network.counting import count
+from serving_network.errors import ServingError
 from serving_network.money import parse_wei
 from serving_network.store.bills import open_bill
 
 if TYPE_CHECKING:
+    from serving_network.contracts.models import Offer
     from serving_network.messages.receipts import SignedReceipt
 
 HOST = "127.0.0.1"
@@ -32,18 +36,29 @@ async def connect(
     session: Session,
     provider: PROVIDER,
     limit: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=parse_wei,
             metavar="AMOUNT",
-            help=f"Move at most this from your ledger to the provider's account. {AMOUNT_HELP}",
+            help=f"Move at most this from your ledger to the provider's account. Default: nothing. {AMOUNT_HELP}",
         ),
-    ] = "0",  # type: ignore[assignment]
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port. 0 picks a free one.")] = PORT,
     api_key: Annotated[
         str | None,
         typer.Option(envvar="SERVING_CONNECT_KEY", help="The API key that programs must send. Default: a new one."),
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The model's tokenizer.json: warn if 10 % more output is billed than it counts.",
+        ),
+    ] = None,
+    require_quote: Annotated[
+        bool, typer.Option("--require-quote", help="Refuse to start unless the quote of the provider's TEE is genuine.")
+    ] = False,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
     """Open a local OpenAI API that buys from a provider, checks every answer and keeps the receipts.
@@ -56,6 +71,7 @@ async def connect(
     from serving_network.clients.buying.funding import Funding
     from serving_network.clients.buying.provider import is_encrypted
     from serving_network.clients.buying.purchase import Buyer
+    from serving_network.clients.buying.recount import load_tokenizer
     from serving_network.clients.user import AsyncUser
 
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
@@ -76,11 +92,14 @@ async def connect(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with open_bill(bill_path(session, identity), identity) as bill:
-        async with Buyer(user, identity, bill, service) as buyer:
+        count_tokens = None if tokenizer is None else load_tokenizer(tokenizer)
+        async with Buyer(user, identity, bill, service, count_tokens) as buyer:
             offer = await buyer.offer()
-            funding = Funding(buyer, limit)
+            if require_quote:
+                await _require_quote(session, identity.provider, offer)
+            funding = Funding(buyer, limit or 0)
             async with Endpoint(buyer, funding, key, report).serving(HOST, port) as url:
-                out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit)})
+                out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit or 0)})
                 if not is_encrypted(offer.url):
                     out.note("The provider's URL is not encrypted: others on the way can read requests.", "yellow")
                 out.line(f"{offer.model} of {session.name(identity.provider)} is at {url}")
@@ -90,3 +109,20 @@ async def connect(
     out.line(f"Bought {count(len(bought), 'answer')} for {rounded(sum(bought), at_most=True)}.")
     if funding.moved:
         out.line(f"Moved {rounded(funding.moved)} from the ledger to the account.")
+
+
+class QuoteNotGenuine(ServingError):
+    """The quote of the provider's TEE does not prove who holds the signer's key."""
+
+    exit_code = EXIT_CHECK_FAILED
+
+
+async def _require_quote(session: Session, provider: str, offer: Offer) -> None:
+    verdict, _, path = await examine(session, provider, offer, Given(None, "", None))
+    if not verdict.genuine:
+        failed = ", ".join(f"{one.name}: {one.found}" for one in verdict.checks if not one.passed)
+        raise QuoteNotGenuine(
+            f"Nothing proves that a TEE holds the signer's key of {provider}.",
+            cause=f"{failed}. Archived in {path}.",
+            next_step=f"serving service verify {provider}",
+        )

@@ -47,7 +47,7 @@ LOCAL_CHAIN = BUILT_IN["local"].chain_id
 WALLET_VARIABLES = ("SERVING_PASSWORD", "SERVING_PRIVATE_KEY", "SERVING_KEY")
 POLL_SECONDS = 0.5
 SHOWN_USERS = 20
-EXIT_NOT_DRAINED = 8
+EXIT_NOT_DRAINED = 11
 
 
 @app.command()
@@ -118,8 +118,8 @@ async def run(
             plain_http=plain_http,
             settler=settler,
         ) as started:
-            if started.certificate is not None:
-                loop.add_signal_handler(signal.SIGHUP, started.certificate.reload)
+            reload = stop.set if started.certificate is None else started.certificate.reload
+            loop.add_signal_handler(signal.SIGHUP, reload)
             _show_started(session, started, chosen.provider)
             await stop.wait()
             session.out.line("Stopping: requests under way have 60 seconds.")
@@ -230,7 +230,7 @@ async def drain(
     """Refuse new requests, wait for those under way, and settle: before maintenance or a change of the service.
 
     The gateway keeps running and answers 503 to new requests, until it is stopped or you pass --resume. Settling needs
-    a running settler. Exits with code 8 if requests are still under way, or something is unsettled.
+    a running settler. Exits with code 11 if requests are still under way, or something is unsettled.
 
     Example: serving gateway drain --key provider
     """
@@ -244,8 +244,12 @@ async def drain(
     while state["under_way"] and time.monotonic() < ends:
         await asyncio.sleep(POLL_SECONDS)
         state = await ask_gateway(store, "GET", "/status")
-    settled = not state["under_way"] and await _settle_now(store, ends)
-    unsettled = summarise(store).unsettled
+    settled, unsettled = False, summarise(store).unsettled
+    if not state["under_way"]:
+        settled = await _settle_now(store, ends)
+        if settled and (unsettled := summarise(store).unsettled):
+            await _settle_now(store, ends)  # the first run may have begun before the last request ended
+            unsettled = summarise(store).unsettled
     session.out.result({"under_way": state["under_way"], "settler_ran": settled, "unsettled": money(unsettled)})
     if state["under_way"]:
         session.out.line(f"{count(state['under_way'], 'request')} still under way. To wait longer, drain again.")

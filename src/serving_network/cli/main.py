@@ -17,7 +17,6 @@ class Serving(Program):
     columns: ClassVar[tuple[Mapping[str, Mapping[str, str]], ...]] = (
         {
             "Everyone": {
-                "status": "Show network and key",
                 "doctor": "Diagnose payments",
                 "service": "Find and offer services",
                 "events": "List network events",
@@ -31,16 +30,6 @@ class Serving(Program):
                 "connect": "Open a local OpenAI API",
                 "bill": "Show and verify bills",
             },
-            "This machine": {
-                "up": "Start a local network",
-                "demo": "Run the example network",
-                "key": "Manage keys",
-                "network": "Manage networks",
-                "address": "Manage the address book",
-                "completion": "Print shell completion",
-            },
-        },
-        {
             "Providers": {
                 "gateway": "Sell inference over HTTP",
                 "settle": "Settle a usage log",
@@ -48,8 +37,19 @@ class Serving(Program):
                 "earnings": "List payments received",
                 "deliverable": "Deliver fine-tuned models",
             },
+        },
+        {
+            "This machine": {
+                "status": "Show network and key",
+                "up": "Start a local network",
+                "demo": "Run the example network",
+                "key": "Manage keys",
+                "network": "Manage networks",
+                "address": "Manage the address book",
+                "completion": "Print shell completion",
+            },
             "Owner and operators": {
-                "signer": "Confirm TEE signers",
+                "signer": "Review TEE signers",
                 "setting": "Change lock time, penalty",
                 "registry": "Manage service versions",
                 "ownership": "Transfer ownership",

@@ -11,7 +11,7 @@ An amount in JSON is an object with `wei` and `coins`, both exact strings.
 | 2 | invalid input |
 | 3 | invalid configuration, or an unknown name |
 | 4 | no key, a locked key or a wrong password |
-| 5 | the node does not answer, or serves another chain |
+| 5 | the node or the provider's server does not answer, or the node serves another chain |
 | 6 | the transaction was not sent, or failed outside the contracts |
 | 7 | a contract reverted |
 | 8 | sent, and not mined yet |

@@ -50,7 +50,7 @@ class Program(TyperGroup):
         name = ctx.command_path
         options = "   ".join(", ".join(one.opts) for one in self.get_params(ctx))
         formatter.write(f"Usage: {name} COMMAND ...   For help on a command: {name} COMMAND -h\n\n")
-        formatter.write(f"{overview(self.columns, get_terminal_size().columns)}\n\nOptions: {options}")
+        formatter.write(f"{overview(self.columns, get_terminal_size().columns)}\nOptions: {options}")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:

@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,7 +44,20 @@ class Given:
 
 
 async def review(session: Session, provider: str, offer: Offer, given: Given) -> QuoteVerdict:
-    """Fetch and verify a provider's quote, show the verdict and archive it. Raises ProviderFailure, InvalidQuote."""
+    """Fetch and verify a provider's quote, archive the verdict and show it. Raises ProviderFailure, InvalidQuote."""
+    verdict, archived, path = await examine(session, provider, offer, given)
+    session.out.result(archived | {"archive": str(path)})
+    session.out.facts({"provider": session.name(provider), "signer": offer.tee_signer})
+    for check in verdict.checks:
+        session.out.line(f"{'ok   ' if check.passed else 'FAILS'}  {check.name:<12}  {check.found}")
+    session.out.line(f"Archived in {path}")
+    return verdict
+
+
+async def examine(
+    session: Session, provider: str, offer: Offer, given: Given
+) -> tuple[QuoteVerdict, dict[str, Any], Path]:
+    """The verdict on a provider's quote, and what of it is archived where. Raises ProviderFailure, InvalidQuote."""
     import aiohttp
 
     from serving_network.clients.attestation import as_json, check_genuine, judge
@@ -70,12 +83,7 @@ async def review(session: Session, provider: str, offer: Offer, given: Given) ->
     evidence = {"report": content, "collateral": genuineness.collateral}
     path = session.configuration.directory / FOLDER / f"{session.network.chain_id}-{provider}-{now}.json"
     write_whole(path, json.dumps(archived | evidence, indent=1, default=lambda value: "0x" + value.hex()) + "\n")
-    session.out.result(archived | {"archive": str(path)})
-    session.out.facts({"provider": session.name(provider), "signer": offer.tee_signer})
-    for check in verdict.checks:
-        session.out.line(f"{'ok   ' if check.passed else 'FAILS'}  {check.name:<12}  {check.found}")
-    session.out.line(f"Archived in {path}")
-    return verdict
+    return verdict, archived, path
 
 
 def end(session: Session, verdict: QuoteVerdict) -> None:

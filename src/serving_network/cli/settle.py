@@ -34,9 +34,7 @@ from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environme
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
-from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.settlement.runner import Settlement
 from serving_network.signing import TeeSigner
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
@@ -116,6 +114,9 @@ async def settle(
 
     Example: serving settle usage.jsonl --key provider --tee-key tee
     """
+    from serving_network.settlement.live import LiveChain
+    from serving_network.settlement.runner import Settlement
+
     options = Options(
         minimum_fee=minimum_fee,
         max_user_fee=Options.max_user_fee if max_user_fee is None else max_user_fee,

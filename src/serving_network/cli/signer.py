@@ -15,7 +15,7 @@ from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS
 from serving_network.cli.session import Session
 from serving_network.networks import parse_address
 
-app = typer.Typer(help="Confirm providers' TEE signers, as the owner of a service, and revoke confirmations.")
+app = typer.Typer(help="Review and confirm providers' TEE signers, as the owner of a service.")
 
 
 @app.command()

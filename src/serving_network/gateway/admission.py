@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
-from serving_network.gateway.limits import Limits, RateLimiter
+from serving_network.gateway.limits import Departures, Limits, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
     InvalidToken,
@@ -27,6 +27,8 @@ from serving_network.messages.session_tokens import (
     read_token,
 )
 from serving_network.store.intake import Intake
+
+DRAIN_RETRY_SECONDS: Final = 30
 
 T = TypeVar("T", bound=Hashable)
 
@@ -47,7 +49,7 @@ class Hold:
 
 
 class Admission:
-    """Checks tokens and holds the reservations of requests under way."""
+    """Checks tokens and holds the reservations of requests under way. While `draining`, it admits no new ones."""
 
     def __init__(
         self,
@@ -67,6 +69,8 @@ class Admission:
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
         self._stopped: set[str] = set()
+        self.draining = False
+        self.departures = Departures()
 
     @property
     def reserved(self) -> int:
@@ -86,6 +90,7 @@ class Admission:
 
     async def admit(self, header: str | None) -> SessionToken:
         """The token of a user who may send paid requests now. Raises InvalidToken and RequestRefused."""
+        self._check_not_draining()
         token = self._signed(header)
         self._rates.count(token)
         if token.address in self._stopped:
@@ -121,8 +126,11 @@ class Admission:
         return self._reserve(token, tariff, bounds)
 
     def _reserve(self, token: SessionToken, tariff: Tariff, bounds: Bounds) -> Hold:
+        self._check_not_draining()  # since the body was read, it may have begun
         user, key = token.address, (token.address, token.token_id)
         limits = self._limits
+        if self._under_way[user] and self.departures.are_many(user):
+            raise _too_many("You left before several answers, so only one request at a time is served for a minute.")
         if self._under_way[user] >= limits.of_user:
             raise _too_many(f"You have {count(limits.of_user, 'request')} under way.")
         if limits.of_key is not None and self._of_key[key] >= limits.of_key:
@@ -142,6 +150,16 @@ class Admission:
             _lower(self._of_key, key, 1)
 
         return Hold(tariff, reservation, release)
+
+    def _check_not_draining(self) -> None:
+        if self.draining:
+            raise RequestRefused(
+                503,
+                "draining",
+                "This gateway is about to stop.",
+                next_step="Try again in a minute.",
+                retry_after=DRAIN_RETRY_SECONDS,
+            )
 
     def _signed(self, header: str | None) -> SessionToken:
         """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""

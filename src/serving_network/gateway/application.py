@@ -19,8 +19,9 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import ip_address
 from typing import Any, Final
 
 from aiohttp import web
@@ -29,6 +30,7 @@ from serving_network.errors import NodeFailure
 from serving_network.gateway.admission import Admission, receipts_missing
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
+from serving_network.gateway.limits import Rate
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_BODY, Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
@@ -39,6 +41,8 @@ from serving_network.store.intake import Intake
 from serving_network.store.sqlite import JournalFailure
 
 SIGNATURE_SECONDS: Final = 24 * 3600
+SIGNATURES_PER_MINUTE: Final = 120
+"""For one address, without a token."""
 MAX_RECEIPTS: Final = 500
 
 _LOG = logging.getLogger("serving_network.gateway")
@@ -47,7 +51,6 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
 _METHODS: Final = "GET, POST, OPTIONS"
 _CORS_SECONDS: Final = 12 * 3600
-_RETRY_SECONDS_OF_DRAIN: Final = 30
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
@@ -70,6 +73,7 @@ class Gateway:
     operations: Operations
     created: int
     clock: Callable[[], float] = time.time
+    lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
 
     def application(self) -> web.Application:
         """An application for one runner. Run it with handler_cancellation, so that it sees clients leave."""
@@ -139,14 +143,6 @@ class Gateway:
             case "GET", ["user", address, "unsettledfee"]:
                 return await self._unsettled(request, address)
         route = find_route(request.method, request.raw_path, self.service_type)
-        if self.operations.draining:
-            raise RequestRefused(
-                503,
-                "draining",
-                "This gateway is about to stop.",
-                next_step="Try again in a minute.",
-                retry_after=_RETRY_SECONDS_OF_DRAIN,
-            )
         token = await self.admission.admit(_paid_header(request, route))
         request[_USER] = token.address
         return await self.seller.sell(request, token, route)
@@ -174,6 +170,7 @@ class Gateway:
     async def _signature(self, request: web.Request, name: str) -> web.Response:
         now = int(self.clock())
         if _UUID.fullmatch(name):
+            self.lookups.count(_address(request), "Your address sends more than")
             found = self.intake.answer(sha256(name.encode("ascii")).digest(), now - SIGNATURE_SECONDS)
         else:
             # Ids of the model server can be guessed, and two answers can have the same one.
@@ -246,6 +243,17 @@ def _header(request: web.Request) -> str | None:
 def _paid_header(request: web.Request, route: Route) -> str | None:
     """The header with the token of a paid request. Clients of the messages route send it as an API key."""
     return _header(request) or (request.headers.get("X-Api-Key") if route is Route.MESSAGES else None)
+
+
+def _address(request: web.Request) -> str:
+    """The address of a client. A proxy on this machine adds it to those that the client may have made up."""
+    remote = request.remote or ""
+    try:
+        proxied = ip_address(remote).is_loopback
+    except ValueError:
+        proxied = False
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if proxied else ""
+    return forwarded[:64] or remote
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:

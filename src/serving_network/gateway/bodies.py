@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import aiohttp
@@ -21,12 +22,39 @@ from serving_network.gateway.routes import Route
 PAUSE_SECONDS: Final = 30.0
 """A client that sends nothing of its body for so long is refused."""
 MAX_PARTS: Final = 256
+LONG_BODY: Final = 2**18
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,8})?\Z")
 
 
-async def read_body(request: web.Request, route: Route, share: Share) -> bytes:
-    """The body of a request. Raises RequestRefused with 408, 413, 415 or 503."""
+class Bodies:
+    """Reads the bodies of requests. Close it at the end.
+
+    Long ones are parsed one after the other in a thread, because that can take seconds, in which the event loop serves
+    others.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._parser = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parser")
+
+    def close(self) -> None:
+        """Stop parsing."""
+        self._parser.shutdown(wait=False, cancel_futures=True)
+
+    async def read(self, request: web.Request, route: Route, share: Share) -> tuple[bytes, PaidRequest | PaidForm]:
+        """The body of a request, and what it asks. Raises RequestRefused."""
+        body = await _read(request, route, share)
+        if route.is_multipart:
+            fields, files = await _parts(body, request.headers["Content-Type"])
+            return body, requests.read_form(route, fields, files, self._terms)
+        if len(body) < LONG_BODY:
+            return body, requests.read_request(route, body, self._terms)
+        loop = asyncio.get_running_loop()
+        return body, await loop.run_in_executor(self._parser, requests.read_request, route, body, self._terms)
+
+
+async def _read(request: web.Request, route: Route, share: Share) -> bytes:
     requests.check_headers(
         route,
         request.headers.get("Content-Type", ""),
@@ -49,17 +77,9 @@ async def read_body(request: web.Request, route: Route, share: Share) -> bytes:
         raise RequestRefused(408, "body_timeout", f"Nothing of the body arrived for {PAUSE_SECONDS:.0f} s.") from None
 
 
-async def read_paid(request: web.Request, route: Route, body: bytes, terms: Terms) -> PaidRequest | PaidForm:
-    """What a request asks. Raises RequestRefused."""
-    if not route.is_multipart:
-        return requests.read_request(route, body, terms)
-    fields, files = await _parts(body, request.headers["Content-Type"])
-    return requests.read_form(route, fields, files, terms)
-
-
 async def _parts(body: bytes, content_type: str) -> tuple[list[tuple[str, str]], list[File]]:
     """The text fields and the files of a form. It is written anew for the model server, so both read the same."""
-    content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16)
+    content = aiohttp.StreamReader(BaseProtocol(asyncio.get_running_loop()), len(body) + 1)
     content.feed_data(body)
     content.feed_eof()
     fields: list[tuple[str, str]] = []

@@ -11,8 +11,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,11 +22,13 @@ import aiohttp
 from aiohttp import web
 
 from serving_network.errors import ConfigurationError, ServingError
+from serving_network.gateway.admission import Admission
 from serving_network.gateway.metrics import CONTENT_TYPE, Metrics
 from serving_network.gateway.pool import Health
 from serving_network.store.served import summarise
 
 _LONGEST_PATH: Final = 100
+_OPENED: Final = Path("/proc/self/fd")
 _ANSWER_SECONDS: Final = 10
 
 
@@ -38,16 +40,14 @@ class GatewayNotRunning(ServingError):
 
 @dataclass
 class Operations:
-    """What operators see and change. While `draining`, new requests are refused with 503."""
+    """What operators see and change."""
 
     store: Path
+    admission: Admission
     metrics: Metrics = field(default_factory=Metrics)
-    draining: bool = False
     url: str = ""
     metrics_url: str | None = None
     started: float = field(default_factory=time.time)
-    under_way: Callable[[], int] = lambda: 0
-    reserved: Callable[[], int] = lambda: 0
     settler: Callable[[], bool | None] = lambda: None
     health: Callable[[], list[Health]] = list
 
@@ -58,9 +58,9 @@ class Operations:
             "url": self.url,
             "metrics": self.metrics_url,
             "started": int(self.started),
-            "draining": self.draining,
-            "under_way": self.under_way(),
-            "reserved": str(self.reserved()),
+            "draining": self.admission.draining,
+            "under_way": self.admission.under_way,
+            "reserved": str(self.admission.reserved),
             "settler": self.settler(),
             "model_servers": [one._asdict() for one in self.health()],
             **self.metrics.as_json(),
@@ -70,10 +70,10 @@ class Operations:
         """The metrics. Sums over users are read in a thread."""
         found = await asyncio.to_thread(summarise, self.store)
         gauges: list[tuple[str, str, float]] = [
-            ("up", "1 while the gateway accepts requests, 0 while it drains.", 0 if self.draining else 1),
+            ("up", "1 while the gateway accepts requests, 0 while it drains.", 0 if self.admission.draining else 1),
             ("start_time_seconds", "When the gateway was started.", self.started),
-            ("under_way", "Paid requests under way.", self.under_way()),
-            ("reserved_wei", "Wei reserved by requests under way.", self.reserved()),
+            ("under_way", "Paid requests under way.", self.admission.under_way),
+            ("reserved_wei", "Wei reserved by requests under way.", self.admission.reserved),
             ("requests_stored", "Requests in the store.", found.requests),
             ("users_stored", "Users in the store.", found.users),
             ("billed_wei", "Wei of all requests in the store.", found.billed),
@@ -92,14 +92,28 @@ class Operations:
 
 
 def control_path(store: Path) -> Path:
-    """The socket of the gateway on this store. Raises ConfigurationError if its path is too long for a socket."""
-    name = sha256(store.name.encode()).hexdigest()[:12]
-    path = store.resolve().with_name(f"{name}.sock")
-    if len(os.fsencode(path)) > _LONGEST_PATH:
+    """The socket of the gateway on this store."""
+    return store.resolve().with_name(f"{sha256(store.name.encode()).hexdigest()[:12]}.sock")
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """An address for a socket: its path, or if that is too long for the system, one by its opened directory.
+
+    Raises ConfigurationError where there is no such address.
+    """
+    if len(os.fsencode(path)) <= _LONGEST_PATH:
+        yield str(path)
+        return
+    if not _OPENED.is_dir():
         raise ConfigurationError(
             f"The path {path} is too long for a socket.", next_step="Choose a shorter path with --journal."
         )
-    return path
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield str(_OPENED / str(directory) / path.name)
+    finally:
+        os.close(directory)
 
 
 @asynccontextmanager
@@ -126,13 +140,14 @@ async def listening(operations: Operations, metrics_port: int | None) -> AsyncIt
 async def ask_gateway(store: Path, method: str, route: str) -> dict[str, Any]:
     """What the running gateway answers on its socket. Raises GatewayNotRunning."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-    connector = aiohttp.UnixConnector(str(control_path(store)))
     try:
-        async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
-            http.request(method, f"http://gateway{route}") as answer,
-        ):
-            return dict(await answer.json())
+        with _address(control_path(store)) as address:
+            connector = aiohttp.UnixConnector(address)
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as http,
+                http.request(method, f"http://gateway{route}") as answer,
+            ):
+                return dict(await answer.json())
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise GatewayNotRunning(
             f"No gateway runs on the store {store}.", cause=str(error), next_step="Start it: serving gateway run"
@@ -148,7 +163,7 @@ def _control(operations: Operations) -> web.Application:
         return web.json_response(operations.as_json())
 
     async def drain(request: web.Request) -> web.Response:
-        operations.draining = request.path == "/drain"
+        operations.admission.draining = request.path == "/drain"
         return web.json_response(operations.as_json())
 
     application = web.Application()
@@ -172,7 +187,8 @@ def _private_socket(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        made.bind(str(path))
+        with _address(path) as address:
+            made.bind(address)
         path.chmod(0o600)
     except BaseException:
         made.close()

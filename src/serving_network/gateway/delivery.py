@@ -60,7 +60,8 @@ class Delivery:
         seam, self._seam = self._seam + packet, packet[-_SEAM:]
         if self._held is None and self._last.search(seam):
             self._held = b""
-        self.is_done = _DONE.search(seam[-_SEAM:]) is not None
+        end = seam[-_SEAM:]
+        self.is_done = b"[DONE]" in end and _DONE.search(end) is not None
         ready = [self._held] if self._held else []
         data = self.meter.feed(packet)
         if self._held is not None:

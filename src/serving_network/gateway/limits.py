@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who sends too much: requests per minute and at once, of a user and of one of their keys; and who is blocked.
+"""Who sends too much: requests per minute, of a user, a key or an address; who leaves too often; and who is blocked.
 
 Requests per minute are limited by the generic cell rate algorithm: a user who paused can send a minute's requests at
 once, and is then held to the average. It needs one number for a user, the time at which all of the allowance is back.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Final, NamedTuple
 
@@ -19,6 +19,8 @@ from serving_network.messages.session_tokens import SessionToken
 
 MAX_KNOWN: Final = 100_000
 """Users whose rate is known; the one who was seen longest ago is forgotten."""
+MAX_DEPARTURES: Final = 3
+"""A user who left so often in a minute has one request at a time."""
 
 
 class Limits(NamedTuple):
@@ -41,26 +43,47 @@ class RateLimiter:
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
-        self._users = _Rate(limits.user_rate, clock)
-        self._keys = _Rate(limits.key_rate, clock)
+        self._users = Rate(limits.user_rate, clock)
+        self._keys = Rate(limits.key_rate, clock)
 
     def count(self, token: SessionToken) -> None:
         """Count a paid request. Raises RequestRefused with 403 for a blocked user, and with 429."""
         if token.address.lower() in self._limits.blocked:
             raise RequestRefused(403, "blocked", "This provider does not serve you.")
-        self._users.count(token.address, "You send")
-        self._keys.count((token.address, token.token_id), "This key sends")
+        self._users.count(token.address, "You send more than")
+        self._keys.count((token.address, token.token_id), "This key sends more than")
 
 
-class _Rate:
+class Departures:
+    """Users who left before their answer, which is generated all the same: the third in a minute costs patience."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def count(self, user: str) -> None:
+        """Count a user's departure."""
+        self._left.setdefault(user, deque(maxlen=MAX_DEPARTURES)).append(self._clock())
+        self._left.move_to_end(user)
+        if len(self._left) > MAX_KNOWN:
+            self._left.popitem(last=False)
+
+    def are_many(self, user: str) -> bool:
+        """Whether a user left too often in the last minute."""
+        left = self._left.get(user)
+        return left is not None and len(left) == MAX_DEPARTURES and self._clock() - left[0] < 60
+
+
+class Rate:
     """So many requests per minute for each sender."""
 
-    def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:
+    def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
         self._restored: OrderedDict[Hashable, float] = OrderedDict()
 
     def count(self, sender: Hashable, who: str) -> None:
+        """Count a request. Raises RequestRefused with 429, which begins with `who`, such as "You send more than"."""
         if self._per_minute is None:
             return
         now = self._clock()
@@ -70,7 +93,7 @@ class _Rate:
             raise RequestRefused(
                 429,
                 "rate_limit_exceeded",
-                f"{who} more than {self._per_minute} requests per minute.",
+                f"{who} {self._per_minute} requests per minute.",
                 next_step=f"Try again in {math.ceil(wait)} s.",
                 retry_after=math.ceil(wait),
             )

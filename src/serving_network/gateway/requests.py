@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final, NamedTuple
 
 import aiohttp
@@ -28,7 +29,7 @@ MAX_CHOICES: Final = 128
 MAX_IMAGES: Final = 10
 MAX_PROMPTS: Final = 2048
 MAX_OUTPUT: Final = 2**20
-MAX_MARKS: Final = 2**21
+MAX_MARKS: Final = 2**20
 """Commas and brackets in a JSON body. Each can stand for an object of some hundred bytes."""
 MAX_FILES: Final = 17
 
@@ -137,7 +138,7 @@ class PaidForm:
         for name, value in self.fields:
             form.add_field(name, value)
         for one in self.files:
-            form.add_field(one.field, one.content, filename="file" + one.suffix, content_type=one.content_type)
+            form.add_field(one.field, BytesIO(one.content), filename="file" + one.suffix, content_type=one.content_type)
         return form
 
 

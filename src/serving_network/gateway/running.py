@@ -99,8 +99,7 @@ async def running(
         seller = Seller(admission, intake, pool, Memory(settings.limits().memory), terms, settings.provider)
         operations = Operations(
             store,
-            under_way=lambda: admission.under_way,
-            reserved=lambda: admission.reserved,
+            admission,
             health=pool.health,
             settler=lambda: None if settler is None else settler.runs,
         )

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from serving_network.gateway import requests
 from serving_network.gateway.admission import Admission, Hold
-from serving_network.gateway.bodies import read_body, read_paid
+from serving_network.gateway.bodies import Bodies
 from serving_network.gateway.delivery import Delivery, Sent, upstream_id
 from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
@@ -31,7 +31,7 @@ from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
 from serving_network.gateway.upstream import Answer, Payload, Upstream, UpstreamCut
-from serving_network.gateway.usage import read_body as read_usage
+from serving_network.gateway.usage import read_body
 from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
@@ -41,6 +41,7 @@ from serving_network.store.sqlite import JournalFailure
 CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
 """A client that accepts nothing for so long has left."""
+UNTIMED_BYTES: Final = 2**15
 END_SECONDS: Final = 1.0
 """How long the model server may take to end a stream after its [DONE]."""
 STREAM_MEMORY: Final = 2**19
@@ -120,7 +121,8 @@ class Seller:
         self._intake = intake
         self._pool = pool
         self._memory = memory
-        self._terms = terms
+        self._bodies = Bodies(terms)
+        self._model = terms.model
         self._provider = provider
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -136,17 +138,21 @@ class Seller:
             raise
         if sale.paid.stream:
             return await self._stream(request, sale)
-        return await self._background(self._whole(sale))
+        try:
+            return await self._background(self._whole(sale))
+        except asyncio.CancelledError:
+            self._admission.departures.count(token.address)
+            raise
 
     async def close(self) -> None:
         """Wait until every row is stored."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self._bodies.close()
 
     async def _admit(self, request: web.Request, token: SessionToken, route: Route, share: Share) -> _Sale:
         """Read a request, and reserve what it can cost."""
-        body = await read_body(request, route, share)
-        paid = await read_paid(request, route, body, self._terms)
+        body, paid = await self._bodies.read(request, route, share)
         share.grow(paid.size)
         hold = await self._admission.reserve(token, paid.bounds)
         prices = hold.tariff.prices
@@ -155,7 +161,7 @@ class Seller:
             receipt_id(key),
             token.address,
             token.token_id,
-            self._terms.model,
+            self._model,
             prices.input_price,
             prices.output_price,
             sha256(body).digest(),
@@ -186,7 +192,7 @@ class Seller:
             sale.release()
 
     async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> web.Response:
-        usage = read_usage(sale.paid.route, body)
+        usage = read_body(sale.paid.route, body)
         if usage is None:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
         images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
@@ -266,12 +272,10 @@ class Seller:
         self, request: web.Request, response: web.StreamResponse, answer: Answer, sale: _Sale, delivery: Delivery
     ) -> None:
         next_checkpoint = time.monotonic() + CHECKPOINT_SECONDS
-        while packet := await _next(answer, delivery):
+        client = _Client(request, response)
+        while packet := await (_rest(answer) if delivery.is_done else answer.packet()):
             for data in delivery.feed(packet):
-                async with asyncio.timeout(CLIENT_SECONDS):
-                    await response.write(data)
-                    if request.transport is not None and request.transport.get_write_buffer_size():
-                        await response.drain()
+                await client.send(data)
                 delivery.accepted(data)
             if time.monotonic() >= next_checkpoint:
                 self._intake.checkpoint(sale.terms.id, sale.delivered(delivery.sent()), int(self._clock()))
@@ -312,10 +316,31 @@ class Seller:
         return headers
 
 
-async def _next(answer: Answer, delivery: Delivery) -> bytes:
-    """The next packet of a stream, empty at its end. Raises UpstreamCut."""
-    if not delivery.is_done:
-        return await answer.packet()
+class _Client:
+    """Sends to a client until its socket has accepted everything, or accepts nothing for CLIENT_SECONDS."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
+        self._transport = request.transport
+        self._response = response
+        self._untimed = 0
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes. Raises TimeoutError, and ConnectionError if the client has left."""
+        self._untimed += len(data)
+        if self._untimed < UNTIMED_BYTES:
+            # aiohttp waits for the socket every 64 KiB only, so this needs no timer.
+            await self._response.write(data)
+        else:
+            self._untimed = 0
+            async with asyncio.timeout(CLIENT_SECONDS):
+                await self._response.write(data)
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            async with asyncio.timeout(CLIENT_SECONDS):
+                await self._response.drain()
+
+
+async def _rest(answer: Answer) -> bytes:
+    """The next packet after [DONE], empty if the model server does not end the stream soon."""
     try:
         async with asyncio.timeout(END_SECONDS):
             return await answer.packet()

@@ -19,6 +19,7 @@ Credentials and internal errors of the provider are not the client's concern, so
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import Final
 
 import aiohttp
@@ -143,11 +144,13 @@ class Upstream:
         It may take `seconds` to its end. Close the answer. Raises UpstreamRefused, and RequestRefused if the memory is
         spent.
         """
+        # aiohttp writes bytes at once, however many, and a file in parts.
+        data = BytesIO(payload) if isinstance(payload, bytes) and len(payload) > _READ_SIZE else payload
         headers = {"Content-Type": "application/json"} if isinstance(payload, bytes) else {}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             response = await self._opened().post(
-                self.url + route.value, data=payload, headers=headers, allow_redirects=False, timeout=timeout
+                self.url + route.value, data=data, headers=headers, allow_redirects=False, timeout=timeout
             )
         except TimeoutError as error:
             raise _silent(connected=not isinstance(error, aiohttp.ConnectionTimeoutError)) from error

@@ -111,7 +111,9 @@ def parse_answer(content: Any) -> SignedAnswer:
         _match(content["text"])
         return SignedAnswer(content["text"], signature, str(content["signing_address"]))
     except (ValueError, KeyError, TypeError, AttributeError, MalformedMessage) as error:
-        raise InvalidAnswerSignature("The signature is malformed.") from error
+        raise InvalidAnswerSignature(
+            "The signature of the answer is malformed.", next_step="Fetch it again from the provider."
+        ) from error
 
 
 def check_answer(signed: SignedAnswer, signer: str, request: bytes, answer: bytes) -> None:

@@ -41,6 +41,7 @@ class Repeating:
     look: float = LOOK_SECONDS
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    runs: int = 0
 
     async def keep_settling(self) -> None:
         """Settle until `stop` is set."""
@@ -89,7 +90,9 @@ class Repeating:
 
     def _publish(self, report: Report | None, error: Exception | None) -> None:
         waits = Counter(line.wait.name.lower() for line in report.lines.values() if line.wait) if report else {}
+        self.runs += 1
         state = {
+            "runs": self.runs,
             "at": int(time.time()),
             "paid": None if report is None else str(report.paid + report.taken_up_paid),
             "unsettled": None if report is None else str(report.unsettled),

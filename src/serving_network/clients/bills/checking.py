@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from serving_network.messages.prices import input_fee
-from serving_network.messages.receipts import Ending, InvalidReceipt, Receipt, SignedReceipt, receipt_domain
+from serving_network.messages.receipts import Ending, InvalidReceipt, Receipt, SignedReceipt
 from serving_network.money import describe
-from serving_network.signing import recovered_signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,16 +98,15 @@ def _signature_fault(signed: SignedReceipt, evidence: Evidence) -> str | None:
     """
     receipt = signed.receipt
     late = receipt.ending is Ending.CRASH
-    signers = {one.signer for one in evidence.signers if late or evidence.in_force(one.period, receipt.time)}
-    digest = receipt_domain(signed.chain_id, signed.contract).digest(receipt)
-    signer = recovered_signer(digest, signed.signature)
-    if signer not in signers:
-        return f"Its signer {signer or ''} was not confirmed when it was served.".replace("  ", " ")
-    try:
-        signed.check(signer)
-    except InvalidReceipt as error:
-        return str(error)
-    return None
+    reason = None
+    for signer in {one.signer for one in evidence.signers if late or evidence.in_force(one.period, receipt.time)}:
+        try:
+            signed.check(signer)
+        except InvalidReceipt as error:
+            reason = str(error)
+        else:
+            return None
+    return reason or "No TEE signer was confirmed when it was served."
 
 
 def _input_fits(receipt: Receipt, registered: RegisteredPrices) -> bool:

@@ -43,10 +43,15 @@ def import_bill(content: bytes) -> tuple[BillIdentity, list[SignedReceipt]]:
         receipts = [parse_receipt(one) for one in found["receipts"]]
     except (ValueError, KeyError, TypeError, InvalidReceipt) as error:
         raise InvalidBill(
-            "The file is not a bill.", cause=printable(str(error)), next_step="Make one with serving bill export FILE"
+            "The file is not a bill.",
+            cause=printable(str(error)),
+            next_step="Make one with serving bill export PROVIDER FILE",
         ) from error
     if any(not identity.owns(one) for one in receipts):
-        raise InvalidBill("The file has receipts of another user, provider, contract or chain.")
+        raise InvalidBill(
+            "The file has receipts of another user, provider, contract or chain.",
+            next_step="Make one with serving bill export PROVIDER FILE",
+        )
     return identity, sorted(receipts, key=lambda one: one.receipt.sequence)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text in a streamed chat completion."""
+"""The events of a streamed completion, and the text in them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,33 @@ class Deltas:
 
     def feed(self, part: bytes) -> str:
         """The text in the lines that this part completes. Raises ProviderFailure for a line without end."""
-        *lines, self._rest = (self._rest + part).split(b"\n")
-        if len(self._rest) > MAX_LINE:
-            raise ProviderFailure(f"The provider sent a line of more than {MAX_LINE} bytes.")
+        lines, self._rest = lines_of(self._rest + part)
         return "".join(map(_text, lines))
 
 
-def _text(line: bytes) -> str:
-    """The text in one line of the stream; empty for lines that hold none."""
+def lines_of(content: bytes) -> tuple[list[bytes], bytes]:
+    """The lines that end in this content, and what follows them. Raises ProviderFailure for a line without end."""
+    *lines, rest = content.split(b"\n")
+    if len(rest) > MAX_LINE:
+        raise ProviderFailure(f"The provider sent a line of more than {MAX_LINE} bytes.")
+    return lines, rest
+
+
+def parsed_event(line: bytes) -> Any:
+    """The JSON in a line of a stream; None for lines that hold none."""
     name, _, value = line.rstrip(b"\r").partition(b":")
-    if name != b"data" or value.strip() == b"[DONE]":
-        return ""
+    if name != b"data":
+        return None
     try:
-        return text_in(parse_json(value), "delta")
+        return parse_json(value)
     except ValueError:
-        return ""
+        return None
 
 
-def text_in(completion: Any, part: str) -> str:
-    """The text in the first choice of a completion; `part` is "delta" in a stream and "message" elsewhere."""
+def _text(line: bytes) -> str:
+    """The text in the first choice of an event; empty for lines that hold none."""
     try:
-        text = completion["choices"][0][part]["content"]
+        text = parsed_event(line)["choices"][0]["delta"]["content"]
     except (KeyError, IndexError, TypeError):
         return ""
     return text if isinstance(text, str) else ""

@@ -119,6 +119,8 @@ class Endpoint:
             raise
         except ServingError as error:
             self._note(error)
+            if not isinstance(error, AnswerUnproven):
+                self._prove_later(purchase)
             if request.transport is not None:
                 request.transport.abort()  # without the end of the stream, the client sees that something is missing
             return response
@@ -132,6 +134,8 @@ class Endpoint:
 
     async def _prove(self, purchase: Purchase) -> SignedReceipt:
         receipt = await purchase.prove()
+        if excess := purchase.excess(receipt):
+            _LOG.warning("%s", excess)
         self._bought(receipt)
         return receipt
 
@@ -150,9 +154,11 @@ class Endpoint:
 
     def _authenticate(self, request: web.Request) -> None:
         """Other programs and web pages on this machine can reach this port, and must not spend the user's coins."""
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not compare_digest(given.encode(), self._api_key.encode()):
-            raise NotAuthenticated("The API key is not the one that serving connect printed.")
+            raise NotAuthenticated(
+                "The API key is not the one that serving connect printed.", next_step="Use the printed key."
+            )
 
 
 class NotAuthenticated(ServingError):

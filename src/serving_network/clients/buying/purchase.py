@@ -16,6 +16,7 @@ from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.fetching import ProviderFailure, error_in
 from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven, Delivered, fetch_proof
 from serving_network.clients.buying.provider import trusted_offer
+from serving_network.clients.buying.recount import Count, Recount
 from serving_network.contracts.models import INFERENCE
 from serving_network.messages.prices import cached_divisor, input_fee
 from serving_network.messages.session_tokens import DAY_MS
@@ -43,8 +44,16 @@ _TRIES: Final = 3
 class Buyer:
     """One user's requests to one provider. Use it as an async context manager."""
 
-    def __init__(self, user: AsyncUser, identity: BillIdentity, bill: BillStore, service: str = INFERENCE) -> None:
+    def __init__(
+        self,
+        user: AsyncUser,
+        identity: BillIdentity,
+        bill: BillStore,
+        service: str = INFERENCE,
+        count: Count | None = None,
+    ) -> None:
         self.user = user
+        self.count = count
         self.identity = identity
         self.bill = bill
         self.service = service
@@ -121,6 +130,7 @@ class Purchase:
         self._length = 0
         self._body = bytearray()
         self._whole = False
+        self._recount = Recount()
 
     @property
     def status(self) -> int:
@@ -147,6 +157,8 @@ class Purchase:
                     raise ProviderFailure(f"The provider sent more than {MAX_ANSWER} bytes.")
                 if not self.streams:
                     self._body += part
+                elif self._buyer.count is not None:
+                    self._recount.feed(part)
                 yield part
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unreachable(str(self._answer.url), error) from error
@@ -173,10 +185,23 @@ class Purchase:
                 await asyncio.sleep(0.25 * 2**attempt)
         return await self._prove(delivered)
 
+    def excess(self, receipt: SignedReceipt) -> str | None:
+        """What is wrong with the output that was billed, as the buyer's tokenizer counts it; None if it fits."""
+        if self._buyer.count is None:
+            return None
+        if not self.streams:
+            self._recount.whole(bytes(self._body))
+        return self._recount.excess(receipt.receipt, self._buyer.count)
+
     async def refusal(self) -> ProviderFailure:
         """The failure to raise for an answer whose status is not 200."""
         cause = error_in(await self.body())
-        return ProviderFailure(f"The provider answered with status {self.status}.", cause=cause or None)
+        refused = 400 <= self.status < 500
+        return ProviderFailure(
+            f"The provider {'refused the request' if refused else 'failed'} with status {self.status}.",
+            cause=cause or None,
+            next_step="Change the request as the provider says." if refused and cause else None,
+        )
 
     async def _prove(self, delivered: Delivered) -> SignedReceipt:
         buyer = self._buyer

@@ -27,5 +27,8 @@ async def inference_service(network: AsyncNetwork, provider: str, service: str =
         raise ServiceNotExist(provider=to_checksum_address(provider))
     offer = found.offer
     if not isinstance(offer, Offer) or urlsplit(offer.url).scheme not in ("http", "https"):
-        raise InvalidInput(f"The service of {provider} has no inference server with an http or https URL.")
+        raise InvalidInput(
+            f"The service of {provider} has no inference server with an http or https URL.",
+            next_step="Choose another provider: serving service list",
+        )
     return replace(offer, url=offer.url.rstrip("/")), found.confirmed
