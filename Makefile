@@ -13,7 +13,7 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes \
+	gas gas-update gas-causes bench-gateway \
 	test-ethers test-sdk campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
@@ -55,9 +55,9 @@ wheel: build ## build the package with the compiled contracts, in dist/
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove the environments, compiled contracts, packages and site
-	rm -rf $(VENV) .docs .proofs $(ARTIFACTS) dist site
+	rm -rf $(VENV) .bench .docs .proofs $(ARTIFACTS) dist site
 
-##@ Gas
+##@ Gas and speed
 
 gas: build ## measure the gas of every operation; compare with budgets and committed figures
 	$(BIN)/python -m benchmarks.gas
@@ -67,6 +67,13 @@ gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 
 gas-causes: build ## show what the gas of one settlement is spent on
 	$(BIN)/python -m benchmarks.gas.causes
+
+bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server that passes bytes through; about 8 minutes
+	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn
+
+.bench/bin/uvicorn:
+	$(PYTHON) -m venv .bench
+	.bench/bin/pip --disable-pip-version-check --quiet install uvicorn==0.54.0 httptools==0.9.0 aiohttp==3.14.5
 
 ##@ Longer tests
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from serving_network.contracts.models import Account
@@ -29,6 +30,8 @@ from serving_network.messages.session_tokens import (
 from serving_network.store.intake import Intake
 
 DRAIN_RETRY_SECONDS: Final = 30
+
+MAX_TOKENS_KEPT: Final = 1024
 
 T = TypeVar("T", bound=Hashable)
 
@@ -69,6 +72,8 @@ class Admission:
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
         self._stopped: set[str] = set()
+        # Recovering the signer costs as much as the rest of a request; what is read depends on the header alone.
+        self._read_token = lru_cache(MAX_TOKENS_KEPT)(read_token)
         self.draining = False
         self.departures = Departures()
 
@@ -165,7 +170,7 @@ class Admission:
         """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""
         if not header:
             raise InvalidToken("The request has no Authorization header.")
-        token, signer = read_token(header)
+        token, signer = self._read_token(header)
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
         return token
 
