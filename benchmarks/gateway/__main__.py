@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from statistics import median, quantiles
@@ -53,6 +55,7 @@ def main() -> None:
         world.with_account(deposit=10_000 * COIN, amount=9_000 * COIN)
         home = Path(directory)
         stage = Stage(world, url, home / "provider.journal")
+        _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
         asyncio.run(_compare(servers(stage, home, given.uvicorn), given.pairs, given.seconds))
 
 
@@ -89,6 +92,18 @@ def _figures(measured: Measured, cpu: float) -> Figures:
         if len(times) > 1:
             found |= {f"{name} p50 ms": 1e3 * median(times), f"{name} p99 ms": 1e3 * quantiles(times, n=100)[98]}
     return found
+
+
+def _fdatasync(directory: Path) -> float:
+    """The median of the milliseconds that the disk of the store takes for a page."""
+    times = []
+    with (directory / "page").open("wb", buffering=0) as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            began = time.monotonic()
+            os.fdatasync(file.fileno())
+            times.append(1e3 * (time.monotonic() - began))
+    return median(times)
 
 
 def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) -> None:
