@@ -37,8 +37,8 @@ from tests.cli.test_walkthroughs import without_chance
 from tests.gateway.background import in_background
 
 PAGE = ROOT / "docs" / "bills.md"
-SETTLES = "The provider settles."
-CHEATS = "The provider settles more than it signed."
+SETTLES = "After the provider has settled:"
+CHEATS = "Here the provider signed a third receipt, and settled ten times its output fee:"
 FAILS = ("FAILS", "Not proven.")
 COLUMNS = 110
 

@@ -272,6 +272,27 @@ def test_requests_are_refused_when_the_limit_is_reached(stage: Stage) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("lie", ["lacks funds", "unsettled"])
+def test_a_provider_cannot_make_more_move_than_the_limit(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    monkeypatch.setattr(funding, "CHECK_SECONDS", 0.0)
+
+    async def scenario() -> None:
+        async with liar(lie) as in_front, connected(stage, limit=COIN, in_front=in_front) as to:
+            if lie == "lacks funds":
+                with pytest.raises(openai.APIStatusError, match="more than the limit allows"):
+                    await buy(to.client, 1)
+            else:
+                await buy(to.client, 12)  # it says that ever more is unsettled
+            assert to.funding.moved == COIN
+            account = await to.buyer.user.account(to.buyer.user.address, stage.world.provider.address)
+            assert account is not None
+            assert account.spendable == 6 * COIN
+
+    asyncio.run(scenario())
+
+
 def test_a_provider_whose_signer_changed_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(purchase, "OFFER_SECONDS", 0.0)
     world = stage.world
@@ -359,6 +380,10 @@ async def liar(lie: str) -> AsyncIterator[Callable[[str], Any]]:
             asked_receipt = "/receipts/" in request.path
             if lie == "answer" and request.method == "POST":
                 body = body.replace(b"Hi", b"Ho").replace(b"word", b"ward")
+            if lie == "unsettled" and request.path.endswith("/unsettledfee"):
+                body = json.dumps({"unsettledFee": str(10**30)}).encode()
+            if lie == "lacks funds" and request.method == "POST":
+                return web.json_response({"error": {"message": "more"}}, status=402)
             if lie == "no key":
                 kept.pop("ZG-Res-Key", None)
             if lie == "receipt" and asked_receipt:

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from serving_network.gateway import bodies, selling
+from serving_network.gateway.delivery import Delivery
 from serving_network.messages.receipts import Ending, SignedReceipt, Source
 from serving_network.store.intake import Intake
 from tests.gateway.stage import CHAT, Gate, Stage, completion, events, plain, streaming
@@ -201,13 +202,13 @@ def test_a_client_that_does_not_read_stops_the_model_server_and_is_cut(
 def test_a_slow_reader_gets_everything(stage: Stage) -> None:
     async def scenario() -> None:
         token = stage.token()
-        async with stage.gate(streaming([*[event(chunk("x" * 20_000))] * 30, *events()])) as gate:
+        async with stage.gate(streaming([*[event(chunk("x" * 20_000))] * 300, *events()])) as gate:
             client = await Client.of(gate, buffer=4096)
             await client.send(request(token, STREAM, "Connection: close"))
             got = b""
-            while part := await client.reader.read(20_000):
+            while part := await client.reader.read(100_000):
                 got += part
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0.0005)
             client.leave()
             assert got.endswith(b"0\r\n\r\n")
             (one,) = await later_receipts(gate, token)
@@ -325,5 +326,57 @@ def test_a_long_body_does_not_stop_others(stage: Stage) -> None:
             assert await waiting == 200
             assert answered > 10
             client.leave()
+
+    asyncio.run(scenario())
+
+
+def test_a_long_answer_is_in_the_memory_budget_until_it_is_read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selling, "CLIENT_SECONDS", 1.0)
+    size = 8 * 2**20
+
+    async def long(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion(text="x" * size))
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate(long, memory_mib=12) as gate:
+            assert gate.seller is not None
+            client = await Client.of(gate, buffer=4096)
+            await client.send(request(token))
+            while gate.seller._memory.used < size or gate.seller._admission.reserved:
+                await asyncio.sleep(0.01)
+            (one,) = await gate.receipts(token)
+            assert one.receipt.ending is Ending.COMPLETE
+            # There is no room for another one, nor for handing out the first again, until this client is cut.
+            assert (await gate.chat(token))[0] == 503
+            assert (await gate.get(f"/v1/receipts/0x{one.receipt.id.hex()}/answer", token))[0] == 503
+            await gate.idle()
+            assert (await gate.get(f"/v1/receipts/0x{one.receipt.id.hex()}/answer", token))[0] == 200
+            client.leave()
+
+    asyncio.run(scenario())
+
+
+def test_what_was_delivered_is_billed_if_the_gateway_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = Delivery.feed
+
+    def fails(self: Delivery, packet: bytes) -> list[bytes]:
+        if b"stop" in packet:
+            raise ZeroDivisionError
+        return feed(self, packet)
+
+    monkeypatch.setattr(Delivery, "feed", fails)
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate(streaming(events(), pause=0.01)) as gate:
+            client = await Client.of(gate)
+            await client.send(request(token, STREAM))
+            assert await client.status() == 200
+            while await client.reader.read(1000):
+                pass
+            client.leave()
+            (one,) = await later_receipts(gate, token)
+            assert (one.receipt.ending, one.receipt.output_tokens) == (Ending.CUT_BY_UPSTREAM, 5)
 
     asyncio.run(scenario())

@@ -62,7 +62,7 @@ def test_a_terminal_is_asked_for_what_is_missing(stage: Stage, home: Path) -> No
         child = pexpect.spawn(
             sys.executable,
             [*arguments, "--settings", str(file)],
-            env=environment_without_serving() | variables,  # type: ignore[arg-type]  # the stubs say os._Environ
+            env=environment_without_serving() | variables,
             encoding="utf-8",
             timeout=60,
             dimensions=(40, 200),

@@ -14,6 +14,7 @@ import aiohttp
 from serving_network.cli.gateway_options import settler_lock
 from serving_network.files import holder_of
 from serving_network.gateway.control import ask_gateway
+from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.store.served import summarise
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
@@ -30,6 +31,25 @@ async def settler(store: Path, other_than: int | None = None) -> int:
             await asyncio.sleep(0.1)
     assert pid is not None
     return pid
+
+
+def test_a_settler_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    command, ran = tmp_path / "settler", tmp_path / "ran"
+
+    async def scenario() -> None:
+        async with kept_running(SettlerProcess([str(command)], {}, first_pause=0.01)) as settler:
+            await asyncio.sleep(0.05)
+            seen = [settler.runs]
+            command.write_text(f"#!/bin/sh\n: > {ran}\nexec sleep 60\n")
+            command.chmod(0o700)
+            async with asyncio.timeout(SECONDS):
+                while not ran.exists():
+                    await asyncio.sleep(0.05)
+            seen.append(settler.runs)
+        seen.append(settler.runs)
+        assert seen == [False, True, False]
+
+    asyncio.run(scenario())
 
 
 def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
@@ -69,13 +89,19 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
             assert holder_of(settler_lock(stage.store)) == pid
-            async with program(stage, home, "--settle-key", "provider", SERVING_PASSWORD=PASSWORD) as (
+            changes = ["--set", "settle_seconds=3600", "--set", "settle_above=1 wei"]
+            async with program(stage, home, "--settle-key", "provider", *changes, SERVING_PASSWORD=PASSWORD) as (
                 process,
                 printed,
             ):
                 assert not (await ask_gateway(stage.store, "GET", "/status"))["draining"]
                 os.kill(pid, signal.SIGTERM)
                 pid = await settler(stage.store, other_than=pid)
+                async with http.post(f"{printed['url']}/v1/chat/completions", json=CHAT) as answer:
+                    assert answer.status == 200
+                async with asyncio.timeout(SECONDS):
+                    while summarise(stage.store).unsettled:
+                        await asyncio.sleep(0.1)
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
             assert holder_of(settler_lock(stage.store)) is None

@@ -248,6 +248,7 @@ def _payment(one: Payment) -> dict[str, Any]:
         "coverage": one.coverage,
         "first_receipt": one.first,
         "last_receipt": one.last,
+        "voided_receipts": one.voided,
     }
 
 
@@ -269,6 +270,8 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
             paid = rounded(one.settled.outcome.paid)
             out.line(f"Settled {what}: {paid} in block {one.settled.block_number}", "red")
             out.line(f"  {one.settled.transaction_hash}")
+    for one in [one for one in verdict.payments if one.voided]:
+        out.line(f"Voided by the provider: {count(len(one.voided), 'receipt')} from {one.voided[0]} on")
     for problem in verdict.problems[:MOST_SHOWN]:
         out.line(f"Receipt {problem.sequence}: {problem.message}", "red")
     if len(verdict.problems) > MOST_SHOWN:

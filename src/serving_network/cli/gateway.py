@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,12 +33,13 @@ from serving_network.cli.times import local_time
 from serving_network.counting import count
 from serving_network.errors import ConfigurationError
 from serving_network.files import holder_of
-from serving_network.gateway.control import GatewayNotRunning, ask_gateway
 from serving_network.gateway.logs import logging_to
-from serving_network.gateway.running import Running, running
 from serving_network.gateway.settler import SettlerProcess
 from serving_network.networks import BUILT_IN
 from serving_network.store.served import Summary, summarise
+
+if TYPE_CHECKING:
+    from serving_network.gateway.running import Running
 
 app = typer.Typer(help="Sell the answers of an OpenAI-compatible model server, as a provider.")
 app.command()(gateway_setup.init)
@@ -79,6 +80,8 @@ async def run(
 
     Example: serving gateway run --settle-key provider
     """
+    from serving_network.gateway.running import running
+
     chosen = chosen_settings(
         settings,
         changes,
@@ -165,6 +168,8 @@ async def status(session: Session, service: INFERENCE_SERVICE = "inference", jou
 
     Example: serving gateway status --key provider
     """
+    from serving_network.gateway.control import GatewayNotRunning, ask_gateway
+
     store = (await existing_journal(session, service, journal)).path
     found = summarise(store)
     try:
@@ -234,6 +239,8 @@ async def drain(
 
     Example: serving gateway drain --key provider
     """
+    from serving_network.gateway.control import ask_gateway
+
     store = (await existing_journal(session, service, journal)).path
     state = await ask_gateway(store, "POST", "/resume" if resume else "/drain")
     if resume:

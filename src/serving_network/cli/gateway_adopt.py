@@ -14,7 +14,6 @@ from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.tee_key import tee_key_from_environment
-from serving_network.clients.bills.exported import import_bill
 from serving_network.counting import count
 from serving_network.store.taking_in import take_in
 
@@ -32,6 +31,8 @@ async def adopt(
 
     Example: serving gateway adopt bill.json --key provider
     """
+    from serving_network.clients.bills.exported import import_bill
+
     file = await existing_journal(session, service, journal)
     receipts = [one for path in files for one in import_bill(path.read_bytes())[1]]
     taken = take_in(file.path, file.identity, tee_key_from_environment(), receipts)

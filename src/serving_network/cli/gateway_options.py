@@ -11,11 +11,11 @@ import typer
 
 from serving_network.cli.journal_file import usual_path
 from serving_network.errors import ConfigurationError
-from serving_network.gateway.settings import Settings, read_settings
 from serving_network.untrusted import parse_json
 
 if TYPE_CHECKING:
     from serving_network.cli.session import Session
+    from serving_network.gateway.settings import Settings
 
 SETTINGS = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 SET = Annotated[
@@ -27,6 +27,8 @@ DEFAULT_SETTINGS = Path("gateway.toml")
 
 def chosen_settings(path: Path, changes: list[str] | None, **options: str | int | None) -> Settings:
     """The settings of a command: options over --set over variables over the file. Raises ConfigurationError."""
+    from serving_network.gateway.settings import read_settings
+
     given: dict[str, str] = {}
     for one in changes or ():
         name, equals, value = one.partition("=")

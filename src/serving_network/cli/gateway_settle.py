@@ -26,14 +26,12 @@ from serving_network.errors import KeyFailure
 from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.gateway.logs import logging_to
 from serving_network.money import parse_wei
-from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.settlement.repeating import Repeating
-from serving_network.settlement.runner import Settlement
 from serving_network.store.served import summarise
 
 if TYPE_CHECKING:
     from serving_network.gateway.settings import Settings
+    from serving_network.settlement.live import LiveChain
     from serving_network.settlement.report import Report
     from serving_network.signing import TeeSigner
 
@@ -53,6 +51,8 @@ async def settle(
 
     Example: serving gateway settle --key provider
     """
+    from serving_network.settlement.live import LiveChain
+
     chosen = chosen_settings(settings, changes)
     if session.key is None and not session.key_from_input:
         session.key = chosen.settle_key
@@ -84,6 +84,8 @@ class _Settling:
     def __init__(
         self, chain: LiveChain, file: JournalFile, tee: TeeSigner, settings: Settings, max_fee: int | None
     ) -> None:
+        from serving_network.settlement.repeating import Repeating
+
         most = max_fee
         if most is None:
             most = Options.max_gas_price if settings.settle_max_fee is None else parse_wei(settings.settle_max_fee)
@@ -96,6 +98,8 @@ class _Settling:
         self.repeating = Repeating(self._run, settings.settle_seconds, is_due=self._is_due, publish=self._publish)
 
     async def _run(self) -> Report:
+        from serving_network.settlement.runner import Settlement
+
         with self._file.locked(), self._file.opened() as journal:
             report = await Settlement(self._chain, journal, self._tee, self._options).run(None)
         self._left = report.unsettled

@@ -18,10 +18,6 @@ from serving_network.cli.tee_key import tee_key_from_environment
 from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import write_whole
-from serving_network.gateway.running import check_upstream, served_type
-from serving_network.gateway.settings import render_settings
-from serving_network.gateway.upstream import Upstream
-from serving_network.gateway.upstreams import UpstreamSettings
 from serving_network.money import parse_wei
 
 if TYPE_CHECKING:
@@ -54,6 +50,11 @@ async def init(
 
     Example: serving gateway init --key provider --upstream http://127.0.0.1:8000/v1
     """
+    from serving_network.gateway.running import check_upstream, served_type
+    from serving_network.gateway.settings import render_settings
+    from serving_network.gateway.upstream import Upstream
+    from serving_network.gateway.upstreams import UpstreamSettings
+
     if settings.exists():
         raise ConfigurationError(
             f"{settings} exists already.", next_step="Remove it, or name another file with --settings."

@@ -30,10 +30,13 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Genuineness:
-    """What Intel's certificates say about a quote. `collateral` is the JSON with which it was verified."""
+    """What Intel's certificates say about a quote; `advisories` is None if it was not verified.
+
+    `collateral` is the JSON with which it was verified.
+    """
 
     status: str
-    advisories: tuple[str, ...]
+    advisories: tuple[str, ...] | None
     collateral: str | None
 
 
@@ -56,7 +59,7 @@ async def check_genuine(report: TeeReport, now: int, collateral: str | None = No
     Raises QuoteLibraryMissing.
     """
     if report.body is None:
-        return Genuineness("not a TDX quote", (), None)
+        return Genuineness("not a TDX quote", None, None)
     try:
         import dcap_qvl
     except ImportError as error:
@@ -73,7 +76,7 @@ async def check_genuine(report: TeeReport, now: int, collateral: str | None = No
         verified: Any = dcap_qvl.verify(report.quote, found, now)
         return Genuineness(str(verified.status), tuple(map(str, verified.advisory_ids)), str(found.to_json()))
     except (ValueError, RuntimeError) as error:
-        return Genuineness(f"not verified: {printable(str(error))}", (), collateral)
+        return Genuineness(f"not verified: {printable(str(error))}", None, collateral)
 
 
 def judge(report: TeeReport, genuineness: Genuineness, signer: str, compose_hash: bytes | None = None) -> QuoteVerdict:
@@ -81,7 +84,7 @@ def judge(report: TeeReport, genuineness: Genuineness, signer: str, compose_hash
     bound = report.signer()
     checks = [
         Checked("quote", genuineness.status == UP_TO_DATE, _kind(report, genuineness)),
-        Checked("advisories", not genuineness.advisories, ", ".join(genuineness.advisories) or "none"),
+        Checked("advisories", genuineness.advisories == (), _advisories(genuineness.advisories)),
         Checked("report data", bound == signer, f"binds {bound}" if bound else "binds no signer"),
         Checked("event log", report.replays(), "makes up RTMR3" if report.replays() else "does not make up RTMR3"),
         _compose(report, compose_hash),
@@ -99,6 +102,10 @@ def _kind(report: TeeReport, genuineness: Genuineness) -> str:
         mock = b"mock" in report.quote
         return "a mock, signed by no processor" if mock else "not a TDX quote"
     return genuineness.status
+
+
+def _advisories(found: tuple[str, ...] | None) -> str:
+    return "unknown" if found is None else ", ".join(found) or "none"
 
 
 def _compose(report: TeeReport, expected: bytes | None) -> Checked:

@@ -196,12 +196,12 @@ class Gateway:
         receipt, token = await self._own_receipt(request, name)
         return web.json_response(_shown(receipt, token))
 
-    async def _kept(self, request: web.Request, name: str) -> web.Response:
+    async def _kept(self, request: web.Request, name: str) -> web.StreamResponse:
         receipt, token = await self._own_receipt(request, name)
         kept = self.intake.kept(receipt.receipt.id, int(self.clock()))
         if kept is None or not _sees(receipt, token):
             raise RequestRefused(404, "unknown_answer", "This answer is not kept.")
-        return web.Response(body=kept.body, headers={"Content-Type": kept.content_type})
+        return await self.seller.hand_out(request, kept)
 
     async def _own_receipt(self, request: web.Request, name: str) -> tuple[SignedReceipt, SessionToken]:
         token = await self.admission.authenticate(_header(request))

@@ -42,6 +42,8 @@ CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
 """A client that accepts nothing for so long has left."""
 UNTIMED_BYTES: Final = 2**15
+PART: Final = 2**16
+"""A longer answer is sent in parts of this size."""
 END_SECONDS: Final = 1.0
 """How long the model server may take to end a stream after its [DONE]."""
 STREAM_MEMORY: Final = 2**19
@@ -60,7 +62,8 @@ T = TypeVar("T")
 class _Sale:
     """One admitted request, with what it holds of the user's money and of the memory.
 
-    Once `billing` has begun, it goes on and releases both, whatever happens to the client.
+    `task` is the work that goes on if the client leaves. Once `billing` has begun, it goes on and releases the
+    reservation.
     """
 
     key: str
@@ -69,6 +72,7 @@ class _Sale:
     hold: Hold
     share: Share
     billing: bool = False
+    task: asyncio.Task[Any] | None = None
 
     @property
     def shrunk(self) -> bool:
@@ -98,11 +102,6 @@ class _Sale:
             images,
         )
 
-    def release(self) -> None:
-        """Give everything back. The second time does nothing."""
-        self.hold.release()
-        self.share.free()
-
 
 class Seller:
     """Serves paid requests of admitted users."""
@@ -131,18 +130,24 @@ class Seller:
     async def sell(self, request: web.Request, token: SessionToken, route: Route) -> web.StreamResponse:
         """Answer a paid request. Raises RequestRefused."""
         share = self._memory.share()
+        sale: _Sale | None = None
         try:
             sale = await self._admit(request, token, route, share)
-        except BaseException:
-            share.free()
-            raise
-        if sale.paid.stream:
-            return await self._stream(request, sale)
+            return await (self._stream(request, sale) if sale.paid.stream else self._whole(request, sale))
+        finally:
+            if sale is None or sale.task is None or sale.task.done():
+                share.free()
+            else:
+                sale.task.add_done_callback(lambda _: share.free())
+
+    async def hand_out(self, request: web.Request, kept: Kept) -> web.StreamResponse:
+        """Answer with what was kept. Raises RequestRefused if there is no memory for it."""
+        share = self._memory.share()
         try:
-            return await self._background(self._whole(sale))
-        except asyncio.CancelledError:
-            self._admission.departures.count(token.address)
-            raise
+            share.grow(len(kept.body))
+            return await _deliver(request, kept.body, {"Content-Type": kept.content_type})
+        finally:
+            share.free()
 
     async def close(self) -> None:
         """Wait until every row is stored."""
@@ -168,9 +173,9 @@ class Seller:
         )
         return _Sale(key, terms, paid, hold, share)
 
-    async def _background(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _background(self, sale: _Sale, work: Coroutine[Any, Any, T]) -> T:
         """Do work that goes on if the client leaves."""
-        task = asyncio.create_task(work)
+        task = sale.task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
@@ -184,17 +189,27 @@ class Seller:
 
     # ---------------------------------------------------------------------------------------- not streamed
 
-    async def _whole(self, sale: _Sale) -> web.Response:
+    async def _whole(self, request: web.Request, sale: _Sale) -> web.StreamResponse:
+        try:
+            answer = await self._background(sale, self._bought(sale))
+        except asyncio.CancelledError:
+            self._admission.departures.count(sale.terms.user)
+            raise
+        return await _deliver(request, answer.body, self._headers(sale, answer.content_type))
+
+    async def _bought(self, sale: _Sale) -> Kept:
+        """The whole answer, billed."""
         try:
             async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=False) as answer:
                 return await self._bill_whole(sale, answer.body or b"", answer.content_type)
         finally:
-            sale.release()
+            sale.hold.release()
 
-    async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> web.Response:
+    async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
         usage = read_body(sale.paid.route, body)
         if usage is None:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
+        kept = Kept(content_type, body)
         images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
         await self._intake.finish(
             sale.terms,
@@ -202,9 +217,9 @@ class Seller:
             Ending.COMPLETE,
             int(self._clock()),
             upstream_id=upstream_id(body),
-            kept=Kept(content_type, body),
+            kept=kept,
         )
-        return web.Response(body=body, headers=self._headers(sale, content_type))
+        return kept
 
     # -------------------------------------------------------------------------------------------- streamed
 
@@ -216,13 +231,14 @@ class Seller:
                 await asyncio.shield(begun)
                 if answer.body is None:
                     return await self._pass_on(request, answer, sale)
-                return await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
+                whole = await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
         except BaseException:
             if not sale.billing:
-                await self._background(self._abandon(sale, begun))
+                await self._background(sale, self._abandon(sale, begun))
             raise
+        return await _deliver(request, whole.body, self._headers(sale, whole.content_type))
 
-    async def _bill_unstreamed(self, sale: _Sale, body: bytes, content_type: str) -> web.Response:
+    async def _bill_unstreamed(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
         """Bill an answer that the model server did not stream although it was asked to."""
         try:
             return await self._bill_whole(sale, body, content_type)
@@ -230,7 +246,7 @@ class Seller:
             await self._intake.abandon(sale.terms.id)
             raise
         finally:
-            sale.release()
+            sale.hold.release()
 
     async def _pass_on(self, request: web.Request, answer: Answer, sale: _Sale) -> web.StreamResponse:
         """Pass a stream on, and bill it however it ends."""
@@ -243,13 +259,14 @@ class Seller:
         failure: BaseException | None = None
         try:
             await response.prepare(request)
-            if request.transport is not None:
-                request.transport.set_write_buffer_limits(high=0)
             await self._pump(request, response, answer, sale, delivery)
         except (ConnectionError, TimeoutError, asyncio.CancelledError) as gone:
             ending, failure = Ending.CUT_BY_STOP if self.stopping else Ending.CUT_BY_CLIENT, gone
         except UpstreamCut as cut:
             ending, failure = Ending.CUT_BY_UPSTREAM, cut
+        except Exception as error:  # noqa: BLE001 - what was delivered is billed, whatever failed
+            _LOG.exception("A stream failed.")
+            ending, failure = Ending.CUT_BY_UPSTREAM, error
         else:
             if not meter.finished:
                 ending = Ending.CUT_BY_UPSTREAM
@@ -260,12 +277,8 @@ class Seller:
             raise failure
         if failure is None:
             failure = await _finish(response, held)
-        if failure is not None and request.transport is not None:
-            # Without the end of the chunked encoding, the client sees that the answer is cut.
-            if isinstance(failure, TimeoutError):
-                request.transport.abort()
-            else:
-                request.transport.close()
+        if failure is not None:
+            _cut(request, failure)
         return response
 
     async def _pump(
@@ -283,7 +296,7 @@ class Seller:
 
     async def _bill(self, sale: _Sale, work: Coroutine[Any, Any, T]) -> T:
         sale.billing = True
-        return await self._background(work)
+        return await self._background(sale, work)
 
     async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
         try:
@@ -295,14 +308,14 @@ class Seller:
                 upstream_id=delivery.upstream_id,
             )
         finally:
-            sale.release()
+            sale.hold.release()
 
     async def _abandon(self, sale: _Sale, begun: asyncio.Future[None]) -> None:
         try:
             await begun
             await self._intake.abandon(sale.terms.id)
         finally:
-            sale.release()
+            sale.hold.release()
 
     def _headers(self, sale: _Sale, content_type: str) -> dict[str, str]:
         headers = {
@@ -321,7 +334,10 @@ class _Client:
 
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         self._transport = request.transport
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
         self._response = response
+        self._writer = request.writer
         self._untimed = 0
 
     async def send(self, data: bytes) -> None:
@@ -336,7 +352,7 @@ class _Client:
                 await self._response.write(data)
         if self._transport is not None and self._transport.get_write_buffer_size():
             async with asyncio.timeout(CLIENT_SECONDS):
-                await self._response.drain()
+                await self._writer.drain()
 
 
 async def _rest(answer: Answer) -> bytes:
@@ -358,3 +374,29 @@ async def _finish(response: web.StreamResponse, held: bytes) -> BaseException | 
     except (ConnectionError, TimeoutError) as gone:
         return gone
     return None
+
+
+async def _deliver(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Send a whole answer: a long one in parts, so that it is in memory, and in the budget, while the client reads."""
+    if len(body) <= PART:
+        return web.Response(body=body, headers=headers)
+    response = web.StreamResponse(headers=headers | {"Content-Length": str(len(body))})
+    try:
+        await response.prepare(request)
+        client = _Client(request, response)
+        for start in range(0, len(body), PART):
+            await client.send(body[start : start + PART])
+        await response.write_eof()
+    except (ConnectionError, TimeoutError) as gone:
+        _cut(request, gone)
+    return response
+
+
+def _cut(request: web.Request, failure: BaseException) -> None:
+    """Close the connection. Without the end of the answer, the client sees that it is cut."""
+    if request.transport is None:
+        return
+    if isinstance(failure, TimeoutError):
+        request.transport.abort()
+    else:
+        request.transport.close()

@@ -122,7 +122,7 @@ class Settings:
     settle_key: str | None = None
     metrics_port: int | None = None
     log_file: str | None = None
-    service: dict[str, str] = field(default_factory=dict)
+    service: dict[str, str | int] = field(default_factory=dict)
     max_requests_of_key: int | None = None
     requests_per_minute_of_user: int = 600
     requests_per_minute_of_key: int = 0
@@ -236,7 +236,7 @@ def _typed(name: str, text: str, where: str) -> Any:
             value = int(text)
         case "list[str]":
             value = [one.strip() for one in text.split(",") if one.strip()]
-        case "dict[str, str]" | "tuple[UpstreamSettings, ...]":
+        case "dict[str, str]" | "dict[str, str | int]" | "tuple[UpstreamSettings, ...]":
             try:
                 value = parse_json(text)
             except ValueError as error:

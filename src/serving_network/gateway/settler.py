@@ -41,17 +41,20 @@ class SettlerProcess:
         loop, pause = asyncio.get_running_loop(), self._first_pause
         while True:
             began = loop.time()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=dict(self._environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            code = await self._process.wait()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env=dict(self._environment),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+                ending = f"exit code {await self._process.wait()}"
+            except OSError as error:
+                ending = str(error)
             if loop.time() - began > LONGEST_PAUSE:
                 pause = self._first_pause
-            _LOG.error("the settler ended with exit code %s and is started again in %.0f s", code, pause)
+            _LOG.error("the settler ended (%s) and is started again in %.0f s", ending, pause)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

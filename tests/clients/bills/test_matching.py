@@ -58,6 +58,26 @@ def test_what_was_settled_through_a_contract_is_not_readable() -> None:
     assert found == [(Coverage.COVERED, 1, 1), (Coverage.UNREADABLE, None, None), (Coverage.COVERED, 2, 3)]
 
 
+@pytest.mark.parametrize("voided", [range(2, 3), range(1, 4), range(4), range(3, 5)])
+def test_voided_receipts_are_left_out(voided: range) -> None:
+    made = receipts((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6))
+    charged = [one for number, one in enumerate(made[:5]) if number not in voided]
+    found = match([one.receipt for one in made], [settled(charged), settled(made[5:])])
+    assert {one.coverage for one in found.payments} == {Coverage.COVERED}
+    left_out = [one.receipt.sequence for one in made if one.receipt.fee and not found.paid[one.receipt.sequence - 1]]
+    assert left_out == [number + 1 for number in voided]
+    assert sum(found.paid) == sum(one.receipt.fee for one in [*charged, made[5]])
+
+
+def test_voided_receipts_in_a_settlement_that_was_paid_in_part() -> None:
+    made = receipts((1, 1), (2, 2), (3, 3), (4, 4))
+    charged = [made[0], *made[2:]]
+    first, rest = settled(charged, 150), settled(charged, before=150)
+    found = match([one.receipt for one in made], [first, rest])
+    assert [(one.coverage, one.voided) for one in found.payments] == [(Coverage.COVERED, (2,))] * 2
+    assert found.paid == (300, 0, 900, 1200)
+
+
 def test_a_settlement_may_not_cover_receipts_twice() -> None:
     made = receipts((1, 1), (2, 2))
     assert matched(made, settled(made), settled(made)) == [(Coverage.COVERED, 1, 2), (Coverage.UNCOVERED, None, None)]

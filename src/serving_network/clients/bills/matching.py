@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from serving_network.messages.prices import count_covered
+from serving_network.messages.prices import count_covered, hash_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 MAX_STARTS: Final = 1_000
 """Receipts tried as the first one of a settlement that does not begin where the previous one ended."""
 
+MAX_VOIDS: Final = 200
+"""Groups of receipts tried as those that the provider voided, and that a settlement leaves out."""
+
+VOID_WINDOW: Final = 500
+"""Receipts that a settlement with voided ones can span."""
+
 
 class Coverage(StrEnum):
     """What receipts say about the coins of a settlement."""
@@ -38,12 +44,16 @@ class Coverage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """A settlement, and the sequences of the first and last receipt that it covers."""
+    """A settlement, and the sequences of the first and last receipt that it covers.
+
+    `voided` are the sequences between them that it leaves out: the provider does not charge them.
+    """
 
     settled: Settled
     coverage: Coverage
     first: int | None = None
     last: int | None = None
+    voided: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,14 @@ class _Place(NamedTuple):
     paid: int = 0
 
 
+class _Found(NamedTuple):
+    """The receipts that a settlement covers: from a place to before the receipt `end`, without those `voided`."""
+
+    start: _Place
+    end: int
+    voided: range = range(0)
+
+
 def match(receipts: Sequence[Receipt], settled: Sequence[Settled]) -> Matches:
     """Match settlements in the order of the chain with receipts in their sequence."""
     queue = _Queue(receipts)
@@ -73,11 +91,11 @@ def match(receipts: Sequence[Receipt], settled: Sequence[Settled]) -> Matches:
             coverage = Coverage.UNREADABLE if one.settlement is None else Coverage.UNCOVERED
             payments.append(Payment(one, coverage))
             continue
-        start, count = found
-        covered = receipts[start.number : start.number + count]
-        first, last = (covered[0].sequence, covered[-1].sequence) if covered else (None, None)
-        payments.append(Payment(one, Coverage.COVERED, first, last))
-        place, unmatched = queue.pay(start, one.outcome.paid), 0
+        covered = [receipts[number].sequence for number in range(found.start.number, found.end)]
+        first, last = (covered[0], covered[-1]) if covered else (None, None)
+        voided = tuple(receipts[number].sequence for number in found.voided)
+        payments.append(Payment(one, Coverage.COVERED, first, last, voided))
+        place, unmatched = queue.pay(found, one.outcome.paid), 0
     return Matches(tuple(payments), tuple(queue.paid))
 
 
@@ -90,28 +108,50 @@ class _Queue:
         self._sums = frozenset(self._before)
         self.paid = [0] * len(receipts)
 
-    def find(self, row: UserSettlement, place: _Place, unmatched: int) -> tuple[_Place, int] | None:
-        """Where the receipts of a settlement begin, and how many it covers."""
+    def find(self, row: UserSettlement, place: _Place, unmatched: int) -> _Found | None:
+        """The receipts that a settlement covers; None if there are none."""
         fits = (one for one in self._starts(place, unmatched) if self._at(one) + row.total_fee in self._sums)
         for start in islice(fits, MAX_STARTS):
             count = count_covered(self._charges(start), row.total_fee, row.requests_hash)
             if count is not None:
-                return start, count
-        return None
+                return _Found(start, start.number + count)
+        candidates = islice(self._with_voids(row.total_fee, place), MAX_VOIDS)
+        return next((one for one in candidates if self._hash(one) == row.requests_hash), None)
 
-    def pay(self, place: _Place, amount: int) -> _Place:
+    def pay(self, found: _Found, amount: int) -> _Place:
         """Add an amount to what is paid of the receipts from a place on. Returns the place after it."""
-        end = self._after(self._at(place) + amount)
-        for number in range(place.number, min(end.number + 1, len(self._receipts))):
-            before = place.paid if number == place.number else 0
-            upto = end.paid if number == end.number else self._receipts[number].fee
-            self.paid[number] += upto - before
-        return end
+        number, before = found.start
+        while number < len(self._receipts):
+            if number not in found.voided:
+                due = self._receipts[number].fee - before
+                if not amount or amount < due:
+                    self.paid[number] += amount
+                    break
+                self.paid[number] += due
+                amount -= due
+            number, before = number + 1, 0
+        return _Place(number, before + amount if number < len(self._receipts) else 0)
+
+    def _with_voids(self, fee: int, start: _Place) -> Iterator[_Found]:
+        """Receipts from a place on that cost this fee if some of them, one after the other, are voided."""
+        begin = start.number + (start.paid > 0)
+        for end in range(begin + 1, min(len(self._receipts), start.number + VOID_WINDOW) + 1):
+            excess = self._before[end] - self._at(start) - fee
+            for first in range(begin, end if excess > 0 else begin):
+                until = bisect_left(self._before, self._before[first] + excess, first)
+                if until > end:
+                    break
+                if self._receipts[first].fee and self._before[until] == self._before[first] + excess:
+                    yield _Found(start, end, range(first, until))
+
+    def _hash(self, found: _Found) -> bytes:
+        numbered = zip(range(found.start.number, found.end), self._charges(found.start), strict=False)
+        return hash_requests(charge for number, charge in numbered if number not in found.voided)[0]
 
     def _starts(self, place: _Place, unmatched: int) -> Iterator[_Place]:
         """Where a settlement can begin: at the end of the previous one, after coins that were not matched, or later.
 
-        It begins later if a settlement in between could not be matched, or if the provider voided receipts.
+        It begins later if a settlement in between could not be matched, or if the provider voided receipts before it.
         """
         yield place
         if unmatched:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of verifying a bill. Amounts are in wei; `unsettled` are the receipts that are not paid in full."""
+    """The result of verifying a bill. Amounts are in wei.
+
+    `unsettled` are the receipts that are neither voided nor paid in full.
+    """
 
     block: int
     receipts: int
@@ -42,7 +45,9 @@ def verify_bill(receipts: Sequence[SignedReceipt], evidence: Evidence) -> Verdic
     """Verify receipts, sorted by sequence, against what the chain says."""
     ordered = distinct(receipts)
     matches = match(ordered, evidence.settled)
-    unsettled = [(one, one.fee - paid) for one, paid in zip(ordered, matches.paid, strict=True) if paid < one.fee]
+    voided = {sequence for one in matches.payments for sequence in one.voided}
+    left = [(one, one.fee - paid) for one, paid in zip(ordered, matches.paid, strict=True)]
+    unsettled = [(one, due) for one, due in left if due and one.sequence not in voided]
     return Verdict(
         block=evidence.block,
         receipts=len(ordered),
@@ -50,5 +55,5 @@ def verify_bill(receipts: Sequence[SignedReceipt], evidence: Evidence) -> Verdic
         problems=tuple(check_receipts(receipts, evidence)),
         payments=matches.payments,
         unsettled=tuple(one for one, _ in unsettled),
-        to_settle=sum(left for _, left in unsettled),
+        to_settle=sum(due for _, due in unsettled),
     )
