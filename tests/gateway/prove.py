@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
-    print(f"Seed {given.seed}", flush=True)  # noqa: T201
+    sys.stdout.write(f"Seed {given.seed}\n")
+    sys.stdout.flush()
     began = time.monotonic()
     with deployed_world() as world, tempfile.TemporaryDirectory() as directory, world.network.served() as url:
         world.with_account()
