@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import web
 
-from serving_network.gateway import bodies, selling
+from serving_network.gateway import bodies, running, selling
 from serving_network.gateway.delivery import Delivery
 from serving_network.messages.receipts import Ending, SignedReceipt, Source
 from serving_network.store.intake import Intake
@@ -225,6 +225,20 @@ def test_a_body_that_does_not_arrive(stage: Stage, monkeypatch: pytest.MonkeyPat
             client = await Client.of(gate)
             await client.send(request(stage.token(), b'{"messages"', length=1000))
             assert await client.status() == 408
+            client.leave()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: gate"], ids=["nothing", "half"])
+def test_a_connection_without_a_request_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(running, "IDLE_SECONDS", 0.3)
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            client = await Client.of(gate)
+            await client.send(sent)
+            assert await asyncio.wait_for(client.reader.read(), 10) == b""
             client.leave()
 
     asyncio.run(scenario())

@@ -37,6 +37,8 @@ from serving_network.store.intake import Intake
 from serving_network.store.sqlite import Identity
 
 STOP_SECONDS: Final = 60.0
+IDLE_SECONDS: Final = 75.0
+"""A connection is closed if the headers of a request have not arrived by then."""
 
 _LOG = logging.getLogger("serving_network.gateway")
 
@@ -107,7 +109,11 @@ async def running(
             chain, intake, admission, seller, terms, offer.service_type, signer.address, operations, int(time.time())
         )
         runner = web.AppRunner(
-            gateway.application(), handler_cancellation=True, access_log=None, shutdown_timeout=stop_seconds
+            gateway.application(),
+            handler_cancellation=True,
+            access_log=None,
+            shutdown_timeout=stop_seconds,
+            keepalive_timeout=IDLE_SECONDS,
         )
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
