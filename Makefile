@@ -13,8 +13,8 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes \
-	test-ethers campaign histories mutation mutation-python proofs \
+	gas gas-update gas-causes bench-gateway \
+	test-ethers test-sdk campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -55,9 +55,9 @@ wheel: build ## build the package with the compiled contracts, in dist/
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove the environments, compiled contracts, packages and site
-	rm -rf $(VENV) .docs .proofs $(ARTIFACTS) dist site
+	rm -rf $(VENV) .bench .docs .proofs $(ARTIFACTS) dist site
 
-##@ Gas
+##@ Gas and speed
 
 gas: build ## measure the gas of every operation; compare with budgets and committed figures
 	$(BIN)/python -m benchmarks.gas
@@ -68,17 +68,31 @@ gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 gas-causes: build ## show what the gas of one settlement is spent on
 	$(BIN)/python -m benchmarks.gas.causes
 
+bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server that passes bytes through; about 8 minutes
+	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn
+
+.bench/bin/uvicorn:
+	$(PYTHON) -m venv .bench
+	.bench/bin/pip --disable-pip-version-check --quiet install uvicorn==0.54.0 httptools==0.9.0 aiohttp==3.14.5
+
 ##@ Longer tests
 
 test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs node and npm)
 	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
 	$(BIN)/python tests/localchain/ethers/run.py
 
+test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
+	npm --prefix tests/sdk ci --ignore-scripts --no-audit --no-fund --silent
+	$(BIN)/python tests/sdk/run.py
+
 campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
 	$(BIN)/python -m tests.stateful.campaign --sequences 10000
 
 histories: build ## run 20,000 random histories of a provider that settles; about 7 minutes on two cores
 	$(BIN)/python -m tests.settlement.histories --count 20000
+
+prove-gateway: build ## kill gateway and settler 200 times under load, and check every wei; about 10 minutes
+	$(BIN)/python -m tests.gateway.prove --kills 200
 
 mutation: build ## run mutation tests of the contracts, or of what changed SINCE a revision; can be resumed
 	$(BIN)/python -m tests.mutation.run $(if $(SINCE),--since $(SINCE))

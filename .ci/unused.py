@@ -67,6 +67,7 @@ ALLOWED = (
     Allowed("src/serving_network/localchain/evm.py", ("*",), "py-evm calls what it inherits"),
     Allowed("src/serving_network/localchain/server.py", ("ws_url",), "public: the WebSocket URL of a test's chain"),
     Allowed("src/serving_network/money.py", ("prec", "to_coins"), "decimal reads the precision; to_coins is public"),
+    Allowed("benchmarks/gateway/*", ("connection_*", "data_received"), "asyncio calls the methods of a protocol"),
     Allowed("benchmarks/gas/*", ("not_flat", "unanswerable"), "tests/gas asserts that they find nothing"),
     Allowed("examples/*", ("pytest_plugins",), "pytest reads it"),
     Allowed("hatch_build.py", ("CompileContracts", "build_data"), "hatch calls the hook"),

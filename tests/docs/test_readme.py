@@ -13,10 +13,8 @@ import re
 from typer.testing import CliRunner
 
 from serving_network.cli.main import app
-from serving_network.contracts.build.artifacts import ROOT
+from tests.docs.readme import show, shown
 
-README = ROOT / "README.md"
-BLOCK = re.compile(r"(<!-- output: serving demo -->\n```\n)(.*?)(```\n)", re.DOTALL)
 VARYING = re.compile(r"^ *\d+\.\d s|\d+(?= gas a user)", re.MULTILINE)
 
 
@@ -27,11 +25,8 @@ def demo() -> str:
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:
-    shown = BLOCK.search(README.read_text())
-    assert shown is not None
-    assert VARYING.sub("", demo()) == VARYING.sub("", shown.group(2))
+    assert VARYING.sub("", demo()) == VARYING.sub("", shown("serving demo"))
 
 
 if __name__ == "__main__":
-    output = demo()
-    README.write_text(BLOCK.sub(lambda block: block.group(1) + output + block.group(3), README.read_text()))
+    show("serving demo", demo())

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from serving_network.errors import NodeUnreachable
-from serving_network.messages.session_tokens import DAY_MS
+from serving_network.gateway import admission
+from serving_network.messages.session_tokens import DAY_MS, SessionToken, read_token
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.gateway.stage import CHAT, STRANGER, Stage, plain
 
@@ -66,6 +67,28 @@ def test_revoked_keys_are_refused_and_new_ones_accepted_at_once(stage: Stage) ->
             await stage.act(lambda: world.user.revoke_all_tokens(world.provider.address))
             assert (await gate.chat(stage.token(generation=1)))[0] == 200
             assert refused(await gate.chat(stage.token(token_id=7))) == (401, "invalid_token")
+
+    asyncio.run(scenario())
+
+
+def test_a_header_is_read_once_and_checked_every_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = stage.world
+    headers: list[str] = []
+
+    def read(header: str) -> tuple[SessionToken, str]:
+        headers.append(header)
+        return read_token(header)
+
+    monkeypatch.setattr(admission, "read_token", read)
+
+    async def scenario() -> None:
+        token = stage.token(token_id=7)
+        async with stage.gate() as gate:
+            assert [(await gate.chat(token))[0] for _ in range(2)] == [200, 200]
+            await stage.act(lambda: world.user.revoke_all_tokens(world.provider.address))
+            await gate.chat(stage.token(generation=1))
+            assert refused(await gate.chat(token)) == (401, "invalid_token")
+            assert headers.count(token) == 1
 
     asyncio.run(scenario())
 

@@ -32,7 +32,8 @@ def test_the_demo_reports_every_step_and_the_books_balance() -> None:
     told = json.loads(result.stdout)
     assert told["balanced"]
     assert told["seconds"] < 90
-    first, second = told["settlements"]
+    assert told["bill_proven"]
+    first, second, third = told["settlements"]
     assert first["log"] == {"new": 5280, "known": 0, "rejected": 0}
     parts = {user.address: user.part for user in users()}
     expected = {
@@ -51,11 +52,16 @@ def test_the_demo_reports_every_step_and_the_books_balance() -> None:
         if parts[line["user"]] is Part.REFUNDING:
             assert "will not be covered" in line["warning"]
     assert {line["status"] for line in second["users"] if parts[line["user"]] is Part.SHORT} == {"settled"}
+    assert [line["status"] for line in third["users"]] == ["settled"] * 3
+    assert third["total"]["paid"] == str(sum((36 * 3 - 2 * 6, 12 * 3, 36 * 3 - 2 * 6)) * 10**15)
     story = " ".join(step["what"] for step in told["story"])
     for words in (
         "acknowledged: paid in full, 2 coins",
         "the penalty was paid, 0.6 coins",
         "from the ledger to the wallet",
+        "cancelled a stream, and was billed what arrived: 12 tokens, 0.036 coins",
+        "got 1 answer for 0.096 coins, then was refused",
+        "signed receipts cover every coin that was settled, 0.096 coins",
     ):
         assert words in story
 

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Run the example network: 120 users, 5,280 requests and 2 fine-tuning tasks become payments.
+    """Run the example network: a usage log of 120 users, 2 fine-tuning tasks and 3 users' chats become payments.
 
     It runs in this process and in memory, and leaves nothing behind.
 
     Example: serving demo
     """
-    balanced = asyncio.run(_demo(Output(as_json)))
-    if not balanced:
+    if not asyncio.run(_demo(Output(as_json))):
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
 async def _demo(out: Output) -> bool:
     from serving_network.chain.connection import AsyncConnection
+    from serving_network.demo.chats import Chats
     from serving_network.demo.play import GENESIS_TIME, Play
     from serving_network.localchain import EmbeddedChain
 
@@ -63,18 +63,30 @@ async def _demo(out: Output) -> bool:
             report("both", await play.fine_tune(play.users[0], "task-1", acknowledged=True))
             report("provider", await play.fine_tune(play.users[1], "task-2", acknowledged=False))
             report("user", await play.withdraw())
+            chats = Chats(connection, Path(directory))
+            async with chats.selling() as what:
+                report("provider", what)
+                report("user", await chats.ask())
+                report("user", await chats.cancel())
+                report("user", await chats.run_out())
+                what, third = await chats.settle()
+                report("provider", what)
+                what, verdict = await chats.verify()
+                report("user", what)
             books = await play.books()
+    balanced = all(line.surplus == 0 for line in books)
     out.line()
     show_books(out, books)
     out.result(
         {
             "seconds": round(time.monotonic() - started, 1),
             "story": story,
-            "settlements": [first.as_dict(), second.as_dict()],
-            "balanced": all(line.surplus == 0 for line in books),
+            "settlements": [first.as_dict(), second.as_dict(), third.as_dict()],
+            "bill_proven": verdict.proven,
+            "balanced": balanced,
         }
     )
-    return all(line.surplus == 0 for line in books)
+    return balanced and verdict.proven
 
 
 def _settled(report: Report) -> str:

@@ -288,6 +288,12 @@ def _gateway_lines(gateway: LocalGateway) -> list[str]:
         f"SERVING_TEE_KEY={_accounts()[TEE]['private_key']} \\",
         f"serving settle --journal {gateway.store}",
         "",
+        "To verify the bill as the user:",
+        "",
+        f"export SERVING_PRIVATE_KEY={_accounts()[USER]['private_key']}",
+        f"serving bill fetch {gateway.provider}",
+        f"serving bill verify {gateway.provider}",
+        "",
     ]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -20,20 +20,23 @@ _EMBEDDING: Final = [0.0, 0.6, 0.8]
 
 
 @asynccontextmanager
-async def model_server(pause: float = 0.0) -> AsyncIterator[str]:
-    """Run the stand-in on a free port while the block runs; yields its base URL. `pause` is in seconds, for a token."""
+async def model_server(pause: float = 0.0, stall: int | None = None) -> AsyncIterator[str]:
+    """Run the stand-in on a free port while the block runs; yields its base URL.
+
+    `pause` is in seconds, for a token. With `stall`, streams stop after so many tokens until the client leaves.
+    """
     application = web.Application(client_max_size=64 * 1024 * 1024)
 
     async def chat(request: web.Request) -> web.StreamResponse:
-        return await _answer(request, await request.json(), pause, chat=True)
+        return await _answer(request, await request.json(), pause, stall, chat=True)
 
     async def complete(request: web.Request) -> web.StreamResponse:
-        return await _answer(request, await request.json(), pause, chat=False)
+        return await _answer(request, await request.json(), pause, stall, chat=False)
 
     application.router.add_post("/v1/chat/completions", chat)
     application.router.add_post("/v1/completions", complete)
     application.router.add_post("/v1/embeddings", _embed)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -42,7 +45,9 @@ async def model_server(pause: float = 0.0) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def _answer(request: web.Request, body: dict[str, Any], pause: float, *, chat: bool) -> web.StreamResponse:
+async def _answer(
+    request: web.Request, body: dict[str, Any], pause: float, stall: int | None, *, chat: bool
+) -> web.StreamResponse:
     tokens = [word + " " for word in TEXT.split()][: body.get("max_tokens", 4096)]
     finish = "stop" if len(tokens) == len(TEXT.split()) else "length"
     asked = json.dumps(body["messages"] if chat else body["prompt"])
@@ -56,10 +61,11 @@ async def _answer(request: web.Request, body: dict[str, Any], pause: float, *, c
         return web.json_response(_object(chat, "", [choice]) | {"usage": usage})
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    for event in _events(tokens, finish, usage if _wants_usage(body) else None, chat):
-        await asyncio.sleep(pause)
-        await response.write(event)
-    await response.write_eof()
+    with suppress(ConnectionError):  # the client may leave
+        for number, event in enumerate(_events(tokens, finish, usage if _wants_usage(body) else None, chat)):
+            await (asyncio.sleep(pause) if number != stall else asyncio.Event().wait())
+            await response.write(event)
+        await response.write_eof()
     return response
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from serving_network.contracts.models import Account
@@ -33,6 +34,8 @@ READS_PER_MINUTE: Final = 1200
 """Requests of one user that cost nothing: for receipts, kept answers, signatures and what is not settled."""
 NEWCOMERS_PER_MINUTE: Final = 240
 """Requests of all users together of whom neither an account nor a receipt is known."""
+
+MAX_TOKENS_KEPT: Final = 1024
 
 T = TypeVar("T", bound=Hashable)
 
@@ -80,6 +83,8 @@ class Admission:
         self._newcomers = Rate(NEWCOMERS_PER_MINUTE)
         self._reads = Rate(READS_PER_MINUTE)
         self._stopped: set[str] = set()
+        # Recovering the signer costs as much as the rest of a request; what is read depends on the header alone.
+        self._read_token = lru_cache(MAX_TOKENS_KEPT)(read_token)
         self.draining = False
         self.departures = Departures()
 
@@ -192,7 +197,7 @@ class Admission:
         """The token in a header, with a signature of its user. Reads nothing of the chain. Raises InvalidToken."""
         if not header:
             raise InvalidToken("The request has no Authorization header.")
-        token, signer = read_token(header)
+        token, signer = self._read_token(header)
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
         return token
 

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench-gateway`: what the gateway costs, beside a server that only passes bytes through.
+
+| row | clients | requests |
+|---|---|---|
+| JSON | 16 | an answer of some hundred bytes, stored and signed by the gateway |
+| JSON, one client | 1 | the same |
+| stream | 16 | 200 events as fast as they go |
+| paced | 100 | a stream of 200 events, one every 20 ms |
+
+Servers take turns, and each ratio is the median over the turns of a server's figure to that of R in the same turn.
+Ratios hold on other machines, times do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.gateway.load import PACED, STREAM, Measured, load
+from benchmarks.gateway.servers import Server, servers
+from benchmarks.gateway.stub import EVENTS
+from serving_network.money import WEI_PER_COIN as COIN
+from tests.clients.network_fixture import deployed_world
+from tests.gateway.stage import Stage
+
+CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
+    "JSON, 16 clients": (16, {}, ("CPU ms", "per second", "p50 ms")),
+    "JSON, one client": (1, {}, ("CPU ms", "per second", "p50 ms")),
+    "stream, 16 clients": (16, STREAM, ("CPU ms", "per second")),
+    "paced, 100 clients": (
+        100,
+        PACED,
+        ("CPU us/event", "event p50 ms", "event p99 ms", "first p50 ms", "first p99 ms"),
+    ),
+}
+Figures = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the gateway beside a server that passes bytes through.")
+    parser.add_argument("--pairs", type=int, default=7, help="turns of each server")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn")
+    parser.add_argument("--uvicorn", type=Path, required=True, help="the uvicorn that runs the reference")
+    given = parser.parse_args()
+    with deployed_world() as world, world.network.served() as url, tempfile.TemporaryDirectory() as directory:
+        world.with_account(deposit=10_000 * COIN, amount=9_000 * COIN)
+        home = Path(directory)
+        stage = Stage(world, url, home / "provider.journal")
+        _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
+        asyncio.run(_compare(servers(stage, home, given.uvicorn), given.pairs, given.seconds))
+
+
+async def _compare(started: AbstractAsyncContextManager[list[Server]], pairs: int, seconds: float) -> None:
+    async with started as compared:
+        resting = {one.name: one.memory() for one in compared if one.pid}
+        for name, (clients, body, shown) in CASES.items():
+            turns: dict[str, list[Figures]] = {one.name: [] for one in compared}
+            for server in compared:
+                await load(server.port, server.token, clients, 0.3, body)  # warms up
+            for turn in range(pairs):
+                for server in compared if turn % 2 else reversed(compared):
+                    turns[server.name].append(await _turn(server, clients, body, seconds))
+            _show(name, turns, shown)
+        growth = {one.name: one.memory() for one in compared if one.pid}
+        _line("memory MB", *(f"{name} {resting[name] >> 20} to {growth[name] >> 20}" for name in resting))
+
+
+async def _turn(server: Server, clients: int, body: dict[str, Any], seconds: float) -> Figures:
+    before = server.cpu()
+    measured = await load(server.port, server.token, clients, seconds, body)
+    return _figures(measured, server.cpu() - before)
+
+
+def _figures(measured: Measured, cpu: float) -> Figures:
+    answers = len(measured.answers)
+    found = {
+        "CPU ms": 1e3 * cpu / answers,
+        "CPU us/event": 1e6 * cpu / answers / EVENTS,
+        "per second": answers / measured.seconds,
+        "p50 ms": 1e3 * median(measured.answers),
+    }
+    for name, times in (("event", measured.events), ("first", measured.first)):
+        if len(times) > 1:
+            found |= {f"{name} p50 ms": 1e3 * median(times), f"{name} p99 ms": 1e3 * quantiles(times, n=100)[98]}
+    return found
+
+
+def _fdatasync(directory: Path) -> float:
+    """The median of the milliseconds that the disk of the store takes for a page."""
+    times = []
+    with (directory / "page").open("wb", buffering=0) as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            began = time.monotonic()
+            os.fdatasync(file.fileno())
+            times.append(1e3 * (time.monotonic() - began))
+    return median(times)
+
+
+def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) -> None:
+    for figure in shown:
+        cells = []
+        for name, figures in turns.items():
+            text = f"{name} {median(one[figure] for one in figures):.4g}"
+            if name not in ("direct", "R"):
+                ratios = [one[figure] / other[figure] for one, other in zip(figures, turns["R"], strict=True)]
+                text += f" ({median(ratios):.2f} R)"
+            cells.append(text)
+        _line(f"{case}: {figure}", *cells)
+
+
+def _line(title: str, *cells: str) -> None:
+    sys.stdout.write(f"{title:<34}{'   '.join(cells)}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

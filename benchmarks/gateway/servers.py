@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers that are compared, each a process of its own on one core; model server and load have the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from serving_network.contracts.build.artifacts import ROOT
+from tests.gateway.programs import program, write_home
+from tests.gateway.stage import Stage
+
+CORES: Final = sorted(os.sched_getaffinity(0))
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_OPTIONS: Final = ("requests_per_minute_of_user=0", "max_requests_of_user=512")
+_NGINX: Final = """\
+daemon off;
+pid {home}/pid;
+error_log {home}/log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    upstream model {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000; }}
+    server {{
+        listen 127.0.0.1:{port};
+        keepalive_requests 1000000;
+        location / {{
+            proxy_pass http://model;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that listens. `pid` is 0 for the model server itself."""
+
+    name: str
+    port: int
+    pid: int = 0
+    token: str = ""
+
+    def cpu(self) -> float:
+        """The seconds of processor time that it has used."""
+        if not self.pid:
+            return 0.0
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> int:
+        """Its resident memory in bytes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@asynccontextmanager
+async def servers(stage: Stage, home: Path, uvicorn: Path) -> AsyncIterator[list[Server]]:
+    """The model server, the reference, nginx if it is installed, and the gateway, in this order."""
+    async with AsyncExitStack() as held:
+        stub = await held.enter_async_context(_process(sys.executable, "-m", "benchmarks.gateway.stub"))
+        upstream = int(await cast(asyncio.StreamReader, stub.stdout).readline())
+        os.sched_setaffinity(stub.pid, CORES[1:] or CORES)
+        found = [Server("direct", upstream), await held.enter_async_context(_reference(uvicorn, upstream))]
+        if nginx := shutil.which("nginx"):
+            found.append(await held.enter_async_context(_nginx(nginx, home, upstream)))
+        found.append(await held.enter_async_context(_gateway(stage, home, upstream)))
+        os.sched_setaffinity(0, CORES[1:] or CORES)
+        yield found
+
+
+@asynccontextmanager
+async def _reference(uvicorn: Path, upstream: int) -> AsyncIterator[Server]:
+    port = _free_port()
+    words = [str(uvicorn), "benchmarks.gateway.reference:application", "--port", str(port), "--no-access-log"]
+    words += ["--loop", "asyncio", "--http", "httptools", "--log-level", "warning"]
+    async with _process(*words, UPSTREAM=f"http://127.0.0.1:{upstream}") as process:
+        await _listens(port)
+        yield _pinned(Server("R", port, process.pid))
+
+
+@asynccontextmanager
+async def _nginx(nginx: str, home: Path, upstream: int) -> AsyncIterator[Server]:
+    port = _free_port()
+    (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port, upstream=upstream))
+    async with _process(nginx, "-c", str(home / "nginx.conf"), "-g", "master_process off;") as process:
+        await _listens(port)
+        yield _pinned(Server("nginx", port, process.pid))
+
+
+@asynccontextmanager
+async def _gateway(stage: Stage, home: Path, upstream: int) -> AsyncIterator[Server]:
+    write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
+    options = [word for one in _OPTIONS for word in ("--set", one)]
+    async with program(stage, home, *options) as (process, printed):
+        port = int(printed["url"].rpartition(":")[2])
+        yield _pinned(Server("gateway", port, process.pid, stage.token()))
+
+
+@asynccontextmanager
+async def _process(*words: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        *words, env=os.environ | variables, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def _pinned(server: Server) -> Server:
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        os.sched_setaffinity(int(task.name), CORES[:1])
+    return server
+
+
+async def _listens(port: int) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
