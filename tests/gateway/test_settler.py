@@ -43,7 +43,7 @@ def test_a_settler_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None
             command.write_text(f"#!/bin/sh\n: > {ran}\nexec sleep 60\n")
             command.chmod(0o700)
             async with asyncio.timeout(SECONDS):
-                while not ran.exists():
+                while not (ran.exists() and settler.runs):
                     await asyncio.sleep(0.05)
             seen.append(settler.runs)
         seen.append(settler.runs)

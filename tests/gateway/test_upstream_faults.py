@@ -182,7 +182,7 @@ def test_a_stream_that_the_server_breaks(stage: Stage, handler: Handler, monkeyp
     async def scenario() -> None:
         token = stage.token()
         async with stage.gate(handler) as gate:
-            monkeypatch.setattr(upstream_module, "SILENCE_SECONDS", 0.3)
+            monkeypatch.setattr(upstream_module, "SILENCE_SECONDS", 2.0)
             with pytest.raises(aiohttp.ClientPayloadError):
                 await gate.post("/v1/chat/completions", token, STREAM)
             await gate.idle()
@@ -228,7 +228,8 @@ def test_an_answer_that_cannot_be_billed_is_not_delivered(
     async def scenario() -> None:
         token = stage.token()
         async with stage.gate(handler) as gate:
-            monkeypatch.setattr(upstream_module, "SILENCE_SECONDS", 0.3)
+            if code == "upstream_timeout":
+                monkeypatch.setattr(upstream_module, "SILENCE_SECONDS", 0.3)
             status, content, _ = await gate.post("/v1/chat/completions", token, CHAT | {"stream": stream})
             assert (status, json.loads(content)["error"]["code"]) == (502, code)
             await gate.idle()
