@@ -10,6 +10,7 @@ import termios
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,30 @@ def test_ctrl_c_at_any_moment_ends_a_prompt(terminal: int) -> None:
         answered.set()
         interrupting.join()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize("name", ["signal", "set_wakeup_fd"])
+def test_ctrl_c_while_a_prompt_begins_or_ends_leaves_nothing_behind(
+    terminal: int, monkeypatch: pytest.MonkeyPatch, name: str, call: int
+) -> None:
+    real, calls = getattr(signal, name), 0
+
+    def interrupted(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        result = real(*given, **named)
+        if calls == call:
+            signal.raise_signal(signal.SIGINT)
+        return result
+
+    os.write(terminal, b"y\n")
+    monkeypatch.setattr(signal, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask_to_go_on()
+    monkeypatch.undo()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_another_thread_than_the_main_one_may_ask(terminal: int) -> None:

@@ -9,15 +9,11 @@ import signal
 import sys
 import termios
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
 from serving_network.errors import InvalidInput, KeyLocked
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHORTEST_PASSWORD = 8
 _LOCAL_MODES: Final = 3
@@ -108,33 +104,53 @@ def ask(prompt: str) -> str:
 def ask_line(prompt: str) -> str | None:
     """A line typed on the terminal; None at the end of input. Raises KeyboardInterrupt on Ctrl-C.
 
-    `input` can lose a Ctrl-C that arrives just before it blocks. Here the signal ends the wait, whenever it arrives.
+    `input` can lose a Ctrl-C that arrives just before it blocks, and the event loop's own handler would wait for the
+    answer. Here the signal ends the wait, whenever it arrives. Signals arrive in the main thread only.
     """
-    with interruptible() as interrupted:
+    if threading.current_thread() is not threading.main_thread():
         typer.echo(prompt, nl=False, err=True)
-        select.select([sys.stdin, interrupted], [], [])
         return sys.stdin.readline() or None
-
-
-@contextmanager
-def interruptible() -> Iterator[int]:
-    """Let Ctrl-C end a prompt at once: the event loop's own handler would wait for the answer first.
-
-    Yields a file descriptor that becomes readable when a signal arrives. Signals arrive in the main thread only.
-    """
     receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    interrupts = _Interrupts()
+    handler = signal.signal(signal.SIGINT, interrupts)
+    wakeup = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
     try:
-        if threading.current_thread() is not threading.main_thread():
-            yield receiving
-            return
-        os.set_blocking(sending, False)
-        wakeup = signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            yield receiving
+            interrupts.let_through()
+            typer.echo(prompt, nl=False, err=True)
+            select.select([sys.stdin, receiving], [], [])
+            return sys.stdin.readline() or None
         finally:
-            signal.signal(signal.SIGINT, handler)
-            signal.set_wakeup_fd(wakeup)
+            interrupts.held = True
     finally:
+        interrupts.held = True  # a signal can end the inner block before its last line
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGINT, handler)
         os.close(receiving)
         os.close(sending)
+        interrupts.raise_if_any()
+
+
+class _Interrupts:
+    """A handler of SIGINT. While it is `held`, nothing is raised, and nothing is left half set up or undone."""
+
+    def __init__(self) -> None:
+        self.held = True
+        self._arrived = False
+
+    def __call__(self, *_: object) -> None:
+        self._arrived = True
+        if not self.held:
+            self.raise_if_any()
+
+    def let_through(self) -> None:
+        """Raise KeyboardInterrupt for a signal from now on, or if one has arrived."""
+        self.held = False
+        self.raise_if_any()
+
+    def raise_if_any(self) -> None:
+        """Raise KeyboardInterrupt if a signal has arrived that was not raised."""
+        if self._arrived:
+            self._arrived = False
+            raise KeyboardInterrupt
