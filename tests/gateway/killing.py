@@ -65,6 +65,8 @@ class Tally:
 async def kill_under_load(stage: Stage, home: Path, kills: int, chance: random.Random) -> Tally:
     """Kill so many times, then check everything."""
     tally = Tally()
+    victims = [(GATEWAY, SETTLER)[number % 2] for number in range(kills)]
+    chance.shuffle(victims)
     tokens = {user: stage.token(user) for user in USERS}
     await stage.act(lambda: _fund(stage))
     async with model_server(_answer) as model:
@@ -76,9 +78,8 @@ async def kill_under_load(stage: Stage, home: Path, kills: int, chance: random.R
                 for user in USERS
                 for _ in range(CLIENTS_OF_USER)
             ]
-            for _ in range(kills):
+            for victim in victims:
                 await asyncio.sleep(chance.uniform(0.05, LONGEST_LIFE))
-                victim = chance.choice((GATEWAY, SETTLER))
                 programs.kill(victim)
                 tally.kills[victim] += 1
                 programs.start(victim)
