@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from serving_network.cli.command import reads
 from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
 from serving_network.cli.quote import Given, examine
 from serving_network.cli.session import Session
+from serving_network.cli.stopping import on_stop
 from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.money import parse_wei
@@ -89,8 +89,7 @@ async def connect(
         out.line(f"Receipt {found.sequence}: {rounded(found.fee, at_most=True)} for {tokens}")
 
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    on_stop(stop.set)
     with open_bill(bill_path(session, identity), identity) as bill:
         count_tokens = None if tokenizer is None else load_tokenizer(tokenizer)
         async with Buyer(user, identity, bill, service, count_tokens) as buyer:

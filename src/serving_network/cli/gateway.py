@@ -30,6 +30,7 @@ from serving_network.cli.gateway_options import (
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
+from serving_network.cli.stopping import on_stop
 from serving_network.cli.tee_key import tee_key_from_environment
 from serving_network.cli.times import local_time
 from serving_network.counting import count
@@ -111,9 +112,7 @@ async def run(
     for name in WALLET_VARIABLES:
         os.environ.pop(name, None)
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    on_stop(stop.set)
     with logging_to(None if chosen.log_file is None else Path(chosen.log_file)):
         async with running(
             chosen,
@@ -125,7 +124,7 @@ async def run(
             settler=settler,
         ) as started:
             reload = stop.set if started.certificate is None else started.certificate.reload
-            loop.add_signal_handler(signal.SIGHUP, reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
             _show_started(session, started, chosen.provider)
             await stop.wait()
             session.out.line("Stopping: requests under way have 60 seconds.")

@@ -21,6 +21,7 @@ from serving_network.cli.gateway_options import (
 )
 from serving_network.cli.journal_file import JOURNAL, JournalFile, journal_of
 from serving_network.cli.session import Session
+from serving_network.cli.stopping import on_stop
 from serving_network.cli.tee_key import tee_key_from_environment
 from serving_network.errors import KeyFailure
 from serving_network.files import SHORT_WAIT, lock, write_whole
@@ -66,10 +67,8 @@ async def settle(
         )
     file = await journal_of(chain, journal)
     work = _Settling(chain, file, tee_key_from_environment(), chosen, session.sending.max_fee)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, work.repeating.stop.set)
-    loop.add_signal_handler(signal.SIGUSR1, work.repeating.asked.set)
+    on_stop(work.repeating.stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, work.repeating.asked.set)
     with (
         lock(settler_lock(file.path), "Another settler of this store is running.", wait=SHORT_WAIT),
         logging_to(_log_beside(chosen)),

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import signal
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.cli.stopping import on_stop
 from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
 from serving_network.deployment.local import LOCAL, deploy_local_network
 from serving_network.deployment.record import Record
@@ -84,9 +84,7 @@ async def _up(
     upstream: str | None,
 ) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    on_stop(stop.set)
     start = _embedded if node is Node.EMBEDDED else _anvil
     async with start(host, port, state, block_time, stop) as (url, record):
         if record is not None:

@@ -18,7 +18,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -91,7 +91,7 @@ class Funds(NamedTuple):
 
 
 class Intake:
-    """The store of a running gateway. Open it with `open_intake`, and use it from the thread of one event loop."""
+    """The store of a running gateway. `open` it, and use it from the thread of one event loop."""
 
     def __init__(self, path: Path, identity: Identity, signer: AttestedSigner) -> None:
         self._path = path
@@ -111,13 +111,7 @@ class Intake:
         requests of a usage log.
         """
         try:
-            self._held.enter_context(
-                lock(
-                    self._path.with_name(f"{self._path.name}.gateway.lock"),
-                    "Another gateway uses this store.",
-                    wait=SHORT_WAIT,
-                )
-            )
+            self._held.enter_context(gateway_lock(self._path, "Another gateway uses this store."))
             self._spool = Spool(self._path.with_name(f"{self._path.name}.spool"))
             self._held.callback(self._spool.close)
             with connected(self._path, self._identity) as connection:
@@ -230,8 +224,7 @@ class Intake:
         upstream_id: str | None = None,
         kept: Kept | None = None,
     ) -> SignedReceipt:
-        found = db.execute("SELECT requests, billed FROM account WHERE address = ?", (terms.user,)).fetchone()
-        requests, billed = (0, 0) if found is None else (found[0], int(found[1]))
+        requests, billed = billed_so_far(db, terms.user)
         salt = token_bytes(32)
         receipt = Receipt(
             id=terms.id,
@@ -279,17 +272,14 @@ class Intake:
 
     def _recover(self, db: sqlite3.Connection) -> tuple[int, int]:
         """Bill what is in the spool, and the streams that a crash cut, by their last checkpoints."""
-        cut = db.execute(
-            "SELECT id, address, token_id, model, input_price, output_price, request_hash, answer_hash, length,"
-            " input_tokens, cached_tokens, output_tokens, input_fee, output_fee, time FROM begun ORDER BY time, id"
-        ).fetchall()
         db.execute("BEGIN IMMEDIATE")
         try:
             spooled, end = self._take_spool(db)
-            billed = {id_ for (id_,) in db.execute("SELECT id FROM begun").fetchall()}
+            cut = db.execute(
+                "SELECT id, address, token_id, model, input_price, output_price, request_hash, answer_hash, length,"
+                " input_tokens, cached_tokens, output_tokens, input_fee, output_fee, time FROM begun ORDER BY time, id"
+            ).fetchall()
             for row in cut:
-                if row[0] not in billed:
-                    continue  # in the spool
                 id_, user, token_id, model, input_price, output_price, request_hash, answer_hash, length = row[:9]
                 of_input, cached, of_output, input_fee, output_fee, time = row[9:]
                 terms = Terms(id_, user, token_id, model, int(input_price), int(output_price), request_hash)
@@ -301,7 +291,7 @@ class Intake:
             db.rollback()
             raise
         db.commit()
-        return spooled + sum(row[0] in billed for row in cut), end
+        return spooled + len(cut), end
 
     def _take_spool(self, db: sqlite3.Connection) -> tuple[int, int]:
         """Store the rows of the spool that are not stored yet. Returns how many, and the end of what was read."""
@@ -475,6 +465,17 @@ _RECEIPT: Final = (
     " input_tokens, cached_tokens, output_tokens, source, ending, time, salt, request_hash, answer_hash, length,"
     " receipt_signature"
 )
+
+
+def gateway_lock(path: Path, busy: str) -> AbstractContextManager[None]:
+    """Keep every other gateway from a store. Raises RunInProgress with the text `busy`."""
+    return lock(path.with_name(f"{path.name}.gateway.lock"), busy, wait=SHORT_WAIT)
+
+
+def billed_so_far(db: sqlite3.Connection, user: str) -> tuple[int, int]:
+    """The sequence of a user's newest receipt, and the wei of all; zeros if there is none."""
+    found = db.execute("SELECT requests, billed FROM account WHERE address = ?", (user,)).fetchone()
+    return (0, 0) if found is None else (found[0], int(found[1]))
 
 
 def insert_served(

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from serving_network.errors import InvalidInput
-from serving_network.files import SHORT_WAIT, lock
 from serving_network.messages.answer_signatures import answer_text
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt
 from serving_network.messages.tee_signing import AttestedSigner
-from serving_network.store.intake import insert_served
+from serving_network.store.intake import billed_so_far, gateway_lock, insert_served
 from serving_network.store.sqlite import Identity, connected
 
 
@@ -37,7 +36,7 @@ def take_in(path: Path, identity: Identity, signer: AttestedSigner, receipts: It
     """
     ordered = sorted(receipts, key=lambda one: (one.receipt.user, one.receipt.sequence))
     with (
-        lock(path.with_name(f"{path.name}.gateway.lock"), "A gateway uses this store.", wait=SHORT_WAIT),
+        gateway_lock(path, "A gateway uses this store."),
         connected(path, identity) as db,
     ):
         signers = [signer.address, *(one for (one,) in db.execute("SELECT DISTINCT signer FROM served").fetchall())]
@@ -73,8 +72,7 @@ def _take_in(
                 next_step="Settle with the user by hand: two requests have the same sequence.",
             )
         return False
-    found = db.execute("SELECT requests, billed FROM account WHERE address = ?", (receipt.user,)).fetchone()
-    requests, billed = (0, 0) if found is None else (found[0], int(found[1]))
+    requests, billed = billed_so_far(db, receipt.user)
     if (receipt.sequence, receipt.billed_before) != (requests + 1, billed):
         raise InvalidInput(
             f"The {name} does not follow the store's last one, which is {requests}.",
