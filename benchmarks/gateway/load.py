@@ -90,7 +90,7 @@ class _Client(asyncio.Protocol):
 
 
 async def load(port: int, token: str, clients: int, seconds: float, body: dict[str, Any]) -> Measured:
-    """So many clients for so long. Every answer must be a success."""
+    """Send requests from this many clients for this many seconds. Every answer must be a success."""
     content = json.dumps(CHAT | body).encode()
     request = (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"

@@ -129,7 +129,7 @@ def test_a_receipt_that_would_break_the_bill_is_not_kept(tmp_path: Path, changes
 
 
 def test_a_forged_receipt_beside_a_genuine_one_proves_nothing() -> None:
-    """Whoever is on the way can add one. It does not hide the genuine one, and the provider did not sign two."""
+    """Anybody on the way can add one. It does not hide the genuine one, and the provider did not sign two."""
     made = receipts((1, 1), (2, 2))
     for forger in range(8, 40):  # before and after the genuine one in the order of their hashes
         forged = sign(replace(made[1].receipt, output_tokens=forger), None, LocalTeeSigner(bytes(31) + bytes([forger])))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settlements with a provider that the chain accepted, read from events and calldata, whoever sent them."""
+"""Settlements with a provider that the chain accepted, read from events and calldata, sent by anybody."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ INPUT_PRICE: Final = 10**15
 OUTPUT_PRICE: Final = 3 * 10**15
 """In wei per token: so high that an account with the minimum of one coin is soon empty."""
 STALL: Final = 12
-"""Streams stall after so many tokens, until their user cancels them."""
+"""The number of tokens after which a stream stalls until its user cancels it."""
 
 _OWNER, _PROVIDER, _PATIENT, _CANCELLING, _POOR = 0, 2, 3, 4, 5
 _TEE: Final = LocalTeeSigner(b"serving-network example TEE key2")

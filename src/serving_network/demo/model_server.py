@@ -23,7 +23,7 @@ _EMBEDDING: Final = [0.0, 0.6, 0.8]
 async def model_server(pause: float = 0.0, stall: int | None = None) -> AsyncIterator[str]:
     """Run the stand-in on a free port while the block runs; yields its base URL.
 
-    `pause` is in seconds, for a token. With `stall`, streams stop after so many tokens until the client leaves.
+    `pause` is in seconds, for a token. With `stall`, streams stop after this many tokens until the client leaves.
     """
     application = web.Application(client_max_size=64 * 1024 * 1024)
 

@@ -75,7 +75,7 @@ class Departures:
 
 
 class Rate:
-    """So many requests per minute for each sender."""
+    """A limit of requests per minute for each sender."""
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute

@@ -143,7 +143,7 @@ class StreamMeter:
         self._received = self._reports
 
     def usage(self) -> Usage | None:
-        """What the client received, None if that cannot be told.
+        """What the client received; None if it is unknown.
 
         The model server's usage counts if it arrived; otherwise each event with text counts as one token, which is
         never more than it holds.

@@ -29,7 +29,7 @@ from serving_network.untrusted import without_secrets
 
 CHECK_SECONDS: Final = 5.0
 FAILURES: Final = 3
-"""So many failures in a row make a server unavailable."""
+"""The number of failures in a row that make a server unavailable."""
 EJECTED_SECONDS: Final = 10.0
 """For how long; each further failure doubles it."""
 MAX_EJECTED_SECONDS: Final = 300.0

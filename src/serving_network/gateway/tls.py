@@ -58,7 +58,7 @@ def certificate_of(settings: Settings, *, plain_http: bool) -> Certificate | Non
     if not local and not plain_http:
         raise ConfigurationError(
             f"The gateway would listen on {settings.host} without TLS.",
-            cause="Session tokens are sent in the clear, and whoever has one can spend its user's balance.",
+            cause="Session tokens are sent in the clear, and anybody who has one can spend its user's balance.",
             next_step="Set tls_cert and tls_key, listen on 127.0.0.1 behind nginx or Caddy, or pass --plain-http.",
         )
     return None

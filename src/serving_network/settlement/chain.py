@@ -165,7 +165,7 @@ class SettlementChain(Protocol):
         ...
 
     async def search(self, signed: SignedSettlements, from_block: int) -> list[Landed]:
-        """All transactions that carried these settlements, whoever sent them, from the events since a block."""
+        """All transactions that carried these settlements, sent by anybody, from the events since a block."""
         ...
 
     async def past_settlements(self, users: Sequence[str], from_block: int) -> list[PastSettlement]:

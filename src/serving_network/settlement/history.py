@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the chain accepted in the past: settlements with this provider, whoever sent them."""
+"""What the chain accepted in the past: settlements with this provider, sent by anybody."""
 
 from __future__ import annotations
 

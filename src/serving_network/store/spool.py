@@ -2,7 +2,7 @@
 """A file whose space is allocated in advance, for rows that the store cannot take because the disk is full.
 
 Each row is a line of JSON, and is on disk when `append` returns. Zeros follow the last row. A row without a line end
-was cut by a crash; whoever appended it never went on.
+was cut by a crash, before `append` returned.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def check_receipts(receipts: Sequence[SignedReceipt], evidence: Evidence) -> lis
 def without_forged(receipts: Sequence[SignedReceipt], evidence: Evidence) -> list[SignedReceipt]:
     """The receipts without those that the provider did not sign, where there is one with this sequence that it did.
 
-    Whoever is between the user and the provider can add such receipts; they prove nothing.
+    Anybody between the user and the provider can add such receipts, so they prove nothing.
     """
     counts = Counter(one.receipt.sequence for one in receipts)
     several = [one for one in receipts if counts[one.receipt.sequence] > 1]

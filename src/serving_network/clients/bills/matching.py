@@ -183,7 +183,8 @@ class _Queue:
         return self._before[place.number] + place.paid
 
     def _after(self, wei: int) -> _Place:
-        """The first place after so many wei: before receipts that cost nothing, which a later settlement may cover."""
+        """The first place with this sum before it. Receipts that cost nothing come after it: a later settlement may
+        cover them."""
         wei = min(wei, self._before[-1])
         number = bisect_left(self._before, wei)
         return _Place(number) if self._before[number] == wei else _Place(number - 1, wei - self._before[number - 1])
