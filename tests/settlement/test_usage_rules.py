@@ -15,9 +15,11 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request
-from serving_network.usage_logs import reader as usage
+from serving_network.usage_logs import records as usage
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.reader import MAX_LINE_BYTES, MAX_ROW, MAX_TOKENS, UnusableLog, UsageLog, parse_time
+from serving_network.usage_logs.records import MAX_LINE_BYTES
+from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
+from serving_network.usage_logs.values import MAX_TOKENS, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)
 OTHER = to_checksum_address("0x" + "b2" * 20)
@@ -52,12 +54,18 @@ def test_the_largest_amounts_are_read() -> None:
     assert MAX_ROW == 10**7
 
 
-@pytest.mark.parametrize("value", [0, 7, MAX_TOKENS, "0", "7", "007", " 7 ", str(MAX_TOKENS)])
-def test_a_whole_number_is_read_exactly(tmp_path: Path, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *((value, int(value)) for value in (0, 7, MAX_TOKENS, "0", "7", "007", " 7 ", str(MAX_TOKENS))),
+        (120.0, 120), ("120.0", 120), ("1.2E+05", 120_000), ("5.0", 5), ("1.5e1", 15), ("10e-1", 1), ("1e12", 10**12),
+    ],
+)  # fmt: skip
+def test_a_whole_number_is_read_exactly(tmp_path: Path, value: Any, number: int) -> None:
     (row,), _ = read(tmp_path, line(input_tokens=value, output_tokens=1), max_row=MAX_TOKENS)
-    assert (row.input_tokens, row.output_tokens) == (int(value), 1)
+    assert (row.input_tokens, row.output_tokens) == (number, 1)
     (row,), _ = read(tmp_path, line(input_tokens=1, output_tokens=value), max_row=MAX_TOKENS)
-    assert (row.input_tokens, row.output_tokens) == (1, int(value))
+    assert (row.input_tokens, row.output_tokens) == (1, number)
 
 
 @pytest.mark.parametrize("kind", ["input", "output"])
@@ -88,7 +96,7 @@ def test_an_impossible_token_limit_is_refused(limit: int) -> None:
         (str(MAX_TOKENS + 1), "input tokens out of range: '1000000000001', the limit is 1000000000000"),
         ("0" * 99 + "1", "input tokens out of range"), (" " + "9" * 200 + " ", "input tokens out of range"),
         (-1, "negative input tokens: '-1'"), ("-1", "negative input tokens: '-1'"), ("-1.5", "negative input tokens"),
-        (" -3 ", "negative input tokens: '-3'"), ("1.0", "fractional input tokens: '1.0'"), ("1e3", "fractional"),
+        (" -3 ", "negative input tokens: '-3'"), ("1.5", "fractional input tokens: '1.5'"), ("1e-3", "fractional"),
         (".5", "are not a whole number"), ("5.", "fractional"), ("+1.5", "fractional"), ("+5", "not a whole number"),
         ("1 2", "are not a whole number"), ("½", "are not a whole number"), ("x" * 61, "'" + "x" * 57 + "...'"),
         ("x" * 60, "'" + "x" * 60 + "'"), ("", "missing column: input tokens"), ("  ", "missing column: input tokens"),
@@ -154,6 +162,7 @@ def test_a_row_with_a_fee_needs_no_tokens_but_keeps_them(tmp_path: Path) -> None
         (0, 0), ("0", 0), (99_999_999_999, 99_999_999_999_000_000), (100_000_000_000, 100_000_000_000_000),
         ("99999999999", 99_999_999_999_000_000), ("100000000000", 100_000_000_000_000),
         ("1.000001", 1_000_001), ("1.0000019", 1_000_001), ("1.123456789", 1_123_456), ("1.5", 1_500_000),
+        ("1795341600123456", 1_795_341_600_123_456), (1_795_341_600_123_456_789, 1_795_341_600_123_456),
         ("1795341600123.5", 1_795_341_600_123_500), ("1795341600123.1239", 1_795_341_600_123_123),
         (" 2026-11-22T10:00:00+01:00 ", 1_795_338_000_000_000), ("2026-11-22", 1_795_305_600_000_000),
         ("20261122", 1_795_305_600_000_000), ("20261122T100000Z", 1_795_341_600_000_000),
@@ -405,21 +414,23 @@ def test_a_csv_without_a_header_is_reported(tmp_path: Path, content: bytes) -> N
 def test_quoted_fields_are_read_exactly_or_not_at_all(tmp_path: Path) -> None:
     rows = [
         f'"a,""b""",{USER},1,"2",3',
-        f'"a,{USER},1,2,3',
-        f'"a"x,{USER},1,2,3',
         f'"c","{USER}",1,2',
         f'd,"{USER}",1,2,3',
+        f'e"f,{USER},1,2,3',
+        f'"a"x,{USER},1,2,3',
+        f"lost,{USER},1,2,3",
     ]
     good, bad = read(tmp_path, "\n".join([HEADER, *rows]) + "\n", "u.csv")
     assert [(row.line, row.request_hash) for row in good] == [
         (2, sha256(b'a,"b"').digest()),
-        (6, sha256(b"d").digest()),
+        (4, sha256(b"d").digest()),
+        (5, sha256(b'e"f').digest()),
     ]
     assert [(reject.line, reject.reason.split(":")[0]) for reject in bad] == [
-        (3, "broken CSV"),
-        (4, "broken CSV"),
-        (5, "4 columns where the header has 5"),
+        (3, "4 columns where the header has 5"),
+        (6, "broken CSV"),
     ]
+    assert "Nothing from this line on was read" in bad[1].reason
 
 
 @pytest.mark.parametrize(
@@ -461,13 +472,18 @@ def test_a_row_without_id_is_identified_by_place_and_content(tmp_path: Path) -> 
 USUAL = {
     "id": ("request_hash", "requestHash", "request_id", "requestId", "id"),
     "user": ("user", "user_address", "userAddress", "address"),
-    "time": ("time", "timestamp", "created_at", "createdAt"),
-    "input_tokens": ("input_tokens", "inputTokens", "prompt_tokens", "usage.prompt_tokens"),
-    "output_tokens": ("output_tokens", "outputTokens", "completion_tokens", "usage.completion_tokens"),
+    "time": ("time", "timestamp", "created_at", "createdAt", "created"),
+    "input_tokens": ("input_tokens", "inputTokens", "prompt_tokens", "usage.prompt_tokens", "usage.input_tokens"),
+    "output_tokens": (
+        "output_tokens", "outputTokens", "completion_tokens", "usage.completion_tokens", "usage.output_tokens",
+    ),
     "fee": ("fee",),
     "input_fee": ("input_fee", "inputFee"),
     "output_fee": ("output_fee", "outputFee"),
-}
+    "cached_tokens": ("cached_tokens", "cachedTokens"),
+    "images": (),
+    "seconds": (),
+}  # fmt: skip
 
 
 def test_the_known_column_names_match_the_docs() -> None:

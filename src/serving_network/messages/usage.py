@@ -27,7 +27,8 @@ class UsageRow(NamedTuple):
 
     `request_hash` are the 32 bytes that identify it. `request_text` and `user_text` are the spellings used in the
     requests hash. `time` is in microseconds since 1970 UTC. `fees` are the input and output fee in wei if the row
-    specifies them, else None.
+    specifies them, else None. `cached_tokens` are a part of the input tokens; images count as units of output beside the
+    output tokens, seconds as units of input beside the input tokens.
     """
 
     line: int
@@ -39,6 +40,9 @@ class UsageRow(NamedTuple):
     input_tokens: int
     output_tokens: int
     fees: tuple[int, int] | None
+    cached_tokens: int = 0
+    images: int = 0
+    seconds: int = 0
 
 
 class BadRow(ValueError):

@@ -1,83 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a provider's usage log as a stream: one request per line, as JSON Lines or CSV, plain or gzipped.
+"""Read a provider's usage log as a stream: JSON Lines, CSV or a JSON document with an array of rows.
 
 A row that can be read exactly becomes a `UsageRow`. Any other becomes a `Reject` with its line number and the reason,
-and reading continues: a broken row never affects the others. Memory does not depend on the length of the log.
-
-Lines end with a line feed. A CSV field may be quoted but must not contain a line end. Amounts are whole numbers:
-tokens, and wei for fees in a row.
+and reading continues, unless nobody can tell where the next row begins. Memory does not depend on the length of the
+log. `records` splits the log into rows, `sources` finds their values, `values` reads them.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
-import io
-import json
 import re
+import shlex
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, NoReturn
+from typing import IO, Any, Final, Literal
 
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import (
-    MAX_FEE,
     BadRow,
     Reject,
     UsageRow,
     identify_request,
     is_absent,
     shown,
-    text_of,
 )
-from serving_network.untrusted import MAX_NESTING, too_deep
 from serving_network.usage_logs.columns import FIELDS, REQUIRED, Columns
+from serving_network.usage_logs.records import (
+    EXCERPT_CHARACTERS,
+    JsonArray,
+    Lines,
+    Record,
+    Unreadable,
+    csv_records,
+    excerpt,
+    quoting,
+)
+from serving_network.usage_logs.sources import Getter, csv_column, field, json_column, json_fields, kept
+from serving_network.usage_logs.values import MAX_TOKENS, count, own_fees, parse_offset, parse_time, read_json
 
-MAX_LINE_BYTES: Final = 1 << 20
-MAX_TOKENS: Final = 10**12
-"""The upper bound for `max_row`."""
 MAX_ROW: Final = 10**7
 """The default limit for the tokens of one kind in a row: ten times the longest context windows of today."""
-Format = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "json"]
 
-_BLOCK: Final = 1 << 18
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_UNIX_TIME = re.compile(r"\d{1,13}(?:\.\d{1,9})?", re.ASCII)
-_LONG_NUMBER = re.compile(r"\d{9,}(?:\.\d*)?", re.ASCII)
-"""Digits that are not an eight-digit date, even if an ISO 8601 parser accepts some: 1712011512345 is not in 1712."""
-_DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_EXCERPT_CHARACTERS: Final = 500
+_SEPARATORS: Final = (",", ";", "\t")
+_Reject = Callable[[Reject], None]
+_Parse = Callable[[str, bool], Any]
+"""The fields of a row in its text; None if the row is left out."""
 
 
 class UnusableLog(InvalidInput):
     """The log as a whole cannot be read: no such file, no header, or the wrong encoding."""
-
-
-class _Fraction(str):
-    """A JSON number with a point or an exponent, kept as it was written."""
-
-    __slots__ = ()
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BadRow(f"{name} is not a number")
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise BadRow("duplicate field: it is ambiguous which value is meant")
-    return row
-
-
-_DECODER = json.JSONDecoder(parse_float=_Fraction, parse_constant=_no_constant, object_pairs_hook=_each_key_once)
-_RawRow = tuple[Any, ...]
-"""The values of one row in the order of columns.FIELDS; None for missing ones."""
 
 
 class UsageLog:
@@ -110,15 +89,17 @@ class UsageLog:
         self.path = path
         self.columns = columns or Columns()
         self.format: Format = log_format or _format_of(path)
+        self.left_out = 0
+        self._document = self.format == "json" or (self.format == "jsonl" and bool(self.columns.rows))
+        self._may_be_document = log_format is None and path.name.lower().removesuffix(".gz").endswith(".json")
         self._names = users
         self._provider = provider
         self._whole_last_line = whole_last_line
         self._max_row = max_row
         self._addresses: dict[str, str] = {}
-        self._wanted = tuple(
-            () if meaning == "id" and self.columns.id_is_row else self.columns.candidates(meaning) for meaning in FIELDS
-        )
-        self._raw: io.BufferedReader | None = None
+        self._only_user = self._check_user()
+        self._start = self._check_start()
+        self._raw: IO[bytes] | None = None
 
     def size(self) -> int:
         """Bytes on disk. Raises UnusableLog if there is no such file."""
@@ -131,7 +112,7 @@ class UsageLog:
         """Bytes on disk read so far by the current iteration."""
         return self._raw.tell() if self._raw is not None and not self._raw.closed else 0
 
-    def rows(self, reject: Callable[[Reject], None]) -> Iterator[UsageRow]:
+    def rows(self, reject: _Reject) -> Iterator[UsageRow]:
         """All rows that can be settled, in the order of the log. `reject` is called with the others.
 
         Raises UnusableLog if the file cannot be opened, is not UTF-8, or is a CSV that lacks a required column.
@@ -140,133 +121,247 @@ class UsageLog:
             raw = self.path.open("rb")
         except OSError as error:
             raise _unreadable(self.path, error) from error
+        self.left_out = 0
         with raw:
             self._raw = raw
-            head = raw.peek(4)
-            if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise UnusableLog(
-                    f"{self.path} is encoded in UTF-16.",
-                    next_step=f"iconv -f UTF-16 -t UTF-8 {self.path} > usage.utf8, and settle usage.utf8.",
-                )
-            stream: Any = gzip.GzipFile(fileobj=raw) if head.startswith(b"\x1f\x8b") else raw
-            yield from self._read(_lines(stream, reject), reject)
+            packed = raw.peek(2).startswith(b"\x1f\x8b")
+            stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+            head = self._head(stream)
+            try:
+                if self._document or (self._may_be_document and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")):
+                    records: Iterator[Record] = iter(JsonArray(stream, self.columns.rows))
+                    yield from self._read(records, self._json_reader(), reject)
+                elif self.format == "csv":
+                    lines = iter(Lines(stream, reject, quotes=True))
+                    separator, parse = self._csv_reader(lines)
+                    yield from self._read(csv_records(lines, separator), parse, reject)
+                else:
+                    yield from self._read(iter(Lines(stream, reject)), self._json_reader(), reject)
+            except Unreadable as end:
+                reject(end.reject)
 
-    def _read(self, lines: Iterator[_Line], reject: Callable[[Reject], None]) -> Iterator[UsageRow]:
-        read_line = self._json_values if self.format == "jsonl" else self._csv_reader(lines)
-        for number, content, whole in lines:
+    def _head(self, stream: Any) -> bytes:
+        """The first bytes of the log. Raises UnusableLog if it is in UTF-16."""
+        try:
+            head: bytes = stream.peek(1024)[:1024]
+        except (EOFError, OSError, zlib.error):
+            return b""  # reading reports it
+        name = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}.get(head[:2])
+        if name is None and len(head) >= 4 and head[0] and head[1:4:2] == b"\0\0":
+            name = "UTF-16LE"
+        if name is None and len(head) >= 4 and head[1] and head[0:4:2] == b"\0\0":
+            name = "UTF-16BE"
+        if name is not None:
+            quoted = shlex.quote(str(self.path))
+            raise UnusableLog(
+                f"{self.path} is encoded in UTF-16.",
+                next_step=f"iconv -f {name} -t UTF-8 {quoted} > usage.utf8, and settle usage.utf8.",
+            )
+        return head
+
+    def _read(self, records: Iterator[Record], parse: _Parse, reject: _Reject) -> Iterator[UsageRow]:
+        for number, content, whole in records:
             if not content.strip():
                 continue
             try:
                 text = content.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                reject(Reject(number, f"wrong encoding: not UTF-8 at byte {error.start + 1}", _excerpt(content)))
+                reject(Reject(number, f"wrong encoding: not UTF-8 at byte {error.start + 1}", excerpt(content)))
                 continue
             try:
-                row = self._row(number, content, read_line(text, whole))
+                values = parse(text, whole)
+                if values is None:
+                    self.left_out += 1
+                    continue
+                row = self._row(number, content, values)
+            except _BrokenQuote as error:
+                raise Unreadable(number, str(error), content) from error
             except BadRow as error:
-                reject(Reject(number, str(error), text[:_EXCERPT_CHARACTERS]))
+                reject(Reject(number, str(error), text[:EXCERPT_CHARACTERS]))
                 continue
             yield row
 
-    def _json_values(self, text: str, whole: bool) -> _RawRow:
-        if too_deep(text):
-            raise BadRow(f"JSON nested more than {MAX_NESTING} levels deep")
-        try:
-            row = _DECODER.decode(text)
-        except BadRow:
-            raise
-        except ValueError as error:
-            if not whole:
-                raise BadRow("incomplete last line: the log ends in the middle of a row") from error
-            raise BadRow(f"broken JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise BadRow("not a JSON object")
-        return tuple(_find(row, names) for names in self._wanted)
+    def _json_reader(self) -> _Parse:
+        fields_of, keep = json_fields(self.columns), kept(self.columns, json_column)
 
-    def _csv_reader(self, lines: Iterator[_Line]) -> Callable[[str, bool], _RawRow]:
-        header_line = next(lines, None)
-        if header_line is None:
-            raise UnusableLog(f"{self.path} is empty.", next_step="Give a log with a header line.")
-        try:
-            header = next(csv.reader([header_line.content.decode("utf-8-sig")], strict=True))
-        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-            raise UnusableLog(
-                f"The header of {self.path} is not CSV in UTF-8.",
-                cause=str(error),
-                next_step="Put the column names in the first line.",
-            ) from error
-        places = self._places([name.strip() for name in header])
+        def values(text: str, whole: bool) -> Any:
+            try:
+                row = read_json(text)
+            except BadRow:
+                raise
+            except ValueError as error:
+                if not whole:
+                    raise BadRow("incomplete last line: the log ends in the middle of a row") from error
+                raise BadRow(f"broken JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise BadRow("not a JSON object")
+            return fields_of(row) if keep is None or keep(row) else None
+
+        return values
+
+    def _csv_reader(self, lines: Iterator[Record]) -> tuple[str, _Parse]:
+        separator, header = self._header(lines)
         width = len(header)
+        fields_of = self._csv_fields(header)
+        try:
+            keep = kept(self.columns, lambda name: csv_column(name, header))
+        except KeyError as error:
+            raise UnusableLog(
+                f"{self.path} has no column {error.args[0]}: the header is {', '.join(header)}.",
+                cause="--skip and --only name columns of the log.",
+                next_step="Name another column, or another --preset.",
+            ) from error
+        closed = quoting(separator).closed
 
-        def values(text: str, whole: bool) -> _RawRow:
+        def values(text: str, whole: bool) -> Any:
             text = text.removesuffix("\r")
             if '"' in text:
                 try:
-                    fields = next(csv.reader([text], strict=True))
+                    fields = next(csv.reader([text], strict=True, delimiter=separator))
                 except csv.Error as error:
-                    raise BadRow("incomplete last line" if not whole else f"broken CSV: {error}") from error
+                    if not closed.fullmatch(text.encode()):
+                        raise _BrokenQuote(
+                            f"broken CSV: {error}. Nothing from this line on was read: fix the quote and run again"
+                        ) from error
+                    raise BadRow(f"broken CSV: {error}") from error
             else:
-                fields = text.split(",")
+                fields = text.split(separator)
             if not whole and (len(fields) != width or not self._whole_last_line):
                 raise BadRow(
                     "incomplete last line: no line end, so its last value may be cut off (--whole-last-line accepts it)"
                 )
             if len(fields) != width:
                 raise BadRow(f"{len(fields)} columns where the header has {width}")
-            return tuple(None if place is None else fields[place] for place in places)
+            return fields_of(fields) if keep is None or keep(fields) else None
 
-        return values
+        return separator, values
 
-    def _places(self, header: list[str]) -> list[int | None]:
-        """The position of each field in a CSV row."""
-        places: list[int | None] = []
-        for meaning in FIELDS:
-            if meaning == "id" and self.columns.id_is_row:
-                places.append(None)
+    def _header(self, lines: Iterator[Record]) -> tuple[str, list[str]]:
+        """The separator and the column names, from a `sep=` line and the header line."""
+        line = next(lines, None)
+        if line is None:
+            raise UnusableLog(f"{self.path} is empty.", next_step="Give a log with a header line.")
+        try:
+            text = line.content.decode("utf-8-sig").removesuffix("\r")
+            separators: tuple[str, ...] = _SEPARATORS
+            if text.lower().startswith("sep=") and text[4:] in _SEPARATORS:
+                separators = (text[4:],)
+                text = next(lines, line).content.decode().removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise self._no_header(error) from error
+        found: tuple[str, list[str]] = "", []
+        failure: Exception = ValueError("the first line is empty")
+        for one in separators:
+            try:
+                names = [name.strip() for name in next(csv.reader([text], strict=True, delimiter=one), [])]
+            except csv.Error as error:
+                failure = error
                 continue
-            found = next((name for name in self.columns.candidates(meaning) if name in header), None)
-            if found is None and (meaning in self.columns.named or meaning in REQUIRED):
-                if meaning.endswith("_tokens") and {"fee", "output_fee"} & set(header):
-                    places.append(None)
-                    continue
+            found = max(found, (one, names), key=lambda tried: len(tried[1]))
+        if not found[1]:
+            raise self._no_header(failure) from failure
+        return found
+
+    def _no_header(self, error: Exception) -> UnusableLog:
+        return UnusableLog(
+            f"The header of {self.path} is not CSV in UTF-8.",
+            cause=str(error),
+            next_step="Put the column names in the first line.",
+        )
+
+    def _csv_fields(self, header: list[str]) -> Getter:
+        """The values of a CSV row's fields, in the order of FIELDS."""
+        nothing = len(header)
+        places: list[int] = []
+        getters: list[Getter] = []
+        for meaning in FIELDS:
+            place, getter = self._csv_field(meaning, header)
+            places.append(nothing if place is None else place)
+            getters.append(getter)
+        if all(getter is _nothing or place != nothing for getter, place in zip(getters, places, strict=True)):
+            pick = itemgetter(*places)
+
+            def fields_of(row: list[str]) -> Any:
+                row.append("")
+                return pick(row)
+
+            return fields_of
+        return lambda row: [getter(row) for getter in getters]
+
+    def _csv_field(self, meaning: str, header: list[str]) -> tuple[int | None, Getter]:
+        """A field's place in a CSV row if it is a column of its own, and its getter."""
+        if meaning == "id" and self.columns.id_is_row:
+            return None, _nothing
+        names = self.columns.candidates(meaning)
+        if meaning not in self.columns.named:
+            names = tuple(name for name in names if name in header)[:1]
+        getter = field(meaning, names, self.columns.absent, lambda name: csv_column(name, header))
+        if getter is None:
+            if (meaning in self.columns.named or meaning in REQUIRED) and not self._is_given(meaning, header):
                 raise UnusableLog(
                     f"{self.path} has no column for {meaning}: the header is {', '.join(header)}.",
                     cause=f"Looked for {', '.join(self.columns.candidates(meaning))}.",
                     next_step=f"--map {meaning}=COLUMN" + (" or --map id=@row" if meaning == "id" else ""),
                 )
-            if found is not None and header.count(found) > 1:
+            return None, _nothing
+        for name in names:
+            if header.count(name) > 1:
                 raise UnusableLog(
-                    f"{self.path} has two columns called {found}.", next_step="Rename one of them in the header."
+                    f"{self.path} has two columns called {name}.", next_step="Rename one of them in the header."
                 )
-            places.append(None if found is None else header.index(found))
-        return places
+        alone = len(names) == 1 and not self.columns.absent and names[0] in header
+        return header.index(names[0]) if alone else None, getter
 
-    def _row(self, number: int, content: bytes, values: _RawRow) -> UsageRow:
-        request_id, user, time, input_tokens, output_tokens, fee, input_fee, output_fee = values
+    def _is_given(self, meaning: str, header: list[str]) -> bool:
+        """Whether a field needs no column: one user for all rows, or fees instead of tokens."""
+        if meaning == "user":
+            return self._only_user is not None
+        fees = ({"fee", "output_fee"} & set(header)) - set(self.columns.ignore)
+        return meaning in REQUIRED and meaning.endswith("_tokens") and bool(fees)
+
+    def _row(self, number: int, content: bytes, values: Any) -> UsageRow:
+        (
+            request_id, user, time, input_tokens, output_tokens, fee, input_fee, output_fee, cached, images, seconds,
+        ) = values  # fmt: skip
         if self.columns.id_is_row:
             request_hash = sha256(b"serving usage row\0%d\0%b" % (number, content.rstrip(b"\r"))).digest()
             request_text = "0x" + request_hash.hex()
         else:
             request_hash, request_text = identify_request(request_id)
-        fees = _own_fees(fee, input_fee, output_fee)
-        if fees is not None:
+        fees = own_fees(fee, input_fee, output_fee)
+        if fees is not None or images or seconds:
             input_tokens = 0 if is_absent(input_tokens) else input_tokens
             output_tokens = 0 if is_absent(output_tokens) else output_tokens
-        address, user_text = self._user(user)
-        return UsageRow(
+        address, user_text = self._only_user or self._user(user)
+        row = UsageRow(
             number,
             request_hash,
             request_text,
             address,
             user_text,
-            parse_time(time),
+            parse_time(time) if self._start is None else self._start + parse_offset(time, self.columns.time_unit or "s"),
             self._tokens(input_tokens, "input tokens"),
             self._tokens(output_tokens, "output tokens"),
             fees,
         )
+        if cached or images or seconds:
+            return self._with_other_units(row, cached, images, seconds)
+        return row
+
+    def _with_other_units(self, row: UsageRow, cached: Any, images: Any, seconds: Any) -> UsageRow:
+        cached, images, seconds = (
+            0 if is_absent(value) else self._tokens(value, what)
+            for value, what in ((cached, "cached tokens"), (images, "images"), (seconds, "seconds"))
+        )
+        if cached > row.input_tokens:
+            raise BadRow(
+                f"{cached} cached tokens of {row.input_tokens} input tokens: cached tokens are a part of the input"
+                " tokens (--map input_tokens=A+B adds columns)"
+            )
+        return row._replace(cached_tokens=cached, images=images, seconds=seconds)
 
     def _tokens(self, value: Any, what: str) -> int:
-        tokens = _count(value, what, MAX_TOKENS)
+        tokens = count(value, what, MAX_TOKENS)
         if tokens > self._max_row:
             raise BadRow(f"too many {what}: {tokens}, the limit for one row is {self._max_row} (--max-row)")
         return tokens
@@ -303,143 +398,47 @@ class UsageLog:
             raise BadRow("bad address: the provider cannot be its own user")
         return address
 
-
-def _find(row: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """The first of the named values that a JSON row has; a dot reaches into an object."""
-    for name in names:
-        found = row.get(name)
-        if found is not None:
-            return found
-        if "." in name:
-            found = row
-            for part in name.split("."):
-                found = found.get(part) if isinstance(found, dict) else None
-            if found is not None:
-                return found
-    return None
-
-
-def parse_time(time: Any) -> int:
-    """Microseconds since 1970 UTC, from ISO 8601 (UTC unless it has a time zone), unix seconds or milliseconds.
-
-    Numbers from 10**11 on are milliseconds. Raises ValueError with the reason for anything else.
-    """
-    if is_absent(time):
-        raise BadRow("missing column: time")
-    if isinstance(time, str) and not isinstance(time, _Fraction) and not _LONG_NUMBER.fullmatch(time.strip()):
+    def _check_user(self) -> tuple[str, str] | None:
+        """The one user of all rows. Raises InvalidInput if it is no address."""
+        if not self.columns.user:
+            return None
         try:
-            moment = datetime.fromisoformat(time.strip())
-        except ValueError:
-            pass
-        else:
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            return (moment - _EPOCH) // _MICROSECOND
-    if isinstance(time, bool) or not isinstance(time, (int, str)) or not _UNIX_TIME.fullmatch(text_of(time)):
-        raise BadRow(f"bad time: {shown(time)}")
-    whole, _, part = str(time).partition(".")
-    seconds = int(whole)
-    if seconds >= 10**11:
-        return seconds * 1000 + int(part[:3].ljust(3, "0") or 0)
-    return seconds * 1_000_000 + int(part[:6].ljust(6, "0") or 0)
+            return self._user(self.columns.user)
+        except BadRow as error:
+            raise InvalidInput(
+                f"The user of the log cannot be used: {error}.", next_step="Give --user an address, or a name of --users."
+            ) from error
 
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = datetime.resolution
-
-
-def _count(value: Any, what: str, limit: int) -> int:
-    if type(value) is int:
-        count = value
-    elif type(value) is str and value.isascii() and value.isdigit() and len(value) < 100:
-        count = int(value)
-    else:
-        return _uncountable(value, what, limit)
-    if count < 0:
-        raise BadRow(f"negative {what}: {shown(value)}")
-    if count > limit:
-        raise BadRow(f"{what} out of range: {shown(value)}, the limit is {limit}")
-    return count
-
-
-def _uncountable(value: Any, what: str, limit: int) -> int:
-    """Raise the reason why a value is not a count, or return the count without surrounding blanks."""
-    if is_absent(value):
-        raise BadRow(f"missing column: {what}")
-    if isinstance(value, str):
-        text = value.strip()
-        if text != value:
-            return _count(text, what, limit)
-        if text.isascii() and text.isdigit():
-            raise BadRow(f"{what} out of range: {shown(text)}, the limit is {limit}")
-        if _DECIMAL.fullmatch(text) and text[0] == "-":
-            raise BadRow(f"negative {what}: {shown(text)}")
-        if _DECIMAL.fullmatch(text) and not text[1:].isdigit():
-            raise BadRow(f"fractional {what}: {shown(text)}")
-    raise BadRow(f"{what} are not a whole number: {shown(value)}")
-
-
-def _own_fees(fee: Any, input_fee: Any, output_fee: Any) -> tuple[int, int] | None:
-    """The fees in wei that a row specifies. A `fee` alone counts as output fee."""
-    if is_absent(fee) and is_absent(input_fee) and is_absent(output_fee):
-        return None
-    if is_absent(input_fee) and is_absent(output_fee):
-        return 0, _count(fee, "fee", MAX_FEE)
-    if is_absent(input_fee) or is_absent(output_fee):
-        raise BadRow(f"missing column: {'input' if is_absent(input_fee) else 'output'} fee, required with the other")
-    fees = _count(input_fee, "input fee", MAX_FEE), _count(output_fee, "output fee", MAX_FEE)
-    if not is_absent(fee) and _count(fee, "fee", 2 * MAX_FEE) != sum(fees):
-        raise BadRow(f"the fee is {shown(fee)}, but input and output fee add up to {sum(fees)}")
-    return fees
-
-
-class _Line(NamedTuple):
-    """A line without its line end; `whole` is whether it had one."""
-
-    number: int
-    content: bytes
-    whole: bool
-
-
-def _lines(stream: Any, reject: Callable[[Reject], None]) -> Iterator[_Line]:
-    """The lines of a stream. Rejects lines that are too long, and the line at which a compressed stream is cut off."""
-    number = 1
-    rest = b""
-    too_long = False
-    while True:
+    def _check_start(self) -> int | None:
+        """The time that all times are offsets from. Raises InvalidInput if it is no time, or is needed and missing."""
+        if not self.columns.start:
+            if self.columns.time_unit:
+                raise InvalidInput(
+                    "The times of this log are offsets.", next_step="Add the time of its start: --start 2026-11-28T00:00Z"
+                )
+            return None
         try:
-            block = stream.read(_BLOCK)
-        except (EOFError, OSError, zlib.error) as error:
-            reject(Reject(number, f"the compressed log is cut off: {error}", _excerpt(rest)))
-            return
-        if not block:
-            break
-        first, *others = block.split(b"\n")
-        rest = rest if too_long else rest + first
-        if not others and len(rest) > MAX_LINE_BYTES and not too_long:
-            reject(Reject(number, f"line too long: more than {MAX_LINE_BYTES} bytes", _excerpt(rest)))
-            rest, too_long = b"", True
-        for following in others:
-            if not too_long:
-                yield _Line(number, rest, True)
-            rest, too_long = following, False
-            number += 1
-    if rest and not too_long:
-        yield _Line(number, rest, False)
+            return parse_time(self.columns.start)
+        except BadRow as error:
+            raise InvalidInput(f"{error}.", next_step="Write --start as in 2026-11-28T00:00Z.") from error
 
 
-def _excerpt(content: bytes) -> str:
-    return content[:_EXCERPT_CHARACTERS].decode("utf-8", "backslashreplace")
+class _BrokenQuote(BadRow):
+    """A quoted field goes on behind its closing quote, so nobody can tell where the record ends."""
+
+
+def _nothing(row: Any) -> None:
+    """The value of a field without a column."""
 
 
 def _format_of(path: Path) -> Format:
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    if suffix.lower() == ".csv":
+    if suffix.lower() in {".csv", ".tsv"}:
         return "csv"
     if suffix.lower() in {".jsonl", ".ndjson", ".json"}:
         return "jsonl"
     raise UnusableLog(
-        f"The format of {path} is not clear from its name.", next_step="Add --format jsonl or --format csv."
+        f"The format of {path} is not clear from its name.", next_step="Add --format jsonl, --format csv or --format json."
     )
 
 
