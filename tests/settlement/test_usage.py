@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.usage import MAX_FEE, Reject, UsageRow
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.records import MAX_LINE_BYTES
 from serving_network.usage_logs.reader import Format, UnusableLog, UsageLog
+from serving_network.usage_logs.records import MAX_LINE_BYTES
 from serving_network.usage_logs.values import MAX_TOKENS, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)

@@ -73,9 +73,7 @@ def test_records_do_not_depend_on_the_read_size(tmp_path: Path, cut: int, monkey
     ],
     ids=["never closed", "cut off", "closed elsewhere", "two writers", "a long record", "a long line"],
 )
-def test_after_a_quote_that_goes_wrong_nothing_is_read(
-    tmp_path: Path, lines: list[str], end: str, reason: str
-) -> None:
+def test_after_a_quote_that_goes_wrong_nothing_is_read(tmp_path: Path, lines: list[str], end: str, reason: str) -> None:
     rows, (reject,) = read_csv(tmp_path, row("good"), *lines, end=end)
     assert [one.line for one in rows] == [2]
     assert (reject.line, reason in reject.reason) == (3, True), reject.reason

@@ -17,8 +17,8 @@ from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request
 from serving_network.usage_logs import records as usage
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.records import MAX_LINE_BYTES
 from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
+from serving_network.usage_logs.records import MAX_LINE_BYTES
 from serving_network.usage_logs.values import MAX_TOKENS, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Iterator
@@ -23,10 +24,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from serving_network.cli import log_options
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import settles
 from serving_network.cli.complete import complete_key
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
+from serving_network.cli.log_check import show_check
 from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
@@ -36,8 +39,8 @@ from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
 from serving_network.signing import TeeSigner
-from serving_network.usage_logs.columns import Columns, load_columns, load_users
-from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
+from serving_network.usage_logs.columns import load_users
+from serving_network.usage_logs.reader import MAX_ROW, UsageLog
 from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
@@ -71,14 +74,27 @@ async def settle(
             autocompletion=complete_key,
         ),
     ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="Map a column: FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row."),
-    ] = None,
-    columns: Annotated[Path | None, typer.Option(help="A TOML file that maps the columns.")] = None,
+    preset: log_options.PRESET = None,
+    mapping: log_options.MAPPING = None,
+    columns: log_options.COLUMNS = None,
+    skip: log_options.SKIP = None,
+    only: log_options.ONLY = None,
+    ignore: log_options.IGNORE = None,
     users: Annotated[Path | None, typer.Option(help="A file that maps the log's user names to addresses.")] = None,
+    only_user: log_options.USER = "",
+    rows: log_options.ROWS = "",
+    start: log_options.START = "",
+    time_unit: log_options.TIME_UNIT = "",
+    last_of_stream: log_options.LAST_OF_STREAM = False,
+    id_with_time: log_options.ID_WITH_TIME = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read the log from its first line, not from where the last run ended.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Show what the first rows say, and end. Needs no network and no key.")
+    ] = False,
     log_format: Annotated[
-        str | None, typer.Option("--format", help="The log's format: jsonl or csv. Default: from the file name.")
+        str | None, typer.Option("--format", help="The log's format: jsonl, csv or json. Default: from the file name.")
     ] = None,
     whole_last_line: Annotated[
         bool, typer.Option("--whole-last-line", help="Accept a last CSV line without a line end.")
@@ -129,20 +145,37 @@ async def settle(
         give_up_after=give_up_after,
         dry_run=session.dry_run,
     )
+    layout = log_options.columns_of(
+        columns,
+        preset,
+        mapping,
+        {"skip": skip, "only": only, "ignore": ignore},
+        {
+            "user": only_user,
+            "rows": rows,
+            "start": start,
+            "time_unit": time_unit,
+            "last_of_stream": last_of_stream,
+            "id_with_time": id_with_time,
+        },
+    )
+    if check and usage is None:
+        raise InvalidInput("There is no log to check.", next_step="serving settle --check USAGE")
+    log = functools.partial(
+        UsageLog,
+        columns=layout,
+        users=load_users(users) if users else None,
+        log_format=log_options.format_of(log_format),
+        whole_last_line=whole_last_line,
+        max_row=max_row,
+        reread=reread,
+    )
+    if check and usage is not None:
+        await show_check(session, log(usage), preset is None and columns is None)
+        return
     chain = await LiveChain.open(
         await session.chain(), session.signer(), session.network.require_ledger(), service=service
     )
-    log = None
-    if usage is not None:
-        log = UsageLog(
-            usage,
-            (load_columns(columns) if columns else Columns()).with_assignments(mapping or []),
-            provider=chain.provider,
-            users=load_users(users) if users else None,
-            log_format=_format(log_format),
-            whole_last_line=whole_last_line,
-            max_row=max_row,
-        )
     file = await journal_of(chain, journal)
     rejected = rejects or _rejects_beside(directory(), usage)
     _check_apart(rejected, usage, columns, users, file.path)
@@ -155,7 +188,7 @@ async def settle(
             chain, opened, _tee_signer(session, tee_key), options, reject=reject.add, progress=progress.show
         )
         try:
-            report = await run.run(log)
+            report = await run.run(None if usage is None else log(usage, provider=chain.provider))
         finally:
             session.sent = newest_transaction(opened)
     session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.written()})
@@ -182,13 +215,6 @@ def _tee_signer(session: Session, name: str | None) -> TeeSigner:
             raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key in the key store.")
         return signer
     return tee_key_from_environment(f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME.")
-
-
-def _format(text: str | None) -> Format | None:
-    match text:
-        case None | "jsonl" | "csv":
-            return text
-    raise InvalidInput(f"{text!r} is not a log format.", next_step="Use --format jsonl or --format csv.")
 
 
 def _rejects_beside(directory: Path, usage: Path | None) -> Path:

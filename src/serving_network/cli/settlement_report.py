@@ -92,9 +92,10 @@ def _show_warnings(session: Session, lines: list[UserLine]) -> None:
 def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str, str]:
     new = count(report.new_requests, "new request")
     facts = {
-        "log": f"{new}, {report.known_requests} known, {report.rejected} rejected",
+        "log": f"{new}, {report.known_requests} known, {report.rejected} rejected{_of_the_log(report)}",
         "open": f"{count(sum(line.requests for line in lines), 'request')} of {count(len(lines), 'user')}",
-        "tokens": f"{sum(line.input_tokens for line in lines)} in, {sum(line.output_tokens for line in lines)} out",
+        "tokens": f"{sum(line.input_tokens for line in lines)} in, {sum(line.output_tokens for line in lines)} out"
+        + "".join(f", {number} {kind.replace('_', ' ')}" for kind, number in report.other_units.items()),
         "fee": rounded(report.fee),
     }
     if session.dry_run:
@@ -110,6 +111,11 @@ def _totals(session: Session, report: Report, lines: list[UserLine]) -> dict[str
             f"{count(report.taken_up, 'batch', 'batches')} resumed, {rounded(report.taken_up_paid)} paid"
         )
     return facts
+
+
+def _of_the_log(report: Report) -> str:
+    left_out = f", {report.left_out} left out" if report.left_out else ""
+    return left_out + ("" if report.continued_at is None else f", continued at line {report.continued_at}")
 
 
 def show_outcomes(session: Session, outcomes: Sequence[SettlementResult]) -> None:

@@ -22,20 +22,27 @@ from typing import NamedTuple
 
 from eth_hash.auto import keccak
 
+from serving_network.messages.usage import UsageRow
 from serving_network.untrusted import parse_json
 
 _UPDATE_EVERY = 512
 
 
 class Prices(NamedTuple):
-    """The prices of a service, in wei per token."""
+    """The prices of a service, in wei per token. Cached input costs the input price over the divisor."""
 
     input_price: int
     output_price: int
+    cached_divisor: int = 1
 
     def fees(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
         """The input and the output fee in wei."""
         return input_tokens * self.input_price, output_tokens * self.output_price
+
+    def fees_of(self, row: UsageRow) -> tuple[int, int]:
+        """The input and the output fee of a request in wei: a second is a unit of input, an image one of output."""
+        of_input = input_fee(self.input_price, row.input_tokens, row.cached_tokens, self.cached_divisor)
+        return of_input + row.seconds * self.input_price, (row.output_tokens + row.images) * self.output_price
 
 
 def input_fee(price: int, tokens: int, cached: int, cached_divisor: int) -> int:

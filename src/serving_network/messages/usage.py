@@ -27,8 +27,9 @@ class UsageRow(NamedTuple):
 
     `request_hash` are the 32 bytes that identify it. `request_text` and `user_text` are the spellings used in the
     requests hash. `time` is in microseconds since 1970 UTC. `fees` are the input and output fee in wei if the row
-    specifies them, else None. `cached_tokens` are a part of the input tokens; images count as units of output beside the
-    output tokens, seconds as units of input beside the input tokens.
+    specifies them, else None. `cached_tokens` are a part of the input tokens; images count as units of output beside
+    the output tokens, seconds as units of input beside the input tokens. With `id_with_time`, the same id at another
+    time is another request.
     """
 
     line: int
@@ -43,6 +44,43 @@ class UsageRow(NamedTuple):
     cached_tokens: int = 0
     images: int = 0
     seconds: int = 0
+    id_with_time: bool = False
+
+    def other_units(self) -> dict[str, int]:
+        """What the request used beside plain tokens, by its kind."""
+        units = {"cached_tokens": self.cached_tokens, "images": self.images, "seconds": self.seconds}
+        return {kind: number for kind, number in units.items() if number}
+
+    def at_its_time(self) -> UsageRow:
+        """The row under an id that is joined with its time."""
+        joined = sha256(b"serving usage id at time\0%b%d" % (self.request_hash, self.time)).digest()
+        return self._replace(request_hash=joined, request_text="0x" + joined.hex())
+
+    def continues(self, earlier: UsageRow) -> bool:
+        """Whether the row reports what an earlier row of the same stream does, and more."""
+        return (
+            (self.request_hash, self.user, self.fees) == (earlier.request_hash, earlier.user, None)
+            and self.input_tokens >= earlier.input_tokens
+            and self.output_tokens >= earlier.output_tokens
+            and self[6:8] != earlier[6:8]
+        )
+
+
+class Reading(NamedTuple):
+    """How far a log was read: up to `offset`, where line number `line` begins.
+
+    `log` is its path and `file` identifies the file. `header` is a hash of its first line and of how it is read, `tail`
+    one of the last block before the offset. With an offset of 0, the log was read but cannot be continued.
+    `rejects` are those of the lines before.
+    """
+
+    log: str
+    file: str
+    offset: int
+    line: int
+    header: bytes
+    tail: bytes
+    rejects: tuple[Reject, ...] = ()
 
 
 class BadRow(ValueError):

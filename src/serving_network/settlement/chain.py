@@ -39,13 +39,17 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The provider's service. Prices are in wei per token; `confirmed` is whether the owner confirmed the signer."""
+    """The provider's service. Prices are in wei per token; `confirmed` is whether the owner confirmed the signer.
+
+    Cached input costs the input price over `cached_divisor`.
+    """
 
     input_price: int
     output_price: int
     tee_signer: str
     confirmed: bool
     takes_batches: bool
+    cached_divisor: int = 1
 
     @property
     def form(self) -> Form:

@@ -20,6 +20,7 @@ from serving_network.contracts.errors import ServiceNotExist, TransferFailed
 from serving_network.contracts.models import Account, Offer, ProviderService
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, RpcError, TransactionDropped, TransactionFailure
+from serving_network.messages.prices import cached_divisor
 from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import describe
 from serving_network.settlement.chain import (
@@ -121,7 +122,12 @@ class LiveChain(History):
             raise Disagreement("The node returned a service of another kind.")
         takes_batches = await self._contract.has("settleBatchWithTEE", [], b"", sender=self.provider)
         return Service(
-            found.offer.input_price, found.offer.output_price, found.offer.tee_signer, found.confirmed, takes_batches
+            found.offer.input_price,
+            found.offer.output_price,
+            found.offer.tee_signer,
+            found.confirmed,
+            takes_batches,
+            cached_divisor(found.offer.additional_info),
         )
 
     async def accounts(self, users: Sequence[str], block: int | None = None) -> dict[str, Account]:

@@ -8,15 +8,27 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from serving_network.messages.prices import Prices
-from serving_network.messages.usage import Reject, UsageRow
+from serving_network.messages.usage import Reading, Reject, UsageRow
 from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.readings import MAX_KEPT_REJECTS
 from serving_network.settlement.report import Progress, Report
 
 CHUNK_ROWS: Final = 10_000
 
 
 class RowSource(Protocol):
-    """Where rows come from. Sizes and positions are in bytes, or in any other unit of progress."""
+    """Where rows come from. Sizes and positions are in bytes, or in any other unit of progress.
+
+    `name` tells it from other sources, `left_out` counts rows that are not to be settled, and `ids_are_places` is
+    whether a row is identified by its place and content.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def left_out(self) -> int: ...
+    @property
+    def ids_are_places(self) -> bool: ...
 
     def rows(self, reject: Callable[[Reject], None]) -> Iterator[UsageRow]:
         """All rows that can be settled, in their order. `reject` is called with the others."""
@@ -28,6 +40,14 @@ class RowSource(Protocol):
 
     def position(self) -> int:
         """How much of it was read so far."""
+        ...
+
+    def resume(self, earlier: Reading) -> str | None:
+        """Let `rows` begin where an earlier reading ended. Returns why it cannot; None if it can."""
+        ...
+
+    def reading(self) -> Reading:
+        """How far it was read, after the last row."""
         ...
 
 
@@ -43,7 +63,9 @@ async def record(
     """Record every row once, at these prices. Rejects are handed over in the order of their lines within a chunk."""
     size = source.size()
     rejects: list[Reject] = []
+    kept: list[Reject] = []
     chunk: list[UsageRow] = []
+    earlier = journal.reading(source.name)
 
     def flush() -> None:
         if chunk:
@@ -54,6 +76,8 @@ async def record(
             chunk.clear()
         for one in sorted(rejects):
             reject(one)
+        if len(kept) <= MAX_KEPT_REJECTS:
+            kept.extend(rejects)
         report.rejected += len(rejects)
         rejects.clear()
         progress("reading", source.position(), size)
@@ -63,6 +87,13 @@ async def record(
         if len(rejects) >= CHUNK_ROWS:
             flush()
 
+    if earlier is not None:
+        change = source.resume(earlier)
+        if change is None:
+            report.continued_at = earlier.line
+            rejects.extend(earlier.rejects)
+        elif change:
+            report.notes.append(f"The log was read from its first line, because {change}.")
     journal.begin_reading()
     for row in source.rows(set_aside):
         chunk.append(row)
@@ -70,4 +101,13 @@ async def record(
             flush()
             await asyncio.sleep(0)  # lets Ctrl-C be handled
     flush()
-    journal.end_reading()
+    reading = source.reading()
+    journal.end_reading_at(reading._replace(rejects=tuple(one for one in kept if one.line < reading.line)))
+    report.left_out += source.left_out
+    moved = earlier is not None and report.continued_at is None and not report.known_requests
+    if moved and source.ids_are_places and report.new_requests:
+        report.notes.append(
+            f"{source.name} was read before, but all its rows are new. With id=@row, a row is identified by its line"
+            " number and content: if rows were moved or rewritten, they are charged again. Void them with"
+            " serving settlement void."
+        )

@@ -72,6 +72,9 @@ class UserLine:
 class Report:
     """One run. `taken_up` counts batches of earlier runs that were resumed and completed.
 
+    `left_out` counts rows that the log's columns leave out, `continued_at` is the line at which the log was read on.
+    `other_units` are the cached tokens, images and seconds of the open requests.
+
     What they paid before the run counted what is open is in `taken_up_paid`, the rest in `paid`:
     total fee = paid + unsettled.
     """
@@ -81,6 +84,8 @@ class Report:
     provider: str
     new_requests: int = 0
     known_requests: int = 0
+    left_out: int = 0
+    continued_at: int | None = None
     rejected: int = 0
     taken_up: int = 0
     taken_up_paid: int = 0
@@ -90,6 +95,7 @@ class Report:
     gas_used: int = 0
     gas_cost: int = 0
     lines: dict[str, UserLine] = field(default_factory=dict)
+    other_units: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stopped_by: ServingError | None = None
 
@@ -113,12 +119,19 @@ class Report:
             "chain_id": self.chain_id,
             "contract": self.contract,
             "provider": self.provider,
-            "log": {"new": self.new_requests, "known": self.known_requests, "rejected": self.rejected},
+            "log": {
+                "new": self.new_requests,
+                "known": self.known_requests,
+                "rejected": self.rejected,
+                "left_out": self.left_out,
+                "continued_at_line": self.continued_at,
+            },
             "users": [line.as_dict() for line in lines],
             "total": {
                 "requests": sum(line.requests for line in lines),
                 "input_tokens": sum(line.input_tokens for line in lines),
                 "output_tokens": sum(line.output_tokens for line in lines),
+                "other_units": self.other_units,
                 "fee": str(self.fee),
                 "paid": str(self.paid),
                 "unsettled": str(self.unsettled),

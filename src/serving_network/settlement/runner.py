@@ -113,7 +113,7 @@ class Settlement:
                 cause="Without a service there are no prices, and the contract refuses settlements.",
                 next_step="serving service register OFFER",
             )
-        prices = Prices(service.input_price, service.output_price)
+        prices = Prices(service.input_price, service.output_price, service.cached_divisor)
         self._report.new_requests += self._journal.take_served(prices)
         if rows is not None:
             if self._journal.has_served():
@@ -155,6 +155,7 @@ class Settlement:
                 ready.append(user)
             self._sender.waits[user.address] = wait or Wait.NOT_SENT
         self._report.lines = lines
+        self._report.other_units = self._journal.open_units()
         try:
             await self._sender.send_all(in_order_of_risk(ready, stakes), service)
         except ServingError as error:

@@ -173,7 +173,8 @@ def _columns_of(source: str, content: dict[str, object]) -> Columns:
     columns = content.get("columns")
     if not isinstance(columns, dict) or not all(isinstance(name, str) for name in columns.values()):
         raise ConfigurationError(
-            f"{source} has no [columns] table of strings.", next_step='Write [columns] and lines like user = "customer".'
+            f"{source} has no [columns] table of strings.",
+            next_step='Write [columns] and lines like user = "customer".',
         )
     known = {one.name: one.default for one in fields(Columns) if one.name != "named"}
     given: dict[str, Any] = {}

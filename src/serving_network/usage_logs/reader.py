@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import os
 import re
 import shlex
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +26,7 @@ from eth_utils.address import to_checksum_address
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import (
     BadRow,
+    Reading,
     Reject,
     UsageRow,
     identify_request,
@@ -37,9 +40,9 @@ from serving_network.usage_logs.records import (
     Lines,
     Record,
     Unreadable,
-    csv_records,
     excerpt,
     quoting,
+    whole_record,
 )
 from serving_network.usage_logs.sources import Getter, csv_column, field, json_column, json_fields, kept
 from serving_network.usage_logs.values import MAX_TOKENS, count, own_fees, parse_offset, parse_time, read_json
@@ -49,6 +52,8 @@ MAX_ROW: Final = 10**7
 Format = Literal["jsonl", "csv", "json"]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_BLOCK: Final = 1 << 16
+_STREAMS: Final = 10_000
 _SEPARATORS: Final = (",", ";", "\t")
 _Reject = Callable[[Reject], None]
 _Parse = Callable[[str, bool], Any]
@@ -68,6 +73,8 @@ class UsageLog:
 
     `max_row` limits the input tokens and the output tokens of a row. A row above it is rejected: it is far more likely
     to be a counter or a metering bug than a request.
+
+    `resume` lets `rows` begin where an earlier reading ended, except with `reread`.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class UsageLog:
         log_format: Format | None = None,
         whole_last_line: bool = False,
         max_row: int = MAX_ROW,
+        reread: bool = False,
     ) -> None:
         if not 0 < max_row <= MAX_TOKENS:
             raise InvalidInput(
@@ -96,10 +104,25 @@ class UsageLog:
         self._provider = provider
         self._whole_last_line = whole_last_line
         self._max_row = max_row
+        self._reread = reread
+        self._id_is_row = self.columns.id_is_row
+        self._id_with_time = self.columns.id_with_time
+        self._from: Reading | None = None
+        self._reading: Reading | None = None
         self._addresses: dict[str, str] = {}
         self._only_user = self._check_user()
         self._start = self._check_start()
         self._raw: IO[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """The path of the file."""
+        return str(self.path.resolve())
+
+    @property
+    def ids_are_places(self) -> bool:
+        """Whether a row is identified by its line number and content."""
+        return self.columns.id_is_row
 
     def size(self) -> int:
         """Bytes on disk. Raises UnusableLog if there is no such file."""
@@ -112,33 +135,128 @@ class UsageLog:
         """Bytes on disk read so far by the current iteration."""
         return self._raw.tell() if self._raw is not None and not self._raw.closed else 0
 
+    def resume(self, earlier: Reading) -> str | None:
+        """Let `rows` begin where an earlier reading ended, if the log still begins with what was read then.
+
+        Returns why it does not, empty if that is as it should be; None if it does.
+        """
+        self._from = None
+        if self._reread or not earlier.offset:
+            return ""
+        try:
+            with self.path.open("rb") as raw:
+                change = self._change(raw, earlier)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
+        if change is None:
+            self._from = earlier
+        return change
+
+    def _change(self, raw: IO[bytes], earlier: Reading) -> str | None:
+        """What happened to the file since an earlier reading; None if it only grew."""
+        now = os.fstat(raw.fileno())
+        number = f"{now.st_dev}:{now.st_ino}:"
+        if not earlier.file.startswith(number):
+            return f"another file is at {self.path} now. If the old one was moved, settle the rest of it as well"
+        if now.st_size < earlier.offset:
+            return "the file was truncated"
+        found = self._reading_at(raw, earlier.offset, earlier.line)
+        if found.header != earlier.header:
+            return "its first line or the options for reading it changed"
+        return None if found[:6] == earlier[:6] else "lines that were read before changed"
+
+    def _reading_at(self, raw: IO[bytes], offset: int, line: int) -> Reading:
+        """What identifies the file up to an offset."""
+        descriptor = raw.fileno()
+        now = os.fstat(descriptor)
+        first = os.pread(descriptor, min(_BLOCK, offset), 0)
+        last = os.pread(descriptor, min(_BLOCK, offset), max(0, offset - _BLOCK))
+        options = self.columns, self.format, self._provider, self._whole_last_line, self._max_row
+        names = sorted(self._names.items()) if self._names is not None else None
+        how = f"{options!r} {names!r} ".encode()
+        return Reading(
+            self.name,
+            f"{now.st_dev}:{now.st_ino}:{sha256(first).hexdigest()}",
+            offset,
+            line,
+            sha256(how + first.partition(b"\n")[0]).digest(),
+            sha256(last).digest(),
+        )
+
+    def reading(self) -> Reading:
+        """How far the log was read, after the last row. Its offset is 0 if it cannot be read on from there."""
+        return self._reading or Reading(self.name, "", 0, 1, b"", b"")
+
     def rows(self, reject: _Reject) -> Iterator[UsageRow]:
         """All rows that can be settled, in the order of the log. `reject` is called with the others.
 
         Raises UnusableLog if the file cannot be opened, is not UTF-8, or is a CSV that lacks a required column.
         """
+        self.left_out = 0
+        self._reading = None
+        with self._opened() as raw:
+            rows = self._rows(raw, reject)
+            yield from _last_of_streams(rows, reject) if self.columns.last_of_stream else rows
+
+    def column_names(self) -> list[str]:
+        """The names in the header of a CSV, or of the first row in JSON; none if there is no such row."""
+        with self._opened() as raw:
+            stream, document = self._stream(raw)
+            if self.format == "csv" and not document:
+                return self._header(iter(Lines(stream, _ignore)))[1]
+            records = iter(JsonArray(stream, self.columns.rows) if document else Lines(stream, _ignore))
+            try:
+                row = read_json(next(records).content.decode("utf-8-sig"))
+            except (Unreadable, StopIteration, ValueError):
+                return []
+            return list(row) if isinstance(row, dict) else []
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
         try:
             raw = self.path.open("rb")
         except OSError as error:
             raise _unreadable(self.path, error) from error
-        self.left_out = 0
         with raw:
             self._raw = raw
-            packed = raw.peek(2).startswith(b"\x1f\x8b")
-            stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-            head = self._head(stream)
-            try:
-                if self._document or (self._may_be_document and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")):
-                    records: Iterator[Record] = iter(JsonArray(stream, self.columns.rows))
-                    yield from self._read(records, self._json_reader(), reject)
-                elif self.format == "csv":
-                    lines = iter(Lines(stream, reject, quotes=True))
-                    separator, parse = self._csv_reader(lines)
-                    yield from self._read(csv_records(lines, separator), parse, reject)
-                else:
-                    yield from self._read(iter(Lines(stream, reject)), self._json_reader(), reject)
-            except Unreadable as end:
-                reject(end.reject)
+            yield raw
+
+    def _stream(self, raw: Any) -> tuple[Any, bool]:
+        """The text of the log as bytes, and whether it is a JSON document. Raises UnusableLog if it is in UTF-16."""
+        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2).startswith(b"\x1f\x8b") else raw
+        head = self._head(stream)
+        array = self._may_be_document and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        return stream, self._document or array
+
+    def _rows(self, raw: IO[bytes], reject: _Reject) -> Iterator[UsageRow]:
+        stream, document = self._stream(raw)
+        try:
+            if document:
+                yield from self._read(iter(JsonArray(stream, self.columns.rows)), self._json_reader(), reject)
+                return
+            begin = Reading(self.name, "", 0, 1, b"", b"")
+            if self._from is not None:
+                begin = self._from
+                if self._change(raw, begin) is not None:
+                    raise UnusableLog(f"{self.path} was changed while it was read.", next_step="Run again.")
+            if self.format == "csv":
+                lines = Lines(stream, reject, quotes=True)
+                source = iter(lines)
+                separator, parse = self._csv_reader(source)
+                if begin.offset:
+                    raw.seek(begin.offset)
+                    lines = Lines(stream, reject, begin.offset, begin.line, quotes=True)
+                    source = iter(lines)
+                yield from self._read(source, parse, reject, separator)
+            else:
+                raw.seek(begin.offset)
+                lines = Lines(stream, reject, begin.offset, begin.line)
+                yield from self._read(iter(lines), self._json_reader(), reject)
+        except Unreadable as end:
+            reject(end.reject)
+            return
+        if stream is raw:
+            self._reading = self._reading_at(raw, lines.offset, lines.number)
 
     def _head(self, stream: Any) -> bytes:
         """The first bytes of the log. Raises UnusableLog if it is in UTF-16."""
@@ -159,10 +277,15 @@ class UsageLog:
             )
         return head
 
-    def _read(self, records: Iterator[Record], parse: _Parse, reject: _Reject) -> Iterator[UsageRow]:
-        for number, content, whole in records:
+    def _read(
+        self, records: Iterator[Record], parse: _Parse, reject: _Reject, separator: str | None = None
+    ) -> Iterator[UsageRow]:
+        for record in records:
+            number, content, whole = record
             if not content.strip():
                 continue
+            if separator is not None and b'"' in content:
+                number, content, whole = whole_record(record, records, separator)
             try:
                 text = content.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -323,7 +446,7 @@ class UsageLog:
         (
             request_id, user, time, input_tokens, output_tokens, fee, input_fee, output_fee, cached, images, seconds,
         ) = values  # fmt: skip
-        if self.columns.id_is_row:
+        if self._id_is_row:
             request_hash = sha256(b"serving usage row\0%d\0%b" % (number, content.rstrip(b"\r"))).digest()
             request_text = "0x" + request_hash.hex()
         else:
@@ -339,11 +462,15 @@ class UsageLog:
             request_text,
             address,
             user_text,
-            parse_time(time) if self._start is None else self._start + parse_offset(time, self.columns.time_unit or "s"),
+            parse_time(time)
+            if self._start is None
+            else self._start + parse_offset(time, self.columns.time_unit or "s"),
             self._tokens(input_tokens, "input tokens"),
             self._tokens(output_tokens, "output tokens"),
             fees,
         )
+        if self._id_with_time:
+            row = row._replace(id_with_time=True)
         if cached or images or seconds:
             return self._with_other_units(row, cached, images, seconds)
         return row
@@ -406,7 +533,8 @@ class UsageLog:
             return self._user(self.columns.user)
         except BadRow as error:
             raise InvalidInput(
-                f"The user of the log cannot be used: {error}.", next_step="Give --user an address, or a name of --users."
+                f"The user of the log cannot be used: {error}.",
+                next_step="Give --user an address, or a name of --users.",
             ) from error
 
     def _check_start(self) -> int | None:
@@ -414,7 +542,8 @@ class UsageLog:
         if not self.columns.start:
             if self.columns.time_unit:
                 raise InvalidInput(
-                    "The times of this log are offsets.", next_step="Add the time of its start: --start 2026-11-28T00:00Z"
+                    "The times of this log are offsets.",
+                    next_step="Add the time of its start: --start 2026-11-28T00:00Z",
                 )
             return None
         try:
@@ -425,6 +554,31 @@ class UsageLog:
 
 class _BrokenQuote(BadRow):
     """A quoted field goes on behind its closing quote, so nobody can tell where the record ends."""
+
+
+def _last_of_streams(rows: Iterator[UsageRow], reject: _Reject) -> Iterator[UsageRow]:
+    """The rows, but of those that report one stream with growing usage only the last.
+
+    Rows of streams that run at the same time may alternate. A stream ends with the log, or when _STREAMS others began
+    or went on since.
+    """
+    open_: dict[bytes, UsageRow] = {}
+    for row in rows:
+        earlier = open_.pop(row.request_hash, None)
+        if earlier is not None and not row.continues(earlier):
+            if earlier[1:] != row[1:]:
+                yield earlier
+            else:
+                reject(Reject(row.line, f"duplicate request id {row.request_text}", ""))
+                row = earlier
+        open_[row.request_hash] = row
+        if len(open_) > _STREAMS:
+            yield open_.pop(next(iter(open_)))
+    yield from open_.values()
+
+
+def _ignore(reject: Reject) -> None:
+    """Do nothing with a reject."""
 
 
 def _nothing(row: Any) -> None:
@@ -438,7 +592,8 @@ def _format_of(path: Path) -> Format:
     if suffix.lower() in {".jsonl", ".ndjson", ".json"}:
         return "jsonl"
     raise UnusableLog(
-        f"The format of {path} is not clear from its name.", next_step="Add --format jsonl, --format csv or --format json."
+        f"The format of {path} is not clear from its name.",
+        next_step="Add --format jsonl, --format csv or --format json.",
     )
 
 

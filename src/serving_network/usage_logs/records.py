@@ -108,39 +108,34 @@ def quoting(separator: str) -> Quoting:
     return Quoting(re.compile(opens), re.compile(stays_open), re.compile(fields + field))
 
 
-def csv_records(lines: Iterator[Record], separator: str) -> Iterator[Record]:
-    """The records of CSV: a line break inside a quoted field is part of the field.
+def whole_record(line: Record, lines: Iterator[Record], separator: str) -> Record:
+    """The CSV record that begins with a line: a line break inside a quoted field is part of the field.
 
     Raises Unreadable if a quote is not closed before the end of the log, or within MAX_LINE_BYTES.
     """
     opens, stays_open, _ = quoting(separator)
-    for line in lines:
-        if b'"' not in line.content or not opens.fullmatch(line.content):
-            yield line
-            continue
-        parts, size = [line.content], len(line.content)
-        for following in lines:
-            parts.append(following.content)
-            size += len(following.content) + 1
-            if size > MAX_LINE_BYTES:
-                raise Unreadable(
-                    line.number,
-                    f"unclosed quote: the quote that opens in line {line.number} is not closed within"
-                    f" {MAX_LINE_BYTES} bytes. Nothing from this line on was read: close the quote and run again",
-                    line.content,
-                )
-            if not stays_open.fullmatch(following.content):
-                yield Record(line.number, b"\n".join(parts), following.whole)
-                break
-        else:
-            if not line.whole:
-                raise Unreadable(line.number, "incomplete last line: the log ends inside a quoted field", line.content)
-            raise Unreadable(
-                line.number,
-                f"unclosed quote: the quote that opens in line {line.number} is not closed by the end of the log."
-                " Nothing from this line on was read: close the quote and run again",
-                line.content,
-            )
+    if not opens.fullmatch(line.content):
+        return line
+    parts, size = [line.content], len(line.content)
+    for following in lines:
+        parts.append(following.content)
+        size += len(following.content) + 1
+        if size > MAX_LINE_BYTES:
+            raise _unclosed(line, f"within {MAX_LINE_BYTES} bytes")
+        if not stays_open.fullmatch(following.content):
+            return Record(line.number, b"\n".join(parts), following.whole)
+    if not line.whole:
+        raise Unreadable(line.number, "incomplete last line: the log ends inside a quoted field", line.content)
+    raise _unclosed(line, "by the end of the log")
+
+
+def _unclosed(line: Record, until: str) -> Unreadable:
+    return Unreadable(
+        line.number,
+        f"unclosed quote: the quote that opens in line {line.number} is not closed {until}. Nothing from this line on"
+        " was read: close the quote and run again",
+        line.content,
+    )
 
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},:]', re.DOTALL)

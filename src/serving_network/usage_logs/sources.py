@@ -38,9 +38,12 @@ def csv_column(name: str, header: Sequence[str]) -> Getter | None:
         return itemgetter(header.index(name))
     for place, column in enumerate(header):
         if name.startswith(f"{column}.") and column:
-            path = name.removeprefix(f"{column}.").split(".")
-            return lambda row, place=place, path=path: follow(row[place], path)
+            return _within(place, name.removeprefix(f"{column}.").split("."))
     return None
+
+
+def _within(place: int, path: Sequence[str]) -> Getter:
+    return lambda row: follow(row[place], path)
 
 
 def field(meaning: str, names: Sequence[str], absent: Sequence[str], look_up: LookUp) -> Getter | None:
@@ -66,7 +69,7 @@ def _candidate(meaning: str, name: str, look_up: LookUp) -> Getter | None:
     if len(terms) == 1:
         if meaning in ADDED_UP and name.isascii() and name.isdigit():
             number = int(name)
-            return lambda row: number
+            return lambda _: number
         return look_up(name)
     found = [one for term in terms if (one := look_up(term)) is not None]
     if not found:

@@ -6,6 +6,7 @@ Each layer extends the one before it:
 | module | adds |
 |---|---|
 | `queue` | the users' requests, and what is paid of them |
+| `readings` | how far each log was read |
 | `served` | requests that a gateway served, taken into the queue |
 | `batches` | signed settlements, and the transactions that carry them |
 | `bookings` | what the chain did with them |

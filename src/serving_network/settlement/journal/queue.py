@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from serving_network.messages.prices import Charge, Prices
 from serving_network.messages.usage import Reject, UsageRow
@@ -22,8 +22,48 @@ from serving_network.settlement.journal.records import OpenWork, Recorded, UserS
 from serving_network.store.schema import keyed
 
 _COMMIT_EVERY: Final = 200_000
-_New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None]
-"""A new request: its rows for the tables request, known and, if it has its own fees, own_fee."""
+_New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None, list[tuple[object, ...]]]
+"""A new request: its rows for the tables request, known, own_fee (if its fees are its own) and other_tokens."""
+
+
+_STREAM: Final = "its usage grows, as in the chunks of one stream (--last-of-stream takes the last one)"
+_OTHER_TIME: Final = "If it is another request, add --id-with-time"
+
+
+class _Found(NamedTuple):
+    """A recorded request, and the last pass that met it."""
+
+    met: int
+    address: str
+    user: int
+    number: int
+    time: int
+    input_tokens: int
+    output_tokens: int
+    price: int
+    input_fee: str | None
+    output_fee: str | None
+
+    def grows_to(self, row: UsageRow) -> bool:
+        """Whether a row reports the same request with more usage."""
+        return (
+            self.address == row.user
+            and row.fees is None
+            and self.input_tokens <= row.input_tokens
+            and self.output_tokens <= row.output_tokens
+        )
+
+
+def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
+    """The ids under which the usage of one request grows from row to row."""
+    last: dict[bytes, UsageRow] = {}
+    growing = set()
+    for row in rows:
+        earlier = last.get(row.request_hash)
+        if earlier is not None and row.continues(earlier):
+            growing.add(row.request_hash)
+        last[row.request_hash] = row
+    return growing
 
 
 class Queue:
@@ -46,8 +86,10 @@ class Queue:
     def _load(self) -> None:
         """Load users and prices from the database. A UserState handed out before is updated in place."""
         self._prices = {
-            number: Prices(int(input_price), int(output_price))
-            for number, input_price, output_price in self._db.execute("SELECT id, input_price, output_price FROM price")
+            number: Prices(int(input_price), int(output_price), int(divisor))
+            for number, input_price, output_price, divisor in self._db.execute(
+                "SELECT id, input_price, output_price, cached_input_divisor FROM price"
+            )
         }
         handed_out, self._users, self._by_id = self._users, {}, {}
         newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
@@ -138,8 +180,8 @@ class Queue:
         if self._prices.get(newest) == prices:
             return newest
         self._db.execute(
-            "INSERT INTO price VALUES (?, ?, ?, '1', ?)",
-            (newest + 1, str(prices.input_price), str(prices.output_price), int(self._clock())),
+            "INSERT INTO price VALUES (?, ?, ?, ?, ?)",
+            (newest + 1, *map(str, prices), int(self._clock())),
         )
         self._prices[newest + 1] = prices
         return newest + 1
@@ -149,46 +191,79 @@ class Queue:
         fees = sorted(new[2] for new in made if new[2] is not None)
         if fees:
             self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
+        units = [row for new in made for row in new[3]]
+        if units:
+            self._db.executemany("INSERT INTO other_tokens VALUES (?, ?, ?, ?)", units)
 
     def _record_singly(self, rows: Sequence[UsageRow], prices: Prices, price: int) -> Recorded:
         new = known = 0
         rejects: list[Reject] = []
+        streams = _streams(rows)
         for row in rows:
-            key = keyed(self._secret, row.request_hash)
-            found = self._db.execute(
-                "SELECT k.pass, u.address, r.input_tokens, r.output_tokens, r.price_id, f.input_fee, f.output_fee"
-                " FROM known k"
-                " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
-                " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
-                (key,),
-            ).fetchone()
+            found = self._recorded(row)
+            if found is None and row.request_hash in streams:
+                rejects.append(Reject(row.line, f"duplicate request id {row.request_text}: {_STREAM}", ""))
+                continue
+            if found is not None and found.time != row.time and row.id_with_time:
+                row = row.at_its_time()
+                found = self._recorded(row)
             if found is None:
                 made = self._append(row, prices, price)
                 self._db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", made[1])
                 self._write([made])
                 new += 1
-                continue
-            met, address, input_tokens, output_tokens, recorded_at, input_fee, output_fee = found
-            fees = self._fees(recorded_at, input_tokens, output_tokens, input_fee, output_fee)
-            if met == self._pass:
-                rejects.append(Reject(row.line, f"duplicate request id {row.request_text}", ""))
-            elif (address, input_tokens, output_tokens) != (row.user, row.input_tokens, row.output_tokens) or (
-                row.fees is not None and row.fees != fees
-            ):
-                rejects.append(
-                    Reject(
-                        row.line, f"duplicate request id {row.request_text}: recorded before with different content", ""
-                    )
-                )
+            elif (conflict := self._conflict(row, found)) is not None:
+                rejects.append(Reject(row.line, f"duplicate request id {row.request_text}{conflict}", ""))
             else:
+                key = keyed(self._secret, row.request_hash)
                 self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, key))
                 known += 1
         return Recorded(new, known, rejects)
 
+    def _recorded(self, row: UsageRow) -> _Found | None:
+        """What is recorded under the id of a row."""
+        found = self._db.execute(
+            "SELECT k.pass, u.address, r.user_id, r.number, r.time, r.input_tokens, r.output_tokens, r.price_id,"
+            " f.input_fee, f.output_fee FROM known k"
+            " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
+            " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
+            (keyed(self._secret, row.request_hash),),
+        ).fetchone()
+        return None if found is None else _Found(*found)
+
+    def _conflict(self, row: UsageRow, found: _Found) -> str | None:
+        """Why a row is not the request that is recorded under its id; None if it is."""
+        same = (found.address, found.input_tokens, found.output_tokens) == (
+            row.user, row.input_tokens, row.output_tokens,
+        )  # fmt: skip
+        if same and found.time != row.time:
+            return f": recorded with another time. {_OTHER_TIME}"
+        if found.met == self._pass:
+            return f": {_STREAM}" if not same and found.grows_to(row) else ""
+        if same and row.fees is not None:
+            same = row.fees == self._fees(
+                found.price, found.input_tokens, found.output_tokens, found.input_fee, found.output_fee
+            )
+        units = row.other_units()
+        if same and units:
+            recorded = self._db.execute(
+                "SELECT kind, tokens FROM other_tokens WHERE user_id = ? AND number = ?", (found.user, found.number)
+            ).fetchall()
+            same = not recorded or dict(recorded) == units
+        if same:
+            return None
+        return ": recorded before with different content" + (f". {_STREAM}" if found.grows_to(row) else "")
+
     def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
-        """Append a request to its user's queue. Returns its rows for the tables request, known and own_fee."""
+        """Append a request to its user's queue. Returns its rows for the tables.
+
+        The fees of a request that used more than plain tokens are stored as its own.
+        """
         user = self._users.get(row.user) or self._add_user(row.user)
-        input_fee, output_fee = row.fees or prices.fees(row.input_tokens, row.output_tokens)
+        units = row.other_units() if row.cached_tokens or row.images or row.seconds else {}
+        input_fee, output_fee = row.fees or (
+            prices.fees_of(row) if units else prices.fees(row.input_tokens, row.output_tokens)
+        )
         number, billed = user.requests, user.billed
         if user.paid > user.owed:
             self._in_credit.add(row.user)
@@ -212,7 +287,8 @@ class Queue:
                 str(billed),
             ),
             (keyed(self._secret, row.request_hash), user.id, number, self._pass),
-            None if row.fees is None else (user.id, number, str(input_fee), str(output_fee)),
+            (user.id, number, str(input_fee), str(output_fee)) if units or row.fees is not None else None,
+            [(user.id, number, kind, tokens) for kind, tokens in units.items()],
         )
 
     def _add_user(self, address: str) -> UserState:
@@ -300,6 +376,17 @@ class Queue:
             (user.id, user.open_from),
         ).fetchone()
         return OpenWork(*found)
+
+    def open_units(self) -> dict[str, int]:
+        """What the open requests used beside plain tokens, by its kind."""
+        return dict(
+            self._db.execute(
+                "SELECT o.kind, CAST(sum(o.tokens) AS BIGINT) FROM other_tokens o"
+                " JOIN user u ON u.id = o.user_id AND o.number >= u.open_from"
+                " LEFT JOIN void v ON v.user_id = o.user_id AND v.number = o.number"
+                " WHERE v.number IS NULL GROUP BY o.kind ORDER BY o.kind"
+            ).fetchall()
+        )
 
     # ------------------------------------------------------------------------------------------- paying
 

@@ -12,14 +12,14 @@ from typing import Final
 
 from serving_network.messages.prices import Prices
 from serving_network.messages.usage import UsageRow
-from serving_network.settlement.journal.queue import Queue
+from serving_network.settlement.journal.readings import Readings
 from serving_network.settlement.journal.records import UserState
 from serving_network.store.sqlite import unusable
 
 _ROWS_AT_ONCE: Final = 10_000
 
 
-class ServedRows(Queue):
+class ServedRows(Readings):
     """Adds the rows of a gateway."""
 
     def take_served(self, prices: Prices) -> int:
