@@ -71,6 +71,7 @@ SUBJECTS = (
     "settlement/live.py", "settlement/history.py", "settlement/chain.py", "settlement/options.py",
     "clients/settlements.py", "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
     "store/schema.py", "store/migration.py", "store/sqlite.py", "usage_logs/reader.py", "usage_logs/columns.py",
+    "usage_logs/records.py", "usage_logs/sources.py", "usage_logs/values.py", "settlement/journal/readings.py",
 )  # fmt: skip
 SLOW = (
     "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py", "test_migration.py",

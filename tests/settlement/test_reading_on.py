@@ -49,9 +49,7 @@ class Ledger:
         self.rejects = []
         with open_journal(self.directory / "journal", IDENTITY) as journal:
             log = UsageLog(path or self.log, columns, **options)
-            asyncio.run(
-                record(log, journal, PRICES, report, reject=self.rejects.append, progress=no_progress)
-            )
+            asyncio.run(record(log, journal, PRICES, report, reject=self.rejects.append, progress=no_progress))
         return report
 
     def counts(self, *given: Any, **options: Any) -> tuple[int, int, int]:
@@ -250,9 +248,7 @@ def test_a_log_that_cannot_be_continued_is_read_whole_each_time(ledger: Ledger, 
     ledger.append(1, 2)
     lines = ledger.log.read_text().splitlines()
     path = ledger.directory / ("u.jsonl.gz" if kind == "gzip" else "u.json")
-    path.write_bytes(
-        gzip.compress(ledger.log.read_bytes()) if kind == "gzip" else f"[{','.join(lines)}]".encode()
-    )
+    path.write_bytes(gzip.compress(ledger.log.read_bytes()) if kind == "gzip" else f"[{','.join(lines)}]".encode())
     assert ledger.counts(path) == (2, 0, 0)
     report = ledger.read(path)
     assert (report.known_requests, report.continued_at, report.notes) == (2, None, [])

@@ -52,12 +52,15 @@ def test_a_report_gives_every_amount_in_wei() -> None:
         lines={line.user: line for line in (settled(), waiting(), untouched())},
         notes=["a note"],
         stopped_by=ServingError("Stopped.", cause="because", next_step="go on"),
+        left_out=20,
+        continued_at=21,
+        other_units={"images": 22},
     )  # fmt: skip
     assert json.loads(json.dumps(report.as_dict())) == {
         "chain_id": 7,
         "contract": "0xcc",
         "provider": "0xpp",
-        "log": {"new": 11, "known": 12, "rejected": 13},
+        "log": {"new": 11, "known": 12, "rejected": 13, "left_out": 20, "continued_at_line": 21},
         "users": [
             {
                 "user": "0xa", "requests": 3, "input_tokens": 40, "output_tokens": 50, "fee": str(10**20),
@@ -77,7 +80,7 @@ def test_a_report_gives_every_amount_in_wei() -> None:
             },
         ],
         "total": {
-            "requests": 5, "input_tokens": 42, "output_tokens": 53, "fee": str(10**20 + 17), "paid": str(10**20 + 4),
+            "requests": 5, "input_tokens": 42, "output_tokens": 53, "other_units": {"images": 22}, "fee": str(10**20 + 17), "paid": str(10**20 + 4),
             "unsettled": "13", "batches": 16, "settlements": 17, "taken_up": {"batches": 14, "paid": "15"},
             "replaced": 18, "gas": 19, "gas_cost": str(10**30),
         },
@@ -91,8 +94,9 @@ def test_an_empty_report() -> None:
     told = report.as_dict()
     assert (told["users"], told["notes"], told["stopped_by"]) == ([], [], None)
     assert set(told) == {"chain_id", "contract", "provider", "log", "users", "total", "notes", "stopped_by"}
-    assert told["log"] == {"new": 0, "known": 0, "rejected": 0}
+    assert told["log"] == {"new": 0, "known": 0, "rejected": 0, "left_out": 0, "continued_at_line": None}
     zero = {"fee": "0", "paid": "0", "unsettled": "0", "gas_cost": "0", "taken_up": {"batches": 0, "paid": "0"}}
+    zero |= {"other_units": {}}
     counts = dict.fromkeys(
         ("requests", "input_tokens", "output_tokens", "batches", "settlements", "replaced", "gas"), 0
     )

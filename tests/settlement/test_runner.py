@@ -113,7 +113,8 @@ def test_the_same_log_again_pays_nothing(chain: FakeChain, tmp_path: Path) -> No
     rejects: list[Reject] = []
     assert settle(chain, tmp_path, requests, rejects=rejects).rejected == 1
     report = settle(chain, tmp_path, requests, rejects=rejects)
-    assert (report.new_requests, report.known_requests, report.rejected, report.paid) == (0, 2, 1, 0)
+    assert (report.new_requests, report.known_requests, report.rejected, report.paid) == (0, 0, 1, 0)
+    assert report.continued_at == 4
     assert [reject.line for reject in rejects] == [3, 3]
     assert chain.state.wallet == 30
     assert settle(chain, tmp_path, [*requests, ("c", USERS[0], 1)]).paid == 1

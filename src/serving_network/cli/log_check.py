@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 20
 EXIT_REJECTED = 10
 SECONDS_FOR_PRICES = 5
-COLUMNS = ("line", "request", "user", "time (UTC)", "input", "cached", "output", "images", "seconds", "fee")
+COLUMNS = ("line", "user", "time UTC", "input", "cached", "output", "images", "seconds", "fee")
 
 
 async def show_check(session: Session, log: UsageLog, plain: bool) -> None:
@@ -66,7 +66,8 @@ async def _prices(session: Session) -> Prices | None:
 def _show(session: Session, found: Sample, prices: Prices | None) -> None:
     out = session.out
     rows = [_row(row, prices) for row in found.rows]
-    used = [place for place, name in enumerate(COLUMNS) if place < 5 or name == "output" or any(r[place] for r in rows)]
+    always = {"line", "user", "time UTC", "input", "output"}
+    used = [place for place, name in enumerate(COLUMNS) if name in always or any(row[place] for row in rows)]
     out.table([COLUMNS[place] for place in used], [[row[place] for place in used] for row in rows], "No row was read.")
     for one in found.rejects:
         out.line(f"Line {one.line} is rejected: {printable(one.reason)}", "yellow")
@@ -84,7 +85,6 @@ def _row(row: UsageRow, prices: Prices | None) -> list[str]:
     time = datetime.fromtimestamp(row.time // 1_000_000, UTC)
     return [
         str(row.line),
-        row.request_text[:10] + "...",
         row.user,
         f"{time:%Y-%m-%d %H:%M:%S}",
         str(row.input_tokens),

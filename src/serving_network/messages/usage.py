@@ -57,12 +57,11 @@ class UsageRow(NamedTuple):
         return self._replace(request_hash=joined, request_text="0x" + joined.hex())
 
     def continues(self, earlier: UsageRow) -> bool:
-        """Whether the row reports what an earlier row of the same stream does, and more."""
+        """Whether the row reports what an earlier row of the same stream does, or more output."""
+        same = (self.request_hash, self.user, self.input_tokens, self.fees)
         return (
-            (self.request_hash, self.user, self.fees) == (earlier.request_hash, earlier.user, None)
-            and self.input_tokens >= earlier.input_tokens
+            same == (earlier.request_hash, earlier.user, earlier.input_tokens, None)
             and self.output_tokens >= earlier.output_tokens
-            and self[6:8] != earlier[6:8]
         )
 
 

@@ -84,8 +84,6 @@ class Report:
     provider: str
     new_requests: int = 0
     known_requests: int = 0
-    left_out: int = 0
-    continued_at: int | None = None
     rejected: int = 0
     taken_up: int = 0
     taken_up_paid: int = 0
@@ -95,9 +93,11 @@ class Report:
     gas_used: int = 0
     gas_cost: int = 0
     lines: dict[str, UserLine] = field(default_factory=dict)
-    other_units: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     stopped_by: ServingError | None = None
+    left_out: int = 0
+    continued_at: int | None = None
+    other_units: dict[str, int] = field(default_factory=dict)
 
     @property
     def fee(self) -> int:

@@ -196,7 +196,7 @@ class UsageLog:
         self._reading = None
         with self._opened() as raw:
             rows = self._rows(raw, reject)
-            yield from _last_of_streams(rows, reject) if self.columns.last_of_stream else rows
+            yield from _last_of_streams(rows) if self.columns.last_of_stream else rows
 
     def column_names(self) -> list[str]:
         """The names in the header of a CSV, or of the first row in JSON; none if there is no such row."""
@@ -249,7 +249,8 @@ class UsageLog:
                     source = iter(lines)
                 yield from self._read(source, parse, reject, separator)
             else:
-                raw.seek(begin.offset)
+                if begin.offset:
+                    raw.seek(begin.offset)
                 lines = Lines(stream, reject, begin.offset, begin.line)
                 yield from self._read(iter(lines), self._json_reader(), reject)
         except Unreadable as end:
@@ -556,7 +557,7 @@ class _BrokenQuote(BadRow):
     """A quoted field goes on behind its closing quote, so nobody can tell where the record ends."""
 
 
-def _last_of_streams(rows: Iterator[UsageRow], reject: _Reject) -> Iterator[UsageRow]:
+def _last_of_streams(rows: Iterator[UsageRow]) -> Iterator[UsageRow]:
     """The rows, but of those that report one stream with growing usage only the last.
 
     Rows of streams that run at the same time may alternate. A stream ends with the log, or when _STREAMS others began
@@ -566,11 +567,7 @@ def _last_of_streams(rows: Iterator[UsageRow], reject: _Reject) -> Iterator[Usag
     for row in rows:
         earlier = open_.pop(row.request_hash, None)
         if earlier is not None and not row.continues(earlier):
-            if earlier[1:] != row[1:]:
-                yield earlier
-            else:
-                reject(Reject(row.line, f"duplicate request id {row.request_text}", ""))
-                row = earlier
+            yield earlier
         open_[row.request_hash] = row
         if len(open_) > _STREAMS:
             yield open_.pop(next(iter(open_)))

@@ -45,13 +45,9 @@ class _Found(NamedTuple):
     output_fee: str | None
 
     def grows_to(self, row: UsageRow) -> bool:
-        """Whether a row reports the same request with more usage."""
-        return (
-            self.address == row.user
-            and row.fees is None
-            and self.input_tokens <= row.input_tokens
-            and self.output_tokens <= row.output_tokens
-        )
+        """Whether a row reports the same request with more output."""
+        same = (self.address, self.input_tokens, None) == (row.user, row.input_tokens, row.fees)
+        return same and self.output_tokens < row.output_tokens
 
 
 def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
@@ -60,7 +56,7 @@ def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
     growing = set()
     for row in rows:
         earlier = last.get(row.request_hash)
-        if earlier is not None and row.continues(earlier):
+        if earlier is not None and row.continues(earlier) and row.output_tokens > earlier.output_tokens:
             growing.add(row.request_hash)
         last[row.request_hash] = row
     return growing
@@ -252,7 +248,7 @@ class Queue:
             same = not recorded or dict(recorded) == units
         if same:
             return None
-        return ": recorded before with different content" + (f". {_STREAM}" if found.grows_to(row) else "")
+        return (f": {_STREAM}" if found.grows_to(row) else "") + ": recorded before with different content"
 
     def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
         """Append a request to its user's queue. Returns its rows for the tables.
