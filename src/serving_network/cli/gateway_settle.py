@@ -32,9 +32,9 @@ from serving_network.store.served import summarise
 
 if TYPE_CHECKING:
     from serving_network.gateway.settings import Settings
+    from serving_network.messages.tee_signing import AttestedSigner
     from serving_network.settlement.live import LiveChain
     from serving_network.settlement.report import Report
-    from serving_network.signing import TeeSigner
 
 
 @settles
@@ -81,7 +81,7 @@ class _Settling:
     """The runs of one settler."""
 
     def __init__(
-        self, chain: LiveChain, file: JournalFile, tee: TeeSigner, settings: Settings, max_fee: int | None
+        self, chain: LiveChain, file: JournalFile, tee: AttestedSigner, settings: Settings, max_fee: int | None
     ) -> None:
         from serving_network.settlement.repeating import Repeating
 

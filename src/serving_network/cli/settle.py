@@ -32,10 +32,10 @@ from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
 from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
-from serving_network.signing import TeeSigner
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
 from serving_network.wallet.local import LocalSigner
@@ -175,12 +175,12 @@ def _exit_code(session: Session, report: Report) -> int:
     return EXIT_UNSETTLED if unsettled else 0
 
 
-def _tee_signer(session: Session, name: str | None) -> TeeSigner:
+def _tee_signer(session: Session, name: str | None) -> AttestedSigner:
     if name is not None:
         signer = session.unlock(name)
         if not isinstance(signer, LocalSigner):
             raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key in the key store.")
-        return signer
+        return signer.as_tee_signer()
     return tee_key_from_environment(f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME.")
 
 
