@@ -30,6 +30,7 @@ ServingError                     a failure with its cause and one next step
 │   └── TokenizerUnusable        clients.buying.recount: the tokenizer's file or library cannot be used
 ├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
+│   ├── TeeUnavailable           wallet.dstack: the TEE did not provide its key or its quote
 │   └── WrongPassword            the password does not open the keystore
 ├── NodeFailure                  a node or a provider's server could not be reached, or its answer makes no sense
 │   ├── NodeUnreachable          no answer after all retries

@@ -22,7 +22,7 @@ from serving_network.cli.gateway_options import (
 from serving_network.cli.journal_file import JOURNAL, JournalFile, journal_of
 from serving_network.cli.session import Session
 from serving_network.cli.stopping import on_stop
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import tee_of
 from serving_network.errors import KeyFailure
 from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.gateway.logs import logging_to
@@ -48,7 +48,8 @@ async def settle(
     """Settle what the gateway serves, again and again, until Ctrl-C or SIGTERM.
 
     It settles every settle_seconds, when settle_above is reached, and on SIGUSR1. This process has the wallet's key
-    and no listener; the TEE key is read from SERVING_TEE_KEY. serving gateway run --settle-key starts it for you.
+    and no listener; the TEE key is read from SERVING_TEE_KEY, or from dstack. serving gateway run --settle-key
+    starts it for you.
 
     Example: serving gateway settle --key provider
     """
@@ -66,7 +67,8 @@ async def settle(
             next_step="Use the provider's key: --key NAME",
         )
     file = await journal_of(chain, journal)
-    work = _Settling(chain, file, tee_key_from_environment(), chosen, session.sending.max_fee)
+    tee = await tee_of(chosen.signer, chosen.dstack_endpoint, chosen.dstack_key_path)
+    work = _Settling(chain, file, tee.signer, chosen, session.sending.max_fee)
     on_stop(work.repeating.stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, work.repeating.asked.set)
     with (

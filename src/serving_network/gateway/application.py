@@ -13,8 +13,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import re
 import time
@@ -28,6 +26,7 @@ from aiohttp import web
 
 from serving_network.errors import NodeFailure
 from serving_network.gateway.admission import Admission, receipts_missing
+from serving_network.gateway.attestation import Attestation
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
 from serving_network.gateway.limits import Rate
@@ -70,6 +69,7 @@ class Gateway:
     terms: Terms
     service_type: str
     signer: str
+    attestation: Attestation
     operations: Operations
     created: int
     clock: Callable[[], float] = time.time
@@ -131,7 +131,7 @@ class Gateway:
             case "GET", ["models"]:
                 return await self._models()
             case "GET", ["quote"]:
-                return web.Response(body=_quote(self.signer), content_type="text/plain")
+                return web.Response(body=await self.attestation.report(), content_type="text/plain")
             case "GET", ["signature", name]:
                 return await self._signature(request, name)
             case "GET", ["receipts"]:
@@ -158,7 +158,7 @@ class Gateway:
             "max_completion_tokens": self.terms.default_output_tokens,
             "pricing": {"prompt": str(offer.input_price), "completion": str(offer.output_price)},
             "verifiability": offer.verifiability,
-            "tee_attested": False,
+            "tee_attested": self.attestation.genuine,
             "tee_signer": self.signer,
             "signer_confirmed": confirmed,
             "reads_on_after_cancel": False,
@@ -276,20 +276,6 @@ def _shown(receipt: SignedReceipt, token: SessionToken) -> dict[str, Any]:
     if _sees(receipt, token):
         return content
     return {name: content[name] for name in ("id", "sequence", "inputFee", "outputFee")}
-
-
-def _quote(signer: str) -> bytes:
-    """The report of a TEE that is none: the form of the mock backend, marked as one."""
-    report_data = signer.encode("ascii").ljust(64, b"\0")
-    return json.dumps(
-        {
-            "quote": "mock_quote",
-            "report_data": base64.b64encode(report_data).decode("ascii"),
-            "event_log": "[]",
-            "vm_config": "",
-            "mock": True,
-        }
-    ).encode()
 
 
 def _refused(refusal: RequestRefused) -> web.Response:

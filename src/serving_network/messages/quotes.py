@@ -14,6 +14,7 @@ The quote's own signature is checked elsewhere, by Intel's certificates.
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from hashlib import sha256, sha384
 from typing import Any, Final, NamedTuple
@@ -87,6 +88,24 @@ class TeeReport:
         return shown is not None and shown == self.compose_hash()
 
 
+def report_data_of(signer: str) -> bytes:
+    """The 64 bytes that bind a signer in the layout that all published clients read."""
+    return signer.encode("ascii").ljust(REPORT_DATA_BYTES, b"\0")
+
+
+def render_report(quote: bytes, report_data: bytes, *, event_log: str, vm_config: str, tcb_info: str) -> bytes:
+    """A genuine report, as `GET /v1/quote` answers with it. The last three are JSON as dstack returns it."""
+    content = {"quote": quote.hex(), "event_log": event_log, "report_data": _base64(report_data)}
+    content |= {"vm_config": vm_config} | ({"tcb_info": tcb_info} if tcb_info else {})
+    return json.dumps(content).encode()
+
+
+def mock_report(signer: str) -> bytes:
+    """The report of a signer that is not in a TEE: the form of the mock backend, marked as one."""
+    content = {"quote": "mock_quote", "report_data": _base64(report_data_of(signer)), "event_log": "[]"}
+    return json.dumps(content | {"vm_config": "", "mock": True}).encode()
+
+
 def parse_report(content: bytes) -> TeeReport:
     """The report in an answer to `GET /v1/quote`, checked for form only. Raises InvalidQuote."""
     try:
@@ -136,6 +155,10 @@ def _event(entry: Any) -> Event:
         str(entry["event"]),
         bytes.fromhex(entry["event_payload"]),
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _json(value: Any) -> Any:
