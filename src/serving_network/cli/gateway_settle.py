@@ -25,7 +25,7 @@ from serving_network.cli.stopping import on_stop
 from serving_network.cli.tee_key import tee_of
 from serving_network.errors import KeyFailure
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.gateway.logs import logging_to
+from serving_network.gateway.logs import logging_to, settler_log
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
 from serving_network.store.served import summarise
@@ -115,7 +115,4 @@ class _Settling:
 
 
 def _log_beside(settings: Settings) -> Path | None:
-    if settings.log_file is None:
-        return None
-    path = Path(settings.log_file)
-    return path.with_name(f"{path.stem}-settler{path.suffix}")
+    return None if settings.log_file is None else settler_log(Path(settings.log_file))

@@ -8,6 +8,7 @@
 | GET signature/ID | none for ZG-Res-Key | the signature of an answer |
 | GET receipts, receipts/ID | yes | the user's receipts |
 | GET receipts/ID/answer | yes | an answer that was not streamed, for ten minutes |
+| GET logs, logs/COMPONENT/FILE | the provider's own | the logs of gateway and settler |
 | GET user/ADDRESS/unsettledfee | the user's own | the exact sum that is served and not settled |
 """
 
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -30,6 +32,7 @@ from serving_network.gateway.attestation import Attestation
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
 from serving_network.gateway.limits import Rate
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_BODY, Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
@@ -53,7 +56,7 @@ _CORS_SECONDS: Final = 12 * 3600
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
-_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user")
+_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user", "logs")
 
 _Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
@@ -71,6 +74,7 @@ class Gateway:
     signer: str
     attestation: Attestation
     operations: Operations
+    logs: ProviderLogs
     created: int
     clock: Callable[[], float] = time.time
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
@@ -132,6 +136,10 @@ class Gateway:
                 return await self._models()
             case "GET", ["quote"]:
                 return web.Response(body=await self.attestation.report(), content_type="text/plain")
+            case "GET", ["logs"]:
+                return self.logs.list(request.headers, request.query.get("component", "both"))
+            case "GET", ["logs", component, name]:
+                return self.logs.read(request.headers, component, unquote(name))
             case "GET", ["signature", name]:
                 return await self._signature(request, name)
             case "GET", ["receipts"]:

@@ -26,6 +26,7 @@ from serving_network.gateway.control import Operations, listening
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.probes import probe, reports_continuously
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
 from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
@@ -131,6 +132,7 @@ async def running(
             signer.address,
             attestation,
             operations,
+            ProviderLogs(settings.provider, None if settings.log_file is None else Path(settings.log_file)),
             int(time.time()),
         )
         runner = web.AppRunner(
