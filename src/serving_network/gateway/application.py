@@ -37,6 +37,7 @@ from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_BODY, Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
 from serving_network.gateway.selling import BOUND_HEADER, KEY_HEADER, Seller
+from serving_network.gateway.tracing import TRACE, Tracing
 from serving_network.messages.receipts import SignedReceipt, receipt_id
 from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, SessionToken
 from serving_network.store.intake import Intake
@@ -77,6 +78,7 @@ class Gateway:
     logs: ProviderLogs
     created: int
     clock: Callable[[], float] = time.time
+    tracing: Tracing | None = None
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
 
     def application(self) -> web.Application:
@@ -90,12 +92,17 @@ class Gateway:
         if request.method == "OPTIONS":
             return web.Response(status=204)
         began, status, key = time.monotonic(), _CLIENT_LEFT, ""
+        trace = None
+        if self.tracing is not None:
+            trace = request[TRACE] = self.tracing.begin(request.method, _label(request, self.service_type)[0])
         try:
             response = await self._checked(request)
             status, key = response.status, response.headers.get(KEY_HEADER, "")
             return response
         finally:
             self._count(request, status, key, time.monotonic() - began)
+            if trace is not None:
+                trace.end(status, request.get(_WHY), request.get(_USER))
 
     def _count(self, request: web.Request, status: int, key: str, seconds: float) -> None:
         route, paid = _label(request, self.service_type)

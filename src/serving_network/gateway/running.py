@@ -33,6 +33,7 @@ from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.gateway.tls import Certificate, certificate_of
+from serving_network.gateway.tracing import Tracing
 from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
@@ -83,6 +84,7 @@ async def running(
     stop_seconds: float = STOP_SECONDS,
     settler: SettlerProcess | None = None,
     quote: ReportSource | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Running]:
     """Serve while the block runs. At the end, streams have `stop_seconds` to finish, and are cut and billed then.
 
@@ -134,6 +136,7 @@ async def running(
             operations,
             ProviderLogs(settings.provider, None if settings.log_file is None else Path(settings.log_file)),
             int(time.time()),
+            tracing=tracing,
         )
         runner = web.AppRunner(
             gateway.application(),
