@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli.options import Sending
 from serving_network.cli.prompts import ask_password
 from serving_network.cli.sending import submit
@@ -168,6 +169,11 @@ class Session:
         if password is None:
             raise no_password(name)
         return self.configuration.keys.unlock(name, password)
+
+    def time_travel_hint(self, wait: int) -> None:
+        """On a local network, name the command that makes a wait of so many seconds unnecessary."""
+        if wait > 0 and self.network.chain_id == LOCAL_CHAIN:
+            self.out.note(f"To move this local network's time past it: serving local travel {wait} s")
 
     def finish(self) -> None:
         """Print what was done, for programs."""
