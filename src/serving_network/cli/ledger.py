@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -192,7 +193,7 @@ async def retrieve(
         await _show_refunds(session, user.address, chosen, service)
 
 
-async def _show_refunds(session: Session, user: str, chosen: list[str] | None, service: str | None) -> None:
+async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | None, service: str | None) -> None:
     """How much each provider still holds back, until when, and what to run then."""
     network = await session.reader()
     name = (await network.service(service)).name if service else None

@@ -30,6 +30,14 @@ def span(seconds: int) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def span_up(seconds: int) -> str:
+    """As `span`, rounded up to what two units can say."""
+    for unit, smaller in ((86400, 3600), (3600, 60)):
+        if seconds >= unit:
+            seconds = -(-seconds // smaller) * smaller
+    return span(seconds)
+
+
 def until(when: int, now: int) -> str:
     """When something unlocks, seen from `now`; both in seconds since 1970."""
     return "unlocked" if when <= now else f"unlocks in {span(when - now)} ({local_time(when)})"
