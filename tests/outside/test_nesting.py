@@ -55,7 +55,8 @@ def test_brackets_count_outside_of_texts_only(text: str) -> None:
 
 
 json_values = st.recursive(
-    st.text('[]{}"\\', max_size=6), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("[]", max_size=3), inner, max_size=3)
+    st.text('[]{}"\\', max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("[]", max_size=3), inner, max_size=3),
 )
 
 

@@ -33,9 +33,9 @@ class AsyncNode:
     """A chain, as reported by one or more interchangeable nodes.
 
     A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer, HTTP 5xx
-    or a rate limit. `chain_id` is checked at each URL before its first answer is used, and again after every failure, because
-    another node may have started at that URL. A block is a number or "latest", "pending" or "earliest"; amounts are
-    in wei.
+    or a rate limit. `chain_id` is checked at each URL before its first answer is used, and again after every failure,
+    because another node may have started at that URL. A block is a number or "latest", "pending" or "earliest";
+    amounts are in wei.
     """
 
     def __init__(self, transports: Sequence[Transport], expected_chain_id: int | None, attempts: int) -> None:
