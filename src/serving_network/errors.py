@@ -104,6 +104,11 @@ class ServingError(Exception):
         self.cause = cause
         self.next_step = next_step
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message for a terminal: one line, unless this program composed it of several."""
+        return (str(self),)
+
     def as_dict(self) -> dict[str, Any]:
         """The failure as JSON values: `error` (the class name), `message`, and `cause` and `next_step` if known."""
         content = {"error": type(self).__name__, "message": self.message}
