@@ -106,6 +106,11 @@ class ServingError(Exception):
         self.cause = cause
         self.next_step = next_step
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message for a terminal: one line, unless this program composed it of several."""
+        return (str(self),)
+
     def as_dict(self) -> dict[str, Any]:
         """The failure as JSON values: `error` (the class name), `message`, and `cause` and `next_step` if known."""
         content = {"error": type(self).__name__, "message": self.message}
@@ -218,8 +223,8 @@ class TransactionFailure(ServingError):
 class NotEnoughCoins(TransactionFailure):
     """The sender's wallet cannot pay the value and the gas. Amounts are in wei."""
 
-    def __init__(self, message: str, *, address: str, has: int, needs: int) -> None:
-        super().__init__(message, next_step=f"Send coins to {address}, then try again.")
+    def __init__(self, message: str, *, address: str, has: int, needs: int, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step or f"Send coins to {address}, then try again.")
         self.address = address
         self.has = has
         self.needs = needs
