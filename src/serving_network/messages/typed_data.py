@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from eth_hash.auto import keccak
 from eth_utils.address import is_checksum_address
 
 from serving_network.errors import InvalidInput
+from serving_network.messages.hashing import keccak
 
 INFERENCE_NAME: Final = "0G Inference Serving"
 FINE_TUNING_NAME: Final = "0G Fine-Tuning Serving"
