@@ -100,9 +100,7 @@ class Pool:
         return [one.upstream for one in self._servers]
 
     async def open(self) -> None:
-        """Start using the servers, and checking them."""
-        for upstream in self.upstreams:
-            await upstream.open()
+        """Start checking the servers."""
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
