@@ -32,7 +32,8 @@ from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import deployed_world
 from tests.gateway.stage import Stage
 
-CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
+Case = tuple[int, dict[str, Any], tuple[str, ...]]
+CASES: dict[str, Case] = {
     "JSON, 16 clients": (16, {}, ("CPU ms", "per second", "p50 ms")),
     "JSON, one client": (1, {}, ("CPU ms", "per second", "p50 ms")),
     "stream, 16 clients": (16, STREAM, ("CPU ms", "per second")),
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the gateway beside a server that passes bytes through.")
     parser.add_argument("--pairs", type=int, default=7, help="turns of each server")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn")
+    parser.add_argument("--case", choices=CASES, action="append", help="measure this case only")
     parser.add_argument("--uvicorn", type=Path, required=True, help="the uvicorn that runs the reference")
     given = parser.parse_args()
     with deployed_world() as world, world.network.served() as url, tempfile.TemporaryDirectory() as directory:
@@ -56,13 +58,16 @@ def main() -> None:
         home = Path(directory)
         stage = Stage(world, url, home / "provider.journal")
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
-        asyncio.run(_compare(servers(stage, home, given.uvicorn), given.pairs, given.seconds))
+        cases = {name: CASES[name] for name in given.case or CASES}
+        asyncio.run(_compare(servers(stage, home, given.uvicorn), cases, given.pairs, given.seconds))
 
 
-async def _compare(started: AbstractAsyncContextManager[list[Server]], pairs: int, seconds: float) -> None:
+async def _compare(
+    started: AbstractAsyncContextManager[list[Server]], cases: dict[str, Case], pairs: int, seconds: float
+) -> None:
     async with started as compared:
         resting = {one.name: one.memory() for one in compared if one.pid}
-        for name, (clients, body, shown) in CASES.items():
+        for name, (clients, body, shown) in cases.items():
             turns: dict[str, list[Figures]] = {one.name: [] for one in compared}
             for server in compared:
                 await load(server.port, server.token, clients, 0.3, body)  # warms up

@@ -40,9 +40,7 @@ def parse_json(content: str | bytes) -> Any:
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
-    return json.loads(
-        text, object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
-    )
+    return _DECODER.decode(text)
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
@@ -92,3 +90,8 @@ def _whole_number(digits: str) -> int:
 
 def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
+)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
@@ -33,6 +34,8 @@ MAX_ACCOUNTS: Final = 100_000
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
 
+# The same text for every request, until the service is updated.
+_cached_divisor = lru_cache(4)(cached_divisor)
 _LOG = logging.getLogger("serving_network.gateway")
 
 T = TypeVar("T")
@@ -95,7 +98,7 @@ class ChainView:
     async def tariff(self) -> Tariff:
         """The prices in force."""
         offer, _ = await self.service()
-        return Tariff(Prices(offer.input_price, offer.output_price), cached_divisor(offer.additional_info))
+        return Tariff(Prices(offer.input_price, offer.output_price), _cached_divisor(offer.additional_info))
 
     async def watch(self) -> None:
         """Follow the contract's events until cancelled. A failure is logged, and what is known grows old as usual."""

@@ -33,6 +33,7 @@ MAX_MARKS: Final = 2**20
 """Commas and brackets in a JSON body. Each can stand for an object of some hundred bytes."""
 MAX_FILES: Final = 17
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _OUTPUT_FIELDS: Final = {
     Route.CHAT: ("max_completion_tokens", "max_tokens"),
     Route.COMPLETIONS: ("max_tokens",),
@@ -270,7 +271,7 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 def _encoded(content: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(content).encode()
     except ValueError as error:
         raise RequestRefused(
             400, "invalid_json", "The body has a number that is too large or text that is not Unicode."
