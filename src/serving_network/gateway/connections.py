@@ -110,11 +110,10 @@ class Response(asyncio.Protocol):
         return data
 
     def close(self) -> None:
-        """End the response. A server that still sends learns it by the end of the connection. May be called twice."""
-        if self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
+        """End the response, once. A server that still sends learns it by the end of the connection."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._ended and self._reusable and not self._parts and not self._transport.is_closing():
             self._connections.keep(self)
         else:

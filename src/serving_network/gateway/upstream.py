@@ -87,6 +87,7 @@ class Answer:
         self.content_type = content_type
         self.body = None if streamed else start
         self._response = response
+        self._closed = False
         self._first = start if streamed else b""
 
     async def packet(self) -> bytes:
@@ -100,8 +101,10 @@ class Answer:
             raise UpstreamCut from error
 
     def close(self) -> None:
-        """End the answer, and tell the model server so if it is under way."""
-        self._response.close()
+        """End the answer, and tell the model server so if it is under way. The second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._response.close()
 
 
 class Upstream:
