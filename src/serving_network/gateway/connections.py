@@ -322,7 +322,7 @@ class Connections:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, response = await loop.create_connection(
-                    lambda: Response(self), self._host, self._port, ssl=self._tls, happy_eyeballs_delay=0.25
+                    lambda: Response(self), self._host, self._port, ssl=self._tls
                 )
         except TimeoutError as error:
             raise ConnectTimeout from error
