@@ -150,8 +150,9 @@ class StreamMeter:
         """
         last, start = self._received
         reported = read_usage(self._route, _content(last)) if last else None
-        if reported is None and (deltas := self._deltas + self._count(self._uncounted[: self._accepted])):
-            reported = Usage(0, deltas, source=Source.DELTAS)
+        if reported is None:
+            self._count()
+            reported = Usage(0, self._deltas, source=Source.DELTAS) if self._deltas else None
         if start is None:
             return reported
         if reported is None:
@@ -163,18 +164,20 @@ class StreamMeter:
         """Keep whole events until they are counted, which is when they fill MAX_UNCOUNTED."""
         self._uncounted.append(events)
         self._size += len(events)
-        if self._size > MAX_UNCOUNTED and self._accepted:
-            received = self._uncounted[: self._accepted]
-            self._deltas += self._count(received)
-            self._ended = self._ended or self._ends(received)
-            del self._uncounted[: self._accepted]
-            self._size -= sum(map(len, received))
-            self._accepted = 0
+        if self._size > MAX_UNCOUNTED:
+            self._count()
 
-    def _count(self, events: list[bytes]) -> int:
-        """How many events have text."""
+    def _count(self) -> None:
+        """Count the received events with text, once."""
+        if not self._accepted:
+            return
+        received = self._uncounted[: self._accepted]
         pattern = _DELTA[self._route]
-        return sum(pattern.search(event) is not None for event in _split(b"".join(events)))
+        self._deltas += sum(pattern.search(event) is not None for event in _split(b"".join(received)))
+        self._ended = self._ended or self._ends(received)
+        del self._uncounted[: self._accepted]
+        self._size -= sum(map(len, received))
+        self._accepted = 0
 
     def _ends(self, events: list[bytes]) -> bool:
         data = b"".join(events)

@@ -42,7 +42,6 @@ from serving_network.store.sqlite import JournalFailure
 CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
 """A client that accepts nothing for so long has left."""
-UNTIMED_BYTES: Final = 2**15
 PART: Final = 2**16
 """A longer answer is sent in parts of this size."""
 END_SECONDS: Final = 1.0
@@ -332,7 +331,10 @@ class Seller:
 
 
 class _Client:
-    """Sends to a client until its socket has accepted everything, or accepts nothing for CLIENT_SECONDS."""
+    """Sends to a client until its socket has accepted everything, or accepts nothing for CLIENT_SECONDS.
+
+    After the first bytes it writes to the socket itself, which costs half as much for a packet.
+    """
 
     def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         self._transport = request.transport
@@ -340,19 +342,22 @@ class _Client:
             self._transport.set_write_buffer_limits(high=0)
         self._response = response
         self._writer = request.writer
-        self._untimed = 0
+        self._chunked = "Transfer-Encoding" in response.headers
+        self._begun = False
 
     async def send(self, data: bytes) -> None:
         """Send bytes. Raises TimeoutError, and ConnectionError if the client has left."""
-        self._untimed += len(data)
-        if self._untimed < UNTIMED_BYTES:
-            # aiohttp waits for the socket every 64 KiB only, so this needs no timer.
-            await self._response.write(data)
-        else:
-            self._untimed = 0
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("The client has left.")
+        if not self._begun:  # the headers wait for the first bytes
+            self._begun = True
             async with asyncio.timeout(CLIENT_SECONDS):
                 await self._response.write(data)
-        if self._transport is not None and self._transport.get_write_buffer_size():
+        elif self._chunked:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._transport.write(data)
+        if self._transport.get_write_buffer_size():
             async with asyncio.timeout(CLIENT_SECONDS):
                 await self._writer.drain()
 
