@@ -13,7 +13,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp.payload import Payload
@@ -127,8 +127,7 @@ class Response(asyncio.Protocol):
     # ------------------------------------------------------------------------------------- called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         if self._timer is None or self._ended:  # nothing was asked
