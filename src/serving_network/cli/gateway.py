@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli import gateway_adopt, gateway_settle, gateway_setup
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import reads
@@ -38,7 +39,6 @@ from serving_network.errors import ConfigurationError
 from serving_network.files import holder_of
 from serving_network.gateway.logs import logging_to
 from serving_network.gateway.settler import SettlerProcess
-from serving_network.networks import BUILT_IN
 from serving_network.store.served import Summary, summarise
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Sell the answers of an OpenAI-compatible model server, as a provider.")
 app.command()(gateway_setup.init)
 
-LOCAL_CHAIN = BUILT_IN["local"].chain_id
 WALLET_VARIABLES = ("SERVING_PASSWORD", "SERVING_PRIVATE_KEY", "SERVING_KEY")
 POLL_SECONDS = 0.5
 SHOWN_USERS = 20
