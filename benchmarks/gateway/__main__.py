@@ -44,6 +44,7 @@ CASES: dict[str, Case] = {
     ),
 }
 Figures = dict[str, float]
+MANY, STEP = 200_000, 20_000
 
 
 def main() -> None:
@@ -52,14 +53,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn")
     parser.add_argument("--case", choices=CASES, action="append", help="measure this case only")
     parser.add_argument("--uvicorn", type=Path, required=True, help="the uvicorn that runs the reference")
+    parser.add_argument("--litellm", type=Path, help="the program of LiteLLM, to measure it, too")
+    parser.add_argument("--growth", action="store_true", help="send 200,000 requests and watch the memory instead")
     given = parser.parse_args()
     with deployed_world() as world, world.network.served() as url, tempfile.TemporaryDirectory() as directory:
         world.with_account(deposit=10_000 * COIN, amount=9_000 * COIN)
         home = Path(directory)
         stage = Stage(world, url, home / "provider.journal")
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
+        started = servers(stage, home, given.uvicorn, given.litellm)
         cases = {name: CASES[name] for name in given.case or CASES}
-        asyncio.run(_compare(servers(stage, home, given.uvicorn), cases, given.pairs, given.seconds))
+        asyncio.run(_grow(started) if given.growth else _compare(started, cases, given.pairs, given.seconds))
 
 
 async def _compare(
@@ -68,15 +72,27 @@ async def _compare(
     async with started as compared:
         resting = {one.name: one.memory() for one in compared if one.pid}
         for name, (clients, body, shown) in cases.items():
-            turns: dict[str, list[Figures]] = {one.name: [] for one in compared}
-            for server in compared:
+            able = [one for one in compared if one.name != "LiteLLM" or body is not PACED]  # takes minutes for these
+            turns: dict[str, list[Figures]] = {one.name: [] for one in able}
+            for server in able:
                 await load(server.port, server.token, clients, 0.3, body)  # warms up
             for turn in range(pairs):
-                for server in compared if turn % 2 else reversed(compared):
+                for server in able if turn % 2 else reversed(able):
                     turns[server.name].append(await _turn(server, clients, body, seconds))
             _show(name, turns, shown)
         growth = {one.name: one.memory() for one in compared if one.pid}
         _line("memory MB", *(f"{name} {resting[name] >> 20} to {growth[name] >> 20}" for name in resting))
+
+
+async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
+    """The memory of the gateway while it serves MANY requests that are not streamed."""
+    async with started as compared:
+        gateway = compared[-1]
+        sent = 0
+        for mark in range(0, MANY + 1, STEP):
+            while sent < mark:
+                sent += len((await load(gateway.port, gateway.token, 16, 5, {})).answers)
+            _line(f"after {sent:,} requests", f"{gateway.memory() / 2**20:.1f} MB")
 
 
 async def _turn(server: Server, clients: int, body: dict[str, Any], seconds: float) -> Figures:
@@ -119,6 +135,9 @@ def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) ->
             if name not in ("direct", "R"):
                 ratios = [one[figure] / other[figure] for one, other in zip(figures, turns["R"], strict=True)]
                 text += f" ({median(ratios):.2f} R)"
+            if name == "gateway" and (others := turns.get("LiteLLM")):
+                ratios = [other[figure] / one[figure] for one, other in zip(figures, others, strict=True)]
+                text += f" (LiteLLM has {median(ratios):.3g} times as much)"
             cells.append(text)
         _line(f"{case}: {figure}", *cells)
 
