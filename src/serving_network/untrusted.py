@@ -67,7 +67,8 @@ def without_secrets(url: str) -> str:
 
 def _text(content: str | bytes) -> str:
     """The text without a byte order mark."""
-    return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
+    text = content.decode() if isinstance(content, bytes) else content
+    return text.removeprefix("\ufeff")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -184,7 +185,7 @@ def read_request(route: Route, body: bytes, terms: Terms) -> PaidRequest:
     prompts, choices = _prompts(route, content), _choices(route, content)
     output, output_field = _take_output(route, content, terms)
     encoded = _encoded({name: value for name, value in content.items() if name not in terms.strip_fields})
-    text = len(encoded) + len(_encoded({"model": terms.model})) - 1 - media.picture_characters
+    text = len(encoded) + _model_length(terms.model) - 1 - media.picture_characters
     of_input = text + terms.template_tokens + media.items * terms.tokens_per_media
     if terms.context is not None:
         of_input = min(of_input, prompts * terms.context)
@@ -276,6 +277,12 @@ def _encoded(content: dict[str, Any]) -> bytes:
         raise RequestRefused(
             400, "invalid_json", "The body has a number that is too large or text that is not Unicode."
         ) from error
+
+
+@lru_cache(16)
+def _model_length(model: str) -> int:
+    """The bytes of a body that names a model and nothing else."""
+    return len(_encoded({"model": model}))
 
 
 def _check_model(model: Any, terms: Terms) -> None:

@@ -44,7 +44,7 @@ class MalformedMessage(InvalidInput):
 
 def uint(value: int, name: str, bits: int = 256) -> bytes:
     """The word of an unsigned integer of `bits` bits. Raises MalformedMessage."""
-    if type(value) is not int or not 0 <= value < 1 << bits:
+    if type(value) is not int or value < 0 or value >> bits:
         raise MalformedMessage(f"{name} is not a whole number of {bits} bits: {value!r}.")
     return value.to_bytes(32, "big")
 

@@ -36,6 +36,8 @@ from serving_network.store.sqlite import Identity, JournalFailure, connected, un
 
 KEEP_SECONDS: Final = 600
 """How long an answer that was not streamed can be fetched again."""
+CACHE_KIB: Final = 16_384
+"""What the writing thread keeps of the store in memory: rows are appended, so few pages are used again."""
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
@@ -333,6 +335,7 @@ class Intake:
             batch, last = self._next()
             try:
                 with connected(self._path, self._identity) as db:
+                    db.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
                     _commit(db, batch)
                     while not last:
                         batch, last = self._next()
