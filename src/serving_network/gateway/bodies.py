@@ -65,12 +65,12 @@ async def _read(request: web.BaseRequest, route: Route, share: Share) -> bytes:
         request.headers.get("Content-Encoding", ""),
         request.content_length,
     )
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if request.content.is_eof():  # it came with the headers
         body = request.content.read_nowait()
         share.grow(len(body))
         return body
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     parts: list[bytes] = []
     length = 0
     end = asyncio.get_running_loop().time() + BODY_SECONDS
