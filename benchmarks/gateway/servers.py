@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, cast
 
 from serving_network.contracts.build.artifacts import ROOT
@@ -118,9 +119,11 @@ async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Se
     settings = home / "litellm.yaml"
     settings.write_text(_LITELLM.format(upstream=upstream))
     words = [str(program), "--config", str(settings), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    async with _process(*words, LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_LOG="ERROR") as process:
+    key = f"sk-{token_hex(32)}"
+    variables = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    async with _process(*words, **variables) as process:
         await _listens(port)
-        yield _pinned(Server("LiteLLM", port, process.pid))
+        yield _pinned(Server("LiteLLM", port, process.pid, f"Bearer {key}"))
 
 
 @asynccontextmanager

@@ -86,11 +86,15 @@ class ChainView:
             while len(self._accounts) > MAX_ACCOUNTS:
                 self._accounts.popitem(last=False)
         self._accounts.move_to_end(user)
+        if self._is_fresh(known, since):
+            return known.value
         return await self._get(known, lambda: self._read_account(user), since)
 
     async def service(self, *, since: float | None = None) -> tuple[Offer, bool]:
         """The provider's offer, and whether the owner confirmed its signer. Raises RequestRefused with 503."""
-        found = await self._get(self._service, self._read_service, since)
+        found = self._service.value
+        if not self._is_fresh(self._service, since):
+            found = await self._get(self._service, self._read_service, since)
         if found is None:
             raise RequestRefused(503, "no_service", "The provider has no registered service.")
         return found
@@ -125,8 +129,6 @@ class ChainView:
                 await self.account(user, since=self.now())
 
     async def _get(self, known: _Known[T], read: Callable[[], Awaitable[T | None]], since: float | None) -> T | None:
-        if self._is_fresh(known, since):
-            return known.value
         async with known.lock:
             if self._is_fresh(known, since):
                 return known.value
