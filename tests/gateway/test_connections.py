@@ -263,3 +263,15 @@ def test_the_headers_of_a_request() -> None:
     ]
     plain = Connections("https://[::1]:8000", {}, keep_seconds=1, connect_seconds=1)
     assert b"\r\nhost: [::1]:8000\r\n" in plain.head("GET", "/models")
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://127.0.0.1:99999", "http://", "http://[::1"]
+)
+def test_a_url_that_names_no_server(url: str) -> None:
+    async def scenario() -> None:
+        connections = Connections(url, {}, keep_seconds=1, connect_seconds=1)
+        with pytest.raises(ConnectionFailed, match="names no server"):
+            await connections.ask(connections.head("GET", "/models"), b"", seconds=1, silence=1)
+
+    asyncio.run(scenario())

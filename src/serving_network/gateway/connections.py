@@ -231,15 +231,19 @@ class Connections:
     """The connections to the server at `url`. `headers` are sent with each request."""
 
     def __init__(self, url: str, headers: Mapping[str, str], *, keep_seconds: float, connect_seconds: float) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            given_port = parts.port
+        except ValueError:
+            parts, given_port = urlsplit(""), None
         self._secure = parts.scheme == "https"
-        self._host = parts.hostname or ""
-        self._port = parts.port or (443 if self._secure else 80)
+        self._host = parts.hostname if parts.scheme in ("http", "https") else None
+        self._port = given_port or (443 if self._secure else 80)
         self._path = quote(parts.path, safe=_SAFE)
         self._keep_seconds, self._connect_seconds = keep_seconds, connect_seconds
         given = {name.lower(): value for name, value in headers.items()}
-        shown = f"[{self._host}]" if ":" in self._host else self._host
-        host = given.get("host", shown if parts.port is None else f"{shown}:{parts.port}")
+        shown = f"[{self._host}]" if ":" in (self._host or "") else self._host or ""
+        host = given.get("host", shown if given_port is None else f"{shown}:{given_port}")
         fixed = {"host": host, "accept": "*/*", "accept-encoding": "identity", "user-agent": "serving-network"}
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -316,6 +320,8 @@ class Connections:
 
     async def _connect(self) -> Response:
         loop = asyncio.get_running_loop()
+        if self._host is None:
+            raise ConnectionFailed("the URL names no server")
         if self._secure and self._tls is None:
             self._tls = ssl.create_default_context()
         try:
