@@ -151,7 +151,7 @@ class StreamMeter:
         last, start = self._received
         reported = read_usage(self._route, _content(last)) if last else None
         if reported is None:
-            self._count()
+            self._count_received()
             reported = Usage(0, self._deltas, source=Source.DELTAS) if self._deltas else None
         if start is None:
             return reported
@@ -165,19 +165,22 @@ class StreamMeter:
         self._uncounted.append(events)
         self._size += len(events)
         if self._size > MAX_UNCOUNTED:
-            self._count()
+            self._count_received()
 
-    def _count(self) -> None:
-        """Count the received events with text, once."""
-        if not self._accepted:
-            return
-        received = self._uncounted[: self._accepted]
+    def _count_received(self) -> None:
+        """Count the events that the client received, each once."""
+        if self._accepted:
+            received = self._uncounted[: self._accepted]
+            self._deltas += self._count(received)
+            self._ended = self._ended or self._ends(received)
+            del self._uncounted[: self._accepted]
+            self._size -= sum(map(len, received))
+            self._accepted = 0
+
+    def _count(self, events: list[bytes]) -> int:
+        """How many events have text."""
         pattern = _DELTA[self._route]
-        self._deltas += sum(pattern.search(event) is not None for event in _split(b"".join(received)))
-        self._ended = self._ended or self._ends(received)
-        del self._uncounted[: self._accepted]
-        self._size -= sum(map(len, received))
-        self._accepted = 0
+        return sum(pattern.search(event) is not None for event in _split(b"".join(events)))
 
     def _ends(self, events: list[bytes]) -> bool:
         data = b"".join(events)
