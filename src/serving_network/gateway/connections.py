@@ -83,6 +83,8 @@ class Response(asyncio.Protocol):
             for start in range(0, len(body), BUFFER):
                 await self.write(body[start : start + BUFFER])
         while not self.status:
+            if self._failure is not None:
+                raise self._failure
             await self._change()
 
     async def write(self, part: bytes | bytearray | memoryview) -> None:
@@ -91,7 +93,7 @@ class Response(asyncio.Protocol):
             return
         self._transport.write(part)
         while not self._writing and not self.status and not self._failure:
-            await self._wait()
+            await self._change()
 
     # --------------------------------------------------------------------------------------------- response
 
@@ -100,6 +102,8 @@ class Response(asyncio.Protocol):
         while not self._parts:
             if self._ended:
                 return b""
+            if self._failure is not None:
+                raise self._failure
             await self._change()
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
@@ -193,18 +197,10 @@ class Response(asyncio.Protocol):
 
     # ------------------------------------------------------------------------------------------------ waiting
 
-    async def _change(self) -> None:
-        """Wait until something arrives. Raises what ended the connection."""
-        if self._failure is not None:
-            raise self._failure
-        await self._wait()
-
-    async def _wait(self) -> None:
+    def _change(self) -> asyncio.Future[None]:
+        """Done when something arrives, or the connection ends."""
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
