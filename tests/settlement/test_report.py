@@ -80,8 +80,9 @@ def test_a_report_gives_every_amount_in_wei() -> None:
             },
         ],
         "total": {
-            "requests": 5, "input_tokens": 42, "output_tokens": 53, "other_units": {"images": 22}, "fee": str(10**20 + 17), "paid": str(10**20 + 4),
-            "unsettled": "13", "batches": 16, "settlements": 17, "taken_up": {"batches": 14, "paid": "15"},
+            "requests": 5, "input_tokens": 42, "output_tokens": 53, "other_units": {"images": 22},
+            "fee": str(10**20 + 17), "paid": str(10**20 + 4), "unsettled": "13",
+            "batches": 16, "settlements": 17, "taken_up": {"batches": 14, "paid": "15"},
             "replaced": 18, "gas": 19, "gas_cost": str(10**30),
         },
         "notes": ["a note"],

@@ -23,14 +23,11 @@ MAPPING = Annotated[
     ),
 ]
 COLUMNS = Annotated[Path | None, typer.Option(help="A TOML file that maps the columns.")]
-PRESET = Annotated[
-    str | None,
-    typer.Option(
-        help="The tool that wrote the log: litellm, openrouter, langfuse, openai, openai-batch, new-api, vllm, ollama,"
-        " burstgpt, mooncake, azure or 0g-broker.",
-        autocompletion=lambda: list(presets()),
-    ),
-]
+PRESET_HELP = (
+    "The tool that wrote the log: litellm, openrouter, langfuse, openai, openai-batch, new-api, vllm, ollama, burstgpt,"
+    " mooncake, azure or 0g-broker."
+)
+PRESET = Annotated[str | None, typer.Option(help=PRESET_HELP, autocompletion=lambda: list(presets()))]
 SKIP = Annotated[Texts, typer.Option(help="Leave out rows with a value in a column: COLUMN=VALUE.")]
 ONLY = Annotated[Texts, typer.Option(help="Leave out all rows but those with a value in a column: COLUMN=VALUE.")]
 IGNORE = Annotated[Texts, typer.Option(help="Do not read a column, such as a fee that is not in wei.")]
