@@ -520,7 +520,9 @@ def test_the_wallet_nonce_of_a_decided_batch_is_reused(scene: Scene) -> None:
     assert asyncio.run(follower.wallet.free_nonce(head)) == 5
 
 
-@pytest.mark.parametrize(("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4)])
+@pytest.mark.parametrize(
+    ("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4), (5, 10**9, 999), (6, 10**9, 1000)]
+)
 def test_unknown_pending_wallet_transactions_stop_signing(scene: Scene, mined: int, pending: int, unknown: int) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending

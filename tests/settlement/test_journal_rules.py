@@ -479,6 +479,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'pass'", "DROP TABLE user", "UPDATE user SET owed = 'much'",
         "DELETE FROM meta", "DROP TABLE meta", "UPDATE price SET input_price = 'much'", "DROP TABLE price",
+        "UPDATE user SET requests = 0", "UPDATE user SET requests = 2", "DELETE FROM request",
     ],
 )  # fmt: skip
 def test_a_journal_with_impossible_content_is_refused(tmp_path: Path, damage: str) -> None:
@@ -657,6 +658,43 @@ def test_an_acceptance_found_for_two_batches_is_booked_once(tmp_path: Path) -> N
         assert user.paid == 0
         journal.accept(first, {0: accepted(20, 7, status=1, sent=1)})
         assert user.paid == 20
+
+
+def test_a_settlement_is_found_in_the_batch_that_its_transaction_carried(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1), row(2, USERS[1]))
+        first = send(journal, 1, *USERS)
+        journal.add_transaction(first, transaction(4))
+        second = journal.add_batch("entries", USERS[2], b"whole", 41, first.rows[1:], transaction(2))
+        third = journal.add_batch("entries", USERS[2], b"whole", 42, first.rows[::-1], transaction(3))
+        (other, user), (_, settlement) = journal.users(), (row.settlement for row in first.rows)
+
+        def found(sent: int, asked: UserState = user, **changes: Any) -> tuple[int, int] | None:
+            where = journal.signed_as(asked, replace(settlement, **changes), transaction(sent).hash)
+            return None if where is None else (where[0].id, where[1])
+
+        assert [found(sent) for sent in (1, 4, 2, 3)] == [(first.id, 1), (first.id, 1), (second.id, 0), (third.id, 0)]
+        assert found(9) == (third.id, 0), "the newest, if none of them carried it"
+        assert found(1, other) is None
+        for changes in ({"nonce": 2}, {"total_fee": 1}, {"requests_hash": bytes(32)}):
+            assert found(1, **changes) is None
+        journal.adopt(user, replace(settlement, nonce=9), 1, accepted(35, 6))
+        assert found(1, nonce=9) is None, "it was adopted, not signed here"
+
+
+def test_a_block_that_is_undone_is_neither_final_nor_searched(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1))
+        batch = send(journal, 1, USERS[0])
+        for final, searched, undone, left in (
+            (9, 9, 8, (7, 7)), (8, 8, 8, (7, 7)), (8, 10, 8, (7, 7)), (8, 7, 8, (7, 7)), (8, 3, 8, (7, 3)),
+            (7, 7, 8, (7, 7)),
+        ):  # fmt: skip
+            book(journal, batch, undone, (0, 35))
+            journal.finalise(final)
+            journal.set_searched_block(searched)
+            assert journal.unbook(undone, block_hash(undone)) == 1
+            assert (journal.final_block(), journal.searched_block()) == left, (final, searched)
 
 
 def test_a_settlement_is_live_while_it_may_be_accepted_or_undone(tmp_path: Path) -> None:

@@ -372,6 +372,48 @@ async def balances(chain: EmbeddedChain) -> dict[str, int]:
         return {user: account.balance for user, account in found.items()}
 
 
+# -------------------------------------------------------------------------------------------- the wallet's nonce
+
+
+@dataclass
+class Counting:
+    """A node whose newest block is 1000, and where the wallet sent a transaction in each block."""
+
+    pending: int = 1000
+    chain_id: int = 16661
+
+    async def block_number(self) -> int:
+        return 1000
+
+    async def rpc(self, method: str, params: Sequence[Any]) -> Any:
+        (wallet, block) = params
+        assert (method, wallet) == ("eth_getTransactionCount", PROVIDER.address)
+        return hex({"latest": 1000, "pending": self.pending}[block]) if block in ("latest", "pending") else block
+
+
+def counted(node: Counting, question: Callable[[LiveChain], Awaitable[int]]) -> int:
+    made: Any = node
+    chain = LiveChain(made, cast("Any", SimpleNamespace(chain=node)), "inference", cast("Any", None), PROVIDER)
+
+    async def ask() -> int:
+        return await question(chain)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("depth", "block"), [(1, 1000), (2, 999), (3, 998), (7, 994), (1000, 1), (1001, 0), (1002, 0), (5000, 0)]
+)
+def test_the_mined_nonce_of_the_wallet_is_that_of_the_block_at_the_depth(depth: int, block: int) -> None:
+    assert counted(Counting(), lambda chain: chain.mined_wallet_nonce(depth)) == block
+    assert counted(Counting(), lambda chain: chain.wallet_nonce_at(block)) == block
+
+
+@pytest.mark.parametrize(("pending", "nonce"), [(1003, 1003), (1000, 1000), (7, 1000)])
+def test_the_next_nonce_of_the_wallet_is_never_below_the_newest_block(pending: int, nonce: int) -> None:
+    assert counted(Counting(pending), lambda chain: chain.wallet_nonce()) == nonce
+
+
 # ------------------------------------------------------------------------------------------------ what is final
 
 
