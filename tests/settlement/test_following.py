@@ -521,20 +521,27 @@ def test_the_wallet_nonce_of_a_decided_batch_is_reused(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4), (5, 10**9, 999), (6, 10**9, 1000)]
-)
-def test_unknown_pending_wallet_transactions_stop_signing(scene: Scene, mined: int, pending: int, unknown: int) -> None:
+    ("mined", "pending", "unknown", "first"),
+    [
+        (5, 7, 1, 6), (3, 6, 2, 3), (6, 7, 1, 6), (4, 9, 4, 4), (30, 36, 6, 30), (5, 10**9, 999, 6),
+        (6, 10**9, 1000, 6),
+    ],
+)  # fmt: skip
+def test_unknown_pending_wallet_transactions_stop_signing(
+    scene: Scene, mined: int, pending: int, unknown: int, first: int
+) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
-    with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? ") as caught:
+    with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? .* from {first} on\.") as caught:
         free_nonce(scene)
     assert caught.value.exit_code == 8
     assert "serving settlement cancel" in str(caught.value.next_step)
 
 
-def test_an_unknown_settlement_in_an_unfinal_block_stops_signing(scene: Scene) -> None:
-    scene.chain.mined_nonce = lambda: 5
-    scene.chain.calls = {4: "0xforeign"}
+@pytest.mark.parametrize(("mined", "nonce"), [(5, 4), (6, 5)], ids=["before ours", "with the nonce of ours"])
+def test_an_unknown_settlement_in_an_unfinal_block_stops_signing(scene: Scene, mined: int, nonce: int) -> None:
+    scene.chain.mined_nonce = lambda: mined
+    scene.chain.calls = {nonce: "0xforeign"}
     with pytest.raises(UnknownTransactions, match="0xforeign") as caught:
         free_nonce(scene, final=BLOCK)
     assert caught.value.exit_code == 8
@@ -626,11 +633,13 @@ def test_a_failure_to_follow_one_batch_leaves_the_others_alone(scene: Scene) -> 
     assert asyncio.run(follower.next_done([first, second])) == [first]
     assert isinstance(first.error, Disagreement)
     assert (second.done, second.error) == (False, None)
+    assert follower.wallet.released == set()
     scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
     scene.chain.mined_nonce = lambda: 7
     scene.chain.receipts[sent(6, 50).hash] = lambda: landed_in(BLOCK, Status.SUCCESS, transaction=sent(6, 50))
     assert asyncio.run(follower.next_done([second])) == [second]
     assert (second.error, second.failed, second.news) == (None, None, True)
+    assert follower.wallet.released == {second.batch.id}
 
 
 # -------------------------------------------------------------------------------------------------- believing
