@@ -708,6 +708,7 @@ def test_questions_about_a_settlement_are_about_one_user_and_nonce(tmp_path: Pat
         journal.finalise(9)
         assert (journal.last_acceptance(first), journal.accepted_nonce(first)) == ((6, transaction(6).hash), 6)
         assert journal.accepted(first, 5)
+        assert [settled.accepted for settled in journal.batch(batch.id).rows] == [True, False]
         journal.end_batch(batch)
         assert not journal.awaits(second, 5)
         unknown = accepted(1, 8)._replace(transaction="")
