@@ -25,7 +25,7 @@ def written(results: Mapping[str, Sequence[Judged]]) -> str:
     """A table by file, then the survivors that a test should notice, then those that behave the same."""
     same = _reasons()
     lines = [
-        "| file | mutants | run | killed | same behaviour | survived | share killed |",
+        "| file | mutants | killed | same behaviour | survived | not run | share killed |",
         "|---|---|---|---|---|---|---|",
     ]
     total: Counter[str] = Counter()
@@ -35,10 +35,10 @@ def written(results: Mapping[str, Sequence[Judged]]) -> str:
         lines.append(_row(subject, counts))
     lines += [_row("all", total), "", "## Survivors that a test should notice", ""]
     lines += ["| where | function | fault |", "|---|---|---|"]
-    lines += [_where(subject, one.mutant) for subject, one in _those(results, same, "open")]
+    lines += [_where(subject, one.mutant) for subject, one in _those(results, same, "survived")]
     lines += ["", "## Survivors that behave the same", "", "| where | function | fault | reason |", "|---|---|---|---|"]
     lines += [
-        f"{_where(subject, one.mutant)} {same[_key(subject, one.mutant)]} |"
+        f"{_where(subject, one.mutant)} {same[_known_as(subject, one.mutant)]} |"
         for subject, one in _those(results, same, "same")
     ]
     return "\n".join(lines) + "\n"
@@ -54,14 +54,15 @@ def _reasons() -> dict[tuple[str, str], str]:
     }
 
 
-def _key(subject: str, mutant: Mutant) -> tuple[str, str]:
+def _known_as(subject: str, mutant: Mutant) -> tuple[str, str]:
+    """How python_survivors.toml names a mutant: its file, and its function and fault."""
     return subject, f"{mutant.place}: {mutant.fault}" if mutant.place else mutant.fault
 
 
 def _outcome(subject: str, one: Judged, same: Mapping[tuple[str, str], str]) -> str:
     if one.outcome in ("", "killed"):
-        return one.outcome
-    return "same" if _key(subject, one.mutant) in same else "open"
+        return one.outcome or "not run"
+    return "same" if _known_as(subject, one.mutant) in same else "survived"
 
 
 def _those(
@@ -74,9 +75,10 @@ def _those(
 
 
 def _row(subject: str, counts: Counter[str]) -> str:
-    killed, same, survived = counts["killed"], counts["same"], counts["open"]
+    killed, survived = counts["killed"], counts["survived"]
     share = f"{100 * killed / (killed + survived):.1f} %" if killed + survived else "-"
-    return f"| {subject} | {counts.total()} | {killed + same + survived} | {killed} | {same} | {survived} | {share} |"
+    numbers = counts.total(), killed, counts["same"], survived, counts["not run"], share
+    return f"| {subject} | " + " | ".join(map(str, numbers)) + " |"
 
 
 def _where(subject: str, mutant: Mutant) -> str:

@@ -661,6 +661,16 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
 
 
+def test_a_batch_ends_when_its_last_transaction_is_deep_enough(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(6))
+    scene.show(sent(5), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER)
+    scene.show(sent(6), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER, block=BLOCK + 1)
+    scene.chain.newest = lambda: BLOCK + 2 if scene.chain.now >= 6 else BLOCK + 1
+    scene.follow(batch=batch)
+    assert scene.chain.now == 6.5
+    assert [mined.block_number for mined in scene.mined()] == [BLOCK, BLOCK + 1]
+
+
 def test_the_receipt_that_took_effect_counts(scene: Scene) -> None:
     scene.accept()
     batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
