@@ -57,7 +57,7 @@ def test_one_question(serving: Terminal, stage: Stage, gate: Gate) -> None:
 
 def test_what_the_model_writes_cannot_move_the_cursor(serving: Terminal, stage: Stage, gate: Gate) -> None:
     gate.model.handle = streaming([event(chunk("one\n\x1b[2Jtwo")), *events(1)[1:]])
-    assert serving("chat", stage.world.provider.address, "Hi").out == "one\n [2Jtwo\n"
+    assert serving("chat", stage.world.provider.address, "Hi").out == "one\n\\x1b[2Jtwo\n"
 
 
 def test_a_provider_that_does_not_answer(serving: Terminal, stage: Stage) -> None:

@@ -211,7 +211,7 @@ def test_collateral_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(dcap_qvl, "get_collateral", fail)
     with pytest.raises(CollateralUnavailable, match=r"from https://pccs\.example\.$") as failure:
         asyncio.run(check_genuine(parsed(), 0, source="https://user:secret@pccs.example/path"))
-    assert failure.value.cause == "no route "
+    assert failure.value.cause == "no route\\x1b"
 
 
 def test_the_hash_of_the_compose_file_cannot_be_hidden() -> None:

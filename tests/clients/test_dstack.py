@@ -75,7 +75,7 @@ def test_a_quote_over_other_data_is_refused(tmp_path: Path) -> None:
             agent.answers["GetQuote"] = (json.dumps({"error": "no TDX\x1b here"}), 400)
             with pytest.raises(TeeUnavailable, match="status 400") as failure:
                 await dstack.report(agent.address())
-            assert failure.value.cause == "no TDX  here"
+            assert failure.value.cause == "no TDX\\x1b here"
 
     asyncio.run(scenario())
 
