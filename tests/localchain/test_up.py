@@ -25,6 +25,7 @@ import pytest
 
 from serving_network.cli import up
 from serving_network.cli.home import Home
+from serving_network.errors import ConfigurationError
 from serving_network.networks import BUILT_IN
 from tests import zygote
 
@@ -253,3 +254,16 @@ def test_the_output_of_a_gateway_shows_how_to_use_it() -> None:
     start = text.index("from openai import OpenAI")
     compile(text[start : text.index("To be paid")], "example", "exec")
     assert "answered by a stand-in, not by a model" in text
+
+
+def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is True
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    with pytest.raises(ConfigurationError, match="of another node: embedded") as refused:
+        up._remember(tmp_path / "new", up.Node.ANVIL)
+    assert refused.value.next_step is not None
+    assert "--node embedded" in refused.value.next_step
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    (tmp_path / "anvil.json").touch()  # of a version that wrote no note
+    with pytest.raises(ConfigurationError, match="of another node: anvil"):
+        up._remember(tmp_path, up.Node.EMBEDDED)
