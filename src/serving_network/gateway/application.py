@@ -8,13 +8,12 @@
 | GET signature/ID | none for ZG-Res-Key | the signature of an answer |
 | GET receipts, receipts/ID | yes | the user's receipts |
 | GET receipts/ID/answer | yes | an answer that was not streamed, for ten minutes |
+| GET logs, logs/COMPONENT/FILE | the provider's own | the logs of gateway and settler |
 | GET user/ADDRESS/unsettledfee | the user's own | the exact sum that is served and not settled |
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import re
 import time
@@ -23,19 +22,23 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from serving_network.errors import NodeFailure
 from serving_network.gateway.admission import Admission, receipts_missing
+from serving_network.gateway.attestation import Attestation
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
 from serving_network.gateway.cors import KEY_HEADER, cors_headers
 from serving_network.gateway.limits import Rate
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
 from serving_network.gateway.selling import Seller
+from serving_network.gateway.tracing import TRACE, Tracing
 from serving_network.messages.receipts import SignedReceipt, receipt_id
 from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, SessionToken
 from serving_network.store.intake import Intake
@@ -52,7 +55,7 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
-_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user")
+_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user", "logs")
 
 _Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
@@ -68,9 +71,12 @@ class Gateway:
     terms: Terms
     service_type: str
     signer: str
+    attestation: Attestation
     operations: Operations
+    logs: ProviderLogs
     created: int
     clock: Callable[[], float] = time.time
+    tracing: Tracing | None = None
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -79,6 +85,10 @@ class Gateway:
             return web.Response(status=204, headers=cors_headers(request))
         began, status, key = time.monotonic(), _CLIENT_LEFT, ""
         path = normal_path(request.raw_path)
+        trace = None
+        if self.tracing is not None:
+            label = _label(request.method, path, self.service_type)[0]
+            trace = request[TRACE] = self.tracing.begin(request.method, label)
         try:
             response = await self._checked(request, path)
             status, key = response.status, response.headers.get(KEY_HEADER, "")
@@ -87,6 +97,8 @@ class Gateway:
             return response
         finally:
             self._count(request, path, status, key, time.monotonic() - began)
+            if trace is not None:
+                trace.end(status, request.get(_WHY), request.get(_USER))
 
     def _count(self, request: web.BaseRequest, path: str, status: int, key: str, seconds: float) -> None:
         route, paid = _label(request.method, path, self.service_type)
@@ -123,7 +135,11 @@ class Gateway:
             case "GET", ["models"]:
                 return await self._models()
             case "GET", ["quote"]:
-                return web.Response(body=_quote(self.signer), content_type="text/plain")
+                return web.Response(body=await self.attestation.report(), content_type="text/plain")
+            case "GET", ["logs"]:
+                return self.logs.list(request.headers, request.query.get("component", "both"))
+            case "GET", ["logs", component, name]:
+                return self.logs.read(request.headers, component, unquote(name))
             case "GET", ["signature", name]:
                 return await self._signature(request, name)
             case "GET", ["receipts"]:
@@ -150,7 +166,7 @@ class Gateway:
             "max_completion_tokens": self.terms.default_output_tokens,
             "pricing": {"prompt": str(offer.input_price), "completion": str(offer.output_price)},
             "verifiability": offer.verifiability,
-            "tee_attested": False,
+            "tee_attested": self.attestation.genuine,
             "tee_signer": self.signer,
             "signer_confirmed": confirmed,
             "reads_on_after_cancel": False,
@@ -267,20 +283,6 @@ def _shown(receipt: SignedReceipt, token: SessionToken) -> dict[str, Any]:
     if _sees(receipt, token):
         return content
     return {name: content[name] for name in ("id", "sequence", "inputFee", "outputFee")}
-
-
-def _quote(signer: str) -> bytes:
-    """The report of a TEE that is none: the form of the mock backend, marked as one."""
-    report_data = signer.encode("ascii").ljust(64, b"\0")
-    return json.dumps(
-        {
-            "quote": "mock_quote",
-            "report_data": base64.b64encode(report_data).decode("ascii"),
-            "event_log": "[]",
-            "vm_config": "",
-            "mock": True,
-        }
-    ).encode()
 
 
 def _refused(refusal: RequestRefused) -> web.Response:

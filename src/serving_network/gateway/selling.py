@@ -31,6 +31,7 @@ from serving_network.gateway.pool import Pool
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
+from serving_network.gateway.tracing import TRACE, Trace, committing
 from serving_network.gateway.upstream import Answer, Payload, Upstream, UpstreamCut
 from serving_network.gateway.usage import read_body
 from serving_network.messages.answer_signatures import image_hashes
@@ -68,6 +69,7 @@ class _Sale:
     paid: PaidRequest | PaidForm
     hold: Hold
     share: Share
+    trace: Trace | None = None
     billing: bool = False
     task: asyncio.Task[Any] | None = None
 
@@ -80,6 +82,14 @@ class _Sale:
         return self.paid.payload(
             self.hold.reservation.bounds.output, upstream.settings.model, continuous_usage=upstream.continuous_usage
         )
+
+    def asks(self) -> None:
+        if self.trace is not None:
+            self.trace.asks(self.terms.model)
+
+    def answered(self) -> None:
+        if self.trace is not None:
+            self.trace.answered()
 
     def delivered(self, sent: Sent, images: tuple[bytes, ...] = ()) -> Delivered:
         """The part of the row that says what was delivered, and its price."""
@@ -172,7 +182,7 @@ class Seller:
             prices.output_price,
             sha256(body).digest(),
         )
-        return _Sale(key, terms, paid, hold, share)
+        return _Sale(key, terms, paid, hold, share, request.get(TRACE))
 
     async def _background(self, sale: _Sale, work: Coroutine[Any, Any, T]) -> T:
         """Do work that goes on if the client leaves."""
@@ -201,7 +211,9 @@ class Seller:
     async def _bought(self, sale: _Sale) -> Kept:
         """The whole answer, billed."""
         try:
+            sale.asks()
             async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=False) as answer:
+                sale.answered()
                 return await self._bill_whole(sale, answer.body or b"", answer.content_type)
         finally:
             sale.hold.release()
@@ -212,15 +224,25 @@ class Seller:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
         kept = Kept(content_type, body)
         images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
-        await self._intake.finish(
-            sale.terms,
+        await self._finish(
+            sale,
             sale.delivered(Sent(sha256(body).digest(), len(body), usage), images),
             Ending.COMPLETE,
-            int(self._clock()),
-            upstream_id=upstream_id(body),
-            kept=kept,
+            upstream_id(body),
+            kept,
         )
         return kept
+
+    async def _finish(
+        self, sale: _Sale, delivered: Delivered, ending: Ending, upstream_id: str | None, kept: Kept | None = None
+    ) -> None:
+        """Store the row."""
+        if sale.trace is not None:
+            sale.trace.billed(delivered.input_tokens, delivered.output_tokens)
+        with committing(sale.trace):
+            await self._intake.finish(
+                sale.terms, delivered, ending, int(self._clock()), upstream_id=upstream_id, kept=kept
+            )
 
     # -------------------------------------------------------------------------------------------- streamed
 
@@ -228,7 +250,9 @@ class Seller:
         begun = asyncio.ensure_future(self._intake.begin(sale.terms, int(self._clock())))
         try:
             sale.share.grow(STREAM_MEMORY)
+            sale.asks()
             async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=True) as answer:
+                sale.answered()
                 await asyncio.shield(begun)
                 if answer.body is None:
                     return await self._pass_on(request, answer, sale)
@@ -301,13 +325,7 @@ class Seller:
 
     async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
         try:
-            await self._intake.finish(
-                sale.terms,
-                sale.delivered(delivery.sent()),
-                ending,
-                int(self._clock()),
-                upstream_id=delivery.upstream_id,
-            )
+            await self._finish(sale, sale.delivered(delivery.sent()), ending, delivery.upstream_id)
         finally:
             sale.hold.release()
 
