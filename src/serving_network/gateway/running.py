@@ -138,14 +138,14 @@ async def running(
             int(time.time()),
             tracing=tracing,
         )
-        runner = web.AppRunner(
-            gateway.application(),
+        server = web.Server(
+            gateway.answer,
             handler_cancellation=True,
             access_log=None,
             logger=_PROTOCOL_LOG,
-            shutdown_timeout=stop_seconds,
             keepalive_timeout=IDLE_SECONDS,
         )
+        runner = web.ServerRunner(server, shutdown_timeout=stop_seconds)
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
         if settler is not None:
@@ -158,7 +158,7 @@ async def running(
         yield Running(operations.url, offer, confirmed, recovered, warnings, certificate)
 
 
-async def _stop(runner: web.AppRunner, seller: Seller) -> None:
+async def _stop(runner: web.ServerRunner, seller: Seller) -> None:
     seller.stopping = True
     await runner.cleanup()
     await seller.close()
@@ -238,7 +238,7 @@ def served_type(service_type: str) -> None:
         )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> None:
+async def _listen(runner: web.ServerRunner, settings: Settings, certificate: Certificate | None) -> None:
     context = None if certificate is None else certificate.context
     try:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
