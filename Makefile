@@ -77,8 +77,8 @@ bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server t
 
 ##@ Longer tests
 
-test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs node and npm)
-	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
+test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem and Hardhat's helpers (needs node and npm)
+	npm --prefix tests/localchain/ethers ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/localchain/ethers/run.py
 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
