@@ -78,7 +78,6 @@ async def init(
     offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
     served_type(offer.service_type)
     server = Upstream(UpstreamSettings(upstream))
-    await server.open()
     try:
         await check_upstream(server, offer)
     finally:
