@@ -87,8 +87,8 @@ bench-gateway-memory: build .bench/bin/uvicorn ## watch the memory of the gatewa
 
 ##@ Longer tests
 
-test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs node and npm)
-	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
+test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem and Hardhat's helpers (needs node and npm)
+	npm --prefix tests/localchain/ethers ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/localchain/ethers/run.py
 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)

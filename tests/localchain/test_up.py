@@ -89,7 +89,9 @@ def test_the_network_has_the_default_addresses_and_stops_cleanly(number: signal.
         assert (out, err) == ("", "")
 
 
-def test_the_output_lists_the_network() -> None:
+def test_the_output_lists_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "anvil").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with started("--port", "0") as process:
         seen: list[str] = []
         while not seen or "Ctrl-C" not in seen[-1]:
@@ -105,7 +107,7 @@ def test_the_output_lists_the_network() -> None:
         assert f"{address}  {name}" in text
     assert "These keys are public." in text
     assert max(map(len, seen)) <= 80
-    assert (rest, err) == ("Stopped.\n", "")
+    assert (rest, err) == ("Stopped.\n", f"{up.ANVIL_HINT}\n")
 
 
 @pytest.mark.parametrize(("url", "told"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:8546", True)])

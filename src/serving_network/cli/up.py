@@ -35,6 +35,7 @@ COINS = 1_000_000
 RECORD_NAME = "network.json"
 ANVIL_STATE_NAME = "anvil.json"
 NODE_NAME = "node.txt"
+ANVIL_HINT = "anvil is installed; to run the network on it: serving up --node anvil"
 ANVIL_START_SECONDS = 20.0
 ANVIL_STOP_SECONDS = 10.0
 
@@ -101,7 +102,7 @@ async def _up(
                 show = _as_json if as_json else _as_text
                 typer.echo(show(url, record, node, state, gateway))
                 if is_new and node is Node.EMBEDDED and not as_json and shutil.which("anvil"):
-                    typer.echo("anvil is installed; to run the network on it: serving up --node anvil", err=True)
+                    typer.echo(ANVIL_HINT, err=True)
                 await stop.wait()
     if not as_json:
         typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
