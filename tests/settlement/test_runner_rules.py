@@ -117,7 +117,9 @@ def test_a_log_is_read_in_chunks_and_rejects_are_reported_in_order(run: Run, mon
     size = len("".join(lines))
     assert (len(reading), reading[:2]) == (3, [("reading", size, size)] * 2)
     again = run.settle("".join(lines))
-    assert (again.new_requests, again.known_requests, again.rejected, again.paid) == (0, 7, 3, 0)
+    assert (again.new_requests, again.known_requests, again.rejected, again.paid) == (0, 0, 3, 0)
+    assert again.continued_at == 11
+    assert [reject.line for reject in run.rejects] == [2, 4, 6] * 2
 
 
 def test_rejects_are_reported_chunk_by_chunk(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
