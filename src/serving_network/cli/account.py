@@ -96,7 +96,7 @@ async def watch(
             except NodeFailure as failure:
                 session.out.note(f"{failure} Retrying in {every:g} s.", "yellow")
             polls += 1
-            if times is not None and polls >= times:
+            if session.out.closed or (times is not None and polls >= times):
                 return
             await asyncio.sleep(every)
 

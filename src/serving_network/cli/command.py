@@ -108,4 +108,4 @@ def _interrupted(session: Session, failure: BaseException | None = None) -> Inte
     sent = session.sent
     if sent is None and isinstance(failure, TransactionPending):
         sent = failure.transaction
-    return Interrupted(sent, len(session.done))
+    return Interrupted(sent, [one["transaction"] for one in session.done if "transaction" in one])

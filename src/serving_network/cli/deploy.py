@@ -52,7 +52,7 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving deploy apply --network testnet
     """
-    file, made = await _plan(session, files, session.signer().address)
+    file, made = await _plan(session, files, session.own_address())
     if (session.dry_run or not session.sending.yes) and not await _show(
         session, file.record, made, final=session.dry_run
     ):

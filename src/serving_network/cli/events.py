@@ -41,9 +41,13 @@ async def events(
     if not follow:
         for event in await network.past_events(from_block=from_block, to_block=to_block, involving=whose):
             _print(session, event)
+            if session.out.closed:
+                return
         return
     async for event in network.events(from_block=from_block, involving=whose, confirmations=confirmations):
         _print(session, event)
+        if session.out.closed:
+            return
 
 
 def _print(session: Session, event: Event) -> None:

@@ -13,7 +13,7 @@ from serving_network.cli.complete import complete_key
 from serving_network.cli.home import Home
 from serving_network.cli.options import JSON, YES
 from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove
+from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.untrusted import parse_json
 
@@ -159,7 +159,7 @@ def _from_terminal_or_input() -> LocalSigner:
 
 
 def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
-    from serving_network.wallet.keys import decrypt, no_password, password_from_environment
+    from serving_network.wallet.keys import decrypt
 
     try:
         content = parse_json(path.read_bytes())
@@ -167,9 +167,8 @@ def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
         raise InvalidInput(
             f"{path} is not a keystore file.", cause=str(error), next_step="Pass an encrypted keystore file."
         ) from error
-    password = password_from_environment()
-    if password is None:
-        if not sys.stdin.isatty():
-            raise no_password(str(path))
-        password = ask_secret(f"Password of {path.name}: ")
-    return decrypt(content, password, str(path)), password
+
+    def opens(password: str) -> tuple[LocalSigner, str]:
+        return decrypt(content, password, str(path)), password
+
+    return open_with_password(f"Password of {path.name}: ", str(path), opens)

@@ -16,6 +16,7 @@ An amount in JSON is an object with `wei` and `coins`, both exact strings.
 | 7 | a contract reverted |
 | 8 | sent, and not mined yet |
 | 9 | a check failed |
+| 13 | declined: the answer to a question was no |
 | 130 | interrupted |
 """
 
@@ -36,6 +37,7 @@ from serving_network.errors import ServingError
 from serving_network.money import describe, format_coins
 
 EXIT_CHECK_FAILED = 9
+EXIT_DECLINED = 13
 EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
 LEAST_SHOWN = (10**12, 10**6)  # wei: the last of six decimals of a coin, of three of a gwei
@@ -59,16 +61,36 @@ def rounded(wei: int, *, at_most: bool = False) -> str:
     return describe(wei)
 
 
+class _Pipe(Console):
+    """A console that outlives its reader: a transaction is not left half reported because `head` has read enough."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        close_output()
+
+
+def close_output() -> None:
+    """Write nothing more to standard output, whose reader has closed the pipe, not even when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Output:
     """Prints for one command. With `as_json` only the result is printed, as one JSON document.
 
-    Lines are never broken here: the terminal wraps them, and text copied from it stays whole.
+    Lines are never broken here: the terminal wraps them, and text copied from it stays whole. `closed` says that the
+    reader of a pipe has read enough.
     """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+        self._closed = False
+        self._console = _Pipe(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
         self._errors = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads standard output any more."""
+        return self._closed or self._console.quiet
 
     def result(self, data: Any) -> None:
         """The result for programs; prints with --json only."""
@@ -89,6 +111,11 @@ class Output:
         """A part of the result for people, without the end of the line."""
         if not self.as_json:
             self._console.print(Text(_shown(text)), soft_wrap=True, end="")
+
+    def document(self, text: str) -> None:
+        """A text for a file or a variable: alone on standard output, as it is."""
+        if not self.as_json:
+            self._write(text.rstrip("\n"))
 
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
@@ -146,8 +173,8 @@ class Output:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader has closed the pipe: write nothing more, not even when the program ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._closed = True
+            close_output()
 
 
 def _shown(text: str, also: str = "\n\t") -> str:

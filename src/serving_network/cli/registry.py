@@ -104,7 +104,7 @@ async def register(
     made = await plan_registration(
         await session.chain(),
         file.record,
-        session.signer().address,
+        session.own_address(),
         service_type=service_type,
         version=version,
         address=front,
@@ -138,7 +138,7 @@ async def recommend(
             )
         await owner.recommend(known[service].type, known[service].version)
         return
-    made = await plan_recommendation(await session.chain(), file.record, service, session.signer().address)
+    made = await plan_recommendation(await session.chain(), file.record, service, session.own_address())
     await _run(session, file, made, files, "Recommend it?")
 
 

@@ -57,7 +57,7 @@ async def apply(
     Example: serving upgrade apply ledger --network testnet
     """
     file = record_of(session, files)
-    made = await _plan_upgrade(session, file.record, contract, session.signer().address, rename, argument)
+    made = await _plan_upgrade(session, file.record, contract, session.own_address(), rename, argument)
     await _run(session, file, made, files, "Upgrade?")
 
 
@@ -71,7 +71,7 @@ async def rollback(session: Session, contract: CONTRACT, files: FILES = DEFAULT_
     from serving_network.deployment.upgrade import plan_rollback
 
     file = record_of(session, files)
-    made = await plan_rollback(await session.chain(), file.record, contract, session.signer().address)
+    made = await plan_rollback(await session.chain(), file.record, contract, session.own_address())
     await _run(session, file, made, files, "Roll back?")
 
 
