@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.times import moment
@@ -19,6 +19,23 @@ def price(offer: Offer | FineTuningOffer) -> str:
     if isinstance(offer, FineTuningOffer):
         return f"{describe(offer.price_per_token)} per token"
     return f"{describe(offer.input_price)} per input token, {describe(offer.output_price)} per output token"
+
+
+def changes(old: Offer | FineTuningOffer, new: Offer | FineTuningOffer) -> list[tuple[str, str, str]]:
+    """The fields that differ: name, old value, new value."""
+    return [
+        (one.name, _value(one.name, getattr(old, one.name)), _value(one.name, getattr(new, one.name)))
+        for one in fields(new)
+        if getattr(old, one.name, None) != getattr(new, one.name)
+    ]
+
+
+def _value(name: str, value: Any) -> str:
+    if name in ("input_price", "output_price", "price_per_token"):
+        return describe(value)
+    if is_dataclass(value):
+        return ", ".join(f"{one.name} {getattr(value, one.name)}" for one in fields(value))
+    return ", ".join(value) if isinstance(value, tuple) else str(value) or "empty"
 
 
 def models(offer: Offer | FineTuningOffer) -> str:
