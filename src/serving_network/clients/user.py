@@ -16,6 +16,8 @@ from serving_network.clients.read.inference import inference_service
 from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientAvailableBalance,
+    InsufficientBalance,
+    LedgerExists,
     LedgerNotExists,
     MinimumDepositRequired,
     ServiceNotExist,
@@ -70,7 +72,14 @@ class AsyncUser(AsyncActor):
     async def open_ledger(self, amount: int, info: str = "") -> Receipt:
         """Open a ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
         effect = f"opens a ledger for {self.address} with {describe(amount)}"
-        return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
+        try:
+            return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
+        except MinimumDepositRequired as refusal:
+            refusal.next_step = f"serving ledger open '{describe(refusal.required)}'"
+            raise
+        except LedgerExists as refusal:
+            refusal.next_step = f"serving ledger deposit '{describe(amount)}'"
+            raise
 
     async def describe_ledger(self, info: str) -> Receipt:
         """Change the information about this user that providers receive."""
@@ -91,7 +100,8 @@ class AsyncUser(AsyncActor):
         """Withdraw exactly `amount`, or `ALL` that is available, from the ledger to the wallet.
 
         A ledger that is left without coins, here and with providers, is deleted. Raises MinimumDepositRequired if less
-        than the minimum would remain, and InvalidInput for `ALL` if nothing is available.
+        than the minimum would remain, InsufficientBalance if less is available, and InvalidInput for `ALL` if nothing
+        is.
         """
         ledger = await self._own_ledger()
         moved = ledger.available if amount is ALL else amount
@@ -101,11 +111,17 @@ class AsyncUser(AsyncActor):
                 next_step="Collect refunds with serving ledger retrieve --all, or delete an empty ledger with serving"
                 " ledger delete.",
             )
+        if moved > ledger.available:
+            refusal = InsufficientBalance(user=self.address)
+            refusal.cause = f"Available: {describe(ledger.available)}. The withdrawal needs {describe(moved)}."
+            raise refusal
         what = f"all that is available, {describe(moved)}," if amount is ALL else describe(moved)
         effect = f"moves {what} from the ledger to the wallet"
         sends_all = await self.ledger_contract.has("refundAll", sender=self.address)
         if sends_all and moved == ledger.total:
             effect += ", deleting the ledger"
+            if accounts := len((await self.balances(self.address)).accounts):
+                effect += f" and {count(accounts, 'empty account')}"
         if sends_all and amount is ALL:
             return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
         return await self.submit(self.ledger_contract.call("refund", moved, effect=effect))
@@ -121,17 +137,20 @@ class AsyncUser(AsyncActor):
         account = await self.account(self.address, provider, service)
         offer = await self.offer(provider, service)
         settings = await self.settings(service)
-        _, minimum = await self.minimums()
+        least_ledger, minimum = await self.minimums()
         cancelled = min(amount, account.pending_refund) if account else 0
         obstacle: ServingError | None = None
         if ledger is None:
             obstacle = LedgerNotExists(user=self.address)
+            obstacle.next_step = f"serving ledger open '{describe(max(least_ledger, amount))}'"
         elif offer is None:
             obstacle = ServiceNotExist(provider=to_checksum_address(provider))
         elif account is None and amount < minimum:
             obstacle = MinimumDepositRequired(provided=Wei(amount), required=Wei(minimum))
+            obstacle.next_step = f"serving ledger fund {provider} '{describe(minimum)}' --service {service}"
         elif amount - cancelled > ledger.available:
             obstacle = InsufficientAvailableBalance(available=Wei(ledger.available), required=Wei(amount - cancelled))
+            obstacle.next_step = f"serving ledger deposit '{describe(amount - cancelled - ledger.available)}'"
         warnings = []
         if offer is not None and not offer.confirmed:
             warnings.append(
