@@ -34,7 +34,7 @@ from serving_network.messages.session_tokens import (
     new_token,
     sign_token,
 )
-from serving_network.money import ALL, Amount, Wei, describe
+from serving_network.money import ALL, Amount, Wei, describe, whole_wei
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ class AsyncUser(AsyncActor):
 
     async def open_ledger(self, amount: int, info: str = "") -> Receipt:
         """Open a ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
-        effect = f"opens a ledger for {self.address} with {describe(amount)}"
+        effect = f"opens a ledger for {self.address} with {describe(whole_wei(amount))}"
         try:
             return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
         except MinimumDepositRequired as refusal:
@@ -89,7 +89,7 @@ class AsyncUser(AsyncActor):
     async def deposit(self, amount: int, recipient: str | None = None) -> Receipt:
         """Deposit `amount` into the caller's or a recipient's ledger. Opens the ledger if there is none."""
         whose = to_checksum_address(recipient or self.address)
-        effect = f"moves {describe(amount)} from the wallet to the ledger of {whose}"
+        effect = f"moves {describe(whole_wei(amount))} from the wallet to the ledger of {whose}"
         if recipient is None:
             call = self.ledger_contract.call("depositFund", value=amount, effect=effect)
         else:
@@ -103,8 +103,9 @@ class AsyncUser(AsyncActor):
         than the minimum would remain, InsufficientBalance if less is available, and InvalidInput for `ALL` if nothing
         is.
         """
+        asked = None if amount is ALL else whole_wei(amount)
         ledger = await self._own_ledger()
-        moved = ledger.available if amount is ALL else amount
+        moved = ledger.available if asked is None else asked
         if amount is ALL and not moved:
             raise InvalidInput(
                 "No coins are available in the ledger.",
@@ -133,6 +134,7 @@ class AsyncUser(AsyncActor):
 
     async def check_funding(self, provider: str, amount: int, service: str = INFERENCE) -> Funding:
         """What `fund` would do, and what would make it fail. Sends nothing."""
+        whole_wei(amount)
         ledger = await self.ledger(self.address)
         account = await self.account(self.address, provider, service)
         offer = await self.offer(provider, service)
@@ -183,7 +185,8 @@ class AsyncUser(AsyncActor):
         found = await self.service(service)
         if not even_unregistered and await self.offer(provider, service) is None:
             raise ServiceNotExist(provider=to_checksum_address(provider))
-        effect = f"moves {describe(amount)} from the ledger to the account with {provider} in {found.name}"
+        moved = describe(whole_wei(amount))
+        effect = f"moves {moved} from the ledger to the account with {provider} in {found.name}"
         call = self.ledger_contract.call(
             "transferFund", to_checksum_address(provider), found.name, amount, effect=effect
         )
@@ -191,7 +194,7 @@ class AsyncUser(AsyncActor):
 
     async def top_up(self, provider: str, below: int, to: int, service: str = INFERENCE) -> Receipt | None:
         """Fund the provider up to `to` if less than `below` is spendable there. Returns None if nothing was needed."""
-        if to < below:
+        if whole_wei(to) < whole_wei(below):
             raise InvalidInput("The target of a top-up is below its threshold.", next_step="Set a higher target.")
         account = await self.account(self.address, provider, service)
         spendable = account.spendable if account else 0
