@@ -64,6 +64,22 @@ def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     assert not (guide.folder / "networks" / "mine.json").exists()
 
 
+def test_a_deployed_network_is_found_by_every_command(deployed: Guide) -> None:
+    assert "inference-v1.0" in deployed.type("serving registry list --files elsewhere")
+    ledger = answer(deployed, "serving deploy show")["contracts"]["ledger"]["front"]["address"]
+    assert ledger in deployed.type("serving network show mine")
+
+
+def test_a_second_network_is_planned_with_a_warning_and_deployed_only_if_confirmed(deployed: Guide) -> None:
+    (deployed.folder / "networks" / "mine.json").unlink()
+    warning = "this deploys a second network beside it"
+    assert warning in " ".join(deployed.type("serving deploy plan --key foundation").split())
+    before = deployed.chain.request("eth_blockNumber", [])
+    told = deployed.type("serving deploy apply --key foundation")
+    assert (deployed.exit_code, warning in " ".join(told.split())) == (2, True)
+    assert deployed.chain.request("eth_blockNumber", []) == before
+
+
 def test_the_wrong_key_is_refused_with_its_own_exit_code(deployed: Guide) -> None:
     fails(
         deployed,
