@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from serving_network.cli.times import local_time
 from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import VerifierMessage
 from serving_network.messages.usage import UsageRow
@@ -199,7 +200,13 @@ def test_events_and_watching(serving: Terminal, world: World) -> None:
     world.with_account()
     lines = serving("events", "--from-block", str(start), "--about", "user", "--json").out.splitlines()
     assert [json.loads(line)["event"] for line in lines][:2] == ["LedgerCreated", "Deposited"]
-    assert "LedgerManager.Deposited" in serving("events", "--from-block", str(start)).out
+    assert json.loads(lines[1])["arguments"]["amount"] == {"wei": str(10 * COIN), "coins": "10"}
+    (deposited,) = [
+        line for line in serving("events", "--from-block", str(start)).out.splitlines() if "Deposited" in line
+    ]
+    assert "LedgerManager.Deposited  user=user  payer=user  amount=10 coins  availableBalance=10 coins" in deposited
+    block = world.connection.block(int(deposited.split()[0]))
+    assert f"  {local_time(int(block['timestamp'], 16))}  " in deposited
     (line,) = serving("account", "watch", "--times", "1", "--json").out.splitlines()
     assert json.loads(line)["available"]["coins"] == "5"
     assert "5 coins" in serving("account", "watch", "--times", "2", "--every", "0.2").out

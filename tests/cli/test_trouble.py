@@ -242,15 +242,19 @@ def test_three_wrong_passwords_are_enough(serving: Terminal, world: World) -> No
     assert world.user.ledger(world.user.address) is None
 
 
-@pytest.mark.parametrize(("columns", "as_table"), [(30, False), (60, False), (200, True)])
-def test_a_table_that_does_not_fit_becomes_blocks(
-    serving: Terminal, world: World, columns: int, as_table: bool
+@pytest.mark.parametrize(
+    ("columns", "options", "as_table", "whole"),
+    [(30, [], False, True), (70, [], True, False), (70, ["--wide"], False, True), (200, [], True, True)],
+)
+def test_a_table_that_does_not_fit_has_short_addresses_or_becomes_blocks(
+    serving: Terminal, world: World, columns: int, options: list[str], as_table: bool, whole: bool
 ) -> None:
     world.user.open_ledger(3 * COIN)
-    terminal = spawn(serving, "ledger", "list", columns=columns)
+    terminal = spawn(serving, "ledger", "list", *options, columns=columns)
     terminal.expect(pexpect.EOF)
     told = re.sub(r"\x1b\[[0-9;]*m", "", terminal.before)
-    assert f"user {world.user.address}" in told
+    address = world.user.address
+    assert f"user {address if whole else f'{address[:6]}...{address[-4:]}'}" in " ".join(told.split())
     lines = [line.split() for line in told.splitlines()]
     header = ["user", "available", "with", "providers", "total"]
     assert (header in lines) is as_table
@@ -261,7 +265,7 @@ def test_a_pipe_gets_no_colours_and_whole_lines(serving: Terminal, world: World)
     world.user.open_ledger(3 * COIN)
     told = serving("ledger", "list").out
     assert "\x1b" not in told
-    assert f"user {world.user.address}\t3 coins\t0 coins\t3 coins" in told
+    assert f"\n{world.user.address}\t3 coins\t0 coins\t3 coins\n" in told
 
 
 def test_all_verbs_are_known_here() -> None:

@@ -28,7 +28,7 @@ STORY = (("provider", 0), ("owner", 0), ("user", 0), ("provider", 1), ("user", 1
 """The pages by the parts that headings divide them into, in the order in which they are played."""
 KEYS = {role: keccak(text=f"walkthrough {role}") for role in ("provider", "tee", "user")}
 """What stands in for the random keys, so that the pages show the same addresses each time."""
-COLUMNS = 110
+COLUMNS = 80
 
 
 def test_the_walkthroughs(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import typer
 from serving_network.cli.arguments import AMOUNT, AMOUNT_HELP, AMOUNT_OR_ALL, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address, complete_service
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment, span, until
 from serving_network.errors import InvalidInput, NodeFailure
-from serving_network.money import ALL, describe, parse_wei
+from serving_network.money import ALL, describe, parse_wei, rounded
 
 app = typer.Typer(help="Manage your ledger: deposit coins, fund providers, retrieve coins and withdraw them.")
 

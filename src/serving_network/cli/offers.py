@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from serving_network.cli.output import money
 from serving_network.cli.times import moment
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.money import describe
@@ -44,9 +45,9 @@ def models(offer: Offer | FineTuningOffer) -> str:
 
 
 def offer_as_json(found: ProviderService) -> dict[str, Any]:
-    """One service in JSON; prices are strings of wei."""
+    """One service in JSON."""
     offer = {
-        name: str(value) if name.endswith(("price", "price_per_token")) else value
+        name: money(value) if name.endswith(("price", "price_per_token")) else value
         for name, value in asdict(found.offer).items()
     }
     return {

@@ -13,11 +13,12 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
-from serving_network.cli.output import rounded
+from serving_network.cli.output import money
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time, moment
 from serving_network.errors import UnknownName
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ async def list_registered(
     session.out.result(
         [
             {
-                key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
+                key: money(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
                 for key, value in asdict(one).items()
             }
             | {"registered_at": moment(one.registered_at)}

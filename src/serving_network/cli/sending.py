@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.prompts import ask_to_go_on
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from serving_network.chain.contract import Call

@@ -13,14 +13,13 @@ from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.command import reads, writes
 from serving_network.cli.offer_file import EXAMPLES, changed, kind_of, read_offer
 from serving_network.cli.offers import changes, models, offer_as_json, price
-from serving_network.cli.output import rounded
 from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
-from serving_network.money import parse_wei
+from serving_network.money import parse_wei, rounded
 from serving_network.store.bills import open_bill
 
 app = typer.Typer(help="Find services that providers offer; register, update and remove your own.")

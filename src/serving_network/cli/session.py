@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli.locked_signer import LockedSigner
 from serving_network.cli.options import Sending
+from serving_network.cli.output import Named
 from serving_network.cli.prompts import open_with_password
 from serving_network.cli.sending import submit
 from serving_network.cli.times import span_up
@@ -122,10 +123,9 @@ class Session:
         """As `address`; without a text the address of the key in use."""
         return self.address(text) if text else self.own_address()
 
-    def name(self, address: str) -> str:
+    def name(self, address: str) -> Named:
         """The address with its name, if it has one."""
-        known = self.configuration.name_of(address)
-        return f"{known} {address}" if known else address
+        return Named(self.configuration.name_of(address), address)
 
     def own_address(self) -> ChecksumAddress:
         """The address of the key in use. Needs no password."""

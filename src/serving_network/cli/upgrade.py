@@ -9,10 +9,11 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
 from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from serving_network.chain.node import from_quantity
 from serving_network.chains import LOCAL_CHAIN, how_to_get_coins
-from serving_network.money import WEI_PER_COIN, describe
+from serving_network.money import WEI_PER_COIN, describe, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +67,7 @@ async def coins(network: AsyncNetwork, address: str, role: Role, value: int = 0,
     return Check(
         "coins in the wallet",
         not missing,
-        f"{address} has {describe(balance)}" + (wanted if missing else ""),
+        f"{address} has {rounded(balance)}" + (wanted if missing else ""),
         get_coins(network, address, missing),
         role,
     )

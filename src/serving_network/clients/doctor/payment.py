@@ -10,7 +10,7 @@ from serving_network.clients.doctor.check import Check, coins
 from serving_network.clients.doctor.provider import examine_service
 from serving_network.clients.doctor.user import has_ledger
 from serving_network.contracts.models import INFERENCE
-from serving_network.money import describe
+from serving_network.money import describe, rounded
 
 if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
@@ -73,7 +73,7 @@ async def examine_relation(network: AsyncNetwork, user: str, provider: str, serv
         Check(
             "enough available",
             None if means.ledger is None else means.ledger.available >= means.moved,
-            f"{describe(means.ledger.available if means.ledger else 0)}; {describe(means.moved)} to be moved"
+            f"{rounded(means.ledger.available if means.ledger else 0)}; {describe(means.moved)} to be moved"
             if means.moved
             else "nothing has to be moved",
             f"serving ledger deposit '{describe(means.deposited)}'",
@@ -99,7 +99,7 @@ async def balance(
     account = means.account
     if account is None:
         return Check("balance", None, "no account")
-    detail = f"{describe(account.balance)}, pending refund {describe(account.pending_refund)}"
+    detail = f"{rounded(account.balance)}, pending refund {rounded(account.pending_refund)}"
     if fee is not None:
         detail = f"{describe(account.balance)} for a fee of {describe(fee)}"
         detail += f"; {otherwise}" if otherwise and means.amount else ""

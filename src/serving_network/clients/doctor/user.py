@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from serving_network.clients.doctor.check import Check, coins
 from serving_network.contracts.models import INFERENCE
 from serving_network.counting import count
-from serving_network.money import describe
+from serving_network.money import describe, rounded
 
 if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
@@ -38,7 +38,7 @@ def has_ledger(ledger: Ledger | None, amount: int) -> Check:
     return Check(
         "ledger",
         ledger is not None,
-        "none" if ledger is None else f"{describe(ledger.available)} available",
+        "none" if ledger is None else f"{rounded(ledger.available)} available",
         f"serving ledger open '{describe(amount)}'",
         "user",
     )
