@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import unicodedata
 from typing import Any, Final, NoReturn
 
 MAX_NESTING: Final = 100
@@ -40,9 +41,7 @@ def parse_json(content: str | bytes) -> Any:
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
-    return json.loads(
-        text, object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
-    )
+    return _DECODER.decode(text)
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
@@ -54,11 +53,24 @@ def parse_toml(content: str | bytes) -> dict[str, Any]:
         raise ValueError("nested too deep") from None
 
 
-def printable(value: Any) -> str:
-    """Untrusted text made safe to print: without control characters, and cut after MAX_PRINTABLE characters."""
+def printable(value: Any, *, most: int | None = MAX_PRINTABLE, keep: str = "") -> str:
+    """Untrusted text made safe to print: on one line, and cut after `most` characters.
+
+    Line breaks, control characters and characters that change the direction of text could forge a line of the output;
+    they are shown as escapes, such as \\n and \\u202e. The characters in `keep` are left as they are.
+    """
     text = value if isinstance(value, str) else repr(value)
-    shown = "".join(one if one.isprintable() else " " for one in text[: MAX_PRINTABLE + 1])
-    return shown if len(shown) <= MAX_PRINTABLE else shown[:MAX_PRINTABLE] + "..."
+    if most is not None and len(text) > most:
+        text = text[:most] + "..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else _escape(one) for one in text)
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def without_secrets(url: str) -> str:
@@ -69,7 +81,8 @@ def without_secrets(url: str) -> str:
 
 def _text(content: str | bytes) -> str:
     """The text without a byte order mark."""
-    return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
+    text = content.decode() if isinstance(content, bytes) else content
+    return text.removeprefix("\ufeff")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -92,3 +105,8 @@ def _whole_number(digits: str) -> int:
 
 def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
+)

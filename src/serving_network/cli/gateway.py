@@ -32,7 +32,7 @@ from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.stopping import on_stop
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import tee_of
 from serving_network.cli.times import local_time
 from serving_network.counting import count
 from serving_network.errors import ConfigurationError
@@ -76,7 +76,7 @@ async def run(
         bool, typer.Option("--development-key", help="Use a TEE key in this process's memory on a public network.")
     ] = False,
 ) -> None:
-    """Serve requests until Ctrl-C or SIGTERM. The TEE key is read from SERVING_TEE_KEY.
+    """Serve requests until Ctrl-C or SIGTERM. The TEE key is read from SERVING_TEE_KEY, or from dstack.
 
     Requests under way have 60 seconds to finish then. This process never loads the wallet's key: with --settle-key, it
     starts another one that settles, and takes the key's password from SERVING_PASSWORD.
@@ -84,6 +84,7 @@ async def run(
     Example: serving gateway run --settle-key provider
     """
     from serving_network.gateway.running import running
+    from serving_network.gateway.tracing import tracing_of
 
     chosen = chosen_settings(
         settings,
@@ -99,12 +100,12 @@ async def run(
     _allow_open_files()
     network = await session.reader()
     chain_id = network.chain.chain_id
-    if chain_id != LOCAL_CHAIN and not development_key:
+    if chosen.signer == "local" and chain_id != LOCAL_CHAIN and not development_key:
         raise ConfigurationError(
             f"A TEE key in memory proves nothing to users of chain {chain_id}.",
-            cause="This version has no signer inside a TEE.",
-            next_step="Pass --development-key to use it all the same.",
+            next_step='Set signer = "dstack" in the settings, or pass --development-key to use it all the same.',
         )
+    tee = await tee_of(chosen.signer, chosen.dstack_endpoint, chosen.dstack_key_path)
     store = await store_of(session, chosen, service, journal)
     settler = None
     if chosen.settle_key is not None:
@@ -113,15 +114,20 @@ async def run(
         os.environ.pop(name, None)
     stop = asyncio.Event()
     on_stop(stop.set)
-    with logging_to(None if chosen.log_file is None else Path(chosen.log_file)):
+    with (
+        logging_to(None if chosen.log_file is None else Path(chosen.log_file)),
+        tracing_of(os.environ, shows_user=chosen.trace_users) as tracing,
+    ):
         async with running(
             chosen,
             network,
-            tee_key_from_environment(),
+            tee.signer,
             store,
             service=service,
             plain_http=plain_http,
             settler=settler,
+            quote=tee.report,
+            tracing=tracing,
         ) as started:
             reload = stop.set if started.certificate is None else started.certificate.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

@@ -36,11 +36,13 @@ from rich.text import Text
 from serving_network.cli.wrapping import shortened, wrapped
 from serving_network.errors import ServingError
 from serving_network.money import format_coins
+from serving_network.untrusted import printable
 
 EXIT_CHECK_FAILED = 9
 EXIT_DECLINED = 13
 EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
+IN_TEXTS = "\n\t\u200c\u200d"  # with the joiners of scripts and emoji
 
 
 def money(wei: int) -> dict[str, str]:
@@ -90,14 +92,14 @@ class Output:
             self._write(json.dumps(data, default=_json_value))
 
     def line(self, text: str = "", style: str | None = None) -> None:
-        """A line of the result for people."""
+        """A line of the result for people. A line break in it is shown as an escape: much of it is from others."""
         if not self.as_json:
-            _print(self._console, Text(_shown(text), style=style or ""))
+            _print(self._console, Text(_line(text), style=style or ""))
 
     def part(self, text: str) -> None:
-        """A part of the result for people, without the end of the line."""
+        """A part of a text of many lines, such as a model's answer."""
         if not self.as_json:
-            self._console.print(Text(_shown(text)), soft_wrap=True, end="")
+            self._console.print(Text(printable(text, most=None, keep=IN_TEXTS)), soft_wrap=True, end="")
 
     def document(self, text: str) -> None:
         """A text for a file or a variable: alone on standard output, as it is."""
@@ -107,7 +109,7 @@ class Output:
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            _print(self._errors, Text(_shown(text), style=style or ""))
+            _print(self._errors, Text(_line(text), style=style or ""))
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -123,7 +125,7 @@ class Output:
         """
         if self.as_json:
             return
-        rows = [[cell if isinstance(cell, Named) else _shown(cell, "") for cell in row] for row in rows]
+        rows = [[cell if isinstance(cell, Named) else _line(cell) for cell in row] for row in rows]
         if not rows:
             self.note(empty)
         elif not sys.stdout.isatty():
@@ -150,11 +152,14 @@ class Output:
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
-        _print(self._errors, Text.assemble(("Error  ", "bold red"), _shown(str(error))))
+        first, *more = map(_line, error.lines)
+        _print(self._errors, Text.assemble(("Error  ", "bold red"), first))
+        for one in more:
+            _print(self._errors, Text(f"  {one}"))
         if error.cause:
-            _print(self._errors, Text.assemble(("Why    ", "bold"), _shown(error.cause)))
+            _print(self._errors, Text.assemble(("Why    ", "bold"), _line(error.cause)))
         if error.next_step:
-            _print(self._errors, Text.assemble(("Next   ", "bold green"), _shown(error.next_step)))
+            _print(self._errors, Text.assemble(("Next   ", "bold green"), _line(error.next_step)))
         transaction = getattr(error, "transaction", None)
         if transaction:
             _print(self._errors, Text.assemble(("Sent   ", "bold"), transaction))
@@ -177,7 +182,7 @@ class Named(str):
 
     def __new__(cls, name: str | None, address: str) -> Self:
         """The name, if there is one, and the address."""
-        one = super().__new__(cls, f"{_shown(name, '')} {address}" if name else address)
+        one = super().__new__(cls, f"{_line(name)} {address}" if name else address)
         one.name, one.address = name, address
         return one
 
@@ -187,16 +192,15 @@ class Named(str):
 
 def _print(console: Console, text: Text) -> None:
     """Print a line, broken at words on a terminal."""
-    if not console.is_terminal or "\n" in text.plain:
+    if not console.is_terminal:
         console.print(text, soft_wrap=True)
         return
     for indent, start, end in wrapped(text.plain, console.width):
         console.print(Text.assemble(" " * indent, text[start:end]), soft_wrap=True)
 
 
-def _shown(text: str, also: str = "\n\t") -> str:
-    """The text without control characters and characters that cannot be encoded: much of it is from others."""
-    return text if text.isprintable() else "".join(one if one.isprintable() or one in also else " " for one in text)
+def _line(text: str) -> str:
+    return printable(text, most=None)
 
 
 def _json_value(value: Any) -> Any:

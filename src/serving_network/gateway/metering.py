@@ -150,8 +150,9 @@ class StreamMeter:
         """
         last, start = self._received
         reported = read_usage(self._route, _content(last)) if last else None
-        if reported is None and (deltas := self._deltas + self._count(self._uncounted[: self._accepted])):
-            reported = Usage(0, deltas, source=Source.DELTAS)
+        if reported is None:
+            self._count_received()
+            reported = Usage(0, self._deltas, source=Source.DELTAS) if self._deltas else None
         if start is None:
             return reported
         if reported is None:
@@ -163,7 +164,12 @@ class StreamMeter:
         """Keep whole events until they are counted, which is when they fill MAX_UNCOUNTED."""
         self._uncounted.append(events)
         self._size += len(events)
-        if self._size > MAX_UNCOUNTED and self._accepted:
+        if self._size > MAX_UNCOUNTED:
+            self._count_received()
+
+    def _count_received(self) -> None:
+        """Count the events that the client received, each once."""
+        if self._accepted:
             received = self._uncounted[: self._accepted]
             self._deltas += self._count(received)
             self._ended = self._ended or self._ends(received)

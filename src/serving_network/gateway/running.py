@@ -20,17 +20,20 @@ from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, NodeFailure
 from serving_network.gateway.admission import Admission
 from serving_network.gateway.application import Gateway, paid_routes
+from serving_network.gateway.attestation import Attestation, ReportSource
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations, listening
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.probes import probe, reports_continuously
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
 from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.gateway.tls import Certificate, certificate_of
+from serving_network.gateway.tracing import Tracing
 from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
@@ -80,10 +83,14 @@ async def running(
     plain_http: bool = False,
     stop_seconds: float = STOP_SECONDS,
     settler: SettlerProcess | None = None,
+    quote: ReportSource | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Running]:
     """Serve while the block runs. At the end, streams have `stop_seconds` to finish, and are cut and billed then.
 
-    Raises GatewayNotReady, ConfigurationError, and the failures of store and chain.
+    `quote` asks the TEE for its report; without it, the report is a mock.
+
+    Raises GatewayNotReady, ConfigurationError, and the failures of store, chain and TEE.
     """
     certificate = certificate_of(settings, plain_http=plain_http)
     offer, confirmed = await registered_offer(network, settings.provider, service)
@@ -94,7 +101,9 @@ async def running(
             next_step=f"Use the key of the service's signer, or: serving service update --set"
             f" tee_signer={signer.address}",
         )
-    warnings = await check_chain(network, settings, service, time.time())
+    attestation = Attestation(signer.address, quote)
+    warnings = await attestation.check()
+    warnings += await check_chain(network, settings, service, time.time())
     identity = await _identity(network, settings.provider, service)
     async with AsyncExitStack() as held:
         pool = Pool(settings.servers(), longest=settings.request_seconds)
@@ -116,16 +125,27 @@ async def running(
             settler=lambda: None if settler is None else settler.runs,
         )
         gateway = Gateway(
-            chain, intake, admission, seller, terms, offer.service_type, signer.address, operations, int(time.time())
+            chain,
+            intake,
+            admission,
+            seller,
+            terms,
+            offer.service_type,
+            signer.address,
+            attestation,
+            operations,
+            ProviderLogs(settings.provider, None if settings.log_file is None else Path(settings.log_file)),
+            int(time.time()),
+            tracing=tracing,
         )
-        runner = web.AppRunner(
-            gateway.application(),
+        server = web.Server(
+            gateway.answer,
             handler_cancellation=True,
             access_log=None,
             logger=_PROTOCOL_LOG,
-            shutdown_timeout=stop_seconds,
             keepalive_timeout=IDLE_SECONDS,
         )
+        runner = web.ServerRunner(server, shutdown_timeout=stop_seconds)
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
         if settler is not None:
@@ -138,7 +158,7 @@ async def running(
         yield Running(operations.url, offer, confirmed, recovered, warnings, certificate)
 
 
-async def _stop(runner: web.AppRunner, seller: Seller) -> None:
+async def _stop(runner: web.ServerRunner, seller: Seller) -> None:
     seller.stopping = True
     await runner.cleanup()
     await seller.close()
@@ -218,7 +238,7 @@ def served_type(service_type: str) -> None:
         )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> None:
+async def _listen(runner: web.ServerRunner, settings: Settings, certificate: Certificate | None) -> None:
     context = None if certificate is None else certificate.context
     try:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()

@@ -53,6 +53,12 @@ port = {port}
 # tls_cert = "/etc/letsencrypt/live/NAME/fullchain.pem"
 # tls_key = "/etc/letsencrypt/live/NAME/privkey.pem"
 
+# The TEE signer: "local" has the key in SERVING_TEE_KEY, for development; "dstack" has one that dstack derives for this
+# machine and path, and publishes its quote.
+signer = {signer}
+# dstack_endpoint = "/var/run/dstack.sock"
+# dstack_key_path = "serving-network/tee-signer"
+
 # The output that is reserved if a request does not bound it, in tokens.
 # default_output_tokens = 4096
 # The model's context in tokens. Without it, a request reserves a token for each of its bytes.
@@ -88,6 +94,8 @@ port = {port}
 # metrics_port = 9464
 # A log of requests and events in JSON, in up to six files of 10 MB. Without it, events go to standard error.
 # log_file = "/var/log/serving/gateway.log"
+# Record users' addresses in traces, too. Traces are exported as OTEL_EXPORTER_OTLP_ENDPOINT and other variables say.
+# trace_users = false
 
 # The service as it must be registered. The gateway does not start if the chain says otherwise.
 [service]
@@ -128,6 +136,10 @@ class Settings:
     requests_per_minute_of_key: int = 0
     blocked: list[str] = field(default_factory=list)
     memory_mib: int = 512
+    trace_users: bool = False
+    signer: str = "local"
+    dstack_endpoint: str | None = None
+    dstack_key_path: str | None = None
 
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
@@ -180,10 +192,13 @@ def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str
     return Settings(**values)
 
 
-def render_settings(provider: str, upstream: str, offer: Offer, *, host: str, port: int, settle_key: str | None) -> str:
+def render_settings(
+    provider: str, upstream: str, offer: Offer, *, host: str, port: int, settle_key: str | None, signer: str
+) -> str:
     """A settings file with comments. Prices are in wei per token."""
     return _TEMPLATE.format(
         provider=_quoted(provider),
+        signer=_quoted(signer),
         upstream=_quoted(upstream),
         host=_quoted(host),
         port=port,
@@ -234,6 +249,8 @@ def _typed(name: str, text: str, where: str) -> Any:
     match _TYPES[name]:
         case "int" if text.lstrip("-").isdecimal() and text.isascii():
             value = int(text)
+        case "bool" if text in ("true", "false"):
+            value = text == "true"
         case "list[str]":
             value = [one.strip() for one in text.split(",") if one.strip()]
         case "dict[str, str]" | "dict[str, str | int]" | "tuple[UpstreamSettings, ...]":
@@ -268,6 +285,10 @@ def _fits(name: str, value: Any) -> bool:
             return isinstance(value, dict) and all(_fits_service(*item) for item in value.items())
         case "port" | "metrics_port":
             return type(value) is int and 0 <= value < 65_536
+        case "trace_users":
+            return type(value) is bool
+        case "signer":
+            return value in ("local", "dstack")
         case "output_field":
             return value in ("max_tokens", "max_completion_tokens")
         case "settle_above" | "settle_max_fee":
