@@ -36,7 +36,8 @@ def wrapped(text: str, width: int) -> Iterator[tuple[int, int, int]]:
     hang = _hang(text, width)
     indent = start = end = 0
     for unit in _UNIT.finditer(text):
-        if end and indent + cell_len(text[start : unit.end()]) > width:
+        gains = indent + unit.start() - start > hang  # on the next line, the unit begins further to the left
+        if end and gains and indent + cell_len(text[start : unit.end()]) > width:
             yield indent, start, end
             indent, start = hang, unit.start()
         end = unit.end()
