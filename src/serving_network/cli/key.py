@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,10 +53,11 @@ def import_key(
     """
     files = Home.open()
     if keystore is not None:
-        signer, password = _from_keystore(keystore)
+        signer, password, encrypted = _from_keystore(keystore)
+        key = files.keys.add(name, signer, password, encrypted)
     else:
-        signer, password = _from_terminal_or_input(), ask_new_password()
-    _added(files, files.keys.add(name, signer, password), as_json)
+        key = files.keys.add(name, _from_terminal_or_input(), ask_new_password())
+    _added(files, key, as_json)
 
 
 @app.command("list")
@@ -158,7 +159,7 @@ def _from_terminal_or_input() -> LocalSigner:
     return key_from_stream(sys.stdin)
 
 
-def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
+def _from_keystore(path: Path) -> tuple[LocalSigner, str, dict[str, Any]]:
     from serving_network.wallet.keys import decrypt
 
     try:
@@ -168,7 +169,7 @@ def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
             f"{path} is not a keystore file.", cause=str(error), next_step="Pass an encrypted keystore file."
         ) from error
 
-    def opens(password: str) -> tuple[LocalSigner, str]:
-        return decrypt(content, password, str(path)), password
+    def opens(password: str) -> tuple[LocalSigner, str, dict[str, Any]]:
+        return decrypt(content, password, str(path)), password, content
 
     return open_with_password(f"Password of {path.name}: ", str(path), opens)
