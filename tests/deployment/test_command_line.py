@@ -55,6 +55,16 @@ def test_without_files_it_says_what_to_write(guide: Guide) -> None:
     fails(guide, "serving upgrade apply ledger --key deployer --yes", 3, "There is no record")
 
 
+def test_the_example_of_a_networks_file_is_that_of_the_guide_and_can_be_planned(guide: Guide) -> None:
+    refused = guide.type("serving deploy plan --key deployer --files elsewhere")
+    assert "serving deploy plan --example > elsewhere/mine.toml" in refused
+    example = guide.type("serving deploy plan --example --files elsewhere")
+    assert f"# networks/mine.toml\n{example}" in GUIDE.read_text("utf-8")
+    (guide.folder / "elsewhere").mkdir()
+    (guide.folder / "elsewhere" / "mine.toml").write_text(example)
+    assert "ledger/implementation" in guide.type("serving deploy plan --key deployer --files elsewhere")
+
+
 def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     told = guide.type("serving deploy apply --key deployer")
     assert (guide.exit_code, "no terminal to ask" in told) == (2, True)

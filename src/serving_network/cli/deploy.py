@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,13 +35,26 @@ app = typer.Typer(help="Deploy a network, and compare its record with the chain.
 
 @app.command()
 @reads
-async def plan(session: Session, files: FILES = DEFAULT_FILES) -> None:
+async def plan(
+    session: Session,
+    files: FILES = DEFAULT_FILES,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print an example of the network's file. Plan nothing.")
+    ] = False,
+) -> None:
     """Show what is deployed, and the steps that would deploy the rest, with their gas. Sends nothing.
 
     The plan is rehearsed on a copy of the chain, so gas and addresses are those of the actual run.
 
     Example: serving deploy plan --network testnet
     """
+    if example:
+        from serving_network.deployment.spec import EXAMPLE
+
+        text = EXAMPLE.replace("chain_id = 31337", f"chain_id = {session.network.chain_id}")
+        session.out.result({"file": text})
+        session.out.document(text)
+        return
     file, made = await _plan(session, files, session.own_address())
     if second := await _second_network(session, files):
         session.out.note(second, "yellow")
