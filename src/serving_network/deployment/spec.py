@@ -2,8 +2,8 @@
 """The file that an operator writes, `networks/NAME.toml`: the network that is wanted.
 
 `EXAMPLE` shows its entries. `owner` and `upgrade_owner` of the ledger and of each service are the deployer by default.
-What is deployed is in the record, `networks/NAME.json`: a
-`[[service]]` that is added here later is deployed beside the others.
+What is deployed is in the record, `networks/NAME.json`: a `[[service]]` that is added here later is deployed beside the
+others.
 """
 
 from pathlib import Path

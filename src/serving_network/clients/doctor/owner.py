@@ -29,7 +29,7 @@ async def examine_owner(network: AsyncNetwork, owner: str, service: str = INFERE
     if offers:
         confirmed = sum(one.confirmed for one in offers)
         detail = f"{confirmed} of {count(len(offers), 'provider')} confirmed"
-    if waiting:
+    if waiting and found.kind == INFERENCE:  # only servers of inference have a quote to verify
         detail += f". First review the signer: serving signer review {waiting[0].provider} --service {found.name}"
     return [
         await coins(network, owner, "owner", needed=bool(waiting)),
