@@ -146,14 +146,17 @@ audit: ## check the pinned dependencies for known vulnerabilities
 	.venv/audit/bin/python .ci/audit.py
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml hatch_build.py
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "Installing this package and compiling its contracts. This usually takes less than a minute."
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.locked: $(VENV)/.created requirements.lock
-	$(PIP) install --require-hashes --requirement requirements.lock
+	@echo "Installing the packages in requirements.lock, verified by hash. This usually takes about a minute."
+	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" || { echo $(NO_PYTHON); exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@echo "Creating $(VENV) with $(PYTHON)."
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@

@@ -13,11 +13,12 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
-from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.session import Session
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, UnknownName
 from serving_network.files import write_whole
+from serving_network.money import rounded
 from serving_network.store.bills import BillIdentity, bills_in, open_bill
 
 if TYPE_CHECKING:
