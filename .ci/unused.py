@@ -47,7 +47,6 @@ ALLOWED = (
             "COMPLETE",
             "CUT_*",
             "CRASH",
-            "TOKENIZER",
             "CHECKPOINT",
             "redacted",
             "check",

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from serving_network.gateway.routes import Route
 from serving_network.gateway.usage import Usage, read_usage
 from serving_network.messages.receipts import Source
+from serving_network.tokenizing.answers import AnswerTexts
 from serving_network.untrusted import parse_json
 
 MAX_HELD: Final = 65_536
@@ -79,10 +80,13 @@ class _Reports(NamedTuple):
 class StreamMeter:
     """Meters one stream of server-sent events. Give it each packet of the model server and send what it returns."""
 
-    def __init__(self, route: Route, *, remove_usage: bool, cut_usage: bool = False) -> None:
+    def __init__(
+        self, route: Route, *, remove_usage: bool, cut_usage: bool = False, texts: AnswerTexts | None = None
+    ) -> None:
         """`remove_usage`: the client did not ask for the usage. Only chats and completions have a chunk for it.
 
-        `cut_usage`: it did not ask for the usage in every chunk, but the gateway did.
+        `cut_usage`: it did not ask for the usage in every chunk, but the gateway did. `texts` collects the text that
+        the client received, for a tokenizer.
         """
         self._route = route
         self._removes = remove_usage and route in _USAGE_CHUNK
@@ -99,6 +103,7 @@ class StreamMeter:
         self._accepted = 0
         self._deltas = 0
         self._ended = False
+        self._texts = texts
         self._reports = self._received = _Reports()
 
     @property
@@ -159,6 +164,11 @@ class StreamMeter:
         of_input, cached = max(reported.input, start.input), max(reported.cached, start.cached)
         return reported._replace(input=of_input, cached=cached)
 
+    def texts(self) -> AnswerTexts | None:
+        """The text that the client received, if it is collected. Call it once, after the end."""
+        self._collect(self._uncounted[: self._accepted])
+        return self._texts
+
     def _keep(self, events: bytes) -> None:
         """Keep whole events until they are counted, which is when they fill MAX_UNCOUNTED."""
         self._uncounted.append(events)
@@ -167,6 +177,7 @@ class StreamMeter:
             received = self._uncounted[: self._accepted]
             self._deltas += self._count(received)
             self._ended = self._ended or self._ends(received)
+            self._collect(received)
             del self._uncounted[: self._accepted]
             self._size -= sum(map(len, received))
             self._accepted = 0
@@ -175,6 +186,11 @@ class StreamMeter:
         """How many events have text."""
         pattern = _DELTA[self._route]
         return sum(pattern.search(event) is not None for event in _split(b"".join(events)))
+
+    def _collect(self, events: list[bytes]) -> None:
+        if self._texts is not None:
+            for event in _split(b"".join(events)):
+                self._texts.add_event(_content(event))
 
     def _ends(self, events: list[bytes]) -> bool:
         data = b"".join(events)

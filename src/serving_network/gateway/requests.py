@@ -100,6 +100,11 @@ class PaidRequest:
         """The bytes that it holds in memory."""
         return len(self._encoded)
 
+    def content(self) -> dict[str, Any]:
+        """What the model server is sent beside the model, the bound of the output and the options of the stream."""
+        content: dict[str, Any] = parse_json(self._encoded)
+        return content
+
     def payload(self, output: int, model: str | None, *, continuous_usage: bool) -> bytes:
         """The body for a model server, with the bound of the output for which money is reserved.
 

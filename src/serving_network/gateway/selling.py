@@ -27,6 +27,7 @@ from serving_network.gateway.delivery import Delivery, Sent, upstream_id
 from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.pool import Pool
+from serving_network.gateway.recounting import count_body, count_stream
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
@@ -37,6 +38,8 @@ from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
 from serving_network.store.sqlite import JournalFailure
+from serving_network.tokenizing.answers import AnswerTexts
+from serving_network.tokenizing.tokenizer import Tokenizer
 
 CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
@@ -205,15 +208,16 @@ class Seller:
         """The whole answer, billed."""
         try:
             async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=False) as answer:
-                return await self._bill_whole(sale, answer.body or b"", answer.content_type)
+                return await self._bill_whole(sale, answer)
         finally:
             sale.hold.release()
 
-    async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
-        usage = read_body(sale.paid.route, body)
+    async def _bill_whole(self, sale: _Sale, answer: Answer) -> Kept:
+        body = answer.body or b""
+        usage = read_body(sale.paid.route, body) or await count_body(sale.paid, body, answer.tokenizer)
         if usage is None:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
-        kept = Kept(content_type, body)
+        kept = Kept(answer.content_type, body)
         images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
         await self._intake.finish(
             sale.terms,
@@ -235,17 +239,17 @@ class Seller:
                 await asyncio.shield(begun)
                 if answer.body is None:
                     return await self._pass_on(request, answer, sale)
-                whole = await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
+                whole = await self._bill(sale, self._bill_unstreamed(sale, answer))
         except BaseException:
             if not sale.billing:
                 await self._background(sale, self._abandon(sale, begun))
             raise
         return await _deliver(request, whole.body, self._headers(sale, whole.content_type))
 
-    async def _bill_unstreamed(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
+    async def _bill_unstreamed(self, sale: _Sale, answer: Answer) -> Kept:
         """Bill an answer that the model server did not stream although it was asked to."""
         try:
-            return await self._bill_whole(sale, body, content_type)
+            return await self._bill_whole(sale, answer)
         except RequestRefused:
             await self._intake.abandon(sale.terms.id)
             raise
@@ -256,7 +260,9 @@ class Seller:
         """Pass a stream on, and bill it however it ends."""
         paid = sale.paid
         cut_usage = answer.continuous_usage and not paid.asks_continuous_usage
-        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage)
+        tokenizer = None if answer.continuous_usage else answer.tokenizer
+        texts = None if tokenizer is None else AnswerTexts(paid.route.value, tokenizer.count)
+        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage, texts=texts)
         delivery = Delivery(paid.route, meter)
         response = web.StreamResponse(headers=self._headers(sale, answer.content_type))
         ending = Ending.COMPLETE
@@ -276,7 +282,7 @@ class Seller:
                 ending = Ending.CUT_BY_UPSTREAM
         answer.close()
         held = b"" if failure else delivery.take_rest()
-        await self._bill(sale, self._bill_stream(sale, delivery, ending))
+        await self._bill(sale, self._bill_stream(sale, delivery, ending, tokenizer))
         if isinstance(failure, asyncio.CancelledError):
             raise failure
         if failure is None:
@@ -302,11 +308,13 @@ class Seller:
         sale.billing = True
         return await self._background(sale, work)
 
-    async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
+    async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending, tokenizer: Tokenizer | None) -> None:
         try:
+            sent, cut = delivery.sent(), ending is not Ending.COMPLETE
+            usage = await count_stream(sale.paid, delivery.meter, sent.usage, tokenizer, cut=cut)
             await self._intake.finish(
                 sale.terms,
-                sale.delivered(delivery.sent()),
+                sale.delivered(sent._replace(usage=usage)),
                 ending,
                 int(self._clock()),
                 upstream_id=delivery.upstream_id,

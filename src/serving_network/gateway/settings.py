@@ -8,7 +8,7 @@ table is JSON. If both required settings are given there, no file is needed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ upstream = {upstream}
 # upstream_headers = {{ Authorization = "Bearer KEY" }}
 # The model's name at the model server, if it is another one.
 # upstream_model = "NAME"
+{tokenizer}
 # Several model servers, instead of upstream. They are tables, so write them at the end of this file.
 # [[upstreams]]
 # url = "http://127.0.0.1:8000/v1"
@@ -44,6 +45,7 @@ upstream = {upstream}
 # weight = 1
 # max_concurrency = 256
 # continuous_usage = true
+# tokenizer = "/path/to/tokenizer.json"
 # Further names under which users may ask for the model.
 # aliases = []
 
@@ -94,6 +96,10 @@ port = {port}
 {service}
 """
 
+_TOKENIZER: Final = """\
+# The model's tokenizer.json, with its chat template beside it. It counts what the model server does not report.
+{}tokenizer = {}"""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -104,6 +110,7 @@ class Settings:
     upstreams: tuple[UpstreamSettings, ...] = ()
     upstream_headers: dict[str, str] = field(default_factory=dict)
     upstream_model: str | None = None
+    tokenizer: str | None = None
     aliases: list[str] = field(default_factory=list)
     host: str = "127.0.0.1"
     port: int = 3080
@@ -154,9 +161,10 @@ class Settings:
 
     def servers(self) -> tuple[UpstreamSettings, ...]:
         """The model servers."""
-        if self.upstream is None:
-            return self.upstreams
-        return (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
+        servers = self.upstreams
+        if self.upstream is not None:
+            servers = (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
+        return tuple(replace(one, tokenizer=one.tokenizer or self.tokenizer) for one in servers)
 
 
 def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str, str]) -> Settings:
@@ -180,13 +188,23 @@ def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str
     return Settings(**values)
 
 
-def render_settings(provider: str, upstream: str, offer: Offer, *, host: str, port: int, settle_key: str | None) -> str:
+def render_settings(
+    provider: str,
+    upstream: str,
+    offer: Offer,
+    *,
+    host: str,
+    port: int,
+    settle_key: str | None,
+    tokenizer: str | None = None,
+) -> str:
     """A settings file with comments. Prices are in wei per token."""
     return _TEMPLATE.format(
         provider=_quoted(provider),
         upstream=_quoted(upstream),
         host=_quoted(host),
         port=port,
+        tokenizer=_TOKENIZER.format("" if tokenizer else "# ", _quoted(tokenizer or "/path/to/tokenizer.json")),
         settle_key=f"settle_key = {_quoted(settle_key)}" if settle_key else '# settle_key = "provider"',
         service="\n".join(f"{name} = {_quoted(getattr(offer, name))}" for name in SERVICE_FIELDS),
     )
