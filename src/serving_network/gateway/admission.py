@@ -201,8 +201,8 @@ class Admission:
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
         return token
 
-    async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], Account]) -> Account:
-        """The account of a token, read once more before a refusal."""
+    async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], None]) -> None:
+        """Check a token against its account, which is read once more before a refusal."""
         user = token.address
         if not self._chain.knows(user) and not self._intake.last_sequence(user):
             # Anybody can make keys and sign tokens with them; each of these accounts is read from the chain.

@@ -161,7 +161,7 @@ class Gateway:
             "tee_attested": False,
             "tee_signer": self.signer,
             "signer_confirmed": confirmed,
-            "reads_on_after_cancel": False,
+            "reads_on_after_cancel": self.terms.reads_on,
         }
         if self.terms.context is not None:
             entry["context_length"] = self.terms.context

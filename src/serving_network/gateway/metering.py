@@ -153,7 +153,14 @@ class StreamMeter:
         The model server's usage counts if it arrived; otherwise each event with text counts as one token, which is
         never more than it holds.
         """
-        last, start = self._received
+        return self._usage(self._received, self._uncounted[: self._accepted])
+
+    def sent(self) -> Usage | None:
+        """What the model server has sent so far, whether the client received it or not; None if it is unknown."""
+        return self._usage(self._reports, self._uncounted)
+
+    def _usage(self, reports: _Reports, uncounted: list[bytes]) -> Usage | None:
+        last, start = reports
         reported = read_usage(self._route, _content(last)) if last else None
         if reported is None and (deltas := self._deltas + self._count(self._uncounted[: self._accepted])):
             reported = Usage(0, deltas, source=Source.DELTAS)

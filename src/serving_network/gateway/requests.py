@@ -53,6 +53,7 @@ class Terms:
     `tokens_per_media` is what a picture counts at most, and what a sound, film or file counts beside its data.
     `least_bytes_per_second` is the lowest rate of audio.
     `output_field` bounds the output of a chat: max_completion_tokens for servers that refuse max_tokens.
+    `reads_on`: a stream that its client has left is read for a moment longer, for the usage at its end.
     `strip_fields` are removed before a request is forwarded, for servers that refuse fields that they do not know.
     """
 
@@ -66,6 +67,7 @@ class Terms:
     extra_fields: frozenset[str] = frozenset()
     strip_fields: frozenset[str] = frozenset()
     output_field: str = "max_tokens"
+    reads_on: bool = False
     least_bytes_per_second: int = 1000
 
 

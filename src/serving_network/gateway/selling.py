@@ -27,6 +27,7 @@ from serving_network.gateway.delivery import Delivery, Sent, upstream_id
 from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.pool import Pool
+from serving_network.gateway.reading_on import read_on
 from serving_network.gateway.recounting import count_body, count_stream
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
@@ -125,6 +126,7 @@ class Seller:
         self._memory = memory
         self._bodies = Bodies(terms)
         self._model = terms.model
+        self._reads_on = terms.reads_on
         self._provider = provider
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -280,9 +282,12 @@ class Seller:
         else:
             if not meter.finished:
                 ending = Ending.CUT_BY_UPSTREAM
-        answer.close()
+        reads_on = self._reads_on and ending is Ending.CUT_BY_CLIENT and tokenizer is None
+        if not reads_on:
+            answer.close()
         held = b"" if failure else delivery.take_rest()
-        await self._bill(sale, self._bill_stream(sale, delivery, ending, tokenizer))
+        left = answer if reads_on else None
+        await self._bill(sale, self._bill_stream(sale, delivery, ending, tokenizer, left))
         if isinstance(failure, asyncio.CancelledError):
             raise failure
         if failure is None:
@@ -308,9 +313,15 @@ class Seller:
         sale.billing = True
         return await self._background(sale, work)
 
-    async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending, tokenizer: Tokenizer | None) -> None:
+    async def _bill_stream(
+        self, sale: _Sale, delivery: Delivery, ending: Ending, tokenizer: Tokenizer | None, left: Answer | None
+    ) -> None:
+        """Bill a stream. One that its client has `left` is read on for a moment."""
         try:
             sent, cut = delivery.sent(), ending is not Ending.COMPLETE
+            if left is not None:
+                sent = sent._replace(usage=await read_on(left, delivery.meter))
+                left.close()
             usage = await count_stream(sale.paid, delivery.meter, sent.usage, tokenizer, cut=cut)
             await self._intake.finish(
                 sale.terms,

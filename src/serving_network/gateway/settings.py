@@ -77,6 +77,9 @@ port = {port}
 # memory_mib = 512
 # The longest request in seconds. It bounds how long a requested refund can be outrun: see settle_seconds.
 # request_seconds = 900
+# Read on for at most 5 seconds or 256 tokens after a client has left a stream, so that its input can be billed. It is
+# shown in /v1/models.
+# read_on_after_cancel = false
 
 # Settle after this many seconds, or as soon as this much is unsettled, such as "50 0G".
 # settle_seconds = 600
@@ -136,6 +139,8 @@ class Settings:
     blocked: list[str] = field(default_factory=list)
     memory_mib: int = 512
 
+    free: list[str] = field(default_factory=list)
+    read_on_after_cancel: bool = False
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
         return Terms(
@@ -146,6 +151,7 @@ class Settings:
             output_field=self.output_field,
             strip_fields=frozenset(self.strip_fields),
         )
+            reads_on=self.read_on_after_cancel,
 
     def limits(self) -> Limits:
         """How many requests are served at once."""
