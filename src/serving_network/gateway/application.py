@@ -21,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 
 from aiohttp import web
@@ -43,6 +43,8 @@ from serving_network.store.sqlite import JournalFailure
 SIGNATURE_SECONDS: Final = 24 * 3600
 SIGNATURES_PER_MINUTE: Final = 120
 """For one address, without a token."""
+OPEN_READS_PER_MINUTE: Final = 600
+"""The same for the other routes that take no token."""
 MAX_RECEIPTS: Final = 500
 
 _LOG = logging.getLogger("serving_network.gateway")
@@ -54,6 +56,8 @@ _CORS_SECONDS: Final = 12 * 3600
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
+_OPEN: Final = (["healthz"], ["models"], ["quote"])
+_SENDS_MORE: Final = "Your address sends more than"
 _UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user")
 
 _Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
@@ -74,6 +78,7 @@ class Gateway:
     created: int
     clock: Callable[[], float] = time.time
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
+    open_reads: Rate = field(default_factory=lambda: Rate(OPEN_READS_PER_MINUTE))
 
     def application(self) -> web.Application:
         """An application for one runner. Run it with handler_cancellation, so that it sees clients leave."""
@@ -125,6 +130,8 @@ class Gateway:
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = normal_path(request.raw_path)
         parts = path.split("/")[1:]
+        if request.method == "GET" and parts in _OPEN:
+            self.open_reads.count(_address(request), _SENDS_MORE)
         match request.method, parts:
             case "GET", ["healthz"]:
                 return web.json_response({"status": "ok"})
@@ -170,7 +177,7 @@ class Gateway:
     async def _signature(self, request: web.Request, name: str) -> web.Response:
         now = int(self.clock())
         if _UUID.fullmatch(name):
-            self.lookups.count(_address(request), "Your address sends more than")
+            self.lookups.count(_address(request), _SENDS_MORE)
             found = self.intake.answer(sha256(name.encode("ascii")).digest(), now - SIGNATURE_SECONDS)
         else:
             # Ids of the model server can be guessed, and two answers can have the same one.
@@ -247,14 +254,23 @@ def _paid_header(request: web.Request, route: Route) -> str | None:
 
 
 def _address(request: web.Request) -> str:
-    """The address of a client. A proxy on this machine adds it to those that the client may have made up."""
+    """The address of a client, of IPv6 the network of which one customer has all addresses.
+
+    A proxy on this machine adds it to those that the client may have made up.
+    """
     remote = request.remote or ""
     try:
         proxied = ip_address(remote).is_loopback
     except ValueError:
         proxied = False
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if proxied else ""
-    return forwarded[:64] or remote
+    try:
+        address = ip_address(forwarded or remote)
+    except ValueError:
+        return forwarded[:64] or remote
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:
