@@ -162,7 +162,7 @@ class StreamMeter:
     def _usage(self, reports: _Reports, uncounted: list[bytes]) -> Usage | None:
         last, start = reports
         reported = read_usage(self._route, _content(last)) if last else None
-        if reported is None and (deltas := self._deltas + self._count(self._uncounted[: self._accepted])):
+        if reported is None and (deltas := self._deltas + self._count(uncounted)):
             reported = Usage(0, deltas, source=Source.DELTAS)
         if start is None:
             return reported

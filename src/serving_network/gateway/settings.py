@@ -73,13 +73,15 @@ port = {port}
 # requests_per_minute_of_key = 0
 # Users who are not served.
 # blocked = []
+# Users who are served without payment: their receipts have no price.
+# free = []
 # Memory for the bodies and answers of all requests under way, in MiB.
 # memory_mib = 512
-# The longest request in seconds. It bounds how long a requested refund can be outrun: see settle_seconds.
-# request_seconds = 900
 # Read on for at most 5 seconds or 256 tokens after a client has left a stream, so that its input can be billed. It is
 # shown in /v1/models.
 # read_on_after_cancel = false
+# The longest request in seconds. It bounds how long a requested refund can be outrun: see settle_seconds.
+# request_seconds = 900
 
 # Settle after this many seconds, or as soon as this much is unsettled, such as "50 0G".
 # settle_seconds = 600
@@ -137,10 +139,10 @@ class Settings:
     requests_per_minute_of_user: int = 600
     requests_per_minute_of_key: int = 0
     blocked: list[str] = field(default_factory=list)
-    memory_mib: int = 512
-
     free: list[str] = field(default_factory=list)
     read_on_after_cancel: bool = False
+    memory_mib: int = 512
+
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
         return Terms(
@@ -149,9 +151,9 @@ class Settings:
             context=self.context,
             default_output_tokens=self.default_output_tokens,
             output_field=self.output_field,
+            reads_on=self.read_on_after_cancel,
             strip_fields=frozenset(self.strip_fields),
         )
-            reads_on=self.read_on_after_cancel,
 
     def limits(self) -> Limits:
         """How many requests are served at once."""
@@ -163,6 +165,7 @@ class Settings:
             self.requests_per_minute_of_key or None,
             frozenset(one.lower() for one in self.blocked),
             self.memory_mib * 2**20,
+            frozenset(one.lower() for one in self.free),
         )
 
     def servers(self) -> tuple[UpstreamSettings, ...]:
@@ -258,6 +261,8 @@ def _typed(name: str, text: str, where: str) -> Any:
     match _TYPES[name]:
         case "int" if text.lstrip("-").isdecimal() and text.isascii():
             value = int(text)
+        case "bool" if text in ("true", "false"):
+            value = text == "true"
         case "list[str]":
             value = [one.strip() for one in text.split(",") if one.strip()]
         case "dict[str, str]" | "dict[str, str | int]" | "tuple[UpstreamSettings, ...]":
@@ -284,7 +289,7 @@ def _fits(name: str, value: Any) -> bool:
             return are_headers(value)
         case "upstreams":
             return isinstance(value, tuple)
-        case "blocked":
+        case "blocked" | "free":
             return isinstance(value, list) and all(is_address(one) for one in value)
         case "requests_per_minute_of_user" | "requests_per_minute_of_key":
             return type(value) is int and value >= 0
@@ -299,6 +304,8 @@ def _fits(name: str, value: Any) -> bool:
     match _TYPES[name]:
         case "int":
             return type(value) is int and value > 0
+        case "bool":
+            return isinstance(value, bool)
         case "list[str]":
             return isinstance(value, list) and all(isinstance(one, str) for one in value)
         case _:
