@@ -104,12 +104,12 @@ def test_a_stream_is_counted_from_its_text(stage: Stage, tokenizer: str) -> None
 
 @pytest.mark.parametrize("by_client", [True, False])
 def test_a_cut_stream_pays_for_its_input_and_for_whole_tokens(stage: Stage, tokenizer: str, by_client: bool) -> None:
-    """The last token may be cut, so it is free."""
+    """The last token may be cut, so it is free: "fi". Nor does a character that is incomplete count."""
 
     async def cut(request: web.Request, _: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for part in UNREPORTED[:3]:
+        for part in parts:
             await response.write(part)
             await asyncio.sleep(0.02)
         if by_client:
@@ -119,6 +119,7 @@ def test_a_cut_stream_pays_for_its_input_and_for_whole_tokens(stage: Stage, toke
         return response
 
     left = asyncio.Event()
+    parts = [event(chunk(text)) for text in ("one two ", "three ", "four \ufffd\ufffd", " fi")]
 
     async def scenario() -> None:
         token = stage.token()
@@ -127,15 +128,28 @@ def test_a_cut_stream_pays_for_its_input_and_for_whole_tokens(stage: Stage, toke
             body = CHAT | {"stream": True}
             async with gate.http.post(gate.url("/v1/chat/completions"), json=body, headers=headers) as answer:
                 got = b""
-                while got.count(b"word") < 3:
+                while got.count(b"content") < len(parts):
                     got += await answer.content.readany()
                 if by_client:
                     answer.close()
                 else:
                     with pytest.raises(aiohttp.ClientPayloadError):
                         await answer.content.read()
-            await check(gate, token, INPUT, 2, Ending.CUT_BY_CLIENT if by_client else Ending.CUT_BY_UPSTREAM)
+            await check(gate, token, INPUT, 4, Ending.CUT_BY_CLIENT if by_client else Ending.CUT_BY_UPSTREAM)
             left.set()
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_costs_at_least_a_token_for_each_event_with_text(stage: Stage, tokenizer: str) -> None:
+    """Which this tokenizer reads as one word."""
+
+    async def scenario() -> None:
+        token = stage.token()
+        parts = [event(chunk("ab")) for _ in range(5)]
+        async with stage.gate(streaming([*parts, *UNREPORTED[-2:]]), tokenizer=tokenizer) as gate:
+            await gate.post("/v1/chat/completions", token, CHAT | {"stream": True})
+            await check(gate, token, INPUT, 5)
 
     asyncio.run(scenario())
 

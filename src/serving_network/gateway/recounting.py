@@ -7,6 +7,7 @@ It happens in a thread, since a long prompt takes seconds.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.requests import PaidForm, PaidRequest
@@ -17,6 +18,14 @@ from serving_network.tokenizing.answers import AnswerTexts
 from serving_network.tokenizing.prompts import count_prompt
 from serving_network.tokenizing.tokenizer import Tokenizer
 from serving_network.untrusted import parse_json
+
+_INCOMPLETE: Final = "\ufffd"
+"""Stands for the bytes of a character that the model did not finish; a tokenizer counts up to three tokens for it."""
+
+
+def texts_of(route: Route, tokenizer: Tokenizer) -> AnswerTexts:
+    """Collects the text of an answer that is billed."""
+    return AnswerTexts(route.value, lambda text: tokenizer.count(text.replace(_INCOMPLETE, "")))
 
 
 async def count_body(paid: PaidRequest | PaidForm, body: bytes, tokenizer: Tokenizer | None) -> Usage | None:
@@ -36,13 +45,13 @@ async def count_stream(
 
 
 def _count_body(paid: PaidRequest, body: bytes, tokenizer: Tokenizer) -> Usage | None:
-    texts = AnswerTexts(paid.route.value, tokenizer.count)
+    texts = texts_of(paid.route, tokenizer)
     try:
         if paid.route is not Route.EMBEDDINGS:
             texts.add_body(parse_json(body))
             if not texts.choices:
                 return None
-        return _usage(paid, texts, tokenizer, 0, cut=False)
+        return _usage(paid, texts, tokenizer, Usage(0, 0), cut=False)
     except ValueError:
         return None
 
@@ -54,14 +63,18 @@ def _count_stream(
     if texts is None or not texts.has_text:
         return usage
     try:
-        return _usage(paid, texts, tokenizer, 0 if usage is None else usage.input, cut=cut)
+        return _usage(paid, texts, tokenizer, usage or Usage(0, 0), cut=cut)
     except ValueError:
         return usage
 
 
-def _usage(paid: PaidRequest, texts: AnswerTexts, tokenizer: Tokenizer, reported_input: int, *, cut: bool) -> Usage:
-    """What was read and generated; a text that is echoed was read. Raises ValueError if what was read is unknown."""
+def _usage(paid: PaidRequest, texts: AnswerTexts, tokenizer: Tokenizer, metered: Usage, *, cut: bool) -> Usage:
+    """What was read and generated, at least what the meter knows; a text that is echoed was read.
+
+    Raises ValueError if what was read is unknown.
+    """
     request = paid.content()
-    of_input = reported_input or count_prompt(paid.route.value, request, tokenizer)
+    of_input = metered.input or count_prompt(paid.route.value, request, tokenizer)
+    output = max(texts.tokens(cut=cut), metered.output)
     echoed = of_input * max(1, request.get("n", 1)) if request.get("echo") else 0
-    return Usage(of_input, max(0, texts.tokens(cut=cut) - echoed), source=Source.TOKENIZER)
+    return Usage(of_input, max(0, output - echoed), source=Source.TOKENIZER)

@@ -28,7 +28,7 @@ from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.reading_on import read_on
-from serving_network.gateway.recounting import count_body, count_stream
+from serving_network.gateway.recounting import count_body, count_stream, texts_of
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
@@ -39,7 +39,6 @@ from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
 from serving_network.store.sqlite import JournalFailure
-from serving_network.tokenizing.answers import AnswerTexts
 from serving_network.tokenizing.tokenizer import Tokenizer
 
 CHECKPOINT_SECONDS: Final = 1.0
@@ -263,7 +262,7 @@ class Seller:
         paid = sale.paid
         cut_usage = answer.continuous_usage and not paid.asks_continuous_usage
         tokenizer = None if answer.continuous_usage else answer.tokenizer
-        texts = None if tokenizer is None else AnswerTexts(paid.route.value, tokenizer.count)
+        texts = None if tokenizer is None else texts_of(paid.route, tokenizer)
         meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage, texts=texts)
         delivery = Delivery(paid.route, meter)
         response = web.StreamResponse(headers=self._headers(sale, answer.content_type))
