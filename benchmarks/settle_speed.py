@@ -28,7 +28,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -46,7 +46,7 @@ from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
 from serving_network.messages.prices import Prices, hash_requests
-from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from serving_network.messages.typed_data import TEESettlement, UserSettlement
 from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.live import LiveChain
@@ -118,12 +118,12 @@ def record(journal: Journal, log: UsageLog) -> None:
     journal.end_reading()
 
 
-def sign_all(journal: Journal, sign: Callable[[bytes], bytes]) -> int:
-    domain = Domain(INFERENCE_NAME, 31337, CONTRACT)
+def sign_all(journal: Journal) -> int:
     users = journal.users()
     for user in users:
         requests_hash, fee, _ = hash_requests(journal.charges(user))
-        sign(domain.digest(TEESettlement(PROVIDER, UserSettlement(user.address, fee, 1, requests_hash))))
+        settlement = UserSettlement(user.address, fee, 1, requests_hash)
+        TEE.sign_typed(TEESettlement(PROVIDER, settlement), 31337, CONTRACT)
     return len(users)
 
 
@@ -147,7 +147,7 @@ def measure(table: Table, directory: Path, rows: int, users: int, log_format: Fo
         with table.rate("recording", rows, "rows/s"):
             record(journal, log)
         with table.rate("hashing and signing", rows, "rows/s"):
-            sign_all(journal, TEE.sign_digest)
+            sign_all(journal)
         whole = time.perf_counter() - started
         table.add("log to signed batches", rows / whole, "rows/s")
         table.add("log to signed batches", whole, "s")
@@ -155,10 +155,10 @@ def measure(table: Table, directory: Path, rows: int, users: int, log_format: Fo
             record(journal, log)
     table.add("memory", resident() - before, "MiB over the imports")
     table.add("journal", (directory / "journal").stat().st_size / 2**20, "MiB on disk")
-    digests = [number.to_bytes(32, "big") for number in range(SIGNATURES)]
+    texts = [f"{number:064x}:{number:064x}" for number in range(SIGNATURES)]
     with table.rate("signing", SIGNATURES, "signatures/s"):
-        for digest in digests:
-            TEE.sign_digest(digest)
+        for text in texts:
+            TEE.sign_answer(text)
 
 
 def serve(pipe: Pipe, users: list[LocalSigner]) -> None:

@@ -14,9 +14,6 @@ from eth_utils.crypto import keccak
 
 from benchmarks.gas.evm import QuickEvm
 from serving_network.messages.typed_data import (
-    FINE_TUNING_NAME,
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -190,7 +187,7 @@ class Network:
         return UserSettlement(user, fee, nonce, keccak(nonce.to_bytes(32, "big")))
 
     def sign(self, message: TEESettlement | TEESettlementBatch) -> bytes:
-        return self.tee.sign_digest(Domain(INFERENCE_NAME, CHAIN_ID, self.inference.address).digest(message))
+        return self.tee.sign_typed(message, CHAIN_ID, self.inference.address)
 
     def settle_each(self, settlements: Sequence[UserSettlement]) -> Step:
         """`settleFeesWithTEE`: a signature for each."""
@@ -235,13 +232,12 @@ class Network:
         acknowledged."""
         nonce = next(self._nonces)
         message = VerifierMessage(name or deliverable(number), secret, root, nonce, fee, user)
-        domain = Domain(FINE_TUNING_NAME, CHAIN_ID, self.fine_tuning.address)
         task = {
             "id": message.id,
             "encryptedSecret": secret,
             "modelRootHash": root,
             "nonce": nonce,
-            "signature": self.tee.sign_digest(domain.digest(message)),
+            "signature": self.tee.sign_typed(message, CHAIN_ID, self.fine_tuning.address),
             "taskFee": fee,
             "user": user,
         }

@@ -30,12 +30,14 @@ ServingError                     a failure with its cause and one next step
 │   └── TokenizerUnusable        tokenizing.tokenizer: the tokenizer's file or library cannot be used
 ├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
+│   ├── TeeUnavailable           wallet.dstack: the TEE did not provide its key or its quote
 │   └── WrongPassword            the password does not open the keystore
 ├── NodeFailure                  a node or a provider's server could not be reached, or its answer makes no sense
 │   ├── NodeUnreachable          no answer after all retries
 │   ├── WrongChain               the node serves another chain than the expected one
 │   ├── RpcError                 the node answered with an error
 │   ├── MalformedData            contracts.codec: bytes that do not match the ABI
+│   ├── CollateralUnavailable    clients.attestation: Intel's collateral could not be fetched
 │   ├── Disagreement             clients.settlements: the node contradicts itself
 │   └── ProviderFailure          clients.bills.fetching: the provider's server failed
 │       └── AnswerUnproven       clients.buying.answers: the provider did not sign what it delivered
@@ -103,6 +105,11 @@ class ServingError(Exception):
         self.message = message
         self.cause = cause
         self.next_step = next_step
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message for a terminal: one line, unless this program composed it of several."""
+        return (str(self),)
 
     def as_dict(self) -> dict[str, Any]:
         """The failure as JSON values: `error` (the class name), `message`, and `cause` and `next_step` if known."""
@@ -216,8 +223,8 @@ class TransactionFailure(ServingError):
 class NotEnoughCoins(TransactionFailure):
     """The sender's wallet cannot pay the value and the gas. Amounts are in wei."""
 
-    def __init__(self, message: str, *, address: str, has: int, needs: int) -> None:
-        super().__init__(message, next_step=f"Send coins to {address}, then try again.")
+    def __init__(self, message: str, *, address: str, has: int, needs: int, next_step: str | None = None) -> None:
+        super().__init__(message, next_step=next_step or f"Send coins to {address}, then try again.")
         self.address = address
         self.has = has
         self.needs = needs

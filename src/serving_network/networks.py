@@ -30,6 +30,7 @@ import tomlkit
 from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
 from tomlkit.exceptions import TOMLKitError
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.untrusted import printable
@@ -68,7 +69,7 @@ BUILT_IN = {
         NamedNetwork(
             "local",
             ("http://127.0.0.1:8545",),
-            31337,
+            LOCAL_CHAIN,
             to_checksum_address("0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"),
         ),
         NamedNetwork("testnet", ("https://evmrpc-testnet.0g.ai",), 16602),

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The signer protocols, and the check of a signature. Keys are in `serving_network.wallet`."""
+"""The protocol of wallets' signers, and the check of a signature. Keys are in `serving_network.wallet`.
+
+What TEEs sign is in `serving_network.messages.tee_signing`.
+"""
 
 from __future__ import annotations
 
@@ -61,19 +64,6 @@ class AddressOnly:
 
     def _failure(self) -> KeyFailure:
         return KeyFailure(f"The key of {self._address} is not available.", next_step="Name the key with --key NAME.")
-
-
-class TeeSigner(Protocol):
-    """The key that users and the owner confirmed for a provider."""
-
-    @property
-    def address(self) -> str:
-        """The signer's address, with checksum."""
-        ...
-
-    def sign_digest(self, digest: bytes) -> bytes:
-        """Sign a 32-byte digest: 65 bytes r, s, v, with s in the lower half of the curve order, v 27 or 28."""
-        ...
 
 
 def signed_by(signer: str, digest: bytes, signature: bytes) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import unicodedata
 from typing import Any, Final, NoReturn
 
 MAX_NESTING: Final = 100
@@ -54,11 +55,24 @@ def parse_toml(content: str | bytes) -> dict[str, Any]:
         raise ValueError("nested too deep") from None
 
 
-def printable(value: Any) -> str:
-    """Untrusted text made safe to print: without control characters, and cut after MAX_PRINTABLE characters."""
+def printable(value: Any, *, most: int | None = MAX_PRINTABLE, keep: str = "") -> str:
+    """Untrusted text made safe to print: on one line, and cut after `most` characters.
+
+    Line breaks, control characters and characters that change the direction of text could forge a line of the output;
+    they are shown as escapes, such as \\n and \\u202e. The characters in `keep` are left as they are.
+    """
     text = value if isinstance(value, str) else repr(value)
-    shown = "".join(one if one.isprintable() else " " for one in text[: MAX_PRINTABLE + 1])
-    return shown if len(shown) <= MAX_PRINTABLE else shown[:MAX_PRINTABLE] + "..."
+    if most is not None and len(text) > most:
+        text = text[:most] + "..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in keep else _escape(one) for one in text)
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def without_secrets(url: str) -> str:

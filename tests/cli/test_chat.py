@@ -12,17 +12,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import openai
 import pexpect
 import pytest
 
+from serving_network.cli import quote
+from serving_network.gateway import attestation
 from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal
 from tests.clients.network_fixture import World
+from tests.clients.test_attestation import QUOTES, genuine
 from tests.gateway.background import gateway
 from tests.gateway.stage import Gate, Stage, events, streaming
 from tests.gateway.streams import chunk, event
+from tests.tee_reports import report
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def test_one_question(serving: Terminal, stage: Stage, gate: Gate) -> None:
 
 def test_what_the_model_writes_cannot_move_the_cursor(serving: Terminal, stage: Stage, gate: Gate) -> None:
     gate.model.handle = streaming([event(chunk("one\n\x1b[2Jtwo")), *events(1)[1:]])
-    assert serving("chat", stage.world.provider.address, "Hi").out == "one\n [2Jtwo\n"
+    assert serving("chat", stage.world.provider.address, "Hi").out == "one\n\\x1b[2Jtwo\n"
 
 
 def test_a_provider_that_does_not_answer(serving: Terminal, stage: Stage) -> None:
@@ -114,12 +119,12 @@ def test_an_openai_client_connects(serving: Terminal, stage: Stage) -> None:
 @pytest.mark.usefixtures("gate")
 def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, stage: Stage) -> None:
     world, provider = stage.world, stage.world.provider.address
-    found = serving("service", "verify", provider, code=9)
+    found = serving("service", "verify", provider, code=20)
     assert "FAILS  quote         a mock, signed by no processor" in found.out
     assert f"ok     report data   binds {world.tee_signer.address}" in found.out
     (archive,) = (serving.home / "quotes").iterdir()
     assert json.loads(archive.read_text())["report"]["mock"] is True
-    verdict = serving("signer", "review", provider, "--json", code=9).json
+    verdict = serving("signer", "review", provider, "--json", code=20).json
     assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
 
     refused = serving("connect", provider, "--port", "0", "--require-quote", code=9).err
@@ -130,5 +135,31 @@ def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, s
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'signer'", (provider,))
     assert f"serving service verify {provider} --trust" in serving("chat", provider, "Hi", code=3).err
-    serving("service", "verify", provider, "--trust", code=9)
+    serving("service", "verify", provider, "--trust", code=20)
     serving("chat", provider, "Hi")
+
+
+def test_a_genuine_quote_that_is_not_of_the_signer(
+    serving: Terminal, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider publishes the quote of somebody else's machine, with everything else right."""
+    pytest.importorskip("dcap_qvl")
+    _, collateral, then = genuine("tdx_quote", 4)
+    sample = (QUOTES / "tdx_quote").read_bytes()
+    monkeypatch.setattr(attestation, "mock_report", lambda _: json.dumps(report(quote=sample.hex())).encode())
+    (serving.home / "collateral.json").write_text(collateral)
+    words = ["service", "verify", stage.world.provider.address]
+    words += ["--collateral", str(serving.home / "collateral.json")]
+    with gateway(stage):
+        assert "expired" in serving(*words, code=22).out.lower()
+        monkeypatch.setattr(quote, "time", SimpleNamespace(time=lambda: then))
+        found = serving(*words, code=25).out
+        verdict = serving(*words, "--json", code=25).json
+    assert "ok     quote         UpToDate\n" in found
+    assert "ok     advisories    none\n" in found
+    assert "FAILS  report data   binds no signer\n" in found
+    assert f"RTMR1     0x{sample[48 + 376 : 48 + 424].hex()}\n" in found
+    assert (verdict["fault"], verdict["status"], verdict["advisories"]) == ("other-signer", "UpToDate", [])
+    archived = json.loads(Path(verdict["archive"]).read_text())
+    assert bytes.fromhex(archived["report"]["quote"]) == sample
+    assert (archived["mrtd"], archived["collateral"] is None) == (f"0x{sample[184:232].hex()}", False)

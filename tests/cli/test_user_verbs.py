@@ -66,7 +66,7 @@ def test_too_little_money_is_told_with_the_way_out(serving: Terminal, world: Wor
     much = serving("ledger", "fund", "provider", "4", "--yes", code=7)
     assert "serving ledger deposit AMOUNT" in much.err
     poor = serving("ledger", "deposit", "999999999", "--yes", code=6)
-    assert "Send coins to" in poor.err
+    assert f"serving local fund {world.user.address}" in poor.err
 
 
 def test_an_unknown_provider(serving: Terminal, world: World) -> None:

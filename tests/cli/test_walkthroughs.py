@@ -15,7 +15,7 @@ import pexpect
 
 from serving_network.localchain.accounts import development_keys
 from serving_network.networks import Configuration, NamedNetwork
-from serving_network.testing import LocalNetwork, local_network
+from serving_network.testing import local_network
 from serving_network.wallet.keys import KeyStore
 from tests import zygote
 from tests.cli.conftest import PASSWORD
@@ -27,7 +27,6 @@ ACCOUNTS = {"owner": 0, "provider": 1, "tee": 2, "user": 3}
 FILES = {"toml": "offer.toml", "json": "usage.jsonl"}
 """The files that the provider's page shows, by their language."""
 COLUMNS = 110
-A_DAY = "A day passes."
 
 
 def test_the_walkthroughs(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_the_walkthroughs(tmp_path: Path) -> None:
             (tmp_path / name).write_text(block("".join(pages["provider"]), language))
         for role, number in STORY:
             kept = pages[role][number]
-            played = pages[role][number] = play(kept, network, tmp_path).replace(url, "http://127.0.0.1:8545")
+            played = pages[role][number] = play(kept, tmp_path).replace(url, "http://127.0.0.1:8545")
             if not writes:
                 assert without_chance(played) == without_chance(kept), f"{role}.md shows other answers"
         for role, page in pages.items() if writes else ():
@@ -56,13 +55,11 @@ def block(page: str, language: str) -> str:
     return page.partition(f"```{language}\n")[2].partition("```")[0]
 
 
-def play(text: str, network: LocalNetwork, home: Path) -> str:
+def play(text: str, home: Path) -> str:
     """The walkthrough with the answers of this moment."""
     lines: list[str] = []
     inside = False
     for line in text.splitlines():
-        if line == A_DAY:
-            network.travel(86_400)
         if line.startswith("```"):
             inside = line == "```console"
         if not inside or line.startswith("```"):

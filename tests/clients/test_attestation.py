@@ -8,50 +8,25 @@ import base64
 import json
 import sys
 from dataclasses import replace
-from hashlib import sha256, sha384
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving_network.clients.attestation import Genuineness, QuoteLibraryMissing, check_genuine, judge
-from serving_network.messages.quotes import InvalidQuote, TeeReport, parse_report
+from serving_network.clients.attestation import (
+    CollateralUnavailable,
+    Fault,
+    Genuineness,
+    QuoteLibraryMissing,
+    check_genuine,
+    judge,
+)
+from serving_network.messages.quotes import Event, InvalidQuote, TeeReport, parse_report
+from tests.tee_reports import COMPOSE, LEGACY, SECOND, SIGNER, quote, report
 
-SIGNER = "0x325744be57db298C2652c672B32Eb12875d92D83"
-COMPOSE = "services: {gateway: {image: example}}"
-EVENTS = [("app-id", b"\1" * 20), ("compose-hash", sha256(COMPOSE.encode()).digest()), ("key-provider", b"kms")]
-LEGACY = SIGNER.encode().ljust(64, b"\0")
-SECOND = b"\7" * 32 + bytes.fromhex(SIGNER[2:]) + (1).to_bytes(4, "big") + bytes(8)
 GENUINE = Genuineness("UpToDate", (), "{}")
-
-
-def rtmr3() -> bytes:
-    measured = bytes(48)
-    for name, payload in EVENTS:
-        digest = sha384((0x08000001).to_bytes(4, "little") + b":" + name.encode() + b":" + payload).digest()
-        measured = sha384(measured + digest).digest()
-    return measured
-
-
-def quote(report_data: bytes = LEGACY, version: int = 4) -> bytes:
-    """A TDX quote up to the end of its body, where the signature would begin."""
-    header = version.to_bytes(2, "little") + b"\2\0" + (0x81).to_bytes(4, "little") + bytes(40)
-    descriptor = b"\2\0" + (584).to_bytes(4, "little") if version == 5 else b""
-    return header + descriptor + bytes(136) + b"\x0a" * 48 + bytes(288) + rtmr3() + report_data
-
-
-def report(**changes: Any) -> dict[str, Any]:
-    events = [
-        {"imr": 3, "event_type": 0x08000001, "digest": "00", "event": name, "event_payload": payload.hex()}
-        for name, payload in EVENTS
-    ]
-    usual = {
-        "quote": quote().hex(),
-        "event_log": json.dumps(events),
-        "report_data": base64.b64encode(LEGACY).decode(),
-        "vm_config": "",
-        "tcb_info": json.dumps({"app_compose": COMPOSE}),
-    }
-    return usual | changes
 
 
 def parsed(**changes: Any) -> TeeReport:
@@ -157,3 +132,97 @@ def test_a_report_that_cannot_be_read(content: bytes) -> None:
 @pytest.mark.parametrize("cut", [0, 8, 47, 100, 600])
 def test_a_quote_that_is_cut(cut: int) -> None:
     assert parsed(quote=quote()[:cut].hex() or "00").body is None
+
+
+QUOTES = Path(__file__).parent / "quotes"
+
+
+def genuine(name: str, version: int) -> tuple[TeeReport, str, int]:
+    """The report of a TDX machine, its collateral, and a time at which it was valid."""
+    found = parsed(quote=(QUOTES / name).read_bytes().hex())
+    assert int.from_bytes(found.quote[:2], "little") == version
+    collateral = (QUOTES / f"{name}_collateral.json").read_text()
+    issued = json.loads(json.loads(collateral)["tcb_info"])["issueDate"]
+    return found, collateral, int(datetime.fromisoformat(issued).timestamp()) + 3600
+
+
+@pytest.mark.parametrize(("name", "version"), [("tdx_quote", 4), ("tdx_quote_td15ex", 5)])
+def test_a_quote_of_a_tdx_machine(name: str, version: int) -> None:
+    dcap_qvl = pytest.importorskip("dcap_qvl")
+    report, collateral, then = genuine(name, version)
+    found = asyncio.run(check_genuine(report, then, collateral))
+    assert (found.status, found.advisories) == ("UpToDate", ())
+    assert json.loads(found.collateral or "")["tcb_info"] == json.loads(collateral)["tcb_info"]
+    # It is of another machine than the rest of the report.
+    verdict = judge(report, found, SIGNER)
+    assert [one.fault for one in verdict.checks] == [None, None, Fault.OTHER_SIGNER, Fault.EVENT_LOG, None]
+    assert verdict.fault is Fault.OTHER_SIGNER
+
+    read = dcap_qvl.parse_quote(report.quote).report
+    assert report.body is not None
+    assert report.body.rtmrs == (read.rt_mr0, read.rt_mr1, read.rt_mr2, read.rt_mr3)
+    assert (report.body.mrtd, report.body.report_data) == (read.mr_td, read.report_data)
+
+
+def test_what_intel_does_not_vouch_for() -> None:
+    pytest.importorskip("dcap_qvl")
+    report, collateral, then = genuine("tdx_quote", 4)
+
+    def fault(report: TeeReport, now: int, collateral: str) -> Fault | None:
+        return judge(report, asyncio.run(check_genuine(report, now, collateral)), SIGNER).checks[0].fault
+
+    changed = bytearray(report.quote)
+    changed[600] ^= 1
+    assert fault(replace(report, quote=bytes(changed)), then, collateral) is Fault.NOT_GENUINE
+    assert fault(report, then + 2 * 365 * 24 * 3600, collateral) is Fault.COLLATERAL_EXPIRED
+    assert fault(report, 0, collateral) is Fault.COLLATERAL_EXPIRED
+    of_another = (QUOTES / "tdx_quote_td15ex_collateral.json").read_text()
+    assert fault(report, then, of_another) in (Fault.NOT_GENUINE, Fault.COLLATERAL_EXPIRED)
+    assert fault(report, then, collateral.replace('"tcb_info_signature": "', '"tcb_info_signature": "00')) is (
+        Fault.NOT_GENUINE
+    )
+
+
+def test_each_fault_has_its_word_and_exit_code() -> None:
+    assert len({one.word for one in Fault}) == len({one.exit_code for one in Fault}) == len(Fault)
+
+    def fault(found: TeeReport, genuineness: Genuineness = GENUINE, **given: Any) -> Fault | None:
+        return judge(found, genuineness, SIGNER, **given).fault
+
+    assert fault(parsed()) is None
+    unverified = Genuineness("not verified: x", None, None)
+    assert fault(parsed(quote="mock_quote"), unverified) is Fault.MOCK
+    assert fault(parsed(quote="00"), unverified) is Fault.NOT_GENUINE
+    assert fault(parsed(), unverified) is Fault.NOT_GENUINE
+    assert fault(parsed(), Genuineness("OutOfDate", (), None)) is Fault.TCB_STATUS
+    assert fault(parsed(), Genuineness("UpToDate", ("INTEL-SA-1",), None)) is Fault.ADVISORIES
+    assert fault(parsed(quote=quote(bytes(64)).hex())) is Fault.OTHER_SIGNER
+    assert fault(parsed(event_log="[]")) is Fault.EVENT_LOG
+    assert fault(parsed(tcb_info="")) is Fault.COMPOSE_FILE
+    assert fault(parsed(), compose_hash=bytes(32)) is Fault.COMPOSE_NOT_PUBLISHED
+
+
+def test_collateral_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    dcap_qvl = pytest.importorskip("dcap_qvl")
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("no route\x1b")
+
+    monkeypatch.setattr(dcap_qvl, "get_collateral", fail)
+    with pytest.raises(CollateralUnavailable, match=r"from https://pccs\.example\.$") as failure:
+        asyncio.run(check_genuine(parsed(), 0, source="https://user:secret@pccs.example/path"))
+    assert failure.value.cause == "no route\\x1b"
+
+
+def test_the_hash_of_the_compose_file_cannot_be_hidden() -> None:
+    """An app measures its own hash, which contains a colon, and then a second event that names the published one."""
+    published = sha256(COMPOSE.encode()).digest()
+    own = b"a:" + bytes(30)
+    events = [("compose-hash", own), ("compose-hash", published)]
+    honest = replace(parsed(), events=tuple(Event(3, b"\1\0\0\x08", *one) for one in events))
+    assert honest.compose_hash() is None
+    moved = Event(3, b"\1\0\0\x08", "compose-hash:a", own[2:])
+    forged = replace(honest, events=(moved, honest.events[1]))
+    assert [one.measured() for one in forged.events] == [one.measured() for one in honest.events]
+    assert forged.compose_hash() is None
+    assert replace(honest, events=(honest.events[1],)).compose_hash() == published

@@ -23,9 +23,6 @@ from serving_network.contracts.errors import (
 from serving_network.contracts.models import Offer, Status
 from serving_network.errors import InvalidInput
 from serving_network.messages.typed_data import (
-    FINE_TUNING_NAME,
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -41,10 +38,8 @@ ROOT = b"model-root"
 def signed(world: World, user: str, fee: int, nonce: int) -> SignedSettlement:
     """A settlement as the provider's TEE signs it."""
     row = UserSettlement(user, fee, nonce, HASH)
-    domain = Domain(INFERENCE_NAME, 31337, world.provider.service().address)
-    return SignedSettlement(
-        row, world.tee_signer.sign_digest(domain.digest(TEESettlement(world.provider.address, row)))
-    )
+    message = TEESettlement(world.provider.address, row)
+    return SignedSettlement(row, world.tee_signer.sign_typed(message, 31337, world.provider.service().address))
 
 
 def task(world: World, **changes: object) -> tuple[VerifierMessage, bytes]:
@@ -58,8 +53,7 @@ def task(world: World, **changes: object) -> tuple[VerifierMessage, bytes]:
         "user": world.user.address,
     }
     message = VerifierMessage(**(usual | changes))  # type: ignore[arg-type]
-    domain = Domain(FINE_TUNING_NAME, 31337, world.provider.service("fine-tuning").address)
-    return message, world.tee_signer.sign_digest(domain.digest(message))
+    return message, world.tee_signer.sign_typed(message, 31337, world.provider.service("fine-tuning").address)
 
 
 def with_task(world: World) -> None:
@@ -166,8 +160,8 @@ def test_a_batch_under_one_signature(world: World) -> None:
     assert world.provider.supports_batches()
     assert not world.provider.supports_batches("fine-tuning")
     rows = [UserSettlement(world.user.address, COIN, 1, HASH), UserSettlement(world.user.address, 3 * COIN, 2, HASH)]
-    domain = Domain(INFERENCE_NAME, 31337, world.provider.service().address)
-    signature = world.tee_signer.sign_digest(domain.digest(TEESettlementBatch(world.provider.address, rows)))
+    batch = TEESettlementBatch(world.provider.address, rows)
+    signature = world.tee_signer.sign_typed(batch, 31337, world.provider.service().address)
     foreseen = world.provider.preview_batch(rows, signature)
     settled = world.provider.settle_batch(rows, signature)
     assert foreseen == settled

@@ -7,9 +7,6 @@ from typing import Any
 
 from serving_network.contracts import load
 from serving_network.messages.typed_data import (
-    FINE_TUNING_NAME,
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -76,7 +73,6 @@ def test_every_contract_works_behind_an_ordinary_beacon_proxy() -> None:
     assert ledger.ask("getLedger", user)["totalBalance"] == 20 * COIN
     assert inference.ask("getAccount", user, provider)["additionalInfo"] == "about the user"
 
-    domain = Domain(INFERENCE_NAME, CHAIN_ID, inference.address)
     single = TEESettlement(provider, UserSettlement(user, 2 * COIN, 1, REQUESTS))
     entry = {
         "user": user,
@@ -84,12 +80,12 @@ def test_every_contract_works_behind_an_ordinary_beacon_proxy() -> None:
         "totalFee": 2 * COIN,
         "requestsHash": REQUESTS,
         "nonce": 1,
-        "signature": TEE.sign_digest(domain.digest(single)),
+        "signature": TEE.sign_typed(single, CHAIN_ID, inference.address),
     }
     assert inference.send("settleFeesWithTEE", [entry], sender=provider).result == [0]
     batch = TEESettlementBatch(provider, [UserSettlement(user, COIN, 2, REQUESTS)])
     row = {"userAndFee": int(user, 16) << 96 | COIN, "nonce": 2, "requestsHash": REQUESTS}
-    signature = TEE.sign_digest(domain.digest(batch))
+    signature = TEE.sign_typed(batch, CHAIN_ID, inference.address)
     assert inference.send("settleBatchWithTEE", [row], signature, sender=provider).result == [0, 0, 0, 0]
 
     tuning.send("addDeliverable", user, "task-1", ROOT_HASH, sender=provider)
@@ -100,7 +96,7 @@ def test_every_contract_works_behind_an_ordinary_beacon_proxy() -> None:
         "encryptedSecret": b"secret",
         "modelRootHash": ROOT_HASH,
         "nonce": 1,
-        "signature": TEE.sign_digest(Domain(FINE_TUNING_NAME, CHAIN_ID, tuning.address).digest(message)),
+        "signature": TEE.sign_typed(message, CHAIN_ID, tuning.address),
         "taskFee": 4 * COIN,
         "user": user,
     }

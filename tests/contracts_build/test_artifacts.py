@@ -135,6 +135,15 @@ def test_the_command_writes_a_file_for_each_contract(tmp_path: Path) -> None:
         }
         assert written["abi"] == load(name).abi
         assert written["bytecode"] == "0x" + load(name).bytecode.hex()
+        given = load(name).constructor_arguments
+        assert written["constructorArguments"] == [str(one) if one and one > 2**53 - 1 else one for one in given]
+    assert written_stakes(target) == ["100000000000000000000"] * 2
+
+
+def written_stakes(folder: Path) -> list[Any]:
+    """The first constructor argument of both services, as JavaScript could read it without rounding."""
+    names = ("FineTuningServing", "InferenceServing")
+    return [json.loads((folder / f"{name}.json").read_text())["constructorArguments"][0] for name in names]
 
 
 def _abi(prepared: CompilerData) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from serving_network.deployment.books import recorded_books
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.messages.transactions import SignedTransaction
-from serving_network.messages.typed_data import Domain, TEESettlement, UserSettlement
+from serving_network.messages.typed_data import TEESettlement, UserSettlement
 from serving_network.wallet.local import LocalTeeSigner
 
 from .conftest import Bench
@@ -52,7 +52,7 @@ def settlement(bench: Bench) -> bytes:
     front = bench.record().contracts[SERVICE].front.address
     due = UserSettlement(bench.user.address, COIN, 1, b"\x01" * 32)
     signer = LocalTeeSigner(development_keys()[4].to_bytes())
-    digest = Domain("0G Inference Serving", 31337, front).digest(TEESettlement(bench.provider.address, due))
+    message = TEESettlement(bench.provider.address, due)
     return load("InferenceServing").interface.encode(
         "settleFeesWithTEE",
         [
@@ -62,7 +62,7 @@ def settlement(bench: Bench) -> bytes:
                 "totalFee": due.total_fee,
                 "requestsHash": due.requests_hash,
                 "nonce": due.nonce,
-                "signature": signer.sign_digest(digest),
+                "signature": signer.sign_typed(message, 31337, front),
             }
         ],
     )

@@ -13,7 +13,7 @@ import pytest
 
 from serving_network.contracts import load
 from serving_network.contracts.build.artifacts import ROOT
-from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from serving_network.messages.typed_data import TEESettlement, UserSettlement
 from serving_network.wallet.keys import KeyStore
 from serving_network.wallet.local import LocalSigner
 from tests.deployment import people
@@ -99,14 +99,14 @@ class Scene:
         """Send a settlement of one coin as the provider, signed by this TEE. Returns statuses and coins paid."""
         front = json.loads(self.record.read_text())["contracts"][SERVICE]["front"]["address"]
         row = UserSettlement(self.bench.user.address, COIN, nonce, bytes(32))
-        digest = Domain(INFERENCE_NAME, 31337, front).digest(TEESettlement(self.bench.provider.address, row))
+        message = TEESettlement(self.bench.provider.address, row)
         path = self.folder / "settlement.json"
         entry = {
             "user": row.user,
             "totalFee": "1 coin",
             "requestsHash": "0x" + row.requests_hash.hex(),
             "nonce": nonce,
-            "signature": "0x" + tee.sign_digest(digest).hex(),
+            "signature": "0x" + tee.as_tee_signer().sign_typed(message, 31337, front).hex(),
         }
         path.write_text(json.dumps([entry]))
         output = json.loads(self.does(f"serving settlement send {path} --key provider --yes --json"))

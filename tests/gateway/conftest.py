@@ -12,15 +12,15 @@ from tests.gateway.stage import Stage
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[World]:
+    """A provider that is registered and confirmed, and a user who has an account with it."""
     with deployed_world() as world:
+        world.with_account()
         yield world
 
 
 @pytest.fixture
 def world(deployed: World) -> Iterator[World]:
-    """A provider that is registered and confirmed, and a user who has an account with it."""
     with deployed.network.reset_afterwards():
-        deployed.with_account()
         yield deployed
 
 

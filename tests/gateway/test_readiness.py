@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.gateway.readiness import GatewayNotReady, check_clock, check_gas, check_lock_time, check_offer
 from serving_network.gateway.settings import Settings
 from tests.gateway.stage import Stage
@@ -35,10 +36,10 @@ def test_a_refund_must_not_unlock_before_it_is_settled() -> None:
 
 
 def test_a_wallet_without_gas() -> None:
-    check_gas(500_000 * 7, 7, SETTINGS.provider)
+    check_gas(500_000 * 7, 7, SETTINGS.provider, LOCAL_CHAIN)
     with pytest.raises(GatewayNotReady) as failure:
-        check_gas(500_000 * 7 - 1, 7, SETTINGS.provider)
-    assert SETTINGS.provider in str(failure.value.next_step)
+        check_gas(500_000 * 7 - 1, 7, SETTINGS.provider, LOCAL_CHAIN)
+    assert failure.value.next_step == f"serving local fund {SETTINGS.provider}"
 
 
 def test_a_service_that_is_registered_otherwise(stage: Stage) -> None:

@@ -74,10 +74,10 @@ def test_a_refusal_has_the_form_that_openai_clients_show() -> None:
     refused = RequestRefused(400, "invalid_value", "n is\x1b[31m wrong.", param="n\n", next_step="Send 1.")
     assert json.loads(refused.body()) == {
         "error": {
-            "message": "n is [31m wrong. Send 1.",
+            "message": "n is\\x1b[31m wrong. Send 1.",
             "type": "invalid_request_error",
             "code": "invalid_value",
-            "param": "n ",
+            "param": "n\\n",
         }
     }
     assert json.loads(RequestRefused(503, "busy", "Busy.").body())["error"] == {

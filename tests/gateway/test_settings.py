@@ -52,6 +52,7 @@ def test_no_file_is_needed(tmp_path: Path) -> None:
         ("max_requests", "-1"),
         ("upstream", "ftp://a"),
         ("output_field", "other"),
+        ("signer", "cloud"),
         ("settle_above", "much"),
         ("settle_above", "all"),
         ("settle_seconds", "1.5"),
@@ -71,8 +72,11 @@ def test_a_setting_that_cannot_be_used(file: Path, name: str, value: str) -> Non
 
 def test_the_written_file_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
-    path.write_text(render_settings(PROVIDER, UPSTREAM, OFFER, host="::1", port=7, settle_key="k"), encoding="utf-8")
+    path.write_text(
+        render_settings(PROVIDER, UPSTREAM, OFFER, host="::1", port=7, settle_key="k", signer="dstack"),
+        encoding="utf-8",
+    )
     found = read_settings(path, {}, {})
-    assert (found.host, found.port, found.settle_key) == ("::1", 7, "k")
+    assert (found.host, found.port, found.settle_key, found.signer) == ("::1", 7, "k", "dstack")
     wanted: dict[str, Any] = found.service
     assert Offer(**wanted) == OFFER

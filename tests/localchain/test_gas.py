@@ -186,3 +186,27 @@ def test_a_base_fee_of_a_block_can_be_set(chain: EmbeddedChain) -> None:
     chain.request("hardhat_setNextBlockBaseFeePerGas", [hex(5 * 10**9)])
     receipt = send(chain, chain.accounts[1], value="0x1")
     assert int(receipt["effectiveGasPrice"], 16) == 6 * 10**9
+
+
+def test_an_estimate_covers_the_next_second(chain: EmbeddedChain) -> None:
+    """A contract that stores the time stores nothing new in the second in which it was last called."""
+    stamp = deploy(chain, "TIMESTAMP PUSH0 SSTORE STOP")
+    stamped = int(send(chain, stamp)["blockNumber"], 16)
+    now = int(chain.request("eth_getBlockByNumber", [hex(stamped)])["timestamp"], 16)
+    chain.request("evm_setNextBlockTimestamp", [now])
+    call = {"from": chain.accounts[0], "to": stamp}
+    limit = chain.request("eth_estimateGas", [call])
+    chain.request("evm_setNextBlockTimestamp", [now + 1])
+    mined = send(chain, stamp, gas=limit)
+    assert mined["status"] == "0x1"
+    assert gas_of(mined) == TRANSACTION + 2 + 2 + COLD_SLOT + CHANGE
+
+
+def test_an_estimate_for_what_works_in_this_second_only(chain: EmbeddedChain) -> None:
+    now = int(chain.request("eth_getBlockByNumber", ["latest"])["timestamp"], 16) + 100
+    until = deploy(chain, f"PUSH4 0x{now:08x} TIMESTAMP GT :late JUMPI STOP @late PUSH0 PUSH0 REVERT")
+    chain.request("evm_setNextBlockTimestamp", [now])
+    assert int(chain.request("eth_estimateGas", [{"to": until}]), 16) == TRANSACTION + 3 + 2 + 3 + 3 + 10
+    chain.request("evm_setNextBlockTimestamp", [now + 1])
+    with pytest.raises(Exception, match="execution reverted"):
+        chain.request("eth_estimateGas", [{"to": until}])

@@ -104,6 +104,25 @@ def test_invalid_requests_are_refused(server: ChainServer, body: bytes, code: in
     assert json.loads(answer)["error"]["code"] == code
 
 
+@pytest.mark.parametrize("closing", ["]", "}", '"]', "]\\"])
+def test_brackets_in_a_text_do_not_hide_nesting(server: ChainServer, closing: str) -> None:
+    """A count of brackets that reads closing ones in texts lets as many opening ones pass, which crashes the parser."""
+    hiding = json.dumps({"id": 1, "a": closing * 135_000})[:-1]
+    _, __, answer = exchange(server, f'{hiding}, "b": {"[" * 135_000}'.encode())
+    assert "nested more than" in json.loads(answer)["error"]["message"]
+    assert ask(server, call("eth_chainId"))["result"] == "0x7a69"
+
+
+def test_a_raw_transaction_of_nested_lists_is_refused(server: ChainServer) -> None:
+    heads, length = [b"\xc0"], 1
+    while length < 1_000_000:
+        size = length.to_bytes(3, "big").lstrip(b"\0")
+        heads.append(bytes([0xC0 + length]) if length < 56 else bytes([0xF7 + len(size)]) + size)
+        length += len(heads[-1])
+    answer = ask(server, call("eth_sendRawTransaction", "0x" + b"".join(reversed(heads)).hex()))
+    assert answer["error"] == {"code": -32000, "message": "rlp: nested too deep"}
+
+
 def test_nesting_hidden_in_escapes_does_not_crash_the_process(server: ChainServer) -> None:
     """Typed data may be sent as a string whose brackets are escaped, which a count of brackets misses."""
     folded = json.dumps(call("eth_signTypedData_v4", "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "BRACKETS"))

@@ -21,7 +21,7 @@ from serving_network.messages.typed_data import (
     VerifierMessage,
 )
 from serving_network.signing import signed_by
-from serving_network.wallet.local import LocalTeeSigner
+from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 from tests.messages.vectors import CHAIN_ID, CONTRACT, PROVIDER, TEE_KEY, TEE_SIGNER, USER, raw
 
 TEE: AttestedSigner = LocalTeeSigner(TEE_KEY)
@@ -61,6 +61,13 @@ class Forged(TEESettlement):
 def test_other_messages_are_refused(message: TEESettlement) -> None:
     with pytest.raises(MalformedMessage, match="does not sign"):
         TEE.sign_typed(message, CHAIN_ID, CONTRACT)
+
+
+def test_a_signer_has_no_other_operation() -> None:
+    public = {name for name in dir(TEE) if not name.startswith("_")}
+    assert public == {"address", "sign_typed", "sign_answer", "sign_tags"}
+    assert not hasattr(LocalSigner(TEE_KEY), "sign_digest")
+    assert LocalSigner(TEE_KEY).as_tee_signer().address == TEE.address
 
 
 def test_the_vector_of_delivery_tags() -> None:

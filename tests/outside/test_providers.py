@@ -15,8 +15,8 @@ from serving_network.clients.buying.deltas import Deltas
 from serving_network.messages.answer_signatures import parse_answer
 from serving_network.messages.quotes import parse_report
 from tests.clients.bills.making import IDENTITY, evidence, receipts
-from tests.clients.test_attestation import SIGNER, report
 from tests.outside.clear import done_or_clear
+from tests.tee_reports import SIGNER, report
 
 STRANGE: list[Any] = [
     None,

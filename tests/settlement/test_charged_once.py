@@ -18,8 +18,6 @@ from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.contracts.models import Status
 from serving_network.errors import NodeFailure, NodeUnreachable
 from serving_network.messages.typed_data import (
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
 )
@@ -471,9 +469,8 @@ def test_a_settlement_accepted_through_an_unknown_transaction_is_booked(scene: S
 def alone_in_a_transaction(signed: SignedSettlements, user: str) -> SignedSettlements:
     """The settlement of one user, signed for a transaction without the others."""
     (row,) = [row for row in signed.settlements if row.user == user]
-    domain = Domain(INFERENCE_NAME, 31337, CONTRACT)
     message = TEESettlementBatch(PROVIDER, (row,)) if signed.form == "batch" else TEESettlement(PROVIDER, row)
-    return SignedSettlements(signed.form, (row,), (TEE.sign_digest(domain.digest(message)),))
+    return SignedSettlements(signed.form, (row,), (TEE.sign_typed(message, 31337, CONTRACT),))
 
 
 # ---------------------------------------------------------------------------------------------- reorganisations

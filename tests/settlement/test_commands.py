@@ -19,7 +19,7 @@ from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
-from serving_network.messages.typed_data import INFERENCE_NAME, Domain, TEESettlement, UserSettlement
+from serving_network.messages.typed_data import TEESettlement, UserSettlement
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, prepare_in_process
 
 LEDGER = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"
@@ -92,13 +92,13 @@ class House:
         """Settle with another program: a signature of the same TEE, over a hash that is not ours."""
         service = next(one for one in self.json("registry", "list") if one["name"].startswith("inference"))
         row = UserSettlement(user, fee, nonce, b"\x09" * 32)
-        digest = Domain(INFERENCE_NAME, 31337, service["address"]).digest(TEESettlement(PROVIDER.address, row))
+        signature = TEE.sign_typed(TEESettlement(PROVIDER.address, row), 31337, service["address"])
         entry = {
             "user": user,
             "totalFee": fee,
             "requestsHash": "0x" + row.requests_hash.hex(),
             "nonce": nonce,
-            "signature": "0x" + TEE.sign_digest(digest).hex(),
+            "signature": "0x" + signature.hex(),
         }
         path = self.home / "signed.json"
         path.write_text(json.dumps([entry]))

@@ -22,8 +22,6 @@ from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
 from serving_network.localchain import EmbeddedChain
 from serving_network.messages.typed_data import (
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -164,15 +162,14 @@ def sign(
     form: Form, contract: str, *rows: tuple[int, int, int], provider: str = PROVIDER.address, tee: LocalTeeSigner = TEE
 ) -> SignedSettlements:
     """Settlements as (number of the user, fee, nonce)."""
-    domain = Domain(INFERENCE_NAME, 31337, contract)
     settlements = tuple(
         UserSettlement(USERS[user].address, fee, nonce, bytes([nonce]) * 32) for user, fee, nonce in rows
     )
     if form == "batch":
-        digests = [domain.digest(TEESettlementBatch(provider, settlements))]
+        signatures = [tee.sign_typed(TEESettlementBatch(provider, settlements), 31337, contract)]
     else:
-        digests = [domain.digest(TEESettlement(provider, row)) for row in settlements]
-    return SignedSettlements(form, settlements, tuple(map(tee.sign_digest, digests)))
+        signatures = [tee.sign_typed(TEESettlement(provider, row), 31337, contract) for row in settlements]
+    return SignedSettlements(form, settlements, tuple(signatures))
 
 
 async def send(chain: LiveChain, signed: SignedSettlements) -> Transaction:

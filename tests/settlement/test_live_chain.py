@@ -24,8 +24,6 @@ from serving_network.contracts.models import Offer, Status
 from serving_network.errors import NodeFailure, RpcError
 from serving_network.localchain import EmbeddedChain
 from serving_network.messages.typed_data import (
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -93,12 +91,11 @@ class Told:
 
 
 def sign(form: Form, contract: str, provider: str, *settlements: UserSettlement) -> SignedSettlements:
-    domain = Domain(INFERENCE_NAME, 31337, contract)
     if form == "batch":
-        digests = [domain.digest(TEESettlementBatch(provider, settlements))]
+        signatures = [TEE.sign_typed(TEESettlementBatch(provider, settlements), 31337, contract)]
     else:
-        digests = [domain.digest(TEESettlement(provider, one)) for one in settlements]
-    return SignedSettlements(form, settlements, tuple(map(TEE.sign_digest, digests)))
+        signatures = [TEE.sign_typed(TEESettlement(provider, one), 31337, contract) for one in settlements]
+    return SignedSettlements(form, settlements, tuple(signatures))
 
 
 def settlement(user: str, fee: int, nonce: int) -> UserSettlement:

@@ -11,12 +11,13 @@ from serving_network.errors import InvalidInput
 from serving_network.signing import signed_by
 from serving_network.wallet import local as signers
 from serving_network.wallet.local import LocalTeeSigner
+from tests.raw_signing import sign_digest
 
 ORDER = 115792089237316195423570985008687907852837564279074904382605163141518161494337
 HALF = (ORDER - 1) // 2
 DIGEST = keccak(b"what is signed")
 SIGNER = LocalTeeSigner(b"\x07" * 32)
-GOOD = SIGNER.sign_digest(DIGEST)
+GOOD = sign_digest(SIGNER, DIGEST)
 R = int.from_bytes(GOOD[:32], "big")
 
 
@@ -71,7 +72,7 @@ def test_a_signature_is_valid_for_its_signer_and_digest_only() -> None:
 def test_eth_keys_signs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signers, "HAS_FAST_SIGNING", False)
     slow = LocalTeeSigner(b"\x07" * 32)
-    assert (slow.address, slow.sign_digest(DIGEST)) == (SIGNER.address, GOOD)
+    assert (slow.address, sign_digest(slow, DIGEST)) == (SIGNER.address, GOOD)
     assert GOOD[64] in (27, 28)
 
 
@@ -87,12 +88,6 @@ def test_every_number_from_1_below_the_order_is_a_key(key: int) -> None:
 def test_invalid_keys_are_refused(key: bytes) -> None:
     with pytest.raises(InvalidInput, match="not a private key"):
         LocalTeeSigner(key)
-
-
-@pytest.mark.parametrize("digest", [b"", bytes(31), bytes(33)])
-def test_only_digests_are_signed(digest: bytes) -> None:
-    with pytest.raises(InvalidInput, match="32 bytes"):
-        SIGNER.sign_digest(digest)
 
 
 def test_the_repr_of_a_signer_shows_only_its_address() -> None:

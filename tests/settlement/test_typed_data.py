@@ -29,6 +29,7 @@ from serving_network.messages.typed_data import (
 )
 from serving_network.signing import signed_by
 from serving_network.wallet.local import LocalTeeSigner
+from tests.raw_signing import sign_digest
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "eip712_vectors.json").read_text("utf-8"))
 CASES = [(kind, case) for kind in ("inference", "fineTuning") for case in VECTORS[kind]]
@@ -70,7 +71,7 @@ def test_signatures_and_digests_match_the_vectors(kind: str, case: dict[str, Any
     assert domain.separator == hexed(case["domainSeparator"])
     assert message.struct_hash() == hexed(case["structHash"])
     assert domain.digest(message) == hexed(case["digest"])
-    assert signer.sign_digest(domain.digest(message)) == hexed(case["signature"])
+    assert sign_digest(signer, domain.digest(message)) == hexed(case["signature"])
     assert signed_by(signer.address, domain.digest(message), hexed(case["signature"]))
     for signature in case.get("invalidSignatures", {}).values():
         assert not signed_by(signer.address, domain.digest(message), hexed(signature))
@@ -108,9 +109,9 @@ def test_a_batch_is_hashed_and_signed_as_eth_account_does(
     assert digest == keccak(b"\x19" + signable.version + signable.header + signable.body)
     signer = LocalTeeSigner(key)
     assert signer.address == Account.from_key(key).address
-    assert signer.sign_digest(digest) == Account.unsafe_sign_hash(digest, key).signature
-    assert signed_by(signer.address, digest, signer.sign_digest(digest))
-    assert not signed_by(signer.address, keccak(digest), signer.sign_digest(digest))
+    assert sign_digest(signer, digest) == Account.unsafe_sign_hash(digest, key).signature
+    assert signed_by(signer.address, digest, sign_digest(signer, digest))
+    assert not signed_by(signer.address, keccak(digest), sign_digest(signer, digest))
 
 
 FINE = UserSettlement(USER, 1, 1, bytes(32))
@@ -194,5 +195,3 @@ def test_an_invalid_key_is_refused_and_not_shown(key: bytes) -> None:
         LocalTeeSigner(key)
     assert key.hex() not in str(caught.value) or not key
     assert "0101" not in repr(LocalTeeSigner(b"\x01" * 32))
-    with pytest.raises(InvalidInput):
-        LocalTeeSigner(b"\x01" * 32).sign_digest(b"short")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from serving_network.chain.node import from_hex, from_quantity
+from serving_network.chains import how_to_get_coins
 from serving_network.contracts.old_calls import OldStyleCall, recognise_call
 from serving_network.contracts.reverts import RevertedWithoutReason, explain_refusal
 from serving_network.errors import (
@@ -39,6 +40,7 @@ async def refused_estimate(chain: AsyncReader, refusal: RpcError, requested: dic
             address=requested["from"],
             has=has,
             needs=needs,
+            next_step=how_to_get_coins(chain.chain_id, requested["from"]),
         )
     try:
         await chain.rpc("eth_call", [requested, "latest"])
@@ -59,6 +61,7 @@ async def rejected(chain: AsyncReader, signed: SignedTransaction, refusal: RpcEr
             address=signed.sender,
             has=has,
             needs=needs,
+            next_step=how_to_get_coins(chain.chain_id, signed.sender),
         )
     reason = explain_refusal(refusal)
     if isinstance(reason, ContractError):

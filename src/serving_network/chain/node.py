@@ -8,6 +8,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
+from serving_network.chain.host_limits import asks_for_smaller_range
 from serving_network.chain.transport import RpcCall, TransientFailure, Transport
 from serving_network.contracts.reverts import explain_refusal
 from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, RpcError, WrongChain
@@ -26,17 +27,15 @@ QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 DATA = re.compile(r"(?:0x)?[0-9a-fA-F]*")
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-# Words in the errors of nodes that limit the number of blocks in one request.
-RANGE_COMPLAINTS = ("range", "too many", "more than", "limit", "exceed", "timeout", "timed out", "large")
 
 
 class AsyncNode:
     """A chain, as reported by one or more interchangeable nodes.
 
-    A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer or HTTP 429
-    or 5xx. `chain_id` is checked at each URL before its first answer is used, and again after every failure, because
-    another node may have started at that URL. A block is a number or "latest", "pending" or "earliest"; amounts are
-    in wei.
+    A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer, HTTP 5xx
+    or a rate limit. `chain_id` is checked at each URL before its first answer is used, and again after every failure,
+    because another node may have started at that URL. A block is a number or "latest", "pending" or "earliest";
+    amounts are in wei.
     """
 
     def __init__(self, transports: Sequence[Transport], expected_chain_id: int | None, attempts: int) -> None:
@@ -121,7 +120,7 @@ class AsyncNode:
         try:
             logs: list[Log] = await self.rpc("eth_getLogs", [query])
         except RpcError as refusal:
-            if from_block >= to_block or not any(word in str(refusal).lower() for word in RANGE_COMPLAINTS):
+            if from_block >= to_block or not asks_for_smaller_range(refusal):
                 raise
             middle = (from_block + to_block) // 2
             first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)

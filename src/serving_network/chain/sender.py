@@ -13,6 +13,7 @@ from serving_network.chain.node import from_quantity
 from serving_network.chain.nonces import Nonces
 from serving_network.chain.reading import AsyncReader
 from serving_network.chain.signed import sign_transaction
+from serving_network.chains import how_to_get_coins
 from serving_network.errors import NodeFailure, NotEnoughCoins, RpcError, TransactionFailure
 from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import WEI_PER_GWEI, describe
@@ -193,6 +194,7 @@ class AsyncSender(AsyncReader):
                 address=address,
                 has=has,
                 needs=value + gas_cost,
+                next_step=how_to_get_coins(self.chain_id, address),
             )
 
     async def _is_known(self, signed: SignedTransaction, refusal: RpcError) -> bool:

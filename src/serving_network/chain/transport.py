@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transports for JSON-RPC: HTTP, WebSocket, and calls into a chain in this process.
 
-A transport tries once. For a failure that may be temporary (no route, a timeout, HTTP 429 or 5xx, an incomplete
-answer) it raises TransientFailure, and `serving_network.chain.node` decides whether to retry.
+A transport tries once. For a failure that may be temporary (no route, a timeout, HTTP 429 or 5xx, a rate
+limit, an incomplete answer) it raises TransientFailure, and `serving_network.chain.node` decides whether to retry.
 
 web3.py has transports too, but every command would wait two seconds for its import, and its retries cannot
 distinguish a rejected request from one that never arrived.
@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from serving_network.chain.host_limits import is_rate_limit
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.untrusted import parse_json, printable, without_secrets
 
 RpcCall = tuple[str, list[Any]]
 
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-TRANSIENT_CODES = frozenset({429, -32005})  # rate limits
 LARGEST_ANSWER = 256 * 1024 * 1024
 LONGEST_WAIT = 60.0  # the most seconds that Retry-After may ask for
 
@@ -269,7 +269,7 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
     code, message = error.get("code"), printable(error.get("message") or "no error message")
     if type(code) is not int:
         code = -32000
-    if code in TRANSIENT_CODES:
+    if is_rate_limit(code, message):
         raise TransientFailure(message)
     return RpcError(code, message, error.get("data"))
 

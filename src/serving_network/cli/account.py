@@ -51,6 +51,8 @@ async def show(session: Session, user: USER_OR_SELF = None) -> None:
         }
     )
     _print_tree(session, balances, now)
+    unlocks = [refund.unlocks_at for account in balances.accounts for refund in account.refunds]
+    session.time_travel_hint(min((when - now for when in unlocks if when > now), default=0))
 
 
 @app.command()

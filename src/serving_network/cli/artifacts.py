@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from serving_network.contracts import Artifact, load
 from serving_network.contracts.artifacts import names
 from serving_network.errors import InvalidInput
+
+LARGEST_SAFE_INTEGER: Final = 2**53 - 1
 
 
 def artifacts(
@@ -22,6 +24,8 @@ def artifacts(
     as_json: Annotated[bool, typer.Option("--json", help="Print the file names as a JSON list.")] = False,
 ) -> None:
     """Write a JSON file per contract: ABI with errors, bytecode, constructor arguments, storage layout, compiler.
+
+    Integers above 2**53 - 1 are written as strings, because JavaScript would round them.
 
     Example: serving artifacts build/contracts
     """
@@ -48,8 +52,8 @@ def write(directory: Path) -> list[Path]:
     return written
 
 
-def _published(artifact: Artifact) -> dict[str, Any]:
-    return {
+def _published(artifact: Artifact) -> Any:
+    content = {
         "contractName": artifact.name,
         "abi": artifact.abi,
         "bytecode": "0x" + artifact.bytecode.hex(),
@@ -58,3 +62,13 @@ def _published(artifact: Artifact) -> dict[str, Any]:
         "storageLayout": artifact.storage_layout,
         "compiler": artifact.compiler,
     }
+    return _exact(content)
+
+
+def _exact(value: Any) -> Any:
+    """The value with integers as decimal strings where JavaScript would round them."""
+    if isinstance(value, dict):
+        return {name: _exact(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_exact(one) for one in value]
+    return str(value) if isinstance(value, int) and abs(value) > LARGEST_SAFE_INTEGER else value

@@ -22,6 +22,7 @@ from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.money import parse_wei
 from serving_network.store.bills import open_bill
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from serving_network.contracts.models import Offer
@@ -74,7 +75,9 @@ async def connect(
     from serving_network.clients.user import AsyncUser
     from serving_network.tokenizing.tokenizer import load_tokenizer
 
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     out = session.out
     user = AsyncUser(await session.chain(), session.signer(), session.network.require_ledger())
     identity = await bill_identity(session, user, provider, service)
@@ -108,6 +111,13 @@ async def connect(
     out.line(f"Bought {count(len(bought), 'answer')} for {rounded(sum(bought), at_most=True)}.")
     if funding.moved:
         out.line(f"Moved {rounded(funding.moved)} from the ledger to the account.")
+
+
+class _OneLine(logging.Formatter):
+    """Warnings contain what providers answered, which must not look like another warning."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name in the standard library
+        return printable(super().formatMessage(record), most=None)
 
 
 class QuoteNotGenuine(ServingError):

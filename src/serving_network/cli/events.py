@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,7 +60,12 @@ def _print(session: Session, event: Event) -> None:
     }
     session.out.entry(entry)
     removed = "removed  " if event.removed else ""
-    shown = "  ".join(
-        f"{name}={json.dumps(value) if isinstance(value, (list, dict)) else value}" for name, value in arguments.items()
-    )
+    shown = "  ".join(f"{name}={_value(value)}" for name, value in arguments.items())
     session.out.line(f"{removed}{event.block_number}  {event.contract}.{event.name}  {shown}")
+
+
+def _value(value: Any) -> str:
+    """A value as one word, or quoted: a text of a stranger may contain what looks like more arguments."""
+    if isinstance(value, (list, dict)) or (isinstance(value, str) and (" " in value or not value.isprintable())):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

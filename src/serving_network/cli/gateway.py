@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli import gateway_adopt, gateway_settle, gateway_setup
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import reads
@@ -31,14 +32,13 @@ from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
 from serving_network.cli.stopping import on_stop
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import tee_of
 from serving_network.cli.times import local_time
 from serving_network.counting import count
 from serving_network.errors import ConfigurationError
 from serving_network.files import holder_of
 from serving_network.gateway.logs import logging_to
 from serving_network.gateway.settler import SettlerProcess
-from serving_network.networks import BUILT_IN
 from serving_network.store.served import Summary, summarise
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Sell the answers of an OpenAI-compatible model server, as a provider.")
 app.command()(gateway_setup.init)
 
-LOCAL_CHAIN = BUILT_IN["local"].chain_id
 WALLET_VARIABLES = ("SERVING_PASSWORD", "SERVING_PRIVATE_KEY", "SERVING_KEY")
 POLL_SECONDS = 0.5
 SHOWN_USERS = 20
@@ -76,7 +75,7 @@ async def run(
         bool, typer.Option("--development-key", help="Use a TEE key in this process's memory on a public network.")
     ] = False,
 ) -> None:
-    """Serve requests until Ctrl-C or SIGTERM. The TEE key is read from SERVING_TEE_KEY.
+    """Serve requests until Ctrl-C or SIGTERM. The TEE key is read from SERVING_TEE_KEY, or from dstack.
 
     Requests under way have 60 seconds to finish then. This process never loads the wallet's key: with --settle-key, it
     starts another one that settles, and takes the key's password from SERVING_PASSWORD.
@@ -99,12 +98,12 @@ async def run(
     _allow_open_files()
     network = await session.reader()
     chain_id = network.chain.chain_id
-    if chain_id != LOCAL_CHAIN and not development_key:
+    if chosen.signer == "local" and chain_id != LOCAL_CHAIN and not development_key:
         raise ConfigurationError(
             f"A TEE key in memory proves nothing to users of chain {chain_id}.",
-            cause="This version has no signer inside a TEE.",
-            next_step="Pass --development-key to use it all the same.",
+            next_step='Set signer = "dstack" in the settings, or pass --development-key to use it all the same.',
         )
+    tee = await tee_of(chosen.signer, chosen.dstack_endpoint, chosen.dstack_key_path)
     store = await store_of(session, chosen, service, journal)
     settler = None
     if chosen.settle_key is not None:
@@ -117,11 +116,12 @@ async def run(
         async with running(
             chosen,
             network,
-            tee_key_from_environment(),
+            tee.signer,
             store,
             service=service,
             plain_http=plain_http,
             settler=settler,
+            quote=tee.report,
         ) as started:
             reload = stop.set if started.certificate is None else started.certificate.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

@@ -13,7 +13,7 @@ from serving_network.cli.command import reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import TEE_KEY, tee_signer
 from serving_network.counting import count
 from serving_network.store.taking_in import take_in
 
@@ -22,12 +22,13 @@ from serving_network.store.taking_in import take_in
 async def adopt(
     session: Session,
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bills that users exported.")],
+    tee_key: TEE_KEY = None,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
 ) -> None:
     """Take in receipts that users have and the store lacks, after it was restored from a copy.
 
-    Stop the gateway first. All receipts are taken in, or none. The TEE key is read from SERVING_TEE_KEY.
+    Stop the gateway first. All receipts are taken in, or none.
 
     Example: serving gateway adopt bill.json --key provider
     """
@@ -35,7 +36,7 @@ async def adopt(
 
     file = await existing_journal(session, service, journal)
     receipts = [one for path in files for one in import_bill(path.read_bytes())[1]]
-    taken = take_in(file.path, file.identity, tee_key_from_environment(), receipts)
+    taken = take_in(file.path, file.identity, await tee_signer(session, tee_key), receipts)
     session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
     session.out.line(
         f"Took in {count(taken.receipts, 'receipt')} of {count(taken.users, 'user')} over {rounded(taken.wei)}; "

@@ -22,19 +22,19 @@ from serving_network.cli.gateway_options import (
 from serving_network.cli.journal_file import JOURNAL, JournalFile, journal_of
 from serving_network.cli.session import Session
 from serving_network.cli.stopping import on_stop
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import tee_of
 from serving_network.errors import KeyFailure
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.gateway.logs import logging_to
+from serving_network.gateway.logs import logging_to, settler_log
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
 from serving_network.store.served import summarise
 
 if TYPE_CHECKING:
     from serving_network.gateway.settings import Settings
+    from serving_network.messages.tee_signing import AttestedSigner
     from serving_network.settlement.live import LiveChain
     from serving_network.settlement.report import Report
-    from serving_network.signing import TeeSigner
 
 
 @settles
@@ -48,7 +48,8 @@ async def settle(
     """Settle what the gateway serves, again and again, until Ctrl-C or SIGTERM.
 
     It settles every settle_seconds, when settle_above is reached, and on SIGUSR1. This process has the wallet's key
-    and no listener; the TEE key is read from SERVING_TEE_KEY. serving gateway run --settle-key starts it for you.
+    and no listener; the TEE key is read from SERVING_TEE_KEY, or from dstack. serving gateway run --settle-key
+    starts it for you.
 
     Example: serving gateway settle --key provider
     """
@@ -66,7 +67,8 @@ async def settle(
             next_step="Use the provider's key: --key NAME",
         )
     file = await journal_of(chain, journal)
-    work = _Settling(chain, file, tee_key_from_environment(), chosen, session.sending.max_fee)
+    tee = await tee_of(chosen.signer, chosen.dstack_endpoint, chosen.dstack_key_path)
+    work = _Settling(chain, file, tee.signer, chosen, session.sending.max_fee)
     on_stop(work.repeating.stop.set)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, work.repeating.asked.set)
     with (
@@ -81,7 +83,7 @@ class _Settling:
     """The runs of one settler."""
 
     def __init__(
-        self, chain: LiveChain, file: JournalFile, tee: TeeSigner, settings: Settings, max_fee: int | None
+        self, chain: LiveChain, file: JournalFile, tee: AttestedSigner, settings: Settings, max_fee: int | None
     ) -> None:
         from serving_network.settlement.repeating import Repeating
 
@@ -113,7 +115,4 @@ class _Settling:
 
 
 def _log_beside(settings: Settings) -> Path | None:
-    if settings.log_file is None:
-        return None
-    path = Path(settings.log_file)
-    return path.with_name(f"{path.stem}-settler{path.suffix}")
+    return None if settings.log_file is None else settler_log(Path(settings.log_file))

@@ -15,7 +15,7 @@ from serving_network.cli.command import writes
 from serving_network.cli.gateway_options import DEFAULT_SETTINGS, SETTINGS
 from serving_network.cli.prompts import ask
 from serving_network.cli.session import Session
-from serving_network.cli.tee_key import tee_key_from_environment
+from serving_network.cli.tee_key import tee_key_from_environment, tee_of
 from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import write_whole
@@ -48,6 +48,7 @@ async def init(
             exists=True, dir_okay=False, help="The model's tokenizer.json, for a model server that reports no usage."
         ),
     ] = None,
+    signer: Annotated[str | None, typer.Option(help="The TEE signer: local or dstack. Default: local.")] = None,
     settings: SETTINGS = DEFAULT_SETTINGS,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
@@ -75,6 +76,8 @@ async def init(
         "input_price": input_price,
         "output_price": output_price,
     }
+    if signer is not None:
+        given["tee_signer"] = (await tee_of(signer)).signer.address
     changes = {name: value for name, value in given.items() if value is not None}
     network = await session.reader()
     found = await network.offer(session.own_address(), service)
@@ -91,8 +94,16 @@ async def init(
     if offer != registered:
         await _register(session, await session.provider(), offer, service, is_new=registered is None)
     provider = session.own_address()
-    counts = None if tokenizer is None else str(tokenizer.resolve())
-    text = render_settings(provider, upstream, offer, host=host, port=port, settle_key=settle_key, tokenizer=counts)
+    text = render_settings(
+        provider,
+        upstream,
+        offer,
+        host=host,
+        port=port,
+        settle_key=settle_key,
+        signer=signer or "local",
+        tokenizer=None if tokenizer is None else str(tokenizer.resolve()),
+    )
     if session.dry_run:
         session.out.line(text)
         return
@@ -120,7 +131,7 @@ async def _register(session: Session, provider: AsyncProvider, offer: Offer, ser
 
 def _new_offer(given: dict[str, str | int | None]) -> Offer:
     """The offer of a provider who has none. What is missing is asked for. Raises InvalidInput without a terminal."""
-    signer = tee_key_from_environment().address
+    tee_signer = given.get("tee_signer") or tee_key_from_environment().address
     return Offer(
         service_type=str(given["service_type"] or "chatbot"),
         url=_asked("--url", given["url"], "Public URL of the gateway", None),
@@ -129,7 +140,7 @@ def _new_offer(given: dict[str, str | int | None]) -> Offer:
         input_price=_price("--input-price", given["input_price"], "Price of an input token"),
         output_price=_price("--output-price", given["output_price"], "Price of an output token"),
         additional_info="{}",
-        tee_signer=signer,  # type: ignore[arg-type]
+        tee_signer=tee_signer,  # type: ignore[arg-type]
     )
 
 

@@ -45,7 +45,8 @@ async def health(
         }
     )
     if metrics:
-        session.out.line(prometheus(found).rstrip("\n"))
+        for sample in prometheus(found).splitlines():
+            session.out.line(sample)
     else:
         for one in found.symptoms:
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address, complete_service
 from serving_network.cli.output import money, rounded
 from serving_network.cli.session import Session
-from serving_network.cli.times import span
+from serving_network.cli.times import moment, span, until
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.money import describe, parse_wei
 
@@ -188,7 +189,38 @@ async def retrieve(
     if not await user.retrieve(chosen, service):
         session.out.result({"dry_run": session.dry_run, "transactions": []})
         session.out.line("Nothing to retrieve: no coins are left to request, and no refund is unlocked.")
-        session.out.line("Run serving account show to see when pending refunds unlock.")
+    if not session.dry_run:
+        await _show_refunds(session, user.address, chosen, service)
+
+
+async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | None, service: str | None) -> None:
+    """How much each provider still holds back, until when, and what to run then."""
+    network = await session.reader()
+    name = (await network.service(service)).name if service else None
+    now = int((await network.chain.block())["timestamp"], 16)
+    waiting = [
+        (account, refund)
+        for account in (await network.balances(user)).accounts
+        if name in (None, account.service) and (chosen is None or account.provider in chosen)
+        for refund in account.refunds
+        if refund.unlocks_at > now
+    ]
+    session.beside["pending_refunds"] = [
+        {
+            "service": account.service,
+            "provider": account.provider,
+            "amount": money(refund.amount),
+            "unlocks": moment(refund.unlocks_at),
+        }
+        for account, refund in waiting
+    ]
+    for account, refund in waiting:
+        session.out.line(
+            f"{rounded(refund.amount)} of {session.name(account.provider)}: {until(refund.unlocks_at, now)}"
+        )
+    if waiting:
+        session.out.line("Then collect them: serving ledger retrieve --all")
+        session.time_travel_hint(max(refund.unlocks_at for _, refund in waiting) - now)
 
 
 @app.command()

@@ -42,6 +42,7 @@ class Serving(Program):
             "This machine": {
                 "status": "Show network and key",
                 "up": "Start a local network",
+                "local": "Get coins, move time",
                 "demo": "Run the example network",
                 "key": "Manage keys",
                 "network": "Manage networks",

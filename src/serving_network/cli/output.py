@@ -34,10 +34,12 @@ from rich.text import Text
 
 from serving_network.errors import ServingError
 from serving_network.money import describe, format_coins
+from serving_network.untrusted import printable
 
 EXIT_CHECK_FAILED = 9
 EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
+IN_TEXTS = "\n\t\u200c\u200d"  # with the joiners of scripts and emoji
 LEAST_SHOWN = (10**12, 10**6)  # wei: the last of six decimals of a coin, of three of a gwei
 
 
@@ -81,19 +83,19 @@ class Output:
             self._write(json.dumps(data, default=_json_value))
 
     def line(self, text: str = "", style: str | None = None) -> None:
-        """A line of the result for people."""
+        """A line of the result for people. A line break in it is shown as an escape: much of it is from others."""
         if not self.as_json:
-            self._console.print(Text(_shown(text), style=style or ""), soft_wrap=True)
+            self._console.print(Text(_line(text), style=style or ""), soft_wrap=True)
 
     def part(self, text: str) -> None:
-        """A part of the result for people, without the end of the line."""
+        """A part of a text of many lines, such as a model's answer."""
         if not self.as_json:
-            self._console.print(Text(_shown(text)), soft_wrap=True, end="")
+            self._console.print(Text(printable(text, most=None, keep=IN_TEXTS)), soft_wrap=True, end="")
 
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            self._errors.print(Text(_shown(text), style=style or ""), soft_wrap=True)
+            self._errors.print(Text(_line(text), style=style or ""), soft_wrap=True)
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -108,7 +110,7 @@ class Output:
         """
         if self.as_json:
             return
-        rows = [[_shown(cell, "") for cell in row] for row in rows]
+        rows = [[_line(cell) for cell in row] for row in rows]
         if not rows:
             self.note(empty)
         elif not sys.stdout.isatty():
@@ -131,11 +133,14 @@ class Output:
         if self.as_json:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
-        self._errors.print(Text.assemble(("Error  ", "bold red"), _shown(str(error))), soft_wrap=True)
+        first, *more = map(_line, error.lines)
+        self._errors.print(Text.assemble(("Error  ", "bold red"), first), soft_wrap=True)
+        for one in more:
+            self._errors.print(Text(f"  {one}"), soft_wrap=True)
         if error.cause:
-            self._errors.print(Text.assemble(("Why    ", "bold"), _shown(error.cause)), soft_wrap=True)
+            self._errors.print(Text.assemble(("Why    ", "bold"), _line(error.cause)), soft_wrap=True)
         if error.next_step:
-            self._errors.print(Text.assemble(("Next   ", "bold green"), _shown(error.next_step)), soft_wrap=True)
+            self._errors.print(Text.assemble(("Next   ", "bold green"), _line(error.next_step)), soft_wrap=True)
         transaction = getattr(error, "transaction", None)
         if transaction:
             self._errors.print(Text.assemble(("Sent   ", "bold"), transaction), soft_wrap=True)
@@ -150,9 +155,8 @@ class Output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _shown(text: str, also: str = "\n\t") -> str:
-    """The text without control characters and characters that cannot be encoded: much of it is from others."""
-    return text if text.isprintable() else "".join(one if one.isprintable() or one in also else " " for one in text)
+def _line(text: str) -> str:
+    return printable(text, most=None)
 
 
 def _json_value(value: Any) -> Any:

@@ -48,9 +48,8 @@ class Program(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """All commands by role, on one screen."""
         name = ctx.command_path
-        options = "   ".join(", ".join(one.opts) for one in self.get_params(ctx))
-        formatter.write(f"Usage: {name} COMMAND ...   For help on a command: {name} COMMAND -h\n\n")
-        formatter.write(f"{overview(self.columns, get_terminal_size().columns)}\nOptions: {options}")
+        formatter.write(f"Usage: {name} [--version] COMMAND ...   Help on a command: {name} COMMAND -h\n\n")
+        formatter.write(overview(self.columns, get_terminal_size().columns))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.arguments import parse_data
-from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.times import moment
 from serving_network.files import write_whole
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from serving_network.contracts.models import Offer
 
 FOLDER = "quotes"
+RTMRS = 4
 
 COLLATERAL = Annotated[
     Path | None,
@@ -44,10 +44,10 @@ class Given:
 
 
 async def review(session: Session, provider: str, offer: Offer, given: Given) -> QuoteVerdict:
-    """Fetch and verify a provider's quote, archive the verdict and show it. Raises ProviderFailure, InvalidQuote."""
+    """Fetch and verify a provider's quote, archive the verdict and show it. Raises as `examine`."""
     verdict, archived, path = await examine(session, provider, offer, given)
     session.out.result(archived | {"archive": str(path)})
-    session.out.facts({"provider": session.name(provider), "signer": offer.tee_signer})
+    session.out.facts({"provider": session.name(provider), "signer": offer.tee_signer} | _measurements(archived))
     for check in verdict.checks:
         session.out.line(f"{'ok   ' if check.passed else 'FAILS'}  {check.name:<12}  {check.found}")
     session.out.line(f"Archived in {path}")
@@ -57,7 +57,10 @@ async def review(session: Session, provider: str, offer: Offer, given: Given) ->
 async def examine(
     session: Session, provider: str, offer: Offer, given: Given
 ) -> tuple[QuoteVerdict, dict[str, Any], Path]:
-    """The verdict on a provider's quote, and what of it is archived where. Raises ProviderFailure, InvalidQuote."""
+    """The verdict on a provider's quote, and what of it is archived where.
+
+    Raises ProviderFailure, InvalidQuote, QuoteLibraryMissing and CollateralUnavailable.
+    """
     from serving_network.clients.attestation import as_json, check_genuine, judge
     from serving_network.clients.bills.fetching import get_json
     from serving_network.clients.servers import provider_session
@@ -76,9 +79,14 @@ async def examine(
         "signer": offer.tee_signer,
         "time": moment(now),
         "checks": as_json(verdict),
+        "fault": verdict.fault and verdict.fault.word,
+        "status": genuineness.status,
+        "advisories": genuineness.advisories,
+        "compose_hash": report.compose_hash(),
         "mrtd": report.body and report.body.mrtd,
-        "rtmr3": report.body and report.body.rtmr3,
     }
+    for number in range(RTMRS):
+        archived[f"rtmr{number}"] = report.body and report.body.rtmrs[number]
     evidence = {"report": content, "collateral": genuineness.collateral}
     path = session.configuration.directory / FOLDER / f"{session.network.chain_id}-{provider}-{now}.json"
     write_whole(path, json.dumps(archived | evidence, indent=1, default=lambda value: "0x" + value.hex()) + "\n")
@@ -86,9 +94,15 @@ async def examine(
 
 
 def end(session: Session, verdict: QuoteVerdict) -> None:
-    """Say what the verdict means, and exit with 9 if a check failed."""
-    if verdict.genuine:
+    """Say what the verdict means, and exit with the code of the first fault."""
+    if verdict.fault is None:
         session.out.line("A genuine TEE vouches for the registered signer.", "green")
         return
     session.out.line("Nothing proves that a TEE holds the signer's key.", "red")
-    raise typer.Exit(EXIT_CHECK_FAILED)
+    raise typer.Exit(verdict.fault.exit_code)
+
+
+def _measurements(archived: dict[str, Any]) -> dict[str, str]:
+    """What the processor measured, to compare with what the provider published; nothing for a mock."""
+    names = ("mrtd", *(f"rtmr{number}" for number in range(RTMRS)))
+    return {name.upper(): f"0x{archived[name].hex()}" for name in names if archived[name] is not None}

@@ -66,7 +66,7 @@ async def verify(
 ) -> None:
     """Verify the quote of a provider's TEE: that a genuine processor vouches for the registered signer.
 
-    Archives verdict, quote and collateral. Exits with 9 if a check fails.
+    Archives verdict, quote and collateral. Each fault has an exit code of its own, from 20.
 
     Example: serving service verify good-provider
     """

@@ -11,9 +11,11 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli.options import Sending
 from serving_network.cli.prompts import ask_password
 from serving_network.cli.sending import submit
+from serving_network.cli.times import span_up
 from serving_network.errors import KeyFailure, UnknownName
 
 if TYPE_CHECKING:
@@ -168,6 +170,11 @@ class Session:
         if password is None:
             raise no_password(name)
         return self.configuration.keys.unlock(name, password)
+
+    def time_travel_hint(self, wait: int) -> None:
+        """On a local network, name the command that makes a wait of so many seconds unnecessary."""
+        if wait > 0 and self.network.chain_id == LOCAL_CHAIN:
+            self.out.note(f"To move this local network's time past it: serving local travel {span_up(wait)}")
 
     def finish(self) -> None:
         """Print what was done, for programs."""

@@ -25,20 +25,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import settles
-from serving_network.cli.complete import complete_key
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
 from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
-from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
-from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.cli.tee_key import TEE_KEY, tee_signer
+from serving_network.errors import InvalidInput
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
-from serving_network.signing import TeeSigner
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, Format, UsageLog
-from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
     from serving_network.settlement.report import Report
@@ -63,14 +60,7 @@ async def settle(
         typer.Argument(help="The usage log: JSON Lines or CSV, plain or gzipped. Default: settle what is open."),
     ] = None,
     service: INFERENCE_SERVICE = "inference",
-    tee_key: Annotated[
-        str | None,
-        typer.Option(
-            "--tee-key",
-            help=f"The name of the TEE key. Default: the key in {TEE_KEY_VARIABLE}.",
-            autocompletion=complete_key,
-        ),
-    ] = None,
+    tee_key: TEE_KEY = None,
     mapping: Annotated[
         list[str] | None,
         typer.Option("--map", help="Map a column: FIELD=COLUMN, such as input_tokens=ContextTokens or id=@row."),
@@ -143,6 +133,7 @@ async def settle(
             whole_last_line=whole_last_line,
             max_row=max_row,
         )
+    signer = await tee_signer(session, tee_key)
     file = await journal_of(chain, journal)
     rejected = rejects or _rejects_beside(directory(), usage)
     _check_apart(rejected, usage, columns, users, file.path)
@@ -151,9 +142,7 @@ async def settle(
         opened = held.enter_context(file.copied() if session.dry_run else file.opened())
         reject = held.enter_context(_reject_file(None if session.dry_run else rejected))
         progress = held.enter_context(_progress(session))
-        run = Settlement(
-            chain, opened, _tee_signer(session, tee_key), options, reject=reject.add, progress=progress.show
-        )
+        run = Settlement(chain, opened, signer, options, reject=reject.add, progress=progress.show)
         try:
             report = await run.run(log)
         finally:
@@ -173,15 +162,6 @@ def _exit_code(session: Session, report: Report) -> int:
     if report.rejected:
         return EXIT_BOTH if unsettled else EXIT_REJECTED
     return EXIT_UNSETTLED if unsettled else 0
-
-
-def _tee_signer(session: Session, name: str | None) -> TeeSigner:
-    if name is not None:
-        signer = session.unlock(name)
-        if not isinstance(signer, LocalSigner):
-            raise KeyFailure(f"The key {name!r} cannot sign settlements.", next_step="Name a key in the key store.")
-        return signer
-    return tee_key_from_environment(f"Set {TEE_KEY_VARIABLE} or add --tee-key NAME.")
 
 
 def _format(text: str | None) -> Format | None:

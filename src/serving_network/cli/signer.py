@@ -49,7 +49,7 @@ async def review(
 ) -> None:
     """Verify the quote of a provider's TEE before you confirm its signer.
 
-    Archives verdict, quote and collateral. Exits with 9 if a check fails.
+    Archives verdict, quote and collateral. Each fault has an exit code of its own, from 20.
 
     Example: serving signer review good-provider
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from serving_network.chains import how_to_get_coins
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, ZERO_ADDRESS
 from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,
@@ -50,7 +51,7 @@ async def examine_user(network: AsyncNetwork, user: str) -> list[Check]:
             "coins in the wallet",
             balances.wallet > 0,
             f"{user} has {describe(balances.wallet)}",
-            f"Send coins to {user}: each transaction needs some for gas.",
+            how_to_get_coins(network.chain.chain_id, user),
         ),
         Check(
             "ledger",

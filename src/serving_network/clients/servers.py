@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from serving_network.clients.bills.evidence import LOCAL_CHAIN
+from serving_network.chains import LOCAL_CHAIN
 
 if TYPE_CHECKING:
     from aiohttp import AddrInfoType

@@ -49,6 +49,10 @@ class LayoutRefused(PlanRefused):
         )
         self.refusals = tuple(refusals)
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return (self.message.partition("\n")[0], *map(str, self.refusals))
+
 
 class ForeignProxy(PlanRefused):
     """The beacon or front was not built by this project."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.deployment.deploy import new_record, plan_deployment
 from serving_network.deployment.engine import Progress, RunOptions, carry_out
 from serving_network.deployment.record import Record
@@ -14,7 +15,7 @@ from serving_network.money import WEI_PER_COIN
 from serving_network.signing import Signer
 
 LOCAL: Final = NetworkSpec(
-    chain_id=31337,
+    chain_id=LOCAL_CHAIN,
     ledger=LedgerSpec(min_account_balance=3 * WEI_PER_COIN, min_transfer_amount=WEI_PER_COIN),
     services=(
         ServiceSpec(

@@ -8,13 +8,12 @@
 | GET signature/ID | none for ZG-Res-Key | the signature of an answer |
 | GET receipts, receipts/ID | yes | the user's receipts |
 | GET receipts/ID/answer | yes | an answer that was not streamed, for ten minutes |
+| GET logs, logs/COMPONENT/FILE | the provider's own | the logs of gateway and settler |
 | GET user/ADDRESS/unsettledfee | the user's own | the exact sum that is served and not settled |
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import re
 import time
@@ -23,14 +22,17 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
 from serving_network.errors import NodeFailure
 from serving_network.gateway.admission import Admission, receipts_missing
+from serving_network.gateway.attestation import Attestation
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
 from serving_network.gateway.limits import Rate
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_BODY, Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
@@ -58,7 +60,7 @@ _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
 _OPEN: Final = (["healthz"], ["models"], ["quote"])
 _SENDS_MORE: Final = "Your address sends more than"
-_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user")
+_UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user", "logs")
 
 _Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
 
@@ -74,7 +76,9 @@ class Gateway:
     terms: Terms
     service_type: str
     signer: str
+    attestation: Attestation
     operations: Operations
+    logs: ProviderLogs
     created: int
     clock: Callable[[], float] = time.time
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
@@ -138,7 +142,11 @@ class Gateway:
             case "GET", ["models"]:
                 return await self._models()
             case "GET", ["quote"]:
-                return web.Response(body=_quote(self.signer), content_type="text/plain")
+                return web.Response(body=await self.attestation.report(), content_type="text/plain")
+            case "GET", ["logs"]:
+                return self.logs.list(request.headers, request.query.get("component", "both"))
+            case "GET", ["logs", component, name]:
+                return self.logs.read(request.headers, component, unquote(name))
             case "GET", ["signature", name]:
                 return await self._signature(request, name)
             case "GET", ["receipts"]:
@@ -165,7 +173,7 @@ class Gateway:
             "max_completion_tokens": self.terms.default_output_tokens,
             "pricing": {"prompt": str(offer.input_price), "completion": str(offer.output_price)},
             "verifiability": offer.verifiability,
-            "tee_attested": False,
+            "tee_attested": self.attestation.genuine,
             "tee_signer": self.signer,
             "signer_confirmed": confirmed,
             "reads_on_after_cancel": self.terms.reads_on,
@@ -292,20 +300,6 @@ def _shown(receipt: SignedReceipt, token: SessionToken) -> dict[str, Any]:
     if _sees(receipt, token):
         return content
     return {name: content[name] for name in ("id", "sequence", "inputFee", "outputFee")}
-
-
-def _quote(signer: str) -> bytes:
-    """The report of a TEE that is none: the form of the mock backend, marked as one."""
-    report_data = signer.encode("ascii").ljust(64, b"\0")
-    return json.dumps(
-        {
-            "quote": "mock_quote",
-            "report_data": base64.b64encode(report_data).decode("ascii"),
-            "event_log": "[]",
-            "vm_config": "",
-            "mock": True,
-        }
-    ).encode()
 
 
 def _refused(refusal: RequestRefused) -> web.Response:

@@ -58,6 +58,11 @@ class _Dropping(QueueHandler):
         return record
 
 
+def settler_log(file: Path) -> Path:
+    """The log of the settler, beside that of the gateway."""
+    return file.with_name(f"{file.stem}-settler{file.suffix}")
+
+
 @contextmanager
 def logging_to(file: Path | None) -> Iterator[None]:
     """Log events and requests to `file` while the block runs, or events alone to standard error.

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from serving_network.chain.node import from_quantity
+from serving_network.chains import LOCAL_CHAIN, how_to_get_coins
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.contracts.models import Offer
 from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.gateway.settings import Settings, service_value
 from serving_network.money import describe
-from serving_network.settlement.chain import LOCAL_CHAIN_ID
 from serving_network.store.served import known_nonces
 
 SKEW_WARNED: Final = 10
@@ -39,11 +39,11 @@ async def check_chain(network: AsyncNetwork, settings: Settings, service: str, n
     """Check clock, lock time and the wallet's gas. Returns warnings. Raises GatewayNotReady and NodeFailure."""
     chain = network.chain
     warnings = []
-    if chain.chain_id != LOCAL_CHAIN_ID:  # the time of a local chain travels
+    if chain.chain_id != LOCAL_CHAIN:  # the time of a local chain travels
         warnings += check_clock(from_quantity((await chain.block())["timestamp"]), now)
     check_lock_time(int((await network.settings(service))["lockTime"]), settings)
     gas_price = from_quantity(await chain.rpc("eth_gasPrice"))
-    check_gas(await chain.balance(settings.provider), gas_price, settings.provider)
+    check_gas(await chain.balance(settings.provider), gas_price, settings.provider, chain.chain_id)
     return warnings
 
 
@@ -95,13 +95,13 @@ def check_lock_time(lock_time: int, settings: Settings) -> None:
         )
 
 
-def check_gas(balance: int, gas_price: int, provider: str) -> None:
+def check_gas(balance: int, gas_price: int, provider: str, chain_id: int) -> None:
     """Check that the wallet can pay for a settlement. Raises GatewayNotReady."""
     if balance < SETTLEMENT_GAS * gas_price:
         raise GatewayNotReady(
             f"The wallet {provider} has {describe(balance)}, too little to settle.",
             cause=f"A settlement of ten users costs about {describe(SETTLEMENT_GAS * gas_price)} of gas.",
-            next_step=f"Send coins to {provider} and run again.",
+            next_step=how_to_get_coins(chain_id, provider),
         )
 
 

@@ -20,11 +20,13 @@ from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, NodeFailure
 from serving_network.gateway.admission import Admission
 from serving_network.gateway.application import Gateway, paid_routes
+from serving_network.gateway.attestation import Attestation, ReportSource
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations, listening
 from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.probes import probe, reports_continuously
+from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
 from serving_network.gateway.routes import ROUTES_OF, Route
 from serving_network.gateway.selling import Seller
@@ -80,10 +82,13 @@ async def running(
     plain_http: bool = False,
     stop_seconds: float = STOP_SECONDS,
     settler: SettlerProcess | None = None,
+    quote: ReportSource | None = None,
 ) -> AsyncIterator[Running]:
     """Serve while the block runs. At the end, streams have `stop_seconds` to finish, and are cut and billed then.
 
-    Raises GatewayNotReady, ConfigurationError, and the failures of store and chain.
+    `quote` asks the TEE for its report; without it, the report is a mock.
+
+    Raises GatewayNotReady, ConfigurationError, and the failures of store, chain and TEE.
     """
     certificate = certificate_of(settings, plain_http=plain_http)
     offer, confirmed = await registered_offer(network, settings.provider, service)
@@ -94,7 +99,9 @@ async def running(
             next_step=f"Use the key of the service's signer, or: serving service update --set"
             f" tee_signer={signer.address}",
         )
-    warnings = await check_chain(network, settings, service, time.time())
+    attestation = Attestation(signer.address, quote)
+    warnings = await attestation.check()
+    warnings += await check_chain(network, settings, service, time.time())
     identity = await _identity(network, settings.provider, service)
     async with AsyncExitStack() as held:
         pool = Pool(settings.servers(), longest=settings.request_seconds)
@@ -116,7 +123,17 @@ async def running(
             settler=lambda: None if settler is None else settler.runs,
         )
         gateway = Gateway(
-            chain, intake, admission, seller, terms, offer.service_type, signer.address, operations, int(time.time())
+            chain,
+            intake,
+            admission,
+            seller,
+            terms,
+            offer.service_type,
+            signer.address,
+            attestation,
+            operations,
+            ProviderLogs(settings.provider, None if settings.log_file is None else Path(settings.log_file)),
+            int(time.time()),
         )
         runner = web.AppRunner(
             gateway.application(),

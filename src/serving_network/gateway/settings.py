@@ -55,6 +55,12 @@ port = {port}
 # tls_cert = "/etc/letsencrypt/live/NAME/fullchain.pem"
 # tls_key = "/etc/letsencrypt/live/NAME/privkey.pem"
 
+# The TEE signer: "local" has the key in SERVING_TEE_KEY, for development; "dstack" has one that dstack derives for this
+# machine and path, and publishes its quote.
+signer = {signer}
+# dstack_endpoint = "/var/run/dstack.sock"
+# dstack_key_path = "serving-network/tee-signer"
+
 # The output that is reserved if a request does not bound it, in tokens.
 # default_output_tokens = 4096
 # The model's context in tokens. Without it, a request reserves a token for each of its bytes.
@@ -142,6 +148,9 @@ class Settings:
     free: list[str] = field(default_factory=list)
     read_on_after_cancel: bool = False
     memory_mib: int = 512
+    signer: str = "local"
+    dstack_endpoint: str | None = None
+    dstack_key_path: str | None = None
 
     def terms(self, model: str) -> Terms:
         """What is sold of the registered model."""
@@ -205,11 +214,13 @@ def render_settings(
     host: str,
     port: int,
     settle_key: str | None,
+    signer: str,
     tokenizer: str | None = None,
 ) -> str:
     """A settings file with comments. Prices are in wei per token."""
     return _TEMPLATE.format(
         provider=_quoted(provider),
+        signer=_quoted(signer),
         upstream=_quoted(upstream),
         host=_quoted(host),
         port=port,
@@ -297,6 +308,8 @@ def _fits(name: str, value: Any) -> bool:
             return isinstance(value, dict) and all(_fits_service(*item) for item in value.items())
         case "port" | "metrics_port":
             return type(value) is int and 0 <= value < 65_536
+        case "signer":
+            return value in ("local", "dstack")
         case "output_field":
             return value in ("max_tokens", "max_completion_tokens")
         case "settle_above" | "settle_max_fee":

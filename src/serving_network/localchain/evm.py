@@ -87,7 +87,8 @@ class Log:
 class MessageResult:
     """The result of a message. `gas_used` is that of the receipt, from which `gas_refunded` is already deducted.
 
-    `output` is the return data, or the revert data if `error` is a revert.
+    `output` is the return data, or the revert data if `error` is a revert. `read_time` is True if a contract read the
+    timestamp of the block, so that the result may differ a second later.
     """
 
     error: VMError | None
@@ -96,6 +97,7 @@ class MessageResult:
     gas_refunded: int
     logs: tuple[Log, ...]
     created: bytes | None
+    read_time: bool = False
 
     @property
     def success(self) -> bool:
@@ -142,6 +144,7 @@ class EvmState(CancunState):
         )
         self.changes = Changes()
         self.observer: Any = None
+        self.read_time = False
         self._journal: list[tuple[dict[Any, Any], Any, Any]] = []
         self._originals: dict[Slot, int] = {}
         self._warm: dict[bytes | Slot, bool] = {}
@@ -287,6 +290,11 @@ class EvmState(CancunState):
 
     # Block
 
+    @property
+    def timestamp(self) -> int:
+        self.read_time = True
+        return self._context.timestamp
+
     def get_ancestor_hash(self, block_number: int) -> Hash32:
         if not self._context.number - 256 <= block_number < self._context.number:
             return Hash32(b"")
@@ -369,4 +377,5 @@ def _settle(state: EvmState, call: ExternalMessage, computation: ComputationAPI)
             for address, topics, data in computation.get_log_entries()
         ),
         created=computation.msg.storage_address if computation.msg.is_create and computation.is_success else None,
+        read_time=state.read_time,
     )

@@ -166,10 +166,28 @@ def call(request: CallRequest, view: View) -> bytes:
 
 
 def estimate(request: CallRequest, view: View) -> int:
-    """The gas limit that the message needs: never too low, and at most 0.1 % above the minimum.
+    """The gas limit that the message needs, now and in the next second: at most 0.1 % above the minimum.
+
+    A contract that stores the time stores nothing new in the second in which it was last called. Its call may be mined
+    a second later, and must not run out of gas then. Raises RpcError if the message fails with the highest gas limit.
+    """
+    enough, read_time = _estimate_at(request, view)
+    if not read_time:
+        return enough
+    later = replace(view, context=replace(view.context, timestamp=view.context.timestamp + 1))
+    if run(request, later, enough).success:
+        return enough
+    try:
+        return max(enough, _estimate_at(request, later)[0])
+    except RpcError:  # what works now only
+        return enough
+
+
+def _estimate_at(request: CallRequest, view: View) -> tuple[int, bool]:
+    """The gas limit that the message needs at the time of the view, and whether it read that time.
 
     A message can need more gas than it uses: refunds are paid only at its end, and a call passes on at most 63/64 of
-    the remaining gas. Raises RpcError if the message fails with the highest gas limit.
+    the remaining gas.
     """
     ceiling = request.gas if request.gas is not None else max(view.context.gas_limit, DEFAULT_CALL_GAS)
     price = request.max_fee or 0
@@ -186,7 +204,7 @@ def estimate(request: CallRequest, view: View) -> int:
         raise failure(outcome)
     used = outcome.gas_used + outcome.gas_refunded
     if used == ceiling or run(request, view, used).success:
-        return used
+        return used, outcome.read_time
     too_low, enough = used, ceiling
     likely = min((used + CALL_STIPEND) * 64 // 63 + 1, ceiling)
     while enough - too_low > max(1, too_low // ESTIMATE_TOLERANCE):
@@ -195,7 +213,7 @@ def estimate(request: CallRequest, view: View) -> int:
         else:
             too_low = likely
         likely = (too_low + enough) // 2
-    return enough
+    return enough, outcome.read_time
 
 
 def failure(outcome: MessageResult) -> RpcError:

@@ -23,10 +23,10 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.localchain import EmbeddedChain
+from serving_network.untrusted import parse_json, printable
 
 LARGEST_BODY = 16 * 1024 * 1024
 LARGEST_BATCH = 1_000
-DEEPEST_NESTING = 64
 LONGEST_BACKLOG = 10_000
 WORKER_STACK = 64 * 1024 * 1024
 HEARTBEAT = 30.0
@@ -43,7 +43,6 @@ CORS = {
     "Access-Control-Max-Age": "600",
 }
 
-_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _log = logging.getLogger(__name__)
 
 
@@ -133,12 +132,10 @@ class ChainServer:
 
     async def answer(self, body: bytes | str, subscriptions: _Subscriptions | None = None) -> str | None:
         """The answer to a request or a batch, as JSON; None if there are only notifications."""
-        if _nested_too_deep(body.encode() if isinstance(body, str) else body):
-            return json.dumps(_error(None, PARSE_ERROR, f"parse error: nested more than {DEEPEST_NESTING} levels deep"))
         try:
-            asked = json.loads(body)
-        except ValueError:
-            return json.dumps(_error(None, PARSE_ERROR, "parse error: the body is not JSON"))
+            asked = parse_json(body)
+        except ValueError as error:
+            return json.dumps(_error(None, PARSE_ERROR, f"parse error: {printable(str(error))}"))
         if not isinstance(asked, list):
             answer = await self._answer_one(asked, subscriptions)
             return None if answer is None else json.dumps(answer)
@@ -287,20 +284,6 @@ def _error(number: Any, code: int, message: str, data: Any = None) -> dict[str, 
     if data is not None:
         error["data"] = data
     return {"jsonrpc": "2.0", "id": number, "error": error}
-
-
-def _nested_too_deep(body: bytes) -> bool:
-    """Whether lists and objects are nested more deeply than any request needs.
-
-    Python's recursion limit does not protect here: a dependency of py-evm raises it so far that the JSON parser would
-    overflow the stack and crash the process.
-    """
-    depth = 0
-    for bracket in body.translate(None, _ALL_BUT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEEPEST_NESTING:
-            return True
-    return False
 
 
 def _deep_worker() -> ThreadPoolExecutor:

@@ -71,6 +71,8 @@ def decode_transaction(raw: bytes, sender: bytes | None = None) -> DecodedTransa
             return _decode_legacy(raw, rlp.decode(raw), sender)
         if raw[0] in (ACCESS_LIST, DYNAMIC_FEE):
             return _decode_typed(raw, rlp.decode(raw[1:]), sender)
+    except RecursionError:
+        raise RpcError(INVALID_INPUT, "rlp: nested too deep") from None
     except (rlp.DecodingError, ValueError, TypeError) as error:
         raise RpcError(INVALID_INPUT, f"rlp: {error}") from error
     except (BadSignature, ValidationError) as error:

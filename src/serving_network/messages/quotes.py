@@ -14,6 +14,7 @@ The quote's own signature is checked elsewhere, by Intel's certificates.
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from hashlib import sha256, sha384
 from typing import Any, Final, NamedTuple
@@ -30,11 +31,13 @@ _TDX: Final = 0x81
 _HEADER_BYTES: Final = 48
 _DESCRIPTOR_BYTES: Final = 6  # before the body of a quote of version 5
 _MRTD: Final = slice(136, 184)
-_RTMR3: Final = slice(472, 520)
+_RTMRS: Final = tuple(slice(start, start + 48) for start in (328, 376, 424, 472))
 _REPORT_DATA: Final = slice(520, 584)
 _ADDRESS_CHARACTERS: Final = 42
 _LAYOUT_VERSION: Final = 1
 _RTMR3_EVENTS: Final = 3
+_COMPOSE_HASH: Final = b"compose-hash:"
+_SHA256_BYTES: Final = 32
 
 
 class InvalidQuote(InvalidInput):
@@ -45,7 +48,7 @@ class TdxBody(NamedTuple):
     """What the processor of a TDX machine signed."""
 
     mrtd: bytes
-    rtmr3: bytes
+    rtmrs: tuple[bytes, bytes, bytes, bytes]
     report_data: bytes
 
 
@@ -56,6 +59,10 @@ class Event(NamedTuple):
     kind: bytes
     name: str
     payload: bytes
+
+    def measured(self) -> bytes:
+        """What is measured after the kind."""
+        return self.name.encode() + b":" + self.payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +81,40 @@ class TeeReport:
 
     def replays(self) -> bool:
         """Whether the event log makes up the measurement RTMR3."""
-        return self.body is not None and _replayed(self.events) == self.body.rtmr3
+        return self.body is not None and _replayed(self.events) == self.body.rtmrs[_RTMR3_EVENTS]
 
     def compose_hash(self) -> bytes | None:
-        """The hash of the compose file in the event log; None if there is not exactly one."""
-        found = [one.payload for one in self.events if (one.imr, one.name) == (_RTMR3_EVENTS, "compose-hash")]
-        return found[0] if len(found) == 1 else None
+        """The hash of the compose file in the event log; None if there is not exactly one.
+
+        Name and payload are measured with a colon between them, so a provider can move the boundary to a colon in the
+        payload. What counts is therefore how the measured bytes begin, not the name that the provider shows.
+        """
+        measured = [one.measured() for one in self.events if one.imr == _RTMR3_EVENTS]
+        found = [one[len(_COMPOSE_HASH) :] for one in measured if one.startswith(_COMPOSE_HASH)]
+        return found[0] if len(found) == 1 and len(found[0]) == _SHA256_BYTES else None
 
     def shows_compose(self) -> bool:
         """Whether the compose file beside the quote is the one whose hash is in the event log."""
         shown = None if self.app_compose is None else sha256(self.app_compose.encode()).digest()
         return shown is not None and shown == self.compose_hash()
+
+
+def report_data_of(signer: str) -> bytes:
+    """The 64 bytes that bind a signer in the layout that all published clients read."""
+    return signer.encode("ascii").ljust(REPORT_DATA_BYTES, b"\0")
+
+
+def render_report(quote: bytes, report_data: bytes, *, event_log: str, vm_config: str, tcb_info: str) -> bytes:
+    """A genuine report, as `GET /v1/quote` answers with it. The last three are JSON as dstack returns it."""
+    content = {"quote": quote.hex(), "event_log": event_log, "report_data": _base64(report_data)}
+    content |= {"vm_config": vm_config} | ({"tcb_info": tcb_info} if tcb_info else {})
+    return json.dumps(content).encode()
+
+
+def mock_report(signer: str) -> bytes:
+    """The report of a signer that is not in a TEE: the form of the mock backend, marked as one."""
+    content = {"quote": "mock_quote", "report_data": _base64(report_data_of(signer)), "event_log": "[]"}
+    return json.dumps(content | {"vm_config": "", "mock": True}).encode()
 
 
 def parse_report(content: bytes) -> TeeReport:
@@ -107,7 +137,8 @@ def parse_body(quote: bytes) -> TdxBody | None:
     body = quote[_HEADER_BYTES + (_DESCRIPTOR_BYTES if version == 5 else 0) :]
     if len(body) < _REPORT_DATA.stop:
         return None
-    return TdxBody(body[_MRTD], body[_RTMR3], body[_REPORT_DATA])
+    rtmr0, rtmr1, rtmr2, rtmr3 = (body[place] for place in _RTMRS)
+    return TdxBody(body[_MRTD], (rtmr0, rtmr1, rtmr2, rtmr3), body[_REPORT_DATA])
 
 
 def _parsed(content: Any) -> TeeReport:
@@ -138,6 +169,10 @@ def _event(entry: Any) -> Event:
     )
 
 
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
 def _json(value: Any) -> Any:
     return parse_json(value) if isinstance(value, str) else value
 
@@ -159,6 +194,6 @@ def _replayed(events: tuple[Event, ...]) -> bytes:
     measured = bytes(48)
     for one in events:
         if one.imr == _RTMR3_EVENTS:
-            content = b":".join((one.kind, one.name.encode(), one.payload))
+            content = one.kind + b":" + one.measured()
             measured = sha384(measured + sha384(content).digest()).digest()
     return measured

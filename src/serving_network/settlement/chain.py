@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from serving_network.clients.settlements import Form, Outcome, SignedSettlements
 from serving_network.contracts.models import Account
 from serving_network.errors import TransactionFailure
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
-
-LOCAL_CHAIN_ID: Final = 31337
-"""The chain of a development node, which is set back, restarted and reorganised at will."""
 
 
 class TooMuchGas(TransactionFailure):

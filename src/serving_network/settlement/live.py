@@ -10,6 +10,7 @@ from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
 from serving_network.chain.fees import REPLACEMENT_PERCENT, Fees
 from serving_network.chain.node import from_quantity
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork
 from serving_network.clients.settlements import (
     Disagreement,
@@ -23,7 +24,6 @@ from serving_network.errors import InvalidInput, RpcError, TransactionDropped, T
 from serving_network.messages.transactions import SignedTransaction
 from serving_network.money import describe
 from serving_network.settlement.chain import (
-    LOCAL_CHAIN_ID,
     Head,
     Landed,
     Service,
@@ -96,7 +96,7 @@ class LiveChain(History):
 
     async def final_block(self, depth: int | None) -> int:
         newest = await self._chain.block_number()
-        local = self.chain_id == LOCAL_CHAIN_ID
+        local = self.chain_id == LOCAL_CHAIN
         if not local and (tagged := await self._finalized_block()) is not None:
             if tagged > newest:
                 raise Disagreement(f"The node reports block {tagged} as final, but its newest block is {newest}.")

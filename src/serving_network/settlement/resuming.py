@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.errors import ServingError
-from serving_network.settlement.chain import LOCAL_CHAIN_ID, Head, SettlementChain
+from serving_network.settlement.chain import Head, SettlementChain
 from serving_network.settlement.following import REORG_WINDOW, Followed, Follower
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import Batch
@@ -47,7 +48,7 @@ class EarlierRuns:
         chain: the node may be on a fork of the chain.
         """
         newest = self._journal.last_booked_block()
-        window = REORG_WINDOW if self._chain.chain_id == LOCAL_CHAIN_ID else 0
+        window = REORG_WINDOW if self._chain.chain_id == LOCAL_CHAIN else 0
         if head.number < newest - window:
             raise JournalOfAnother(
                 f"The journal {self._journal.path} knows of block {newest}, the chain has only {head.number}.",

@@ -25,6 +25,7 @@ from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import RpcError, ServingError
 from serving_network.messages.prices import Prices
+from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.messages.usage import Reject
 from serving_network.money import describe
 from serving_network.settlement.chain import Head, Service, SettlementChain
@@ -37,7 +38,6 @@ from serving_network.settlement.recording import RowSource, record
 from serving_network.settlement.report import Progress, Report, UserLine, no_progress
 from serving_network.settlement.resuming import EarlierRuns
 from serving_network.settlement.sending import Sender
-from serving_network.signing import TeeSigner
 
 ACCOUNTS_AT_ONCE: Final = 500
 
@@ -67,7 +67,7 @@ class Settlement:
         self,
         chain: SettlementChain,
         journal: Journal,
-        signer: TeeSigner,
+        signer: AttestedSigner,
         options: Options | None = None,
         *,
         reject: Callable[[Reject], None] = lambda _: None,

@@ -18,13 +18,8 @@ from serving_network.clients.settlements import ROWS_AT_MOST, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeFailure, ServingError
 from serving_network.messages.prices import hash_requests
-from serving_network.messages.typed_data import (
-    INFERENCE_NAME,
-    Domain,
-    TEESettlement,
-    TEESettlementBatch,
-    UserSettlement,
-)
+from serving_network.messages.tee_signing import AttestedSigner, SignedMessage
+from serving_network.messages.typed_data import TEESettlement, TEESettlementBatch, UserSettlement
 from serving_network.settlement.chain import Head, Service, SettlementChain, TooMuchGas
 from serving_network.settlement.following import Followed, Follower
 from serving_network.settlement.gas import worst_case_gas
@@ -36,7 +31,6 @@ from serving_network.settlement.planning import Wait, wait_for
 from serving_network.settlement.report import Progress, Report
 from serving_network.settlement.resuming import EarlierRuns
 from serving_network.settlement.wallet_nonces import UnknownTransactions
-from serving_network.signing import TeeSigner
 
 SIGNING_ATTEMPTS: Final = 5
 """How often a batch is signed again because the block it was based on is no longer part of the chain."""
@@ -52,7 +46,7 @@ class Sender:
         self,
         chain: SettlementChain,
         journal: Journal,
-        signer: TeeSigner,
+        signer: AttestedSigner,
         options: Options,
         report: Report,
         *,
@@ -70,7 +64,6 @@ class Sender:
         self._earlier = earlier
         self._progress = progress
         self._clock = clock
-        self._domain = Domain(INFERENCE_NAME, chain.chain_id, chain.contract)
         self.accounts: dict[str, Account] = {}
         self.waits: dict[str, Wait] = {}
 
@@ -237,12 +230,14 @@ class Sender:
         )
 
     def _sign(self, settlements: Sequence[UserSettlement], service: Service) -> SignedSettlements:
-        provider = self._chain.provider
+        chain = self._chain
+        messages: list[SignedMessage]
         if service.form == "batch":
-            digests = [self._domain.digest(TEESettlementBatch(provider, settlements))]
+            messages = [TEESettlementBatch(chain.provider, settlements)]
         else:
-            digests = [self._domain.digest(TEESettlement(provider, row)) for row in settlements]
-        return SignedSettlements(service.form, tuple(settlements), tuple(map(self._signer.sign_digest, digests)))
+            messages = [TEESettlement(chain.provider, row) for row in settlements]
+        signatures = (self._signer.sign_typed(message, chain.chain_id, chain.contract) for message in messages)
+        return SignedSettlements(service.form, tuple(settlements), tuple(signatures))
 
     async def _previewed(self, rows: list[SignedRow], service: Service) -> list[SignedRow]:
         """The rows that would be paid now, each with the expected payment. Sets the reason for the others."""

@@ -64,9 +64,9 @@ class LocalSigner:
     def sign_typed_data(self, typed_data: Mapping[str, Any]) -> bytes:
         return bytes(self._account.sign_typed_data(full_message=dict(typed_data)).signature)
 
-    def sign_digest(self, digest: bytes) -> bytes:
-        """Sign a 32-byte digest without another hash, as TEEs sign settlements: 65 bytes, r, s, v."""
-        return bytes(self._account.unsafe_sign_hash(digest).signature)
+    def as_tee_signer(self) -> LocalTeeSigner:
+        """The same key as a TEE's, which signs only what a TEE signs."""
+        return LocalTeeSigner(bytes(self._account.key))
 
     def encrypt(self, password: str, scrypt_work: int) -> dict[str, Any]:
         """The key as an encrypted keystore (Web3 Secret Storage, version 3); `scrypt_work` is the factor n."""
@@ -78,7 +78,7 @@ class LocalSigner:
 
 
 class LocalTeeSigner:
-    """A TEE signer for development, with its key in this process's memory."""
+    """A TEE signer with its key in this process's memory. Outside of a TEE, it is for development."""
 
     def __init__(self, key: bytes) -> None:
         """Raises InvalidInput if `key` is not a secp256k1 key of 32 bytes. The key is never shown."""
@@ -101,16 +101,14 @@ class LocalTeeSigner:
         return self._address
 
     def sign_typed(self, message: SignedMessage, chain_id: int, contract: str) -> bytes:
-        return self.sign_digest(typed_digest(message, chain_id, contract))
+        return self._sign_digest(typed_digest(message, chain_id, contract))
 
     def sign_answer(self, text: str) -> bytes:
-        return self.sign_digest(text_digest(text))
+        return self._sign_digest(text_digest(text))
 
     def sign_tags(self, tags: bytes) -> bytes:
-        return self.sign_digest(tags_digest(tags))
+        return self._sign_digest(tags_digest(tags))
 
-    def sign_digest(self, digest: bytes) -> bytes:
-        if len(digest) != 32:
-            raise InvalidInput(f"A digest has 32 bytes, not {len(digest)}.", next_step="Hash the message first.")
+    def _sign_digest(self, digest: bytes) -> bytes:
         signature = self._sign(digest)
         return signature[:64] + bytes([signature[64] + 27])

@@ -17,7 +17,6 @@ from serving_network.messages.receipts import (
     SignedReceipt,
     Source,
     hash_receipts,
-    receipt_domain,
 )
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.store.bills import BillIdentity
@@ -62,8 +61,7 @@ def receipts(*fees: tuple[int, int], model: str = "model-1") -> list[SignedRecei
 
 
 def sign(receipt: Receipt, disclosure: Disclosure | None = None, tee: LocalTeeSigner = TEE) -> SignedReceipt:
-    digest = receipt_domain(CHAIN, CONTRACT).digest(receipt)
-    return SignedReceipt(receipt, CHAIN, CONTRACT, tee.sign_digest(digest), disclosure)
+    return SignedReceipt(receipt, CHAIN, CONTRACT, tee.sign_typed(receipt, CHAIN, CONTRACT), disclosure)
 
 
 def changed(signed: SignedReceipt, **changes: Any) -> SignedReceipt:

@@ -13,7 +13,7 @@ from eth_utils import keccak
 
 from serving_network.contracts import Interface
 from serving_network.contracts.build.artifacts import ROOT as CHECKOUT
-from serving_network.messages.typed_data import FINE_TUNING_NAME, Domain, VerifierMessage
+from serving_network.messages.typed_data import VerifierMessage
 from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import CHAIN_ID, Evm
 from tests.fastest_evm import FASTEST
@@ -62,7 +62,7 @@ class Settlement:
 
     def signed(self, contract: str, *, chain: int = CHAIN_ID, tee: LocalTeeSigner = TEE) -> dict[str, Any]:
         message = VerifierMessage(self.id, self.secret, self.root, self.nonce, self.fee, self.user)
-        return self.with_signature(tee.sign_digest(Domain(FINE_TUNING_NAME, chain, contract).digest(message)))
+        return self.with_signature(tee.sign_typed(message, chain, contract))
 
     def with_signature(self, signature: bytes) -> dict[str, Any]:
         return {

@@ -10,8 +10,6 @@ from typing import Any
 from eth_utils import keccak
 
 from serving_network.messages.typed_data import (
-    INFERENCE_NAME,
-    Domain,
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
@@ -134,7 +132,7 @@ class World:
     ) -> dict[str, Any]:
         """An entry of settleFeesWithTEE, signed for this contract on this chain unless told otherwise."""
         message = TEESettlement(provider or self.provider, fee.message())
-        signature = tee.sign_digest(Domain(INFERENCE_NAME, chain, at or self.serving.address).digest(message))
+        signature = tee.sign_typed(message, chain, at or self.serving.address)
         return {
             "user": fee.user,
             "provider": provider or self.provider,
@@ -162,7 +160,7 @@ class World:
     ) -> tuple[list[tuple[int, int, bytes]], bytes]:
         """The arguments of settleBatchWithTEE."""
         message = TEESettlementBatch(provider or self.provider, [fee.message() for fee in fees])
-        signature = tee.sign_digest(Domain(INFERENCE_NAME, chain, at or self.serving.address).digest(message))
+        signature = tee.sign_typed(message, chain, at or self.serving.address)
         return [fee.row() for fee in fees], signature
 
     def settle_batch(self, *fees: Fee, provider: str | None = None, gas: int = GAS_LIMIT) -> Done:

@@ -17,6 +17,7 @@ from serving_network.contracts import Interface
 from serving_network.signing import signed_by
 from serving_network.wallet.local import LocalTeeSigner
 from tests.evm import Evm
+from tests.raw_signing import sign_digest
 from tests.shared import compile_contract
 from tests.unit.contract import Contract
 
@@ -65,7 +66,7 @@ def test_malformed_signatures_of_the_vectors(case: dict[str, Any], kind: str) ->
 
 @pytest.mark.parametrize("length", [0, 1, 32, 64, 66, 97, 130, 160])
 def test_any_other_length(length: int) -> None:
-    assert accepted(SIGNER.address, DIGEST, (SIGNER.sign_digest(DIGEST) * 3)[:length]) is False
+    assert accepted(SIGNER.address, DIGEST, (sign_digest(SIGNER, DIGEST) * 3)[:length]) is False
 
 
 def test_longer_than_anything_sensible_is_not_decoded() -> None:
@@ -76,28 +77,28 @@ def test_longer_than_anything_sensible_is_not_decoded() -> None:
 @pytest.mark.parametrize("v", [0, 1, 2, 26, 29, 30, 35, 255])
 def test_any_other_v(v: int) -> None:
     for signer in (SIGNER.address, VECTORS["teeSigner"]):
-        assert accepted(signer, DIGEST, SIGNER.sign_digest(DIGEST)[:64] + bytes([v])) is False
+        assert accepted(signer, DIGEST, sign_digest(SIGNER, DIGEST)[:64] + bytes([v])) is False
 
 
 def test_the_other_v() -> None:
-    signature = SIGNER.sign_digest(DIGEST)
+    signature = sign_digest(SIGNER, DIGEST)
     assert accepted(SIGNER.address, DIGEST, signature[:64] + bytes([55 - signature[64]])) is False
 
 
 @pytest.mark.parametrize("r", [0, ORDER, ORDER + 1, 2**256 - 1])
 def test_an_r_that_is_no_number_of_the_curve(r: int) -> None:
-    signature = r.to_bytes(32, "big") + SIGNER.sign_digest(DIGEST)[32:]
+    signature = r.to_bytes(32, "big") + sign_digest(SIGNER, DIGEST)[32:]
     assert accepted(SIGNER.address, DIGEST, signature) is False
 
 
 @pytest.mark.parametrize("s", [0, ORDER // 2 + 1, ORDER - 1, ORDER, 2**256 - 1])
 def test_an_s_that_is_none_or_in_the_upper_half(s: int) -> None:
-    signature = SIGNER.sign_digest(DIGEST)
+    signature = sign_digest(SIGNER, DIGEST)
     assert accepted(SIGNER.address, DIGEST, signature[:32] + s.to_bytes(32, "big") + signature[64:]) is False
 
 
 def test_the_mirror_image_of_a_signature_is_refused() -> None:
-    signature = SIGNER.sign_digest(DIGEST)
+    signature = sign_digest(SIGNER, DIGEST)
     s = ORDER - int.from_bytes(signature[32:64], "big")
     mirrored = signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
     assert accepted(SIGNER.address, DIGEST, mirrored) is False
@@ -111,7 +112,7 @@ def test_the_mirror_image_of_a_signature_is_refused() -> None:
 )
 def test_as_the_signing_side_judges(key: int, digest: bytes, flip: int | None) -> None:
     signer = LocalTeeSigner(key.to_bytes(32, "big"))
-    signature = signer.sign_digest(digest)
+    signature = sign_digest(signer, digest)
     if flip is not None:
         signature = (int.from_bytes(signature, "big") ^ 1 << flip).to_bytes(65, "big")
     assert accepted(signer.address, digest, signature) is signed_by(signer.address, digest, signature) is (flip is None)

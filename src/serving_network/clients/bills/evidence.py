@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.chain.node import from_hex, from_quantity
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.clients.settled import Settled, SettledReader, topic_of
 from serving_network.contracts.models import INFERENCE
 from serving_network.errors import NodeFailure, UnknownName
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
     from serving_network.store.bills import BillIdentity
 
-LOCAL_CHAIN: Final = 31337
 TOLERANCE: Final = 120
 """Seconds by which the clocks of a provider and of the chain may differ."""
 LONGEST_REQUEST: Final = 900
