@@ -128,8 +128,8 @@ def _compiled(source: str, config: Mapping[str, Any]) -> jinja2.Template:
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.filters["tojson"] = _to_json
-    environment.globals |= {"raise_exception": _refuse, "strftime_now": _now}
-    environment.globals |= {name: _token(value) for name, value in config.items() if name.endswith("_token")}
+    environment.globals.update(raise_exception=_refuse, strftime_now=_now)
+    environment.globals.update({name: _token(value) for name, value in config.items() if name.endswith("_token")})
     # The tag marks what the model generates, for training.
     plain = _GENERATION.sub(lambda tag: f"{tag[1]}{'endif' if tag[2] else 'if true'}{tag[3]}", source)
     return environment.from_string(plain)
