@@ -13,7 +13,7 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes bench-gateway \
+	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
 	test-ethers test-sdk test-models campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
@@ -70,6 +70,16 @@ gas-causes: build ## show what the gas of one settlement is spent on
 
 bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server that passes bytes through; about 8 minutes
 	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn
+
+bench-gateway-litellm: build .bench/bin/uvicorn .bench/litellm/bin/litellm ## the same with LiteLLM, whose packages it installs; about 15 minutes
+	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn --litellm .bench/litellm/bin/litellm
+
+bench-gateway-memory: build .bench/bin/uvicorn ## watch the memory of the gateway for 200,000 requests; about 5 minutes
+	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn --growth
+
+.bench/litellm/bin/litellm:
+	$(PYTHON) -m venv .bench/litellm
+	.bench/litellm/bin/pip --disable-pip-version-check --quiet install 'litellm[proxy]==1.108.0'
 
 .bench/bin/uvicorn:
 	$(PYTHON) -m venv .bench

@@ -63,6 +63,11 @@ ALLOWED = (
         "the gateway's server and the bill's verifier are not written yet",
     ),
     Allowed("src/serving_network/wallet/local.py", ("sign_answer", "sign_tags"), "the gateway's server calls them"),
+    Allowed(
+        "src/serving_network/gateway/connections.py",
+        ("connection_*", "*_received", "*_writing", "on_*"),
+        "asyncio and httptools call them",
+    ),
     Allowed("src/serving_network/localchain/evm.py", ("*",), "py-evm calls what it inherits"),
     Allowed("src/serving_network/localchain/server.py", ("ws_url",), "public: the WebSocket URL of a test's chain"),
     Allowed("src/serving_network/money.py", ("prec", "to_coins"), "decimal reads the precision; to_coins is public"),

@@ -6,7 +6,7 @@
 | JSON | 16 | an answer of some hundred bytes, stored and signed by the gateway |
 | JSON, one client | 1 | the same |
 | stream | 16 | 200 events as fast as they go |
-| paced | 100 | a stream of 200 events, one every 20 ms |
+| paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
 
 Servers take turns, and each ratio is the median over the turns of a server's figure to that of R in the same turn.
 Ratios hold on other machines, times do not.
@@ -23,7 +23,7 @@ import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.gateway.load import PACED, STREAM, Measured, load
 from benchmarks.gateway.servers import Server, servers
@@ -32,51 +32,80 @@ from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import deployed_world
 from tests.gateway.stage import Stage
 
-CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
-    "JSON, 16 clients": (16, {}, ("CPU ms", "per second", "p50 ms")),
-    "JSON, one client": (1, {}, ("CPU ms", "per second", "p50 ms")),
-    "stream, 16 clients": (16, STREAM, ("CPU ms", "per second")),
-    "paced, 100 clients": (
-        100,
-        PACED,
-        ("CPU us/event", "event p50 ms", "event p99 ms", "first p50 ms", "first p99 ms"),
-    ),
+
+class Case(NamedTuple):
+    """So many clients with this request; the figures that are shown; the seconds in which the clients arrive."""
+
+    clients: int
+    body: dict[str, Any]
+    shown: tuple[str, ...]
+    arriving: float = 0.0
+
+
+_FIRST = ("first p50 ms", "first p99 ms")
+CASES: dict[str, Case] = {
+    "JSON, 16 clients": Case(16, {}, ("CPU ms", "per second", "p50 ms")),
+    "JSON, one client": Case(1, {}, ("CPU ms", "per second", "p50 ms")),
+    "stream, 16 clients": Case(16, STREAM, ("CPU ms", "per second")),
+    "paced, 100 at once": Case(100, PACED, ("CPU us/event", "event p50 ms", "event p99 ms", *_FIRST)),
+    "paced, 100 arriving": Case(100, PACED, _FIRST, EVENTS * 0.02),
 }
 Figures = dict[str, float]
+MANY, STEP = 200_000, 20_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the gateway beside a server that passes bytes through.")
     parser.add_argument("--pairs", type=int, default=7, help="turns of each server")
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a turn")
+    parser.add_argument("--case", choices=CASES, action="append", help="measure this case only")
     parser.add_argument("--uvicorn", type=Path, required=True, help="the uvicorn that runs the reference")
+    parser.add_argument("--litellm", type=Path, help="the program of LiteLLM, to measure it, too")
+    parser.add_argument("--growth", action="store_true", help="send 200,000 requests and watch the memory instead")
     given = parser.parse_args()
     with deployed_world() as world, world.network.served() as url, tempfile.TemporaryDirectory() as directory:
         world.with_account(deposit=10_000 * COIN, amount=9_000 * COIN)
         home = Path(directory)
         stage = Stage(world, url, home / "provider.journal")
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
-        asyncio.run(_compare(servers(stage, home, given.uvicorn), given.pairs, given.seconds))
+        started = servers(stage, home, given.uvicorn, given.litellm)
+        cases = {name: CASES[name] for name in given.case or CASES}
+        asyncio.run(_grow(started) if given.growth else _compare(started, cases, given.pairs, given.seconds))
 
 
-async def _compare(started: AbstractAsyncContextManager[list[Server]], pairs: int, seconds: float) -> None:
+async def _compare(
+    started: AbstractAsyncContextManager[list[Server]], cases: dict[str, Case], pairs: int, seconds: float
+) -> None:
     async with started as compared:
         resting = {one.name: one.memory() for one in compared if one.pid}
-        for name, (clients, body, shown) in CASES.items():
-            turns: dict[str, list[Figures]] = {one.name: [] for one in compared}
-            for server in compared:
-                await load(server.port, server.token, clients, 0.3, body)  # warms up
+        for name, case in cases.items():
+            # LiteLLM takes minutes for a hundred streams.
+            able = [one for one in compared if one.name != "LiteLLM" or case.body is not PACED]
+            turns: dict[str, list[Figures]] = {one.name: [] for one in able}
+            for server in able:
+                await load(server.port, server.token, case.clients, 0.3, case.body)  # warms up
             for turn in range(pairs):
-                for server in compared if turn % 2 else reversed(compared):
-                    turns[server.name].append(await _turn(server, clients, body, seconds))
-            _show(name, turns, shown)
+                for server in able if turn % 2 else reversed(able):
+                    turns[server.name].append(await _turn(server, case, seconds))
+            _show(name, turns, case.shown)
         growth = {one.name: one.memory() for one in compared if one.pid}
         _line("memory MB", *(f"{name} {resting[name] >> 20} to {growth[name] >> 20}" for name in resting))
 
 
-async def _turn(server: Server, clients: int, body: dict[str, Any], seconds: float) -> Figures:
+async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
+    """The memory of the gateway while it serves MANY requests that are not streamed."""
+    async with started as compared:
+        gateway = compared[-1]
+        sent = 0
+        for mark in range(0, MANY + 1, STEP):
+            while sent < mark:
+                sent += len((await load(gateway.port, gateway.token, 16, 5, {})).answers)
+            _line(f"after {sent:,} requests", f"{gateway.memory() / 2**20:.1f} MB")
+
+
+async def _turn(server: Server, case: Case, seconds: float) -> Figures:
     before = server.cpu()
-    measured = await load(server.port, server.token, clients, seconds, body)
+    measured = await load(server.port, server.token, case.clients, seconds, case.body, case.arriving)
     return _figures(measured, server.cpu() - before)
 
 
@@ -114,6 +143,9 @@ def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) ->
             if name not in ("direct", "R"):
                 ratios = [one[figure] / other[figure] for one, other in zip(figures, turns["R"], strict=True)]
                 text += f" ({median(ratios):.2f} R)"
+            if name == "gateway" and (others := turns.get("LiteLLM")):
+                ratios = [other[figure] / one[figure] for one, other in zip(figures, others, strict=True)]
+                text += f" (LiteLLM has {median(ratios):.3g} times as much)"
             cells.append(text)
         _line(f"{case}: {figure}", *cells)
 

@@ -89,8 +89,13 @@ class _Client(asyncio.Protocol):
                 self.ended.set_exception(error or ConnectionError("the server closed the connection"))
 
 
-async def load(port: int, token: str, clients: int, seconds: float, body: dict[str, Any]) -> Measured:
-    """Send requests from this many clients for this many seconds. Every answer must be a success."""
+async def load(
+    port: int, token: str, clients: int, seconds: float, body: dict[str, Any], arriving: float = 0.0
+) -> Measured:
+    """Send requests from this many clients for this many seconds. Every answer must be a success.
+
+    The clients come evenly in the `arriving` seconds before.
+    """
     content = json.dumps(CHAT | body).encode()
     request = (
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -98,10 +103,11 @@ async def load(port: int, token: str, clients: int, seconds: float, body: dict[s
     ) + content
     measured, loop = Measured(), asyncio.get_running_loop()
     began = time.monotonic()
-    connected = [
-        (await loop.create_connection(lambda: _Client(request, measured, "user" in body), "127.0.0.1", port))[1]
-        for _ in range(clients)
-    ]
+    connected: list[_Client] = []
+    for place in range(clients):
+        await asyncio.sleep(max(0.0, began + place * arriving / clients - time.monotonic()))
+        _, client = await loop.create_connection(lambda: _Client(request, measured, "user" in body), "127.0.0.1", port)
+        connected.append(client)
     await asyncio.sleep(seconds)
     for client in connected:
         client.stopping = True

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Final, cast
 
 from serving_network.contracts.build.artifacts import ROOT
@@ -48,6 +49,13 @@ http {{
 """
 
 
+_LITELLM: Final = """\
+model_list:
+  - model_name: model-1
+    litellm_params: {{ model: openai/model-1, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none }}
+"""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that listens. `pid` is 0 for the model server itself."""
@@ -70,8 +78,8 @@ class Server:
 
 
 @asynccontextmanager
-async def servers(stage: Stage, home: Path, uvicorn: Path) -> AsyncIterator[list[Server]]:
-    """The model server, the reference, nginx if it is installed, and the gateway, in this order."""
+async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None) -> AsyncIterator[list[Server]]:
+    """The model server, the reference, nginx if it is installed, LiteLLM if its program is given, and the gateway."""
     async with AsyncExitStack() as held:
         stub = await held.enter_async_context(_process(sys.executable, "-m", "benchmarks.gateway.stub"))
         upstream = int(await cast(asyncio.StreamReader, stub.stdout).readline())
@@ -79,6 +87,8 @@ async def servers(stage: Stage, home: Path, uvicorn: Path) -> AsyncIterator[list
         found = [Server("direct", upstream), await held.enter_async_context(_reference(uvicorn, upstream))]
         if nginx := shutil.which("nginx"):
             found.append(await held.enter_async_context(_nginx(nginx, home, upstream)))
+        if litellm is not None:
+            found.append(await held.enter_async_context(_litellm(litellm, home, upstream)))
         found.append(await held.enter_async_context(_gateway(stage, home, upstream)))
         os.sched_setaffinity(0, CORES[1:] or CORES)
         yield found
@@ -101,6 +111,19 @@ async def _nginx(nginx: str, home: Path, upstream: int) -> AsyncIterator[Server]
     async with _process(nginx, "-c", str(home / "nginx.conf"), "-g", "master_process off;") as process:
         await _listens(port)
         yield _pinned(Server("nginx", port, process.pid))
+
+
+@asynccontextmanager
+async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Server]:
+    port = _free_port()
+    settings = home / "litellm.yaml"
+    settings.write_text(_LITELLM.format(upstream=upstream))
+    words = [str(program), "--config", str(settings), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    key = f"sk-{token_hex(32)}"
+    variables = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    async with _process(*words, **variables) as process:
+        await _listens(port)
+        yield _pinned(Server("LiteLLM", port, process.pid, f"Bearer {key}"))
 
 
 @asynccontextmanager
@@ -132,7 +155,7 @@ def _pinned(server: Server) -> Server:
 
 
 async def _listens(port: int) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -24,7 +24,7 @@ _JSON: Final = (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-L
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _EVENT: Final = (
     b'data: {"id":"c1","object":"chat.completion.chunk","created":%d,'
-    b'"choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
+    b'"choices":[{"index":0,"delta":{"content":"%d "},"finish_reason":null}]}\n\n'
 )
 _FINISH: Final = b'data: {"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -65,7 +65,7 @@ class Stub(asyncio.Protocol):
         began = time.monotonic()
         for number in range(EVENTS):
             await asyncio.sleep(pause and max(0.0, began + number * pause - time.monotonic()))
-            write(_chunk(_EVENT % time.monotonic_ns()))
+            write(_chunk(_EVENT % (time.monotonic_ns(), number)))
         usage = b'data: {"id":"c1","choices":[],"usage":%b}\n\n' % json.dumps(_USAGE).encode() if with_usage else b""
         write(_chunk(_FINISH + usage + b"data: [DONE]\n\n") + b"0\r\n\r\n")
 

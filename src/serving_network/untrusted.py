@@ -41,9 +41,7 @@ def parse_json(content: str | bytes) -> Any:
     text = _text(content)
     if too_deep(text):
         raise ValueError(f"nested more than {MAX_NESTING} deep")
-    return json.loads(
-        text, object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
-    )
+    return _DECODER.decode(text)
 
 
 def parse_toml(content: str | bytes) -> dict[str, Any]:
@@ -83,7 +81,8 @@ def without_secrets(url: str) -> str:
 
 def _text(content: str | bytes) -> str:
     """The text without a byte order mark."""
-    return content.decode("utf-8-sig") if isinstance(content, bytes) else content.removeprefix("\ufeff")
+    text = content.decode() if isinstance(content, bytes) else content
+    return text.removeprefix("\ufeff")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,3 +105,8 @@ def _whole_number(digits: str) -> int:
 
 def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number")
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_int=_whole_number, parse_constant=_reject_constant
+)

@@ -235,6 +235,7 @@ class Stage:
         self, handle: Handler, sellers: list[Seller], stop_seconds: float, settings: dict[str, Any]
     ) -> AsyncIterator[Gate]:
         given: dict[str, Any] = {"port": 0} | settings
+        tracing = given.pop("tracing", None)
         async with (
             model_server() as model,
             await AsyncNetwork.open(self.url) as network,
@@ -244,6 +245,7 @@ class Stage:
                 self.world.tee_signer,
                 self.store,
                 stop_seconds=stop_seconds,
+                tracing=tracing,
             ) as started,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
         ):

@@ -230,6 +230,26 @@ def test_a_body_that_does_not_arrive(stage: Stage, monkeypatch: pytest.MonkeyPat
     asyncio.run(scenario())
 
 
+def test_a_client_that_asks_before_it_sends_its_body(stage: Stage) -> None:
+    body = json.dumps(CHAT).encode()
+
+    async def scenario() -> None:
+        token = stage.token()
+        async with stage.gate() as gate:
+            for asking, answer in ((token, 100), ("Bearer app-sk-none", 401)):
+                client = await Client.of(gate)
+                await client.send(request(asking, b"", "Expect: 100-continue", length=len(body)))
+                assert await client.status() == answer
+                if answer == 100:
+                    assert await client.reader.readline() == b"\r\n"
+                    await client.send(body)
+                    assert await client.status() == 200
+                client.leave()
+            assert len(await later_receipts(gate, token)) == 1
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: gate"], ids=["nothing", "half"])
 def test_a_connection_without_a_request_is_closed(stage: Stage, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(running, "IDLE_SECONDS", 0.3)

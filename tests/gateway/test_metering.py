@@ -166,6 +166,24 @@ def test_the_text_of_a_long_stream_is_counted_on_the_way(monkeypatch: pytest.Mon
         assert meter.usage() == Usage(0, 120, source=Source.DELTAS)
 
 
+def test_asking_for_the_usage_counts_each_event_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[bytes] = []
+    count = StreamMeter._count
+
+    def counting(meter: StreamMeter, events: list[bytes]) -> int:
+        counted.extend(events)
+        return count(meter, events)
+
+    monkeypatch.setattr(StreamMeter, "_count", counting)
+    meter = StreamMeter(Route.CHAT, remove_usage=True)
+    events = [event(chunk(str(number))) for number in range(50)]
+    for number, one in enumerate([*events, event(chunk("", "stop"))]):
+        assert deliver(meter, [one]) == one
+        assert meter.usage() == Usage(0, min(number + 1, 50), source=Source.DELTAS)
+    assert counted == [*events, event(chunk("", "stop"))]
+    assert meter.finished
+
+
 def test_feeding_a_long_event_takes_linear_time() -> None:
     def seconds(size: int) -> float:
         meter = StreamMeter(Route.RESPONSES, remove_usage=False)

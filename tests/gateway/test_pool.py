@@ -20,6 +20,7 @@ from serving_network.gateway.memory import Memory
 from serving_network.gateway.pool import Pool
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
+from serving_network.gateway.upstream import Upstream
 from serving_network.gateway.upstreams import UpstreamSettings, read_upstreams
 from tests.gateway.stage import Handler, ModelServer, events, model_server, plain, streaming
 
@@ -251,7 +252,7 @@ def test_the_regular_check_finds_a_server_that_is_down(monkeypatch: pytest.Monke
             for _ in range(5):
                 await pool.ask()
             assert pool.pool.health()[0].failures == 0
-            pool.pool.upstreams[0].url = pool.models[1].url
+            pool.pool._servers[0].upstream = Upstream(UpstreamSettings(pool.models[1].url))
             while not pool.pool.health()[0].available:
                 await asyncio.sleep(0.01)
 

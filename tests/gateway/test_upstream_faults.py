@@ -308,7 +308,6 @@ def test_the_gateway_finds_out_which_servers_report_usage_in_every_chunk(server:
     async def scenario() -> None:
         async with model_server(packets(SERVERS[server])) as model:
             upstream = Upstream(UpstreamSettings(model.url))
-            await upstream.open()
             try:
                 assert await reports_continuously(upstream, "model-1") is (server == "vLLM: in every chunk")
                 model.handle = answering(400)

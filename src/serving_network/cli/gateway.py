@@ -83,6 +83,7 @@ async def run(
     Example: serving gateway run --settle-key provider
     """
     from serving_network.gateway.running import running
+    from serving_network.gateway.tracing import tracing_of
 
     chosen = chosen_settings(
         settings,
@@ -112,7 +113,10 @@ async def run(
         os.environ.pop(name, None)
     stop = asyncio.Event()
     on_stop(stop.set)
-    with logging_to(None if chosen.log_file is None else Path(chosen.log_file)):
+    with (
+        logging_to(None if chosen.log_file is None else Path(chosen.log_file)),
+        tracing_of(os.environ, shows_user=chosen.trace_users) as tracing,
+    ):
         async with running(
             chosen,
             network,
@@ -122,6 +126,7 @@ async def run(
             plain_http=plain_http,
             settler=settler,
             quote=tee.report,
+            tracing=tracing,
         ) as started:
             reload = stop.set if started.certificate is None else started.certificate.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)

@@ -86,7 +86,6 @@ async def init(
     offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
     served_type(offer.service_type)
     server = Upstream(UpstreamSettings(upstream), None if tokenizer is None else load_tokenizer(tokenizer))
-    await server.open()
     try:
         await check_upstream(server, offer)
     finally:

@@ -28,6 +28,7 @@ What serves is built on it:
 | `control` | what do operators see and do while it runs? |
 | `metrics`, `logs` | what is counted and logged? |
 | `application` | which routes are there, and how are errors answered? |
+| `cors` | which pages may read an answer? |
 | `admission` | who may send a request, and does their money cover it? |
 | `chain` | what is known of the service and the accounts, and when is it read again? |
 | `selling` | how is one request forwarded, delivered and billed? |
@@ -35,5 +36,6 @@ What serves is built on it:
 | `pool` | which model server gets a request, and what if it fails? |
 | `upstreams` | which model servers are there? |
 | `upstream` | how is one of them asked? |
+| `connections` | how do bytes get there and back? |
 | `probes` | does it answer, and how does it report the usage? |
 """

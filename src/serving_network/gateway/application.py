@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gateway as an aiohttp application: its routes, errors and CORS.
+"""What answers the requests of a gateway: its routes, errors and CORS.
 
 | route under /v1/proxy and /v1 | token | answer |
 |---|---|---|
@@ -31,12 +31,14 @@ from serving_network.gateway.admission import Admission, receipts_missing
 from serving_network.gateway.attestation import Attestation
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.control import Operations
+from serving_network.gateway.cors import KEY_HEADER, cors_headers
 from serving_network.gateway.limits import Rate
 from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.refusals import RequestRefused
-from serving_network.gateway.requests import MAX_BODY, Terms
+from serving_network.gateway.requests import Terms
 from serving_network.gateway.routes import ROUTES_OF, Route, find_route, normal_path
-from serving_network.gateway.selling import BOUND_HEADER, KEY_HEADER, Seller
+from serving_network.gateway.selling import Seller
+from serving_network.gateway.tracing import TRACE, Tracing
 from serving_network.messages.receipts import SignedReceipt, receipt_id
 from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, SessionToken
 from serving_network.store.intake import Intake
@@ -52,9 +54,6 @@ MAX_RECEIPTS: Final = 500
 _LOG = logging.getLogger("serving_network.gateway")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
-_EXPOSED: Final = f"{KEY_HEADER}, {BOUND_HEADER}, Provider, Content-Type, Retry-After"
-_METHODS: Final = "GET, POST, OPTIONS"
-_CORS_SECONDS: Final = 12 * 3600
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
@@ -62,12 +61,12 @@ _OPEN: Final = (["healthz"], ["models"], ["quote"])
 _SENDS_MORE: Final = "Your address sends more than"
 _UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user", "logs")
 
-_Handler = Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+_Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
 class Gateway:
-    """Everything that answers requests. `application` makes an aiohttp application of it."""
+    """Everything that answers requests."""
 
     chain: ChainView
     intake: Intake
@@ -81,29 +80,33 @@ class Gateway:
     logs: ProviderLogs
     created: int
     clock: Callable[[], float] = time.time
+    tracing: Tracing | None = None
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
     open_reads: Rate = field(default_factory=lambda: Rate(OPEN_READS_PER_MINUTE))
 
-    def application(self) -> web.Application:
-        """An application for one runner. Run it with handler_cancellation, so that it sees clients leave."""
-        application = web.Application(client_max_size=MAX_BODY)
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        application.on_response_prepare.append(_add_cors)
-        return application
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request. The server must cancel this if the client leaves."""
         if request.method == "OPTIONS":
-            return web.Response(status=204)
+            return web.Response(status=204, headers=cors_headers(request))
         began, status, key = time.monotonic(), _CLIENT_LEFT, ""
+        path = normal_path(request.raw_path)
+        trace = None
+        if self.tracing is not None:
+            label = _label(request.method, path, self.service_type)[0]
+            trace = request[TRACE] = self.tracing.begin(request.method, label)
         try:
-            response = await self._checked(request)
+            response = await self._checked(request, path)
             status, key = response.status, response.headers.get(KEY_HEADER, "")
+            if not response.prepared:
+                response.headers.update(cors_headers(request))
             return response
         finally:
-            self._count(request, status, key, time.monotonic() - began)
+            self._count(request, path, status, key, time.monotonic() - began)
+            if trace is not None:
+                trace.end(status, request.get(_WHY), request.get(_USER))
 
-    def _count(self, request: web.Request, status: int, key: str, seconds: float) -> None:
-        route, paid = _label(request, self.service_type)
+    def _count(self, request: web.BaseRequest, path: str, status: int, key: str, seconds: float) -> None:
+        route, paid = _label(request.method, path, self.service_type)
         self.operations.metrics.answered(route, status, seconds, paid=paid)
         if _LOG.isEnabledFor(logging.INFO):
             facts = {"route": route, "status": status, "seconds": round(seconds, 3)}
@@ -112,9 +115,9 @@ class Gateway:
             facts |= {"why": request[_WHY]} if _WHY in request else {}
             _LOG.info("request", extra={"facts": facts})
 
-    async def _checked(self, request: web.Request) -> web.StreamResponse:
+    async def _checked(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         try:
-            return await self._route(request)
+            return await self._route(request, path)
         except RequestRefused as error:
             refusal = error
         except InvalidToken as error:
@@ -122,8 +125,6 @@ class Gateway:
         except (NodeFailure, JournalFailure) as error:
             _LOG.error("%s %s", error, error.cause or "")
             refusal = RequestRefused(503, "unavailable", "The gateway cannot serve requests at the moment.")
-        except web.HTTPException:
-            raise
         except Exception:  # noqa: BLE001 - the client gets an answer that it can show, the log the reason
             _LOG.exception("A request failed.")
             refusal = RequestRefused(500, "internal_error", "The gateway failed to serve this request.")
@@ -131,8 +132,7 @@ class Gateway:
         request[_WHY] = refusal.code
         return _refused(refusal)
 
-    async def _route(self, request: web.Request) -> web.StreamResponse:
-        path = normal_path(request.raw_path)
+    async def _route(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         parts = path.split("/")[1:]
         if request.method == "GET" and parts in _OPEN:
             self.open_reads.count(_address(request), _SENDS_MORE)
@@ -182,7 +182,7 @@ class Gateway:
             entry["context_length"] = self.terms.context
         return web.json_response({"object": "list", "data": [entry]})
 
-    async def _signature(self, request: web.Request, name: str) -> web.Response:
+    async def _signature(self, request: web.BaseRequest, name: str) -> web.Response:
         now = int(self.clock())
         if _UUID.fullmatch(name):
             self.lookups.count(_address(request), _SENDS_MORE)
@@ -197,7 +197,7 @@ class Gateway:
             raise RequestRefused(404, "unknown_answer", "There is no signature for this id.")
         return web.json_response(found.as_json())
 
-    async def _receipts(self, request: web.Request) -> web.Response:
+    async def _receipts(self, request: web.BaseRequest) -> web.Response:
         token = await self.admission.authenticate(_header(request))
         after = _number(request, "after", 0, 2**63 - 1)
         limit = _number(request, "limit", MAX_RECEIPTS, MAX_RECEIPTS)
@@ -208,18 +208,18 @@ class Gateway:
         found = self.intake.receipts(token.address, after, limit)
         return web.json_response({"receipts": [_shown(one, token) for one in found]})
 
-    async def _receipt(self, request: web.Request, name: str) -> web.Response:
+    async def _receipt(self, request: web.BaseRequest, name: str) -> web.Response:
         receipt, token = await self._own_receipt(request, name)
         return web.json_response(_shown(receipt, token))
 
-    async def _kept(self, request: web.Request, name: str) -> web.StreamResponse:
+    async def _kept(self, request: web.BaseRequest, name: str) -> web.StreamResponse:
         receipt, token = await self._own_receipt(request, name)
         kept = self.intake.kept(receipt.receipt.id, int(self.clock()))
         if kept is None or not _sees(receipt, token):
             raise RequestRefused(404, "unknown_answer", "This answer is not kept.")
         return await self.seller.hand_out(request, kept, token.address)
 
-    async def _own_receipt(self, request: web.Request, name: str) -> tuple[SignedReceipt, SessionToken]:
+    async def _own_receipt(self, request: web.BaseRequest, name: str) -> tuple[SignedReceipt, SessionToken]:
         token = await self.admission.authenticate(_header(request))
         id_ = bytes.fromhex(name[2:]) if _RECEIPT_ID.fullmatch(name) else None
         if _UUID.fullmatch(name):
@@ -229,7 +229,7 @@ class Gateway:
             raise RequestRefused(404, "unknown_receipt", "You have no receipt with this id.")
         return receipt, token
 
-    async def _unsettled(self, request: web.Request, address: str) -> web.Response:
+    async def _unsettled(self, request: web.BaseRequest, address: str) -> web.Response:
         token = await self.admission.authenticate(_header(request))
         if address.lower() != token.address.lower():
             raise RequestRefused(403, "not_yours", "The token is of another user.")
@@ -243,25 +243,24 @@ def paid_routes(service_type: str) -> list[str]:
     return [f"/v1{route.value}" for route in ROUTES_OF.get(service_type, ())]
 
 
-def _label(request: web.Request, service_type: str) -> tuple[str, bool]:
+def _label(method: str, path: str, service_type: str) -> tuple[str, bool]:
     """The route of a request as metrics and logs name it, out of few, and whether it is paid."""
-    path = normal_path(request.raw_path)
     if any(path == route.value for route in ROUTES_OF.get(service_type, ())):
-        return path[1:], request.method == "POST"
+        return path[1:], method == "POST"
     first = path.split("/")[1]
     return (first if first in _UNPAID else "other"), False
 
 
-def _header(request: web.Request) -> str | None:
+def _header(request: web.BaseRequest) -> str | None:
     return request.headers.get("Authorization")
 
 
-def _paid_header(request: web.Request, route: Route) -> str | None:
+def _paid_header(request: web.BaseRequest, route: Route) -> str | None:
     """The header with the token of a paid request. Clients of the messages route send it as an API key."""
     return _header(request) or (request.headers.get("X-Api-Key") if route is Route.MESSAGES else None)
 
 
-def _address(request: web.Request) -> str:
+def _address(request: web.BaseRequest) -> str:
     """The address of a client, of IPv6 the network of which one customer has all addresses.
 
     A proxy on this machine adds it to those that the client may have made up.
@@ -281,7 +280,7 @@ def _address(request: web.Request) -> str:
     return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
 
 
-def _number(request: web.Request, name: str, default: int, most: int) -> int:
+def _number(request: web.BaseRequest, name: str, default: int, most: int) -> int:
     text = request.query.get(name)
     if text is None:
         return default
@@ -307,19 +306,3 @@ def _refused(refusal: RequestRefused) -> web.Response:
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     return web.Response(status=refusal.status, body=refusal.body(), headers=headers)
-
-
-async def _add_cors(request: web.Request, response: web.StreamResponse) -> None:
-    """Let pages of any origin read answers: a token, not a cookie, says who asks."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return
-    response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Allow-Credentials"] = "true"
-    response.headers["Vary"] = "Origin"
-    response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-    if request.method == "OPTIONS":
-        response.headers["Access-Control-Allow-Methods"] = _METHODS
-        response.headers["Access-Control-Max-Age"] = str(_CORS_SECONDS)
-        if asked := request.headers.get("Access-Control-Request-Headers"):
-            response.headers["Access-Control-Allow-Headers"] = asked

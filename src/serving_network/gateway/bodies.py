@@ -46,7 +46,7 @@ class Bodies:
         """Stop parsing."""
         self._parser.shutdown(wait=False, cancel_futures=True)
 
-    async def read(self, request: web.Request, route: Route, share: Share) -> tuple[bytes, PaidRequest | PaidForm]:
+    async def read(self, request: web.BaseRequest, route: Route, share: Share) -> tuple[bytes, PaidRequest | PaidForm]:
         """The body of a request, and what it asks. Raises RequestRefused."""
         body = await _read(request, route, share)
         if route.is_multipart:
@@ -58,13 +58,19 @@ class Bodies:
         return body, await loop.run_in_executor(self._parser, requests.read_request, route, body, self._terms)
 
 
-async def _read(request: web.Request, route: Route, share: Share) -> bytes:
+async def _read(request: web.BaseRequest, route: Route, share: Share) -> bytes:
     requests.check_headers(
         route,
         request.headers.get("Content-Type", ""),
         request.headers.get("Content-Encoding", ""),
         request.content_length,
     )
+    if request.content.is_eof():  # it came with the headers
+        body = request.content.read_nowait()
+        share.grow(len(body))
+        return body
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     parts: list[bytes] = []
     length = 0
     end = asyncio.get_running_loop().time() + BODY_SECONDS

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
@@ -35,6 +36,8 @@ MAX_ACCOUNTS: Final = 100_000
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
 
+# The same text for every request, until the service is updated.
+_cached_divisor = lru_cache(4)(cached_divisor)
 _LOG = logging.getLogger("serving_network.gateway")
 
 T = TypeVar("T")
@@ -85,11 +88,15 @@ class ChainView:
             while len(self._accounts) > MAX_ACCOUNTS:
                 self._accounts.popitem(last=False)
         self._accounts.move_to_end(user)
+        if self._is_fresh(known, since):
+            return known.value
         return await self._get(known, lambda: self._read_account(user), since)
 
     async def service(self, *, since: float | None = None) -> tuple[Offer, bool]:
         """The provider's offer, and whether the owner confirmed its signer. Raises RequestRefused with 503."""
-        found = await self._get(self._service, self._read_service, since)
+        found = self._service.value
+        if not self._is_fresh(self._service, since):
+            found = await self._get(self._service, self._read_service, since)
         if found is None:
             raise RequestRefused(503, "no_service", "The provider has no registered service.")
         return found
@@ -97,7 +104,7 @@ class ChainView:
     async def tariff(self) -> Tariff:
         """The prices in force."""
         offer, _ = await self.service()
-        return Tariff(Prices(offer.input_price, offer.output_price), cached_divisor(offer.additional_info))
+        return Tariff(Prices(offer.input_price, offer.output_price), _cached_divisor(offer.additional_info))
 
     async def watch(self) -> None:
         """Follow the contract's events until cancelled. A failure is logged, and what is known grows old as usual."""
@@ -124,8 +131,6 @@ class ChainView:
                 await self.account(user, since=self.now())
 
     async def _get(self, known: _Known[T], read: Callable[[], Awaitable[T | None]], since: float | None) -> T | None:
-        if self._is_fresh(known, since):
-            return known.value
         async with known.lock:
             if self._is_fresh(known, since):
                 return known.value

@@ -17,13 +17,14 @@ from serving_network.gateway.usage import Usage
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-_CHAT_LAST = re.compile(rb'"finish_reason"\s*:\s*"|\[DONE\]')
+# Each pattern starts with fixed text, for which re searches four times as fast as for alternatives.
+_CHAT_LAST = re.compile(rb'"finish_reason"\s*:\s*"')
 _LAST: Final = {
     Route.CHAT: _CHAT_LAST,
     Route.COMPLETIONS: _CHAT_LAST,
-    Route.RESPONSES: re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"|\[DONE\]'),
+    Route.RESPONSES: re.compile(rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed)"'),
     Route.MESSAGES: re.compile(rb'"type"\s*:\s*"message_(?:delta|stop)"'),
-    Route.TRANSCRIPTIONS: re.compile(rb'"type"\s*:\s*"transcript\.text\.done"|\[DONE\]'),
+    Route.TRANSCRIPTIONS: re.compile(rb'"type"\s*:\s*"transcript\.text\.done"'),
 }
 _DONE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\](?:\r\n\r\n|\n\n|\r\r)$")
 _SEAM: Final = 64
@@ -48,6 +49,7 @@ class Delivery:
         self.is_done = False
         """Whether [DONE] arrived, after which nothing follows."""
         self._last = _LAST[route]
+        self._ends_with_done = route is not Route.MESSAGES
         self._hash: _Hash = sha256()
         self._length = 0
         self._held: bytes | None = None
@@ -58,10 +60,10 @@ class Delivery:
         if self.upstream_id is None and not self._length:
             self.upstream_id = upstream_id(packet)
         seam, self._seam = self._seam + packet, packet[-_SEAM:]
-        if self._held is None and self._last.search(seam):
+        done = b"[DONE]" in seam
+        if self._held is None and ((done and self._ends_with_done) or self._last.search(seam)):
             self._held = b""
-        end = seam[-_SEAM:]
-        self.is_done = b"[DONE]" in end and _DONE.search(end) is not None
+        self.is_done = done and _DONE.search(seam[-_SEAM:]) is not None
         ready = [self._held] if self._held else []
         data = self.meter.feed(packet)
         if self._held is not None:

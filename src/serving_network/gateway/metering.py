@@ -153,17 +153,19 @@ class StreamMeter:
         The model server's usage counts if it arrived; otherwise each event with text counts as one token, which is
         never more than it holds.
         """
-        return self._usage(self._received, self._uncounted[: self._accepted])
+        return self._usage(self._received, unreceived=False)
 
     def sent(self) -> Usage | None:
         """What the model server has sent so far, whether the client received it or not; None if it is unknown."""
-        return self._usage(self._reports, self._uncounted)
+        return self._usage(self._reports, unreceived=True)
 
-    def _usage(self, reports: _Reports, uncounted: list[bytes]) -> Usage | None:
+    def _usage(self, reports: _Reports, *, unreceived: bool) -> Usage | None:
         last, start = reports
         reported = read_usage(self._route, _content(last)) if last else None
-        if reported is None and (deltas := self._deltas + self._count(uncounted)):
-            reported = Usage(0, deltas, source=Source.DELTAS)
+        if reported is None:
+            self._count_received()
+            deltas = self._deltas + (self._count(self._uncounted) if unreceived else 0)
+            reported = Usage(0, deltas, source=Source.DELTAS) if deltas else None
         if start is None:
             return reported
         if reported is None:
@@ -172,15 +174,20 @@ class StreamMeter:
         return reported._replace(input=of_input, cached=cached)
 
     def texts(self) -> AnswerTexts | None:
-        """The text that the client received, if it is collected. Call it once, after the end."""
-        self._collect(self._uncounted[: self._accepted])
+        """The text that the client received, if it is collected."""
+        self._count_received()
         return self._texts
 
     def _keep(self, events: bytes) -> None:
         """Keep whole events until they are counted, which is when they fill MAX_UNCOUNTED."""
         self._uncounted.append(events)
         self._size += len(events)
-        if self._size > MAX_UNCOUNTED and self._accepted:
+        if self._size > MAX_UNCOUNTED:
+            self._count_received()
+
+    def _count_received(self) -> None:
+        """Count the events that the client received, each once."""
+        if self._accepted:
             received = self._uncounted[: self._accepted]
             self._deltas += self._count(received)
             self._ended = self._ended or self._ends(received)

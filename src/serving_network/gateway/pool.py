@@ -15,8 +15,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -77,6 +77,22 @@ class _Waiting:
     turn: asyncio.Future[_Server] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class Asked:
+    """The answer of a server, which has one request more until the block ends."""
+
+    def __init__(self, pool: Pool, answer: Coroutine[None, None, tuple[_Server, Answer]]) -> None:
+        self._pool = pool
+        self._coming = answer
+
+    async def __aenter__(self) -> Answer:
+        self._server, self._answer = await self._coming
+        return self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._answer.close()
+        self._pool._give_back(self._server)
+
+
 class Pool:
     """Distributes requests over model servers. Open it before it is used. `longest`: seconds for one request."""
 
@@ -103,9 +119,7 @@ class Pool:
         return [one.upstream for one in self._servers]
 
     async def open(self) -> None:
-        """Start using the servers, and checking them."""
-        for upstream in self.upstreams:
-            await upstream.open()
+        """Start checking the servers."""
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -125,40 +139,35 @@ class Pool:
             for one in self._servers
         ]
 
-    @asynccontextmanager
-    async def ask(
-        self, route: Route, payload: Callable[[Upstream], Payload], share: Share, *, stream: bool
-    ) -> AsyncIterator[Answer]:
+    def ask(self, route: Route, payload: Callable[[Upstream], Payload], share: Share, *, stream: bool) -> Asked:
         """The answer of the first server that gives one. Raises RequestRefused if none does, or all are full."""
+        return Asked(self, self._answer(route, payload, share, stream))
+
+    async def _answer(
+        self, route: Route, payload: Callable[[Upstream], Payload], share: Share, stream: bool
+    ) -> tuple[_Server, Answer]:
         refusals: list[UpstreamRefused] = []
         tried: list[_Server] = []
         until = self._clock() + self._longest
         while True:
             server = await self._take(tried)
             try:
-                try:
-                    answer = await server.upstream.ask(
-                        route,
-                        payload(server.upstream),
-                        share,
-                        stream=stream,
-                        seconds=until - self._clock(),
-                    )
-                except UpstreamRefused as refusal:
-                    self._note(server, failed=refusal.failed)
-                    tried.append(server)
-                    refusals.append(refusal)
-                    if refusal.others and len(tried) < len(self._servers) and self._clock() < until:
-                        continue
-                    raise _answer_to(refusals) from refusal
-                self._note(server, failed=False)
-                try:
-                    yield answer
-                finally:
-                    answer.close()
-                return
-            finally:
+                answer = await server.upstream.ask(
+                    route, payload(server.upstream), share, stream=stream, seconds=until - self._clock()
+                )
+            except UpstreamRefused as refusal:
+                self._note(server, failed=refusal.failed)
+                tried.append(server)
+                refusals.append(refusal)
                 self._give_back(server)
+                if refusal.others and len(tried) < len(self._servers) and self._clock() < until:
+                    continue
+                raise _answer_to(refusals) from refusal
+            except BaseException:
+                self._give_back(server)
+                raise
+            self._note(server, failed=False)
+            return server, answer
 
     # ---------------------------------------------------------------------------------------------- choice
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +34,7 @@ MAX_MARKS: Final = 2**20
 """Commas and brackets in a JSON body. Each can stand for an object of some hundred bytes."""
 MAX_FILES: Final = 17
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _OUTPUT_FIELDS: Final = {
     Route.CHAT: ("max_completion_tokens", "max_tokens"),
     Route.COMPLETIONS: ("max_tokens",),
@@ -190,7 +192,7 @@ def read_request(route: Route, body: bytes, terms: Terms) -> PaidRequest:
     prompts, choices = _prompts(route, content), _choices(route, content)
     output, output_field = _take_output(route, content, terms)
     encoded = _encoded({name: value for name, value in content.items() if name not in terms.strip_fields})
-    text = len(encoded) + len(_encoded({"model": terms.model})) - 1 - media.picture_characters
+    text = len(encoded) + _model_length(terms.model) - 1 - media.picture_characters
     of_input = text + terms.template_tokens + media.items * terms.tokens_per_media
     if terms.context is not None:
         of_input = min(of_input, prompts * terms.context)
@@ -277,11 +279,17 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 def _encoded(content: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(content).encode()
     except ValueError as error:
         raise RequestRefused(
             400, "invalid_json", "The body has a number that is too large or text that is not Unicode."
         ) from error
+
+
+@lru_cache(16)
+def _model_length(model: str) -> int:
+    """The bytes of a body that names a model and nothing else."""
+    return len(_encoded({"model": model}))
 
 
 def _check_model(model: Any, terms: Terms) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from serving_network.gateway.refusals import RequestRefused
@@ -45,6 +46,7 @@ ROUTES_OF: Final = {
 }
 
 
+@lru_cache(256)
 def normal_path(target: str) -> str:
     """The path of a request as a route spells it: no query, no doubled or trailing slash, no prefix of the gateway.
 

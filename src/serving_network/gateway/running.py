@@ -33,6 +33,7 @@ from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.gateway.settler import SettlerProcess, kept_running
 from serving_network.gateway.tls import Certificate, certificate_of
+from serving_network.gateway.tracing import Tracing
 from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
@@ -83,6 +84,7 @@ async def running(
     stop_seconds: float = STOP_SECONDS,
     settler: SettlerProcess | None = None,
     quote: ReportSource | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Running]:
     """Serve while the block runs. At the end, streams have `stop_seconds` to finish, and are cut and billed then.
 
@@ -134,15 +136,16 @@ async def running(
             operations,
             ProviderLogs(settings.provider, None if settings.log_file is None else Path(settings.log_file)),
             int(time.time()),
+            tracing=tracing,
         )
-        runner = web.AppRunner(
-            gateway.application(),
+        server = web.Server(
+            gateway.answer,
             handler_cancellation=True,
             access_log=None,
             logger=_PROTOCOL_LOG,
-            shutdown_timeout=stop_seconds,
             keepalive_timeout=IDLE_SECONDS,
         )
+        runner = web.ServerRunner(server, shutdown_timeout=stop_seconds)
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
         if settler is not None:
@@ -155,7 +158,7 @@ async def running(
         yield Running(operations.url, offer, confirmed, recovered, warnings, certificate)
 
 
-async def _stop(runner: web.AppRunner, seller: Seller) -> None:
+async def _stop(runner: web.ServerRunner, seller: Seller) -> None:
     seller.stopping = True
     await runner.cleanup()
     await seller.close()
@@ -237,7 +240,7 @@ def served_type(service_type: str) -> None:
         )
 
 
-async def _listen(runner: web.AppRunner, settings: Settings, certificate: Certificate | None) -> None:
+async def _listen(runner: web.ServerRunner, settings: Settings, certificate: Certificate | None) -> None:
     context = None if certificate is None else certificate.context
     try:
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()

@@ -101,6 +101,8 @@ signer = {signer}
 # metrics_port = 9464
 # A log of requests and events in JSON, in up to six files of 10 MB. Without it, events go to standard error.
 # log_file = "/var/log/serving/gateway.log"
+# Record users' addresses in traces, too. Traces are exported as OTEL_EXPORTER_OTLP_ENDPOINT and other variables say.
+# trace_users = false
 
 # The service as it must be registered. The gateway does not start if the chain says otherwise.
 [service]
@@ -148,6 +150,7 @@ class Settings:
     free: list[str] = field(default_factory=list)
     read_on_after_cancel: bool = False
     memory_mib: int = 512
+    trace_users: bool = False
     signer: str = "local"
     dstack_endpoint: str | None = None
     dstack_key_path: str | None = None
@@ -308,6 +311,8 @@ def _fits(name: str, value: Any) -> bool:
             return isinstance(value, dict) and all(_fits_service(*item) for item in value.items())
         case "port" | "metrics_port":
             return type(value) is int and 0 <= value < 65_536
+        case "trace_users":
+            return type(value) is bool
         case "signer":
             return value in ("local", "dstack")
         case "output_field":

@@ -19,11 +19,11 @@ Credentials and internal errors of the provider are not the client's concern, so
 from __future__ import annotations
 
 import asyncio
-from io import BytesIO
 from typing import Final
 
 import aiohttp
 
+from serving_network.gateway.connections import ConnectionFailed, Connections, ConnectTimeout, Response
 from serving_network.gateway.memory import Share
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
@@ -40,8 +40,7 @@ LONGEST_SECONDS: Final = 900.0
 ALIVE_SECONDS: Final = 5.0
 MAX_ANSWER: Final = 256 * 2**20
 MAX_REFUSAL: Final = 65_536
-_READ_SIZE: Final = 2**18
-_FAILED: Final = (aiohttp.ClientError, OSError)
+_JSON: Final = {"content-type": "application/json"}
 
 Payload = bytes | aiohttp.FormData
 
@@ -84,7 +83,7 @@ class Answer:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        response: Response,
         content_type: str,
         start: bytes,
         *,
@@ -97,6 +96,7 @@ class Answer:
         self.content_type = content_type
         self.body = None if streamed else start
         self._response = response
+        self._closed = False
         self._first = start if streamed else b""
 
     async def packet(self) -> bytes:
@@ -105,13 +105,15 @@ class Answer:
             first, self._first = self._first, b""
             return first
         try:
-            return await self._response.content.readany()
-        except (*_FAILED, TimeoutError) as error:
+            return await self._response.packet()
+        except (ConnectionFailed, TimeoutError) as error:
             raise UpstreamCut from error
 
     def close(self) -> None:
-        """End the answer, and tell the model server so if it is under way."""
-        self._response.close()
+        """End the answer, and tell the model server so if it is under way. The second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._response.close()
 
 
 class Upstream:
@@ -123,22 +125,14 @@ class Upstream:
         self.url = settings.url.rstrip("/")
         self.continuous_usage = bool(settings.continuous_usage)
         """Whether it is asked for the usage in every chunk of a stream."""
-        self._session: aiohttp.ClientSession | None = None
-
-    async def open(self) -> None:
-        """Start using it."""
-        self._session = aiohttp.ClientSession(
-            auto_decompress=False,
-            headers={"Accept-Encoding": "identity", **self.settings.headers},
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_SIZE,
+        self._connections = Connections(
+            self.url, settings.headers, keep_seconds=KEEP_ALIVE_SECONDS, connect_seconds=CONNECT_SECONDS
         )
+        self._json = {route: self._connections.head("POST", route.value, _JSON) for route in Route}
 
     async def close(self) -> None:
         """Close its connections."""
-        if self._session is not None:
-            await self._session.close()
+        await self._connections.close()
 
     async def ask(
         self, route: Route, payload: Payload, share: Share, *, stream: bool, seconds: float = LONGEST_SECONDS
@@ -148,22 +142,19 @@ class Upstream:
         It may take `seconds` to its end. Close the answer. Raises UpstreamRefused, and RequestRefused if the memory is
         spent.
         """
-        # aiohttp writes bytes at once, however many, and a file in parts.
-        data = BytesIO(payload) if isinstance(payload, bytes) and len(payload) > _READ_SIZE else payload
-        headers = {"Content-Type": "application/json"} if isinstance(payload, bytes) else {}
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        head, body = self._json[route], payload if isinstance(payload, bytes) else payload()
+        if not isinstance(body, bytes):
+            head = self._connections.head("POST", route.value, {"content-type": body.headers["Content-Type"]})
         try:
-            response = await self._opened().post(
-                self.url + route.value, data=data, headers=headers, allow_redirects=False, timeout=timeout
-            )
+            response = await self._connections.ask(head, body, seconds=seconds, silence=SILENCE_SECONDS)
         except TimeoutError as error:
-            raise _silent(connected=not isinstance(error, aiohttp.ConnectionTimeoutError)) from error
-        except _FAILED as error:
+            raise _silent(connected=not isinstance(error, ConnectTimeout)) from error
+        except ConnectionFailed as error:
             raise _unreachable() from error
         try:
             if response.status != 200:
                 raise await _refusal(response, route)
-            if response.headers.get("Content-Encoding", "identity") != "identity":
+            if response.headers.get("content-encoding", "identity") != "identity":
                 raise _failure("The model server compressed its answer.")
             content_type = _content_type(response)
             streamed = stream and content_type.startswith("text/event-stream")
@@ -182,44 +173,38 @@ class Upstream:
 
     async def is_alive(self) -> bool:
         """Whether it answers at all."""
+        head = self._connections.head("GET", "/models")
         try:
-            async with (
-                asyncio.timeout(ALIVE_SECONDS),
-                self._opened().get(f"{self.url}/models", allow_redirects=False) as response,
-            ):
-                return response.status < 500
-        except (*_FAILED, TimeoutError):
+            response = await self._connections.ask(head, b"", seconds=ALIVE_SECONDS, silence=ALIVE_SECONDS)
+        except (ConnectionFailed, TimeoutError):
             return False
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("Open the upstream before it is used.")
-        return self._session
+        response.close()
+        return response.status < 500
 
 
-def _content_type(response: aiohttp.ClientResponse) -> str:
+def _content_type(response: Response) -> str:
     """The type of an answer, if it can be passed on: headers of a server may have bytes that are not text."""
-    given = response.headers.get("Content-Type", "")
+    given = response.headers.get("content-type", "")
     return given if given.isascii() and given.isprintable() and given else "application/json"
 
 
-async def _first(response: aiohttp.ClientResponse) -> bytes:
+async def _first(response: Response) -> bytes:
     try:
-        first = await response.content.readany()
+        first = await response.packet()
     except TimeoutError as error:
         raise _silent() from error
-    except _FAILED as error:
+    except ConnectionFailed as error:
         raise _cut() from error
     if not first:
         raise _cut()
     return first
 
 
-async def _whole(response: aiohttp.ClientResponse, share: Share) -> bytes:
+async def _whole(response: Response, share: Share) -> bytes:
     parts: list[bytes] = []
     length = 0
     try:
-        while part := await response.content.readany():
+        while part := await response.packet():
             share.grow(len(part))
             parts.append(part)
             length += len(part)
@@ -227,12 +212,12 @@ async def _whole(response: aiohttp.ClientResponse, share: Share) -> bytes:
                 raise _failure("The answer of the model server is too long.", others=False)
     except TimeoutError as error:
         raise _silent() from error
-    except _FAILED as error:
+    except ConnectionFailed as error:
         raise _cut() from error
     return b"".join(parts)
 
 
-async def _refusal(response: aiohttp.ClientResponse, route: Route) -> UpstreamRefused:
+async def _refusal(response: Response, route: Route) -> UpstreamRefused:
     status = response.status
     if status in (404, 405):
         return UpstreamRefused(
@@ -242,13 +227,13 @@ async def _refusal(response: aiohttp.ClientResponse, route: Route) -> UpstreamRe
         return _failure(f"The model server answered with status {status}.")
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            body = await response.content.read(MAX_REFUSAL)
-            while not response.content.at_eof() and len(body) < MAX_REFUSAL:
-                body += await response.content.read(MAX_REFUSAL - len(body))
-    except (*_FAILED, TimeoutError):
+            body = b""
+            while len(body) < MAX_REFUSAL and (part := await response.packet()):
+                body += part[: MAX_REFUSAL - len(body)]
+    except (ConnectionFailed, TimeoutError):
         return _cut()
     content_type = _content_type(response)
-    wait = response.headers.get("Retry-After", "")
+    wait = response.headers.get("retry-after", "")
     return UpstreamRefused(
         status,
         "upstream_refused",

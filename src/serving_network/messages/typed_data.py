@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from eth_hash.auto import keccak
 from eth_utils.address import is_checksum_address
 
 from serving_network.errors import InvalidInput
+from serving_network.messages.hashing import keccak
 
 INFERENCE_NAME: Final = "0G Inference Serving"
 FINE_TUNING_NAME: Final = "0G Fine-Tuning Serving"
@@ -44,7 +44,7 @@ class MalformedMessage(InvalidInput):
 
 def uint(value: int, name: str, bits: int = 256) -> bytes:
     """The word of an unsigned integer of `bits` bits. Raises MalformedMessage."""
-    if type(value) is not int or not 0 <= value < 1 << bits:
+    if type(value) is not int or value < 0 or value >> bits:
         raise MalformedMessage(f"{name} is not a whole number of {bits} bits: {value!r}.")
     return value.to_bytes(32, "big")
 

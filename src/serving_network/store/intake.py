@@ -3,7 +3,7 @@
 
 Each write is a job. The thread takes all jobs that are waiting, runs them in one transaction and commits it with
 synchronous=FULL; while it commits, the next jobs gather. There is no timer, so that a single request does not wait, and
-many requests share a commit. A job that fails is undone alone.
+many requests share a commit. If a job fails, the transaction is begun again and undoes that job alone.
 
 If the disk is full, the rows of requests under way go to a spool, whose space was allocated in advance. They get their
 receipts once the store takes rows again; until then, nobody's money counts as free, so no new request is served.
@@ -36,9 +36,12 @@ from serving_network.store.sqlite import Identity, JournalFailure, connected, un
 
 KEEP_SECONDS: Final = 600
 """How long an answer that was not streamed can be fetched again."""
+CACHE_KIB: Final = 16_384
+"""What the writing thread keeps of the store in memory: rows are appended, so few pages are used again."""
 
 T = TypeVar("T")
 _Job = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]"]
+_Result = tuple["asyncio.Future[Any]", Any, Exception | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Intake:
         self._held = ExitStack()
         self._restoring: asyncio.Future[int] | None = None
         self._mined: dict[str, tuple[str, int]] = {}
+        # The last second in which answers that are not kept any more were removed.
+        self._swept = 0
         self._spool: Spool
         self._read: sqlite3.Connection
 
@@ -261,7 +266,9 @@ class Intake:
         insert_served(
             db, signed, disclosure, self._signer.address, of_answer, upstream_id=upstream_id, images=delivery.images
         )
-        db.execute("DELETE FROM kept WHERE until <= ?", (now,))
+        if now != self._swept:
+            db.execute("DELETE FROM kept WHERE until <= ?", (now,))
+            self._swept = now
         if kept is not None:
             db.execute(
                 "INSERT INTO kept VALUES (?, ?, ?, ?)", (terms.id, now + KEEP_SECONDS, kept.content_type, kept.body)
@@ -335,6 +342,7 @@ class Intake:
             batch, last = self._next()
             try:
                 with connected(self._path, self._identity) as db:
+                    db.execute(f"PRAGMA cache_size = {-CACHE_KIB}")
                     _commit(db, batch)
                     while not last:
                         batch, last = self._next()
@@ -529,14 +537,17 @@ def insert_served(
 
 def _commit(db: sqlite3.Connection, batch: list[_Job]) -> None:
     db.execute("BEGIN IMMEDIATE")
-    results = [_outcome(db, job, future) for job, future in batch]
+    try:
+        results: list[_Result] = [(future, job(db), None) for job, future in batch]
+    except Exception:  # noqa: BLE001 - it happens again below, where it concerns one job only
+        db.rollback()
+        db.execute("BEGIN IMMEDIATE")
+        results = [_outcome(db, job, future) for job, future in batch]
     db.commit()
     _settle(results)
 
 
-def _outcome(
-    db: sqlite3.Connection, job: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
-) -> tuple[asyncio.Future[Any], Any, Exception | None]:
+def _outcome(db: sqlite3.Connection, job: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> _Result:
     """Run one job; a failure undoes it and no other. Raises if the whole transaction is lost."""
     db.execute("SAVEPOINT job")
     try:
@@ -548,7 +559,7 @@ def _outcome(
     return future, result, failure
 
 
-def _settle(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+def _settle(results: list[_Result]) -> None:
     """Hand results to the event loop that waits for them, in one call."""
     if not results:
         return
@@ -558,7 +569,7 @@ def _settle(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) ->
         return
 
 
-def _resolve(results: list[tuple[asyncio.Future[Any], Any, Exception | None]]) -> None:
+def _resolve(results: list[_Result]) -> None:
     for future, result, failure in results:
         if future.done():
             continue
