@@ -39,6 +39,7 @@ ALLOWED = (
     Allowed("src/serving_network/cli/*", ("ANVIL", "BASH", "BUSINESS", "FISH", "UPGRADE", "ZSH"), "typer reads Enums"),
     Allowed("src/serving_network/cli/*", ("__*__",), "typer reads the signature of a command"),
     Allowed("src/serving_network/cli/*", ("format_help", "no_args_is_help"), "click calls and reads them"),
+    Allowed("src/serving_network/cli/output.py", ("on_broken_pipe",), "rich calls it"),
     Allowed("src/serving_network/cli/*", ("ending", "picture", "refresh"), "parameters of a protocol"),
     Allowed("src/serving_network/deployment/*", ("model_config", "_*"), "pydantic reads settings and validators"),
     Allowed(
@@ -47,7 +48,6 @@ ALLOWED = (
             "COMPLETE",
             "CUT_*",
             "CRASH",
-            "TOKENIZER",
             "CHECKPOINT",
             "redacted",
             "check",

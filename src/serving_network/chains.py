@@ -11,10 +11,10 @@ FAUCETS: Final = {16602: "https://faucet.0g.ai"}
 """The faucet of each test network, by chain id."""
 
 
-def how_to_get_coins(chain_id: int, address: str) -> str:
-    """The next step for a wallet that lacks coins."""
+def how_to_get_coins(chain_id: int, address: str, amount: str | None = None) -> str:
+    """The next step for a wallet that lacks coins, or this `amount` of coins."""
     if chain_id == LOCAL_CHAIN:
-        return f"serving local fund {address}"
+        return f"serving local fund {address}" + (f" '{amount}'" if amount else "")
     if chain_id in FAUCETS:
-        return f"Get coins for {address} from {FAUCETS[chain_id]}, then try again."
-    return f"Send coins to {address}, then try again."
+        return f"Get {amount or 'coins'} for {address} from {FAUCETS[chain_id]}, then try again."
+    return f"Send {amount or 'coins'} to {address}, then try again."

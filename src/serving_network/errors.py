@@ -9,13 +9,13 @@ ServingError                     a failure with its cause and one next step
 │   ├── NotAnAddress             not an address, or its checksum is wrong
 │   ├── UnencodableArguments     contracts.codec: arguments that do not fit the function
 │   ├── CannotVoid               settlement.journal.decisions: a request that cannot be voided
-│   ├── Declined                 cli.prompts: the person answered no, or there is no terminal to ask on
 │   ├── InvalidAnswerSignature   messages.answer_signatures: the signature does not cover request and answer
 │   ├── InvalidBill              clients.bills.exported: a file that is not a bill
 │   ├── InvalidQuote             messages.quotes: the report of a TEE cannot be read
 │   ├── InvalidReceipt           messages.receipts: a receipt that proves nothing
 │   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
+│   ├── NobodyToAsk              cli.prompts: a confirmation is needed, and there is no terminal to ask on
 │   ├── RequestRefused           gateway.refusals: the gateway does not serve a request
 │   │   └── UpstreamRefused      gateway.upstream: a model server does not serve a request
 │   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
@@ -27,7 +27,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── PortUnavailable          localchain.server: the port of a local network is taken
 │   ├── QuoteLibraryMissing      clients.attestation: the extra that verifies quotes is not installed
 │   ├── SignerChanged            clients.buying.provider: another TEE signer than the user trusts, or not confirmed
-│   └── TokenizerUnusable        clients.buying.recount: the tokenizer's file or library cannot be used
+│   └── TokenizerUnusable        tokenizing.tokenizer: the tokenizer's file or library cannot be used
 ├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
 │   ├── TeeUnavailable           wallet.dstack: the TEE did not provide its key or its quote
@@ -76,6 +76,7 @@ ServingError                     a failure with its cause and one next step
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store
 ├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
+├── Declined                     cli.prompts: the person answered no
 ├── LimitReached                 clients.buying.funding: the account needs more than the limit allows
 ├── NotAuthenticated             clients.buying.endpoint: a request with another API key
 ├── NoService                    settlement.runner: the provider has not registered a service

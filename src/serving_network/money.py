@@ -26,6 +26,8 @@ _ADVICE = 'Write an amount like "1.5" (coins), "1.5 coins", "250 gwei", "7 wei" 
 
 
 LONGEST_AMOUNT: Final = 200
+LEAST_SHOWN: Final = (10**12, 10**6)
+"""In wei: the last of six decimals of a coin, and of three of a gwei."""
 
 
 class Everything(Enum):
@@ -80,6 +82,20 @@ def parse_wei(text: str) -> int:
     return amount
 
 
+def whole_wei(amount: object) -> int:
+    """The amount that a program passed, if it is a whole, non-negative number of wei. Raises NotAnAmount.
+
+    A float is refused even if it is whole: it cannot hold most amounts.
+    """
+    if type(amount) is int and 0 <= amount <= MAX_WEI:
+        return amount
+    raise NotAnAmount(
+        f"{amount!r} is not an amount in wei.",
+        cause="Amounts are whole, non-negative numbers of wei, of type int.",
+        next_step='Convert it: serving_network.money.parse_wei("0.5 coins")',
+    )
+
+
 def to_coins(wei: int) -> Decimal:
     """The exact number of coins in `wei`."""
     with localcontext() as context:
@@ -101,3 +117,16 @@ def describe(wei: int) -> str:
     if wei and abs(wei) < WEI_PER_COIN // 10**6 and wei % (WEI_PER_GWEI // 1000) == 0:
         return f"{format_coins(wei * WEI_PER_GWEI)} gwei"
     return f"{format_coins(wei)} {'coin' if wei == WEI_PER_COIN else 'coins'}"
+
+
+def rounded(wei: int, *, at_most: bool = False) -> str:
+    """An amount for people, in coins, gwei or wei, with at most six decimals.
+
+    Rounded towards zero, so that what is shown can be spent; with `at_most` away from zero, for a cost.
+    """
+    for smallest in LEAST_SHOWN:
+        if abs(wei) >= smallest:
+            shown, cut = divmod(abs(wei), smallest)
+            shown = (shown + (at_most and cut > 0)) * smallest
+            return describe(-shown if wei < 0 else shown)
+    return describe(wei)

@@ -62,7 +62,7 @@ def interrupted(ended: Result, interruption: Interruption) -> None:
     said = " ".join(ended.err.split())
     if interruption.signed is None:
         assert "Interrupted. No transaction is pending." in said, (interruption.moments, ended)
-    elif "No transaction is pending. Completed before: 1 transaction." not in said:
+    elif f"Completed before: 1 transaction. Why Mined before: {interruption.signed}." not in said:
         assert f"This transaction was signed and may have been sent: {interruption.signed}" in said, ended
         assert f"serving transaction show {interruption.signed}" in said, ended
 

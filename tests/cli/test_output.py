@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import serving_network
-from serving_network.cli.output import rounded
 from serving_network.cli.sending import past
 from serving_network.cli.times import local_time, moment, until
 from serving_network.counting import count
+from serving_network.money import rounded
 
 CLIENTS = Path(serving_network.__file__).parent / "clients"
 COIN, GWEI = 10**18, 10**9

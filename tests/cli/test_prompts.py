@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from serving_network.cli import prompts
-from serving_network.cli.prompts import Declined, ask_secret, ask_to_go_on
+from serving_network.cli.prompts import Declined, ask_new_password, ask_secret, ask_to_go_on
+from serving_network.errors import InvalidInput
 
 INTERRUPTIONS = 100
 HANGS_AFTER = 60.0
@@ -65,6 +66,19 @@ def test_a_secret_is_not_echoed_and_echo_is_restored(terminal: int) -> None:
     typing.join()
     assert seen
     assert termios.tcgetattr(terminal)[3] & termios.ECHO
+
+
+def test_a_new_password_is_asked_for_until_it_is_long_enough_and_repeated(
+    terminal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SERVING_PASSWORD", raising=False)
+    typed = iter(["short", "long enough", "mistyped", "long enough", "long enough", "short", "short", "short"])
+    monkeypatch.setattr(prompts, "ask_secret", lambda _: next(typed))
+    assert ask_new_password() == "long enough"
+    with pytest.raises(InvalidInput, match="shorter than 8"):
+        ask_new_password()
+    assert not list(typed)
+    assert terminal
 
 
 def test_ctrl_c_at_any_moment_ends_a_prompt(terminal: int) -> None:

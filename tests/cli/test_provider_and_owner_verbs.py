@@ -7,8 +7,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+from serving_network.cli.times import local_time
+from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import VerifierMessage
+from serving_network.messages.usage import UsageRow
 from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.settlement.journal import open_journal
+from serving_network.store.sqlite import Identity
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import ROOT, signed, task, with_task
@@ -72,6 +77,7 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     assert "yes, by the owner" in serving("service", "show", "provider").out
     harmless = serving("service", "update", "--set", "url=https://new.example", *provider)
     assert "must confirm" not in harmless.err
+    assert "url: https://provider.example -> https://new.example" in harmless.err
     costly = serving("service", "update", "--set", "model=other", *provider)
     assert "must confirm the TEE signer again, because these fields change: model" in costly.err
     assert "no" in serving("service", "list").out
@@ -85,6 +91,20 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     serving("signer", "revoke", "provider", *owner)
     serving("service", "remove", *provider)
     assert serving("service", "list", "--json").json == []
+
+
+def test_a_removal_says_what_a_usage_log_left_unsettled(serving: Terminal, world: World) -> None:
+    world.provider.register(world.offer())
+    contract, provider = world.provider.service().address, world.provider.address
+    journal_path = serving.home / "settlements" / f"31337-{contract}-{provider}.journal"
+    row = UsageRow(1, bytes(32), "a", world.user.address, world.user.address, 1, 0, 0, (COIN, COIN // 2))
+    journal_path.parent.mkdir()
+    with open_journal(journal_path, Identity(31337, "0x", contract, provider)) as journal:
+        journal.begin_reading()
+        journal.record([row], Prices(0, 0))
+        journal.end_reading()
+    said = serving("service", "remove", "--key", "provider", "--dry-run").err
+    assert "Note: 1.5 coins of 1 user are unsettled in" in said
 
 
 def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: Path) -> None:
@@ -154,7 +174,7 @@ def test_the_doctor_leads_from_nothing_to_a_payment(serving: Terminal, world: Wo
         return str(serving("doctor", *words, "--json", code=9).json["next_step"])
 
     assert next_step() == "serving ledger open '3 coins'"
-    assert "serving ledger fund" in next_step("-p", "provider")
+    assert next_step("-p", "provider") == "serving ledger open '3 coins'"
     world.with_account()
     assert "All checks passed." in serving("doctor", "-p", "provider").out
     assert "All checks passed." in serving("doctor").out
@@ -180,7 +200,13 @@ def test_events_and_watching(serving: Terminal, world: World) -> None:
     world.with_account()
     lines = serving("events", "--from-block", str(start), "--about", "user", "--json").out.splitlines()
     assert [json.loads(line)["event"] for line in lines][:2] == ["LedgerCreated", "Deposited"]
-    assert "LedgerManager.Deposited" in serving("events", "--from-block", str(start)).out
+    assert json.loads(lines[1])["arguments"]["amount"] == {"wei": str(10 * COIN), "coins": "10"}
+    (deposited,) = [
+        line for line in serving("events", "--from-block", str(start)).out.splitlines() if "Deposited" in line
+    ]
+    assert "LedgerManager.Deposited  user=user  payer=user  amount=10 coins  availableBalance=10 coins" in deposited
+    block = world.connection.block(int(deposited.split()[0]))
+    assert f"  {local_time(int(block['timestamp'], 16))}  " in deposited
     (line,) = serving("account", "watch", "--times", "1", "--json").out.splitlines()
     assert json.loads(line)["available"]["coins"] == "5"
     assert "5 coins" in serving("account", "watch", "--times", "2", "--every", "0.2").out

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.cli.conftest import Terminal
@@ -29,8 +30,10 @@ def test_from_the_first_coin_to_the_last(serving: Terminal, world: World) -> Non
     world.network.travel(86_400)
     serving("ledger", "retrieve", "provider", "--yes")
     before = world.connection.balance(world.user.address)
+    said = serving("ledger", "withdraw", "all", "--dry-run").err
+    assert "open a new one with at least 3 coins and fund each provider with at least 1 coin" in said
     withdrawn = serving("ledger", "withdraw", "all", "--yes", "--json").json["transactions"][0]
-    assert withdrawn["effect"].endswith("from the ledger to the wallet, deleting the ledger")
+    assert withdrawn["effect"].endswith("from the ledger to the wallet, deleting the ledger and 1 empty account")
     after = world.connection.balance(world.user.address)
     assert after - before == 10 * COIN + 1 - int(withdrawn["gas_cost"]["wei"])
     refused = serving("ledger", "show", code=7)
@@ -61,10 +64,13 @@ def test_too_little_money_is_told_with_the_way_out(serving: Terminal, world: Wor
     failure = json.loads(small.err)
     assert failure["error"] == "MinimumDepositRequired"
     assert failure["exit_code"] == 7
+    assert failure["next_step"] == "serving ledger open '3 coins'"
     world.user.open_ledger(3 * COIN)
     world.provider.register(world.offer())
     much = serving("ledger", "fund", "provider", "4", "--yes", code=7)
-    assert "serving ledger deposit AMOUNT" in much.err
+    assert "serving ledger deposit '1 coin'" in much.err
+    more = serving("ledger", "withdraw", "3.5", "--yes", code=7)
+    assert "Available: 3 coins. The withdrawal needs 3.5 coins." in more.err
     poor = serving("ledger", "deposit", "999999999", "--yes", code=6)
     assert f"serving local fund {world.user.address}" in poor.err
 
@@ -117,7 +123,12 @@ def test_acknowledging_by_hand(serving: Terminal, world: World) -> None:
 
 def test_tokens_from_making_to_revoking(serving: Terminal, world: World) -> None:
     world.with_account()
-    header = serving("token", "make", "provider", "--days", "30").out.strip()
+    made = serving("token", "make", "provider", "--days", "30")
+    header = made.out.strip()
+    assert header.startswith("app-sk-")
+    assert header not in made.err
+    assert "API key 0, expires 20" in made.err
+    assert "curl https://provider.example/v1/proxy/chat/completions" in made.err
     checked = serving("token", "check", "--key", "provider", stdin=header)
     assert "API key 0" in checked.out
     listed = serving("token", "list", "provider", "--json").json
@@ -126,10 +137,23 @@ def test_tokens_from_making_to_revoking(serving: Terminal, world: World) -> None
     refused = serving("token", "check", "--key", "provider", stdin=header, code=2)
     assert "Token 0 is revoked" in refused.err
     assert serving("token", "list", "provider", "--json").json["revoked"] == [0]
-    session = serving("token", "make", "provider", "--json").json["authorization"]
+    as_json = serving("token", "make", "provider", "--json").json
+    assert (as_json["id"], as_json["base_url"]) == (None, "https://provider.example/v1/proxy")
+    session = as_json["authorization"]
     serving("token", "revoke-all", "provider", "--yes")
     serving("token", "check", "--key", "provider", stdin=session, code=2)
     serving("token", "make", "provider", "--days", "1", "--forever", code=2)
+
+
+def test_a_provider_cannot_write_into_the_line_that_is_pasted(serving: Terminal, world: World) -> None:
+    world.with_account()
+    world.provider.update(world.offer(model="'; rm -rf / #", url="https://provider.example/$(reboot)"))
+    made = serving("token", "make", "provider").err
+    line = made[made.index("curl ") :]
+    words = shlex.split(line)
+    assert words[1] == "https://provider.example/$(reboot)/v1/proxy/chat/completions"
+    assert json.loads(words[-1])["model"] == "'; rm -rf / #"
+    assert "'https://provider.example/$(reboot)/v1" in line
 
 
 def test_fees_of_ones_own(serving: Terminal, world: World) -> None:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
+from eth_utils import keccak
 
 from serving_network.localchain.accounts import development_keys
 from serving_network.networks import Configuration, NamedNetwork
 from serving_network.testing import local_network
 from serving_network.wallet.keys import KeyStore
+from serving_network.wallet.local import LocalSigner
 from tests import zygote
 from tests.cli.conftest import PASSWORD
 
 DOCS = Path(__file__).parents[2] / "docs" / "walkthroughs"
 STORY = (("provider", 0), ("owner", 0), ("user", 0), ("provider", 1), ("user", 1))
 """The pages by the parts that headings divide them into, in the order in which they are played."""
-ACCOUNTS = {"owner": 0, "provider": 1, "tee": 2, "user": 3}
-FILES = {"toml": "offer.toml", "json": "usage.jsonl"}
-"""The files that the provider's page shows, by their language."""
-COLUMNS = 110
+KEYS = {role: keccak(text=f"walkthrough {role}") for role in ("provider", "tee", "user")}
+"""What stands in for the random keys, so that the pages show the same addresses each time."""
+COLUMNS = 80
 
 
 def test_the_walkthroughs(tmp_path: Path) -> None:
@@ -36,11 +38,11 @@ def test_the_walkthroughs(tmp_path: Path) -> None:
         local = configuration.network("local")
         configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
         pages = {role: parts((DOCS / f"{role}.md").read_text()) for role, _ in STORY}
-        for language, name in FILES.items():
-            (tmp_path / name).write_text(block("".join(pages["provider"]), language))
+        (tmp_path / "usage.jsonl").write_text(block("".join(pages["provider"]), "json"))
+        offer = block("".join(pages["provider"]), "toml")
         for role, number in STORY:
             kept = pages[role][number]
-            played = pages[role][number] = play(kept, tmp_path).replace(url, "http://127.0.0.1:8545")
+            played = pages[role][number] = play(kept, tmp_path, offer).replace(url, "http://127.0.0.1:8545")
             if not writes:
                 assert without_chance(played) == without_chance(kept), f"{role}.md shows other answers"
         for role, page in pages.items() if writes else ():
@@ -55,8 +57,8 @@ def block(page: str, language: str) -> str:
     return page.partition(f"```{language}\n")[2].partition("```")[0]
 
 
-def play(text: str, home: Path) -> str:
-    """The walkthrough with the answers of this moment."""
+def play(text: str, home: Path, offer: str) -> str:
+    """The walkthrough with the answers of this moment. The reader edits what goes into a file until it is `offer`."""
     lines: list[str] = []
     inside = False
     for line in text.splitlines():
@@ -66,19 +68,34 @@ def play(text: str, home: Path) -> str:
             lines.append(line)
         elif line.startswith("$ "):
             lines.append(line)
-            words = line.removeprefix("$ serving ").split()
-            lines += answers(words, home)
-            if words[:2] == ["key", "import"]:
-                open_quickly(home, words[2])
+            command, _, file = line.removeprefix("$ serving ").partition(" > ")
+            words = command.split()
+            shown = list(answers(words, home))
+            if file:
+                assert "\n".join(shown).replace("0x...", tee_signer(offer)).strip() == offer.strip()
+                (home / file).write_text(offer)
+                continue
+            if words[:2] in (["key", "new"], ["key", "import"]):
+                shown = open_quickly(home, words[2], shown)
+            lines += shown
     return "\n".join(lines) + "\n"
 
 
-def open_quickly(home: Path, name: str) -> None:
-    """Encrypt the key that was just imported anew with less work, so that opening it takes no second each time."""
+def tee_signer(offer: str) -> str:
+    return str(tomllib.loads(offer)["tee_signer"])
+
+
+def open_quickly(home: Path, name: str, shown: list[str]) -> list[str]:
+    """Encrypt the key that was just stored with less work, so that opening it takes no second each time.
+
+    A new key is exchanged for the one of its role. Returns what was shown, with its address.
+    """
     store = KeyStore(home / "keys", scrypt_work=2)
-    signer = store.unlock(name, PASSWORD)
+    stored = store.find(name)
+    signer = LocalSigner(KEYS[name]) if name in KEYS else store.unlock(name, PASSWORD)
     store.remove(name)
     store.add(name, signer, PASSWORD)
+    return [line.replace(stored.address, signer.address) for line in shown]
 
 
 def answers(words: list[str], home: Path) -> Iterator[str]:
@@ -92,7 +109,7 @@ def answers(words: list[str], home: Path) -> Iterator[str]:
         columns=COLUMNS,
     )
     typed = {
-        r"Private key \(not shown\): ": development_keys()[ACCOUNTS.get(words[-1], 0)].to_hex(),
+        r"Private key \(not shown\): ": development_keys()[0].to_hex(),
         r"New password: ": PASSWORD,
         r"Repeat the password: ": PASSWORD,
         r"Password of the key '\w+': ": PASSWORD,
@@ -114,7 +131,7 @@ def answers(words: list[str], home: Path) -> Iterator[str]:
 
 def without_chance(text: str) -> str:
     """The text without what differs from run to run: digits, hashes, tokens, gas in coins."""
-    text = re.sub(r"0x[0-9a-f]{64}", "HASH", text)
-    text = re.sub(r"Bearer \S+", "TOKEN", text)
+    text = re.sub(r"0x[0-9a-f]{64}|0x[0-9a-f]{4}\.\.\.[0-9a-f]{4}", "HASH", text)
+    text = re.sub(r"app-sk-\S+", "TOKEN", text)
     text = re.sub(r"\d[\d.]*", "N", text)
     return re.sub(r"[ \n]+", " ", text)

@@ -144,3 +144,15 @@ def test_a_key_is_never_shown() -> None:
     assert "abab" not in str(failure.value)
     assert failure.value.__cause__ is None
     assert failure.value.__suppress_context__
+
+
+@pytest.mark.parametrize(("work", "kept"), [(4, True), (8, True), (2, False)])
+def test_a_strong_keystore_is_stored_as_it_is_and_a_weak_one_encrypted_anew(
+    tmp_path: Path, work: int, kept: bool
+) -> None:
+    signer = LocalSigner.create()
+    foreign = signer.encrypt("a long password", work)
+    store = KeyStore(tmp_path / "keys", scrypt_work=4)
+    stored = store.add("main", signer, "a long password", foreign)
+    assert (json.loads(stored.path.read_text())["crypto"] == foreign["crypto"]) is kept
+    assert store.unlock("main", "a long password").address == signer.address

@@ -186,13 +186,14 @@ def test_the_doctor_checks_an_inference_payment(world: World) -> None:
         failed = first_failure(checks)
         return failed.next_step if failed else None
 
-    assert "serving ledger fund" in str(next_step())
+    assert "serving ledger open '3 coins'" in str(next_step())
     world.user.open_ledger(10 * COIN)
-    world.user.fund(world.provider.address, 2 * COIN, even_unregistered=True)
     assert "serving service register" in str(next_step())
     world.provider.register(world.offer())
     assert "serving signer confirm" in str(next_step())
     world.owner.confirm(world.provider.address)
+    assert f"serving ledger fund {world.provider.address} '1 coin'" in str(next_step())
+    world.user.fund(world.provider.address, 2 * COIN)
     assert next_step() is None
     assert next_step(signed(world, world.user.address, COIN, 1)) is None
     assert "larger nonce" in str(next_step(signed(world, world.user.address, COIN, 0)))
@@ -246,7 +247,7 @@ def test_the_doctor_makes_the_eight_checks_in_their_order(world: World) -> None:
         found = first_failure(checks)
         return found.name if found else None
 
-    assert failed(*task(world)) == "account exists"
+    assert failed(*task(world)) == "ledger"
     with_task(world)
     world.owner.revoke(world.provider.address, "fine-tuning")
     assert failed(*task(world)) == "confirmed by the owner"

@@ -38,7 +38,7 @@ def test_a_ledger_is_opened_once(world: World) -> None:
     with pytest.raises(LedgerExists) as failure:
         world.user.open_ledger(3 * COIN)
     assert failure.value.user == world.user.address
-    assert failure.value.next_step == "serving ledger deposit AMOUNT"
+    assert failure.value.next_step == "serving ledger deposit '3 coins'"
 
 
 def test_too_little_is_refused_before_anything_is_spent(world: World) -> None:
@@ -81,7 +81,7 @@ def test_funding_is_checked_before_it_is_sent(world: World) -> None:
     assert isinstance(small.obstacle, MinimumDepositRequired)
     much = world.user.check_funding(world.provider.address, 4 * COIN)
     assert much.obstacle is not None
-    assert much.obstacle.next_step == "serving ledger deposit AMOUNT"
+    assert much.obstacle.next_step == "serving ledger deposit '1 coin'"
 
 
 def test_funding_an_unregistered_provider_must_be_forced(world: World) -> None:

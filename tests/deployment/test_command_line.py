@@ -55,6 +55,16 @@ def test_without_files_it_says_what_to_write(guide: Guide) -> None:
     fails(guide, "serving upgrade apply ledger --key deployer --yes", 3, "There is no record")
 
 
+def test_the_example_of_a_networks_file_is_that_of_the_guide_and_can_be_planned(guide: Guide) -> None:
+    refused = guide.type("serving deploy plan --key deployer --files elsewhere")
+    assert "serving deploy plan --example > elsewhere/mine.toml" in refused
+    example = guide.type("serving deploy plan --example --files elsewhere")
+    assert f"# networks/mine.toml\n{example}" in GUIDE.read_text("utf-8")
+    (guide.folder / "elsewhere").mkdir()
+    (guide.folder / "elsewhere" / "mine.toml").write_text(example)
+    assert "ledger/implementation" in guide.type("serving deploy plan --key deployer --files elsewhere")
+
+
 def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     told = guide.type("serving deploy apply --key deployer")
     assert (guide.exit_code, "no terminal to ask" in told) == (2, True)
@@ -62,6 +72,22 @@ def test_nothing_is_sent_without_a_yes(guide: Guide) -> None:
     assert guide.exit_code == 0
     assert guide.chain.request("eth_blockNumber", []) == "0x0"
     assert not (guide.folder / "networks" / "mine.json").exists()
+
+
+def test_a_deployed_network_is_found_by_every_command(deployed: Guide) -> None:
+    assert "inference-v1.0" in deployed.type("serving registry list --files elsewhere")
+    ledger = answer(deployed, "serving deploy show")["contracts"]["ledger"]["front"]["address"]
+    assert ledger in deployed.type("serving network show mine")
+
+
+def test_a_second_network_is_planned_with_a_warning_and_deployed_only_if_confirmed(deployed: Guide) -> None:
+    (deployed.folder / "networks" / "mine.json").unlink()
+    warning = "this deploys a second network beside it"
+    assert warning in " ".join(deployed.type("serving deploy plan --key foundation").split())
+    before = deployed.chain.request("eth_blockNumber", [])
+    told = deployed.type("serving deploy apply --key foundation")
+    assert (deployed.exit_code, warning in " ".join(told.split())) == (2, True)
+    assert deployed.chain.request("eth_blockNumber", []) == before
 
 
 def test_the_wrong_key_is_refused_with_its_own_exit_code(deployed: Guide) -> None:

@@ -186,7 +186,7 @@ def test_a_version_is_faulty_and_there_is_no_earlier_one(scene: Scene) -> None:
     provider = scene.bench.provider.address
     scene.as_written("serving upgrade rollback inference-v1.0", key="owner", code=2)
     (listed,) = json.loads(scene.does("serving service list --json"))
-    assert provider in scene.as_written("serving service list")
+    assert provider in scene.as_written("serving service list --wide")
     scene.as_written("serving signer revoke PROVIDER", key="owner", PROVIDER=listed["provider"])
     assert scene.settle(scene.bench.tee_signer, 1) == [("NO_TEE_SIGNER", "0")]
     scene.as_written("serving ledger retrieve PROVIDER", key="user", PROVIDER=provider)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from serving_network.errors import InvalidInput
 
@@ -43,54 +43,36 @@ class SyncFace(Generic[Core]):
         )
 
 
-class blocking(Generic[Core, P, R]):  # noqa: N801 - used like a decorator
-    """A sync method that runs one coroutine method of the core."""
+def blocking(
+    method: Callable[Concatenate[Core, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[SyncFace[Any], P], R]:
+    """A sync method that runs one coroutine method of the core. It has that method's signature and documentation."""
 
-    def __init__(self, method: Callable[Concatenate[Core, P], Coroutine[Any, Any, R]]) -> None:
-        self._method = method
-        self.__doc__ = method.__doc__
+    @functools.wraps(method)
+    def call(face: SyncFace[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return face.run(lambda: method(face.core, *args, **kwargs))
 
-    @overload
-    def __get__(self, face: None, owner: type[SyncFace[Any]]) -> Self: ...
-    @overload
-    def __get__(self, face: SyncFace[Any], owner: type[SyncFace[Any]]) -> Callable[P, R]: ...
-    def __get__(self, face: SyncFace[Any] | None, owner: type[SyncFace[Any]]) -> Self | Callable[P, R]:
-        if face is None:
-            return self
-
-        @functools.wraps(self._method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return face.run(lambda: self._method(face.core, *args, **kwargs))
-
-        return call
+    call.__qualname__ = method.__qualname__.removeprefix("Async")
+    return call
 
 
-class blocking_iterator(Generic[Core, P, R]):  # noqa: N801
+def blocking_iterator(
+    method: Callable[Concatenate[Core, P], AsyncIterator[R]],
+) -> Callable[Concatenate[SyncFace[Any], P], Iterator[R]]:
     """A sync method that yields what an async iterator of the core yields."""
 
-    def __init__(self, method: Callable[Concatenate[Core, P], AsyncIterator[R]]) -> None:
-        self._method = method
-        self.__doc__ = method.__doc__
+    @functools.wraps(method)
+    def iterate(face: SyncFace[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        source = method(face.core, *args, **kwargs)
 
-    @overload
-    def __get__(self, face: None, owner: type[SyncFace[Any]]) -> Self: ...
-    @overload
-    def __get__(self, face: SyncFace[Any], owner: type[SyncFace[Any]]) -> Callable[P, Iterator[R]]: ...
-    def __get__(self, face: SyncFace[Any] | None, owner: type[SyncFace[Any]]) -> Self | Callable[P, Iterator[R]]:
-        if face is None:
-            return self
+        async def next_item() -> R:
+            return await anext(source)
 
-        @functools.wraps(self._method)
-        def iterate(*args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-            source = self._method(face.core, *args, **kwargs)
+        while True:
+            try:
+                yield face.run(next_item)
+            except StopAsyncIteration:
+                return
 
-            async def next_item() -> R:
-                return await anext(source)
-
-            while True:
-                try:
-                    yield face.run(next_item)
-                except StopAsyncIteration:
-                    return
-
-        return iterate
+    iterate.__qualname__ = method.__qualname__.removeprefix("Async")
+    return iterate

@@ -14,10 +14,12 @@ from rich.text import Text
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address
-from serving_network.cli.output import money, rounded
+from serving_network.cli.event_values import values_as_text
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment, until
 from serving_network.errors import NodeFailure
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from serving_network.clients.read.events import Event
@@ -96,7 +98,7 @@ async def watch(
             except NodeFailure as failure:
                 session.out.note(f"{failure} Retrying in {every:g} s.", "yellow")
             polls += 1
-            if times is not None and polls >= times:
+            if session.out.closed or (times is not None and polls >= times):
                 return
             await asyncio.sleep(every)
 
@@ -240,8 +242,7 @@ def _picture(session: Session, balances: Balances, news: list[Event], now: int, 
         lines += [f"    refund of {rounded(one.amount)}, {until(one.unlocks_at, now)}" for one in account.refunds]
     lines.append("")
     lines += [
-        f"{event.block_number}  {event.name}  " + "  ".join(f"{name}={value}" for name, value in event.args.items())
-        for event in news[-EVENTS_SHOWN:]
+        f"{event.block_number}  {event.name}  {values_as_text(session, event.args)}" for event in news[-EVENTS_SHOWN:]
     ]
     title = Text(f"{session.name(balances.user)}  block {head}", style="bold")
     return Group(title, *map(Text, lines))

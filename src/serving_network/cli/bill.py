@@ -13,11 +13,12 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
-from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.session import Session
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, UnknownName
 from serving_network.files import write_whole
+from serving_network.money import rounded
 from serving_network.store.bills import BillIdentity, bills_in, open_bill
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ async def show(
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",
     )
     session.out.line(f"Total {rounded(total)}")
+    if free := sum(one.receipt.is_free for one in receipts):
+        session.out.line(f"{count(free, 'request')} of these at no price")
 
 
 @app.command()
@@ -229,6 +232,7 @@ def _as_json(identity: BillIdentity, verdict: Verdict) -> dict[str, Any]:
         "block": verdict.block,
         "receipts": verdict.receipts,
         "billed": money(verdict.billed),
+        "free_receipts": verdict.free,
         "covered": money(verdict.paid(Coverage.COVERED)),
         "uncovered": money(verdict.paid(Coverage.UNCOVERED)),
         "not_readable": money(verdict.paid(Coverage.UNREADABLE)),
@@ -263,6 +267,7 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
             "settled": f"{rounded(verdict.paid(Coverage.COVERED))} covered by receipts",
             "not settled": f"{rounded(verdict.to_settle)} of {count(len(verdict.unsettled), 'receipt')}",
         }
+        | ({"free": count(verdict.free, "receipt")} if verdict.free else {})
     )
     for coverage, what in ((Coverage.UNCOVERED, "without receipts"), (Coverage.UNREADABLE, "through a contract")):
         for one in [one for one in verdict.payments if one.coverage is coverage]:

@@ -35,7 +35,7 @@ OPTIONAL = ("network", "key", "max_fee", "tip")
 
 def reads(function: Command) -> Callable[..., None]:
     """A command that sends nothing. --key says whose address it looks at."""
-    return _command(function, READING)
+    return _command(function, READING | {"wide": options.WIDE})
 
 
 def writes(function: Command) -> Callable[..., None]:
@@ -69,7 +69,13 @@ def _command(function: Command, shared: dict[str, Any]) -> Callable[..., None]:
         sending = Sending(**{name: chosen.pop(name) for name in SENDING & chosen.keys()})
         configuration = Home.open()
         network = configuration.network(chosen.pop("network"))
-        session = Session(configuration, network, Output(chosen.pop("as_json")), sending=sending, **chosen)
+        session = Session(
+            configuration,
+            network,
+            Output(chosen.pop("as_json"), wide=chosen.pop("wide", False)),
+            sending=sending,
+            **chosen,
+        )
         with CtrlC() as ctrl_c:
             try:
                 asyncio.run(_run(session, function, given, ctrl_c))
@@ -108,4 +114,4 @@ def _interrupted(session: Session, failure: BaseException | None = None) -> Inte
     sent = session.sent
     if sent is None and isinstance(failure, TransactionPending):
         sent = failure.transaction
-    return Interrupted(sent, len(session.done))
+    return Interrupted(sent, [one["transaction"] for one in session.done if "transaction" in one])

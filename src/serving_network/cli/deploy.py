@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +20,10 @@ from serving_network.cli.network_files import (
 )
 from serving_network.cli.output import EXIT_CHECK_FAILED
 from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
+from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
 from serving_network.counting import count
+from serving_network.networks import parse_address
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
@@ -32,14 +35,29 @@ app = typer.Typer(help="Deploy a network, and compare its record with the chain.
 
 @app.command()
 @reads
-async def plan(session: Session, files: FILES = DEFAULT_FILES) -> None:
+async def plan(
+    session: Session,
+    files: FILES = DEFAULT_FILES,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print an example of the network's file. Plan nothing.")
+    ] = False,
+) -> None:
     """Show what is deployed, and the steps that would deploy the rest, with their gas. Sends nothing.
 
     The plan is rehearsed on a copy of the chain, so gas and addresses are those of the actual run.
 
     Example: serving deploy plan --network testnet
     """
+    if example:
+        from serving_network.deployment.spec import EXAMPLE
+
+        text = EXAMPLE.replace("chain_id = 31337", f"chain_id = {session.network.chain_id}")
+        session.out.result({"file": text})
+        session.out.document(text)
+        return
     file, made = await _plan(session, files, session.own_address())
+    if second := await _second_network(session, files):
+        session.out.note(second, "yellow")
     await _show(session, file.record, made)
 
 
@@ -52,7 +70,11 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     Example: serving deploy apply --network testnet
     """
-    file, made = await _plan(session, files, session.signer().address)
+    file, made = await _plan(session, files, session.own_address())
+    if (second := await _second_network(session, files)) and not session.dry_run:
+        session.out.note(second, "yellow")
+        if not session.sending.yes:
+            ask_to_go_on("Deploy a second network?")
     if (session.dry_run or not session.sending.yes) and not await _show(
         session, file.record, made, final=session.dry_run
     ):
@@ -67,6 +89,7 @@ async def apply(session: Session, files: FILES = DEFAULT_FILES) -> None:
         if done.steps
         else f"Nothing to deploy: everything is in {file.path}."
     )
+    _remember(session, file.record)
 
 
 @app.command()
@@ -125,6 +148,28 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
         )
     if record.pending is not None:
         session.out.line(f"{record.pending.title} is not finished.")
+
+
+async def _second_network(session: Session, files: FILES) -> str | None:
+    """The warning that the configured ledger answers, but is not the one to be deployed; None if there is none."""
+    if session.network.ledger is None or record_if_any(session, files) is not None:
+        return None
+    if not await (await session.reader()).answers():
+        return None
+    return (
+        f"The network {session.network.name!r} has a ledger, {session.network.ledger}, and no record in {files}: "
+        "this deploys a second network beside it."
+    )
+
+
+def _remember(session: Session, record: Record) -> None:
+    """Enter the ledger into the configuration, so that every command finds the network."""
+    name, ledger = session.network.name, parse_address(record.contracts["ledger"].front.address)
+    if session.network.ledger != ledger:
+        session.configuration.save_network(replace(session.network, ledger=ledger))
+        session.out.line(f"Saved the ledger {ledger} for the network {name}: every command finds it now.")
+    if session.configuration.network_in_use != name:
+        session.out.line(f"To use it: serving network use {name}")
 
 
 async def _plan(session: Session, files: FILES, sender: str) -> tuple[RecordFile, Plan]:

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_address
-from serving_network.cli.sending import plain
+from serving_network.cli.event_values import values_as_json, values_as_text
 from serving_network.cli.session import Session
+from serving_network.cli.times import local_time
 
 if TYPE_CHECKING:
     from serving_network.clients.read.events import Event
+    from serving_network.clients.read.network import AsyncNetwork
+
+EVENTS_AT_ONCE = 100
 
 
 @reads
@@ -38,34 +41,63 @@ async def events(
     """
     network = await session.reader()
     whose = session.address(about) if about else None
+    times = _Times(network)
     if not follow:
-        for event in await network.past_events(from_block=from_block, to_block=to_block, involving=whose):
-            _print(session, event)
+        found = await network.past_events(from_block=from_block, to_block=to_block, involving=whose)
+        for start in range(0, len(found), EVENTS_AT_ONCE):
+            part = found[start : start + EVENTS_AT_ONCE]
+            if not session.out.as_json:
+                await times.read({one.block_number for one in part})
+            for event in part:
+                _print(session, event, times)
+                if session.out.closed:
+                    return
         return
     async for event in network.events(from_block=from_block, involving=whose, confirmations=confirmations):
-        _print(session, event)
+        if not session.out.as_json:
+            await times.read({event.block_number})
+        _print(session, event, times)
+        if session.out.closed:
+            return
 
 
-def _print(session: Session, event: Event) -> None:
-    arguments = {name: plain(value) for name, value in event.args.items()}
-    entry = {
-        "block": event.block_number,
-        "transaction": event.transaction_hash,
-        "log": event.log_index,
-        "contract": event.contract,
-        "address": event.address,
-        "event": event.name,
-        "arguments": arguments,
-        "removed": event.removed,
-    }
-    session.out.entry(entry)
+class _Times:
+    """When the blocks were made, in seconds since 1970, each asked for once."""
+
+    def __init__(self, network: AsyncNetwork) -> None:
+        self._chain = network.chain
+        self.of: dict[int, int] = {}
+
+    async def read(self, blocks: set[int]) -> None:
+        """Read the times of these blocks. That of a block that is gone stays unknown."""
+        from serving_network.chain.node import from_quantity
+
+        wanted = sorted(blocks - self.of.keys())
+        if not wanted:
+            return
+        answers = await self._chain.batch([("eth_getBlockByNumber", [hex(number), False]) for number in wanted])
+        for number, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, dict):
+                self.of[number] = from_quantity(answer.get("timestamp"))
+
+
+def _print(session: Session, event: Event, times: _Times) -> None:
+    session.out.entry(
+        {
+            "block": event.block_number,
+            "transaction": event.transaction_hash,
+            "log": event.log_index,
+            "contract": event.contract,
+            "address": event.address,
+            "event": event.name,
+            "arguments": values_as_json(event.args),
+            "removed": event.removed,
+        }
+    )
+    if session.out.as_json:
+        return
     removed = "removed  " if event.removed else ""
-    shown = "  ".join(f"{name}={_value(value)}" for name, value in arguments.items())
-    session.out.line(f"{removed}{event.block_number}  {event.contract}.{event.name}  {shown}")
-
-
-def _value(value: Any) -> str:
-    """A value as one word, or quoted: a text of a stranger may contain what looks like more arguments."""
-    if isinstance(value, (list, dict)) or (isinstance(value, str) and (" " in value or not value.isprintable())):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    made = times.of.get(event.block_number)
+    when = "" if made is None else f"{local_time(made)}  "
+    what = f"{event.contract}.{event.name}  {values_as_text(session, event.args)}"
+    session.out.line(f"{removed}{event.block_number}  {when}{what}")

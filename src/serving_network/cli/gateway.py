@@ -30,7 +30,7 @@ from serving_network.cli.gateway_options import (
     store_of,
 )
 from serving_network.cli.journal_file import JOURNAL, existing_journal
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.stopping import on_stop
 from serving_network.cli.tee_key import tee_of
@@ -40,6 +40,7 @@ from serving_network.errors import ConfigurationError
 from serving_network.files import holder_of
 from serving_network.gateway.logs import logging_to
 from serving_network.gateway.settler import SettlerProcess
+from serving_network.money import rounded
 from serving_network.store.served import Summary, summarise
 
 if TYPE_CHECKING:

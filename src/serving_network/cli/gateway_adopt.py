@@ -11,10 +11,11 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.tee_key import TEE_KEY, tee_signer
 from serving_network.counting import count
+from serving_network.money import rounded
 from serving_network.store.taking_in import take_in
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from serving_network.cli.output import EXIT_INTERRUPTED
@@ -20,15 +21,16 @@ class Interrupted(TransactionFailure):
 
     exit_code = EXIT_INTERRUPTED
 
-    def __init__(self, sent: str | None, completed: int) -> None:
+    def __init__(self, sent: str | None, completed: Sequence[str]) -> None:
+        mined = f"Mined before: {', '.join(completed)}." if completed else None
         if sent is None:
-            before = f" Completed before: {count(completed, 'transaction')}." if completed else ""
-            super().__init__(f"Interrupted. No transaction is pending.{before}")
+            before = f" Completed before: {count(len(completed), 'transaction')}." if completed else ""
+            super().__init__(f"Interrupted. No transaction is pending.{before}", cause=mined)
         else:
             super().__init__(
                 f"Interrupted. This transaction was signed and may have been sent: {sent}",
                 transaction=sent,
-                cause="A transaction that was sent can still take effect.",
+                cause="A transaction that was sent can still take effect." + (f" {mined}" if mined else ""),
                 next_step=f"serving transaction show {sent}",
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,7 @@ from serving_network.cli.complete import complete_key
 from serving_network.cli.home import Home
 from serving_network.cli.options import JSON, YES
 from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove
+from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.untrusted import parse_json
 
@@ -53,10 +53,11 @@ def import_key(
     """
     files = Home.open()
     if keystore is not None:
-        signer, password = _from_keystore(keystore)
+        signer, password, encrypted = _from_keystore(keystore)
+        key = files.keys.add(name, signer, password, encrypted)
     else:
-        signer, password = _from_terminal_or_input(), ask_new_password()
-    _added(files, files.keys.add(name, signer, password), as_json)
+        key = files.keys.add(name, _from_terminal_or_input(), ask_new_password())
+    _added(files, key, as_json)
 
 
 @app.command("list")
@@ -160,8 +161,8 @@ def _from_terminal_or_input() -> LocalSigner:
     return key_from_stream(sys.stdin)
 
 
-def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
-    from serving_network.wallet.keys import decrypt, no_password, password_from_environment
+def _from_keystore(path: Path) -> tuple[LocalSigner, str, dict[str, Any]]:
+    from serving_network.wallet.keys import decrypt
 
     try:
         content = parse_json(path.read_bytes())
@@ -169,9 +170,8 @@ def _from_keystore(path: Path) -> tuple[LocalSigner, str]:
         raise InvalidInput(
             f"{path} is not a keystore file.", cause=str(error), next_step="Pass an encrypted keystore file."
         ) from error
-    password = password_from_environment()
-    if password is None:
-        if not sys.stdin.isatty():
-            raise no_password(str(path))
-        password = ask_secret(f"Password of {path.name}: ")
-    return decrypt(content, password, str(path)), password
+
+    def opens(password: str) -> tuple[LocalSigner, str, dict[str, Any]]:
+        return decrypt(content, password, str(path)), password, content
+
+    return open_with_password(f"Password of {path.name}: ", str(path), opens)

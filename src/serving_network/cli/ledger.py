@@ -12,11 +12,11 @@ import typer
 from serving_network.cli.arguments import AMOUNT, AMOUNT_HELP, AMOUNT_OR_ALL, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address, complete_service
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment, span, until
 from serving_network.errors import InvalidInput, NodeFailure
-from serving_network.money import describe, parse_wei
+from serving_network.money import ALL, describe, parse_wei, rounded
 
 app = typer.Typer(help="Manage your ledger: deposit coins, fund providers, retrieve coins and withdraw them.")
 
@@ -228,11 +228,24 @@ async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | Non
 async def withdraw(session: Session, amount: AMOUNT_OR_ALL) -> None:
     """Withdraw coins from the ledger to your wallet: an amount, or all that is available.
 
-    A ledger that is left without coins, here and with providers, is deleted.
+    A ledger that is left without coins, here and with providers, is deleted with its empty accounts.
 
     Example: serving ledger withdraw all
     """
-    await (await session.user()).withdraw(amount)
+    user = await session.user()
+    ledger = await user.ledger(user.address)
+    if ledger is not None and ledger.available and (amount is ALL or amount == ledger.total):
+        if ledger.with_providers:
+            session.out.note(
+                f"{rounded(ledger.with_providers)} stay with providers. To request them: serving ledger retrieve --all"
+            )
+        else:
+            least_ledger, least_transfer = await user.minimums()
+            session.out.note(
+                f"This deletes the ledger. To come back, open a new one with at least {describe(least_ledger)} and fund"
+                f" each provider with at least {describe(least_transfer)}. Revoked tokens stay revoked."
+            )
+    await user.withdraw(amount)
 
 
 @app.command("describe")

@@ -11,11 +11,11 @@ from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli.arguments import AMOUNT_HELP
 from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_key
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time, moment, parse_span, span
 from serving_network.errors import InvalidInput, NodeFailure, RpcError
-from serving_network.money import parse_wei
+from serving_network.money import parse_wei, rounded
 
 if TYPE_CHECKING:
     from serving_network.chain.connection import AsyncConnection

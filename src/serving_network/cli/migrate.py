@@ -13,10 +13,11 @@ from serving_network.cli.arguments import parse_data
 from serving_network.cli.checks import report
 from serving_network.cli.command import reads
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
 from serving_network.errors import ConfigurationError
+from serving_network.money import rounded
 from serving_network.untrusted import parse_json
 
 app = typer.Typer(help="Migrate from the old version, or from one service version to the next.")

@@ -79,6 +79,11 @@ def list_networks(as_json: JSON = False) -> None:
         ],
         empty="There are no networks.",
     )
+    if unknown := [one.name for one in networks if one.ledger is None]:
+        out.note(
+            f"No ledger is known for {' and '.join(unknown)}. Get its address from the network's owner: "
+            "serving network add NAME --ledger ADDRESS"
+        )
 
 
 @app.command()

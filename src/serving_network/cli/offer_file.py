@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a provider offers, read from a TOML file and changed by options.
-
-service_type = "chatbot"
-url = "https://provider.example"
-model = "llama-3"
-verifiability = "TeeML"
-input_price = "100 wei"          # per token
-output_price = "200 wei"
-additional_info = ""
-tee_signer = "0x..."
-"""
+"""What a provider offers, read from a TOML file and changed by options."""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from serving_network.contracts.models import FINE_TUNING, FineTuningOffer, Offer, Quota
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Quota
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
@@ -24,6 +14,44 @@ from serving_network.untrusted import parse_toml, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+EXAMPLES: Final = {
+    INFERENCE: """\
+# An inference service. After registration, a change of anything but url and prices
+# needs a new confirmation by the network's owner.
+service_type = "chatbot"
+url = "https://provider.example"  # your server, as users reach it
+model = "model-1"
+verifiability = "TeeML"           # how answers are verified; empty for none
+input_price = "100 gwei"          # per token
+output_price = "200 gwei"         # per token
+additional_info = ""
+tee_signer = "0x..."              # the address that your TEE signs with
+""",
+    FINE_TUNING: """\
+# A fine-tuning service. After registration, a change of tee_signer needs a new
+# confirmation by the network's owner.
+url = "https://provider.example"  # your server, as users reach it
+price_per_token = "10 gwei"
+occupied = false
+models = ["model-1"]
+tee_signer = "0x..."              # the address that your TEE signs with
+
+[quota]
+cpu_count = 8
+node_memory = 64
+gpu_count = 1
+node_storage = 1000
+gpu_type = "H100"
+""",
+}
+"""An offer file for each kind of service."""
+
+
+def kind_of(service: str) -> str:
+    """The kind of service that this type or name stands for."""
+    return FINE_TUNING if service.startswith(FINE_TUNING) else INFERENCE
 
 
 def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
@@ -34,7 +62,7 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
         raise ConfigurationError(
             f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
         ) from error
-    kind: type[Offer | FineTuningOffer] = FineTuningOffer if service.startswith(FINE_TUNING) else Offer
+    kind: type[Offer | FineTuningOffer] = FineTuningOffer if kind_of(service) == FINE_TUNING else Offer
     wanted = {one.name for one in fields(kind)}
     if content.keys() != wanted:
         missing, unknown = sorted(wanted - content.keys()), sorted(content.keys() - wanted)

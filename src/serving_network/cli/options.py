@@ -29,6 +29,7 @@ KEY = Annotated[
 ]
 KEY_FROM_INPUT = Annotated[bool, typer.Option("--key-stdin", help="Read a private key from standard input.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+WIDE = Annotated[bool, typer.Option("--wide", help="Show whole addresses in tables.")]
 YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DRY_RUN = Annotated[bool, typer.Option("--dry-run", help="Show the call, its effect and its gas. Send nothing.")]
 DRY_RUN_RECORD = Annotated[bool, typer.Option("--dry-run", help="Show what would be written. Write nothing.")]

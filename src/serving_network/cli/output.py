@@ -16,6 +16,7 @@ An amount in JSON is an object with `wei` and `coins`, both exact strings.
 | 7 | a contract reverted |
 | 8 | sent, and not mined yet |
 | 9 | a check failed |
+| 13 | declined: the answer to a question was no |
 | 130 | interrupted |
 """
 
@@ -25,22 +26,23 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from serving_network.cli.wrapping import shortened, wrapped
 from serving_network.errors import ServingError
-from serving_network.money import describe, format_coins
+from serving_network.money import format_coins
 from serving_network.untrusted import printable
 
 EXIT_CHECK_FAILED = 9
+EXIT_DECLINED = 13
 EXIT_INTERRUPTED = 130
 WIDTH_OF_A_PIPE = 10_000
 IN_TEXTS = "\n\t\u200c\u200d"  # with the joiners of scripts and emoji
-LEAST_SHOWN = (10**12, 10**6)  # wei: the last of six decimals of a coin, of three of a gwei
 
 
 def money(wei: int) -> dict[str, str]:
@@ -48,29 +50,36 @@ def money(wei: int) -> dict[str, str]:
     return {"wei": str(wei), "coins": format_coins(wei)}
 
 
-def rounded(wei: int, *, at_most: bool = False) -> str:
-    """An amount for people, in coins, gwei or wei, with at most six decimals.
+class _Pipe(Console):
+    """A console that outlives its reader: a transaction is not left half reported because `head` has read enough."""
 
-    Rounded towards zero, so that what is shown can be spent; with `at_most` away from zero, for a cost.
-    """
-    for smallest in LEAST_SHOWN:
-        if abs(wei) >= smallest:
-            shown, cut = divmod(abs(wei), smallest)
-            shown = (shown + (at_most and cut > 0)) * smallest
-            return describe(-shown if wei < 0 else shown)
-    return describe(wei)
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        close_output()
+
+
+def close_output() -> None:
+    """Write nothing more to standard output, whose reader has closed the pipe, not even when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Output:
     """Prints for one command. With `as_json` only the result is printed, as one JSON document.
 
-    Lines are never broken here: the terminal wraps them, and text copied from it stays whole.
+    On a terminal, lines are broken at words. `closed` says that the reader of a pipe has read enough.
     """
 
-    def __init__(self, as_json: bool = False) -> None:
+    def __init__(self, as_json: bool = False, *, wide: bool = False) -> None:
         self.as_json = as_json
-        self._console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+        self._wide = wide
+        self._closed = False
+        self._console = _Pipe(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
         self._errors = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody reads standard output any more."""
+        return self._closed or self._console.quiet
 
     def result(self, data: Any) -> None:
         """The result for programs; prints with --json only."""
@@ -85,17 +94,22 @@ class Output:
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people. A line break in it is shown as an escape: much of it is from others."""
         if not self.as_json:
-            self._console.print(Text(_line(text), style=style or ""), soft_wrap=True)
+            _print(self._console, Text(_line(text), style=style or ""))
 
     def part(self, text: str) -> None:
         """A part of a text of many lines, such as a model's answer."""
         if not self.as_json:
             self._console.print(Text(printable(text, most=None, keep=IN_TEXTS)), soft_wrap=True, end="")
 
+    def document(self, text: str) -> None:
+        """A text for a file or a variable: alone on standard output, as it is."""
+        if not self.as_json:
+            self._write(text.rstrip("\n"))
+
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            self._errors.print(Text(_line(text), style=style or ""), soft_wrap=True)
+            _print(self._errors, Text(_line(text), style=style or ""))
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -104,28 +118,33 @@ class Output:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-        """A table; if it does not fit the terminal, each row as a block of lines. `empty` is printed for no rows.
+        """A table, with shortened addresses if it does not fit the terminal; `empty` is printed for no rows.
 
-        In a pipe, tabs separate the columns, for cut and awk.
+        If that does not fit either, or if addresses must stay whole, each row is a block of lines. In a pipe, tabs
+        separate the columns, for cut and awk, and an address has no name beside it.
         """
         if self.as_json:
             return
-        rows = [[_line(cell) for cell in row] for row in rows]
+        rows = [[cell if isinstance(cell, Named) else _line(cell) for cell in row] for row in rows]
         if not rows:
             self.note(empty)
         elif not sys.stdout.isatty():
-            self._write("\n".join("\t".join(row) for row in (columns, *rows)))
-        else:
-            table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-            for row in rows:
-                table.add_row(*(Text(cell, no_wrap=True) for cell in row))
-            needed = Measurement.get(self._console, self._console.options.update_width(WIDTH_OF_A_PIPE), table).maximum
-            if needed <= self._console.width:
-                self._console.print(table)
-                return
+            values = [[cell.address if isinstance(cell, Named) else cell for cell in row] for row in rows]
+            self._write("\n".join("\t".join(row) for row in (columns, *values)))
+        elif not self._print_table(columns, rows) and (self._wide or not self._print_table(columns, shortened(rows))):
             for row in rows:
                 self.facts(dict(zip(columns, row, strict=True)))
                 self.line()
+
+    def _print_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Print the table if it fits the terminal."""
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell, no_wrap=True) for cell in row))
+        needed = Measurement.get(self._console, self._console.options.update_width(WIDTH_OF_A_PIPE), table).maximum
+        if fits := needed <= self._console.width:
+            self._console.print(table)
+        return fits
 
     def failure(self, error: ServingError) -> int:
         """Print what failed, why, and what to do. Returns the exit code."""
@@ -134,16 +153,16 @@ class Output:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
         first, *more = map(_line, error.lines)
-        self._errors.print(Text.assemble(("Error  ", "bold red"), first), soft_wrap=True)
+        _print(self._errors, Text.assemble(("Error  ", "bold red"), first))
         for one in more:
-            self._errors.print(Text(f"  {one}"), soft_wrap=True)
+            _print(self._errors, Text(f"  {one}"))
         if error.cause:
-            self._errors.print(Text.assemble(("Why    ", "bold"), _line(error.cause)), soft_wrap=True)
+            _print(self._errors, Text.assemble(("Why    ", "bold"), _line(error.cause)))
         if error.next_step:
-            self._errors.print(Text.assemble(("Next   ", "bold green"), _line(error.next_step)), soft_wrap=True)
+            _print(self._errors, Text.assemble(("Next   ", "bold green"), _line(error.next_step)))
         transaction = getattr(error, "transaction", None)
         if transaction:
-            self._errors.print(Text.assemble(("Sent   ", "bold"), transaction), soft_wrap=True)
+            _print(self._errors, Text.assemble(("Sent   ", "bold"), transaction))
         return code
 
     def _write(self, text: str) -> None:
@@ -151,8 +170,33 @@ class Output:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader has closed the pipe: write nothing more, not even when the program ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._closed = True
+            close_output()
+
+
+class Named(str):
+    """An address with its name, if it has one."""
+
+    name: str | None
+    address: str
+
+    def __new__(cls, name: str | None, address: str) -> Self:
+        """The name, if there is one, and the address."""
+        one = super().__new__(cls, f"{_line(name)} {address}" if name else address)
+        one.name, one.address = name, address
+        return one
+
+    def __getnewargs__(self) -> tuple[str | None, str]:  # type: ignore[override]  # what __new__ takes, for copies
+        return self.name, self.address
+
+
+def _print(console: Console, text: Text) -> None:
+    """Print a line, broken at words on a terminal."""
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    for indent, start, end in wrapped(text.plain, console.width):
+        console.print(Text.assemble(" " * indent, text[start:end]), soft_wrap=True)
 
 
 def _line(text: str) -> str:

@@ -122,7 +122,7 @@ async def accept(session: Session, contract: CONTRACT = ALL, files: FILES = DEFA
     await _run(
         session,
         file,
-        await plan_acceptance(await session.chain(), file.record, session.signer().address, names=names),
+        await plan_acceptance(await session.chain(), file.record, session.own_address(), names=names),
         files,
         "Accept?",
     )
@@ -142,7 +142,7 @@ async def renounce(session: Session, contract: ONE_CONTRACT, files: FILES = DEFA
         await (await session.owner()).renounce_ownership(contract)
         return
     (name,) = _names(file.record, contract)
-    made = await plan_renunciation(await session.chain(), file.record, session.signer().address, name)
+    made = await plan_renunciation(await session.chain(), file.record, session.own_address(), name)
     await _run(session, file, made, files, "Renounce the ownership permanently?")
 
 
@@ -201,7 +201,7 @@ async def _transfer(
     made = await plan_transfer(
         chain,
         record,
-        session.signer().address,
+        session.own_address(),
         to,
         kinds=what.kinds,
         names=_names(record, contract),

@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from serving_network.cli.network_files import spec_of
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from serving_network.cli.output import EXIT_INTERRUPTED, Output
+from serving_network.cli.output import EXIT_INTERRUPTED, Output, close_output
 from serving_network.cli.overview import overview
 from serving_network.errors import ConfigurationError, ServingError
 
@@ -65,6 +65,8 @@ class Program(TyperGroup):
                 return super().invoke(ctx)
         except ServingError as error:
             raise typer.Exit(Output("--json" in words).failure(error)) from error
+        except BrokenPipeError:  # the reader of a help text or document has read enough
+            close_output()
         except OSError as error:
             raise typer.Exit(Output("--json" in words).failure(_file_trouble(error))) from error
         except KeyboardInterrupt:

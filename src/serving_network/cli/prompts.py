@@ -9,28 +9,41 @@ import signal
 import sys
 import termios
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
-from serving_network.errors import InvalidInput, KeyLocked
+from serving_network.cli.output import EXIT_DECLINED
+from serving_network.errors import InvalidInput, KeyLocked, ServingError, WrongPassword
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Opened = TypeVar("Opened")
 
 SHORTEST_PASSWORD = 8
+ATTEMPTS: Final = 3
 _LOCAL_MODES: Final = 3
 """The place of the local modes, with ECHO among them, in what termios returns."""
 
 
-class Declined(InvalidInput):
-    """The person answered no, or there is no terminal to ask on."""
+class Declined(ServingError):
+    """The person answered no."""
+
+    exit_code = EXIT_DECLINED
+
+
+class NobodyToAsk(InvalidInput):
+    """A confirmation is needed, and there is no terminal to ask on."""
 
 
 def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
     """Ask whether to continue. `what` says what would happen: "sent", "written" or "removed".
 
-    Raises Declined if the answer is no, and where there is no terminal.
+    Raises Declined if the answer is no, and NobodyToAsk where there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise Declined(
+        raise NobodyToAsk(
             f"Nothing was {what}: there is no terminal to ask for confirmation.",
             next_step="Pass --yes to confirm."
             if what == "removed"
@@ -44,38 +57,67 @@ def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
 
 
 def ask_to_remove(warning: str, yes: bool) -> None:
-    """Print the warning and ask whether to continue, unless --yes was given. Raises Declined."""
+    """Print the warning and ask whether to continue, unless --yes was given. Raises as `ask_to_go_on`."""
     if not yes:
         typer.echo(warning, err=True)
         ask_to_go_on(what="removed")
 
 
-def ask_password(prompt: str) -> str | None:
-    """The password from the environment or the terminal; None where there is neither."""
-    from serving_network.wallet.keys import password_from_environment
+def open_with_password(prompt: str, locked: str, opens: Callable[[str], Opened]) -> Opened:
+    """What `opens` returns for the password of `locked`, which is read from the environment or the terminal.
+
+    A wrong password is asked for again on a terminal. Raises WrongPassword, and KeyLocked if there is none to ask on.
+    """
+    from serving_network.wallet.keys import no_password, password_from_environment
 
     known = password_from_environment()
-    if known is not None or not sys.stdin.isatty():
-        return known
-    return ask_secret(prompt)
+    if known is not None:
+        return opens(known)
+    if not sys.stdin.isatty():
+        raise no_password(locked)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return opens(ask_secret(prompt))
+        except WrongPassword as wrong:
+            typer.echo(f"{wrong} Try again.", err=True)
+    return opens(ask_secret(prompt))
 
 
 def ask_new_password() -> str:
-    """A password for a new key: from SERVING_PASSWORD, or asked for twice. Raises KeyLocked and InvalidInput."""
+    """A password for a new key: from SERVING_PASSWORD, or asked for twice. Raises KeyLocked and InvalidInput.
+
+    On a terminal, a password that is too short or mistyped is asked for again.
+    """
     from serving_network.wallet.keys import PASSWORD_VARIABLE, password_from_environment
 
-    password = password_from_environment()
-    if password is None:
-        if not sys.stdin.isatty():
-            raise KeyLocked(
-                "A new key needs a password, and there is no terminal to ask on.",
-                next_step=f"Set {PASSWORD_VARIABLE}, or run the command in a terminal.",
-            )
-        password = ask_secret("New password: ")
-        if password != ask_secret("Repeat the password: "):
-            raise InvalidInput("The two passwords differ.", next_step="Try again.")
+    known = password_from_environment()
+    if known is not None:
+        return _long_enough(known)
+    if not sys.stdin.isatty():
+        raise KeyLocked(
+            "A new key needs a password, and there is no terminal to ask on.",
+            next_step=f"Set {PASSWORD_VARIABLE}, or run the command in a terminal.",
+        )
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _new_password()
+        except InvalidInput as wrong:
+            typer.echo(f"{wrong} Try again.", err=True)
+    return _new_password()
+
+
+def _new_password() -> str:
+    password = _long_enough(ask_secret("New password: "))
+    if password != ask_secret("Repeat the password: "):
+        raise InvalidInput("The two passwords differ.", next_step="Run the command again.")
+    return password
+
+
+def _long_enough(password: str) -> str:
     if len(password) < SHORTEST_PASSWORD:
-        raise InvalidInput(f"The password is shorter than {SHORTEST_PASSWORD} characters.", next_step="Try again.")
+        raise InvalidInput(
+            f"The password is shorter than {SHORTEST_PASSWORD} characters.", next_step="Choose a longer one."
+        )
     return password
 
 

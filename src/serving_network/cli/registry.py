@@ -13,11 +13,12 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
-from serving_network.cli.output import rounded
+from serving_network.cli.output import money
 from serving_network.cli.plans import done_as_json, run_plan, show_calls
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time, moment
 from serving_network.errors import UnknownName
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ async def list_registered(
     session.out.result(
         [
             {
-                key: str(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
+                key: money(value) if key in ("holds", "in_accounts", "stakes") and value is not None else value
                 for key, value in asdict(one).items()
             }
             | {"registered_at": moment(one.registered_at)}
@@ -104,7 +105,7 @@ async def register(
     made = await plan_registration(
         await session.chain(),
         file.record,
-        session.signer().address,
+        session.own_address(),
         service_type=service_type,
         version=version,
         address=front,
@@ -138,7 +139,7 @@ async def recommend(
             )
         await owner.recommend(known[service].type, known[service].version)
         return
-    made = await plan_recommendation(await session.chain(), file.record, service, session.signer().address)
+    made = await plan_recommendation(await session.chain(), file.record, service, session.own_address())
     await _run(session, file, made, files, "Recommend it?")
 
 

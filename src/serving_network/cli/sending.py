@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.prompts import ask_to_go_on
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from serving_network.chain.contract import Call
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from serving_network.cli.options import Sending
     from serving_network.cli.output import Output
     from serving_network.clients.actor import AsyncActor
+    from serving_network.signing import Signer
 
 IRREGULAR = {"leaves": "left", "makes": "made", "sets": "set", "transfers": "transferred"}
 
@@ -26,6 +28,9 @@ class Sends(Protocol):
     out: Output
     sent: str | None
     done: list[dict[str, Any]]
+
+    def signer(self) -> Signer:
+        """The unlocked key."""
 
 
 async def submit(session: Sends, actor: AsyncActor, fees: Fees | None, call: Call) -> Receipt:
@@ -52,6 +57,7 @@ async def submit(session: Sends, actor: AsyncActor, fees: Fees | None, call: Cal
         session.out.note(f"This {call.effect}.")
         session.out.note(f"Gas limit {gas}, at most {rounded(most, at_most=True)}.")
         ask_to_go_on()
+    session.signer()  # asks for the password here, in the main thread, where Ctrl-C ends a prompt
     signed = await chain.prepare(actor.signer, call.to, call.data, value=call.value, gas=gas, fees=fees)
     session.sent = signed.hash
     await chain.broadcast(signed)

@@ -11,16 +11,15 @@ import typer
 from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.command import reads, writes
-from serving_network.cli.offer_file import changed, read_offer
-from serving_network.cli.offers import models, offer_as_json, price
-from serving_network.cli.output import rounded
+from serving_network.cli.offer_file import EXAMPLES, changed, kind_of, read_offer
+from serving_network.cli.offers import changes, models, offer_as_json, price
 from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
-from serving_network.money import parse_wei
+from serving_network.money import parse_wei, rounded
 from serving_network.store.bills import open_bill
 
 app = typer.Typer(help="Find services that providers offer; register, update and remove your own.")
@@ -128,13 +127,9 @@ async def show(session: Session, provider: USER_OR_SELF = None, service: INFEREN
 async def register(
     session: Session,
     offer: Annotated[
-        Path,
-        typer.Argument(
-            help="A TOML file with the service's url, model, verifiability, tee_signer, service_type, input_price, "
-            "output_price and additional_info. For fine-tuning: url, price_per_token, occupied, models, tee_signer "
-            "and a table quota."
-        ),
-    ],
+        Path | None, typer.Argument(help="A TOML file that describes the service. --example prints one.")
+    ] = None,
+    example: Annotated[bool, typer.Option("--example", help="Print an example of the file. Send nothing.")] = False,
     stake: Annotated[
         int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help=f"Default: the minimum. {AMOUNT_HELP}")
     ] = None,
@@ -146,6 +141,15 @@ async def register(
 
     Example: serving service register offer.toml
     """
+    if example:
+        session.out.result({"offer": EXAMPLES[kind_of(service)]})
+        session.out.document(EXAMPLES[kind_of(service)])
+        return
+    if offer is None:
+        raise InvalidInput(
+            "An offer file is required.",
+            next_step="Write one from an example: serving service register --example > offer.toml",
+        )
     provider = await session.provider()
     await provider.register(read_offer(offer, service), stake, service)
     if not session.dry_run:
@@ -157,7 +161,7 @@ async def register(
 async def update(
     session: Session,
     offer: Annotated[Path | None, typer.Argument(help="A TOML file that describes the whole service.")] = None,
-    changes: Annotated[
+    sets: Annotated[
         list[str] | None, typer.Option("--set", help='Set one field: --set "input_price=100 wei". Repeatable.')
     ] = None,
     service: INFERENCE_SERVICE = "inference",
@@ -169,14 +173,13 @@ async def update(
     from serving_network.contracts.errors import ServiceNotExist
 
     provider = await session.provider()
-    if offer is not None:
-        new = read_offer(offer, service)
-    else:
-        registered = await provider.offer(provider.address, service)
-        if registered is None:
-            raise ServiceNotExist(provider=provider.address)
-        new = registered.offer
-    new = changed(new, dict(_assignment(one) for one in changes or ()))
+    registered = await provider.offer(provider.address, service)
+    if registered is None:
+        raise ServiceNotExist(provider=provider.address)
+    old = registered.offer
+    new = changed(old if offer is None else read_offer(offer, service), dict(_assignment(one) for one in sets or ()))
+    for name, before, after in changes(old, new):
+        session.out.note(f"{name}: {before} -> {after}")
     lost = await provider.update_costs(new, service)
     if lost:
         session.out.note(
@@ -197,16 +200,26 @@ async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> 
     Example: serving service remove --dry-run
     """
     from serving_network.cli.journal_file import usual_path
+    from serving_network.settlement.journal import read_journal
     from serving_network.store.served import summarise
 
     provider = await session.provider()
     contract = (await provider.service(service)).address
     store = usual_path(provider.chain.chain_id, contract, provider.address)
-    if store.is_file() and (unsettled := summarise(store).unsettled):
-        raise InvalidInput(
-            f"Your gateway has {rounded(unsettled)} unsettled, which could never be charged without the service.",
-            next_step="Settle it: serving gateway drain, or serving settle",
-        )
+    if store.is_file():
+        if unsettled := summarise(store).unsettled:
+            raise InvalidInput(
+                f"Your gateway has {rounded(unsettled)} unsettled, which could never be charged without the service.",
+                next_step="Settle it: serving gateway drain, or serving settle",
+            )
+        with read_journal(store) as journal:
+            waiting = [one.open for one in journal.users() if one.open]
+        if waiting:
+            session.out.note(
+                f"Note: {rounded(sum(waiting))} of {count(len(waiting), 'user')} are unsettled in {store}. "
+                "To settle them first: serving settle USAGE",
+                "yellow",
+            )
     accounts = await provider.open_accounts(service)
     held = sum(one.balance for one in accounts)
     if held:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving_network.chains import LOCAL_CHAIN
+from serving_network.cli.locked_signer import LockedSigner
 from serving_network.cli.options import Sending
-from serving_network.cli.prompts import ask_password
+from serving_network.cli.output import Named
+from serving_network.cli.prompts import open_with_password
 from serving_network.cli.sending import submit
 from serving_network.cli.times import span_up
 from serving_network.errors import KeyFailure, UnknownName
@@ -53,6 +55,7 @@ class Session:
     beside: dict[str, Any] = field(default_factory=dict)
     _chain: AsyncConnection | None = None
     _signer: Signer | None = None
+    _unlocked: dict[str, Signer] = field(default_factory=dict)
 
     @property
     def dry_run(self) -> bool:
@@ -76,7 +79,7 @@ class Session:
     async def act(self, role: type[A]) -> A:
         """The network, for acting in a role. What the client sends goes through this session."""
         fees = await self.fees()
-        actor = role(await self.chain(), self.signer(), self.network.require_ledger(), fees=fees)
+        actor = role(await self.chain(), self._account(), self.network.require_ledger(), fees=fees)
         actor.submit = functools.partial(submit, self, actor, fees)
         return actor
 
@@ -120,21 +123,27 @@ class Session:
         """As `address`; without a text the address of the key in use."""
         return self.address(text) if text else self.own_address()
 
-    def name(self, address: str) -> str:
+    def name(self, address: str) -> Named:
         """The address with its name, if it has one."""
-        known = self.configuration.name_of(address)
-        return f"{known} {address}" if known else address
+        return Named(self.configuration.name_of(address), address)
 
     def own_address(self) -> ChecksumAddress:
         """The address of the key in use. Needs no password."""
+        return self._account().address
+
+    def _account(self) -> Signer:
+        """The key, still locked if it is in the key store: its password is asked for when something is signed."""
         if self._signer is None and not self.key_from_input:
             name = self.key or self.configuration.key_in_use
             if name and not name.startswith(DEVICE) and not (self.key is None and _environment_key() is not None):
-                return self.configuration.keys.find(name).address
-        return self.signer().address
+                return LockedSigner(self.configuration.keys.find(name).address, self.signer)
+        return self.signer()
 
     def signer(self) -> Signer:
-        """The key: from standard input, the environment, or the key store. Raises KeyFailure and UnknownName."""
+        """The unlocked key: from standard input, the environment, or the key store.
+
+        Raises KeyFailure and UnknownName. A command that sends through `act` has it unlocked after the confirmation.
+        """
         if self._signer is None:
             self._signer = self._find_signer()
         return self._signer
@@ -153,8 +162,6 @@ class Session:
 
     def unlock(self, name: str) -> Signer:
         """A key of the key store, or "ledger:N" on a device. Raises UnknownName, WrongPassword and KeyLocked."""
-        from serving_network.wallet.keys import no_password
-
         if name.startswith(DEVICE):
             from serving_network.wallet.hardware import connected_ledger
 
@@ -165,11 +172,12 @@ class Session:
                     next_step=f"Write {DEVICE}0, {DEVICE}1 and so on.",
                 )
             return connected_ledger(int(number))
-        self.configuration.keys.find(name)
-        password = ask_password(f"Password of the key {name!r}: ")
-        if password is None:
-            raise no_password(name)
-        return self.configuration.keys.unlock(name, password)
+        keys = self.configuration.keys
+        keys.find(name)
+        if name not in self._unlocked:
+            prompt = f"Password of the key {name!r}: "
+            self._unlocked[name] = open_with_password(prompt, name, functools.partial(keys.unlock, name))
+        return self._unlocked[name]
 
     def time_travel_hint(self, wait: int) -> None:
         """On a local network, name the command that makes a wait of so many seconds unnecessary."""

@@ -32,7 +32,7 @@ from serving_network.cli.journal_file import (
     run_locked,
 )
 from serving_network.cli.options import STUCK_AFTER
-from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_file import read_settlements
@@ -40,7 +40,7 @@ from serving_network.cli.settlement_list import batch_as_json, show_batches, sho
 from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
-from serving_network.money import WEI_PER_GWEI, parse_wei
+from serving_network.money import WEI_PER_GWEI, parse_wei, rounded
 from serving_network.settlement.options import Options
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.times import local_time
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

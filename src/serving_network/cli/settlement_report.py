@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.counting import count
-from serving_network.money import format_coins
+from serving_network.money import format_coins, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from serving_network.cli.command import reads
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.errors import KeyFailure, NodeFailure
+from serving_network.money import rounded
 
 
 @reads

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 import time
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +16,19 @@ from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address
 from serving_network.cli.session import Session
-from serving_network.cli.times import local_time
-from serving_network.errors import InvalidInput
-from serving_network.messages.session_tokens import DAY_MS, SESSION_ID, TokenBook, check_token, read_token
+from serving_network.cli.times import local_time, moment
+from serving_network.errors import InvalidInput, ServingError
+from serving_network.messages.session_tokens import (
+    DAY_MS,
+    SESSION_ID,
+    SessionToken,
+    TokenBook,
+    check_token,
+    read_token,
+)
+
+if TYPE_CHECKING:
+    from serving_network.clients.read.network import AsyncNetwork
 
 app = typer.Typer(help="Make, list, check and revoke session tokens and API keys.")
 
@@ -42,23 +54,43 @@ async def make(
 ) -> None:
     """Make a token for requests to a provider's server. No transaction is sent.
 
-    Prints the value of the Authorization header. Whoever has it can spend your balance with this provider.
+    Prints the token on standard output, and how to use it on standard error. Whoever has the token can spend your
+    balance with this provider.
 
     Example: serving token make good-provider --days 30
     """
+    from serving_network.contracts.errors import AccountNotExists
+
     if (hours is not None) + (days is not None) + forever > 1:
         raise InvalidInput(
             "Only one of --hours, --days and --forever can be given.", next_step="serving token make --help"
         )
     user = await session.user()
     whose = session.address(provider)
+    if await user.account(user.address, whose, service) is None:
+        raise AccountNotExists(user=user.address, provider=whose)
+    session.signer()
     if days is None and not forever and token_id is None:
         header = await user.make_session(whose, service, lifetime_ms=hours * HOUR_MS if hours else DAY_MS)
     else:
         lifetime_ms = 0 if forever else days * DAY_MS if days else (hours or 24) * HOUR_MS
         header = await user.make_api_key(whose, _book(session), service, lifetime_ms=lifetime_ms, token_id=token_id)
-    session.out.result({"authorization": header})
-    session.out.line(header)
+    token, _ = read_token(header)
+    used = await _use(user, whose, service)
+    session.out.result(
+        {
+            "authorization": header,
+            "id": None if token.token_id == SESSION_ID else token.token_id,
+            "expires": moment(token.expires_at // 1000) if token.expires_at else None,
+            "base_url": used[0] if used else None,
+        }
+    )
+    expires = f"expires {_expiry(token.expires_at)}" if token.expires_at else "never expires"
+    session.out.note(f"{_kind(token)}, {expires}. Keep it secret. The id revokes an API key: serving token revoke")
+    if used:
+        session.out.note(f"Base URL: {used[0]}")
+        session.out.note(f"To try it, with the token in TOKEN: {used[1]}")
+    session.out.document(header.removeprefix("Bearer "))
 
 
 @app.command("list")
@@ -144,10 +176,29 @@ async def check(
     session.out.facts(
         {
             "user": session.name(token.address),
-            "token": "session token" if token.token_id == SESSION_ID else f"API key {token.token_id}",
+            "token": _kind(token),
             "expires": _expiry(token.expires_at),
         }
     )
+
+
+async def _use(network: AsyncNetwork, provider: str, service: str) -> tuple[str, str] | None:
+    """The base URL for an OpenAI client, and a request with curl; None if the provider has no server for inference."""
+    from serving_network.clients.read.inference import inference_service
+
+    try:
+        offer, _ = await inference_service(network, provider, service)
+    except ServingError:
+        return None
+    base = f"{offer.url}/v1/proxy"
+    body = json.dumps({"model": offer.model, "messages": [{"role": "user", "content": "Hi"}]})
+    authorization = '-H "Authorization: Bearer $TOKEN"'
+    kind = "-H 'Content-Type: application/json'"
+    return base, f"curl {shlex.quote(f'{base}/chat/completions')} {authorization} {kind} -d {shlex.quote(body)}"
+
+
+def _kind(token: SessionToken) -> str:
+    return "Session token" if token.token_id == SESSION_ID else f"API key {token.token_id}"
 
 
 def _book(session: Session) -> TokenBook:

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.command import reads
-from serving_network.cli.output import money, rounded
+from serving_network.cli.event_values import values_as_json, values_as_text
+from serving_network.cli.output import money
 from serving_network.cli.sending import plain
 from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput, TransactionFailure
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serving_network.chain.contract import Contract
     from serving_network.chain.receipts import Receipt
 
@@ -58,11 +62,13 @@ async def show(
         "call": _call(contracts, found),
         "state": "waiting" if receipt is None else "done" if receipt.succeeded else "failed",
     }
+    events: list[dict[str, Any]] = []
     if receipt is not None:
         result |= {"block": receipt.block_number, "gas_used": receipt.gas_used, "gas_cost": money(receipt.cost)}
-        result["events"] = _events(contracts, receipt)
+        events = _events(contracts, receipt)
+        result["events"] = [one | {"arguments": values_as_json(one["arguments"])} for one in events]
     session.out.result(result)
-    _print(session, result, receipt)
+    _print(session, result, receipt, events)
     if receipt is not None and not receipt.succeeded:
         await (await session.chain()).wait(transaction)
 
@@ -85,11 +91,11 @@ def _events(contracts: list[Contract], receipt: Receipt) -> list[dict[str, Any]]
         contract = by_address.get(str(entry["address"]).lower())
         event = contract.interface.decode_log(entry) if contract else None
         if contract is not None and event is not None:
-            found.append({"contract": contract.name, "event": event.name, "arguments": plain(event.args)})
+            found.append({"contract": contract.name, "event": event.name, "arguments": event.args})
     return found
 
 
-def _print(session: Session, result: dict[str, Any], receipt: Receipt | None) -> None:
+def _print(session: Session, result: dict[str, Any], receipt: Receipt | None, events: Sequence[dict[str, Any]]) -> None:
     out = session.out
     call = result["call"]
     facts = {
@@ -104,5 +110,5 @@ def _print(session: Session, result: dict[str, Any], receipt: Receipt | None) ->
         facts["block"] = str(receipt.block_number)
         facts["gas"] = f"{receipt.gas_used}, cost {rounded(receipt.cost, at_most=True)}"
     out.facts(facts)
-    for event in result.get("events", ()):
-        out.line(f"event  {event['contract']}.{event['event']} {event['arguments']}")
+    for event in events:
+        out.line(f"event  {event['contract']}.{event['event']}  {values_as_text(session, event['arguments'])}")

@@ -38,6 +38,12 @@ NODE_NAME = "node.txt"
 ANVIL_HINT = "anvil is installed; to run the network on it: serving up --node anvil"
 ANVIL_START_SECONDS = 20.0
 ANVIL_STOP_SECONDS = 10.0
+NEXT = (
+    "Next, in another terminal",
+    "  serving key new main      makes a key",
+    "  serving local fund main   gives it coins",
+    "  serving doctor            says what comes next",
+)
 
 
 class Node(StrEnum):
@@ -289,6 +295,8 @@ def _as_text(url: str, record: Record, node: Node, state: Path | None, gateway: 
         "These keys are public. They are derived from the phrase",
         f"  {MNEMONIC}",
         "Never send anything of value to them on another network.",
+        "",
+        *NEXT,
         "",
         *([] if gateway is None else _gateway_lines(gateway)),
         "Press Ctrl-C to stop the network.",

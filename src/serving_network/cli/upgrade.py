@@ -9,10 +9,11 @@ import typer
 
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money, rounded
+from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
 from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
+from serving_network.money import rounded
 
 if TYPE_CHECKING:
     from serving_network.deployment.plan import Plan
@@ -57,7 +58,7 @@ async def apply(
     Example: serving upgrade apply ledger --network testnet
     """
     file = record_of(session, files)
-    made = await _plan_upgrade(session, file.record, contract, session.signer().address, rename, argument)
+    made = await _plan_upgrade(session, file.record, contract, session.own_address(), rename, argument)
     await _run(session, file, made, files, "Upgrade?")
 
 
@@ -71,7 +72,7 @@ async def rollback(session: Session, contract: CONTRACT, files: FILES = DEFAULT_
     from serving_network.deployment.upgrade import plan_rollback
 
     file = record_of(session, files)
-    made = await plan_rollback(await session.chain(), file.record, contract, session.signer().address)
+    made = await plan_rollback(await session.chain(), file.record, contract, session.own_address())
     await _run(session, file, made, files, "Roll back?")
 
 

@@ -45,7 +45,8 @@ async def provider_checklist(network: AsyncNetwork, provider: str, service: str 
             "confirmed by the owner",
             None if offer is None else offer.confirmed,
             "new in this version: nothing is paid before",
-            f"The owner runs: serving signer confirm {provider} --service {found.name}",
+            f"serving signer confirm {provider} --service {found.name}",
+            "owner",
         ),
         Check(
             "signed message",

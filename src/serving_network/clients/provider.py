@@ -16,7 +16,7 @@ from serving_network.contracts.errors import InsufficientStake, ServiceNotExist
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Status
 from serving_network.errors import InvalidInput
 from serving_network.messages.session_tokens import SessionToken, check_token, read_token
-from serving_network.money import Wei, describe
+from serving_network.money import Wei, describe, whole_wei
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ class AsyncProvider(AsyncActor):
                 next_step="serving service update --help",
             )
         least = await found.contract.read("MIN_PROVIDER_STAKE")
-        stake = least if stake is None else stake
+        stake = least if stake is None else whole_wei(stake)
         if stake < least:
             raise InsufficientStake(provided=Wei(stake), required=Wei(least))
         effect = f"registers {self.address} in {found.name} with a stake of {describe(stake)}"

@@ -16,6 +16,8 @@ from serving_network.clients.read.inference import inference_service
 from serving_network.contracts.errors import (
     AccountNotExists,
     InsufficientAvailableBalance,
+    InsufficientBalance,
+    LedgerExists,
     LedgerNotExists,
     MinimumDepositRequired,
     ServiceNotExist,
@@ -32,7 +34,7 @@ from serving_network.messages.session_tokens import (
     new_token,
     sign_token,
 )
-from serving_network.money import ALL, Amount, Wei, describe
+from serving_network.money import ALL, Amount, Wei, describe, whole_wei
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,8 +71,15 @@ class AsyncUser(AsyncActor):
 
     async def open_ledger(self, amount: int, info: str = "") -> Receipt:
         """Open a ledger with `amount`. Raises MinimumDepositRequired, LedgerExists, AdditionalInfoTooLong."""
-        effect = f"opens a ledger for {self.address} with {describe(amount)}"
-        return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
+        effect = f"opens a ledger for {self.address} with {describe(whole_wei(amount))}"
+        try:
+            return await self.submit(self.ledger_contract.call("addLedger", info, value=amount, effect=effect))
+        except MinimumDepositRequired as refusal:
+            refusal.next_step = f"serving ledger open '{describe(refusal.required)}'"
+            raise
+        except LedgerExists as refusal:
+            refusal.next_step = f"serving ledger deposit '{describe(amount)}'"
+            raise
 
     async def describe_ledger(self, info: str) -> Receipt:
         """Change the information about this user that providers receive."""
@@ -80,7 +89,7 @@ class AsyncUser(AsyncActor):
     async def deposit(self, amount: int, recipient: str | None = None) -> Receipt:
         """Deposit `amount` into the caller's or a recipient's ledger. Opens the ledger if there is none."""
         whose = to_checksum_address(recipient or self.address)
-        effect = f"moves {describe(amount)} from the wallet to the ledger of {whose}"
+        effect = f"moves {describe(whole_wei(amount))} from the wallet to the ledger of {whose}"
         if recipient is None:
             call = self.ledger_contract.call("depositFund", value=amount, effect=effect)
         else:
@@ -91,21 +100,29 @@ class AsyncUser(AsyncActor):
         """Withdraw exactly `amount`, or `ALL` that is available, from the ledger to the wallet.
 
         A ledger that is left without coins, here and with providers, is deleted. Raises MinimumDepositRequired if less
-        than the minimum would remain, and InvalidInput for `ALL` if nothing is available.
+        than the minimum would remain, InsufficientBalance if less is available, and InvalidInput for `ALL` if nothing
+        is.
         """
+        asked = None if amount is ALL else whole_wei(amount)
         ledger = await self._own_ledger()
-        moved = ledger.available if amount is ALL else amount
+        moved = ledger.available if asked is None else asked
         if amount is ALL and not moved:
             raise InvalidInput(
                 "No coins are available in the ledger.",
                 next_step="Collect refunds with serving ledger retrieve --all, or delete an empty ledger with serving"
                 " ledger delete.",
             )
+        if moved > ledger.available:
+            refusal = InsufficientBalance(user=self.address)
+            refusal.cause = f"Available: {describe(ledger.available)}. The withdrawal needs {describe(moved)}."
+            raise refusal
         what = f"all that is available, {describe(moved)}," if amount is ALL else describe(moved)
         effect = f"moves {what} from the ledger to the wallet"
         sends_all = await self.ledger_contract.has("refundAll", sender=self.address)
         if sends_all and moved == ledger.total:
             effect += ", deleting the ledger"
+            if accounts := len((await self.balances(self.address)).accounts):
+                effect += f" and {count(accounts, 'empty account')}"
         if sends_all and amount is ALL:
             return await self.submit(self.ledger_contract.call("refundAll", effect=effect))
         return await self.submit(self.ledger_contract.call("refund", moved, effect=effect))
@@ -117,21 +134,25 @@ class AsyncUser(AsyncActor):
 
     async def check_funding(self, provider: str, amount: int, service: str = INFERENCE) -> Funding:
         """What `fund` would do, and what would make it fail. Sends nothing."""
+        whole_wei(amount)
         ledger = await self.ledger(self.address)
         account = await self.account(self.address, provider, service)
         offer = await self.offer(provider, service)
         settings = await self.settings(service)
-        _, minimum = await self.minimums()
+        least_ledger, minimum = await self.minimums()
         cancelled = min(amount, account.pending_refund) if account else 0
         obstacle: ServingError | None = None
         if ledger is None:
             obstacle = LedgerNotExists(user=self.address)
+            obstacle.next_step = f"serving ledger open '{describe(max(least_ledger, amount))}'"
         elif offer is None:
             obstacle = ServiceNotExist(provider=to_checksum_address(provider))
         elif account is None and amount < minimum:
             obstacle = MinimumDepositRequired(provided=Wei(amount), required=Wei(minimum))
+            obstacle.next_step = f"serving ledger fund {provider} '{describe(minimum)}' --service {service}"
         elif amount - cancelled > ledger.available:
             obstacle = InsufficientAvailableBalance(available=Wei(ledger.available), required=Wei(amount - cancelled))
+            obstacle.next_step = f"serving ledger deposit '{describe(amount - cancelled - ledger.available)}'"
         warnings = []
         if offer is not None and not offer.confirmed:
             warnings.append(
@@ -164,7 +185,8 @@ class AsyncUser(AsyncActor):
         found = await self.service(service)
         if not even_unregistered and await self.offer(provider, service) is None:
             raise ServiceNotExist(provider=to_checksum_address(provider))
-        effect = f"moves {describe(amount)} from the ledger to the account with {provider} in {found.name}"
+        moved = describe(whole_wei(amount))
+        effect = f"moves {moved} from the ledger to the account with {provider} in {found.name}"
         call = self.ledger_contract.call(
             "transferFund", to_checksum_address(provider), found.name, amount, effect=effect
         )
@@ -172,7 +194,7 @@ class AsyncUser(AsyncActor):
 
     async def top_up(self, provider: str, below: int, to: int, service: str = INFERENCE) -> Receipt | None:
         """Fund the provider up to `to` if less than `below` is spendable there. Returns None if nothing was needed."""
-        if to < below:
+        if whole_wei(to) < whole_wei(below):
             raise InvalidInput("The target of a top-up is below its threshold.", next_step="Set a higher target.")
         account = await self.account(self.address, provider, service)
         spendable = account.spendable if account else 0

@@ -1,33 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file that an operator writes, `networks/NAME.toml`: the network that is wanted.
 
-    [network]
-    chain_id = 16602
-    confirmations = 3
-
-    [ledger]
-    min_account_balance = "0.1 coins"
-    min_transfer_amount = "0.01 coins"
-    owner = "0x..."            # business owner, the deployer by default
-    upgrade_owner = "0x..."    # owner of the beacon, the deployer by default
-
-    [[service]]
-    contract = "InferenceServing"
-    type = "inference"
-    version = "v1.0"
-    description = "..."
-    lock_time = 86400
-    min_provider_stake = "100 coins"
-    recommended = true
-    clients = ">=0.1"
-    providers = ">=0.1"
-
-A fine-tuning service also has `penalty_percentage`. What is deployed is in the record, `networks/NAME.json`: a
-`[[service]]` that is added here later is deployed beside the others.
+`EXAMPLE` shows its entries. `owner` and `upgrade_owner` of the ledger and of each service are the deployer by default.
+What is deployed is in the record, `networks/NAME.json`: a `[[service]]` that is added here later is deployed beside the
+others.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from eth_utils import is_checksum_address
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -123,13 +103,46 @@ class NetworkSpec(Model):
         return self
 
 
+EXAMPLE: Final = """\
+[network]
+chain_id = 31337
+confirmations = 1
+
+[ledger]
+min_account_balance = "3 coins"
+min_transfer_amount = "1 coin"
+
+[[service]]
+contract = "InferenceServing"
+type = "inference"
+version = "v1.0"
+description = "Answers of language models"
+lock_time = 86400
+min_provider_stake = "100 coins"
+recommended = true
+clients = ">=0.1"
+providers = ">=0.1"
+
+[[service]]
+contract = "FineTuningServing"
+type = "fine-tuning"
+version = "v1.1"
+description = "Training of models"
+lock_time = 86400
+penalty_percentage = 30
+min_provider_stake = "100 coins"
+recommended = true
+"""
+"""The file of a network with both services, on a local chain."""
+
+
 def load_spec(path: Path) -> NetworkSpec:
     """Read a network file. Raises RecordProblem naming the line or key that is wrong."""
     try:
         content = parse_toml(path.read_bytes())
     except FileNotFoundError as error:
         raise RecordProblem(
-            f"There is no {path}.", next_step=f"Write {path}. docs/operations.md has an example."
+            f"There is no {path}.", next_step=f"Write one from an example: serving deploy plan --example > {path}"
         ) from error
     except OSError as error:
         raise RecordProblem(

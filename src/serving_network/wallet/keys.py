@@ -28,6 +28,7 @@ KEY_VARIABLE = "SERVING_PRIVATE_KEY"
 PASSWORD_VARIABLE = "SERVING_PASSWORD"  # noqa: S105 - the name of a variable
 MOST_WORK = 2**30
 SCRYPT_WORK = 2**18  # as in geth and other wallets: about one second
+SCRYPT_BLOCK = 8
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -74,12 +75,18 @@ class KeyStore:
         """Create a new key and store it as `name`. Raises InvalidInput if the name is taken or invalid."""
         return self.add(name, LocalSigner.create(), password)
 
-    def add(self, name: str, signer: LocalSigner, password: str) -> StoredKey:
-        """Store a key as `name`. Raises InvalidInput if the name is taken or invalid, or the password is empty."""
+    def add(self, name: str, signer: LocalSigner, password: str, encrypted: dict[str, Any] | None = None) -> StoredKey:
+        """Store a key as `name`. Raises InvalidInput if the name is taken or invalid, or the password is empty.
+
+        `encrypted` is a keystore that the password opens. It is stored as it is, unless less work opens it.
+        """
         path = self._path(name)
         if not password:
             raise InvalidInput("The password is empty.", next_step="Choose a password of 8 characters or more.")
-        keystore = signer.encrypt(_composed(password), self._scrypt_work)
+        if encrypted is not None and _work(encrypted) >= 128 * SCRYPT_BLOCK * self._scrypt_work:
+            keystore = encrypted | {"address": signer.address.removeprefix("0x").lower()}
+        else:
+            keystore = signer.encrypt(_composed(password), self._scrypt_work)
         try:
             write_whole(path, json.dumps(keystore), new=True)
         except FileExistsError:

@@ -62,6 +62,11 @@ class Service:
         return self.contract.address
 
 
+def _refuse(given: object, wrong: type[object], takes: str, instead: str) -> None:
+    if isinstance(given, wrong):
+        raise InvalidInput(f"{takes}, not this {type(given).__name__}.", next_step=instead)
+
+
 class AsyncNetwork:
     """One serving network: a ledger and its registered services.
 
@@ -70,6 +75,8 @@ class AsyncNetwork:
     """
 
     def __init__(self, chain: AsyncReader, ledger: str = LOCAL_LEDGER) -> None:
+        name = type(self).__name__
+        _refuse(chain, SyncFace, f"{name} takes an async connection", f"Use {name.removeprefix('Async')}.")
         self.chain = chain
         self.ledger_contract = Contract(chain, "LedgerManager", to_checksum_address(ledger))
         self._services: dict[str, Service] = {}
@@ -282,6 +289,8 @@ class Network(SyncFace[AsyncNetwork]):
     """`AsyncNetwork` for code without an event loop."""
 
     def __init__(self, connection: Reader, ledger: str = LOCAL_LEDGER) -> None:
+        name = type(self).__name__
+        _refuse(connection, AsyncReader, f"{name} takes a sync connection", f"Use Async{name}.")
         super().__init__(AsyncNetwork(connection.core, ledger), connection.runner)
 
     service = blocking(AsyncNetwork.service)
