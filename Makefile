@@ -14,7 +14,7 @@ NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make 
 
 .PHONY: demo help test lint format commits build wheel clean \
 	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
-	test-ethers test-sdk campaign histories prove-gateway mutation mutation-python proofs \
+	test-ethers test-sdk test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -87,13 +87,16 @@ bench-gateway-memory: build .bench/bin/uvicorn ## watch the memory of the gatewa
 
 ##@ Longer tests
 
-test-ethers: $(VENV)/.installed ## test the local chain through ethers.js (needs node and npm)
-	npm --prefix tests/localchain/ethers ci --no-audit --no-fund --silent
+test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem and Hardhat's helpers (needs node and npm)
+	npm --prefix tests/localchain/ethers ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/localchain/ethers/run.py
 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
 	npm --prefix tests/sdk ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/sdk/run.py
+
+test-proxies: build ## test the documented configurations of nginx and Caddy, where these are installed
+	$(BIN)/pytest -q tests/gateway/behind_proxies.py
 
 campaign: build ## run 10,000 random histories on contracts and model; can be stopped and resumed
 	$(BIN)/python -m tests.stateful.campaign --sequences 10000

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +26,26 @@ class RunInProgress(ServingError):
     exit_code = 6
 
 
+def private_directory(path: Path) -> None:
+    """Create the directory and every missing one above it for the user alone (mode 0700)."""
+    for one in reversed((path, *path.parents)):
+        if not one.exists():
+            one.mkdir(mode=0o700, exist_ok=True)
+
+
+def private_file(path: Path) -> None:
+    """Create the file if it does not exist. Nobody but its owner may read it (mode 0600), even if others could so far.
+
+    An existing file is not opened: closing it would release the locks that this process holds on it.
+    """
+    if not path.exists():
+        private_directory(path.parent)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    elif stat.S_ISREG(mode := path.stat().st_mode) and mode & 0o077:
+        with suppress(PermissionError):  # the file of somebody else, who has decided
+            path.chmod(0o600)
+
+
 @contextmanager
 def lock(path: Path, busy: str = "Another run is in progress.", *, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path` while the block runs. Waits up to `wait` seconds for it.
@@ -34,7 +55,7 @@ def lock(path: Path, busy: str = "Another run is in progress.", *, wait: float =
 
     Raises RunInProgress with the message `busy` and the id of the holder.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(descriptor, path, busy, time.monotonic() + wait)
@@ -84,7 +105,7 @@ def write_whole(path: Path, text: str, *, mode: int = 0o600, new: bool = False) 
 
     With `new`, raises FileExistsError if the file already exists. An existing file keeps its mode.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(path.parent)
     path = path.resolve() if path.is_symlink() else path
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode & 0o777

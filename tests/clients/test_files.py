@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.files import RunInProgress, lock, write_whole
+from serving_network.files import RunInProgress, lock, private_file, write_whole
 from serving_network.messages.session_tokens import IssuedToken, TokenBook
 from serving_network.networks import Configuration
 
@@ -102,3 +102,21 @@ def test_modes_links_and_new_files(tmp_path: Path) -> None:
     assert path.read_text() == "two"
     write_whole(tmp_path / "fresh", "four", mode=0o644, new=True)
     assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o644
+
+
+def test_every_directory_that_is_made_is_private(tmp_path: Path) -> None:
+    allowing = os.umask(0)
+    try:
+        write_whole(tmp_path / "a" / "b" / "file", "one")
+        private_file(tmp_path / "a" / "c" / "file")
+    finally:
+        os.umask(allowing)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a").rglob("*")}
+    assert modes == {"b": 0o700, "c": 0o700, "file": 0o600}
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+
+def test_what_is_no_file_keeps_its_mode() -> None:
+    before = Path(os.devnull).stat().st_mode
+    private_file(Path(os.devnull))
+    assert Path(os.devnull).stat().st_mode == before

@@ -6,13 +6,21 @@ from __future__ import annotations
 import io
 import json
 import stat
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_account import Account
 
 from serving_network.errors import InvalidInput, KeyFailure, UnknownName, WrongPassword
-from serving_network.wallet.keys import KeyStore, key_from_environment, key_from_stream, password_from_environment
+from serving_network.wallet.keys import (
+    KeyStore,
+    decrypt,
+    key_from_environment,
+    key_from_stream,
+    password_from_environment,
+)
 from serving_network.wallet.local import LocalSigner
 
 KEY = "0x" + "ab" * 32
@@ -70,11 +78,51 @@ def test_removing(store: KeyStore) -> None:
         store.remove("main")
 
 
-def test_a_damaged_file_is_reported(store: KeyStore) -> None:
+FOREIGN = {
+    "damaged": "{",
+    "a list": "[]",
+    "another tool's": '{"name": "settings"}',
+    "no-address": '{"crypto": {}, "version": 3}',
+    "null-address": '{"address": null, "crypto": {}, "version": 3}',
+    "UTC--2026-11-29T00:00:00Z--f39f": '{"address": "f39Fd6e51aad88F6F4ce6aB8827279cffFb92266", "version": 3}',
+}
+
+
+def test_a_file_that_is_no_key_is_reported_and_stops_no_other(store: KeyStore) -> None:
     kept = store.create("main", PASSWORD)
-    kept.path.write_text("{")
+    for name, content in FOREIGN.items():
+        (store.directory / f"{name}.json").write_text(content)
+    (store.directory / "a-folder.json").mkdir()
+    assert store.list() == [kept]
+    assert store.unlock("main", PASSWORD).address == kept.address
+    failures = list(store.unreadable())
+    assert len(failures) == len(FOREIGN) + 1
+    assert all(failure.next_step for failure in failures)
     with pytest.raises(KeyFailure, match="cannot be read"):
-        store.list()
+        store.find("damaged")
+    with pytest.raises(KeyFailure, match="does not say which address"):
+        store.find("null-address")
+
+
+@pytest.mark.parametrize("changes", [{"version": "3"}, {"address": None}, {"address": ""}, {"address": ...}])
+def test_keystores_of_other_wallets_are_decrypted(changes: dict[str, object]) -> None:
+    keystore = LocalSigner(KEY).encrypt(PASSWORD, 2) | changes
+    keystore = {name: value for name, value in keystore.items() if value is not ...}
+    assert decrypt(keystore, PASSWORD, "the file").address == Account.from_key(KEY).address
+    with pytest.raises(WrongPassword):
+        decrypt(keystore, "another", "the file")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+def test_a_password_is_the_same_however_its_accents_are_typed(store: KeyStore, form: Any) -> None:
+    """A file of Ethers has the composed form, one of geth the form of the machine on which it was made."""
+    typed = unicodedata.normalize(form, "pâ™sswörd")
+    stored = store.create("main", typed)
+    for other in ("NFC", "NFD", "NFKC"):
+        assert store.unlock("main", unicodedata.normalize(other, typed)).address == stored.address
+    raw = LocalSigner(KEY).encrypt(typed, 2)
+    assert decrypt(raw, typed, "the file").address == decrypt(raw, unicodedata.normalize("NFC", typed), "it").address
+    assert Account.decrypt(json.loads(stored.path.read_text()), unicodedata.normalize("NFKC", typed))
 
 
 def test_keys_from_the_environment_and_standard_input() -> None:

@@ -213,6 +213,7 @@ def test_an_answer_ends_an_upload_that_the_server_does_not_read() -> None:
             response = await scene.ask(bytes(2**25))
             assert response.status == 413
             response.close()
+            assert not scene.connections._idle
 
     asyncio.run(scenario())
 

@@ -251,7 +251,7 @@ def test_the_cost_of_a_call_includes_the_gas_it_passes_on(chain: EmbeddedChain) 
 def test_a_trace_of_a_failure(chain: EmbeddedChain) -> None:
     receipt = send(chain, deploy(chain, REVERT), "0xff")
     trace = chain.request("debug_traceTransaction", [receipt["transactionHash"]])
-    assert (trace["failed"], trace["returnValue"]) == (True, "ff")
+    assert (trace["failed"], trace["returnValue"]) == (True, "0xff")
     lost = send(chain, deploy(chain, "PUSH0 INVALID"))
     trace = chain.request("debug_traceTransaction", [lost["transactionHash"]])
     assert trace["structLogs"][-1]["error"] == "invalid opcode"

@@ -124,7 +124,7 @@ def test_filters_return_what_is_new(chain: EmbeddedChain, emitters: tuple[str, s
 def test_a_filter_that_is_not_polled_is_removed(chain: EmbeddedChain) -> None:
     now = [0.0]
     events = Events(clock=lambda: now[0])
-    kept, lost = events.new_filter(None), events.new_filter(None)
+    kept, lost = events.new_block_filter(), events.new_block_filter()
     chain.request("evm_mine")
     block = chain._chain.head
     for now[0] in (200.0, 400.0):

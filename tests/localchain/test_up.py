@@ -25,6 +25,7 @@ import pytest
 
 from serving_network.cli import up
 from serving_network.cli.home import Home
+from serving_network.errors import ConfigurationError
 from serving_network.networks import BUILT_IN
 from tests import zygote
 
@@ -88,7 +89,9 @@ def test_the_network_has_the_default_addresses_and_stops_cleanly(number: signal.
         assert (out, err) == ("", "")
 
 
-def test_the_output_lists_the_network() -> None:
+def test_the_output_lists_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "anvil").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with started("--port", "0") as process:
         seen: list[str] = []
         while not seen or "Ctrl-C" not in seen[-1]:
@@ -104,7 +107,7 @@ def test_the_output_lists_the_network() -> None:
         assert f"{address}  {name}" in text
     assert "These keys are public." in text
     assert max(map(len, seen)) <= 80
-    assert (rest, err) == ("Stopped.\n", "")
+    assert (rest, err) == ("Stopped.\n", f"{up.ANVIL_HINT}\n")
 
 
 @pytest.mark.parametrize(("url", "told"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:8546", True)])
@@ -253,3 +256,16 @@ def test_the_output_of_a_gateway_shows_how_to_use_it() -> None:
     start = text.index("from openai import OpenAI")
     compile(text[start : text.index("To be paid")], "example", "exec")
     assert "answered by a stand-in, not by a model" in text
+
+
+def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is True
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    with pytest.raises(ConfigurationError, match="of another node: embedded") as refused:
+        up._remember(tmp_path / "new", up.Node.ANVIL)
+    assert refused.value.next_step is not None
+    assert "--node embedded" in refused.value.next_step
+    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    (tmp_path / "anvil.json").touch()  # of a version that wrote no note
+    with pytest.raises(ConfigurationError, match="of another node: anvil"):
+        up._remember(tmp_path, up.Node.EMBEDDED)

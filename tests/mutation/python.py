@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutation testing of the settlement's Python code: does its fast suite notice a small fault?
 
-    python -m tests.mutation.python --results .mutation/python.jsonl [--sample 100] [--list survivors.txt] [FILE ...]
+    python -m tests.mutation.python --results .mutation/python.jsonl [--sample 100] [FILE ...]
+    python -m tests.mutation.python --table
 
 The tests in tests/settlement are run once, to see which lines each of them reaches. Then every mutant gets a process of
 its own, forked from one in which the tests are collected and wait: a function's code is replaced in place, so that
@@ -15,10 +16,14 @@ first, until one fails, or they took as long as can be waited for. A line of the
 | survived | every test that reaches the line passed |
 | unreached | no test reaches the line |
 
-What was killed is not run again while its function stays the same; what was not killed, while the tests stay the same,
-too: stop it whenever you like. What kills processes, plays the demo or tries random histories is too slow to be part of
-the suite (`SLOW`). `--sample` takes that many mutants of each file, drawn with a fixed seed; `--list` writes those that
-were not killed to a file.
+What was killed is not run again while its function stays the same. What was not killed is given only to tests that are
+new, changed or newly reach it: stop it whenever you like. What kills processes, plays the demo or tries random
+histories is too slow to be part of the suite (`SLOW`). `--sample` takes that many mutants of each file, drawn with a
+fixed seed, and `--enough 3` stops earlier, so that a first run ends soon: the next one goes on with the other tests.
+`--table` runs nothing and writes the results so far, as docs/security/mutation-python.md shows them.
+
+Tests are measured and limited in CPU seconds, so a busy machine neither kills a mutant nor lets one survive. Two
+processes with different files may write the same results.
 """
 
 from __future__ import annotations
@@ -57,21 +62,26 @@ import hypothesis
 import pytest
 
 from tests.mutation.python_mutants import Mutant, broken, mutants
+from tests.mutation.python_tables import Judged, written
 from tests.results import add, read
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
 PACKAGE = "serving_network"
 SUBJECTS = (
-    "settlement/nonces.py", "settlement/wallet_nonces.py", "settlement/planning.py", "settlement/gas.py",
-    "settlement/journal/__init__.py", "settlement/journal/queue.py", "settlement/journal/batches.py",
-    "settlement/journal/bookings.py", "settlement/journal/decisions.py", "settlement/journal/records.py",
-    "settlement/runner.py", "settlement/recording.py", "settlement/resuming.py", "settlement/sending.py",
-    "settlement/following.py", "settlement/adopting.py", "settlement/cancelling.py", "settlement/report.py",
-    "settlement/live.py", "settlement/history.py", "settlement/chain.py", "settlement/options.py",
-    "clients/settlements.py", "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
-    "store/schema.py", "store/migration.py", "store/sqlite.py", "usage_logs/reader.py", "usage_logs/columns.py",
+    "settlement/nonces.py", "settlement/wallet_nonces.py", "settlement/journal/batches.py",
+    "settlement/journal/bookings.py", "settlement/journal/queue.py", "settlement/journal/decisions.py",
+    "settlement/following.py", "settlement/sending.py", "settlement/repeating.py", "settlement/resuming.py",
+    "settlement/cancelling.py", "settlement/adopting.py", "settlement/runner.py", "settlement/planning.py",
+    "settlement/live.py", "settlement/history.py", "settlement/chain.py", "settlement/gas.py",
+    "settlement/journal/__init__.py", "settlement/journal/records.py", "settlement/journal/served.py",
+    "settlement/recording.py", "settlement/report.py", "settlement/options.py", "usage_logs/reader.py",
+    "usage_logs/columns.py", "store/intake.py", "store/served.py", "store/taking_in.py", "store/spool.py",
+    "store/schema.py", "store/migration.py", "store/sqlite.py", "store/bills.py", "clients/settlements.py",
+    "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
 )  # fmt: skip
+"""What is mutated, those closest to payments first."""
+
 SLOW = (
     "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py", "test_migration.py",
     "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
@@ -86,23 +96,32 @@ NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/sett
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
 
 ENOUGH = 12
-"""Seconds of tests that a mutant has to survive."""
+"""CPU seconds of tests that a mutant has to survive, unless `--enough` says otherwise."""
 
 TRACED = 3
 """How much slower a test is about while its lines are noted."""
+
+ASLEEP = 60
+"""After so many seconds without any work, a test waits for something that never comes."""
+
+LONGEST = 1800
+"""Seconds after which a process is ended, whatever it does."""
 
 NO_TESTS = 99
 """How a process ends in which pytest did not even start."""
 
 Suite = dict[str, dict[str, Any]]
-"""Of each test the seconds that it takes, and by file the lines that it reaches."""
+"""Of each test the CPU seconds that it takes, and by file the lines that it reaches."""
 
 
 def main() -> int:
     arguments = _arguments()
+    subjects = arguments.subjects or SUBJECTS
+    if arguments.table:
+        sys.stdout.write(written(_current(subjects, arguments.results)))
+        return 0
     if arguments.copy is not None:
-        subjects = arguments.subjects or SUBJECTS
-        return Workshop(arguments.copy, arguments.results, subjects).run(arguments.sample, arguments.list)
+        return Workshop(arguments.copy, arguments.results, subjects, arguments.enough).run(arguments.sample)
     with TemporaryDirectory() as scratch:
         copy = Path(scratch)
         for name in COPIED:
@@ -112,8 +131,7 @@ def main() -> int:
             else:
                 shutil.copy(source, copy / name)
         words = ["--copy", scratch, "--results", str(arguments.results.resolve()), *arguments.subjects]
-        words += ["--sample", str(arguments.sample)]
-        words += [] if arguments.list is None else ["--list", str(arguments.list.resolve())]
+        words += ["--sample", str(arguments.sample), "--enough", str(arguments.enough)]
         return subprocess.run(
             [sys.executable, "-m", "tests.mutation.python", *words],
             cwd=scratch,
@@ -125,8 +143,9 @@ def main() -> int:
 class Workshop:
     """A process in a copy of the checkout, with everything loaded but the settlement code and its tests."""
 
-    def __init__(self, copy: Path, results: Path, subjects: Sequence[str]) -> None:
+    def __init__(self, copy: Path, results: Path, subjects: Sequence[str], enough: float) -> None:
         self._copy = copy
+        self._enough = enough
         self._subjects = subjects
         self._results = results
         self._source = copy / "src" / PACKAGE
@@ -142,38 +161,53 @@ class Workshop:
         gc.collect()
         gc.freeze()
         results.parent.mkdir(parents=True, exist_ok=True)
-        self._tests = _hash("".join(path.read_text() for path in sorted((copy / "tests/settlement").glob("*.*"))))
         self._suite = self._measured()
+        self._versions = _versions(copy / "tests/settlement")
         self._bench = Bench(self._copy, self._log)
 
-    def run(self, sample: int, survivors: Path | None) -> int:
+    def run(self, sample: int) -> int:
         done = {one["mutant"]: one for one in read(self._results)}
-        current: dict[str, list[dict[str, Any]]] = {}
-        for subject in self._subjects:
-            source = (self._source / subject).read_text()
-            current[subject] = []
-            last: dict[str, str] = {}
-            found = list(_named(subject, source))
-            if sample:
-                drawn = random.Random(subject).sample(range(len(found)), min(sample, len(found)))
-                found = [found[index] for index in sorted(drawn)]
-            for name, mutant in found:
-                known = done.get(name)
-                if known is None or (known["outcome"] != "killed" and known["tests"] != self._tests):
-                    known = {"mutant": name, "tests": self._tests} | self._judge(subject, source, mutant, last)
-                    add(self._results, known)
-                current[subject].append(known | {"line": mutant.line})
-                sys.stdout.write(f"{known['outcome']:10}{subject}:{mutant.line} {mutant.place} {mutant.fault}\n")
-                sys.stdout.flush()
-        sys.stdout.write(summary(current))
-        if survivors is not None:
-            survivors.write_text(listing(current))
+        for imported in (False, True):  # a process that imports everything anew takes ten times as long
+            for subject in self._subjects:
+                found = list(named(subject, (self._source / subject).read_text()))
+                if sample:
+                    drawn = random.Random(subject).sample(range(len(found)), min(sample, len(found)))
+                    found = [found[index] for index in sorted(drawn)]
+                self._run(subject, [one for one in found if one[1].imported is imported], done)
         return 0
 
-    def _judge(self, subject: str, source: str, mutant: Mutant, last: dict[str, str]) -> dict[str, Any]:
+    def _run(self, subject: str, found: Sequence[tuple[str, Mutant]], done: dict[str, dict[str, Any]]) -> None:
+        """Judge these mutants of a file, as far as they are not judged yet."""
+        source = (self._source / subject).read_text()
+        last: dict[str, str] = {}
+        for name, mutant in found:
+            known = done.get(name)
+            if known is not None and known["outcome"] == "killed":
+                last[mutant.place] = known["by"]
+                continue
+            passed = set(known["passed"]) if known is not None else set()
+            given = self._reaching(subject, mutant, last.get(mutant.place))
+            tests = [test for test in given if self._version(test) not in passed]
+            if known is not None and not tests:
+                continue
+            result = {"mutant": name} | self._judge(subject, source, mutant, tests)
+            if result["outcome"] == "killed":
+                last[mutant.place] = result["by"]
+            else:
+                result["passed"] = sorted(passed | {self._version(test) for test in tests})
+                result["outcome"] = "survived" if result["passed"] else "unreached"
+            add(self._results, result)
+            sys.stdout.write(f"{result['outcome']:10}{subject}:{mutant.line} {mutant.place} {mutant.fault}\n")
+            sys.stdout.flush()
+
+    def _version(self, test: str) -> str:
+        """What the text of a test is at present."""
+        file, name = test.split("::")[:2]
+        return _hash(test + self._versions[file, name.split("[")[0]])
+
+    def _judge(self, subject: str, source: str, mutant: Mutant, tests: list[str]) -> dict[str, Any]:
         began = time.monotonic()
-        tests = self._reaching(subject, mutant, last.get(mutant.place))
-        outcome, by = "unreached", ""
+        passed, by = True, ""
         if tests:
             module = _module(subject)
             times = {test: self._suite[test]["seconds"] for test in tests}
@@ -182,28 +216,26 @@ class Workshop:
                 passed, by = self._forked(Chosen(times), _Finder(module, code))
             else:
                 passed, by = self._bench.judge(Job(module, str(self._source / subject), mutant, times))
-            outcome = "survived" if passed else "killed"
-            if not passed:
-                last[mutant.place] = by
         return {
-            "subject": subject, "line": mutant.line, "place": mutant.place, "fault": mutant.fault, "outcome": outcome,
-            "by": by if outcome == "killed" else "", "seconds": round(time.monotonic() - began, 1),
+            "subject": subject, "line": mutant.line, "place": mutant.place, "fault": mutant.fault,
+            "outcome": "survived" if passed else "killed", "by": "" if passed else by,
+            "seconds": round(time.monotonic() - began, 1),
         }  # fmt: skip
 
     def _reaching(self, subject: str, mutant: Mutant, first: str | None) -> list[str]:
         """The tests that reach a mutant, those first that are likely to notice it soon."""
         lines = range(mutant.line, mutant.end + 1)
         files = {test.split("::")[0] for test, told in self._suite.items() if subject in told["lines"]}
-        own = f"test_{Path(subject).stem}"
+        own = f"test_{Path(subject).stem}", f"test_{Path(subject).parent.name}"
         found = [
             test
             for test, told in self._suite.items()
             if REAL_CHAIN not in test or subject in NEEDS_REAL_CHAIN
             if (test.split("::")[0] in files if mutant.imported else set(lines) & set(told["lines"].get(subject, ())))
         ]
-        found.sort(key=lambda test: (test != first, own not in test, self._suite[test]["seconds"]))
+        found.sort(key=lambda one: (one != first, not any(name in one for name in own), self._suite[one]["seconds"]))
         times = accumulate(self._suite[test]["seconds"] for test in found)
-        return [test for test, until in zip(found, times, strict=True) if until <= ENOUGH or test == found[0]]
+        return [test for test, until in zip(found, times, strict=True) if until <= self._enough or test == found[0]]
 
     def _measured(self) -> Suite:
         """The suite, measured on the sound code; a file that was measured before, with the same code, is not again."""
@@ -231,12 +263,12 @@ class Workshop:
                 sys.meta_path.insert(0, finder)
             os._exit(_pytest(self._copy, plugin.files(), plugin))
 
-        return _in_a_fork(run, begun, self._log, plugin.longest())
+        return _in_a_fork(run, begun, self._log)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A mutant of a module's source file, and the tests that it is given to, with the seconds that each takes."""
+    """A mutant of a module's source file, and the tests that it is given to, with the CPU seconds that each takes."""
 
     module: str
     path: str
@@ -283,7 +315,7 @@ class Bench:
                 except EOFError:
                     return True
                 run = partial(self._run, job, [items[test] for test in job.times])
-                self._pipe.send(_in_a_fork(run, self._begun, self._log, Chosen(job.times).longest()))
+                self._pipe.send(_in_a_fork(run, self._begun, self._log))
 
         def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
             if report.failed:
@@ -318,8 +350,8 @@ def _pytest(directory: Path, files: list[str], plugin: object) -> int:
     return int(pytest.main([*switches, "-W", "ignore::pytest.PytestAssertRewriteWarning", *files], plugins=[plugin]))
 
 
-def _in_a_fork(run: Callable[[], None], begun: Path, log: Path, longest: float) -> tuple[bool, str]:
-    """Whether a process that runs this ends well, and what it wrote to `begun`; one that takes too long does not."""
+def _in_a_fork(run: Callable[[], None], begun: Path, log: Path) -> tuple[bool, str]:
+    """Whether a process that runs this ends well, and what it wrote to `begun`; one that falls asleep does not."""
     begun.write_text("")
     process = os.fork()
     if process == 0:
@@ -335,32 +367,35 @@ def _in_a_fork(run: Callable[[], None], begun: Path, log: Path, longest: float) 
         finally:
             traceback.print_exc()
             os._exit(NO_TESTS)
-    limit = time.monotonic() + longest
+    began = awake = time.monotonic()
+    worked = 0
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() > limit:
+        now = time.monotonic()
+        state, *numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(numbers[10]) + int(numbers[11])
+        if state != "S" or ticks != worked:
+            awake, worked = now, ticks
+        if now - awake > ASLEEP or now - began > LONGEST:
             os.killpg(process, signal.SIGKILL)
             _, status = os.waitpid(process, 0)
             break
-        time.sleep(0.005)
+        time.sleep(0.005 if now - began < 1 else 0.05)
     code = os.waitstatus_to_exitcode(status)
     assert code not in (pytest.ExitCode.NO_TESTS_COLLECTED, NO_TESTS), f"no test was run, see {log}"
     return code == 0, begun.read_text()
 
 
 class Choice:
-    """A plugin of pytest: which tests are run, in which order, and how long each may take."""
+    """A plugin of pytest: which tests are run, in which order, and how many CPU seconds each may take."""
 
     def __init__(self, begun: Path | None = None) -> None:
         self.begun = begun
 
     def files(self) -> list[str]:
         return ["tests/settlement"]
-
-    def longest(self) -> float:
-        return 900
 
     def seconds(self, _: str) -> float:
         return 300
@@ -374,7 +409,7 @@ class Choice:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         assert self.begun is not None
         self.begun.write_text(nodeid)
-        signal.setitimer(signal.ITIMER_REAL, self.seconds(nodeid))
+        signal.setitimer(signal.ITIMER_PROF, self.seconds(nodeid))
 
 
 class Chosen(Choice):
@@ -386,9 +421,6 @@ class Chosen(Choice):
 
     def files(self) -> list[str]:
         return sorted({test.split("::")[0] for test in self._tests})
-
-    def longest(self) -> float:
-        return 60 + 4 * sum(self._tests.values())
 
     def seconds(self, nodeid: str) -> float:
         return 5 + 4 * self._tests[nodeid]
@@ -415,11 +447,11 @@ class Measure(Choice):
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._reached = {}
-        began = time.monotonic()
+        began = time.process_time()
         sys.settrace(self._entered)
         yield
         sys.settrace(None)
-        seconds = (time.monotonic() - began) / TRACED
+        seconds = (time.process_time() - began) / TRACED
         lines = {name: sorted(reached) for name, reached in self._reached.items()}
         self._suite[item.nodeid] = {"seconds": round(seconds, 2), "lines": lines}
 
@@ -461,7 +493,7 @@ def _module(subject: str) -> str:
     return f"{PACKAGE}.{subject.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}"
 
 
-def _named(subject: str, source: str) -> Iterator[tuple[str, Mutant]]:
+def named(subject: str, source: str) -> Iterator[tuple[str, Mutant]]:
     """The mutants of a source, each with a name that it keeps as long as the function around it stays the same."""
     around = {"": ""} | dict(_places(ast.parse(source), ""))
     seen: dict[tuple[str, str], int] = {}
@@ -484,34 +516,41 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def summary(results: dict[str, list[dict[str, Any]]]) -> str:
-    """A table by file: how many mutants there were, how many were killed, and what share of all."""
-    rows = ["| file | mutants | killed | survived | unreached | killed of all |", "|---|---|---|---|---|---|"]
-    everything = [one for found in results.values() for one in found]
-    for subject, found in [*results.items(), ("all", everything)]:
-        outcomes = [one["outcome"] for one in found]
-        killed = outcomes.count("killed")
-        share = f"{100 * killed / len(found):.1f} %" if found else "-"
-        counts = (len(found), killed, outcomes.count("survived"), outcomes.count("unreached"), share)
-        rows.append(f"| {subject} | " + " | ".join(map(str, counts)) + " |")
-    return "\n".join(rows) + "\n"
+def _versions(tests: Path) -> dict[tuple[str, str], str]:
+    """What decides on the result of a test, by file and name: its own text, and what it shares with others."""
+    shared = "".join(path.read_text() for path in sorted(tests.glob("*.*")) if not path.name.startswith("test_"))
+    found: dict[tuple[str, str], str] = {}
+    for path in sorted(tests.glob("test_*.py")):
+        body = ast.parse(path.read_text()).body
+        own = {
+            one.name: ast.unparse(one)
+            for one in body
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and one.name.lower()[:4] == "test"
+        }
+        rest = "\n".join(ast.unparse(one) for one in body if getattr(one, "name", "") not in own)
+        for name, text in own.items():
+            found[f"tests/settlement/{path.name}", name] = _hash(shared + rest + text)
+    return found
 
 
-def listing(results: dict[str, list[dict[str, Any]]]) -> str:
-    """A line for each mutant that was not killed."""
-    return "".join(
-        f"{subject}:{one['line']} | {one['place']} | {one['outcome']} | {one['fault']}\n"
-        for subject, found in results.items()
-        for one in found
-        if one["outcome"] != "killed"
-    )
+def _current(subjects: Sequence[str], results: Path) -> dict[str, list[Judged]]:
+    """The mutants of the code as it is, each with its result so far."""
+    done = {one["mutant"]: one for one in read(results)}
+    return {
+        subject: [
+            Judged(mutant, str(done[name]["outcome"]) if name in done else "")
+            for name, mutant in named(subject, (ROOT / "src" / PACKAGE / subject).read_text())
+        ]
+        for subject in subjects
+    }
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path(".mutation/python.jsonl"))
     parser.add_argument("--sample", type=int, default=0, help="only so many mutants of each file")
-    parser.add_argument("--list", type=Path, help="write those that were not killed to this file")
+    parser.add_argument("--enough", type=float, default=ENOUGH, help="CPU seconds of tests for a mutant that survives")
+    parser.add_argument("--table", action="store_true", help="write the results so far as tables")
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("subjects", nargs="*")
     return parser.parse_args()

@@ -238,11 +238,16 @@ def kept(folder: Path, content: object) -> KeyStore:
 )
 def test_an_invalid_key_file_is_refused(tmp_path: Path, content: bytes) -> None:
     store = kept(tmp_path, content)
-    for work in (store.list, lambda: store.find("main"), lambda: store.unlock("main", PASSWORD)):
+    failures = list(store.unreadable())
+    for work in (lambda: store.find("main"), lambda: store.unlock("main", PASSWORD)):
         with pytest.raises(KeyFailure) as failure:
             work()
-        is_clear(failure.value)
-        assert "main.json" in str(failure.value)
+        failures.append(failure.value)
+    assert len(failures) == 3
+    for one in failures:
+        is_clear(one)
+        assert "main.json" in str(one)
+    assert store.list() == []
 
 
 @pytest.mark.parametrize(

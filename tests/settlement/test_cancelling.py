@@ -121,6 +121,26 @@ def test_a_cancelled_batch_ends_and_its_users_are_settled_again_with_the_same_no
     assert world.charged(ANN) == 13
 
 
+def test_each_of_two_batches_with_one_nonce_is_cancelled(world: World) -> None:
+    """A batch that is decided leaves its nonce to the next one. Both can be pending when they are cancelled."""
+    world.settle(("a", ANN, 10))
+    world.settle(("b", BEN, 4))
+    (_, second) = world.chain.pool.values()
+    del world.chain.pool[second.hash]
+    with world.journal() as journal:
+        journal._db.execute("UPDATE sent SET nonce = 0 WHERE batch_id = 2")
+        journal._db.commit()
+    assert [(one.nonce, one.batch) for one in world.plan().places] == [(0, 1)]
+    world.mines_when_asked()
+    done = world.cancel()
+    assert [batch.cancelled for batch in done.batches] == [True, True]
+    assert ([sent.nonce for sent in done.sent], done.results, done.waiting) == ([0], [], [])
+    assert world.chain.pool == {}, "neither is sent again"
+    world.settles_at_once()
+    report = world.settle(("c", BEN, 1))
+    assert (report.paid, world.charged(ANN), world.charged(BEN)) == (15, 10, 5)
+
+
 def test_a_settlement_mined_before_its_cancellation_is_booked(world: World) -> None:
     world.settle(("a", ANN, 10), ("b", BEN, 4))
 

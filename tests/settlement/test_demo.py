@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,31 @@ def home(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(path: Path, *rows: tuple[str, str, int]) -> Path:
     path.write_text("".join(json.dumps({"id": i, "user": u, "time": 1, "fee": fee}) + "\n" for i, u, fee in rows))
     return path
+
+
+def test_everything_in_the_home_is_private(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = home / "home"
+    files.mkdir(mode=0o700)
+    shutil.move(home / "config.toml", files)
+    monkeypatch.setenv("SERVING_HOME", str(files))
+    monkeypatch.setenv("SERVING_PASSWORD", "a long password")
+    log = write(home / "usage.jsonl", ("h", USERS[1].address, 5), ("h", USERS[1].address, 5))
+    allowing = os.umask(0)
+    try:
+        assert serving("key", "new", "main").exit_code == 0
+        settled = serving("settle", str(log), "--json")
+        rejects = Path(json.loads(settled.stdout)["rejects"])
+        made = [path for path in files.rglob("*") if path.is_file()]
+        journals = [path for path in made if path.name.endswith(".journal")]
+        assert {"config.toml", "main.json"} < {path.name for path in made}
+        assert journals
+        assert [path for path in (rejects, *files.rglob("*")) if path.stat().st_mode & 0o077] == []
+        for path in (rejects, *journals):
+            path.chmod(0o644)  # as earlier versions left them
+        serving("settle", str(log), "--json")
+        assert [path for path in (rejects, *journals) if path.stat().st_mode & 0o077] == []
+    finally:
+        os.umask(allowing)
 
 
 def test_exit_codes_say_what_is_left(home: Path) -> None:

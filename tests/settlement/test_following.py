@@ -520,19 +520,28 @@ def test_the_wallet_nonce_of_a_decided_batch_is_reused(scene: Scene) -> None:
     assert asyncio.run(follower.wallet.free_nonce(head)) == 5
 
 
-@pytest.mark.parametrize(("mined", "pending", "unknown"), [(5, 7, 1), (3, 6, 2), (6, 7, 1), (4, 9, 4)])
-def test_unknown_pending_wallet_transactions_stop_signing(scene: Scene, mined: int, pending: int, unknown: int) -> None:
+@pytest.mark.parametrize(
+    ("mined", "pending", "unknown", "first"),
+    [
+        (5, 7, 1, 6), (3, 6, 2, 3), (6, 7, 1, 6), (4, 9, 4, 4), (30, 36, 6, 30), (5, 10**9, 999, 6),
+        (6, 10**9, 1000, 6),
+    ],
+)  # fmt: skip
+def test_unknown_pending_wallet_transactions_stop_signing(
+    scene: Scene, mined: int, pending: int, unknown: int, first: int
+) -> None:
     scene.chain.mined_nonce = lambda: mined
     scene.chain.next_nonce = pending
-    with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? ") as caught:
+    with pytest.raises(UnknownTransactions, match=rf"^{unknown} transactions? .* from {first} on\.") as caught:
         free_nonce(scene)
     assert caught.value.exit_code == 8
     assert "serving settlement cancel" in str(caught.value.next_step)
 
 
-def test_an_unknown_settlement_in_an_unfinal_block_stops_signing(scene: Scene) -> None:
-    scene.chain.mined_nonce = lambda: 5
-    scene.chain.calls = {4: "0xforeign"}
+@pytest.mark.parametrize(("mined", "nonce"), [(5, 4), (6, 5)], ids=["before ours", "with the nonce of ours"])
+def test_an_unknown_settlement_in_an_unfinal_block_stops_signing(scene: Scene, mined: int, nonce: int) -> None:
+    scene.chain.mined_nonce = lambda: mined
+    scene.chain.calls = {nonce: "0xforeign"}
     with pytest.raises(UnknownTransactions, match="0xforeign") as caught:
         free_nonce(scene, final=BLOCK)
     assert caught.value.exit_code == 8
@@ -624,11 +633,13 @@ def test_a_failure_to_follow_one_batch_leaves_the_others_alone(scene: Scene) -> 
     assert asyncio.run(follower.next_done([first, second])) == [first]
     assert isinstance(first.error, Disagreement)
     assert (second.done, second.error) == (False, None)
+    assert follower.wallet.released == set()
     scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
     scene.chain.mined_nonce = lambda: 7
     scene.chain.receipts[sent(6, 50).hash] = lambda: landed_in(BLOCK, Status.SUCCESS, transaction=sent(6, 50))
     assert asyncio.run(follower.next_done([second])) == [second]
     assert (second.error, second.failed, second.news) == (None, None, True)
+    assert follower.wallet.released == {second.batch.id}
 
 
 # -------------------------------------------------------------------------------------------------- believing
@@ -648,6 +659,16 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.mined() == [PAID.mined]
     assert scene.states() == [("accepted", Status.SUCCESS)] * 2
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
+
+
+def test_a_batch_ends_when_its_last_transaction_is_deep_enough(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(6))
+    scene.show(sent(5), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER)
+    scene.show(sent(6), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER, block=BLOCK + 1)
+    scene.chain.newest = lambda: BLOCK + 2 if scene.chain.now >= 6 else BLOCK + 1
+    scene.follow(batch=batch)
+    assert scene.chain.now == 6.5
+    assert [mined.block_number for mined in scene.mined()] == [BLOCK, BLOCK + 1]
 
 
 def test_the_receipt_that_took_effect_counts(scene: Scene) -> None:

@@ -479,6 +479,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'pass'", "DROP TABLE user", "UPDATE user SET owed = 'much'",
         "DELETE FROM meta", "DROP TABLE meta", "UPDATE price SET input_price = 'much'", "DROP TABLE price",
+        "UPDATE user SET requests = 0", "UPDATE user SET requests = 2", "DELETE FROM request",
     ],
 )  # fmt: skip
 def test_a_journal_with_impossible_content_is_refused(tmp_path: Path, damage: str) -> None:
@@ -657,6 +658,110 @@ def test_an_acceptance_found_for_two_batches_is_booked_once(tmp_path: Path) -> N
         assert user.paid == 0
         journal.accept(first, {0: accepted(20, 7, status=1, sent=1)})
         assert user.paid == 20
+
+
+def test_a_settlement_is_found_in_the_batch_that_its_transaction_carried(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1), row(2, USERS[1]))
+        first = send(journal, 1, *USERS)
+        journal.add_transaction(first, transaction(4))
+        second = journal.add_batch("entries", USERS[2], b"whole", 41, first.rows[1:], transaction(2))
+        third = journal.add_batch("entries", USERS[2], b"whole", 42, first.rows[::-1], transaction(3))
+        (other, user), (_, settlement) = journal.users(), (row.settlement for row in first.rows)
+
+        def found(sent: int, asked: UserState = user, **changes: Any) -> tuple[int, int] | None:
+            where = journal.signed_as(asked, replace(settlement, **changes), transaction(sent).hash)
+            return None if where is None else (where[0].id, where[1])
+
+        assert [found(sent) for sent in (1, 4, 2, 3)] == [(first.id, 1), (first.id, 1), (second.id, 0), (third.id, 0)]
+        assert found(9) == (third.id, 0), "the newest, if none of them carried it"
+        assert found(1, other) is None
+        for changes in ({"nonce": 2}, {"total_fee": 1}, {"requests_hash": bytes(32)}):
+            assert found(1, **changes) is None
+        journal.adopt(user, replace(settlement, nonce=9), 1, accepted(35, 6))
+        assert found(1, nonce=9) is None, "it was adopted, not signed here"
+
+
+def test_questions_about_a_settlement_are_about_one_user_and_nonce(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1), row(2, USERS[1]))
+        batch = send(journal, 5, *USERS)
+        first, second = journal.users()
+        assert [journal.awaits(user, 5) for user in (first, second)] == [True, True]
+        assert (journal.last_acceptance(first), journal.accepted_nonce(first)) == (None, 0)
+        journal.accept(batch, {0: accepted(20, 7, status=1, sent=5)})
+        assert [journal.awaits(user, nonce) for user in (first, second) for nonce in (4, 5, 6)] == [
+            False, False, False, False, True, False,
+        ]  # fmt: skip
+        assert [journal.accepted_by(user, transaction(sent).hash) for user in (first, second) for sent in (5, 6)] == [
+            True, False, False, False,
+        ]  # fmt: skip
+        assert [journal.accepted(user, nonce) for user in (first, second) for nonce in (4, 5, 6)] == [
+            False, True, False, False, False, False,
+        ]  # fmt: skip
+        assert journal.last_acceptance(first) == (7, transaction(5).hash)
+        assert (journal.last_acceptance(second), journal.accepted_nonce(second)) == (None, 0)
+        journal.accept(send(journal, 6, first.address), {0: accepted(15, 6, sent=6)})
+        read(journal, row(3))
+        send(journal, 7, first.address)
+        assert (journal.last_acceptance(first), journal.accepted_nonce(first)) == ((6, transaction(6).hash), 6)
+        journal.finalise(9)
+        assert (journal.last_acceptance(first), journal.accepted_nonce(first)) == ((6, transaction(6).hash), 6)
+        assert journal.accepted(first, 5)
+        assert [settled.accepted for settled in journal.batch(batch.id).rows] == [True, False]
+        journal.end_batch(batch)
+        assert not journal.awaits(second, 5)
+        unknown = accepted(1, 8)._replace(transaction="")
+        journal.adopt(second, UserSettlement(second.address, 1, 9, bytes(32)), 0, unknown)
+        assert journal.last_acceptance(second) == (8, "")
+
+
+def test_batches_are_listed_with_their_results(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1), row(2, USERS[1]))
+        batches = [send(journal, number, *USERS) for number in range(1, 6)]
+        second = journal.add_transaction(batches[1], transaction(9))
+        book(journal, second, 7, (1, 20), (4, 0))
+        for place in (1, 2, 4):
+            journal.end_batch(batches[place])
+        assert [[one.batch.id for one in journal.summaries(ended)] for ended in (0, 1, 2, 9)] == [
+            [1, 4], [1, 4, 5], [1, 3, 4, 5], [1, 2, 3, 4, 5],
+        ]  # fmt: skip
+        found = journal.summaries(9)
+        assert [one.ended for one in found] == [False, True, True, False, True]
+        assert [one.batch for one in found] == [journal.batch(number) for number in range(1, 6)]
+        listed = found[1]
+        assert (listed.states, listed.statuses, listed.paid) == (("accepted", "signed"), (1, 4), (20, None))
+        assert (listed.accepted_in, listed.blocks) == ((transaction(9).hash, None), (7, None))
+        assert listed.mined == {transaction(9).hash: 7}
+        others = [one for one in found if one is not listed]
+        assert all((one.statuses, one.mined) == ((None, None), {}) for one in others)
+
+
+@pytest.mark.parametrize(("now", "age"), [(1000, 0), (1000.5, 0.5), (1007, 7), (990, 0)])
+def test_the_age_of_a_batch_is_never_negative(tmp_path: Path, now: float, age: float) -> None:
+    clock = [1000.0]
+    with open_journal(tmp_path / "j", IDENTITY, lambda: clock[0]) as journal:
+        read(journal, row(1), row(2, USERS[1]))
+        batch = send(journal, 1, USERS[0])
+        send(journal, 2, USERS[1])
+        clock[0] = now
+        assert journal.age(batch) == age
+
+
+def test_a_block_that_is_undone_is_neither_final_nor_searched(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1))
+        batch = send(journal, 1, USERS[0])
+        for final, searched, undone, left in (
+            (9, 9, 8, (7, 7)), (8, 8, 8, (7, 7)), (8, 10, 8, (7, 7)), (8, 7, 8, (7, 7)), (8, 3, 8, (7, 3)),
+            (7, 7, 8, (7, 7)),
+        ):  # fmt: skip
+            book(journal, batch, undone, (0, 35))
+            journal.finalise(final)
+            journal.set_searched_block(searched)
+            assert journal.unbook(undone, block_hash(undone)) == 1
+            assert (journal.final_block(), journal.searched_block()) == left, (final, searched)
 
 
 def test_a_settlement_is_live_while_it_may_be_accepted_or_undone(tmp_path: Path) -> None:

@@ -15,13 +15,15 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.fees import Fees
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
 from serving_network.clients.user import AsyncUser
+from serving_network.contracts import load
 from serving_network.contracts.models import Offer, Status
-from serving_network.errors import NodeFailure, RpcError
+from serving_network.errors import NodeFailure, RpcError, TransactionDropped, TransactionFailure
 from serving_network.localchain import EmbeddedChain
 from serving_network.messages.typed_data import (
     TEESettlement,
@@ -29,10 +31,10 @@ from serving_network.messages.typed_data import (
     UserSettlement,
 )
 from serving_network.settlement import sending
-from serving_network.settlement.chain import Landed, PastSettlement, Service
+from serving_network.settlement.chain import Landed, PastSettlement, Service, TooMuchGas, Underpriced
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
-from serving_network.settlement.live import LiveChain
+from serving_network.settlement.live import GasPriceAboveCap, LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
@@ -367,6 +369,200 @@ async def balances(chain: EmbeddedChain) -> dict[str, int]:
     async with await AsyncConnection.open(chain) as connection:
         found = await AsyncNetwork(connection).accounts_with(PROVIDER.address, users)
         return {user: account.balance for user, account in found.items()}
+
+
+# -------------------------------------------------------------------------------------------- the wallet's nonce
+
+
+@dataclass
+class Counting:
+    """A node whose newest block is 1000, and where the wallet sent a transaction in each block."""
+
+    pending: int = 1000
+    chain_id: int = 16661
+
+    async def block_number(self) -> int:
+        return 1000
+
+    async def rpc(self, method: str, params: Sequence[Any]) -> Any:
+        (wallet, block) = params
+        assert (method, wallet) == ("eth_getTransactionCount", PROVIDER.address)
+        return hex({"latest": 1000, "pending": self.pending}[block]) if block in ("latest", "pending") else block
+
+
+def counted(node: Counting, question: Callable[[LiveChain], Awaitable[int]]) -> int:
+    made: Any = node
+    chain = LiveChain(made, cast("Any", SimpleNamespace(chain=node)), "inference", cast("Any", None), PROVIDER)
+
+    async def ask() -> int:
+        return await question(chain)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    ("depth", "block"), [(1, 1000), (2, 999), (3, 998), (7, 994), (1000, 1), (1001, 0), (1002, 0), (5000, 0)]
+)
+def test_the_mined_nonce_of_the_wallet_is_that_of_the_block_at_the_depth(depth: int, block: int) -> None:
+    assert counted(Counting(), lambda chain: chain.mined_wallet_nonce(depth)) == block
+    assert counted(Counting(), lambda chain: chain.wallet_nonce_at(block)) == block
+
+
+@pytest.mark.parametrize(("pending", "nonce"), [(1003, 1003), (1000, 1000), (7, 1000)])
+def test_the_next_nonce_of_the_wallet_is_never_below_the_newest_block(pending: int, nonce: int) -> None:
+    assert counted(Counting(pending), lambda chain: chain.wallet_nonce()) == nonce
+
+
+# ------------------------------------------------------------------------------------- what a transaction may cost
+
+CAP = 1000
+EMPTY = SignedSettlements("entries", (), ())
+
+
+@dataclass
+class Pricing:
+    """A node that suggests these fees and estimates this much gas, and what it was asked to sign and send."""
+
+    fees: Fees
+    base: int | None = None
+    gas: int = 70
+    fails: TransactionFailure | None = None
+    made: list[tuple[str, bytes, dict[str, Any]]] = field(default_factory=list)
+    replaced: list[tuple[Any, bool]] = field(default_factory=list)
+    chain_id: int = 16661
+
+    async def suggested_fees(self) -> Fees:
+        return self.fees
+
+    async def block(self, number: str) -> dict[str, Any]:
+        assert number == "latest"
+        return {} if self.base is None else {"baseFeePerGas": hex(self.base)}
+
+    async def estimate_gas(self, sender: str, to: str, _: bytes) -> int:
+        assert (sender, to) == (PROVIDER.address, STRANGER.address)
+        return self.gas
+
+    async def prepare(self, wallet: LocalSigner, to: str, data: bytes, **options: Any) -> SimpleNamespace:
+        assert wallet is PROVIDER
+        self.made.append((to, data, options))
+        fees = options["fees"]
+        return SimpleNamespace(
+            hash="0xaa", raw=b"raw", nonce=options["nonce"], gas=options["gas"], legacy=fees.legacy,
+            max_fee_per_gas=fees.max_fee_per_gas, max_priority_fee_per_gas=fees.max_priority_fee_per_gas,
+        )  # fmt: skip
+
+    async def replace(self, wallet: LocalSigner, stuck: Any, *, fees: Fees, cancel: bool = False) -> SimpleNamespace:
+        self.replaced.append((stuck, cancel))
+        return await self.prepare(wallet, "", b"", nonce=3, gas=9, fees=fees)
+
+    async def broadcast(self, _: Any) -> None:
+        if self.fails is not None:
+            raise self.fails
+
+
+def priced(node: Pricing) -> LiveChain:
+    made: Any = node
+    contract: Any = SimpleNamespace(address=STRANGER.address, interface=load("InferenceServing").interface)
+    return LiveChain(made, cast("Any", SimpleNamespace(chain=node)), "inference", contract, PROVIDER)
+
+
+@pytest.mark.parametrize(
+    ("suggested", "base", "fees"),
+    [
+        (Fees(CAP, 7), 1, Fees(CAP, 7)),
+        (Fees(CAP - 1, 7), 1, Fees(CAP - 1, 7)),
+        (Fees(CAP + 1, 7), CAP - 1, Fees(CAP, 7)),
+        (Fees(3 * CAP, 2 * CAP), 1, Fees(CAP, CAP)),
+        (Fees(3 * CAP, 7), None, Fees(CAP, 7)),
+        (Fees.gas_price(CAP), None, Fees.gas_price(CAP)),
+        (Fees(CAP + 1, 7), CAP, None),
+        (Fees(3 * CAP, 7), 2 * CAP, None),
+        (Fees.gas_price(CAP + 1), None, None),
+    ],
+)
+def test_fees_are_at_most_the_cap_and_at_least_the_base_fee(
+    suggested: Fees, base: int | None, fees: Fees | None
+) -> None:
+    node = Pricing(suggested, base)
+    chain = priced(node)
+    if fees is not None:
+        made = asyncio.run(chain.empty(9, None, CAP))
+        assert node.made == [(PROVIDER.address, b"", {"gas": 21_000, "nonce": 9, "fees": fees})]
+        price = (fees.max_fee_per_gas, fees.max_priority_fee_per_gas, fees.legacy)
+        assert made == Transaction("0xaa", b"raw", 9, 21_000, *price, "cancel")
+        return
+    with pytest.raises(GasPriceAboveCap, match=f"the cap is {CAP} wei") as caught:
+        asyncio.run(chain.empty(9, None, CAP))
+    assert f"The gas price is {base or suggested.max_fee_per_gas} wei" in str(caught.value)
+    assert "--max-fee" in str(caught.value.next_step)
+    assert node.made == []
+
+
+@pytest.mark.parametrize(("stuck", "cap", "fits"), [(800, 1001, True), (800, 1000, False), (801, 1001, False)])
+def test_a_transaction_is_replaced_only_if_the_raised_fee_is_within_the_cap(
+    monkeypatch: pytest.MonkeyPatch, stuck: int, cap: int, fits: bool
+) -> None:
+    node = Pricing(Fees(1, 1))
+    chain = priced(node)
+    waiting = Transaction("0xbb", b"", 3, 21_000, stuck, 1)
+    monkeypatch.setattr(chain, "_as_sent", lambda *found: found)
+    questions = partial(chain.empty, 3), partial(chain.replace, EMPTY)
+    if not fits:
+        for question in questions:
+            with pytest.raises(GasPriceAboveCap) as caught:
+                asyncio.run(question(waiting, cap))
+            assert caught.value.transaction == "0xbb"
+            assert f"--max-fee '{stuck * 125 // 100 + 1} wei'" in str(caught.value.next_step)
+        return
+    empty, carrying = (asyncio.run(question(waiting, cap)) for question in questions)
+    assert (empty.purpose, carrying.purpose, empty._replace(purpose="carry")) == ("cancel", "carry", carrying)
+    assert node.replaced == [((waiting,), True), ((waiting, chain._wire.calldata(EMPTY)), False)]
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(101, True), (100, True), (99, False)])
+def test_a_transaction_has_the_gas_of_its_estimate_and_reserve_within_the_limit(limit: int, fits: bool) -> None:
+    node = Pricing(Fees(5, 2))
+    chain = priced(node)
+    if not fits:
+        with pytest.raises(TooMuchGas, match=f"needs up to 100 gas, but the limit is {limit}") as caught:
+            asyncio.run(chain.prepare(EMPTY, 4, limit, CAP, 30))
+        assert "--gas-limit" in str(caught.value.next_step)
+        assert node.made == []
+        return
+    made = asyncio.run(chain.prepare(EMPTY, 4, limit, CAP, 30))
+    assert made == Transaction("0xaa", b"raw", 4, 100, 5, 2, False, "carry")
+    assert node.made == [(STRANGER.address, chain._wire.calldata(EMPTY), {"gas": 100, "nonce": 4, "fees": Fees(5, 2)})]
+
+
+@pytest.mark.parametrize(
+    ("message", "underpriced"),
+    [
+        ("replacement transaction underpriced", True),
+        ("Could not replace existing tx", True),
+        ("ReplacementNotAllowed", True),
+        ("FeeTooLowToCompete", True),
+        ("insufficient funds", False),
+    ],
+)
+def test_nodes_say_in_different_words_that_a_fee_is_too_low(
+    monkeypatch: pytest.MonkeyPatch, message: str, underpriced: bool
+) -> None:
+    refusal = TransactionFailure(message, transaction="0xaa", cause="a cause", next_step="a step")
+    chain = priced(Pricing(Fees(1, 1), fails=refusal))
+    monkeypatch.setattr(chain, "_as_sent", lambda _: None)
+    with pytest.raises(TransactionFailure) as caught:
+        asyncio.run(chain.broadcast(Transaction("0xaa", b"", 1, 1, 1, 1)))
+    found = caught.value
+    assert isinstance(found, Underpriced) is underpriced
+    assert (str(found), found.transaction, found.cause, found.next_step) == (
+        str(refusal), "0xaa", "a cause", "a step",
+    )  # fmt: skip
+
+
+def test_a_nonce_that_is_used_already_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = priced(Pricing(Fees(1, 1), fails=TransactionDropped("nonce too low")))
+    monkeypatch.setattr(chain, "_as_sent", lambda _: None)
+    asyncio.run(chain.broadcast(Transaction("0xaa", b"", 1, 1, 1, 1)))
 
 
 # ------------------------------------------------------------------------------------------------ what is final

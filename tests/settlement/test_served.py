@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from serving_network.clients.settlements import Outcome
+from serving_network.contracts.models import Status
 from serving_network.errors import ServingError
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.receipts import Ending, SignedReceipt, hash_receipts
-from serving_network.settlement.journal import open_journal
+from serving_network.messages.typed_data import UserSettlement
+from serving_network.settlement.journal import open_journal, served
+from serving_network.settlement.journal.records import Acceptance
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
 from serving_network.store.sqlite import Identity, JournalFailure
 from serving_network.wallet.local import LocalTeeSigner
@@ -64,6 +68,57 @@ def test_rows_are_taken_once_and_in_the_order_of_their_receipts(tmp_path: Path) 
     assert more[0].receipt.sequence == 21
     with open_journal(tmp_path / "j", IDENTITY) as journal:
         assert journal.take_served(Prices(1, 1)) == 1
+
+
+def test_served_rows_are_taken_as_they_are_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_ROWS_AT_ONCE", 2)
+    path = tmp_path / "j"
+    asyncio.run(serve(path, [(number, USERS[number % 2], 10 * number + 1) for number in range(5)]))
+    with open_journal(path, IDENTITY) as journal:
+        assert journal.has_served()
+        assert journal.take_served(Prices(7, 9)) == 5
+        fees = {user.address: [(one.input_fee, one.output_fee) for one in journal.charges(user)] for user in
+                journal.users()}  # fmt: skip
+    assert fees == {USERS[0]: [(0, 1), (10, 11), (20, 21)], USERS[1]: [(5, 6), (15, 16)]}
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT hash, spelling, time, input_tokens, output_tokens FROM request ORDER BY user_id, number"
+        found = connection.execute(query).fetchall()
+        taken = connection.execute("SELECT address, taken FROM account").fetchall()
+    ids = {sha256(b"%d" % number).digest() for number in range(5)}
+    assert {one[0] for one in found} == ids
+    assert {one[1:] for one in found} == {(None, 1_000_000, 1, 2)}
+    assert dict(taken) == {USERS[0]: "63", USERS[1]: "42"}
+
+
+@pytest.mark.parametrize(
+    ("block", "paid", "balance"), [(6, 30, "1000"), (7, 30, "1000"), (8, 30, "970"), (9, 1000, "0"), (9, 1001, "0")]
+)
+def test_a_payment_lowers_only_a_balance_that_is_older(tmp_path: Path, block: int, paid: int, balance: str) -> None:
+    path = tmp_path / "j"
+
+    async def prepare() -> None:
+        intake = Intake(path, IDENTITY, SIGNER)
+        intake.open()
+        try:
+            for user in USERS:
+                await intake.set_balance(user, 1000, 0, 7)
+            for number, user in enumerate(USERS):
+                await intake.finish(terms(number, user), delivered(2000), Ending.COMPLETE, 1)
+        finally:
+            intake.close()
+
+    asyncio.run(prepare())
+    with open_journal(path, IDENTITY) as journal:
+        journal.take_served(Prices(1, 1))
+        user = journal.user(USERS[0])
+        assert user is not None
+        acceptance = Acceptance(Outcome(Status.PARTIAL, paid), block, "0xbb", "0xaa")
+        journal.adopt(user, UserSettlement(user.address, 2000, 1, bytes(32)), 1, acceptance)
+    with closing(sqlite3.connect(path)) as connection:
+        found = {
+            address: rest for address, *rest in connection.execute("SELECT address, balance, block_number FROM account")
+        }
+    assert found == {USERS[0]: [balance, max(7, block)], USERS[1]: ["1000", 7]}
 
 
 def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -132,8 +133,15 @@ async def run(
             reload = stop.set if started.certificate is None else started.certificate.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
             _show_started(session, started, chosen.provider)
+            _spare_what_was_loaded()
             await stop.wait()
             session.out.line("Stopping: requests under way have 60 seconds.")
+
+
+def _spare_what_was_loaded() -> None:
+    """Take what was loaded at the start out of garbage collections: a full one stops all requests for 70 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def _allow_open_files() -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
+from serving_network.errors import InvalidInput, UnknownName
 from serving_network.networks import Configuration, home
 from serving_network.wallet.keys import KeyStore
 
@@ -31,6 +33,15 @@ class Home(Configuration):
         if name is not None:
             self.keys.find(name)
         super().use_key(name)
+
+    def address(self, text: str) -> ChecksumAddress:
+        """As in a configuration. Raises KeyFailure, too, if the key of this name has a file that cannot be read."""
+        try:
+            return super().address(text)
+        except UnknownName:
+            with suppress(UnknownName, InvalidInput):
+                self.keys.find(text)
+            raise
 
     def names(self) -> dict[str, ChecksumAddress]:
         """The address book, and the keys whose names are not in it."""

@@ -75,6 +75,8 @@ def list_keys(as_json: JSON = False) -> None:
         [(one.name, one.address, "yes" if one.name == files.key_in_use else "") for one in keys],
         empty="There are no keys yet. Make one: serving key new NAME",
     )
+    for failure in files.keys.unreadable():
+        out.note(f"{failure} {failure.next_step}", "yellow")
 
 
 @app.command("show-address")

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.cli.tee_key import TEE_KEY, tee_signer
 from serving_network.errors import InvalidInput
+from serving_network.files import private_file
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
@@ -186,9 +186,8 @@ class _RejectFile:
         if self.path is None:
             return
         if self._file is None:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            self._file = os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace")
+            private_file(self.path)
+            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
 
     def written(self) -> str | None:

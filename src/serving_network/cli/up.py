@@ -22,15 +22,20 @@ from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, loca
 from serving_network.deployment.local import LOCAL, deploy_local_network
 from serving_network.deployment.record import Record
 from serving_network.errors import ConfigurationError, InvalidInput, NodeFailure, NodeUnreachable
+from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import DERIVATION_PATH, MNEMONIC, development_keys
 from serving_network.localchain.server import ChainServer, PortUnavailable
+from serving_network.localchain.store import FILE_NAME as CHAIN_FILE_NAME
 from serving_network.networks import BUILT_IN
+from serving_network.untrusted import printable
 from serving_network.wallet.local import LocalSigner
 
 COINS = 1_000_000
 RECORD_NAME = "network.json"
 ANVIL_STATE_NAME = "anvil.json"
+NODE_NAME = "node.txt"
+ANVIL_HINT = "anvil is installed; to run the network on it: serving up --node anvil"
 ANVIL_START_SECONDS = 20.0
 ANVIL_STOP_SECONDS = 10.0
 NEXT = (
@@ -91,6 +96,7 @@ async def _up(
 ) -> None:
     stop = asyncio.Event()
     on_stop(stop.set)
+    is_new = state is None or _remember(state, node)
     start = _embedded if node is Node.EMBEDDED else _anvil
     async with start(host, port, state, block_time, stop) as (url, record):
         if record is not None:
@@ -101,9 +107,32 @@ async def _up(
                     gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
                 show = _as_json if as_json else _as_text
                 typer.echo(show(url, record, node, state, gateway))
+                if is_new and node is Node.EMBEDDED and not as_json and shutil.which("anvil"):
+                    typer.echo(ANVIL_HINT, err=True)
                 await stop.wait()
     if not as_json:
         typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
+
+
+def _remember(state: Path, node: Node) -> bool:
+    """Note which node's chain is in the directory. Returns whether it is a new one.
+
+    Raises ConfigurationError if the directory has the chain of another node.
+    """
+    path = state / NODE_NAME
+    with lock(state / f".{NODE_NAME}.lock", f"The chain in {state} is in use by another process.", wait=SHORT_WAIT):
+        files = {Node.EMBEDDED: state / CHAIN_FILE_NAME, Node.ANVIL: state / ANVIL_STATE_NAME}
+        known = path.read_text("utf-8").strip() if path.exists() else None
+        # Earlier versions wrote no note.
+        known = known or next((one.value for one, file in files.items() if file.exists()), None)
+        if known not in (None, node.value):
+            raise ConfigurationError(
+                f"The chain in {state} is of another node: {printable(known)}.",
+                cause="No node reads the chain of another one.",
+                next_step=f"Pass --node {printable(known)}, or use another directory for --state.",
+            )
+        write_whole(path, f"{node.value}\n")
+    return known is None
 
 
 @contextlib.asynccontextmanager

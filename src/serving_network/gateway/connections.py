@@ -61,13 +61,13 @@ class Response(asyncio.Protocol):
         """Send a request and read the head of its response.
 
         The response may take `seconds`, and the server may send nothing for `silence`. Raises ConnectionFailed and
-        TimeoutError, as do `packet` and `read`.
+        TimeoutError, as does `packet`.
         """
         now = self._loop.time()
         self.status = 0
         self.headers: dict[str, str] = {}
         self._head_size = 0
-        self._ended = self._reusable = self._announced = False
+        self._ended = self._reusable = self._announced = self._skipped = False
         self._failure = None
         self._parts: list[bytes] = []
         self._buffered = 0
@@ -90,6 +90,7 @@ class Response(asyncio.Protocol):
     async def write(self, part: bytes | bytearray | memoryview) -> None:
         """Send a part of the body, and wait until the socket has room. After an early answer, nothing is sent."""
         if self.status or self._failure:
+            self._skipped = True  # the server waits for it, or closes the connection
             return
         self._transport.write(part)
         while not self._writing and not self.status and not self._failure:
@@ -118,7 +119,8 @@ class Response(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._ended and self._reusable and not self._parts and not self._transport.is_closing():
+        clean = self._ended and not self._skipped and not self._parts
+        if clean and self._reusable and not self._transport.is_closing():
             self._connections.keep(self)
         else:
             self._transport.abort()

@@ -20,6 +20,7 @@ from queue import Queue
 from typing import Any, Final
 
 from serving_network.errors import ConfigurationError
+from serving_network.files import private_file
 
 MAX_LINE: Final = 2_000
 MAX_FILE: Final = 10_000_000
@@ -51,6 +52,14 @@ class JsonLines(logging.Formatter):
         return json.dumps(content | {longest: content[longest][: (MAX_LINE - len(kept)) // 12]}, default=str)
 
 
+class _PrivateFile(RotatingFileHandler):
+    """A log file that other users cannot read, also the new one after a rotation."""
+
+    def _open(self) -> Any:
+        private_file(Path(self.baseFilename))
+        return super()._open()
+
+
 class _Dropping(QueueHandler):
     """Hands records to the thread that writes. If 10,000 wait, the queue is full and the record is dropped."""
 
@@ -76,9 +85,7 @@ def logging_to(file: Path | None) -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     else:
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.touch(mode=0o600, exist_ok=True)
-            handler = RotatingFileHandler(file, maxBytes=MAX_FILE, backupCount=OLD_FILES, encoding="utf-8")
+            handler = _PrivateFile(file, maxBytes=MAX_FILE, backupCount=OLD_FILES, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(
                 f"The log {file} cannot be written.", cause=str(error), next_step="Choose another log_file."

@@ -88,11 +88,14 @@ class Chain:
         self.world = world
         self.blocks: list[Block] = []
         self.impersonated: set[bytes] = set()
+        self.impersonates_all = False
         self.listeners: list[Listener] = []
+        self.arrivals: list[Callable[[DecodedTransaction], None]] = []
         self._store = store
         self._offset = 0
         self._next_timestamp: int | None = None
         self._next_base_fee: int | None = None
+        self._next_randomness: bytes | None = None
         self._by_hash: dict[bytes, int] = {}
         self._transactions: dict[bytes, tuple[int, int]] = {}
         self._snapshots: dict[int, _Snapshot] = {}
@@ -151,7 +154,7 @@ class Chain:
             gas_limit=self.gas_limit,
             base_fee=self.next_base_fee,
             coinbase=self.coinbase,
-            randomness=keccak(parent.hash),
+            randomness=keccak(parent.hash) if self._next_randomness is None else self._next_randomness,
             block_hash=self._block_hash,
         )
 
@@ -163,6 +166,14 @@ class Chain:
     def set_next_base_fee(self, fee: int) -> None:
         """Set the base fee of the next block. Later base fees follow from it."""
         self._next_base_fee = fee
+
+    def impersonates(self, sender: bytes) -> bool:
+        """Whether transactions of this sender need no signature."""
+        return self.impersonates_all or sender in self.impersonated
+
+    def set_next_randomness(self, randomness: bytes) -> None:
+        """Set the randomness (PREVRANDAO) of the next block."""
+        self._next_randomness = randomness
 
     def waiting(self) -> tuple[list[DecodedTransaction], list[DecodedTransaction]]:
         """The transactions in the pool: those that can be mined now, and the others."""
@@ -199,6 +210,8 @@ class Chain:
         """Add a transaction to the pool and, unless mining is manual, mine it. Returns its hash."""
         self._check(transaction)
         self.pool.add(transaction)
+        for arrived in self.arrivals:
+            arrived(transaction)
         if self.automine:
             self.mine_waiting()
         return transaction.hash
@@ -221,7 +234,7 @@ class Chain:
 
     def _check(self, transaction: DecodedTransaction) -> None:
         account = self.world.account(transaction.sender)
-        impersonated = transaction.sender in self.impersonated
+        impersonated = self.impersonates(transaction.sender)
         needed = intrinsic_gas(transaction.to, transaction.data, transaction.access_list)
         problem = None
         if transaction.chain_id not in (None, self.chain_id):
@@ -308,6 +321,7 @@ class Chain:
             self._offset = self._next_timestamp - int(time.time())
             self._next_timestamp = None
         self._next_base_fee = None
+        self._next_randomness = None
         self._keep(state.changes, block)
         for transaction in block.transactions:
             self.pool.remove(transaction.hash)
@@ -377,6 +391,7 @@ class Chain:
             "blocks": list(self.blocks),
             "impersonated": set(self.impersonated),
             "listeners": [],
+            "arrivals": [],
             "_store": None,
             "_by_hash": dict(self._by_hash),
             "_transactions": dict(self._transactions),

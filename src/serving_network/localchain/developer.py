@@ -19,6 +19,7 @@ from .wire import (
     invalid,
     read_address,
     read_bytes,
+    read_flag,
     read_hash,
     read_quantity,
     read_slot,
@@ -44,19 +45,25 @@ class DeveloperMethods:
             "setStorageAt": self.set_storage,
             "impersonateAccount": self.impersonate,
             "stopImpersonatingAccount": self.stop_impersonating,
+            "autoImpersonateAccount": self.impersonate_all,
             "dropTransaction": lambda transaction: self.chain.pool.remove(read_hash(transaction)),
+            "dropAllTransactions": self.drop_all,
             "setNextBlockBaseFeePerGas": self.set_next_base_fee,
+            "setCoinbase": self.set_coinbase,
+            "setPrevRandao": self.set_randomness,
             "getAutomine": lambda: self.chain.automine,
             "mine": self.mine_many,
+            "snapshot": lambda: hex(self.chain.snapshot()),
+            "revert": lambda number: self.chain.revert(read_quantity(number, "snapshot")),
+            "setAutomine": self.set_automine,
+            "increaseTime": lambda seconds: hex(self.chain.increase_time(read_quantity(seconds, "seconds"))),
+            "setNextBlockTimestamp": self.set_next_timestamp,
+            "setBlockGasLimit": self.set_gas_limit,
         }
+        evm = ("snapshot", "revert", "setAutomine", "increaseTime", "setNextBlockTimestamp", "setBlockGasLimit")
         return {f"{prefix}_{name}": method for prefix in PREFIXES for name, method in both.items()} | {
-            "evm_snapshot": lambda: hex(self.chain.snapshot()),
-            "evm_revert": lambda number: self.chain.revert(read_quantity(number, "snapshot")),
+            **{f"evm_{name}": both[name] for name in evm},
             "evm_mine": self.mine,
-            "evm_setAutomine": self.set_automine,
-            "evm_increaseTime": lambda seconds: hex(self.chain.increase_time(read_quantity(seconds, "seconds"))),
-            "evm_setNextBlockTimestamp": self.set_next_timestamp,
-            "evm_setBlockGasLimit": self.set_gas_limit,
             "txpool_status": self.pool_status,
             "txpool_content": self.pool_content,
         }
@@ -87,9 +94,7 @@ class DeveloperMethods:
             self.chain.mine()
 
     def set_automine(self, wanted: Any) -> bool:
-        if not isinstance(wanted, bool):
-            raise invalid("automine must be true or false")
-        self.chain.automine = wanted
+        self.chain.automine = read_flag(wanted, "automine")
         if wanted:
             self.chain.mine_waiting()
         return True
@@ -105,6 +110,14 @@ class DeveloperMethods:
 
     def set_next_base_fee(self, fee: Any) -> None:
         self.chain.set_next_base_fee(read_quantity(fee, "base fee"))
+
+    def set_coinbase(self, address: Any) -> bool:
+        self.chain.coinbase = read_address(address)
+        return True
+
+    def set_randomness(self, randomness: Any) -> bool:
+        self.chain.set_next_randomness(read_hash(randomness, "randomness"))
+        return True
 
     # State
 
@@ -137,7 +150,16 @@ class DeveloperMethods:
         self.chain.impersonated.discard(read_address(address))
         return True
 
+    def impersonate_all(self, wanted: Any) -> bool:
+        self.chain.impersonates_all = read_flag(wanted, "autoImpersonate")
+        return True
+
     # Pool
+
+    def drop_all(self) -> bool:
+        for transaction in self.chain.pool.all():
+            self.chain.pool.remove(transaction.hash)
+        return True
 
     def pool_status(self) -> dict[str, str]:
         pending, queued = self.chain.waiting()

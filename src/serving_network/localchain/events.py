@@ -13,9 +13,10 @@ from serving_network.errors import RpcError
 
 from .blocks import Block
 from .core import MinedLog, block_logs
-from .transactions import INVALID_INPUT
-from .wire import header_json, hexed, invalid, log_json, read_address, read_hash
+from .transactions import INVALID_INPUT, DecodedTransaction
+from .wire import header_json, hexed, invalid, log_json, read_address, read_hash, transaction_json
 
+HEADS, LOGS, PENDING = "newHeads", "logs", "newPendingTransactions"
 FORGOTTEN_AFTER_SECONDS = 300.0
 
 Push = Callable[[str, Any], None]
@@ -67,10 +68,19 @@ def _read_topic(topic: Any) -> frozenset[bytes] | None:
 
 @dataclass
 class _Filter:
+    kind: str
     criteria: Criteria | None
     asked: Mapping[str, Any]
     changes: list[Any]
     last_asked: float
+
+
+@dataclass(frozen=True)
+class _Subscription:
+    kind: str
+    criteria: Criteria | None
+    full: bool
+    push: Push
 
 
 class Events:
@@ -83,7 +93,7 @@ class Events:
         self._clock = clock
         self._numbers = itertools.count(1)
         self._filters: dict[str, _Filter] = {}
-        self._subscriptions: dict[str, tuple[Criteria | None, Push]] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
 
     def notify(self, block: Block, undone: bool) -> None:
         logs = list(block_logs(block, removed=undone))
@@ -92,22 +102,42 @@ class Events:
         for waiting in self._filters.values():
             if waiting.criteria is not None:
                 waiting.changes += waiting.criteria.pick(logs)
-            elif not undone:
+            elif waiting.kind == HEADS and not undone:
                 waiting.changes.append(hexed(block.hash))
-        for name, (criteria, push) in list(self._subscriptions.items()):
-            if criteria is not None:
-                for shown in criteria.pick(logs):
-                    push(name, shown)
-            elif not undone:
-                push(name, header_json(block))
+        for name, one in list(self._subscriptions.items()):
+            if one.criteria is not None:
+                for shown in one.criteria.pick(logs):
+                    one.push(name, shown)
+            elif one.kind == HEADS and not undone:
+                one.push(name, header_json(block))
+
+    def arrived(self, transaction: DecodedTransaction) -> None:
+        """Notify of a transaction that is pending now."""
+        shown = hexed(transaction.hash)
+        for waiting in self._filters.values():
+            if waiting.kind == PENDING:
+                waiting.changes.append(shown)
+        for name, one in list(self._subscriptions.items()):
+            if one.kind == PENDING:
+                one.push(name, transaction_json(transaction, None) if one.full else shown)
 
     # Filters
 
-    def new_filter(self, asked: Mapping[str, Any] | None) -> str:
-        """Create a filter for logs, or for blocks if `asked` is None. Returns its id."""
+    def new_filter(self, asked: Mapping[str, Any]) -> str:
+        """Create a filter for logs. Returns its id."""
+        return self._add(_Filter(LOGS, Criteria.read(asked), asked, [], self._clock()))
+
+    def new_block_filter(self) -> str:
+        """Create a filter for the hashes of new blocks. Returns its id."""
+        return self._add(_Filter(HEADS, None, {}, [], self._clock()))
+
+    def new_pending_filter(self) -> str:
+        """Create a filter for the hashes of pending transactions. Returns its id."""
+        return self._add(_Filter(PENDING, None, {}, [], self._clock()))
+
+    def _add(self, wanted: _Filter) -> str:
         name = hex(next(self._numbers))
-        criteria = None if asked is None else Criteria.read(asked)
-        self._filters[name] = _Filter(criteria, asked or {}, [], self._clock())
+        self._filters[name] = wanted
         return name
 
     def changes(self, name: Any) -> list[Any]:
@@ -136,14 +166,15 @@ class Events:
     # Subscriptions
 
     def subscribe(self, kind: Any, asked: Any, push: Push) -> str:
-        """Call `push` for every new head or every matching log. Returns the id of the subscription."""
-        criteria = None
-        if kind == "logs":
-            criteria = Criteria.read(asked if isinstance(asked, Mapping) else {})
-        elif kind != "newHeads":
-            raise RpcError(INVALID_INPUT, f'no "{kind}" subscription in eth namespace; newHeads and logs are available')
+        """Call `push` for every new head, matching log or pending transaction. Returns the id of the subscription."""
+        if kind not in (HEADS, LOGS, PENDING):
+            raise RpcError(
+                INVALID_INPUT,
+                f'no "{kind}" subscription in eth namespace; {HEADS}, {LOGS} and {PENDING} are available',
+            )
+        criteria = Criteria.read(asked if isinstance(asked, Mapping) else {}) if kind == LOGS else None
         name = hex(next(self._numbers))
-        self._subscriptions[name] = (criteria, push)
+        self._subscriptions[name] = _Subscription(kind, criteria, asked is True, push)
         return name
 
     def unsubscribe(self, name: Any) -> bool:

@@ -21,6 +21,8 @@ from eth.exceptions import (
     VMError,
     WriteProtection,
 )
+from eth.vm.forks.cancun.computation import CANCUN_PRECOMPILES
+from eth_typing import Address
 from eth_utils import keccak
 
 from serving_network.contracts.reverts import standard_reason
@@ -32,10 +34,11 @@ from .evm import (
     EvmState,
     ExternalMessage,
     MessageResult,
+    created_address,
     execute,
     intrinsic_gas,
 )
-from .transactions import INVALID_INPUT
+from .transactions import INVALID_INPUT, TYPES, AccessList
 from .wire import (
     EXECUTION_REVERTED,
     address_text,
@@ -46,12 +49,15 @@ from .wire import (
     read_bytes,
     read_quantity,
     read_slot,
+    unsupported,
 )
 from .world import AccountState, StateReader
 
 DEFAULT_CALL_GAS = 30_000_000
 CALL_STIPEND = 2_300
 ESTIMATE_TOLERANCE = 1024
+
+UNSUPPORTED_FIELDS = ("blobVersionedHashes", "blobs", "maxFeePerBlobGas", "authorizationList")
 
 _HALTS: dict[type[VMError], str] = {
     OutOfGas: "out of gas",
@@ -90,15 +96,28 @@ class CallRequest:
     call: ExternalMessage
 
     @classmethod
-    def read(cls, asked: Any) -> CallRequest:
-        """Parse the JSON object of `eth_call` and similar methods. Raises RpcError if it is invalid."""
+    def read(cls, asked: Any, chain_id: int) -> CallRequest:
+        """Parse the JSON object of `eth_call` and similar methods. Raises RpcError if it is invalid.
+
+        What this chain would ignore is refused: fields of other types of transactions, and another chain's id.
+        """
         if not isinstance(asked, Mapping):
             raise invalid("the transaction must be an object")
+        foreign = [name for name in UNSUPPORTED_FIELDS if asked.get(name)]
+        if foreign:
+            raise unsupported(f"transactions with {foreign[0]}")
+        if asked.get("type") is not None and read_quantity(asked["type"], "type") not in TYPES:
+            raise unsupported(f"transactions of type {asked['type']}")
+        if asked.get("chainId") is not None and (wanted := read_quantity(asked["chainId"], "chainId")) != chain_id:
+            raise RpcError(INVALID_INPUT, f"chainId does not match node's (have={wanted}, want={chain_id})")
 
         def number(name: str) -> int | None:
             return None if asked.get(name) is None else read_quantity(asked[name], name)
 
-        data = asked.get("input", asked.get("data"))
+        data, given = asked.get("input"), asked.get("data")
+        if data is not None and given is not None and str(data).lower() != str(given).lower():
+            raise invalid('both "data" and "input" are set and not equal')
+        data = given if data is None else data
         gas_price, max_fee, max_tip = number("gasPrice"), number("maxFeePerGas"), number("maxPriorityFeePerGas")
         if gas_price is not None and (max_fee is not None or max_tip is not None):
             raise RpcError(INVALID_INPUT, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
@@ -191,6 +210,8 @@ def _estimate_at(request: CallRequest, view: View) -> tuple[int, bool]:
     """
     ceiling = request.gas if request.gas is not None else max(view.context.gas_limit, DEFAULT_CALL_GAS)
     price = request.max_fee or 0
+    if request.max_fee is None and request.max_tip:
+        price = view.context.base_fee + request.max_tip
     if price:
         affordable = (view.state.account(request.sender).balance - request.value) // price
         ceiling = min(ceiling, max(affordable, 0))
@@ -214,6 +235,45 @@ def _estimate_at(request: CallRequest, view: View) -> tuple[int, bool]:
             too_low = likely
         likely = (too_low + enough) // 2
     return enough, outcome.read_time
+
+
+class _Accesses(EvmState):
+    """A state that notes which addresses and slots became warm, also in calls that failed."""
+
+    def __init__(self, base: StateReader, context: BlockContext) -> None:
+        super().__init__(base, context)
+        self.seen: dict[bytes, set[int]] = {}
+
+    def mark_address_warm(self, address: Address) -> None:
+        self.seen.setdefault(address, set())
+        super().mark_address_warm(address)
+
+    def mark_storage_warm(self, address: Address, slot: int) -> None:
+        self.seen.setdefault(address, set()).add(slot)
+        super().mark_storage_warm(address, slot)
+
+
+def access_list_of(request: CallRequest, view: View) -> tuple[AccessList, MessageResult]:
+    """The access list with which the message reads nothing cold, and the result of the message with that list.
+
+    Addresses that are warm anyway are listed only with slots. A list changes the gas, which a contract may read, so the
+    message runs again until the list stays the same. Raises RpcError if the message cannot start.
+    """
+    accesses = request.call.access_list
+    while True:
+        call, context = replace(request, call=replace(request.call, access_list=accesses)).in_block(
+            view.context, DEFAULT_CALL_GAS if request.gas is None else request.gas
+        )
+        state = _Accesses(view.state, context)
+        ensure_startable(call, state)
+        created = created_address(call.sender, state.account(call.sender).nonce)
+        outcome = execute(state, call)
+        warm = {call.sender, call.to or created, context.coinbase, *CANCUN_PRECOMPILES}
+        seen = {address: slots for address, slots in state.seen.items() if slots or address not in warm}
+        found = tuple(sorted((address, tuple(sorted(slots))) for address, slots in seen.items()))
+        if found == accesses:
+            return accesses, outcome
+        accesses = found
 
 
 def failure(outcome: MessageResult) -> RpcError:

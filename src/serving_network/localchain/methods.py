@@ -19,7 +19,7 @@ from serving_network.untrusted import parse_json
 from .blocks import Block, next_base_fee
 from .core import Chain, Location, block_logs
 from .events import Criteria, Events
-from .execution import CallRequest, Overridden, View, call, estimate
+from .execution import CallRequest, Overridden, View, access_list_of, call, estimate, failure
 from .transactions import (
     ACCESS_LIST,
     DYNAMIC_FEE,
@@ -31,6 +31,7 @@ from .transactions import (
     sign_transaction,
 )
 from .wire import (
+    access_list_json,
     address_text,
     block_json,
     hexed,
@@ -97,7 +98,8 @@ class NodeMethods:
 
     def methods(self) -> Methods:
         return {
-            "web3_clientVersion": lambda: f"serving-network/embedded/py-evm-{version('py-evm')}",
+            # Test helpers of Hardhat work only with a node of this name, and the developer methods are Hardhat's.
+            "web3_clientVersion": lambda: f"HardhatNetwork/serving-network/embedded/py-evm-{version('py-evm')}",
             "web3_sha3": lambda data: hexed(keccak(read_bytes(data, "data"))),
             "net_version": lambda: str(self.chain.chain_id),
             "net_listening": lambda: True,
@@ -204,6 +206,7 @@ class StateMethods:
             "eth_getStorageAt": self.storage,
             "eth_call": self.call,
             "eth_estimateGas": self.estimate,
+            "eth_createAccessList": self.access_list,
         }
 
     def balance(self, address: Any, block: Any = "latest") -> str:
@@ -224,12 +227,18 @@ class StateMethods:
         return hexed(value.to_bytes(32, "big"))
 
     def call(self, transaction: Any, block: Any = "latest", overrides: Any = None) -> str:
-        return hexed(call(CallRequest.read(transaction), self._view(block, overrides)))
+        return hexed(call(CallRequest.read(transaction, self.chain.chain_id), self._view(block, overrides)))
 
     def estimate(self, transaction: Any, block: Any = None, overrides: Any = None) -> str:
         # An estimate is for the next block, whose timestamp differs from that of the latest block.
         where = "pending" if block in (None, "latest") else block
-        return hex(estimate(CallRequest.read(transaction), self._view(where, overrides)))
+        return hex(estimate(CallRequest.read(transaction, self.chain.chain_id), self._view(where, overrides)))
+
+    def access_list(self, transaction: Any, block: Any = "latest") -> dict[str, Any]:
+        request = CallRequest.read(transaction, self.chain.chain_id)
+        accesses, outcome = access_list_of(request, self.choice.view(block))
+        shown = {"accessList": access_list_json(accesses), "gasUsed": hex(outcome.gas_used)}
+        return shown if outcome.error is None else shown | {"error": failure(outcome).message}
 
     def _view(self, block: Any, overrides: Any) -> View:
         view = self.choice.view(block)
@@ -332,22 +341,25 @@ class SendMethods:
         return hexed(self.chain.send(self._signed_transaction(asked)))
 
     def _signed_transaction(self, asked: Any) -> DecodedTransaction:
-        request = CallRequest.read(asked)
-        key = None if request.sender in self.chain.impersonated else self._key_of(request.sender)
+        request = CallRequest.read(asked, self.chain.chain_id)
+        key = self.keys.get(request.sender)
+        if request.sender in self.chain.impersonated or (key is None and self.chain.impersonates_all):
+            key = None
+        elif key is None:
+            raise RpcError(INVALID_INPUT, f"unknown account {address_text(request.sender)}")
         base_fee = self.chain.next_base_fee
-        kind = DYNAMIC_FEE
-        if asked.get("gasPrice") is not None:
-            kind = LEGACY if asked.get("accessList") is None else ACCESS_LIST
+        kind = _kind(asked)
         tip = request.max_tip
         if tip is None:
             tip = SUGGESTED_TIP if request.max_fee is None else min(SUGGESTED_TIP, request.max_fee)
+        most = 2 * base_fee + tip if request.max_fee is None else request.max_fee
         nonce = asked.get("nonce")
         fields = UnsignedTransaction(
             type=kind,
             chain_id=self.chain.chain_id,
             nonce=self.chain.next_nonce(request.sender) if nonce is None else read_quantity(nonce, "nonce"),
-            max_fee_per_gas=2 * base_fee + tip if request.max_fee is None else request.max_fee,
-            max_priority_fee_per_gas=tip,
+            max_fee_per_gas=most,
+            max_priority_fee_per_gas=tip if kind == DYNAMIC_FEE else most,
             gas=int(self.states.estimate(asked), 16) if request.gas is None else request.gas,
             to=request.to,
             value=request.value,
@@ -355,6 +367,18 @@ class SendMethods:
             access_list=request.call.access_list,
         )
         return fields.as_sent_by(request.sender) if key is None else sign_transaction(key, fields)
+
+
+def _kind(asked: Mapping[str, Any]) -> int:
+    """The type of a transaction: what was asked for if the fields fit, else what the fields are of."""
+    priced, listed = asked.get("gasPrice") is not None, asked.get("accessList") is not None
+    capped = asked.get("maxFeePerGas") is not None or asked.get("maxPriorityFeePerGas") is not None
+    if asked.get("type") is None:
+        return DYNAMIC_FEE if not priced else ACCESS_LIST if listed else LEGACY
+    kind = read_quantity(asked["type"], "type")
+    if (kind == DYNAMIC_FEE and priced) or (kind != DYNAMIC_FEE and capped) or (kind == LEGACY and listed):
+        raise invalid(f"a transaction of type {kind} does not have these fields")
+    return kind
 
 
 @dataclass(frozen=True)
@@ -369,7 +393,8 @@ class LogMethods:
         return {
             "eth_getLogs": self.logs,
             "eth_newFilter": lambda asked: self.events.new_filter(_object(asked)),
-            "eth_newBlockFilter": lambda: self.events.new_filter(None),
+            "eth_newBlockFilter": self.events.new_block_filter,
+            "eth_newPendingTransactionFilter": self.events.new_pending_filter,
             "eth_getFilterChanges": self.events.changes,
             "eth_getFilterLogs": lambda name: self.logs(self.events.asked_for(name)),
             "eth_uninstallFilter": self.events.uninstall,
@@ -387,7 +412,9 @@ class LogMethods:
             return criteria.pick(block_logs(block))
         first, last = self._number(wanted.get("fromBlock")), self._number(wanted.get("toBlock"))
         if first > last:
-            raise RpcError(INVALID_INPUT, "invalid block range params")
+            if last == self.chain.head.number:  # clients that poll ask from the next block on
+                return []
+            raise invalid("invalid block range params")
         return criteria.pick(self.chain.logs(first, last))
 
     def _number(self, asked: Any) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serving_network.errors import RpcError
+from serving_network.untrusted import printable
 
 from .accounts import development_keys
 from .core import Chain, Settings
@@ -75,6 +76,7 @@ class EmbeddedChain:
         self._chain = chain
         self._events = Events()
         chain.listeners.append(self._events.notify)
+        chain.arrivals.append(self._events.arrived)
         choice = BlockChoice(chain)
         states = StateMethods(chain, choice)
         groups: list[Methods] = [
@@ -98,7 +100,11 @@ class EmbeddedChain:
         """The result of one JSON-RPC method, in JSON values. Raises RpcError as a node would."""
         found = self._methods.get(method)
         if found is None:
-            raise RpcError(METHOD_NOT_FOUND, f"the method {method} does not exist/is not available")
+            raise RpcError(
+                METHOD_NOT_FOUND,
+                f"the method {printable(method)} does not exist/is not available on the embedded chain; "
+                "anvil may have it: serving up --node anvil",
+            )
         answer, least, most = found
         if not least <= len(params) <= most:
             raise invalid(f"{method} takes {_range(least, most)}, not {len(params)}")
@@ -106,7 +112,7 @@ class EmbeddedChain:
             return answer(*params)
 
     def subscribe(self, kind: str, criteria: Any, push: Push) -> str:
-        """Call `push(id, what)` for every new head (`newHeads`) or matching log (`logs`). Returns the id.
+        """Call `push(id, what)` for every `newHeads`, matching `logs` or `newPendingTransactions`. Returns the id.
 
         `push` is called in the thread that mines, and must not block. Raises RpcError for another kind.
         """

@@ -30,9 +30,12 @@ LARGEST_BATCH = 1_000
 LONGEST_BACKLOG = 10_000
 WORKER_STACK = 64 * 1024 * 1024
 HEARTBEAT = 30.0
+SET_INTERVAL = ("evm_setIntervalMining", "hardhat_setIntervalMining")
+SHORTEST_INTERVAL = 50
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
+INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 NO_NOTIFICATIONS = -32001
 
@@ -105,7 +108,20 @@ class ChainServer:
     async def mine_every(self, seconds: float) -> None:
         """Mine blocks at this interval from now on, instead of one for each transaction."""
         await self.ask("evm_setAutomine", [False])
-        self._miner = asyncio.create_task(self._mine(seconds))
+        self._mine_in_intervals(seconds)
+
+    def _set_interval(self, params: list[Any]) -> bool:
+        """Mine a block after each interval of so many milliseconds, as Hardhat does; 0 ends it. Raises RpcError."""
+        interval = params[0] if len(params) == 1 else None
+        if type(interval) is not int or 0 < interval < SHORTEST_INTERVAL or interval < 0:
+            raise RpcError(INVALID_PARAMS, f"the interval must be 0, or {SHORTEST_INTERVAL} milliseconds or more")
+        self._mine_in_intervals(interval / 1000)
+        return True
+
+    def _mine_in_intervals(self, seconds: float) -> None:
+        if self._miner is not None:
+            self._miner.cancel()
+        self._miner = asyncio.create_task(self._mine(seconds)) if seconds else None
 
     async def stop(self) -> None:
         """Close every connection and stop listening. The chain stays open."""
@@ -154,12 +170,14 @@ class ChainServer:
         if params is None:
             params = []
         if not isinstance(params, list):
-            return _error(number, -32602, "params must be a list")
+            return _error(number, INVALID_PARAMS, "params must be a list")
         try:
             if method in ("eth_subscribe", "eth_unsubscribe"):
                 if subscriptions is None:
                     raise RpcError(NO_NOTIFICATIONS, "notifications not supported: subscribe over a WebSocket")
                 result = await subscriptions.handle(method, params)
+            elif method in SET_INTERVAL:
+                result = self._set_interval(params)
             else:
                 result = await self.ask(method, params)
         except RpcError as refusal:

@@ -10,17 +10,16 @@ from typing import Any, cast
 from eth.abc import ComputationAPI, MessageAPI, StateAPI, TransactionContextAPI
 
 from serving_network.errors import RpcError
+from serving_network.untrusted import printable
 
+from .call_trace import CALLS, CREATIONS, CallRecorder, CallTracedComputation
 from .core import Chain, Location, call_of, note_beacon_root
-from .evm import EvmState, MessageResult, execute
+from .evm import EvmState, ExternalMessage, MessageResult, execute
 from .execution import DEFAULT_CALL_GAS, CallRequest, Overridden, ensure_startable, halt_text
 from .interpreter import MNEMONICS, Computation
 from .methods import BlockChoice, Methods
 from .transactions import INVALID_INPUT
-from .wire import invalid, read_hash
-
-CREATIONS = ("CREATE", "CREATE2")
-CALLS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", *CREATIONS)
+from .wire import hexed, invalid, read_hash, unsupported
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,6 @@ class TraceOptions:
             return cls()
         if not isinstance(asked, Mapping):
             raise invalid("trace options must be an object")
-        if asked.get("tracer"):
-            raise RpcError(INVALID_INPUT, f"no tracer {asked['tracer']!r}: only the default struct logger is available")
         return cls(
             stack=not asked.get("disableStack", False),
             storage=not asked.get("disableStorage", False),
@@ -161,11 +158,8 @@ class TraceMethods:
         location = self.chain.locate(read_hash(transaction_hash))
         if location is None:
             raise RpcError(INVALID_INPUT, "transaction not found")
-        recorder = Recorder(TraceOptions.read(asked))
         state = self._state_before(location)
-        state.observer = recorder
-        outcome = execute(state, call_of(location.transaction, location.block.base_fee), TracedComputation)
-        return _trace_json(outcome, recorder)
+        return _traced_message(state, call_of(location.transaction, location.block.base_fee), asked)
 
     def _state_before(self, location: Location) -> EvmState:
         block = location.block
@@ -176,8 +170,7 @@ class TraceMethods:
         return state
 
     def call(self, asked: Any, block: Any = "latest", options: Any = None) -> dict[str, Any]:
-        request = CallRequest.read(asked)
-        recorder = Recorder(TraceOptions.read(options))
+        request = CallRequest.read(asked, self.chain.chain_id)
         view = self.choice.view(block)
         overrides = options.get("stateOverrides") if options else None
         state = Overridden(view.state, overrides) if overrides else view.state
@@ -185,8 +178,21 @@ class TraceMethods:
         message, context = request.in_block(view.context, gas)
         evm = EvmState(state, context)
         ensure_startable(message, evm)
-        evm.observer = recorder
-        return _trace_json(execute(evm, message, TracedComputation), recorder)
+        return _traced_message(evm, message, options)
+
+
+def _traced_message(state: EvmState, message: ExternalMessage, asked: Any) -> dict[str, Any]:
+    tracer = asked.get("tracer") if isinstance(asked, Mapping) else None
+    if not tracer:
+        recorder = Recorder(TraceOptions.read(asked))
+        state.observer = recorder
+        return _trace_json(execute(state, message, TracedComputation), recorder)
+    options = asked.get("tracerConfig") or {}
+    if tracer != "callTracer" or not isinstance(options, Mapping) or options.get("withLog"):
+        raise unsupported(f"the tracer {printable(tracer)} with {printable(options)}")
+    calls = CallRecorder(top_only=options.get("onlyTopCall") is True)
+    state.observer = calls
+    return calls.tree(execute(state, message, CallTracedComputation), message.gas)
 
 
 def _trace_json(outcome: MessageResult, recorder: Recorder) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def _trace_json(outcome: MessageResult, recorder: Recorder) -> dict[str, Any]:
     return {
         "gas": outcome.gas_used,
         "failed": not outcome.success,
-        "returnValue": outcome.output.hex(),
+        "returnValue": hexed(outcome.output),
         "structLogs": steps,
     }
 

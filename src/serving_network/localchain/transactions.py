@@ -14,7 +14,7 @@ from eth_utils import keccak
 from serving_network.errors import RpcError
 
 INVALID_INPUT = -32000
-LEGACY, ACCESS_LIST, DYNAMIC_FEE = 0, 1, 2
+LEGACY, ACCESS_LIST, DYNAMIC_FEE = TYPES = 0, 1, 2
 HALF_CURVE_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 AccessList = tuple[tuple[bytes, tuple[int, ...]], ...]

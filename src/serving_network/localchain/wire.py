@@ -14,12 +14,18 @@ from .core import Location, MinedLog
 from .transactions import ACCESS_LIST, DYNAMIC_FEE, AccessList, DecodedTransaction
 
 INVALID_PARAMS = -32602
+UNSUPPORTED = -32004
 EXECUTION_REVERTED = 3
 
 
 def invalid(message: str) -> RpcError:
     """The error for invalid arguments."""
     return RpcError(INVALID_PARAMS, message)
+
+
+def unsupported(what: str) -> RpcError:
+    """The error for what other nodes can do."""
+    return RpcError(UNSUPPORTED, f"the embedded chain does not support {what}; anvil may: serving up --node anvil")
 
 
 def read_quantity(value: Any, what: str) -> int:
@@ -32,6 +38,12 @@ def read_quantity(value: Any, what: str) -> int:
         except ValueError:
             pass
     raise invalid(f"{what} must be a hex number such as 0x1, not {value!r}")
+
+
+def read_flag(value: Any, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise invalid(f"{what} must be true or false")
+    return value
 
 
 def read_bytes(value: Any, what: str, size: int | None = None) -> bytes:
@@ -112,11 +124,15 @@ def transaction_json(transaction: DecodedTransaction, location: Location | None)
         shown["maxPriorityFeePerGas"] = hex(transaction.max_priority_fee_per_gas)
     if transaction.type in (ACCESS_LIST, DYNAMIC_FEE):
         shown["yParity"] = hex(transaction.v)
-        shown["accessList"] = [
-            {"address": address_text(address), "storageKeys": [hexed(slot.to_bytes(32, "big")) for slot in slots]}
-            for address, slots in transaction.access_list
-        ]
+        shown["accessList"] = access_list_json(transaction.access_list)
     return shown
+
+
+def access_list_json(accesses: AccessList) -> list[dict[str, Any]]:
+    return [
+        {"address": address_text(address), "storageKeys": [hexed(slot.to_bytes(32, "big")) for slot in slots]}
+        for address, slots in accesses
+    ]
 
 
 def receipt_json(location: Location) -> dict[str, Any]:
@@ -186,13 +202,16 @@ def header_json(block: Block) -> dict[str, Any]:
 
 
 def block_json(block: Block, *, full: bool, pending: bool = False) -> dict[str, Any]:
-    """A block with its transactions, in full or by hash. A pending block has neither hash nor nonce."""
+    """A block with its transactions, in full or by hash.
+
+    A pending block has the hash that it would have if it were mined now: some clients read no block without one.
+    """
     shown = header_json(block)
     shown["uncles"] = []
     shown["withdrawals"] = []
     shown["size"] = hex(len(block.encoded_header) + sum(len(transaction.raw) for transaction in block.transactions))
     if pending:
-        shown |= {"hash": None, "nonce": None, "logsBloom": None, "miner": None}
+        shown |= {"nonce": None, "logsBloom": None, "miner": None}
     shown["transactions"] = [
         transaction_json(transaction, None if pending else Location(block, index)) if full else hexed(transaction.hash)
         for index, transaction in enumerate(block.transactions)

@@ -171,12 +171,17 @@ class _Cancellation:
                 return
 
     def _record(self, place: Place, transaction: Transaction) -> None:
-        """Write an empty transaction to the journal, in a batch without settlements if there is no other."""
+        """Write an empty transaction to the journal, for every batch that used its nonce.
+
+        If there is no batch, one without settlements is added.
+        """
         number = self._added if place.batch is None else place.batch
         if number is None:
             self._added = self._journal.add_batch("entries", "", b"", 0, (), transaction).id
-        else:
-            self._journal.add_transaction(self._journal.batch(number), transaction)
+            return
+        using = {one.id for one in self._plan.batches if any(sent.nonce == place.nonce for sent in one.transactions)}
+        for one in sorted(using | {number}):
+            self._journal.add_transaction(self._journal.batch(one), transaction)
 
     async def _wait(self, places: dict[int, Place]) -> None:
         """Wait until all nonces are used. Rebroadcast what is still pending, then replace it within the cap."""

@@ -8,7 +8,6 @@ that it did.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from typing import Final
 
 from serving_network.errors import ConfigurationError
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
+from serving_network.store.sqlite import private_database
 from serving_network.untrusted import parse_json
 
 _VERSION: Final = "1"
@@ -120,8 +120,7 @@ class BillStore:
 def open_bill(path: Path, identity: BillIdentity) -> Iterator[BillStore]:
     """The bill at `path`, created if necessary. Raises BillUnusable."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        private_database(path)
     except OSError as error:
         raise _unusable(path, str(error)) from error
     try:

@@ -6,7 +6,6 @@ The file is in WAL mode: a plain copy of it lacks what is in the -wal file. Use 
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving_network.errors import ServingError
+from serving_network.files import private_file
 from serving_network.store.migration import migrate
 from serving_network.store.schema import SCHEMA_VERSION, create
 
@@ -46,9 +46,7 @@ def connected(path: Path, identity: Identity) -> Iterator[sqlite3.Connection]:
     Raises JournalFailure if the file cannot be used, and JournalOfAnother if it does not belong to `identity`.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        private_database(path)
     except OSError as error:
         raise JournalFailure(
             f"The journal {path} cannot be created.", cause=str(error), next_step="Choose another path with --journal."
@@ -65,6 +63,15 @@ def connected(path: Path, identity: Identity) -> Iterator[sqlite3.Connection]:
             connection.close()
     except sqlite3.Error as error:
         raise unusable(path, error) from error
+
+
+def private_database(path: Path) -> None:
+    """Create the file of a database, and keep it and its -wal and -shm files from other users. Raises OSError."""
+    private_file(path)
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            private_file(beside)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import re
 import stat
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from eth_utils import to_checksum_address
 
@@ -18,7 +19,7 @@ from serving_network.untrusted import parse_json, printable
 from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from eth_typing import ChecksumAddress
@@ -49,8 +50,22 @@ class KeyStore:
         self._scrypt_work = scrypt_work
 
     def list(self) -> list[StoredKey]:
-        """All keys, sorted by name. Needs no password."""
-        return [self._read(path)[0] for path in sorted(self.directory.glob("*.json"))]
+        """All keys, sorted by name. Needs no password. Files that cannot be read are left out: see `unreadable`."""
+        return [found for found in self._every() if isinstance(found, StoredKey)]
+
+    def unreadable(self) -> Iterator[KeyFailure]:
+        """What is wrong with the other files in the directory."""
+        return (found for found in self._every() if isinstance(found, KeyFailure))
+
+    def _every(self) -> Iterator[StoredKey | KeyFailure]:
+        for path in sorted(self.directory.glob("*.json")):
+            try:
+                self._path(path.stem)
+                yield self._read(path)[0]
+            except KeyFailure as failure:
+                yield failure
+            except InvalidInput as failure:
+                yield KeyFailure(f"The key file {path} has no usable name.", next_step=failure.next_step)
 
     def find(self, name: str) -> StoredKey:
         """The key with this name. Raises UnknownName."""
@@ -71,7 +86,7 @@ class KeyStore:
         if encrypted is not None and _work(encrypted) >= 128 * SCRYPT_BLOCK * self._scrypt_work:
             keystore = encrypted | {"address": signer.address.removeprefix("0x").lower()}
         else:
-            keystore = signer.encrypt(password, self._scrypt_work)
+            keystore = signer.encrypt(_composed(password), self._scrypt_work)
         try:
             write_whole(path, json.dumps(keystore), new=True)
         except FileExistsError:
@@ -116,6 +131,12 @@ class KeyStore:
     def _read(self, path: Path) -> tuple[StoredKey, dict[str, Any]]:
         try:
             keystore: dict[str, Any] = parse_json(path.read_bytes())
+            if isinstance(keystore, dict) and not keystore.get("address"):
+                raise KeyFailure(
+                    f"The key file {path} does not say which address it belongs to.",
+                    cause="Some wallets write keystores without an address.",
+                    next_step=f"Move the file away, then import it: serving key import NAME --keystore {path.name}",
+                )
             return StoredKey(
                 path.stem, to_checksum_address("0x" + keystore["address"].removeprefix("0x")), path
             ), keystore
@@ -134,21 +155,30 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
     """
     from eth_account import Account
 
+    signer = None
     try:
         if _work(keystore) > MOST_WORK:
             raise ValueError("decrypting it takes more work than any wallet sets")
-        signer = LocalSigner(bytes(Account.decrypt(keystore, password)))
+        if keystore.get("version") == "3":
+            keystore = keystore | {"version": 3}
+        for spelling in _spellings(password):
+            try:
+                signer = LocalSigner(bytes(Account.decrypt(keystore, spelling)))
+                break
+            except ValueError as error:
+                if "MAC" not in str(error):
+                    raise
+        if signer is None:
+            raise WrongPassword(f"The password does not open {where}.", next_step="Try again.")
     except KeyFailure:
         raise
     except Exception as error:
-        if isinstance(error, ValueError) and "MAC" in str(error):
-            raise WrongPassword(f"The password does not open {where}.", next_step="Try again.") from None
         raise KeyFailure(
             f"{where} is not a keystore that can be decrypted.",
             cause=printable(str(error)),
             next_step="Use another file, or restore it from a backup.",
         ) from error
-    claimed = str(keystore.get("address", "")).removeprefix("0x").lower()
+    claimed = str(keystore.get("address") or "").removeprefix("0x").lower()
     if claimed not in ("", signer.address[2:].lower()):
         raise KeyFailure(
             f"{where} claims to hold 0x{printable(claimed)}, but its key is that of {signer.address}.",
@@ -156,6 +186,19 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
             next_step="Restore it from a backup. Send no coins to either address until you know which one is right.",
         )
     return signer
+
+
+def _spellings(password: str) -> list[str]:
+    """The password in every form in which a wallet may have encrypted with it, the usual one first.
+
+    An accented letter is one character or two, depending on the keyboard and the system. Ethers composes passwords
+    (NFKC); geth and Foundry take them as typed.
+    """
+    return list(dict.fromkeys([_composed(password), password, *(normalize(form, password) for form in ("NFC", "NFD"))]))
+
+
+def _composed(password: str) -> str:
+    return normalize("NFKC", password)
 
 
 def _work(keystore: Any) -> int:

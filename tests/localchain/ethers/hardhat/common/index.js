@@ -1,0 +1,1 @@
+exports.CustomError = class extends Error {};
