@@ -14,7 +14,7 @@ NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make 
 
 .PHONY: demo help test lint format commits build wheel clean \
 	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
-	test-ethers test-sdk test-proxies campaign histories prove-gateway mutation mutation-python proofs \
+	test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -55,7 +55,7 @@ wheel: build ## build the package with the compiled contracts, in dist/
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove the environments, compiled contracts, packages and site
-	rm -rf $(VENV) .bench .docs .proofs $(ARTIFACTS) dist site
+	rm -rf $(VENV) .bench .models .docs .proofs $(ARTIFACTS) dist site
 
 ##@ Gas and speed
 
@@ -94,6 +94,15 @@ test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
 	npm --prefix tests/sdk ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/sdk/run.py
+
+test-models: build .models/bin/transformers ## test the gateway with a real model server (installs torch, 1.2 GB)
+	$(BIN)/python -m tests.models.run .models
+
+# The wheels without CUDA are on PyTorch's own index only.
+.models/bin/transformers:
+	$(PYTHON) -m venv .models
+	.models/bin/pip --disable-pip-version-check --quiet install --extra-index-url https://download.pytorch.org/whl/cpu \
+		torch==2.13.0+cpu 'transformers[serving]==5.24.0'
 
 test-proxies: build ## test the documented configurations of nginx and Caddy, where these are installed
 	$(BIN)/pytest -q tests/gateway/behind_proxies.py

@@ -48,7 +48,6 @@ ALLOWED = (
             "COMPLETE",
             "CUT_*",
             "CRASH",
-            "TOKENIZER",
             "CHECKPOINT",
             "redacted",
             "check",

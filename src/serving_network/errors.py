@@ -27,7 +27,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── PortUnavailable          localchain.server: the port of a local network is taken
 │   ├── QuoteLibraryMissing      clients.attestation: the extra that verifies quotes is not installed
 │   ├── SignerChanged            clients.buying.provider: another TEE signer than the user trusts, or not confirmed
-│   └── TokenizerUnusable        clients.buying.recount: the tokenizer's file or library cannot be used
+│   └── TokenizerUnusable        tokenizing.tokenizer: the tokenizer's file or library cannot be used
 ├── KeyFailure                   no key is available to sign with
 │   ├── KeyLocked                a password is needed and there is no way to ask for it
 │   ├── TeeUnavailable           wallet.dstack: the TEE did not provide its key or its quote

@@ -20,6 +20,7 @@ PLANTED = {
     "layers": [
         ("errors", "untrusted"),
         ("files", "money"),
+        ("tokenizing/prompts", "files"),
         ("contracts/codec", "messages.usage"),
         ("networks", "wallet.keys"),
         ("localchain/core", "chain.node"),

@@ -23,12 +23,12 @@ from serving_network.clients.buying import funding, purchase
 from serving_network.clients.buying.endpoint import Endpoint
 from serving_network.clients.buying.funding import Funding
 from serving_network.clients.buying.purchase import Buyer
-from serving_network.clients.buying.recount import Count
 from serving_network.clients.user import AsyncUser
 from serving_network.messages.receipts import Ending, SignedReceipt
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.store.bills import BillIdentity, open_bill
 from serving_network.testing import LocalNetwork
+from serving_network.tokenizing.tokenizer import Tokenizer
 from tests.gateway.stage import USER, Gate, Handler, Stage, completion, events, plain, streaming
 from tests.gateway.streams import event
 from tests.gateway.test_other_routes import answering
@@ -55,7 +55,7 @@ async def connected(
     handle: Handler = plain,
     limit: int = 0,
     in_front: Callable[[str], Any] | None = None,
-    count: Count | None = None,
+    tokenizer: Tokenizer | None = None,
     service_type: str = "chatbot",
 ) -> AsyncIterator[Connected]:
     """Connect to a gateway; `in_front` makes a server between them, of the gateway's URL."""
@@ -69,7 +69,7 @@ async def connected(
         user = AsyncUser(connection, LocalNetwork.signer(USER))
         identity = BillIdentity(31337, (await user.service()).address, world.provider.address, user.address)
         with open_bill(stage.store.with_name("bill.sqlite"), identity) as bill:
-            async with Buyer(user, identity, bill, count=count) as buyer:
+            async with Buyer(user, identity, bill, tokenizer=tokenizer) as buyer:
                 funds = Funding(buyer, limit)
                 endpoint = Endpoint(buyer, funds, KEY, bought.append)
                 async with (
@@ -133,7 +133,7 @@ def test_more_output_than_the_tokenizer_counts_is_reported(
     async def scenario() -> None:
         usage = {"prompt_tokens": 12, "completion_tokens": 100, "total_tokens": 112}
         last = event({"id": "c1", "choices": [], "usage": usage})
-        async with connected(stage, count=lambda text: len(text.split())) as to:
+        async with connected(stage, tokenizer=Tokenizer(lambda text, _: len(text.split()))) as to:
             to.gate.model.handle = streaming([*events(20)[:-2], last, event("[DONE]")]) if stream else full(usage)
             await read(to.client, stream)
             assert len(to.bought) == 1

@@ -157,6 +157,27 @@ def test_signatures_are_looked_up_so_often_by_one_address(stage: Stage, monkeypa
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/quote", "/healthz"])
+def test_routes_without_a_token_are_read_so_often_by_one_address(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Of IPv6, one customer has all addresses of a network. Paid routes have limits of their own."""
+    monkeypatch.setattr(application, "OPEN_READS_PER_MINUTE", 2)
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+
+            async def status(forwarded: str) -> int:
+                async with gate.http.get(gate.url(path), headers={"X-Forwarded-For": forwarded}) as answer:
+                    return answer.status
+
+            addresses = ["1.2.3.4", "1.2.3.4", "::ffff:1.2.3.4", "2001:db8::1", "2001:db8::2", "2001:db8::3", "::1"]
+            assert [await status(one) for one in addresses] == [200, 200, 429, 200, 200, 429, 200]
+            assert (await gate.chat(stage.token()))[0] == 200
+
+    asyncio.run(scenario())
+
+
 def test_memory_is_given_back_once() -> None:
     memory = Memory(10)
     first, second = memory.share(), memory.share()

@@ -17,6 +17,8 @@ from aiohttp import web
 from serving_network.messages.receipts import Ending, SignedReceipt, Source
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.settlement.journal import Journal
+from serving_network.settlement.journal.records import Transaction
+from serving_network.settlement.live import LiveChain
 from serving_network.store.intake import Intake
 from tests.gateway.stage import CHAT, Stage, completion, digest, events, plain, streaming
 
@@ -186,6 +188,47 @@ def test_a_settlement_that_is_mined_and_not_booked_takes_no_coin_twice(
     account = world.user.account(world.user.address, world.provider.address)
     assert account is not None
     assert account.balance == 0
+
+
+def test_a_settlement_that_paid_less_than_expected_leaves_the_rest_unsettled(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its preview and its block, a refund takes coins out of the account. The run dies before booking."""
+    world = stage.world
+    world.provider.update(world.offer(input_price=0, output_price=COIN // 256))
+    broadcast = LiveChain.broadcast
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    async def late(self: LiveChain, transaction: Transaction) -> None:
+        await stage.act(lambda: world.user.retrieve([world.provider.address]))
+        await broadcast(self, transaction)
+
+    async def full(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response(completion({"prompt_tokens": 12, "completion_tokens": 256}))
+
+    async def scenario() -> None:
+        token = stage.token()
+        path = f"/v1/user/{world.user.address}/unsettledfee"
+        async with stage.gate(full) as gate:
+            for _ in range(3):
+                assert (await gate.chat(token))[0] == 200
+        await stage.act(lambda: world.user.retrieve([world.provider.address]))
+        await stage.act(lambda: world.network.travel(86_400))
+        await stage.act(lambda: world.user.fund(world.provider.address, COIN))
+        with monkeypatch.context() as patched:
+            patched.setattr(Journal, "accept", dies)
+            patched.setattr(LiveChain, "broadcast", late)
+            with pytest.raises(KeyboardInterrupt):
+                await asyncio.to_thread(lambda: asyncio.run(stage.settle()))
+        await stage.act(lambda: world.user.fund(world.provider.address, 3 * COIN))
+        async with stage.gate(full) as gate:
+            # One of the three coins is paid, and the account has three.
+            assert [(await gate.chat(token))[0] for _ in range(2)] == [200, 402]
+            assert (await gate.get(path, token))[1]["unsettledFee"] == str(3 * COIN)
+
+    asyncio.run(scenario())
 
 
 def test_a_bound_shrinks_to_what_the_money_covers(stage: Stage) -> None:

@@ -185,7 +185,7 @@ class Workshop:
             if known is not None and known["outcome"] == "killed":
                 last[mutant.place] = known["by"]
                 continue
-            passed = set(known["passed"]) if known is not None else set()
+            passed = set(known.get("passed", ())) if known is not None else set()
             given = self._reaching(subject, mutant, last.get(mutant.place))
             tests = [test for test in given if self._version(test) not in passed]
             if known is not None and not tests:

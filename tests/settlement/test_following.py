@@ -661,6 +661,14 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
 
 
+def test_a_result_that_the_last_look_shows_is_booked(scene: Scene) -> None:
+    scene.accept()
+    scene.chain.mined_nonce = lambda: 6 if scene.chain.now >= 6 else 5
+    scene.chain.receipts[FIRST] = lambda: PAID if scene.chain.now >= 6 else None
+    scene.follow(replace(OPTIONS, give_up_after=5))
+    assert (scene.chain.now, scene.paid()) == (6.5, [10, 10])
+
+
 def test_a_batch_ends_when_its_last_transaction_is_deep_enough(scene: Scene) -> None:
     batch = scene.journal.add_transaction(scene.batch, sent(6))
     scene.show(sent(5), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER)

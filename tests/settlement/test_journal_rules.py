@@ -739,11 +739,16 @@ def test_batches_are_listed_with_their_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("now", "age"), [(1000, 0), (1000.5, 0.5), (1007, 7), (990, 0)])
-def test_the_age_of_a_batch_is_never_negative(tmp_path: Path, now: float, age: float) -> None:
-    clock = [1000.0]
+def test_the_age_of_a_batch_counts_from_its_newest_transaction_and_is_never_negative(
+    tmp_path: Path, now: float, age: float
+) -> None:
+    clock = [900.0]
     with open_journal(tmp_path / "j", IDENTITY, lambda: clock[0]) as journal:
         read(journal, row(1), row(2, USERS[1]))
         batch = send(journal, 1, USERS[0])
+        clock[0] = 1000
+        journal.add_transaction(batch, transaction(3))
+        clock[0] = 1001
         send(journal, 2, USERS[1])
         clock[0] = now
         assert journal.age(batch) == age

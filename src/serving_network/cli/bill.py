@@ -94,6 +94,8 @@ async def show(
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",
     )
     session.out.line(f"Total {rounded(total)}")
+    if free := sum(one.receipt.is_free for one in receipts):
+        session.out.line(f"{count(free, 'request')} of these at no price")
 
 
 @app.command()
@@ -230,6 +232,7 @@ def _as_json(identity: BillIdentity, verdict: Verdict) -> dict[str, Any]:
         "block": verdict.block,
         "receipts": verdict.receipts,
         "billed": money(verdict.billed),
+        "free_receipts": verdict.free,
         "covered": money(verdict.paid(Coverage.COVERED)),
         "uncovered": money(verdict.paid(Coverage.UNCOVERED)),
         "not_readable": money(verdict.paid(Coverage.UNREADABLE)),
@@ -264,6 +267,7 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
             "settled": f"{rounded(verdict.paid(Coverage.COVERED))} covered by receipts",
             "not settled": f"{rounded(verdict.to_settle)} of {count(len(verdict.unsettled), 'receipt')}",
         }
+        | ({"free": count(verdict.free, "receipt")} if verdict.free else {})
     )
     for coverage, what in ((Coverage.UNCOVERED, "without receipts"), (Coverage.UNREADABLE, "through a contract")):
         for one in [one for one in verdict.payments if one.coverage is coverage]:

@@ -54,7 +54,7 @@ async def connect(
         typer.Option(
             exists=True,
             dir_okay=False,
-            help="The model's tokenizer.json: warn if 10 % more output is billed than it counts.",
+            help="The model's tokenizer.json: warn if 10 % more is billed than it counts.",
         ),
     ] = None,
     require_quote: Annotated[
@@ -72,8 +72,8 @@ async def connect(
     from serving_network.clients.buying.funding import Funding
     from serving_network.clients.buying.provider import is_encrypted
     from serving_network.clients.buying.purchase import Buyer
-    from serving_network.clients.buying.recount import load_tokenizer
     from serving_network.clients.user import AsyncUser
+    from serving_network.tokenizing.tokenizer import load_tokenizer
 
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(levelname)s %(message)s"))
@@ -94,8 +94,8 @@ async def connect(
     stop = asyncio.Event()
     on_stop(stop.set)
     with open_bill(bill_path(session, identity), identity) as bill:
-        count_tokens = None if tokenizer is None else load_tokenizer(tokenizer)
-        async with Buyer(user, identity, bill, service, count_tokens) as buyer:
+        counts = None if tokenizer is None else load_tokenizer(tokenizer)
+        async with Buyer(user, identity, bill, service, counts) as buyer:
             offer = await buyer.offer()
             if require_quote:
                 await _require_quote(session, identity.provider, offer)

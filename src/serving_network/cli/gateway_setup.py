@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,12 @@ async def init(
     settle_key: Annotated[
         str | None, typer.Option("--settle-key", help="Let the gateway start the settler with this key.")
     ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The model's tokenizer.json, for a model server that reports no usage."
+        ),
+    ] = None,
     signer: Annotated[str | None, typer.Option(help="The TEE signer: local or dstack. Default: local.")] = None,
     settings: SETTINGS = DEFAULT_SETTINGS,
     service: INFERENCE_SERVICE = "inference",
@@ -55,6 +62,7 @@ async def init(
     from serving_network.gateway.settings import render_settings
     from serving_network.gateway.upstream import Upstream
     from serving_network.gateway.upstreams import UpstreamSettings
+    from serving_network.tokenizing.tokenizer import load_tokenizer
 
     if settings.exists():
         raise ConfigurationError(
@@ -77,7 +85,7 @@ async def init(
     upstream = _asked("--upstream", upstream, "Model server, with its /v1", "http://127.0.0.1:8000/v1")
     offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
     served_type(offer.service_type)
-    server = Upstream(UpstreamSettings(upstream))
+    server = Upstream(UpstreamSettings(upstream), None if tokenizer is None else load_tokenizer(tokenizer))
     try:
         await check_upstream(server, offer)
     finally:
@@ -86,7 +94,14 @@ async def init(
         await _register(session, await session.provider(), offer, service, is_new=registered is None)
     provider = session.own_address()
     text = render_settings(
-        provider, upstream, offer, host=host, port=port, settle_key=settle_key, signer=signer or "local"
+        provider,
+        upstream,
+        offer,
+        host=host,
+        port=port,
+        settle_key=settle_key,
+        signer=signer or "local",
+        tokenizer=None if tokenizer is None else str(tokenizer.resolve()),
     )
     if session.dry_run:
         session.out.line(text)

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
-from serving_network.gateway.fees import Bounds, Reservation, Tariff, reserve
+from serving_network.gateway.fees import FREE, Bounds, Reservation, Tariff, reserve
 from serving_network.gateway.limits import Departures, Limits, Rate, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
@@ -102,7 +102,7 @@ class Admission:
         """The token in an Authorization header. Raises InvalidToken and RequestRefused."""
         token = self._signed(header)
         self._reads.count(token.address, "You read more than")
-        await self._account(token, _check_token)
+        await self._account(token, self._check_token)
         return token
 
     async def admit(self, header: str | None) -> SessionToken:
@@ -159,7 +159,7 @@ class Admission:
         """
         began = self._chain.now()
         await self._account(hold.token, self._check_paying)
-        hold.tariff = await self._chain.tariff()
+        hold.tariff = FREE if self._limits.is_free(hold.token.address) else await self._chain.tariff()
         try:
             return self._reserve(hold, bounds)
         except RequestRefused as refusal:
@@ -173,7 +173,7 @@ class Admission:
         self._check_not_draining()  # since the body was read, either may have begun
         self._check_not_stopped(user)
         funds = self._intake.funds(user)
-        free = funds.free - self._reserved[user] if funds else 0
+        free = funds.free - self._reserved[user] if funds and hold.tariff is not FREE else 0
         hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
         wei = hold.reservation.wei
         self._reserved[user] += wei
@@ -201,44 +201,43 @@ class Admission:
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
         return token
 
-    async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], Account]) -> Account:
-        """The account of a token, read once more before a refusal."""
+    async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], None]) -> None:
+        """Check a token against its account, which is read once more before a refusal."""
         user = token.address
         if not self._chain.knows(user) and not self._intake.last_sequence(user):
             # Anybody can make keys and sign tokens with them; each of these accounts is read from the chain.
             self._newcomers.count("", "New users send more than")
         began = self._chain.now()
         try:
-            return check(token, await self._chain.account(token.address))
+            check(token, await self._chain.account(token.address))
         except (InvalidToken, RequestRefused):
-            return check(token, await self._chain.account(token.address, since=began))
+            check(token, await self._chain.account(token.address, since=began))
 
-    def _check_paying(self, token: SessionToken, account: Account | None) -> Account:
-        account = _check_token(token, account)
-        if not account.acknowledged:
+    def _check_paying(self, token: SessionToken, account: Account | None) -> None:
+        self._check_token(token, account)
+        if account is not None and not account.acknowledged and not self._limits.is_free(token.address):
             raise RequestRefused(
                 403,
                 "not_acknowledged",
                 "You have not acknowledged this provider's TEE signer.",
                 next_step=f"Acknowledge it: serving account acknowledge {account.provider}",
             )
-        return account
+
+    def _check_token(self, token: SessionToken, account: Account | None) -> None:
+        """Check that a token is not revoked. Users who do not pay need no account: without one nothing is revoked."""
+        if account is not None:
+            check_revocation(token, account)
+        elif not self._limits.is_free(token.address):
+            raise RequestRefused(
+                402,
+                "no_account",
+                f"{token.address} has no account with this provider.",
+                next_step=f"Fund one: serving ledger fund {token.provider} AMOUNT",
+            )
 
     async def _service_is_confirmed(self, since: float | None) -> bool:
         offer, confirmed = await self._chain.service(since=since)
         return confirmed and offer.tee_signer == self._signer
-
-
-def _check_token(token: SessionToken, account: Account | None) -> Account:
-    if account is None:
-        raise RequestRefused(
-            402,
-            "no_account",
-            f"{token.address} has no account with this provider.",
-            next_step=f"Fund one: serving ledger fund {token.provider} AMOUNT",
-        )
-    check_revocation(token, account)
-    return account
 
 
 def receipts_missing(provider: str) -> RequestRefused:

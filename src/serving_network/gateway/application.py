@@ -20,7 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -47,6 +47,8 @@ from serving_network.store.sqlite import JournalFailure
 SIGNATURE_SECONDS: Final = 24 * 3600
 SIGNATURES_PER_MINUTE: Final = 120
 """For one address, without a token."""
+OPEN_READS_PER_MINUTE: Final = 600
+"""The same for the other routes that take no token."""
 MAX_RECEIPTS: Final = 500
 
 _LOG = logging.getLogger("serving_network.gateway")
@@ -55,6 +57,8 @@ _RECEIPT_ID = re.compile(r"0x[0-9a-f]{64}")
 _USER: Final = web.RequestKey("user", str)
 _WHY: Final = web.RequestKey("why", str)
 _CLIENT_LEFT: Final = 499
+_OPEN: Final = (["healthz"], ["models"], ["quote"])
+_SENDS_MORE: Final = "Your address sends more than"
 _UNPAID: Final = ("healthz", "models", "quote", "signature", "receipts", "user", "logs")
 
 _Handler = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
@@ -78,6 +82,7 @@ class Gateway:
     clock: Callable[[], float] = time.time
     tracing: Tracing | None = None
     lookups: Rate = field(default_factory=lambda: Rate(SIGNATURES_PER_MINUTE))
+    open_reads: Rate = field(default_factory=lambda: Rate(OPEN_READS_PER_MINUTE))
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request. The server must cancel this if the client leaves."""
@@ -129,6 +134,8 @@ class Gateway:
 
     async def _route(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         parts = path.split("/")[1:]
+        if request.method == "GET" and parts in _OPEN:
+            self.open_reads.count(_address(request), _SENDS_MORE)
         match request.method, parts:
             case "GET", ["healthz"]:
                 return web.json_response({"status": "ok"})
@@ -169,7 +176,7 @@ class Gateway:
             "tee_attested": self.attestation.genuine,
             "tee_signer": self.signer,
             "signer_confirmed": confirmed,
-            "reads_on_after_cancel": False,
+            "reads_on_after_cancel": self.terms.reads_on,
         }
         if self.terms.context is not None:
             entry["context_length"] = self.terms.context
@@ -178,7 +185,7 @@ class Gateway:
     async def _signature(self, request: web.BaseRequest, name: str) -> web.Response:
         now = int(self.clock())
         if _UUID.fullmatch(name):
-            self.lookups.count(_address(request), "Your address sends more than")
+            self.lookups.count(_address(request), _SENDS_MORE)
             found = self.intake.answer(sha256(name.encode("ascii")).digest(), now - SIGNATURE_SECONDS)
         else:
             # Ids of the model server can be guessed, and two answers can have the same one.
@@ -254,14 +261,23 @@ def _paid_header(request: web.BaseRequest, route: Route) -> str | None:
 
 
 def _address(request: web.BaseRequest) -> str:
-    """The address of a client. A proxy on this machine adds it to those that the client may have made up."""
+    """The address of a client, of IPv6 the network of which one customer has all addresses.
+
+    A proxy on this machine adds it to those that the client may have made up.
+    """
     remote = request.remote or ""
     try:
         proxied = ip_address(remote).is_loopback
     except ValueError:
         proxied = False
     forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() if proxied else ""
-    return forwarded[:64] or remote
+    try:
+        address = ip_address(forwarded or remote)
+    except ValueError:
+        return forwarded[:64] or remote
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _number(request: web.BaseRequest, name: str, default: int, most: int) -> int:

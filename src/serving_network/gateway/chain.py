@@ -20,11 +20,13 @@ from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.settled import SettledReader
 from serving_network.contracts.models import Account, Offer
 from serving_network.errors import ContractError, NodeFailure, ServingError
 from serving_network.gateway.fees import Tariff
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.prices import Prices, cached_divisor
+from serving_network.settlement.following import REORG_WINDOW
 from serving_network.store.intake import Intake
 
 FRESH: Final = 15.0
@@ -153,10 +155,21 @@ class ChainView:
         found = await self._network.accounts_with(self.provider, [user], self._service_name, block=block)
         account = found.get(user)
         if account is not None:
-            await self._intake.set_balance(user, account.balance, account.pending_refund, block, account.nonce)
+            mined = await self._mined(user, account.nonce, block)
+            await self._intake.set_balance(user, account.balance, account.pending_refund, block, account.nonce, mined)
         elif self._intake.funds(user) is not None:
             await self._intake.set_balance(user, 0, 0, block)
         return account
+
+    async def _mined(self, user: str, nonce: int, block: int) -> int:
+        """What the settlement with this nonce paid, if it is not booked yet. It can be less than was expected."""
+        since = self._intake.unbooked_since(user, nonce)
+        if since is None:
+            return 0
+        contract = (await self._network.service(self._service_name)).contract
+        reader = SettledReader(self._network.chain, contract, self.provider)
+        found = await reader.of_users([user], max(0, since - REORG_WINDOW), block)
+        return sum(one.outcome.paid for one in found if one.settlement is not None and one.settlement.nonce == nonce)
 
     async def _read_service(self) -> tuple[Offer, bool] | None:
         found = await self._network.offer(self.provider, self._service_name)

@@ -33,6 +33,10 @@ class Tariff(NamedTuple):
         return of_input, usage.output * self.prices.output_price
 
 
+FREE: Final = Tariff(Prices(0, 0))
+"""For users who are served without payment: their receipts say so by these prices."""
+
+
 class Bounds(NamedTuple):
     """The most that a request can use: units of input, and of output for each of its choices."""
 

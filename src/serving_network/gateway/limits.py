@@ -26,7 +26,8 @@ MAX_DEPARTURES: Final = 3
 class Limits(NamedTuple):
     """How much is served. Requests at once: in all, of a user, of a key. Requests per minute: of a user, of a key.
 
-    `blocked` are addresses of users in lower case, `memory` is in bytes. A limit that is None does not apply.
+    `blocked` and `free` are addresses of users in lower case; free ones do not pay. `memory` is in bytes. A limit that
+    is None does not apply.
     """
 
     requests: int = 512
@@ -36,6 +37,11 @@ class Limits(NamedTuple):
     key_rate: int | None = None
     blocked: frozenset[str] = frozenset()
     memory: int = DEFAULT_BUDGET
+    free: frozenset[str] = frozenset()
+
+    def is_free(self, user: str) -> bool:
+        """Whether this user is served without payment."""
+        return bool(self.free) and user.lower() in self.free
 
 
 class RateLimiter:

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from serving_network.gateway.routes import Route
 from serving_network.gateway.usage import Usage, read_usage
 from serving_network.messages.receipts import Source
+from serving_network.tokenizing.answers import AnswerTexts
 from serving_network.untrusted import parse_json
 
 MAX_HELD: Final = 65_536
@@ -79,10 +80,13 @@ class _Reports(NamedTuple):
 class StreamMeter:
     """Meters one stream of server-sent events. Give it each packet of the model server and send what it returns."""
 
-    def __init__(self, route: Route, *, remove_usage: bool, cut_usage: bool = False) -> None:
+    def __init__(
+        self, route: Route, *, remove_usage: bool, cut_usage: bool = False, texts: AnswerTexts | None = None
+    ) -> None:
         """`remove_usage`: the client did not ask for the usage. Only chats and completions have a chunk for it.
 
-        `cut_usage`: it did not ask for the usage in every chunk, but the gateway did.
+        `cut_usage`: it did not ask for the usage in every chunk, but the gateway did. `texts` collects the text that
+        the client received, for a tokenizer.
         """
         self._route = route
         self._removes = remove_usage and route in _USAGE_CHUNK
@@ -99,6 +103,7 @@ class StreamMeter:
         self._accepted = 0
         self._deltas = 0
         self._ended = False
+        self._texts = texts
         self._reports = self._received = _Reports()
 
     @property
@@ -148,17 +153,30 @@ class StreamMeter:
         The model server's usage counts if it arrived; otherwise each event with text counts as one token, which is
         never more than it holds.
         """
-        last, start = self._received
+        return self._usage(self._received, unreceived=False)
+
+    def sent(self) -> Usage | None:
+        """What the model server has sent so far, whether the client received it or not; None if it is unknown."""
+        return self._usage(self._reports, unreceived=True)
+
+    def _usage(self, reports: _Reports, *, unreceived: bool) -> Usage | None:
+        last, start = reports
         reported = read_usage(self._route, _content(last)) if last else None
         if reported is None:
             self._count_received()
-            reported = Usage(0, self._deltas, source=Source.DELTAS) if self._deltas else None
+            deltas = self._deltas + (self._count(self._uncounted) if unreceived else 0)
+            reported = Usage(0, deltas, source=Source.DELTAS) if deltas else None
         if start is None:
             return reported
         if reported is None:
             return start._replace(output=0)
         of_input, cached = max(reported.input, start.input), max(reported.cached, start.cached)
         return reported._replace(input=of_input, cached=cached)
+
+    def texts(self) -> AnswerTexts | None:
+        """The text that the client received, if it is collected."""
+        self._count_received()
+        return self._texts
 
     def _keep(self, events: bytes) -> None:
         """Keep whole events until they are counted, which is when they fill MAX_UNCOUNTED."""
@@ -173,6 +191,7 @@ class StreamMeter:
             received = self._uncounted[: self._accepted]
             self._deltas += self._count(received)
             self._ended = self._ended or self._ends(received)
+            self._collect(received)
             del self._uncounted[: self._accepted]
             self._size -= sum(map(len, received))
             self._accepted = 0
@@ -181,6 +200,11 @@ class StreamMeter:
         """How many events have text."""
         pattern = _DELTA[self._route]
         return sum(pattern.search(event) is not None for event in _split(b"".join(events)))
+
+    def _collect(self, events: list[bytes]) -> None:
+        if self._texts is not None:
+            for event in _split(b"".join(events)):
+                self._texts.add_event(_content(event))
 
     def _ends(self, events: list[bytes]) -> bool:
         data = b"".join(events)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from serving_network.gateway.memory import Share
@@ -25,6 +26,7 @@ from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
 from serving_network.gateway.upstream import LONGEST_SECONDS, Answer, Payload, Upstream, UpstreamRefused
 from serving_network.gateway.upstreams import UpstreamSettings
+from serving_network.tokenizing.tokenizer import load_tokenizer
 from serving_network.untrusted import without_secrets
 
 CHECK_SECONDS: Final = 5.0
@@ -102,7 +104,8 @@ class Pool:
         max_waiting: int = MAX_WAITING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._servers = [_Server(Upstream(one)) for one in servers]
+        tokenizers = {path: load_tokenizer(Path(path)) for path in {one.tokenizer for one in servers} if path}
+        self._servers = [_Server(Upstream(one, tokenizers.get(one.tokenizer or ""))) for one in servers]
         self._longest = longest
         self._max_waiting = max_waiting
         self._clock = clock

@@ -55,6 +55,7 @@ class Terms:
     `tokens_per_media` is what a picture counts at most, and what a sound, film or file counts beside its data.
     `least_bytes_per_second` is the lowest rate of audio.
     `output_field` bounds the output of a chat: max_completion_tokens for servers that refuse max_tokens.
+    `reads_on`: a stream that its client has left is read for a moment longer, for the usage at its end.
     `strip_fields` are removed before a request is forwarded, for servers that refuse fields that they do not know.
     """
 
@@ -68,6 +69,7 @@ class Terms:
     extra_fields: frozenset[str] = frozenset()
     strip_fields: frozenset[str] = frozenset()
     output_field: str = "max_tokens"
+    reads_on: bool = False
     least_bytes_per_second: int = 1000
 
 
@@ -101,6 +103,11 @@ class PaidRequest:
     def size(self) -> int:
         """The bytes that it holds in memory."""
         return len(self._encoded)
+
+    def content(self) -> dict[str, Any]:
+        """What the model server is sent beside the model, the bound of the output and the options of the stream."""
+        content: dict[str, Any] = parse_json(self._encoded)
+        return content
 
     def payload(self, output: int, model: str | None, *, continuous_usage: bool) -> bytes:
         """The body for a model server, with the bound of the output for which money is reserved.

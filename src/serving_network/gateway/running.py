@@ -28,7 +28,7 @@ from serving_network.gateway.pool import Pool
 from serving_network.gateway.probes import probe, reports_continuously
 from serving_network.gateway.provider_logs import ProviderLogs
 from serving_network.gateway.readiness import GatewayNotReady, check_chain, check_offer, check_store
-from serving_network.gateway.routes import ROUTES_OF
+from serving_network.gateway.routes import ROUTES_OF, Route
 from serving_network.gateway.selling import Seller
 from serving_network.gateway.settings import Settings
 from serving_network.gateway.settler import SettlerProcess, kept_running
@@ -212,11 +212,13 @@ async def check_upstream(upstream: Upstream, offer: Offer) -> None:
             next_step="Start it, or correct its URL, model and headers in the settings.",
         ) from error
     answer.close()
-    if read_body(route, answer.body or b"") is None:
+    counted = upstream.tokenizer is not None and route is not Route.TRANSCRIPTIONS
+    if not counted and read_body(route, answer.body or b"") is None:
         raise GatewayNotReady(
             f"The model server at {where} does not report a usage.",
             cause="Without one, answers cannot be billed.",
-            next_step="Use a model server that reports usage.",
+            next_step="Use a model server that reports usage, or name the model's tokenizer.json as tokenizer in the"
+            " settings.",
         )
 
 

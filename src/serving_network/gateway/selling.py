@@ -28,6 +28,8 @@ from serving_network.gateway.delivery import Delivery, Sent, upstream_id
 from serving_network.gateway.memory import Memory, Share
 from serving_network.gateway.metering import StreamMeter
 from serving_network.gateway.pool import Pool
+from serving_network.gateway.reading_on import read_on
+from serving_network.gateway.recounting import count_body, count_stream, texts_of
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.requests import MAX_IMAGES, PaidForm, PaidRequest
 from serving_network.gateway.routes import Route
@@ -39,6 +41,7 @@ from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.intake import Delivered, Intake, Kept, Terms
 from serving_network.store.sqlite import JournalFailure
+from serving_network.tokenizing.tokenizer import Tokenizer
 
 CHECKPOINT_SECONDS: Final = 1.0
 CLIENT_SECONDS: Final = 60.0
@@ -129,6 +132,7 @@ class Seller:
         self._memory = memory
         self._bodies = Bodies(terms)
         self._model = terms.model
+        self._reads_on = terms.reads_on
         self._provider = provider
         self._clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -214,15 +218,16 @@ class Seller:
             sale.asks()
             async with self._pool.ask(sale.paid.route, sale.payload, sale.share, stream=False) as answer:
                 sale.answered()
-                return await self._bill_whole(sale, answer.body or b"", answer.content_type)
+                return await self._bill_whole(sale, answer)
         finally:
             sale.hold.release()
 
-    async def _bill_whole(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
-        usage = read_body(sale.paid.route, body)
+    async def _bill_whole(self, sale: _Sale, answer: Answer) -> Kept:
+        body = answer.body or b""
+        usage = read_body(sale.paid.route, body) or await count_body(sale.paid, body, answer.tokenizer)
         if usage is None:
             raise RequestRefused(502, "not_metered", "The model server did not report a usage, so nothing is billed.")
-        kept = Kept(content_type, body)
+        kept = Kept(answer.content_type, body)
         images = tuple(image_hashes(body)) if sale.paid.route in _IMAGES and usage.output <= MAX_IMAGES else ()
         await self._finish(
             sale,
@@ -256,17 +261,17 @@ class Seller:
                 await asyncio.shield(begun)
                 if answer.body is None:
                     return await self._pass_on(request, answer, sale)
-                whole = await self._bill(sale, self._bill_unstreamed(sale, answer.body, answer.content_type))
+                whole = await self._bill(sale, self._bill_unstreamed(sale, answer))
         except BaseException:
             if not sale.billing:
                 await self._background(sale, self._abandon(sale, begun))
             raise
         return await _deliver(request, whole.body, self._headers(sale, whole.content_type))
 
-    async def _bill_unstreamed(self, sale: _Sale, body: bytes, content_type: str) -> Kept:
+    async def _bill_unstreamed(self, sale: _Sale, answer: Answer) -> Kept:
         """Bill an answer that the model server did not stream although it was asked to."""
         try:
-            return await self._bill_whole(sale, body, content_type)
+            return await self._bill_whole(sale, answer)
         except RequestRefused:
             await self._intake.abandon(sale.terms.id)
             raise
@@ -277,7 +282,9 @@ class Seller:
         """Pass a stream on, and bill it however it ends."""
         paid = sale.paid
         cut_usage = answer.continuous_usage and not paid.asks_continuous_usage
-        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage)
+        tokenizer = None if answer.continuous_usage else answer.tokenizer
+        texts = None if tokenizer is None else texts_of(paid.route, tokenizer)
+        meter = StreamMeter(paid.route, remove_usage=not paid.asks_usage, cut_usage=cut_usage, texts=texts)
         delivery = Delivery(paid.route, meter)
         response = web.StreamResponse(headers=self._headers(sale, answer.content_type) | cors_headers(request))
         ending = Ending.COMPLETE
@@ -295,9 +302,12 @@ class Seller:
         else:
             if not meter.finished:
                 ending = Ending.CUT_BY_UPSTREAM
-        answer.close()
+        reads_on = self._reads_on and ending is Ending.CUT_BY_CLIENT and tokenizer is None
+        if not reads_on:
+            answer.close()
         held = b"" if failure else delivery.take_rest()
-        await self._bill(sale, self._bill_stream(sale, delivery, ending))
+        left = answer if reads_on else None
+        await self._bill(sale, self._bill_stream(sale, delivery, ending, tokenizer, left))
         if isinstance(failure, asyncio.CancelledError):
             raise failure
         if failure is None:
@@ -323,9 +333,17 @@ class Seller:
         sale.billing = True
         return await self._background(sale, work)
 
-    async def _bill_stream(self, sale: _Sale, delivery: Delivery, ending: Ending) -> None:
+    async def _bill_stream(
+        self, sale: _Sale, delivery: Delivery, ending: Ending, tokenizer: Tokenizer | None, left: Answer | None
+    ) -> None:
+        """Bill a stream. One that its client has `left` is read on for a moment."""
         try:
-            await self._finish(sale, sale.delivered(delivery.sent()), ending, delivery.upstream_id)
+            sent, cut = delivery.sent(), ending is not Ending.COMPLETE
+            if left is not None:
+                sent = sent._replace(usage=await read_on(left, delivery.meter))
+                left.close()
+            usage = await count_stream(sale.paid, delivery.meter, sent.usage, tokenizer, cut=cut)
+            await self._finish(sale, sale.delivered(sent._replace(usage=usage)), ending, delivery.upstream_id)
         finally:
             sale.hold.release()
 

@@ -8,7 +8,7 @@ table is JSON. If both required settings are given there, no file is needed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ upstream = {upstream}
 # upstream_headers = {{ Authorization = "Bearer KEY" }}
 # The model's name at the model server, if it is another one.
 # upstream_model = "NAME"
+{tokenizer}
 # Several model servers, instead of upstream. They are tables, so write them at the end of this file.
 # [[upstreams]]
 # url = "http://127.0.0.1:8000/v1"
@@ -44,6 +45,7 @@ upstream = {upstream}
 # weight = 1
 # max_concurrency = 256
 # continuous_usage = true
+# tokenizer = "/path/to/tokenizer.json"
 # Further names under which users may ask for the model.
 # aliases = []
 
@@ -77,8 +79,13 @@ signer = {signer}
 # requests_per_minute_of_key = 0
 # Users who are not served.
 # blocked = []
+# Users who are served without payment: their receipts have no price.
+# free = []
 # Memory for the bodies and answers of all requests under way, in MiB.
 # memory_mib = 512
+# Read on for at most 5 seconds or 256 tokens after a client has left a stream, so that its input can be billed. It is
+# shown in /v1/models.
+# read_on_after_cancel = false
 # The longest request in seconds. It bounds how long a requested refund can be outrun: see settle_seconds.
 # request_seconds = 900
 
@@ -102,6 +109,10 @@ signer = {signer}
 {service}
 """
 
+_TOKENIZER: Final = """\
+# The model's tokenizer.json, with its chat template beside it. It counts what the model server does not report.
+{}tokenizer = {}"""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -112,6 +123,7 @@ class Settings:
     upstreams: tuple[UpstreamSettings, ...] = ()
     upstream_headers: dict[str, str] = field(default_factory=dict)
     upstream_model: str | None = None
+    tokenizer: str | None = None
     aliases: list[str] = field(default_factory=list)
     host: str = "127.0.0.1"
     port: int = 3080
@@ -135,6 +147,8 @@ class Settings:
     requests_per_minute_of_user: int = 600
     requests_per_minute_of_key: int = 0
     blocked: list[str] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
+    read_on_after_cancel: bool = False
     memory_mib: int = 512
     trace_users: bool = False
     signer: str = "local"
@@ -149,6 +163,7 @@ class Settings:
             context=self.context,
             default_output_tokens=self.default_output_tokens,
             output_field=self.output_field,
+            reads_on=self.read_on_after_cancel,
             strip_fields=frozenset(self.strip_fields),
         )
 
@@ -162,13 +177,15 @@ class Settings:
             self.requests_per_minute_of_key or None,
             frozenset(one.lower() for one in self.blocked),
             self.memory_mib * 2**20,
+            frozenset(one.lower() for one in self.free),
         )
 
     def servers(self) -> tuple[UpstreamSettings, ...]:
         """The model servers."""
-        if self.upstream is None:
-            return self.upstreams
-        return (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
+        servers = self.upstreams
+        if self.upstream is not None:
+            servers = (UpstreamSettings(self.upstream, self.upstream_headers, model=self.upstream_model),)
+        return tuple(replace(one, tokenizer=one.tokenizer or self.tokenizer) for one in servers)
 
 
 def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str, str]) -> Settings:
@@ -193,7 +210,15 @@ def read_settings(path: Path, environment: Mapping[str, str], given: Mapping[str
 
 
 def render_settings(
-    provider: str, upstream: str, offer: Offer, *, host: str, port: int, settle_key: str | None, signer: str
+    provider: str,
+    upstream: str,
+    offer: Offer,
+    *,
+    host: str,
+    port: int,
+    settle_key: str | None,
+    signer: str,
+    tokenizer: str | None = None,
 ) -> str:
     """A settings file with comments. Prices are in wei per token."""
     return _TEMPLATE.format(
@@ -202,6 +227,7 @@ def render_settings(
         upstream=_quoted(upstream),
         host=_quoted(host),
         port=port,
+        tokenizer=_TOKENIZER.format("" if tokenizer else "# ", _quoted(tokenizer or "/path/to/tokenizer.json")),
         settle_key=f"settle_key = {_quoted(settle_key)}" if settle_key else '# settle_key = "provider"',
         service="\n".join(f"{name} = {_quoted(getattr(offer, name))}" for name in SERVICE_FIELDS),
     )
@@ -277,7 +303,7 @@ def _fits(name: str, value: Any) -> bool:
             return are_headers(value)
         case "upstreams":
             return isinstance(value, tuple)
-        case "blocked":
+        case "blocked" | "free":
             return isinstance(value, list) and all(is_address(one) for one in value)
         case "requests_per_minute_of_user" | "requests_per_minute_of_key":
             return type(value) is int and value >= 0
@@ -296,6 +322,8 @@ def _fits(name: str, value: Any) -> bool:
     match _TYPES[name]:
         case "int":
             return type(value) is int and value > 0
+        case "bool":
+            return isinstance(value, bool)
         case "list[str]":
             return isinstance(value, list) and all(isinstance(one, str) for one in value)
         case _:

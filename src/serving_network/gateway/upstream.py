@@ -28,6 +28,7 @@ from serving_network.gateway.memory import Share
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.gateway.routes import Route
 from serving_network.gateway.upstreams import UpstreamSettings
+from serving_network.tokenizing.tokenizer import Tokenizer
 
 CONNECT_SECONDS: Final = 10.0
 KEEP_ALIVE_SECONDS: Final = 4.0
@@ -81,9 +82,17 @@ class Answer:
     """An answer with status 200: `body` is the whole of it, None if it is streamed."""
 
     def __init__(
-        self, response: Response, content_type: str, start: bytes, *, streamed: bool, continuous_usage: bool
+        self,
+        response: Response,
+        content_type: str,
+        start: bytes,
+        *,
+        streamed: bool,
+        continuous_usage: bool,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.continuous_usage = continuous_usage
+        self.tokenizer = tokenizer
         self.content_type = content_type
         self.body = None if streamed else start
         self._response = response
@@ -110,8 +119,9 @@ class Answer:
 class Upstream:
     """One model server."""
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: UpstreamSettings, tokenizer: Tokenizer | None = None) -> None:
         self.settings = settings
+        self.tokenizer = tokenizer
         self.url = settings.url.rstrip("/")
         self.continuous_usage = bool(settings.continuous_usage)
         """Whether it is asked for the usage in every chunk of a stream."""
@@ -149,7 +159,14 @@ class Upstream:
             content_type = _content_type(response)
             streamed = stream and content_type.startswith("text/event-stream")
             start = await (_first(response) if streamed else _whole(response, share))
-            return Answer(response, content_type, start, streamed=streamed, continuous_usage=self.continuous_usage)
+            return Answer(
+                response,
+                content_type,
+                start,
+                streamed=streamed,
+                continuous_usage=self.continuous_usage,
+                tokenizer=self.tokenizer,
+            )
         except BaseException:
             response.close()
             raise

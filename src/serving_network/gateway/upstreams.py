@@ -8,6 +8,7 @@ weight = 2
 model = "NAME"
 max_concurrency = 64
 continuous_usage = true
+tokenizer = "/path/to/tokenizer.json"
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class UpstreamSettings:
     `url` is its base with /v1, `headers` are sent with each request, and `model` is its name for the service's model.
     A server of weight 2 gets twice as many requests as one of weight 1, but never more than `max_concurrency` at once.
     `continuous_usage`: it reports the usage in every chunk of a stream if asked, as vLLM and SGLang do; by default the
-    gateway finds out when it starts.
+    gateway finds out when it starts. `tokenizer`: the model's tokenizer.json, which counts what the server does not
+    report.
     """
 
     url: str
@@ -36,6 +38,7 @@ class UpstreamSettings:
     model: str | None = None
     max_concurrency: int = 256
     continuous_usage: bool | None = None
+    tokenizer: str | None = None
 
 
 def read_upstreams(tables: Any) -> tuple[UpstreamSettings, ...]:

@@ -112,6 +112,11 @@ class Receipt:
         """The whole fee in wei."""
         return self.input_fee + self.output_fee
 
+    @property
+    def is_free(self) -> bool:
+        """Whether the request was served without payment: at no price."""
+        return not (self.input_price or self.output_price or self.fee)
+
     def charge(self) -> Charge:
         """What the receipt adds to a settlement, as the requests hash spells it."""
         return Charge("0x" + self.id.hex(), self.user, self.input_fee, self.output_fee)

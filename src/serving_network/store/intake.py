@@ -104,6 +104,7 @@ class Intake:
         self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
         self._held = ExitStack()
         self._restoring: asyncio.Future[int] | None = None
+        self._mined: dict[str, tuple[str, int]] = {}
         # The last second in which answers that are not kept any more were removed.
         self._swept = 0
         self._spool: Spool
@@ -200,11 +201,17 @@ class Intake:
                 raise failure from None
             return None
 
-    async def set_balance(self, user: str, balance: int, pending_refund: int, block: int, nonce: int = 0) -> None:
+    async def set_balance(
+        self, user: str, balance: int, pending_refund: int, block: int, nonce: int = 0, mined: int = 0
+    ) -> None:
         """Store a user's money on chain, and the nonce of the last settlement that lowered it, read at this block.
 
-        A newer block that is stored already stays.
+        A newer block that is stored already stays. `mined` is what this settlement paid, if it is not booked yet.
         """
+        if mined:
+            self._mined[user] = padded(nonce), mined
+        else:
+            self._mined.pop(user, None)
         await self._submit(
             lambda db: db.execute(
                 "INSERT INTO account VALUES (?, 0, '0', '0', ?, ?, ?, ?) ON CONFLICT (address) DO UPDATE SET"
@@ -364,12 +371,26 @@ class Intake:
         if row is None:
             return None
         balance, pending, block, *parts = row
-        return Funds(int(balance), int(pending), _unsettled(*parts)) if block >= 0 else None
+        return Funds(int(balance), int(pending), self._unsettled(user, *parts)) if block >= 0 else None
 
     def unsettled(self, user: str) -> int:
         """The wei of a user's served requests that are not settled yet; 0 if there are none."""
         row = self._row(f"SELECT {_UNSETTLED} WHERE a.address = ?", (user,))
-        return 0 if row is None else max(0, _unsettled(*row))
+        return 0 if row is None else max(0, self._unsettled(user, *row))
+
+    def unbooked_since(self, user: str, nonce: int) -> int | None:
+        """The block at which the settlement with this nonce was made; None if it is booked or not of this store."""
+        row = self._row(
+            f"SELECT b.from_block FROM user u JOIN settlement s ON s.user_id = u.id AND {_UNBOOKED}"  # noqa: S608
+            " JOIN batch b ON b.id = s.batch_id WHERE u.address = ? AND s.nonce = ? ORDER BY b.id LIMIT 1",
+            (user, padded(nonce)),
+        )
+        return None if row is None else int(row[0])
+
+    def _unsettled(self, user: str, billed: str, taken: str, owed: str, paid: str, nonce: str) -> int:
+        """What a user owes. The balance that was read is lower already by what a settlement paid that is not booked."""
+        of_nonce, mined = self._mined.get(user, ("", 0))
+        return int(billed) - int(taken) + int(owed) - int(paid) - (mined if of_nonce == nonce else 0)
 
     def receipt(self, id: bytes) -> SignedReceipt | None:  # noqa: A002
         """The receipt of a request."""
@@ -453,19 +474,17 @@ class Intake:
             raise unusable(self._path, error) from error
 
 
+_UNBOOKED: Final = (
+    "s.state IN ('signed', 'accepted') AND s.state = 'signed' AND NOT EXISTS (SELECT 1 FROM settlement b"
+    " WHERE b.user_id = s.user_id AND b.nonce = s.nonce AND b.state IN ('accepted', 'final'))"
+)
 _UNSETTLED: Final = (
-    "a.billed, a.taken, ifnull(u.owed, '0'), ifnull(u.paid, '0'), ifnull((SELECT s.expected_paid FROM settlement s"
-    " WHERE s.user_id = u.id AND s.nonce = a.nonce AND s.state IN ('signed', 'accepted') AND s.state = 'signed'"
-    " AND NOT EXISTS (SELECT 1 FROM settlement b WHERE b.user_id = s.user_id AND b.nonce = s.nonce"
-    " AND b.state IN ('accepted', 'final')) LIMIT 1), '0')"
+    "a.billed, a.taken, ifnull(u.owed, '0'), ifnull(u.paid, '0'), ifnull((SELECT s.nonce FROM settlement s"  # noqa: S608
+    f" WHERE s.user_id = u.id AND s.nonce = a.nonce AND {_UNBOOKED} LIMIT 1), '-')"
     " FROM account a LEFT JOIN user u ON u.address = a.address"
 )
-"""What a user owes. The last value is of a settlement that is mined and not booked yet: the balance that was read has
-the nonce of that settlement, so it is lower by the payment already."""
-
-
-def _unsettled(billed: str, taken: str, owed: str, paid: str, mined: str) -> int:
-    return int(billed) - int(taken) + int(owed) - int(paid) - int(mined)
+"""What a user owes. The last value is the nonce of a settlement that is mined and not booked yet: that of the balance
+that was read, which is lower by the payment already."""
 
 
 _RECEIPT: Final = (

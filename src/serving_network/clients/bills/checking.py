@@ -95,7 +95,7 @@ def check_receipt(signed: SignedReceipt, evidence: Evidence) -> Iterator[Problem
         if (one.input_price, one.output_price) == (receipt.input_price, receipt.output_price)
         and evidence.in_force(one.period, receipt.time)
     ]
-    if not registered:
+    if not registered and not receipt.is_free:
         yield Problem(receipt.sequence, Fault.PRICE, "Its prices were not registered when it was served.")
     if receipt.output_fee != receipt.output_tokens * receipt.output_price:
         yield Problem(receipt.sequence, Fault.FEE, "The output fee is not the count times the price.")

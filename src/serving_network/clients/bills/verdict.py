@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Verdict:
     """The result of verifying a bill. Amounts are in wei.
 
-    `unsettled` are the receipts that are neither voided nor paid in full.
+    `unsettled` are the receipts that are neither voided nor paid in full, `free` is the number of those at no price.
     """
 
     block: int
@@ -30,6 +30,7 @@ class Verdict:
     payments: tuple[Payment, ...]
     unsettled: tuple[Receipt, ...]
     to_settle: int
+    free: int
 
     def paid(self, coverage: Coverage) -> int:
         """The wei of all settlements of this kind."""
@@ -56,4 +57,5 @@ def verify_bill(receipts: Sequence[SignedReceipt], evidence: Evidence) -> Verdic
         payments=matches.payments,
         unsettled=tuple(one for one, _ in unsettled),
         to_settle=sum(due for _, due in unsettled),
+        free=sum(one.is_free for one in ordered),
     )

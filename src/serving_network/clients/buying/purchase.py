@@ -16,7 +16,7 @@ from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.fetching import ProviderFailure, error_in
 from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven, Delivered, fetch_proof, most_output
 from serving_network.clients.buying.provider import trusted_offer
-from serving_network.clients.buying.recount import Count, Recount
+from serving_network.clients.buying.recount import Recount
 from serving_network.clients.servers import provider_session
 from serving_network.contracts.models import INFERENCE
 from serving_network.messages.prices import cached_divisor, input_fee
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from serving_network.contracts.models import Offer
     from serving_network.messages.receipts import Receipt, SignedReceipt
     from serving_network.store.bills import BillIdentity, BillStore
+    from serving_network.tokenizing.tokenizer import Tokenizer
 
 MAX_ANSWER: Final = 256 * 1024 * 1024
 OFFER_SECONDS: Final = 30.0
@@ -51,10 +52,10 @@ class Buyer:
         identity: BillIdentity,
         bill: BillStore,
         service: str = INFERENCE,
-        count: Count | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         self.user = user
-        self.count = count
+        self.tokenizer = tokenizer
         self.identity = identity
         self.bill = bill
         self.service = service
@@ -102,7 +103,7 @@ class Buyer:
             async with self._post(f"{offer.url}/v1/proxy{path}", body, headers) as answer:
                 if answer.status == 401 and not renew:
                     continue
-                yield Purchase(self, offer, body, answer)
+                yield Purchase(self, offer, path, body, answer)
                 return
 
     @asynccontextmanager
@@ -120,7 +121,7 @@ class Buyer:
 class Purchase:
     """One request and its answer: read `parts` to the end, then `prove` it."""
 
-    def __init__(self, buyer: Buyer, offer: Offer, body: bytes, answer: aiohttp.ClientResponse) -> None:
+    def __init__(self, buyer: Buyer, offer: Offer, path: str, body: bytes, answer: aiohttp.ClientResponse) -> None:
         self._buyer = buyer
         self._offer = offer
         self._answer = answer
@@ -130,7 +131,7 @@ class Purchase:
         self._length = 0
         self._body = bytearray()
         self._whole = False
-        self._recount = Recount()
+        self._recount = None if buyer.tokenizer is None else Recount(path, body, buyer.tokenizer)
 
     @property
     def status(self) -> int:
@@ -157,7 +158,7 @@ class Purchase:
                     raise ProviderFailure(f"The provider sent more than {MAX_ANSWER} bytes.")
                 if not self.streams:
                     self._body += part
-                elif self._buyer.count is not None:
+                elif self._recount is not None:
                     self._recount.feed(part)
                 yield part
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -191,12 +192,12 @@ class Purchase:
         return await self._prove(delivered)
 
     def excess(self, receipt: SignedReceipt) -> str | None:
-        """What is wrong with the output that was billed, as the buyer's tokenizer counts it; None if it fits."""
-        if self._buyer.count is None:
+        """What is wrong with what was billed, as the buyer's tokenizer counts it; None if it fits."""
+        if self._recount is None:
             return None
         if not self.streams:
             self._recount.whole(bytes(self._body))
-        return self._recount.excess(receipt.receipt, self._buyer.count)
+        return self._recount.excess(receipt.receipt)
 
     async def refusal(self) -> ProviderFailure:
         """The failure to raise for an answer whose status is not 200."""
