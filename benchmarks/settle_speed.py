@@ -179,7 +179,7 @@ def serve(pipe: Pipe, users: list[LocalSigner]) -> None:
 async def prepare_network(chain: AsyncConnection, users: list[LocalSigner]) -> None:
     owner, provider = (LocalSigner(development_keys()[number].to_bytes()) for number in (0, 1))
     await deploy_local_network(chain, owner)
-    offer = Offer("chatbot", "https://p.example", "model", "TeeML", *PRICES, "{}", to_checksum_address(TEE.address))
+    offer = Offer("chatbot", "https://p.example", "model", "TeeML", *PRICES[:2], "{}", to_checksum_address(TEE.address))
     await AsyncProvider(chain, provider).register(offer)
     await AsyncOwner(chain, owner).confirm(provider.address)
     for user in users:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from serving_network.cli.output import money, rounded
+from serving_network.cli.output import money
 from serving_network.contracts.models import Offer
 from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.messages.prices import Prices, cached_divisor
+from serving_network.money import rounded
 from serving_network.untrusted import printable
 from serving_network.usage_logs.reader import UnusableLog
 from serving_network.usage_logs.sampling import Sample, fitting_preset, sample
