@@ -78,7 +78,7 @@ def test_the_demo_reads_well() -> None:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     chain = EmbeddedChain()
-    prepare_in_process(chain, USERS[:3], COIN)
+    prepare_in_process(chain, USERS[:4], COIN)
     with running_server(chain) as server:
         yield server.url
 
@@ -108,7 +108,7 @@ def test_everything_in_the_home_is_private(home: Path, monkeypatch: pytest.Monke
     shutil.move(home / "config.toml", files)
     monkeypatch.setenv("SERVING_HOME", str(files))
     monkeypatch.setenv("SERVING_PASSWORD", "a long password")
-    log = write(home / "usage.jsonl", ("h", USERS[1].address, 5), ("h", USERS[1].address, 5))
+    log = write(home / "usage.jsonl", ("h", USERS[3].address, 5), ("h", USERS[3].address, 5))
     allowing = os.umask(0)
     try:
         assert serving("key", "new", "main").exit_code == 0

@@ -8,14 +8,13 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 from serving_network.messages.usage import MAX_FEE, BadRow, is_absent, shown, text_of
 from serving_network.untrusted import MAX_NESTING, too_deep
 
 MAX_TOKENS: Final = 10**12
 """The upper bound for `max_row`."""
-TimeUnit = Literal["s", "ms", "us", "ns"]
 MICROSECONDS: Final[dict[str, Decimal]] = {
     "s": Decimal(10**6), "ms": Decimal(1000), "us": Decimal(1), "ns": Decimal("0.001"),
 }  # fmt: skip
