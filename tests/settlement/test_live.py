@@ -165,7 +165,7 @@ def test_a_log_becomes_payments(world: World) -> None:
     assert [world.balance(user) for user in range(2)] == [COIN - 15, COIN - 20]
     assert report.lines[USERS[FUNDED].address].wait is Wait.NO_ACCOUNT
     assert [line.surplus for line in world.books()] == [0, 0]
-    again = world.settle([("a", 0, 10), ("b", 1, 20), ("c", 0, 5), ("d", FUNDED, 7)])
+    again = world.settle([("c", 0, 5), ("d", FUNDED, 7), ("a", 0, 10), ("b", 1, 20)])
     assert (again.paid, again.known_requests) == (0, 4)
 
 
