@@ -104,12 +104,14 @@ def follow(serving: Terminal, asker: str, next_step: str, world: World) -> None:
     """Run the command as the role that it names. Its offer file is the example, with the TEE signer filled in."""
     who, runs, command = next_step.rpartition(" runs: ")
     role = who.removeprefix("The ") if runs else asker
-    program, *words = shlex.split(command.replace("0x...", world.tee_signer.address))
+    # The TEE signer of the acts may be that of the other provider, too, which prevents a confirmation.
+    signer = world.stranger.address
+    program, *words = shlex.split(command.replace("0x...", signer))
     assert program == "serving", next_step
     if "offer.toml" in words:
         offer = serving.home / "offer.toml"
         example = EXAMPLES[KINDS[words[words.index("--service") + 1]]]
-        offer.write_text(example.replace("0x...", world.tee_signer.address))
+        offer.write_text(example.replace("0x...", signer))
         words[words.index("offer.toml")] = str(offer)
     sending = [] if tuple(words[:2]) in SENDS_NOTHING else ["--yes"]
     serving(*words, "--key", role, *sending)
