@@ -10,7 +10,8 @@ import pytest
 
 from serving_network.clients.bills import matching
 from serving_network.clients.bills.matching import Coverage, match
-from tests.clients.bills.making import receipts, settled, through_a_contract
+from serving_network.clients.bills.verdict import verify_bill
+from tests.clients.bills.making import evidence, receipts, settled, through_a_contract
 
 
 def matched(made: list, *settlements: object) -> list[tuple[Coverage, int | None, int | None]]:  # type: ignore[type-arg]
@@ -78,6 +79,15 @@ def test_voided_receipts_in_a_settlement_that_was_paid_in_part() -> None:
     found = match([one.receipt for one in made], [first, rest])
     assert [(one.coverage, one.voided) for one in found.payments] == [(Coverage.COVERED, (2,))] * 2
     assert found.paid == (300, 0, 900, 1200)
+
+
+def test_a_receipt_that_is_voided_after_a_settlement_that_paid_nothing_for_it() -> None:
+    one, two, three = receipts((0, 2), (0, 2), (0, 2))
+    history = [settled([one]), settled([two], 0), settled([three])]
+    found = match([each.receipt for each in (one, two, three)], history)
+    assert found.paid == (400, 0, 400)
+    assert [each.voided for each in found.payments] == [(), (), (2,)]
+    assert not verify_bill([one, two, three], evidence(*history)).unsettled
 
 
 def test_a_settlement_may_not_cover_receipts_twice() -> None:

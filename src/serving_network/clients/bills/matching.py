@@ -102,9 +102,10 @@ def match(receipts: Sequence[Receipt], settled: Sequence[Settled]) -> Matches:
             coverage = Coverage.UNREADABLE if one.settlement is None else Coverage.UNCOVERED
             payments.append(Payment(one, coverage))
             continue
-        start, end = queue.leave_out(found, None if missing else place)
+        start, end, voided = queue.leave_out(found, None if missing else place)
         first, last = queue.sequences(start, end)
-        payments.append(Payment(one, Coverage.COVERED, first, last, queue.left_out(first, last, covered)))
+        voided |= queue.left_out(first, last, covered)
+        payments.append(Payment(one, Coverage.COVERED, first, last, tuple(sorted(voided))))
         place, unmatched, missing = queue.pay(start, one.outcome.paid), 0, False
         covered = max(covered, last or 0)
     return Matches(tuple(payments), queue.paid_of_all(receipts))
@@ -155,8 +156,8 @@ class _Queue:
                 return found
         return None
 
-    def leave_out(self, found: _Found, place: _Place | None) -> tuple[_Place, int]:
-        """Take what is voided out of the queue. Returns where the settlement begins and ends then.
+    def leave_out(self, found: _Found, place: _Place | None) -> tuple[_Place, int, set[int]]:
+        """Take what is voided out of the queue. Returns where the settlement begins and ends then, and what was taken.
 
         Where nothing but voided receipts can be between the end of the previous settlement and this one, `place` is
         this end.
@@ -165,18 +166,18 @@ class _Queue:
         if place is not None:
             between = range(place.number + (place.paid > 0), found.start.number)
             skipped = [number for number in between if self._receipts[number].fee]
-        for number in sorted({*skipped, *found.voided}, reverse=True):
-            self._voided.add(self._receipts.pop(number).sequence)
-        if skipped or found.voided:
+        taken = {self._receipts.pop(number).sequence for number in sorted({*skipped, *found.voided}, reverse=True)}
+        if taken:
+            self._voided |= taken
             self._sum()
         start = found.start._replace(number=found.start.number - len(skipped))
-        return start, found.end - len(skipped) - len(found.voided)
+        return start, found.end - len(taken), taken
 
-    def left_out(self, first: int | None, last: int | None, covered: int) -> tuple[int, ...]:
+    def left_out(self, first: int | None, last: int | None, covered: int) -> set[int]:
         """The sequences that a settlement of these receipts leaves out, or skips behind those `covered` before it."""
         if first is None or last is None:
-            return ()
-        return tuple(sorted(one for one in self._voided if min(first, covered) < one < last))
+            return set()
+        return {one for one in self._voided if min(first, covered) < one < last}
 
     def sequences(self, start: _Place, end: int) -> tuple[int | None, int | None]:
         """The first and the last sequence of these receipts, if there are any."""
