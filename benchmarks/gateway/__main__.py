@@ -34,7 +34,7 @@ from tests.gateway.stage import Stage
 
 
 class Case(NamedTuple):
-    """So many clients with this request; the figures that are shown; the seconds in which the clients arrive."""
+    """The number of clients, their request, the figures that are shown, and the seconds in which the clients arrive."""
 
     clients: int
     body: dict[str, Any]

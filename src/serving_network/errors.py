@@ -224,8 +224,8 @@ class TransactionFailure(ServingError):
 class NotEnoughCoins(TransactionFailure):
     """The sender's wallet cannot pay the value and the gas. Amounts are in wei."""
 
-    def __init__(self, message: str, *, address: str, has: int, needs: int, next_step: str | None = None) -> None:
-        super().__init__(message, next_step=next_step or f"Send coins to {address}, then try again.")
+    def __init__(self, message: str, *, address: str, has: int, needs: int, next_step: str) -> None:
+        super().__init__(message, next_step=next_step)
         self.address = address
         self.has = has
         self.needs = needs

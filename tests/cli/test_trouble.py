@@ -85,14 +85,14 @@ def test_a_locked_key(serving: Terminal, world: World, words: tuple[str, ...]) -
     world.user.open_ledger(3 * COIN)
     world.user.fund(world.provider.address, COIN)
     key = "provider" if words[0] == "service" else "owner" if words[0] in ("signer", "setting", "registry") else "user"
-    told = serving(*words, "--yes", "--json", "--key", key, code=None, SERVING_PASSWORD="")
+    result = serving(*words, "--yes", "--json", "--key", key, code=None, SERVING_PASSWORD="")
     refused: dict[tuple[str, ...], str] = {
         ("ledger", "open"): "LedgerExists",
         ("ledger", "delete"): "MustWithdrawAllFundsFirst",
         ("deliverable", "acknowledge"): "AccountNotExists",
     }
     error = refused.get(words[:2], "KeyLocked")
-    assert (json.loads(told.err)["error"], told.code) == (error, 4 if error == "KeyLocked" else 7)
+    assert (json.loads(result.err)["error"], result.code) == (error, 4 if error == "KeyLocked" else 7)
 
 
 def test_a_dry_run_needs_no_password(serving: Terminal) -> None:
@@ -252,10 +252,10 @@ def test_a_table_that_does_not_fit_has_short_addresses_or_becomes_blocks(
     world.user.open_ledger(3 * COIN)
     terminal = spawn(serving, "ledger", "list", *options, columns=columns)
     terminal.expect(pexpect.EOF)
-    told = re.sub(r"\x1b\[[0-9;]*m", "", terminal.before)
+    result = re.sub(r"\x1b\[[0-9;]*m", "", terminal.before)
     address = world.user.address
-    assert f"user {address if whole else f'{address[:6]}...{address[-4:]}'}" in " ".join(told.split())
-    lines = [line.split() for line in told.splitlines()]
+    assert f"user {address if whole else f'{address[:6]}...{address[-4:]}'}" in " ".join(result.split())
+    lines = [line.split() for line in result.splitlines()]
     header = ["user", "available", "with", "providers", "total"]
     assert (header in lines) is as_table
     assert (["available", "3", "coins"] in lines) is not as_table

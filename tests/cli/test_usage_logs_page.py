@@ -57,8 +57,8 @@ def test_a_check_suggests_a_preset_and_names_the_rejects(tmp_path: Path) -> None
     shown = terminal("settle", "--check", str(log), code=10).out
     assert "The columns are those of --preset langfuse." in shown
     assert "Line 1 is rejected: missing column: user" in shown
-    told = terminal("settle", "--check", str(log), "--json", code=10).json
-    assert (told["suggested_preset"], len(told["rejects"])) == ("langfuse", 2)
+    result = terminal("settle", "--check", str(log), "--json", code=10).json
+    assert (result["suggested_preset"], len(result["rejects"])) == ("langfuse", 2)
     failed = terminal("settle", "--check", str(SAMPLES / "burstgpt.csv"), code=2)
     assert f"serving settle --check {SAMPLES / 'burstgpt.csv'} --preset burstgpt" in " ".join(failed.err.split())
     assert terminal("settle", "--check", code=2).err

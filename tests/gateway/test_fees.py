@@ -18,7 +18,7 @@ from tests.messages.vectors import PROVIDER
 TARIFF = Tariff(Prices(100, 400))
 
 PRICES = st.integers(0, 10**18)
-TARIFFS = st.builds(Tariff, st.builds(Prices, PRICES, PRICES), st.integers(1, 100))
+TARIFFS = st.builds(Tariff, st.builds(Prices, PRICES, PRICES, st.integers(1, 100)))
 BOUNDS = st.builds(Bounds, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 128), st.booleans())
 USAGES = st.builds(Usage, st.integers(0, MAX_COUNT), st.integers(0, MAX_COUNT), st.integers(0, MAX_COUNT)).map(
     lambda usage: usage._replace(cached=min(usage.cached, usage.input))
@@ -38,7 +38,7 @@ USAGES = st.builds(Usage, st.integers(0, MAX_COUNT), st.integers(0, MAX_COUNT), 
     ],
 )
 def test_the_fees_of_a_usage(usage: Usage, divisor: int, fees: tuple[int, int]) -> None:
-    assert TARIFF._replace(cached_divisor=divisor).fees(usage) == fees
+    assert Tariff(TARIFF.prices._replace(cached_divisor=divisor)).fees(usage) == fees
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,14 @@ def test_parallel_requests_never_cost_more_than_there_is(stage: Stage) -> None:
     assert account.balance == 6 * COIN - 10 * price
 
 
+def dies(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+async def full(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
+    return web.json_response(completion({"prompt_tokens": 12, "completion_tokens": 256}))
+
+
 def test_a_settlement_that_is_mined_and_not_booked_takes_no_coin_twice(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,12 +168,6 @@ def test_a_settlement_that_is_mined_and_not_booked_takes_no_coin_twice(
     world = stage.world
     world.provider.update(world.offer(input_price=0, output_price=COIN // 256))
     accept = Journal.accept
-
-    def dies(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
-
-    async def full(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response(completion({"prompt_tokens": 12, "completion_tokens": 256}))
 
     async def scenario() -> None:
         token = stage.token()
@@ -198,15 +200,9 @@ def test_a_settlement_that_paid_less_than_expected_leaves_the_rest_unsettled(
     world.provider.update(world.offer(input_price=0, output_price=COIN // 256))
     broadcast = LiveChain.broadcast
 
-    def dies(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
-
     async def late(self: LiveChain, transaction: Transaction) -> None:
         await stage.act(lambda: world.user.retrieve([world.provider.address]))
         await broadcast(self, transaction)
-
-    async def full(_: web.Request, __: dict[str, Any]) -> web.StreamResponse:
-        return web.json_response(completion({"prompt_tokens": 12, "completion_tokens": 256}))
 
     async def scenario() -> None:
         token = stage.token()

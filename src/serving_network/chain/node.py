@@ -157,6 +157,10 @@ class AsyncNode:
             raise NodeFailure(f"The node sent block {printable(found.get('number'))} instead of {block}.")
         return found
 
+    async def timestamp(self, block: Block = "latest") -> int:
+        """When a block was made, in seconds since 1970."""
+        return from_quantity((await self.block(block)).get("timestamp"))
+
     async def block_hash(self, number: int) -> str | None:
         """The hash of a block; None if the chain has no such block yet."""
         found = await self.rpc("eth_getBlockByNumber", [hex(number), False])

@@ -114,6 +114,7 @@ class Reader(SyncFace[AsyncReader]):
     call_many = blocking(AsyncReader.call_many)
     logs = blocking(AsyncReader.logs)
     block = blocking(AsyncReader.block)
+    timestamp = blocking(AsyncReader.timestamp)
     block_number = blocking(AsyncReader.block_number)
     balance = blocking(AsyncReader.balance)
     code = blocking(AsyncReader.code)

@@ -39,7 +39,7 @@ async def show(session: Session, user: USER_OR_SELF = None) -> None:
     """
     network = await session.reader()
     balances = await network.balances(session.address_or_own(user))
-    now = int((await network.chain.block())["timestamp"], 16)
+    now = await network.chain.timestamp()
     ledger = balances.ledger
     session.out.result(
         {
@@ -91,7 +91,7 @@ async def watch(
                     news += await network.past_events(from_block=following, to_block=head, involving=whose)
                     following = head + 1
                 balances = await network.balances(whose)
-                now = int((await network.chain.block())["timestamp"], 16)
+                now = await network.chain.timestamp()
                 view.update(_picture(session, balances, news, now, head), refresh=True)
                 if isinstance(view, _Lines):
                     view.print(balances, head)

@@ -197,7 +197,7 @@ async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | Non
     """How much each provider still holds back, until when, and what to run then."""
     network = await session.reader()
     name = (await network.service(service)).name if service else None
-    now = int((await network.chain.block())["timestamp"], 16)
+    now = await network.chain.timestamp()
     waiting = [
         (account, refund)
         for account in (await network.balances(user)).accounts

@@ -64,7 +64,7 @@ async def travel(
     chain = await _local_chain(session)
     await _ask(chain, "evm_increaseTime", hex(seconds))
     await _ask(chain, "evm_mine")
-    now = int((await chain.block())["timestamp"], 16)
+    now = await chain.timestamp()
     session.out.result({"seconds": seconds, "time": moment(now)})
     session.out.line(f"Moved {span(seconds)} forward. On the chain it is {local_time(now)}.")
 

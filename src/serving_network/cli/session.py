@@ -180,7 +180,7 @@ class Session:
         return self._unlocked[name]
 
     def time_travel_hint(self, wait: int) -> None:
-        """On a local network, name the command that makes a wait of so many seconds unnecessary."""
+        """On a local network, name the command that moves its time by `wait` seconds. Does nothing elsewhere."""
         if wait > 0 and self.network.chain_id == LOCAL_CHAIN:
             self.out.note(f"To move this local network's time past it: serving local travel {span_up(wait)}")
 

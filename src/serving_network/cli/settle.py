@@ -27,7 +27,7 @@ from serving_network.cli import log_options
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import settles
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
-from serving_network.cli.log_check import show_check
+from serving_network.cli.log_check import EXIT_REJECTED, show_check
 from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
@@ -50,7 +50,6 @@ FINAL_DEPTH = Annotated[
         help="Depth of a final block if the node does not serve the finalized tag. Default: 64, or 1 on a local chain.",
     ),
 ]
-EXIT_REJECTED = 10
 EXIT_UNSETTLED = 11
 EXIT_BOTH = 12
 
@@ -149,8 +148,6 @@ async def settle(
             "id_with_time": id_with_time,
         },
     )
-    if check and usage is None:
-        raise InvalidInput("There is no log to check.", next_step="serving settle --check USAGE")
     log = functools.partial(
         UsageLog,
         columns=layout,
@@ -160,7 +157,9 @@ async def settle(
         max_row=max_row,
         reread=reread,
     )
-    if check and usage is not None:
+    if check:
+        if usage is None:
+            raise InvalidInput("There is no log to check.", next_step="serving settle --check USAGE")
         await show_check(session, log(usage), preset is None and columns is None)
         return
     chain = await LiveChain.open(

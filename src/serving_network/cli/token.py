@@ -54,8 +54,8 @@ async def make(
 ) -> None:
     """Make a token for requests to a provider's server. No transaction is sent.
 
-    Prints the token on standard output, and how to use it on standard error. Whoever has the token can spend your
-    balance with this provider.
+    Prints the token on standard output, and how to use it on standard error. Anybody who has the token can
+    spend your balance with this provider.
 
     Example: serving token make good-provider --days 30
     """

@@ -103,8 +103,7 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
         if count
     ]
     symptoms += await _silent_services(chain, record, block)
-    header = await chain.block(block)
-    return Health(record.network, block, int(header["timestamp"], 16), books, tuple(symptoms), waiting)
+    return Health(record.network, block, await chain.timestamp(block), books, tuple(symptoms), waiting)
 
 
 def prometheus(health: Health) -> str:

@@ -104,7 +104,7 @@ class ChainView:
     async def tariff(self) -> Tariff:
         """The prices in force."""
         offer, _ = await self.service()
-        return Tariff(Prices(offer.input_price, offer.output_price), _cached_divisor(offer.additional_info))
+        return Tariff(Prices(offer.input_price, offer.output_price, _cached_divisor(offer.additional_info)))
 
     async def watch(self) -> None:
         """Follow the contract's events until cancelled. A failure is logged, and what is known grows old as usual."""

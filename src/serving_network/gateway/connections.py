@@ -21,9 +21,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 BUFFER: Final = 2**18
 MAX_HEAD: Final = 2**16
-_CHUNKED: Final = "transfer-encoding"
 _SAFE: Final = "/%:@!$&'()*+,;=-._~"
-_FRAMING: Final = {"host", "content-length", _CHUNKED, "connection"}
+_FRAMING: Final = {"host", "content-length", "transfer-encoding", "connection"}
 
 
 class ConnectionFailed(Exception):

@@ -22,14 +22,13 @@ LEAST_OUTPUT: Final = 256
 
 
 class Tariff(NamedTuple):
-    """The prices of a service; cached input costs the input price over the divisor."""
+    """The prices of a service, applied to what a model server reports."""
 
     prices: Prices
-    cached_divisor: int = 1
 
     def fees(self, usage: Usage) -> tuple[int, int]:
         """The input and the output fee in wei, fractions of a wei dropped."""
-        of_input = input_fee(self.prices.input_price, usage.input, usage.cached, self.cached_divisor)
+        of_input = input_fee(self.prices.input_price, usage.input, usage.cached, self.prices.cached_divisor)
         return of_input, usage.output * self.prices.output_price
 
 

@@ -40,7 +40,7 @@ async def check_chain(network: AsyncNetwork, settings: Settings, service: str, n
     chain = network.chain
     warnings = []
     if chain.chain_id != LOCAL_CHAIN:  # the time of a local chain travels
-        warnings += check_clock(from_quantity((await chain.block())["timestamp"]), now)
+        warnings += check_clock(await chain.timestamp(), now)
     check_lock_time(int((await network.settings(service))["lockTime"]), settings)
     gas_price = from_quantity(await chain.rpc("eth_gasPrice"))
     check_gas(await chain.balance(settings.provider), gas_price, settings.provider, chain.chain_id)

@@ -311,8 +311,6 @@ def _fits(name: str, value: Any) -> bool:
             return isinstance(value, dict) and all(_fits_service(*item) for item in value.items())
         case "port" | "metrics_port":
             return type(value) is int and 0 <= value < 65_536
-        case "trace_users":
-            return type(value) is bool
         case "signer":
             return value in ("local", "dstack")
         case "output_field":

@@ -111,7 +111,7 @@ class ChainServer:
         self._mine_in_intervals(seconds)
 
     def _set_interval(self, params: list[Any]) -> bool:
-        """Mine a block after each interval of so many milliseconds, as Hardhat does; 0 ends it. Raises RpcError."""
+        """Mine a block every given number of milliseconds, as Hardhat does; 0 stops that. Raises RpcError."""
         interval = params[0] if len(params) == 1 else None
         if type(interval) is not int or 0 < interval < SHORTEST_INTERVAL or interval < 0:
             raise RpcError(INVALID_PARAMS, f"the interval must be 0, or {SHORTEST_INTERVAL} milliseconds or more")

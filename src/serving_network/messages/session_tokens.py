@@ -107,7 +107,7 @@ def new_token(account: Account, now_ms: int, *, token_id: int, lifetime_ms: int)
 
 
 def sign_token(token: SessionToken, signer: Signer) -> str:
-    """The value of the Authorization header. Whoever has it can spend the user's balance with this provider."""
+    """The value of the Authorization header. Anybody who has it can spend the user's balance with this provider."""
     message = token.message()
     signature = "0x" + signer.sign_message(keccak(text=message)).hex()
     return f"Bearer {PREFIX}{base64.b64encode(f'{message}|{signature}'.encode()).decode()}"

@@ -265,7 +265,7 @@ class UsageLog:
             head: bytes = stream.peek(1024)[:1024]
         except (EOFError, OSError, zlib.error):
             return b""  # reading reports it
-        name = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}.get(head[:2])
+        name = "UTF-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else None
         if name is None and len(head) >= 4 and head[0] and head[1:4:2] == b"\0\0":
             name = "UTF-16LE"
         if name is None and len(head) >= 4 and head[1] and head[0:4:2] == b"\0\0":

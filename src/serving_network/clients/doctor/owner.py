@@ -21,9 +21,7 @@ async def examine_owner(network: AsyncNetwork, owner: str, service: str = INFERE
     waiting = [
         one
         for one in offers
-        if not one.confirmed
-        and one.offer.tee_signer != ZERO_ADDRESS
-        and await sharing(network, one, found.kind) is None
+        if not one.confirmed and one.offer.tee_signer != ZERO_ADDRESS and sharing(one, offers, found.kind) is None
     ]
     detail = "no provider has registered yet"
     if offers:

@@ -10,6 +10,8 @@ from serving_network.contracts.models import FINE_TUNING, INFERENCE, ZERO_ADDRES
 from serving_network.money import describe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from serving_network.clients.read.network import AsyncNetwork, Service
     from serving_network.contracts.models import ProviderService
 
@@ -32,18 +34,13 @@ async def examine_service(network: AsyncNetwork, provider: str, service: str) ->
     ]
 
 
-async def sharing(network: AsyncNetwork, offer: ProviderService, kind: str) -> str | None:
-    """Another provider with the same TEE signer, where that prevents a confirmation."""
+def sharing(offer: ProviderService, offers: Sequence[ProviderService], kind: str) -> str | None:
+    """Another provider of these offers with the same TEE signer, where that prevents a confirmation."""
     if kind != FINE_TUNING:
         return None
     signer = offer.offer.tee_signer
     return next(
-        (
-            one.provider
-            for one in await network.offers(offer.service)
-            if one.offer.tee_signer == signer and one.provider != offer.provider
-        ),
-        None,
+        (one.provider for one in offers if one.offer.tee_signer == signer and one.provider != offer.provider), None
     )
 
 
@@ -87,7 +84,7 @@ async def _confirmed(network: AsyncNetwork, offer: ProviderService | None, servi
     owner = (await network.settings(service.name))["owner"]
     if owner == ZERO_ADDRESS:
         return Check(name, False, f"{service.name} has no owner who could confirm it", "serving registry list")
-    if other := await sharing(network, offer, service.kind):
+    if other := sharing(offer, await network.offers(service.name), service.kind):
         detail = f"{signer} is also that of {other}"
         return Check(name, False, detail, await _own_signer(network, offer.provider, service), "provider")
     return Check(name, False, signer, await step(network, owner, confirmation(offer)), "owner")
