@@ -99,9 +99,9 @@ def gaps_below_the_next_transaction() -> AbstractContextManager[Any]:
 FAULTS: list[tuple[Callable[[], AbstractContextManager[Any]], int]] = [
     (fresh_nonces, 277),
     (partial_payments_count_as_full, 301),
-    (blind_to_other_journals, 417),
+    (blind_to_other_journals, 423),
     (blind_to_reorganisations, 5),
-    (blind_to_unknown_settlements, 1610),
+    (blind_to_unknown_settlements, 4029),
     (gaps_below_the_next_transaction, 18803),
 ]
 """Each with the seed of a history that goes wrong because of it."""

@@ -122,7 +122,7 @@ class Follower:
             self.wallet.released.add(followed.batch.id)
 
     async def _look(self, followed: Followed) -> None:
-        options = self._options
+        options, now = self._options, time.monotonic()
         batch = followed.batch
         passed = await self._chain.mined_wallet_nonce(options.confirmations)
         waiting = [sent for sent in batch.transactions if sent.nonce >= passed]
