@@ -113,7 +113,7 @@ campaign: build ## run 10,000 random histories on contracts and model; can be st
 histories: build ## run 20,000 random histories of a provider that settles; about 7 minutes on two cores
 	$(BIN)/python -m tests.settlement.histories --count 20000
 
-prove-gateway: build ## kill gateway and settler 200 times under load, and check every wei; about 10 minutes
+prove-gateway: build ## kill gateway, settler and database 200 times on each store, and check every wei; 20 minutes
 	$(BIN)/python -m tests.gateway.prove --kills 200
 
 mutation: build ## run mutation tests of the contracts, or of what changed SINCE a revision; can be resumed

@@ -8,8 +8,9 @@
 | stream | 16 | 200 events as fast as they go |
 | paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
 
-Servers take turns, and each ratio is the median over the turns of a server's figure to that of R in the same turn.
-Ratios hold on other machines, times do not.
+The gateway keeps its rows in SQLite; "PostgreSQL" is the gateway with a store there, whose server has its own processor
+time. Servers take turns, and each ratio is the median over the turns of a server's figure to that of R in the same
+turn. Ratios hold on other machines, times do not.
 """
 
 from __future__ import annotations

@@ -10,14 +10,16 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Final, cast
 
 from serving_network.contracts.build.artifacts import ROOT
+from serving_network.store.location import located
 from tests.gateway.programs import program, write_home
 from tests.gateway.stage import Stage
+from tests.postgres import missing, postgres_server
 
 CORES: Final = sorted(os.sched_getaffinity(0))
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -79,7 +81,10 @@ class Server:
 
 @asynccontextmanager
 async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None) -> AsyncIterator[list[Server]]:
-    """The model server, the reference, nginx if it is installed, LiteLLM if its program is given, and the gateway."""
+    """The model server, the reference, nginx if it is installed, LiteLLM if its program is given, and the gateway.
+
+    The gateway is there once on each store, if PostgreSQL is installed.
+    """
     async with AsyncExitStack() as held:
         stub = await held.enter_async_context(_process(sys.executable, "-m", "benchmarks.gateway.stub"))
         upstream = int(await cast(asyncio.StreamReader, stub.stdout).readline())
@@ -89,7 +94,13 @@ async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None)
             found.append(await held.enter_async_context(_nginx(nginx, home, upstream)))
         if litellm is not None:
             found.append(await held.enter_async_context(_litellm(litellm, home, upstream)))
-        found.append(await held.enter_async_context(_gateway(stage, home, upstream)))
+        if missing() is None:
+            several = home / "several"
+            several.mkdir()
+            database = held.enter_context(postgres_server(durable=True))
+            shared = replace(stage, store=located(database.store(several).url, several / "settlements"))
+            found.append(await held.enter_async_context(_gateway(shared, several, upstream, "PostgreSQL")))
+        found.append(await held.enter_async_context(_gateway(stage, home, upstream, "gateway")))
         os.sched_setaffinity(0, CORES[1:] or CORES)
         yield found
 
@@ -127,12 +138,12 @@ async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Se
 
 
 @asynccontextmanager
-async def _gateway(stage: Stage, home: Path, upstream: int) -> AsyncIterator[Server]:
+async def _gateway(stage: Stage, home: Path, upstream: int, name: str) -> AsyncIterator[Server]:
     write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
     options = [word for one in _OPTIONS for word in ("--set", one)]
     async with program(stage, home, *options) as (process, printed):
         port = int(printed["url"].rpartition(":")[2])
-        yield _pinned(Server("gateway", port, process.pid, stage.token()))
+        yield _pinned(Server(name, port, process.pid, stage.token()))
 
 
 @asynccontextmanager

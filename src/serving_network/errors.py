@@ -69,8 +69,8 @@ ServingError                     a failure with its cause and one next step
 │   ├── NotAsRecorded            deployment.errors: the chain differs from the network's file
 │   ├── RehearsalFailed          deployment.errors: the change failed on a copy of the chain's state
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
-├── JournalFailure               store.sqlite: the journal cannot be used
-│   └── JournalOfAnother         store.sqlite: the journal of another chain, contract or provider
+├── JournalFailure               store.opening: the journal cannot be used
+│   └── JournalOfAnother         store.opening: the journal of another chain, contract or provider
 ├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
 │   └── UpstreamUnavailable      gateway.running: a model server does not serve requests
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store

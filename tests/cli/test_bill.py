@@ -76,7 +76,7 @@ def test_coins_that_no_receipt_covers_are_named(serving: Terminal, stage: Stage,
     provider = stage.world.provider.address
     chat(gate)
     serving("bill", "fetch", provider)
-    with closing(sqlite3.connect(stage.store)) as connection, connection:
+    with closing(sqlite3.connect(stage.file)) as connection, connection:
         connection.execute("UPDATE served SET output_fee = '5000'")
     assert asyncio.run(stage.settle()).paid == 12 * 100 + 5000
     found = serving("bill", "verify", provider, code=9)

@@ -27,7 +27,7 @@ from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.runner import Settlement
-from serving_network.store.sqlite import identity_of
+from serving_network.store.opening import identity_of
 from serving_network.testing import LocalNetwork, local_network
 from serving_network.wallet.keys import KeyStore
 from serving_network.wallet.local import LocalTeeSigner

@@ -13,7 +13,7 @@ from serving_network.messages.typed_data import VerifierMessage
 from serving_network.messages.usage import UsageRow
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.settlement.journal import open_journal
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import ROOT, signed, task, with_task

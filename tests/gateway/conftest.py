@@ -8,6 +8,9 @@ import pytest
 
 from tests.clients.network_fixture import World, deployed_world
 from tests.gateway.stage import Stage
+from tests.store_fixtures import location, postgres
+
+__all__ = ["location", "postgres"]
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gateway and settler are killed at random moments, while users chat; afterwards every wei must add up.
+"""Gateway, settler and database are killed at random moments, while users chat; afterwards every wei must add up.
 
 | checked | how |
 |---|---|
@@ -41,8 +41,9 @@ from tests import zygote
 from tests.clients.network_fixture import TEE_KEY
 from tests.gateway.programs import write_home
 from tests.gateway.stage import CHAT, PROVIDER, Stage, events, model_server, plain, streaming
+from tests.postgres import PostgresServer
 
-GATEWAY, SETTLER = "run", "settle"
+GATEWAY, SETTLER, DATABASE = "run", "settle", "database"
 USERS: Final = (3, 4, 5)
 CLIENTS_OF_USER: Final = 2
 TOKENS: Final = 20
@@ -62,10 +63,13 @@ class Tally:
     billed: int = 0
 
 
-async def kill_under_load(stage: Stage, home: Path, kills: int, chance: random.Random) -> Tally:
-    """Kill so many times, then check everything."""
+async def kill_under_load(
+    stage: Stage, home: Path, kills: int, chance: random.Random, database: PostgresServer | None = None
+) -> Tally:
+    """Kill so many times, then check everything. The server of the store is killed, too, if it is a `database`."""
     tally = Tally()
-    victims = [(GATEWAY, SETTLER)[number % 2] for number in range(kills)]
+    programs_killed = (GATEWAY, SETTLER) if database is None else (GATEWAY, SETTLER, DATABASE)
+    victims = [programs_killed[number % len(programs_killed)] for number in range(kills)]
     chance.shuffle(victims)
     tokens = {user: stage.token(user) for user in USERS}
     await stage.act(lambda: _fund(stage))
@@ -80,9 +84,15 @@ async def kill_under_load(stage: Stage, home: Path, kills: int, chance: random.R
             ]
             for victim in victims:
                 await asyncio.sleep(chance.uniform(0.05, LONGEST_LIFE))
-                programs.kill(victim)
                 tally.kills[victim] += 1
-                programs.start(victim)
+                if victim == DATABASE and database is not None:
+                    await asyncio.to_thread(database.crash)
+                else:
+                    programs.kill(victim)
+                    programs.start(victim)
+            async with asyncio.timeout(120):
+                while not tally.seen["whole"]:  # a busy machine starts programs slowly
+                    await asyncio.sleep(0.1)
             for client in clients:
                 client.cancel()
                 with suppress(asyncio.CancelledError):
@@ -95,9 +105,7 @@ class _Programs:
     """The gateway and the settler, as processes."""
 
     def __init__(self, stage: Stage, home: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = _quiet_port()
         self.url = f"http://127.0.0.1:{self._port}/v1/chat/completions"
         self._home = home
         self._options = ["--network", "test", "--settings", str(home / "gateway.toml"), "--journal", str(stage.store)]
@@ -107,11 +115,21 @@ class _Programs:
     async def running(self, name: str) -> AsyncIterator[None]:
         """Run a program; at the end it is asked to stop."""
         self.start(name)
+        supervisor = asyncio.create_task(self._keep_running(name))
         try:
             yield
         finally:
-            os.kill(self._processes[name].pid, signal.SIGTERM)
+            supervisor.cancel()
+            if self._processes[name].runs():
+                os.kill(self._processes[name].pid, signal.SIGTERM)
             await asyncio.to_thread(self._processes[name].wait)
+
+    async def _keep_running(self, name: str) -> None:
+        """Start it again if it ends by itself, as one does whose database is killed while it starts."""
+        while True:
+            await asyncio.sleep(0.2)
+            if not self._processes[name].runs():
+                self.start(name)
 
     def start(self, name: str) -> None:
         own = {"SERVING_HOME": str(self._home), "SERVING_TEE_KEY": TEE_KEY.hex()}
@@ -126,8 +144,18 @@ class _Programs:
         )
 
     def kill(self, name: str) -> None:
-        self._processes[name].kill()
+        if self._processes[name].runs():
+            self._processes[name].kill()
         self._processes[name].wait()
+
+
+def _quiet_port() -> int:
+    """A free port that the system gives to nobody while the gateway that uses it is down."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            port = random.randrange(20_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _fund(stage: Stage) -> None:

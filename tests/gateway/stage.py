@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
@@ -33,7 +32,8 @@ from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.store.sqlite import identity_of
+from serving_network.store.location import Location
+from serving_network.store.opening import identity_of, read_only
 from serving_network.testing import LocalNetwork
 from tests.clients.network_fixture import World
 from tests.gateway.streams import chunk, event
@@ -134,7 +134,7 @@ class Gate:
         admission = self.seller._admission
         assert (admission.reserved, admission.under_way, self.seller._memory.used) == (0, 0, 0)
         assert all(one.under_way == 0 for one in self.seller._pool.health())
-        with closing(sqlite3.connect(self.stage.store)) as connection:
+        with closing(read_only(self.stage.store, 10)) as connection:
             assert connection.execute("SELECT count(*) FROM begun").fetchone() == (0,)
 
     async def idle(self) -> None:
@@ -197,7 +197,13 @@ class Stage:
 
     world: World
     url: str
-    store: Path
+    store: Location
+
+    @property
+    def file(self) -> Path:
+        """The file of the store."""
+        assert isinstance(self.store, Path)
+        return self.store
 
     def token(self, user: int = USER, token_id: int = SESSION_ID, *, generation: int = 0, **changes: Any) -> str:
         """An Authorization header of a development account, by default the user with an account."""

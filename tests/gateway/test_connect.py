@@ -68,7 +68,7 @@ async def connected(
         await stage.act(lambda: world.provider.update(world.offer(url=shown, service_type=service_type)))
         user = AsyncUser(connection, LocalNetwork.signer(USER))
         identity = BillIdentity(31337, (await user.service()).address, world.provider.address, user.address)
-        with open_bill(stage.store.with_name("bill.sqlite"), identity) as bill:
+        with open_bill(stage.file.with_name("bill.sqlite"), identity) as bill:
             async with Buyer(user, identity, bill, tokenizer=tokenizer) as buyer:
                 funds = Funding(buyer, limit)
                 endpoint = Endpoint(buyer, funds, KEY, bought.append)

@@ -56,15 +56,15 @@ def test_a_store_that_is_behind_the_chain(stage: Stage) -> None:
     async def scenario() -> None:
         async with stage.gate() as gate:
             assert (await gate.chat(stage.token()))[0] == 200
-            copy = stage.store.with_name("copy.journal")
-            with closing(sqlite3.connect(stage.store)) as source, closing(sqlite3.connect(copy)) as target:
+            copy = stage.file.with_name("copy.journal")
+            with closing(sqlite3.connect(stage.file)) as source, closing(sqlite3.connect(copy)) as target:
                 source.backup(target)
             await stage.settle()
         async with stage.gate():
             pass
-        copy.replace(stage.store)
+        copy.replace(stage.file)
         for name in ("-wal", "-shm"):
-            stage.store.with_name(stage.store.name + name).unlink(missing_ok=True)
+            stage.file.with_name(stage.file.name + name).unlink(missing_ok=True)
         with pytest.raises(GatewayNotReady, match="lacks settlements of 1 user") as failure:
             async with stage.gate():
                 pass

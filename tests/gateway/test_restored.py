@@ -18,8 +18,8 @@ from serving_network.errors import InvalidInput
 from serving_network.gateway.readiness import GatewayNotReady
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
 from serving_network.store.bills import BillIdentity
+from serving_network.store.opening import identity_of
 from serving_network.store.served import summarise
-from serving_network.store.sqlite import identity_of
 from serving_network.store.taking_in import take_in
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
@@ -41,12 +41,12 @@ async def serve(stage: Stage, backup: Path) -> list[dict[str, Any]]:
     token = stage.token()
     async with stage.gate() as gate:
         await gate.chat(token)
-        copied(stage.store, backup)
+        copied(stage.file, backup)
         await gate.chat(token)
         await stage.settle()
         await gate.chat(token)
         bill = await gate.get("/v1/receipts", token)
-    copied(backup, stage.store)
+    copied(backup, stage.file)
     receipts: list[dict[str, Any]] = bill[1]["receipts"]
     return receipts
 
@@ -88,11 +88,11 @@ def test_a_user_who_has_receipts_that_the_store_lacks_is_not_served(stage: Stage
         token = stage.token()
         async with stage.gate() as gate:
             await gate.chat(token)
-            copied(stage.store, tmp_path / "backup")
+            copied(stage.file, tmp_path / "backup")
             await gate.chat(token)
             bill = (await gate.get("/v1/receipts", token))[1]["receipts"]
             assert await gate.get("/v1/receipts?after=2", token) == (200, {"receipts": []})
-        copied(tmp_path / "backup", stage.store)
+        copied(tmp_path / "backup", stage.file)
         async with stage.gate() as gate:
             for path in ("/v1/receipts?after=2", "/v1/receipts?after=3"):
                 status, refused = await gate.get(path, token)
@@ -138,14 +138,14 @@ def test_a_signer_that_was_replaced_counts_as_long_as_the_store_has_its_receipts
     bill = [parse_receipt(one) for one in asyncio.run(serve(stage, tmp_path / "backup"))]
     newer = LocalTeeSigner(bytes(31) + b"\x08")
     assert take_in(stage.store, identity_of(stage.store), newer, bill).receipts == 2
-    with closing(sqlite3.connect(stage.store)) as db:
+    with closing(sqlite3.connect(stage.file)) as db:
         assert db.execute("SELECT DISTINCT signer FROM served").fetchall() == [(stage.world.tee_signer.address,)]
 
 
 def test_two_requests_with_one_sequence(stage: Stage, tmp_path: Path) -> None:
     async def scenario() -> None:
         bill = [parse_receipt(one) for one in await serve(stage, tmp_path / "backup")]
-        with closing(sqlite3.connect(stage.store)) as db:
+        with closing(sqlite3.connect(stage.file)) as db:
             db.execute("UPDATE served SET id = ?", (bytes(32),))
             db.commit()
         with pytest.raises(InvalidInput, match="another receipt 1"):

@@ -45,7 +45,7 @@ def test_a_chat_is_billed_signed_and_settled(stage: Stage) -> None:
             report = await stage.settle()
             assert report.paid == receipt.fee
             # The settlement lowered the balance that the gateway goes by; the gateway has not read the chain since.
-            with closing(sqlite3.connect(stage.store)) as connection:
+            with closing(sqlite3.connect(stage.file)) as connection:
                 assert connection.execute("SELECT balance FROM account").fetchall() == [(str(5 * COIN - receipt.fee),)]
             assert (await gate.get(path, token))[1]["unsettledFee"] == "0"
             assert (await gate.chat(token))[0] == 200

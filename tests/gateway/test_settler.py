@@ -64,23 +64,23 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
             async with program(
                 stage, home, "--settle-key", "provider", "--set", "settle_seconds=3600", SERVING_PASSWORD=PASSWORD
             ) as (process, printed):
-                pid = await settler(stage.store)
+                pid = await settler(stage.file)
                 url = f"{printed['url']}/v1/chat/completions"
                 os.kill(pid, signal.SIGKILL)
                 async with http.post(url, json=CHAT) as answer:
                     assert answer.status == 200
-                pid = await settler(stage.store, other_than=pid)
-                code, drained = await serving(home, "gateway", "drain", "--journal", str(stage.store))
+                pid = await settler(stage.file, other_than=pid)
+                code, drained = await serving(home, "gateway", "drain", "--journal", str(stage.file))
                 assert (code, drained["unsettled"]["wei"], drained["settler_ran"]) == (0, "0", True)
-                found = summarise(stage.store)
+                found = summarise(stage.file)
                 assert found.settled == found.billed > 0
                 async with http.post(url, json=CHAT) as answer:
                     assert answer.status == 503
-                _, shown = await serving(home, "gateway", "status", "--journal", str(stage.store))
+                _, shown = await serving(home, "gateway", "status", "--journal", str(stage.file))
                 assert shown["gateway"]["settler"] is True
                 assert shown["settler"]["pid"] == pid
                 assert shown["last_settlement"] == found.settled_at
-                _, text = await printed_by(home, "gateway", "status", "--journal", str(stage.store))
+                _, text = await printed_by(home, "gateway", "status", "--journal", str(stage.file))
                 lines = dict(re.split(r"  +", line, maxsplit=1) for line in text.splitlines())
                 assert lines["served"] == "1 request of 1 user"
                 assert lines["gateway"] == f"draining at {printed['url']}"
@@ -88,23 +88,23 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 assert lines["settler's last run"].endswith(": no error")
                 os.kill(process.pid, signal.SIGKILL)
                 await process.wait()
-            assert holder_of(settler_lock(stage.store)) == pid
+            assert holder_of(settler_lock(stage.file)) == pid
             changes = ["--set", "settle_seconds=3600", "--set", "settle_above=1 wei"]
             async with program(stage, home, "--settle-key", "provider", *changes, SERVING_PASSWORD=PASSWORD) as (
                 process,
                 printed,
             ):
-                assert not (await ask_gateway(stage.store, "GET", "/status"))["draining"]
+                assert not (await ask_gateway(stage.file, "GET", "/status"))["draining"]
                 os.kill(pid, signal.SIGTERM)
-                pid = await settler(stage.store, other_than=pid)
+                pid = await settler(stage.file, other_than=pid)
                 async with http.post(f"{printed['url']}/v1/chat/completions", json=CHAT) as answer:
                     assert answer.status == 200
                 async with asyncio.timeout(SECONDS):
-                    while summarise(stage.store).unsettled:
+                    while summarise(stage.file).unsettled:
                         await asyncio.sleep(0.1)
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
-            assert holder_of(settler_lock(stage.store)) is None
+            assert holder_of(settler_lock(stage.file)) is None
 
     asyncio.run(scenario())
     account = stage.world.user.account(stage.world.user.address, stage.world.provider.address)

@@ -18,7 +18,7 @@ from serving_network.cli.settle import _check_apart
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.usage import Reject, UsageRow
 from serving_network.settlement.journal import open_journal
-from serving_network.store.sqlite import Identity, JournalFailure, copy_journal
+from serving_network.store.opening import Identity, JournalFailure, copy_journal
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import UsageLog
 from tests.outside.clear import done_or_clear

@@ -2,5 +2,6 @@
 """Fixtures of the settlement tests."""
 
 from tests.settlement.virtual_time import virtual_time
+from tests.store_fixtures import location, postgres
 
-__all__ = ["virtual_time"]
+__all__ = ["location", "postgres", "virtual_time"]

@@ -17,7 +17,7 @@ from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.stage import PROVIDER, TEE, USERS, prepare_in_process
 

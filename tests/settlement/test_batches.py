@@ -21,7 +21,7 @@ from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Acceptance, Transaction
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.wallet_nonces import UnknownTransactions
-from serving_network.store.sqlite import Identity, copy_journal
+from serving_network.store.opening import Identity, copy_journal
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, Pending
 from tests.settlement.scene import ALICE, BOB, FINAL, OPTIONS, USERS, Scene

@@ -22,7 +22,7 @@ from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
 from serving_network.settlement.wallet_nonces import UnknownTransactions
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from serving_network.usage_logs.reader import UsageLog
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
 

@@ -27,7 +27,7 @@ from serving_network.settlement.journal.records import Acceptance, Batch, Mined,
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.wallet_nonces import UnknownTransactions
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000

@@ -34,7 +34,8 @@ from serving_network.settlement.journal.records import (
     Transaction,
     UserState,
 )
-from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother, copy_journal
+from serving_network.store.location import Location
+from serving_network.store.opening import Identity, JournalFailure, JournalOfAnother, copy_journal, read_only
 
 BUSY = "Another settlement of this provider is running."
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
@@ -51,7 +52,7 @@ def row(
 
 
 @contextmanager
-def journal_at(path: Path) -> Iterator[Journal]:
+def journal_at(path: Location) -> Iterator[Journal]:
     with open_journal(path, IDENTITY) as journal:
         yield journal
 
@@ -355,11 +356,15 @@ class JournalMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
-        self.context = journal_at(Path(self.directory.name) / "j")
+        self.store = self.new_store(Path(self.directory.name) / "j")
+        self.context = journal_at(self.store)
         self.journal = self.context.__enter__()
         self.model = Model()
         self.owners: dict[int, str] = {}
         self.nonce = 0
+
+    def new_store(self, path: Path) -> Location:
+        return path
 
     def teardown(self) -> None:
         if hasattr(self, "context"):
@@ -508,7 +513,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         self.context.__exit__(None, None, None)
-        self.context = journal_at(Path(self.directory.name) / "j")
+        self.context = journal_at(self.store)
         self.journal = self.context.__enter__()
 
     @precondition(lambda self: self.model.carried)
@@ -610,9 +615,10 @@ class JournalMachine(RuleBasedStateMachine):
     def disk_is_as_memory(self) -> None:
         if not hasattr(self, "journal"):
             return
-        with contextlib.closing(sqlite3.connect(self.journal.path)) as connection:
+        with contextlib.closing(read_only(self.journal.path, 10)) as connection:
             stored = connection.execute(
                 "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
+                " ORDER BY id"
             ).fetchall()
         assert stored == [
             (user.id, user.address, user.requests, user.input_tokens, user.output_tokens, str(user.owed),

@@ -33,7 +33,9 @@ from serving_network.settlement.journal.records import (
     UserState,
     Void,
 )
-from serving_network.store.sqlite import Identity, JournalFailure, JournalOfAnother, copy_journal
+from serving_network.store.location import Location
+from serving_network.store.opening import Identity, JournalFailure, JournalOfAnother, copy_journal, read_only
+from serving_network.store.sqlite import Sqlite
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 LETTERS: str = to_checksum_address("0x" + "ab" * 20)
@@ -107,9 +109,9 @@ def state_of(journal: Journal, user: str) -> UserState:
     return found
 
 
-def elsewhere(path: Path, query: str) -> list[tuple[Any, ...]]:
-    """What another process reads from the file now."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
+def elsewhere(path: Location, query: str) -> list[tuple[Any, ...]]:
+    """What another process reads from the store now."""
+    with contextlib.closing(read_only(path, 10)) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -464,7 +466,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
     assert "--journal" in str(caught.value.next_step)
     stored = dict(elsewhere(tmp_path / "j", "SELECT key, value FROM meta"))
     assert stored == {
-        "schema": "3", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
+        "schema": "4", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
         "pass": "0", "secret": stored["secret"],
     }  # fmt: skip
     assert len(bytes.fromhex(stored["secret"])) == 32
@@ -473,7 +475,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE meta SET value = '4' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
+        "UPDATE meta SET value = '5' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
         "UPDATE meta SET value = '1' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'pass'",
         "DELETE FROM meta WHERE key = 'secret'", "UPDATE meta SET value = '00' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",
@@ -1092,9 +1094,10 @@ def test_a_run_does_not_read_past_settlements(tmp_path: Path) -> None:
         read(journal, row(1))
         send(journal, 1, USERS[0])
         statements: list[str] = []
-        journal._db.set_trace_callback(statements.append)
+        assert isinstance(journal._db, Sqlite)
+        journal._db._connection.set_trace_callback(statements.append)
         journal.finalise(5)
-        journal._db.set_trace_callback(None)
+        journal._db._connection.set_trace_callback(None)
         updates = [statement for statement in statements if statement.startswith("UPDATE settlement")]
         assert len(updates) == 3
         for update in updates:

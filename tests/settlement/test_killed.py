@@ -32,7 +32,7 @@ from serving_network.clients.read.network import AsyncNetwork
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.live import LiveChain
 from serving_network.settlement.options import Options
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from tests.settlement.processes import serve_chain, settle, settle_once
 from tests.settlement.stage import COIN, PROVIDER, USERS
 

@@ -36,7 +36,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, dev_signer, send_through_a_contract, set_up

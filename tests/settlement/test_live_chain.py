@@ -38,7 +38,7 @@ from serving_network.settlement.live import GasPriceAboveCap, LiveChain
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalSigner
 from tests.settlement.stage import (

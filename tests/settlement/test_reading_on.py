@@ -18,7 +18,7 @@ from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.readings import MAX_KEPT_REJECTS, Readings
 from serving_network.settlement.recording import record
 from serving_network.settlement.report import Report, no_progress
-from serving_network.store.sqlite import Identity
+from serving_network.store.opening import Identity
 from serving_network.usage_logs.columns import Columns
 from serving_network.usage_logs.reader import UsageLog
 

@@ -25,7 +25,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import NoService, Settlement, WrongSigner
-from serving_network.store.sqlite import Identity, JournalOfAnother
+from serving_network.store.opening import Identity, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from contextlib import closing
 from hashlib import sha256
@@ -19,8 +20,10 @@ from serving_network.messages.receipts import Ending, SignedReceipt, hash_receip
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal import open_journal, served
 from serving_network.settlement.journal.records import Acceptance
-from serving_network.store.intake import Delivered, Intake, Kept, Terms
-from serving_network.store.sqlite import Identity, JournalFailure
+from serving_network.store.billing import Delivered, Kept, Terms
+from serving_network.store.intake import Intake
+from serving_network.store.location import Location
+from serving_network.store.opening import Identity, JournalFailure
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER
 
@@ -28,6 +31,7 @@ IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 SIGNER = LocalTeeSigner(bytes(31) + b"\x07")
 USERS = ["0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC", "0x90F79bf6EB2c4f870365E785982E1f101E93b906"]
 VERSION_2 = Path(__file__).with_name("journal_version_2.sql").read_text()
+VERSION_3 = Path(__file__).with_name("journal_version_3.sql").read_text()
 
 
 def terms(number: int, user: str = USERS[0]) -> Terms:
@@ -38,7 +42,7 @@ def delivered(fee: int) -> Delivered:
     return Delivered(sha256(b"answer").digest(), 6, 1, 0, 2, fee // 2, fee - fee // 2)
 
 
-async def serve(path: Path, rows: list[tuple[int, str, int]]) -> list[SignedReceipt]:
+async def serve(path: Location, rows: list[tuple[int, str, int]]) -> list[SignedReceipt]:
     """Finish these requests (number, user, fee) all at once; returns their receipts."""
     intake = Intake(path, IDENTITY, SIGNER)
     intake.open()
@@ -52,11 +56,11 @@ async def serve(path: Path, rows: list[tuple[int, str, int]]) -> list[SignedRece
         intake.close()
 
 
-def test_rows_are_taken_once_and_in_the_order_of_their_receipts(tmp_path: Path) -> None:
+def test_rows_are_taken_once_and_in_the_order_of_their_receipts(location: Location) -> None:
     rows = [(number, USERS[number % 2], 10 * number) for number in range(40)]
-    receipts = asyncio.run(serve(tmp_path / "j", rows))
+    receipts = asyncio.run(serve(location, rows))
     for expected in (40, 0):
-        with open_journal(tmp_path / "j", IDENTITY) as journal:
+        with open_journal(location, IDENTITY) as journal:
             assert journal.take_served(Prices(1, 1)) == expected
             for user in journal.users():
                 own = sorted(
@@ -64,9 +68,9 @@ def test_rows_are_taken_once_and_in_the_order_of_their_receipts(tmp_path: Path) 
                 )
                 assert [one.sequence for one in own] == list(range(1, 21))
                 assert hash_requests(journal.charges(user)) == hash_receipts(own)
-    more = asyncio.run(serve(tmp_path / "j", [(40, USERS[0], 7)]))
+    more = asyncio.run(serve(location, [(40, USERS[0], 7)]))
     assert more[0].receipt.sequence == 21
-    with open_journal(tmp_path / "j", IDENTITY) as journal:
+    with open_journal(location, IDENTITY) as journal:
         assert journal.take_served(Prices(1, 1)) == 1
 
 
@@ -121,9 +125,9 @@ def test_a_payment_lowers_only_a_balance_that_is_older(tmp_path: Path, block: in
     assert found == {USERS[0]: [balance, max(7, block)], USERS[1]: ["1000", 7]}
 
 
-def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(tmp_path: Path) -> None:
+def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(location: Location) -> None:
     async def scenario() -> None:
-        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake = Intake(location, IDENTITY, SIGNER)
         intake.open()
         try:
             await intake.set_balance(USERS[0], 1000, 100, 7)
@@ -133,7 +137,7 @@ def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(tmp_path: P
                 found = intake.funds(USERS[0])
                 assert found is not None
                 assert found.free == 870
-                with open_journal(tmp_path / "j", IDENTITY) as journal:
+                with open_journal(location, IDENTITY) as journal:
                     journal.take_served(Prices(1, 1))
             assert intake.unsettled(USERS[1]) == 0
             await intake.set_balance(USERS[0], 5, 0, 6)  # an older block
@@ -144,9 +148,9 @@ def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(tmp_path: P
     asyncio.run(scenario())
 
 
-def test_no_row_is_there_twice_and_a_failed_job_undoes_no_other(tmp_path: Path) -> None:
+def test_no_row_is_there_twice_and_a_failed_job_undoes_no_other(location: Location) -> None:
     async def scenario() -> None:
-        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake = Intake(location, IDENTITY, SIGNER)
         intake.open()
         try:
             results = await asyncio.gather(
@@ -164,9 +168,9 @@ def test_no_row_is_there_twice_and_a_failed_job_undoes_no_other(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_kept_answers_end(tmp_path: Path) -> None:
+def test_kept_answers_end(location: Location) -> None:
     async def scenario() -> None:
-        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake = Intake(location, IDENTITY, SIGNER)
         intake.open()
         try:
             kept = Kept("application/json", b"{}")
@@ -181,13 +185,13 @@ def test_kept_answers_end(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_store_has_one_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_has_one_gateway(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving_network.store.intake.SHORT_WAIT", 0.0)
-    first = Intake(tmp_path / "j", IDENTITY, SIGNER)
+    first = Intake(location, IDENTITY, SIGNER)
     first.open()
     try:
         with pytest.raises(ServingError, match="Another gateway"):
-            Intake(tmp_path / "j", IDENTITY, SIGNER).open()
+            Intake(location, IDENTITY, SIGNER).open()
     finally:
         first.close()
 
@@ -214,17 +218,36 @@ def test_a_journal_of_version_2_becomes_a_store(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for name, rows in before.items():
             assert connection.execute(f"SELECT * FROM {name}").fetchall() == rows
-        assert dict(connection.execute("SELECT key, value FROM meta").fetchall()) == meta | {"schema": "3"}
+        assert dict(connection.execute("SELECT key, value FROM meta").fetchall()) == meta | {"schema": "4"}
     with open_journal(path, IDENTITY) as journal:
         assert journal.take_served(Prices(1, 1)) == 1
 
 
-def test_its_tables_are_those_of_a_new_store(tmp_path: Path) -> None:
+def test_a_store_of_version_3_has_its_rows_taken_once(tmp_path: Path) -> None:
+    """Five of its rows are taken, and three are not: one of one user, and two of another."""
+    path = tmp_path / "j"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(VERSION_3)
+        billed = dict(connection.execute("SELECT address, billed FROM account").fetchall())
+    with open_journal(path, IDENTITY) as journal:
+        taken_before = {user.address: user.requests for user in journal.users()}
+        assert journal.take_served(Prices(1, 1)) == 3
+        taken = {user.address: user.requests - taken_before[user.address] for user in journal.users()}
+        assert taken == {USERS[0]: 2, USERS[1]: 1}
+        assert {user.address: str(user.billed) for user in journal.users()} == billed
+    (more,) = asyncio.run(serve(path, [(9, USERS[1], 90)]))
+    assert more.receipt.sequence == 5
+    with open_journal(path, IDENTITY) as journal:
+        assert journal.take_served(Prices(1, 1)) == 1
+
+
+@pytest.mark.parametrize("old", ["journal_version_2.sql", "journal_version_3.sql"])
+def test_its_tables_are_those_of_a_new_store(tmp_path: Path, old: str) -> None:
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
-    found = []
+    found: list[list[tuple[str, ...]]] = []
     with closing(sqlite3.connect(tmp_path / "old")) as connection:
-        connection.executescript(VERSION_2)
+        connection.executescript(Path(__file__).with_name(old).read_text())
     for name in ("old", "new"):
         with open_journal(tmp_path / name, IDENTITY), closing(sqlite3.connect(tmp_path / name)) as connection:
-            found.append(connection.execute(query).fetchall())
+            found.append([(*row, re.sub(" *--.*", "", sql)) for *row, sql in connection.execute(query).fetchall()])
     assert found[0] == found[1]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -13,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from serving_network.messages.receipts import Ending
-from serving_network.store.intake import Intake, Terms
+from serving_network.store.billing import Terms
+from serving_network.store.database import Database
+from serving_network.store.intake import Intake
+from serving_network.store.opening import Identity, JournalFailure, connected
 from serving_network.store.spool import Spool, SpoolFull
-from serving_network.store.sqlite import Identity, JournalFailure, connected
+from serving_network.store.writing import each
 from tests.settlement.test_served import IDENTITY, SIGNER, USERS, delivered, terms
 
 NOW = 1_000
@@ -31,21 +33,21 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        monkeypatch.setattr("serving_network.store.intake.connected", self._connected)
+        monkeypatch.setattr("serving_network.store.writing.connected", self._connected)
 
     async def fill(self, intake: Intake) -> None:
         self.full = True
-        await intake._submit(self._limit)
+        await intake._writer.submit(each, self._limit)
 
     async def free(self, intake: Intake) -> None:
         self.full = False
-        await intake._submit(self._limit)
+        await intake._writer.submit(each, self._limit)
 
-    def _limit(self, db: sqlite3.Connection) -> None:
+    def _limit(self, db: Database) -> None:
         db.execute(f"PRAGMA max_page_count = {1 if self.full else 1_000_000}").fetchall()
 
     @contextmanager
-    def _connected(self, path: Path, identity: Identity) -> Iterator[sqlite3.Connection]:
+    def _connected(self, path: Path, identity: Identity) -> Iterator[Database]:
         with connected(path, identity) as db:
             self._limit(db)
             yield db

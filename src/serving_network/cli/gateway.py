@@ -41,6 +41,7 @@ from serving_network.files import holder_of
 from serving_network.gateway.logs import logging_to
 from serving_network.gateway.settler import SettlerProcess
 from serving_network.money import rounded
+from serving_network.store.location import Location
 from serving_network.store.served import Summary, summarise
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _allow_open_files() -> None:
 
 
 def _settler(
-    session: Session, settings: Path, changes: list[str] | None, key: str, service: str, store: Path
+    session: Session, settings: Path, changes: list[str] | None, key: str, service: str, store: Location
 ) -> SettlerProcess:
     """The command that settles, with the password that this process then forgets."""
     session.configuration.keys.find(key)
@@ -293,7 +294,7 @@ async def drain(
         raise typer.Exit(EXIT_NOT_DRAINED)
 
 
-async def _settle_now(store: Path, ends: float) -> bool:
+async def _settle_now(store: Location, ends: float) -> bool:
     """Ask the settler for a run and wait for its end. False if there is no settler, or time is up."""
     pid = holder_of(settler_lock(store))
     if pid is None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.journal_file import usual_path
+from serving_network.cli.journal_file import directory, usual_path
 from serving_network.errors import ConfigurationError
+from serving_network.store.location import Location, beside, located
 from serving_network.untrusted import parse_json
 
 if TYPE_CHECKING:
@@ -39,25 +40,26 @@ def chosen_settings(path: Path, changes: list[str] | None, **options: str | int 
     return read_settings(path, os.environ, given)
 
 
-async def store_of(session: Session, settings: Settings, service: str, journal: Path | None) -> Path:
-    """The store of the provider in the settings."""
-    if journal is not None:
-        return journal
+async def store_of(session: Session, settings: Settings, service: str, journal: str | None) -> Location:
+    """The store of the provider in the settings, unless --journal names another one."""
+    given = journal or settings.store
+    if given is not None:
+        return located(given, directory())
     network = await session.reader()
     return usual_path(network.chain.chain_id, (await network.service(service)).address, settings.provider)
 
 
-def settler_lock(store: Path) -> Path:
+def settler_lock(store: Location) -> Path:
     """The lock of the settler that keeps settling this store. It contains its process id."""
-    return store.with_name(f"{store.name}.settler.lock")
+    return beside(store, ".settler.lock")
 
 
-def settler_state(store: Path) -> Path:
+def settler_state(store: Location) -> Path:
     """What the settler did last, as JSON."""
-    return store.with_name(f"{store.name}.settler.json")
+    return beside(store, ".settler.json")
 
 
-def read_settler_state(store: Path) -> dict[str, Any] | None:
+def read_settler_state(store: Location) -> dict[str, Any] | None:
     """What the settler of a store did last; None if there never was one."""
     try:
         found = parse_json(settler_state(store).read_bytes())

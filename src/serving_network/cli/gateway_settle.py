@@ -66,7 +66,7 @@ async def settle(
             f"The key belongs to {chain.provider}, but the gateway's provider is {chosen.provider}.",
             next_step="Use the provider's key: --key NAME",
         )
-    file = await journal_of(chain, journal)
+    file = await journal_of(chain, journal or chosen.store)
     tee = await tee_of(chosen.signer, chosen.dstack_endpoint, chosen.dstack_key_path)
     work = _Settling(chain, file, tee.signer, chosen, session.sending.max_fee)
     on_stop(work.repeating.stop.set)

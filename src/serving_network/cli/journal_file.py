@@ -15,24 +15,29 @@ import typer
 from serving_network.cli.session import DEVICE
 from serving_network.files import lock
 from serving_network.networks import home
-from serving_network.store.sqlite import Identity, JournalFailure, copy_journal, identity_of
+from serving_network.store.location import Location, beside, located
+from serving_network.store.opening import BUSY, Identity, JournalFailure, copy_journal, exists, identity_of
 
 if TYPE_CHECKING:
     from serving_network.cli.session import Session
     from serving_network.settlement.journal import Journal
     from serving_network.settlement.live import LiveChain
 
-BUSY = "Another settlement of this provider is running."
 JOURNAL = Annotated[
-    Path | None, typer.Option("--journal", help="The path of the journal. Default: by chain, contract and provider.")
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="PATH|URL",
+        help="The journal: a path, or postgresql://USER@HOST/DB. Default: a path by chain, contract and provider.",
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class JournalFile:
-    """A journal on disk, and what it must belong to."""
+    """A journal, and what it must belong to."""
 
-    path: Path
+    path: Location
     identity: Identity
 
     @contextmanager
@@ -41,7 +46,7 @@ class JournalFile:
         one = self.identity
         with (
             run_locked(one.chain_id, one.contract, one.provider),
-            lock(self.path.with_name(f"{self.path.name}.lock"), BUSY),
+            lock(beside(self.path, ".lock"), BUSY),
         ):
             yield
 
@@ -73,7 +78,7 @@ class JournalFile:
 
     def require(self) -> None:
         """Raise JournalFailure if there is no journal yet."""
-        if not self.path.is_file():
+        if not exists(self.path):
             raise JournalFailure(
                 f"There is no journal {self.path}.", next_step="Record the usage log first: serving settle USAGE"
             )
@@ -91,21 +96,25 @@ def directory() -> Path:
     return home() / "settlements"
 
 
-async def journal_of(chain: LiveChain, path: Path | None) -> JournalFile:
-    """The journal of a provider on a chain: at `path`, or at the default path."""
+async def journal_of(chain: LiveChain, given: str | None) -> JournalFile:
+    """The journal of a provider on a chain: the given one, or at the default path."""
     identity = Identity(chain.chain_id, await chain.block_hash(0) or "", chain.contract, chain.provider)
+    path = None if given is None else located(given, directory())
     return JournalFile(path or usual_path(identity.chain_id, identity.contract, identity.provider), identity)
 
 
-async def existing_journal(session: Session, service: str, path: Path | None) -> JournalFile:
-    """The journal of the provider given by --key, without unlocking the key. With `path`, no node is needed.
+async def existing_journal(session: Session, service: str, given: str | None) -> JournalFile:
+    """The journal of the provider given by --key, without unlocking the key. With a given one, no node is needed.
 
     Raises JournalFailure if it does not exist.
     """
-    if path is None:
+    path: Location
+    if given is None:
         network = await session.reader()
         contract = (await network.service(service)).address
         path = usual_path(network.chain.chain_id, contract, provider_address(session))
+    else:
+        path = located(given, directory())
     return JournalFile(path, identity_of(path))
 
 

@@ -37,6 +37,7 @@ from serving_network.files import private_file
 from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
+from serving_network.store.location import beside
 from serving_network.usage_logs.columns import load_users
 from serving_network.usage_logs.reader import MAX_ROW, UsageLog
 
@@ -168,7 +169,7 @@ async def settle(
     signer = await tee_signer(session, tee_key)
     file = await journal_of(chain, journal)
     rejected = rejects or _rejects_beside(directory(), usage)
-    _check_apart(rejected, usage, columns, users, file.path)
+    _check_apart(rejected, usage, columns, users, beside(file.path, ""))
     with ExitStack() as held:
         held.enter_context(file.locked())
         opened = held.enter_context(file.copied() if session.dry_run else file.opened())

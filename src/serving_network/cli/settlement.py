@@ -364,9 +364,16 @@ async def backup(
     Example: serving settlement backup journal-2026-11-29 --key provider
     """
     from serving_network.settlement.journal import read_journal
-    from serving_network.store.sqlite import copy_journal
+    from serving_network.store.location import PostgresStore
+    from serving_network.store.opening import copy_journal
 
     source = await existing_journal(session, service, journal)
+    if isinstance(source.path, PostgresStore):
+        raise InvalidInput(
+            "This journal is in PostgreSQL, whose own tools back it up.",
+            next_step=f"Run pg_dump --format=custom --file={file} '{source.path}'. After restoring it, run serving"
+            " settle, then serving settlement adopt.",
+        )
     if file.exists():
         raise _exists(file)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
 from serving_network.store.bills import BillIdentity, open_bill
-from serving_network.store.sqlite import identity_of
+from serving_network.store.opening import identity_of
 from serving_network.wallet.local import LocalSigner, LocalTeeSigner
 
 INPUT_PRICE: Final = 10**15

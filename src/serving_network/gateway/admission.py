@@ -3,7 +3,8 @@
 
 Free money is what the account holds, minus what was asked back, minus what is served and unsettled, minus what
 requests under way have reserved. A reservation is made without a pause between reading and reserving, so the event loop
-is the lock; it is given back when the row of the request is committed, so a coin is never free twice.
+is the lock; it is given back when the row of the request is committed, so a coin is never free twice. If several
+gateways share a store, each reserves from leases: see `store.leases`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final, TypeVar
 from serving_network.contracts.models import Account
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
-from serving_network.gateway.fees import FREE, Bounds, Reservation, Tariff, reserve
+from serving_network.gateway.fees import FREE, Bounds, Reservation, Tariff, most, reserve
 from serving_network.gateway.limits import Departures, Limits, Rate, RateLimiter
 from serving_network.gateway.refusals import RequestRefused
 from serving_network.messages.session_tokens import (
@@ -45,6 +46,7 @@ class Hold:
 
     tariff: Tariff
     reservation: Reservation
+    session: str
 
     def __init__(self, token: SessionToken, leave: Callable[[], None]) -> None:
         self.token = token
@@ -76,7 +78,6 @@ class Admission:
         self._signer = signer
         self._limits = limits
         self._clock = clock
-        self._reserved: Counter[str] = Counter()
         self._under_way: Counter[str] = Counter()
         self._of_key: Counter[tuple[str, int]] = Counter()
         self._rates = RateLimiter(limits)
@@ -91,7 +92,7 @@ class Admission:
     @property
     def reserved(self) -> int:
         """The wei that requests under way have reserved."""
-        return self._reserved.total()
+        return self._intake.money.reserved
 
     @property
     def under_way(self) -> int:
@@ -161,23 +162,28 @@ class Admission:
         await self._account(hold.token, self._check_paying)
         hold.tariff = FREE if self._limits.is_free(hold.token.address) else await self._chain.tariff()
         try:
-            return self._reserve(hold, bounds)
+            return await self._reserve(hold, bounds)
         except RequestRefused as refusal:
             if refusal.status != 402:
                 raise
         await self._chain.account(hold.token.address, since=began)
-        return self._reserve(hold, bounds)
+        return await self._reserve(hold, bounds)
 
-    def _reserve(self, hold: Hold, bounds: Bounds) -> None:
-        user = hold.token.address
+    async def _reserve(self, hold: Hold, bounds: Bounds) -> None:
+        user, money = hold.token.address, self._intake.money
+        if hold.tariff is not FREE:
+            await money.secure(user, most(hold.tariff, bounds))
         self._check_not_draining()  # since the body was read, either may have begun
         self._check_not_stopped(user)
-        funds = self._intake.funds(user)
-        free = funds.free - self._reserved[user] if funds and hold.tariff is not FREE else 0
-        hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
+        free = money.free(user) if hold.tariff is not FREE else 0
+        try:
+            hold.reservation = reserve(hold.tariff, bounds, free, self._chain.provider)
+        except RequestRefused:
+            money.return_surplus(user)
+            raise
         wei = hold.reservation.wei
-        self._reserved[user] += wei
-        hold.add(lambda: _lower(self._reserved, user, wei))
+        hold.session = money.take(user, wei)
+        hold.add(lambda: money.give_back(user, wei))
 
     def _check_not_stopped(self, user: str) -> None:
         if user in self._stopped:

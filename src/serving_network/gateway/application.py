@@ -42,7 +42,7 @@ from serving_network.gateway.tracing import TRACE, Tracing
 from serving_network.messages.receipts import SignedReceipt, receipt_id
 from serving_network.messages.session_tokens import SESSION_ID, InvalidToken, SessionToken
 from serving_network.store.intake import Intake
-from serving_network.store.sqlite import JournalFailure
+from serving_network.store.opening import JournalFailure
 
 SIGNATURE_SECONDS: Final = 24 * 3600
 SIGNATURES_PER_MINUTE: Final = 120

@@ -25,6 +25,7 @@ from serving_network.errors import ConfigurationError, ServingError
 from serving_network.gateway.admission import Admission
 from serving_network.gateway.metrics import CONTENT_TYPE, Metrics
 from serving_network.gateway.pool import Health
+from serving_network.store.location import Location, beside
 from serving_network.store.served import summarise
 
 _LONGEST_PATH: Final = 100
@@ -42,7 +43,7 @@ class GatewayNotRunning(ServingError):
 class Operations:
     """What operators see and change."""
 
-    store: Path
+    store: Location
     admission: Admission
     metrics: Metrics = field(default_factory=Metrics)
     url: str = ""
@@ -91,9 +92,10 @@ class Operations:
         return self.metrics.text(gauges)
 
 
-def control_path(store: Path) -> Path:
+def control_path(store: Location) -> Path:
     """The socket of the gateway on this store."""
-    return store.resolve().with_name(f"{sha256(store.name.encode()).hexdigest()[:12]}.sock")
+    path = beside(store, "").resolve()
+    return path.with_name(f"{sha256(path.name.encode()).hexdigest()[:12]}.sock")
 
 
 @contextmanager
@@ -137,7 +139,7 @@ async def listening(operations: Operations, metrics_port: int | None) -> AsyncIt
         path.unlink(missing_ok=True)
 
 
-async def ask_gateway(store: Path, method: str, route: str) -> dict[str, Any]:
+async def ask_gateway(store: Location, method: str, route: str) -> dict[str, Any]:
     """What the running gateway answers on its socket. Raises GatewayNotRunning."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:

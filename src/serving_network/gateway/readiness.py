@@ -9,7 +9,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from serving_network.chain.node import from_quantity
@@ -20,6 +19,7 @@ from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.gateway.settings import Settings, service_value
 from serving_network.money import describe
+from serving_network.store.location import Location
 from serving_network.store.served import known_nonces
 
 SKEW_WARNED: Final = 10
@@ -105,7 +105,7 @@ def check_gas(balance: int, gas_price: int, provider: str, chain_id: int) -> Non
         )
 
 
-async def check_store(network: AsyncNetwork, provider: str, service: str, store: Path) -> None:
+async def check_store(network: AsyncNetwork, provider: str, service: str, store: Location) -> None:
     """Check that the chain has no settlement that the store lacks, as after a restore. Raises GatewayNotReady."""
     known = known_nonces(store)
     accounts = await network.accounts_with(provider, list(known), service)

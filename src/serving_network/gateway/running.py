@@ -38,7 +38,8 @@ from serving_network.gateway.upstream import Upstream, UpstreamRefused
 from serving_network.gateway.usage import read_body
 from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.store.intake import Intake
-from serving_network.store.sqlite import Identity
+from serving_network.store.location import Location
+from serving_network.store.opening import Identity
 
 STOP_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
@@ -77,7 +78,7 @@ async def running(
     settings: Settings,
     network: AsyncNetwork,
     signer: AttestedSigner,
-    store: Path,
+    store: Location,
     *,
     service: str = "inference",
     plain_http: bool = False,
@@ -148,6 +149,7 @@ async def running(
         runner = web.ServerRunner(server, shutdown_timeout=stop_seconds)
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
+        await held.enter_async_context(_background(intake.keep()))
         if settler is not None:
             await held.enter_async_context(kept_running(settler))
         held.push_async_callback(_stop, runner, seller)

@@ -39,8 +39,9 @@ from serving_network.gateway.usage import read_body
 from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
-from serving_network.store.intake import Delivered, Intake, Kept, Terms
-from serving_network.store.sqlite import JournalFailure
+from serving_network.store.billing import Delivered, Kept, Terms
+from serving_network.store.intake import Intake
+from serving_network.store.opening import JournalFailure
 from serving_network.tokenizing.tokenizer import Tokenizer
 
 CHECKPOINT_SECONDS: Final = 1.0
@@ -185,6 +186,8 @@ class Seller:
             prices.input_price,
             prices.output_price,
             sha256(body).digest(),
+            hold.reservation.wei,
+            hold.session,
         )
         return _Sale(key, terms, paid, hold, share, request.get(TRACE))
 

@@ -55,6 +55,10 @@ port = {port}
 # tls_cert = "/etc/letsencrypt/live/NAME/fullchain.pem"
 # tls_key = "/etc/letsencrypt/live/NAME/privkey.pem"
 
+# The store of several gateways. Without it, the store is an SQLite file of this machine. The password is in ~/.pgpass
+# or in the variable PGPASSWORD.
+# store = "postgresql://serving@db.example/serving"
+
 # The TEE signer: "local" has the key in SERVING_TEE_KEY, for development; "dstack" has one that dstack derives for this
 # machine and path, and publishes its quote.
 signer = {signer}
@@ -142,6 +146,7 @@ class Settings:
     settle_key: str | None = None
     metrics_port: int | None = None
     log_file: str | None = None
+    store: str | None = None
     service: dict[str, str | int] = field(default_factory=dict)
     max_requests_of_key: int | None = None
     requests_per_minute_of_user: int = 600

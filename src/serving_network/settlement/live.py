@@ -34,7 +34,7 @@ from serving_network.settlement.chain import (
 from serving_network.settlement.history import History, mined_in
 from serving_network.settlement.journal.records import Transaction
 from serving_network.signing import Signer
-from serving_network.store.sqlite import JournalFailure
+from serving_network.store.opening import JournalFailure
 
 FINAL_DEPTH: Final = 64
 """The depth of a final block if the node does not serve the tag `finalized`: two Ethereum epochs."""

@@ -10,7 +10,7 @@ from serving_network.settlement.following import REORG_WINDOW, Followed, Followe
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import Batch
 from serving_network.settlement.report import Progress, Report
-from serving_network.store.sqlite import JournalOfAnother
+from serving_network.store.opening import JournalOfAnother
 
 
 class EarlierRuns:

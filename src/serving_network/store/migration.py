@@ -3,30 +3,49 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
-from serving_network.store.schema import NONCE_DIGITS, create_intake, create_journal, keyed
+from serving_network.store.database import Database
+from serving_network.store.schema import NONCE_DIGITS, SET_FACT, create_gateways, create_intake, create_journal, keyed
 
 _TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
 _INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
 
 
-def migrate(connection: sqlite3.Connection, version: str | None) -> None:
+def create(connection: Database) -> None:
+    """Create all tables, inside the caller's transaction: those of version 2, and what each migration adds."""
+    create_journal(connection)
+    migrate(connection, "2")
+
+
+def migrate(connection: Database, version: str | None) -> None:
     """Migrate the tables to the current version, inside the caller's transaction. Other versions are left alone."""
     if version == "1":
         migrate_version_1(connection)
     if version in ("1", "2"):
         migrate_version_2(connection)
+    if version in ("1", "2", "3"):
+        migrate_version_3(connection)
 
 
-def migrate_version_2(connection: sqlite3.Connection) -> None:
+def migrate_version_2(connection: Database) -> None:
     """Migrate from version 2 to 3, which added the tables of a gateway and changed no other."""
     create_intake(connection)
     connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
 
 
-def migrate_version_1(connection: sqlite3.Connection) -> None:
+def migrate_version_3(connection: Database) -> None:
+    """Migrate from version 3 to 4, which counts what is taken of each user by sequence, and admits several gateways."""
+    create_gateways(connection)
+    connection.execute(
+        "UPDATE account SET taken_to = coalesce((SELECT max(s.sequence) FROM served s WHERE s.address = account.address"
+        " AND s.number <= (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'taken')), 0)"
+    )
+    connection.execute("DELETE FROM meta WHERE key = 'taken'")
+    connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema'")
+
+
+def migrate_version_1(connection: Database) -> None:
     """Migrate the tables from version 1 to 2, inside the caller's transaction.
 
     Version 1 stored one block and one gas figure per batch. The block is copied to every accepted row, so that it is
@@ -40,7 +59,9 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
     for name in _TABLES_OF_VERSION_1:
         connection.execute(f"ALTER TABLE {name} RENAME TO old_{name}")
     create_journal(connection)
-    connection.execute("INSERT OR REPLACE INTO meta SELECT key, value FROM old_meta WHERE key <> 'schema'")
+    connection.executemany(
+        SET_FACT, connection.execute("SELECT key, value FROM old_meta WHERE key <> 'schema'").fetchall()
+    )
     connection.execute(
         "INSERT INTO user SELECT id, address, requests, input_tokens, output_tokens, owed, owed, paid, open_from,"
         " open_paid FROM old_user"
@@ -52,7 +73,7 @@ def migrate_version_1(connection: sqlite3.Connection) -> None:
         connection.execute(f"DROP TABLE old_{name}")
 
 
-def _move_requests(connection: sqlite3.Connection) -> None:
+def _move_requests(connection: Database) -> None:
     """Version 1 stored a fee per request and no prices: every migrated request keeps its fees in own_fee."""
     connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
     before: dict[int, int] = {}
@@ -71,25 +92,26 @@ def _move_requests(connection: sqlite3.Connection) -> None:
     _write_requests(connection, requests, fees)
 
 
-def _write_requests(
-    connection: sqlite3.Connection, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]
-) -> None:
+def _write_requests(connection: Database, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]) -> None:
     connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", requests)
     connection.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
     requests.clear()
     fees.clear()
 
 
-def _move_known(connection: sqlite3.Connection) -> None:
+def _move_known(connection: Database) -> None:
     (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
-    connection.create_function("keyed", 1, lambda request_hash: keyed(secret, request_hash), deterministic=True)
-    connection.execute("INSERT INTO known SELECT keyed(hash), user, number, pass FROM old_known")
+    known = connection.execute("SELECT hash, user, number, pass FROM old_known")
+    connection.executemany(
+        "INSERT INTO known VALUES (?, ?, ?, ?)",
+        ((keyed(secret, request_hash), user, number, met) for request_hash, user, number, met in known),
+    )
 
 
-def _move_batches(connection: sqlite3.Connection) -> None:
+def _move_batches(connection: Database) -> None:
     connection.execute(
         "INSERT INTO batch SELECT id, form, signer, signature, from_block, CASE WHEN state = 'mined' AND NOT EXISTS"
-        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND ifnull(s.status, 9) > 1)"
+        " (SELECT 1 FROM old_settlement s WHERE s.batch = b.id AND coalesce(s.status, 9) > 1)"
         " THEN 'ended' ELSE 'open' END FROM old_batch b"
     )
     connection.execute(
@@ -109,7 +131,7 @@ def _move_batches(connection: sqlite3.Connection) -> None:
     _fill_paid_before(connection)
 
 
-def _fill_paid_before(connection: sqlite3.Connection) -> None:
+def _fill_paid_before(connection: Database) -> None:
     """Set each settlement's start to what the settlements with lower nonces had paid of the user's queue."""
     paid: dict[int, int] = {}
     begun: dict[tuple[int, str], int] = {}

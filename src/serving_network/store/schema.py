@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of a provider's store: the journal of settlements, and what a gateway served.
 
-The SQL is limited to what SQLite and PostgreSQL share, except for WITHOUT ROWID and the type BLOB (BYTEA in
-PostgreSQL). Amounts in wei exceed 64 bits and are stored as decimal text. Settlement nonces are stored as text padded
-to 20 digits, so that they sort numerically.
+The SQL is limited to what SQLite and PostgreSQL share; `postgres.py` translates the few words that differ. Amounts
+in wei exceed 64 bits and are stored as decimal text. Settlement nonces are stored as text padded to 20 digits, so that
+they sort numerically.
 
 | table | one row per |
 |---|---|
@@ -23,9 +23,12 @@ to 20 digits, so that they sort numerically.
 | begun | stream that the gateway has not finished, with what was delivered of it so far |
 | served | request that the gateway served, with its receipt; rows are only appended |
 | kept | answer that its user can fetch again for some minutes |
+| gateway | gateway that shares a PostgreSQL store with others |
+| lease | user and gateway: the part of the user's free money that only this gateway reserves |
 
-The gateway appends to `served`. A settlement run takes these rows into the queue, in their order: `account.taken` is
-what it took of a user, and the entry `taken` of `meta` is the number of the last row.
+Gateways append to `served`. A settlement run takes the rows of each user into the queue in the order of their sequence:
+`account.taken` is what it took of a user, `account.taken_to` the last sequence. `served.number` is no such order, since
+several gateways commit at once.
 
 Request ids come from untrusted users. The hash in `known` is keyed with a secret of the journal, so that nobody can
 construct a collision.
@@ -33,13 +36,17 @@ construct a collision.
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Final
 
-SCHEMA_VERSION: Final = "3"
+from serving_network.store.database import Database
+
+SCHEMA_VERSION: Final = "4"
 NONCE_DIGITS: Final = 20
+SET_FACT: Final = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+"""Writes an entry of `meta`."""
 
 _JOURNAL: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -191,7 +198,7 @@ CREATE TABLE begun (
     time BIGINT NOT NULL                -- unix seconds of the last checkpoint
 ) WITHOUT ROWID;
 CREATE TABLE served (
-    number INTEGER PRIMARY KEY,         -- in the order of their commits
+    number INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,            -- SHA-256 of ZG-Res-Key
     address TEXT NOT NULL,
     sequence BIGINT NOT NULL,           -- per user, from 1, without gaps
@@ -228,31 +235,47 @@ CREATE TABLE kept (
 CREATE INDEX served_upstream ON served (address, upstream_id);
 CREATE INDEX kept_until ON kept (until)
 """
+_GATEWAYS: Final = """
+ALTER TABLE account ADD COLUMN taken_to BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE begun ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
+CREATE TABLE gateway (
+    id TEXT PRIMARY KEY,
+    session TEXT NOT NULL,              -- of its current process
+    until BIGINT NOT NULL               -- unix seconds of the server: after that, another gateway may take over
+) WITHOUT ROWID;
+CREATE TABLE lease (
+    gateway TEXT NOT NULL,
+    address TEXT NOT NULL,
+    wei TEXT NOT NULL,                  -- what this gateway may reserve for requests of the user
+    PRIMARY KEY (address, gateway)
+) WITHOUT ROWID;
+CREATE INDEX begun_gateway ON begun (gateway);
+CREATE INDEX lease_gateway ON lease (gateway)
+"""
 
 
-def create_journal(connection: sqlite3.Connection) -> None:
+TABLES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _JOURNAL + _INTAKE + _GATEWAYS))
+
+
+def create_journal(db: Database) -> None:
     """Create the tables that version 2 had, with their version, inside the caller's transaction."""
-    _execute(connection, _JOURNAL)
-    connection.executemany(
-        "INSERT INTO meta VALUES (?, ?)", [("schema", "2"), ("pass", "0"), ("secret", token_hex(32))]
-    )
+    _execute(db, _JOURNAL)
+    db.executemany("INSERT INTO meta VALUES (?, ?)", [("schema", "2"), ("pass", "0"), ("secret", token_hex(32))])
 
 
-def create_intake(connection: sqlite3.Connection) -> None:
+def create_intake(db: Database) -> None:
     """Create the tables that version 3 added, inside the caller's transaction."""
-    _execute(connection, _INTAKE)
+    _execute(db, _INTAKE)
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """Create all tables, inside the caller's transaction."""
-    create_journal(connection)
-    create_intake(connection)
-    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+def create_gateways(db: Database) -> None:
+    """Create the tables and columns that version 4 added, inside the caller's transaction."""
+    _execute(db, _GATEWAYS)
 
 
-def _execute(connection: sqlite3.Connection, script: str) -> None:
+def _execute(db: Database, script: str) -> None:
     for statement in script.split(";\n"):
-        connection.execute(statement)
+        db.create(statement)
 
 
 def keyed(secret: str, request_hash: bytes) -> bytes:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-from serving_network.store.sqlite import connected_for_reading
+from serving_network.store.location import Location
+from serving_network.store.opening import connected_for_reading
 
 
 class Summary(NamedTuple):
@@ -27,11 +27,11 @@ class Summary(NamedTuple):
     settled_at: int | None
 
 
-def summarise(path: Path) -> Summary:
+def summarise(path: Location) -> Summary:
     """The totals of a provider's store. Raises JournalFailure if it does not exist or is of another version."""
     with connected_for_reading(path) as connection:
         rows = connection.execute(
-            "SELECT a.address, a.requests, a.billed, a.taken, ifnull(u.owed, '0'), ifnull(u.paid, '0'), a.balance,"
+            "SELECT a.address, a.requests, a.billed, a.taken, coalesce(u.owed, '0'), coalesce(u.paid, '0'), a.balance,"
             " a.pending_refund, a.block_number FROM account a LEFT JOIN user u ON u.address = a.address"
             " WHERE a.requests > 0"
         ).fetchall()
@@ -59,7 +59,7 @@ def summarise(path: Path) -> Summary:
     )
 
 
-def known_nonces(path: Path) -> dict[str, int]:
+def known_nonces(path: Location) -> dict[str, int]:
     """The highest nonce of each user's settlements that the store knows, signed or settled; 0 if there is none."""
     with connected_for_reading(path) as connection:
         rows = connection.execute(

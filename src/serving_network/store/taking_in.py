@@ -7,17 +7,19 @@ sequence, and the user would have two receipts for it.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from serving_network.errors import InvalidInput
 from serving_network.messages.answer_signatures import answer_text
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt
 from serving_network.messages.tee_signing import AttestedSigner
-from serving_network.store.intake import billed_so_far, gateway_lock, insert_served
-from serving_network.store.sqlite import Identity, connected
+from serving_network.store.billing import ServedRow, billed_so_far, insert_served
+from serving_network.store.database import Database
+from serving_network.store.intake import gateway_lock
+from serving_network.store.location import Location, PostgresStore
+from serving_network.store.opening import Identity, connected
+from serving_network.store.sessions import check_no_gateway
 
 
 class TakenIn(NamedTuple):
@@ -28,7 +30,7 @@ class TakenIn(NamedTuple):
     wei: int
 
 
-def take_in(path: Path, identity: Identity, signer: AttestedSigner, receipts: Iterable[SignedReceipt]) -> TakenIn:
+def take_in(path: Location, identity: Identity, signer: AttestedSigner, receipts: Iterable[SignedReceipt]) -> TakenIn:
     """Store receipts that follow those in the store, all or none. Run it while no gateway uses the store.
 
     `signer` signs the answers again. Raises InvalidReceipt for a receipt of another service, of an unknown signer, or
@@ -40,8 +42,10 @@ def take_in(path: Path, identity: Identity, signer: AttestedSigner, receipts: It
         connected(path, identity) as db,
     ):
         signers = [signer.address, *(one for (one,) in db.execute("SELECT DISTINCT signer FROM served").fetchall())]
-        db.execute("BEGIN IMMEDIATE")
+        db.begin()
         try:
+            if isinstance(path, PostgresStore):
+                check_no_gateway(db, "A gateway uses this store.")
             new = [one for one in ordered if _take_in(db, identity, signer, signers, one)]
         except BaseException:
             db.rollback()
@@ -51,7 +55,7 @@ def take_in(path: Path, identity: Identity, signer: AttestedSigner, receipts: It
 
 
 def _take_in(
-    db: sqlite3.Connection, identity: Identity, signer: AttestedSigner, signers: Sequence[str], one: SignedReceipt
+    db: Database, identity: Identity, signer: AttestedSigner, signers: Sequence[str], one: SignedReceipt
 ) -> bool:
     """Store a receipt, unless it is stored already."""
     receipt, disclosure = one.receipt, one.disclosure
@@ -72,14 +76,15 @@ def _take_in(
                 next_step="Settle with the user by hand: two requests have the same sequence.",
             )
         return False
-    requests, billed = billed_so_far(db, receipt.user)
+    db.lock_accounts([receipt.user])
+    requests, billed = billed_so_far(db, [receipt.user]).get(receipt.user, (0, 0))
     if (receipt.sequence, receipt.billed_before) != (requests + 1, billed):
         raise InvalidInput(
             f"The {name} does not follow the store's last one, which is {requests}.",
             next_step=f"Add the user's receipts from {requests + 1} on.",
         )
     answer = signer.sign_answer(answer_text(disclosure.request_hash, [disclosure.answer_hash]))
-    insert_served(db, one, disclosure, signed_by, answer)
+    insert_served(db, [ServedRow(one, disclosure, signed_by, answer)])
     return True
 
 

@@ -28,14 +28,14 @@ Writes happen in this order, each in one database transaction:
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from serving_network.settlement.journal.decisions import Decisions
-from serving_network.store.sqlite import Identity, connected, connected_for_reading, unusable
+from serving_network.store.database import Database
+from serving_network.store.location import Location
+from serving_network.store.opening import BUSY, Identity, connected, connected_for_reading, unusable
 
 
 class Journal(Decisions):
@@ -43,17 +43,18 @@ class Journal(Decisions):
 
 
 @contextmanager
-def open_journal(path: Path, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
+def open_journal(path: Location, identity: Identity, clock: Callable[[], float] = time.time) -> Iterator[Journal]:
     """Open the journal at `path`. Create it, accessible to its owner only, or migrate it from an earlier version.
 
-    Raises JournalFailure if the file cannot be used, and JournalOfAnother if it does not belong to `identity`.
+    A PostgreSQL store is locked against other settlers: raises RunInProgress. Raises JournalFailure if the journal
+    cannot be used, and JournalOfAnother if it does not belong to `identity`.
     """
-    with connected(path, identity) as connection:
+    with connected(path, identity, alone=BUSY) as connection:
         yield _loaded(connection, path, clock)
 
 
 @contextmanager
-def read_journal(path: Path) -> Iterator[Journal]:
+def read_journal(path: Location) -> Iterator[Journal]:
     """Open the journal at `path` read-only, in its current state; a run may keep writing it.
 
     Raises JournalFailure if it does not exist or is of another version.
@@ -62,7 +63,7 @@ def read_journal(path: Path) -> Iterator[Journal]:
         yield _loaded(connection, path, time.time)
 
 
-def _loaded(connection: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> Journal:
+def _loaded(connection: Database, path: Location, clock: Callable[[], float]) -> Journal:
     try:
         journal = Journal(connection, path, clock)
     except (TypeError, ValueError) as error:
@@ -71,7 +72,7 @@ def _loaded(connection: sqlite3.Connection, path: Path, clock: Callable[[], floa
     return journal
 
 
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+def _check_whole(connection: Database, path: Location) -> None:
     """Raises JournalFailure if users and requests are of different times.
 
     SQLite writes the -wal file that a killed run left into any journal beside it, also into an older one that was
@@ -79,6 +80,6 @@ def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
     """
     if connection.execute(
         "SELECT 1 FROM user u WHERE u.requests <>"
-        " ifnull((SELECT max(r.number) + 1 FROM request r WHERE r.user_id = u.id), 0) LIMIT 1"
+        " coalesce((SELECT max(r.number) + 1 FROM request r WHERE r.user_id = u.id), 0) LIMIT 1"
     ).fetchone():
         raise unusable(path, ValueError("its parts do not belong together: was it restored beside an old -wal file?"))

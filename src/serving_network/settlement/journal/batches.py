@@ -44,7 +44,7 @@ class Batches(ServedRows):
 
     def _add_batch(self, form: str, signer: str, signature: bytes, from_block: int, rows: Sequence[SignedRow]) -> int:
         number: int = self._db.execute(
-            "INSERT INTO batch (form, signer, signature, from_block, state) VALUES (?, ?, ?, ?, 'open') RETURNING id",
+            "INSERT INTO batch VALUES ((SELECT coalesce(max(id), 0) + 1 FROM batch), ?, ?, ?, ?, 'open') RETURNING id",
             (form, signer, signature, from_block),
         ).fetchone()[0]
         self._db.executemany(
@@ -81,7 +81,8 @@ class Batches(ServedRows):
 
     def _add_transaction(self, number: int, sent: Transaction) -> None:
         self._db.execute(
-            "INSERT INTO sent VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, NULL)"
+            "INSERT INTO sent VALUES ((SELECT coalesce(max(id), 0) + 1 FROM sent), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+            " NULL, NULL, NULL, NULL)"
             " ON CONFLICT (batch_id, hash) DO UPDATE SET id = (SELECT max(id) + 1 FROM sent)",
             (
                 number,

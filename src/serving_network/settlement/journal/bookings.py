@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from heapq import merge
+from typing import Final
 
 from serving_network.settlement.journal.batches import Batches
 from serving_network.settlement.journal.records import Acceptance, Batch, Mined, UserState
+
+_ROWS_OF_PAGE: Final = 500
 
 
 class Bookings(Batches):
@@ -25,7 +28,7 @@ class Bookings(Batches):
         with self._transaction():
             done = self._db.execute(
                 "UPDATE sent SET block_number = ?, block_hash = ?, gas_used = ?, gas_cost = ?"
-                " WHERE hash = ? AND block_hash IS NOT ?",
+                " WHERE hash = ? AND (block_hash IS NULL OR block_hash <> ?)",
                 (
                     mined.block_number, mined.block_hash, mined.gas_used, str(mined.gas_cost),
                     transaction, mined.block_hash,
@@ -40,6 +43,7 @@ class Bookings(Batches):
         not booked again: if two batches carry the same settlement, its one acceptance is found for both.
         """
         with self._transaction():
+            self._db.lock_accounts(batch.rows[position].user.address for position in accepted)
             for position, acceptance in accepted.items():
                 self._accept(batch.id, position, batch.rows[position].user, acceptance)
         return self.batch(batch.id)
@@ -81,7 +85,7 @@ class Bookings(Batches):
         where its condition is repeated, and the plus signs keep it from other indexes.
         """
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('final_block', ?)", (str(block_number),))
+            self._set_fact("final_block", str(block_number))
             self._db.execute(
                 "UPDATE settlement SET state = 'final' WHERE state IN ('signed', 'accepted') AND state = 'accepted'"
                 " AND +block_number <= ?",
@@ -111,7 +115,7 @@ class Bookings(Batches):
         """Whether each settlement of a batch is final or overtaken by a final one with the same or a higher nonce."""
         (open_rows,) = self._db.execute(
             "SELECT count(*) FROM settlement s WHERE s.batch_id = ? AND s.state <> 'final' AND s.nonce >"
-            " ifnull((SELECT max(f.nonce) FROM settlement f WHERE f.user_id = s.user_id AND f.state = 'final'), '')",
+            " coalesce((SELECT max(f.nonce) FROM settlement f WHERE f.user_id = s.user_id AND f.state = 'final'), '')",
             (batch.id,),
         ).fetchone()
         return not open_rows
@@ -122,9 +126,7 @@ class Bookings(Batches):
         Only one such sighting is kept at a time. A newer one replaces it after it has become final or was undone.
         """
         with self._transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('wallet_seen', ?)", (f"{nonce} {block_number} {block_hash}",)
-            )
+            self._set_fact("wallet_seen", f"{nonce} {block_number} {block_hash}")
 
     def wallet_sighting(self) -> tuple[int, int, str] | None:
         """The sighting that is not final yet: the wallet's nonce, and the block's number and hash."""
@@ -140,7 +142,7 @@ class Bookings(Batches):
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key = 'wallet_seen'")
             if final and sighting is not None:
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('wallet_passed', ?)", (str(sighting[0]),))
+                self._set_fact("wallet_passed", str(sighting[0]))
 
     def wallet_nonce_passed(self, block_number: int) -> int:
         """A lower bound for the wallet's nonce at this block, from booked transactions and final sightings."""
@@ -156,22 +158,29 @@ class Bookings(Batches):
     def set_searched_block(self, block_number: int) -> None:
         """Record that all settlements of these users up to a final block are known."""
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('searched_block', ?)", (str(block_number),))
+            self._set_fact("searched_block", str(block_number))
 
     # ---------------------------------------------------------------------------------- reorganisations
 
     def booked_blocks(self) -> Iterator[tuple[int, str]]:
         """The blocks of all bookings, as number and hash, newest first."""
-        query = (
-            "SELECT block_number, block_hash FROM {} WHERE block_number IS NOT NULL"
-            " ORDER BY block_number DESC, block_hash"
-        )
-        tables = (self._db.cursor().execute(query.format(table)) for table in ("settlement", "sent"))
         seen: tuple[int, str] | None = None
-        for found in merge(*tables, key=lambda block: (-int(block[0]), block[1])):
+        blocks = map(self._blocks_of, ("settlement", "sent"))
+        for found in merge(*blocks, key=lambda block: (-block[0], block[1])):
             if found != seen:
                 seen = found
                 yield found
+
+    def _blocks_of(self, table: str) -> Iterator[tuple[int, str]]:
+        """The blocks in a table, newest first, read page by page: usually only the first ones are needed."""
+        number, block_hash = 2**63 - 1, ""
+        while page := self._db.execute(
+            f"SELECT block_number, block_hash FROM {table} WHERE block_number <= ?"  # noqa: S608 - a table's name
+            " AND (block_number < ? OR block_hash > ?) ORDER BY block_number DESC, block_hash LIMIT ?",
+            (number, number, block_hash, _ROWS_OF_PAGE),
+        ).fetchall():
+            yield from page
+            number, block_hash = page[-1]
 
     def last_booked_block(self) -> int:
         """The number of the newest block with a booking; 0 if there is none."""
@@ -209,7 +218,7 @@ class Bookings(Batches):
                 self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
                 self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
                 self._db.execute(
-                    "UPDATE meta SET value = ? WHERE key = 'searched_block' AND CAST(value AS INTEGER) >= ?",
+                    "UPDATE meta SET value = ? WHERE key = 'searched_block' AND CAST(value AS BIGINT) >= ?",
                     (str(block_number - 1), block_number),
                 )
             self._revive({user for user, _ in undone})
@@ -222,7 +231,7 @@ class Bookings(Batches):
         for user in users:
             revived = self._db.execute(
                 "UPDATE settlement SET state = 'signed' WHERE user_id = ? AND state = 'dead' AND nonce >"
-                " ifnull((SELECT max(f.nonce) FROM settlement f"
+                " coalesce((SELECT max(f.nonce) FROM settlement f"
                 "         WHERE f.user_id = settlement.user_id AND f.state = 'final'), '') RETURNING batch_id",
                 (user,),
             ).fetchall()

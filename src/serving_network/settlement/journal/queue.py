@@ -8,18 +8,18 @@ determines the state of all the user's requests.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from serving_network.messages.prices import Charge, Prices
 from serving_network.messages.usage import Reject, UsageRow
 from serving_network.settlement.journal.records import OpenWork, Recorded, UserState
-from serving_network.store.schema import keyed
+from serving_network.store.database import CONFLICTS, Database
+from serving_network.store.location import Location
+from serving_network.store.schema import SET_FACT, keyed
 
 _COMMIT_EVERY: Final = 200_000
 _New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None, list[tuple[object, ...]]]
@@ -65,7 +65,7 @@ def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
 class Queue:
     """The users, their requests and what is paid of them. Use `open_journal`."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, connection: Database, path: Location, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
         self._db = connection
@@ -91,6 +91,7 @@ class Queue:
         newest = dict(self._db.execute("SELECT user_id, max(nonce) FROM settlement GROUP BY user_id").fetchall())
         for row in self._db.execute(
             "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
+            " ORDER BY id"
         ):
             number, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from = row
             user = UserState(
@@ -118,7 +119,7 @@ class Queue:
         with self._transaction():
             row = self._db.execute("SELECT value FROM meta WHERE key = 'pass'").fetchone()
             self._pass = int(row[0]) + 1
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'pass'", (str(self._pass),))
+            self._set_fact("pass", str(self._pass))
 
     def record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         """Record requests that are not recorded yet, at these prices unless a row has its own fees.
@@ -133,21 +134,21 @@ class Queue:
 
     def _record(self, rows: Sequence[UsageRow], prices: Prices) -> Recorded:
         if not self._db.in_transaction:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.begin()
         price = self._price_list(prices)
         self._db.execute("SAVEPOINT chunk")
         before = {row.user: self._counts(row.user) for row in rows}
         made = [self._append(row, prices, price) for row in rows]
-        changes = self._db.total_changes
-        self._db.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
-        if self._db.total_changes - changes == len(rows):
-            self._write(made)
-            recorded = Recorded(len(rows), 0, [])
-        else:
+        try:
+            self._db.executemany("INSERT INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
+        except CONFLICTS:
             self._db.execute("ROLLBACK TO chunk")
             for address, counts in before.items():
                 self._restore(address, counts)
             recorded = self._record_singly(rows, prices, price)
+        else:
+            self._write(made)
+            recorded = Recorded(len(rows), 0, [])
         self._db.execute("RELEASE chunk")
         self._uncommitted += len(rows)
         if self._uncommitted >= _COMMIT_EVERY:
@@ -289,11 +290,16 @@ class Queue:
 
     def _add_user(self, address: str) -> UserState:
         (number,) = self._db.execute(
-            "INSERT INTO user VALUES (NULL, ?, 0, 0, 0, '0', '0', '0', 0, '0') RETURNING id", (address,)
+            "INSERT INTO user VALUES ((SELECT coalesce(max(id), 0) + 1 FROM user), ?, 0, 0, 0, '0', '0', '0', 0, '0')"
+            " RETURNING id",
+            (address,),
         ).fetchone()
         user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0, 0)
         self._users[address] = self._by_id[number] = user
         return user
+
+    def _set_fact(self, key: str, value: str) -> None:
+        self._db.execute(SET_FACT, (key, value))
 
     def _counts(self, address: str) -> tuple[int, int, int, int, int] | None:
         user = self._users.get(address)
@@ -366,7 +372,8 @@ class Queue:
     def open_work(self, user: UserState) -> OpenWork:
         """The number of one user's open requests, and their tokens."""
         found = self._db.execute(
-            "SELECT count(*), ifnull(sum(r.input_tokens), 0), ifnull(sum(r.output_tokens), 0) FROM request r"
+            "SELECT count(*), CAST(coalesce(sum(r.input_tokens), 0) AS BIGINT),"
+            " CAST(coalesce(sum(r.output_tokens), 0) AS BIGINT) FROM request r"
             " LEFT JOIN void v ON v.user_id = r.user_id AND v.number = r.number"
             " WHERE r.user_id = ? AND r.number >= ? AND v.number IS NULL",
             (user.id, user.open_from),
@@ -414,7 +421,7 @@ class Queue:
     def _transaction(self) -> Iterator[None]:
         if self._db.in_transaction:
             self.end_reading()
-        self._db.execute("BEGIN IMMEDIATE")
+        self._db.begin()
         try:
             yield
             self._db.commit()

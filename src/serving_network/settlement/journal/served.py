@@ -14,7 +14,7 @@ from serving_network.messages.prices import Prices
 from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal.readings import Readings
 from serving_network.settlement.journal.records import UserState
-from serving_network.store.sqlite import unusable
+from serving_network.store.opening import unusable
 
 _ROWS_AT_ONCE: Final = 10_000
 
@@ -43,37 +43,29 @@ class ServedRows(Readings):
         return self._db.execute("SELECT 1 FROM served LIMIT 1").fetchone() is not None
 
     def _new_rows(self) -> list[tuple[int, UsageRow]]:
-        found = self._db.execute("SELECT value FROM meta WHERE key = 'taken'").fetchone()
-        return [
-            (
-                number,
-                UsageRow(
-                    number,
-                    id_,
-                    "0x" + id_.hex(),
-                    address,
-                    address,
-                    time * 1_000_000,
-                    input_tokens,
-                    output_tokens,
-                    (int(input_fee), int(output_fee)),
-                ),
-            )
-            for number, id_, address, time, input_tokens, output_tokens, input_fee, output_fee in self._db.execute(
-                "SELECT number, id, address, time, input_tokens, output_tokens, input_fee, output_fee FROM served"
-                " WHERE number > ? ORDER BY number LIMIT ?",
-                (0 if found is None else int(found[0]), _ROWS_AT_ONCE),
-            )
-        ]
+        """Rows that are not taken, each with its sequence, in the order of the users' sequences."""
+        rows = self._db.execute(
+            "SELECT s.sequence, s.number, s.id, s.address, s.time, s.input_tokens, s.output_tokens, s.input_fee,"
+            " s.output_fee FROM account a JOIN served s ON s.address = a.address AND s.sequence > a.taken_to"
+            " WHERE a.requests > a.taken_to ORDER BY s.address, s.sequence LIMIT ?",
+            (_ROWS_AT_ONCE,),
+        )
+        return [(sequence, _usage_row(*row)) for sequence, *row in rows]
 
     def _count_taken(self, rows: list[tuple[int, UsageRow]]) -> None:
         amounts: Counter[str] = Counter()
-        for _, row in rows:
+        newest: dict[str, int] = {}
+        for sequence, row in rows:
             amounts[row.user] += sum(row.fees or ())
-        for address, amount in amounts.items():
-            (before,) = self._db.execute("SELECT taken FROM account WHERE address = ?", (address,)).fetchone()
-            self._db.execute("UPDATE account SET taken = ? WHERE address = ?", (str(int(before) + amount), address))
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('taken', ?)", (str(rows[-1][0]),))
+            newest[row.user] = sequence
+        self._db.lock_accounts(newest)
+        before = self._db.query_many(
+            "SELECT taken, address FROM account WHERE address = ?", [(address,) for address in newest]
+        )
+        self._db.executemany(
+            "UPDATE account SET taken = ?, taken_to = ? WHERE address = ?",
+            [(str(int(taken) + amounts[address]), newest[address], address) for taken, address in before],
+        )
 
     def _lower_balance(self, user: UserState, paid: int, block: int) -> None:
         """Lower the balance that a gateway goes by, unless it was read at the block of the payment or later.
@@ -89,3 +81,26 @@ class ServedRows(Readings):
                 "UPDATE account SET balance = ?, block_number = ? WHERE address = ?",
                 (str(max(0, int(found[0]) - paid)), block, user.address),
             )
+
+
+def _usage_row(
+    number: int,
+    id_: bytes,
+    address: str,
+    time: int,
+    input_tokens: int,
+    output_tokens: int,
+    input_fee: str,
+    output_fee: str,
+) -> UsageRow:
+    return UsageRow(
+        number,
+        id_,
+        "0x" + id_.hex(),
+        address,
+        address,
+        time * 1_000_000,
+        input_tokens,
+        output_tokens,
+        (int(input_fee), int(output_fee)),
+    )
