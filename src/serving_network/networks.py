@@ -19,23 +19,20 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-import tomlkit
-from eth_utils import is_checksum_address, is_hex_address, to_checksum_address
-from tomlkit.exceptions import TOMLKitError
-
+from serving_network.addresses import is_checksum_address, is_hex_address, to_checksum_address
 from serving_network.chains import LOCAL_CHAIN
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.untrusted import printable
+from serving_network.untrusted import parse_toml, printable
 
 if TYPE_CHECKING:
+    import tomlkit
     from eth_typing import ChecksumAddress
 
 HOME_VARIABLE = "SERVING_HOME"
@@ -81,7 +78,11 @@ BUILT_IN = {
 def home(environment: Mapping[str, str] = os.environ) -> Path:
     """The directory of the user's configuration and keys: SERVING_HOME, or the system's default directory."""
     chosen = environment.get(HOME_VARIABLE)
-    return Path(chosen) if chosen else platformdirs.user_config_path("serving-network")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    return platformdirs.user_config_path("serving-network")
 
 
 class Configuration:
@@ -90,7 +91,7 @@ class Configuration:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / FILE_NAME
-        self._document = self._load()
+        self._document = self._read()
 
     @property
     def network_in_use(self) -> str:
@@ -123,6 +124,8 @@ class Configuration:
 
     def save_network(self, network: NamedNetwork) -> None:
         """Add the network to the file, or replace its entry."""
+        import tomlkit
+
         table = tomlkit.table()
         table["urls"] = list(network.urls)
         table["chain_id"] = network.chain_id
@@ -204,7 +207,22 @@ class Configuration:
                     return name
         return None
 
+    def _read(self) -> MutableMapping[str, Any]:
+        """The file for reading, without tomlkit if it is in order: importing it takes longer than most commands."""
+        try:
+            document = parse_toml(self.path.read_text("utf-8-sig"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            return self._load()
+        self._check_names(document, ENTRIES, "")
+        return document
+
     def _load(self) -> tomlkit.TOMLDocument:
+        """The file with its comments and its order."""
+        import tomlkit
+        from tomlkit.exceptions import TOMLKitError
+
         try:
             document = tomlkit.parse(self.path.read_text("utf-8-sig"))
         except FileNotFoundError:
@@ -230,9 +248,9 @@ class Configuration:
     def _changing(self) -> Iterator[None]:
         """Reload the file under its lock and write it back, so that changes by other processes are kept."""
         with lock(self.directory / f".{FILE_NAME}.lock", f"{self.path} is being changed.", wait=SHORT_WAIT):
-            self._document = self._load()
+            self._document = document = self._load()
             yield
-            write_whole(self.path, tomlkit.dumps(self._document))
+            write_whole(self.path, document.as_string())
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self._document.get(name, {})
@@ -245,6 +263,8 @@ class Configuration:
     def _writable(self, name: str) -> Any:
         self._table(name)
         if name not in self._document:
+            import tomlkit
+
             self._document[name] = tomlkit.table()
         return self._document[name]
 

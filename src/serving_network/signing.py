@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from eth_keys.datatypes import Signature
-from eth_keys.exceptions import BadSignature, ValidationError
-
 from serving_network.errors import KeyFailure
 
 if TYPE_CHECKING:
@@ -83,6 +80,9 @@ def recovered_signer(digest: bytes, signature: bytes) -> str | None:
     """The address whose key made `signature` (r, s, v; v 0, 1, 27 or 28) over `digest`, None if there is none."""
     if len(signature) != 65 or signature[64] not in (0, 1, 27, 28):
         return None
+    from eth_keys.datatypes import Signature
+    from eth_keys.exceptions import BadSignature, ValidationError
+
     try:
         plain = Signature(signature[:64] + bytes([signature[64] % 27]))
         recovered = plain.recover_public_key_from_msg_hash(digest)

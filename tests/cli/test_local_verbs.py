@@ -206,31 +206,64 @@ def test_what_is_unknown_is_answered_with_the_nearest(lonely: Terminal, words: s
     assert f"Did you mean {nearest!r}?" in " ".join(failed.err.split())
 
 
-# `up` still loads the chain that it starts.
-LAZY = sorted({words[0] for words in VERBS} - {"up"})
-LOCAL = ["-h", "key -h", "key list", "network list", "network show", "address list"]
+NETWORKING = ("aiohttp", "eth", "serving_network.chain", "serving_network.clients", "serving_network.localchain")
+SIGNING = ("coincurve", "eth_account", "eth_keys", "rlp")
+SLOW = ("eth_abi", "eth_utils", "pydantic", "tomlkit")
+FOR_TERMINALS = ("rich",)
+NOUNS = sorted({words[0] for words in VERBS})
 
 
-@pytest.mark.parametrize(
-    "commands", [[one] for one in LOCAL] + [[f"{noun} -h" for noun in LAZY]], ids=[*LOCAL, "NOUN -h"]
-)
-def test_local_commands_and_help_import_nothing_that_connects_or_signs(lonely: Terminal, commands: list[str]) -> None:
+def imported(terminal: Terminal, *commands: str, **environment: str) -> set[str]:
+    """The modules that a process has imported after these commands."""
     program = (
-        "import sys; from serving_network.cli.main import app;"
-        "[app(one.split(), prog_name='serving', standalone_mode=False) for one in sys.argv[1:]];"
-        "heavy = {'aiohttp', 'eth_account', 'eth', 'serving_network.chain', 'serving_network.clients',"
-        " 'serving_network.localchain'} & sys.modules.keys();"
-        "sys.exit(str(heavy) if heavy else 0)"
+        "import atexit, sys; from serving_network.cli.main import app;"
+        "atexit.register(lambda: sys.stderr.write(chr(10) + ' '.join(sys.modules)));"
+        "[app(one.split(), prog_name='serving', standalone_mode=False) for one in sys.argv[1:]]"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, *commands],
-        env=lonely.variables(),
+        env=terminal.variables() | environment,
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
+    return set(ended.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("commands", "unused"),
+    [
+        (["-h", "--version"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS + ("asyncio", "serving_network.cli.home")),
+        (["key list", "network list", "address list"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS),
+        (["network show"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS),
+        ([f"{noun} -h" for noun in NOUNS], NETWORKING + SIGNING + SLOW),
+    ],
+    ids=["help", "lists", "network show", "NOUN -h"],
+)
+def test_local_commands_and_help_import_only_what_they_use(
+    lonely: Terminal, commands: list[str], unused: tuple[str, ...]
+) -> None:
+    assert imported(lonely, *commands) & set(unused) == set()
+
+
+def test_completion_imports_nothing_that_connects_or_signs(lonely: Terminal) -> None:
+    lonely("address", "add", "friend", signer(1).address)
+    asked = {"_SERVING_COMPLETE": "complete_bash", "COMP_WORDS": "serving ledger fund fr", "COMP_CWORD": "3"}
+    assert imported(lonely, "", **asked) & {*NETWORKING, *SIGNING, *SLOW, *FOR_TERMINALS} == set()
+
+
+def test_a_command_that_reads_imports_nothing_that_signs_or_is_slow(serving: Terminal) -> None:
+    assert imported(serving, "service list") & {*SIGNING, *SLOW, *FOR_TERMINALS} == set()
+
+
+@pytest.mark.parametrize("module", ["clients", "clients.read", "messages.tee_signing", "wallet.local"])
+def test_clients_import_only_what_every_client_uses(module: str) -> None:
+    program = f"import sys, serving_network.{module}; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True)
+    unused = {"aiohttp", "typer", "eth", "serving_network.localchain", *SIGNING, *SLOW, *FOR_TERMINALS}
+    assert set(shown.stdout.split()) & unused == set()
 
 
 def test_a_failure_in_json(lonely: Terminal) -> None:

@@ -2,15 +2,19 @@
 """The codec against eth-abi itself, against values it must refuse, and against bytes that no contract would send."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from eth_abi.abi import decode, encode
 from eth_utils import keccak, to_checksum_address
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.contracts import DecodedEvent, Interface, MalformedData, UnencodableArguments
+from serving_network.contracts.codec import _type
+from serving_network.contracts.reference import Reference
+from serving_network.contracts.values import kind_of, sequence_of
 
 USER = "0x" + "ab" * 20
 PROVIDER = "0x" + "cd" * 20
@@ -283,3 +287,94 @@ def test_errors_of_the_contract_and_of_every_contract() -> None:
 def test_every_call_that_we_encode_eth_abi_reads() -> None:
     data = INTERFACE.encode("confirm", PROVIDER, USER)
     assert decode(["address", "address"], data[4:]) == (PROVIDER, USER)
+
+
+LEAVES = st.sampled_from(
+    ["uint256", "uint8", "int256", "int16", "bool", "address", "bytes32", "bytes3", "bytes", "string"]
+)
+PARAMETERS: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    LEAVES.map(lambda kind: {"name": "leaf", "type": kind}),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["[]", "[2]"])).map(lambda two: {**two[0], "type": two[0]["type"] + two[1]}),
+        st.lists(inner, min_size=1, max_size=3).map(
+            lambda members: {
+                "name": "struct",
+                "type": "tuple",
+                "components": [one | {"name": f"member{place}"} for place, one in enumerate(members)],
+            }
+        ),
+    ),
+    max_leaves=5,
+)
+
+
+WORDS_AT_LIMITS = sorted(
+    ((2**bits + off) % 2**256).to_bytes(32)
+    for bits in (0, 1, 5, 6, 7, 8, 15, 16, 160, 161, 231, 232, 255, 256)
+    for off in (-1, 0, 1)
+)
+
+
+def values_of(parameter: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that the type takes, and some that it refuses."""
+    kind = parameter["type"]
+    if kind.endswith("]"):
+        item, _, length = kind[:-1].rpartition("[")
+        least, most = (int(length), int(length)) if length else (0, 3)
+        return st.lists(values_of({**parameter, "type": item}), min_size=least, max_size=most)
+    if kind == "tuple":
+        members = parameter["components"]
+        return st.fixed_dictionaries({one["name"]: values_of(one) for one in members}) | st.tuples(
+            *(values_of(one) for one in members)
+        )
+    if kind.startswith("bytes") and kind != "bytes":
+        return st.binary(min_size=int(kind[5:]), max_size=int(kind[5:]))
+    if kind.startswith(("uint", "int")):
+        bits = int(kind.lstrip("uint"))
+        return st.integers(-1, 2**bits) if kind.startswith("u") else st.integers(-(2**bits) // 2 - 1, 2**bits // 2)
+    simple: dict[str, st.SearchStrategy[Any]] = {
+        "bool": st.booleans() | st.just(1),
+        "address": st.binary(min_size=20, max_size=20).flatmap(
+            lambda raw: st.sampled_from(["0x" + raw.hex(), to_checksum_address(raw), raw, "0X" + raw.hex(), raw.hex()])
+        ),
+        "string": st.text(st.characters(), max_size=70) | st.just(b"text"),
+        "bytes": st.binary(max_size=70) | st.just(bytearray(b"one")) | st.just("text"),
+    }
+    return simple[kind]
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    """What it returns, or that it refused."""
+    try:
+        return work()
+    except ValueError:
+        return ValueError
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_the_usual_form_is_encoded_and_decoded_as_eth_abi_does(data: st.DataObject) -> None:
+    parameters = data.draw(st.lists(PARAMETERS, min_size=1, max_size=3))
+    reference = Reference([_type(one) for one in parameters], parameters)
+    usual = sequence_of([kind_of(one) for one in parameters])
+    args = data.draw(st.tuples(*map(values_of, parameters)))
+
+    encoded = outcome(lambda: reference.encode(args))
+    assert outcome(lambda: usual.encode(args)) in (encoded, ValueError)
+    if encoded is ValueError:
+        encoded = data.draw(st.binary(max_size=300))
+    else:
+        assert usual.read(encoded, 0)[0] == list(reference.decode(encoded))
+    start = 32 * data.draw(st.integers(0, len(encoded) // 32))
+    word = data.draw(st.sampled_from(WORDS_AT_LIMITS) | st.binary(max_size=32))
+    mutated = encoded[:start] + word + encoded[start + 32 :] + data.draw(st.binary(max_size=33))
+    read = outcome(lambda: usual.read(mutated, 0)[0])
+    assert read is ValueError or read == list(reference.decode(mutated))
+
+
+@pytest.mark.parametrize("kind", ["uint256", "uint8", "int256", "int16", "bool", "address", "bytes32", "bytes3"])
+@pytest.mark.parametrize("word", WORDS_AT_LIMITS, ids=bytes.hex)
+def test_words_at_the_limits_of_their_type_are_read_or_refused_as_by_eth_abi(kind: str, word: bytes) -> None:
+    parameter = {"name": "value", "type": kind}
+    reference = Reference([kind], [parameter])
+    assert outcome(lambda: [kind_of(parameter).read(word, 0)[0]]) == outcome(lambda: [*reference.decode(word)])

@@ -23,8 +23,9 @@ from typing import Any
 
 import pytest
 
-from serving_network.cli import up
+from serving_network.cli import local_network
 from serving_network.cli.home import Home
+from serving_network.cli.node import Node
 from serving_network.errors import ConfigurationError
 from serving_network.networks import BUILT_IN
 from tests import zygote
@@ -107,12 +108,12 @@ def test_the_output_lists_the_network(tmp_path: Path, monkeypatch: pytest.Monkey
         assert f"{address}  {name}" in text
     assert "These keys are public." in text
     assert max(map(len, seen)) <= 80
-    assert (rest, err) == ("Stopped.\n", f"{up.ANVIL_HINT}\n")
+    assert (rest, err) == ("Stopped.\n", f"{local_network.ANVIL_HINT}\n")
 
 
 @pytest.mark.parametrize(("url", "told"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:8546", True)])
 def test_only_a_url_that_commands_do_not_use_by_default_needs_to_be_added(url: str, told: bool) -> None:
-    assert bool(up.how_to_use(url)) is told
+    assert bool(local_network.how_to_use(url)) is told
 
 
 def test_a_taken_port() -> None:
@@ -259,13 +260,13 @@ def test_the_output_of_a_gateway_shows_how_to_use_it() -> None:
 
 
 def test_a_directory_belongs_to_one_node(tmp_path: Path) -> None:
-    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is True
-    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    assert local_network._remember(tmp_path / "new", Node.EMBEDDED) is True
+    assert local_network._remember(tmp_path / "new", Node.EMBEDDED) is False
     with pytest.raises(ConfigurationError, match="of another node: embedded") as refused:
-        up._remember(tmp_path / "new", up.Node.ANVIL)
+        local_network._remember(tmp_path / "new", Node.ANVIL)
     assert refused.value.next_step is not None
     assert "--node embedded" in refused.value.next_step
-    assert up._remember(tmp_path / "new", up.Node.EMBEDDED) is False
+    assert local_network._remember(tmp_path / "new", Node.EMBEDDED) is False
     (tmp_path / "anvil.json").touch()  # of a version that wrote no note
     with pytest.raises(ConfigurationError, match="of another node: anvil"):
-        up._remember(tmp_path, up.Node.EMBEDDED)
+        local_network._remember(tmp_path, Node.EMBEDDED)

@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.pages import every_entry
 from serving_network.contracts import load
 from serving_network.contracts.reverts import RevertedWithoutReason

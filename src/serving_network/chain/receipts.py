@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.node import Log, check_log, from_quantity, is_address, is_hash
 from serving_network.errors import NodeFailure
 

@@ -7,6 +7,8 @@ limit, an incomplete answer) it raises TransientFailure, and `serving_network.ch
 web3.py has transports too, but every command would wait two seconds for its import, and its retries cannot
 distinguish a rejected request from one that never arrived.
 
+aiohttp is imported when a node is asked: importing it takes as long as everything else that a client imports.
+
 An answer is accepted only if it is complete, has the id of the request, and is no larger or more deeply nested than
 any valid answer.
 """
@@ -16,14 +18,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from serving_network.chain.host_limits import is_rate_limit
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.untrusted import parse_json, printable, without_secrets
+
+if TYPE_CHECKING:
+    import aiohttp
 
 RpcCall = tuple[str, list[Any]]
 
@@ -109,7 +112,7 @@ class HttpTransport:
     def __init__(self, url: str, timeout: float) -> None:
         self.where = without_secrets(url)
         self._url = url
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._supports_batches = True
 
@@ -123,8 +126,10 @@ class HttpTransport:
         return [_result(await self._post(_envelope(place, call)), place) for place, call in enumerate(calls)]
 
     async def _post(self, body: Any) -> Any:
+        import aiohttp
+
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
         try:
             async with self._session.post(self._url, json=body) as response:
                 if response.status in TRANSIENT_STATUS:
@@ -160,6 +165,8 @@ class WebSocketTransport:
         self._opening = asyncio.Lock()
 
     async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
+        import aiohttp
+
         try:
             async with asyncio.timeout(self._timeout):
                 return list(await asyncio.gather(*(self._ask_one(call) for call in calls)))
@@ -178,6 +185,8 @@ class WebSocketTransport:
             del self._waiting[number]
 
     async def _open(self) -> aiohttp.ClientWebSocketResponse:
+        import aiohttp
+
         async with self._opening:
             if self._socket is None or self._socket.closed:
                 await self.close()
@@ -187,6 +196,8 @@ class WebSocketTransport:
             return self._socket
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        import aiohttp
+
         reason = "the WebSocket was closed"
         async for message in socket:
             if message.type is not aiohttp.WSMsgType.TEXT and message.type is not aiohttp.WSMsgType.BINARY:
@@ -241,6 +252,8 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
 
 def _reason(error: Exception) -> str:
     """Why a request failed, without the host, which the URL names already."""
+    import aiohttp
+
     if isinstance(error, aiohttp.ClientConnectorError) and (number := error.errno) is not None and number > 0:
         return os.strerror(number)
     return printable(str(error)) or type(error).__name__

@@ -35,37 +35,59 @@ OPTIONAL = ("network", "key", "max_fee", "tip")
 
 def reads(function: Command) -> Callable[..., None]:
     """A command that sends nothing. --key says whose address it looks at."""
-    return _command(function, READING | {"wide": options.WIDE})
+    return _Command(function, READING | {"wide": options.WIDE})
 
 
 def writes(function: Command) -> Callable[..., None]:
     """A command that sends transactions and asks before each."""
     sending = {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE}
-    return _command(function, SIGNING | sending | {"tip": options.TIP, "legacy": options.LEGACY})
+    return _Command(function, SIGNING | sending | {"tip": options.TIP, "legacy": options.LEGACY})
 
 
 def settles(function: Command) -> Callable[..., None]:
     """A command that sends many transactions without asking, and sets their fees itself, up to --max-fee."""
-    return _command(function, SIGNING | {"dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
+    return _Command(function, SIGNING | {"dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
 
 
 def cancels(function: Command) -> Callable[..., None]:
     """A command that sends many transactions, asks once for all, and sets their fees itself, up to --max-fee."""
-    return _command(function, SIGNING | {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
+    return _Command(function, SIGNING | {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE})
 
 
 def records(function: Command) -> Callable[..., None]:
     """A command that sends nothing and changes the provider's journal."""
-    return _command(function, READING | {"yes": options.YES, "dry_run": options.DRY_RUN_RECORD})
+    return _Command(function, READING | {"yes": options.YES, "dry_run": options.DRY_RUN_RECORD})
 
 
-def _command(function: Command, shared: dict[str, Any]) -> Callable[..., None]:
-    hints = get_type_hints(function, include_extras=True)
-    own = [one for name, one in inspect.signature(function).parameters.items() if name != "session"]
+class _Command:
+    """A command from its function. Its signature, from which typer makes options, is read when it is used."""
 
-    @functools.wraps(function)
-    def run(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in shared}
+    def __init__(self, function: Command, shared: dict[str, Any]) -> None:
+        self._function = function
+        self._shared = shared
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    @functools.cached_property
+    def __signature__(self) -> inspect.Signature:
+        hints = get_type_hints(self._function, include_extras=True)
+        own = [one for name, one in inspect.signature(self._function).parameters.items() if name != "session"]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name]) for one in own]
+        added = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None if name in OPTIONAL else False, annotation=kind
+            )
+            for name, kind in self._shared.items()
+        ]
+        return inspect.Signature([*parameters, *added])
+
+    @functools.cached_property
+    def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
+        return {name: one.annotation for name, one in self.__signature__.parameters.items()}
+
+    def __call__(self, **given: Any) -> None:
+        chosen = {name: given.pop(name) for name in self._shared}
         sending = Sending(**{name: chosen.pop(name) for name in SENDING & chosen.keys()})
         configuration = Home.open()
         network = configuration.network(chosen.pop("network"))
@@ -78,25 +100,13 @@ def _command(function: Command, shared: dict[str, Any]) -> Callable[..., None]:
         )
         with CtrlC() as ctrl_c:
             try:
-                asyncio.run(_run(session, function, given, ctrl_c))
+                asyncio.run(_run(session, self._function, given, ctrl_c))
             except BaseException as failure:
                 if ctrl_c.pressed or isinstance(failure, KeyboardInterrupt):
                     raise _interrupted(session, failure) from failure
                 raise
             if ctrl_c.pressed:
                 raise _interrupted(session)
-
-    added = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None if name in OPTIONAL else False, annotation=kind
-        )
-        for name, kind in shared.items()
-    ]
-    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name]) for one in own]
-    run.__signature__ = inspect.Signature([*parameters, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in [*parameters, *added]}
-    del run.__dict__["__wrapped__"]
-    return run
 
 
 async def _run(session: Session, function: Command, given: dict[str, Any], ctrl_c: CtrlC) -> None:

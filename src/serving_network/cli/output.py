@@ -26,36 +26,27 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
-
-from serving_network.cli.wrapping import shortened, wrapped
 from serving_network.errors import ServingError
 from serving_network.money import format_coins
 from serving_network.untrusted import printable
 
+if TYPE_CHECKING:
+    from serving_network.cli.terminal import Terminal
+
 EXIT_CHECK_FAILED = 9
 EXIT_DECLINED = 13
 EXIT_INTERRUPTED = 130
-WIDTH_OF_A_PIPE = 10_000
+COLOURING = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})
+"""Variables that ask for colours in a pipe."""
 IN_TEXTS = "\n\t\u200c\u200d"  # with the joiners of scripts and emoji
 
 
 def money(wei: int) -> dict[str, str]:
     """An amount in JSON."""
     return {"wei": str(wei), "coins": format_coins(wei)}
-
-
-class _Pipe(Console):
-    """A console that outlives its reader: a transaction is not left half reported because `head` has read enough."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        close_output()
 
 
 def close_output() -> None:
@@ -73,13 +64,17 @@ class Output:
         self.as_json = as_json
         self._wide = wide
         self._closed = False
-        self._console = _Pipe(width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE, highlight=False)
-        self._errors = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH_OF_A_PIPE, highlight=False)
+
+    @cached_property
+    def _terminal(self) -> Terminal:
+        from serving_network.cli.terminal import Terminal
+
+        return Terminal(self._close)
 
     @property
     def closed(self) -> bool:
         """Whether nobody reads standard output any more."""
-        return self._closed or self._console.quiet
+        return self._closed
 
     def result(self, data: Any) -> None:
         """The result for programs; prints with --json only."""
@@ -94,12 +89,12 @@ class Output:
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people. A line break in it is shown as an escape: much of it is from others."""
         if not self.as_json:
-            _print(self._console, Text(_line(text), style=style or ""))
+            self._print((_line(text), style or ""))
 
     def part(self, text: str) -> None:
         """A part of a text of many lines, such as a model's answer."""
         if not self.as_json:
-            self._console.print(Text(printable(text, most=None, keep=IN_TEXTS)), soft_wrap=True, end="")
+            self._terminal.part(printable(text, most=None, keep=IN_TEXTS))
 
     def document(self, text: str) -> None:
         """A text for a file or a variable: alone on standard output, as it is."""
@@ -109,7 +104,7 @@ class Output:
     def note(self, text: str, style: str | None = None) -> None:
         """A line beside the result, on standard error."""
         if not self.as_json:
-            _print(self._errors, Text(_line(text), style=style or ""))
+            self._print((_line(text), style or ""), error=True)
 
     def facts(self, facts: Mapping[str, str]) -> None:
         """Names and values, one a line."""
@@ -131,20 +126,15 @@ class Output:
         elif not sys.stdout.isatty():
             values = [[cell.address if isinstance(cell, Named) else cell for cell in row] for row in rows]
             self._write("\n".join("\t".join(row) for row in (columns, *values)))
-        elif not self._print_table(columns, rows) and (self._wide or not self._print_table(columns, shortened(rows))):
+        elif not self._terminal.table(columns, rows) and (self._wide or not self._print_shortened(columns, rows)):
             for row in rows:
                 self.facts(dict(zip(columns, row, strict=True)))
                 self.line()
 
-    def _print_table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-        """Print the table if it fits the terminal."""
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell, no_wrap=True) for cell in row))
-        needed = Measurement.get(self._console, self._console.options.update_width(WIDTH_OF_A_PIPE), table).maximum
-        if fits := needed <= self._console.width:
-            self._console.print(table)
-        return fits
+    def _print_shortened(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        from serving_network.cli.wrapping import shortened
+
+        return self._terminal.table(columns, shortened(rows))
 
     def failure(self, error: ServingError) -> int:
         """Print what failed, why, and what to do. Returns the exit code."""
@@ -153,16 +143,16 @@ class Output:
             sys.stderr.write(json.dumps(error.as_dict() | {"exit_code": code}, default=_json_value) + "\n")
             return code
         first, *more = map(_line, error.lines)
-        _print(self._errors, Text.assemble(("Error  ", "bold red"), first))
+        self._print(("Error  ", "bold red"), (first, ""), error=True)
         for one in more:
-            _print(self._errors, Text(f"  {one}"))
+            self._print((f"  {one}", ""), error=True)
         if error.cause:
-            _print(self._errors, Text.assemble(("Why    ", "bold"), _line(error.cause)))
+            self._print(("Why    ", "bold"), (_line(error.cause), ""), error=True)
         if error.next_step:
-            _print(self._errors, Text.assemble(("Next   ", "bold green"), _line(error.next_step)))
+            self._print(("Next   ", "bold green"), (_line(error.next_step), ""), error=True)
         transaction = getattr(error, "transaction", None)
         if transaction:
-            _print(self._errors, Text.assemble(("Sent   ", "bold"), transaction))
+            self._print(("Sent   ", "bold"), (transaction, ""), error=True)
         return code
 
     def _write(self, text: str) -> None:
@@ -170,8 +160,27 @@ class Output:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            self._closed = True
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        close_output()
+
+    def _print(self, *parts: tuple[str, str], error: bool = False) -> None:
+        """Print one line of texts, each with its style."""
+        if not _is_plain(sys.stderr if error else sys.stdout):
+            self._terminal.line(parts, error=error)
+            return
+        line = "".join(text for text, _ in parts)
+        if not error:
+            self._write(line)
+            return
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:  # nobody reads failures any more
             close_output()
+            raise SystemExit(1) from None
 
 
 class Named(str):
@@ -190,13 +199,9 @@ class Named(str):
         return self.name, self.address
 
 
-def _print(console: Console, text: Text) -> None:
-    """Print a line, broken at words on a terminal."""
-    if not console.is_terminal:
-        console.print(text, soft_wrap=True)
-        return
-    for indent, start, end in wrapped(text.plain, console.width):
-        console.print(Text.assemble(" " * indent, text[start:end]), soft_wrap=True)
+def _is_plain(stream: IO[str]) -> bool:
+    """Whether the stream takes no colours and breaks no lines."""
+    return not stream.isatty() and COLOURING.isdisjoint(os.environ)
 
 
 def _line(text: str) -> str:

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program whose commands are modules, each imported when it is used, not before.
+"""A program whose commands are modules, each imported when it is used, not before. So are the verbs of a noun built.
 
-Importing everything that connects and signs takes longer than most commands run.
+Importing everything that connects and signs takes longer than most commands run, and so does building every command.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from shutil import get_terminal_size
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command, get_group
+from typer.main import get_command, get_command_name, get_group
+from typer.models import CommandInfo
 
 from serving_network.cli.output import EXIT_INTERRUPTED, Output, close_output
 from serving_network.cli.overview import overview
@@ -24,7 +26,23 @@ from serving_network.errors import ConfigurationError, ServingError
 EXIT_NO_COMMAND = 2
 
 
-class Program(TyperGroup):
+class _Light:
+    """A command that converts no text and no option that was left out: typer would import pydantic to keep both."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options and arguments."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if "process_value" not in vars(parameter):
+                parameter.process_value = partial(_process, parameter, parameter.process_value)
+        return parameters
+
+
+class Verb(_Light, TyperCommand):
+    """A command that is built."""
+
+
+class Program(_Light, TyperGroup):
     """The whole program. Reports the failure of any command and turns it into an exit code.
 
     A command is a module of `package` by its name: a noun has a Typer `app`, a verb a function of the module's name.
@@ -74,6 +92,25 @@ class Program(TyperGroup):
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
+class Noun(_Light, TyperGroup):
+    """A noun, whose verbs are listed by their first line until one of them is used."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._verbs: dict[str, CommandInfo] = {}
+
+    def add_verb(self, verb: CommandInfo) -> None:
+        """Add a verb."""
+        name = str(verb.name or get_command_name(verb.callback.__name__))  # type: ignore[union-attr]
+        self._verbs[name] = verb
+        self.add_command(TyperCommand(name=name, help=inspect.getdoc(verb.callback)))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb itself, built now that it is used."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _built(self._verbs[str(name)]), rest
+
+
 @contextmanager
 def _suggesting() -> Iterator[None]:
     """Suggest the nearest option in place of an unknown one, in the words in which a command is suggested."""
@@ -99,10 +136,28 @@ def _file_trouble(error: OSError) -> ConfigurationError:
 def _load(module: str, name: str) -> Any:
     """The command in a module, built from its annotations once."""
     found = importlib.import_module(module)
-    if isinstance(app := getattr(found, "app", None), typer.Typer):
-        group = get_group(app)
-        group.name, group.no_args_is_help = name, True
-        return group
+    if not isinstance(app := getattr(found, "app", None), typer.Typer):
+        return _built(CommandInfo(name, callback=getattr(found, name)))
+    noun: Any = get_group(typer.Typer(cls=Noun, help=app.info.help))
+    noun.name, noun.no_args_is_help = name, True
+    for verb in app.registered_commands:
+        noun.add_verb(verb)
+    return noun
+
+
+@cache
+def _built(info: CommandInfo) -> Any:
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(getattr(found, name))
+    alone.command(info.name, cls=Verb)(info.callback)  # type: ignore[type-var]
     return get_command(alone)
+
+
+def _process(parameter: Any, process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    kind = parameter.type_descriptor
+    is_kept = value is None or (
+        type(value) is str and value.isascii() and kind.annotation is str and kind.parameter_info.parser is None
+    )
+    is_missing = value is None and parameter.required and not ctx.resilient_parsing
+    if not is_kept or is_missing or parameter.multiple or parameter.nargs != 1:
+        return process(ctx, value)
+    return parameter.callback(ctx, parameter, value) if parameter.callback else value

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
 from serving_network.contracts.errors import ServiceNotExist

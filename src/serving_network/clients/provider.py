@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
 from serving_network.clients.read.earnings import Earning, earnings_of

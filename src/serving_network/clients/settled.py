@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.node import from_quantity
 from serving_network.clients.settlements import (
     RESULT_EVENTS,

@@ -13,8 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.contracts.models import Status
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, NodeFailure

@@ -15,24 +15,20 @@ hide an entire listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eth_abi.codec import ABICodec
-from eth_abi.decoding import StringDecoder
-from eth_abi.encoding import TextStringEncoder
-from eth_abi.exceptions import DecodingError, EncodingError
-from eth_abi.registry import BaseEquals
-from eth_abi.registry import registry as standard_registry
-from eth_utils import is_checksum_address, keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
+from serving_network.contracts.values import AbiEntry, Kind, Unusual, kind_of, sequence_of
 from serving_network.errors import InvalidInput, NodeFailure
+from serving_network.hashing import keccak
 from serving_network.untrusted import printable
 
-AbiEntry = Mapping[str, Any]
-Convert = Callable[[Any], Any]
+if TYPE_CHECKING:
+    from serving_network.contracts.reference import Reference
 
 
 class MalformedData(NodeFailure):
@@ -227,13 +223,29 @@ class _Values:
     def __init__(self, parameters: Sequence[AbiEntry]) -> None:
         self.types = tuple(_type(parameter) for parameter in parameters)
         self.names = tuple(parameter["name"] or f"arg{place}" for place, parameter in enumerate(parameters))
-        self._prepare = tuple(_preparation(parameter) for parameter in parameters)
-        self._present = tuple(_presentation(parameter) for parameter in parameters)
+        self._parameters = parameters
+
+    @cached_property
+    def _usual(self) -> Kind | None:
+        """The codec of values in the usual form; None if it does not support one of the types."""
+        try:
+            return sequence_of([kind_of(parameter) for parameter in self._parameters])
+        except Unusual:
+            return None
+
+    @cached_property
+    def _reference(self) -> Reference:
+        from serving_network.contracts.reference import Reference
+
+        return Reference(self.types, self._parameters)
 
     def encode(self, args: Sequence[Any], what: str) -> bytes:
+        if self._usual is not None:
+            with suppress(ValueError):
+                return self._usual.encode(args)
         try:
-            return _CODEC.encode(self.types, _fit(self._prepare, args))
-        except (EncodingError, TypeError, ValueError) as error:
+            return self._reference.encode(args)
+        except ValueError as error:
             raise UnencodableArguments(
                 f"The arguments of {what} do not match its ABI.",
                 cause=str(error),
@@ -241,15 +253,17 @@ class _Values:
             ) from error
 
     def decode(self, data: bytes, what: str) -> tuple[Any, ...]:
+        if self._usual is not None and isinstance(data, bytes):
+            with suppress(Unusual):
+                return tuple(self._usual.read(bytes(data), 0)[0])
         try:
-            values = _CODEC.decode(self.types, data)
-        except (DecodingError, OverflowError, ValueError) as error:
+            return self._reference.decode(data)
+        except ValueError as error:
             raise MalformedData(
                 f"{what} is malformed.",
                 cause=printable(str(error)),
                 next_step="Try again, or use another node: this one sent a wrong or truncated answer.",
             ) from error
-        return tuple(convert(value) if convert else value for convert, value in zip(self._present, values, strict=True))
 
     def decode_named(self, data: bytes, what: str) -> dict[str, Any]:
         return dict(zip(self.names, self.decode(data, what), strict=True))
@@ -261,13 +275,13 @@ class _Call:
     def __init__(self, entry: AbiEntry) -> None:
         self.name: str = entry["name"]
         self.inputs = _Values(entry["inputs"])
-        self.selector = keccak(text=_signature(entry))[:4]
+        self.selector = keccak(_signature(entry).encode())[:4]
 
 
 class _Event:
     def __init__(self, entry: AbiEntry) -> None:
         self.name: str = entry["name"]
-        self.topic = keccak(text=_signature(entry))
+        self.topic = keccak(_signature(entry).encode())
         inputs = entry["inputs"]
         self._names = [parameter["name"] for parameter in inputs]
         self._indexed = _Values([_as_topic(parameter) for parameter in inputs if parameter["indexed"]])
@@ -299,60 +313,6 @@ def _as_topic(parameter: AbiEntry) -> AbiEntry:
     return {"name": parameter["name"], "type": "bytes32"} if hashed else parameter
 
 
-def _preparation(parameter: AbiEntry) -> Convert | None:
-    """The conversion from a Python value to the encoder's; None if none is needed."""
-    kind: str = parameter["type"]
-    if kind.endswith("]"):
-        return _each(_preparation(_item(parameter)))
-    if kind == "tuple":
-        names = tuple(component["name"] for component in parameter["components"])
-        members = tuple(_preparation(component) for component in parameter["components"])
-        return lambda value: _fit(members, _members(value, names))
-    if kind == "address":
-        return _verified
-    if kind.startswith("bytes") and kind != "bytes":
-        size = int(kind.removeprefix("bytes"))
-        return lambda value: _exactly(value, size)
-    return None
-
-
-def _presentation(parameter: AbiEntry) -> Convert | None:
-    """The conversion from the decoder's value to the documented one; None if none is needed."""
-    kind: str = parameter["type"]
-    if kind.endswith("]"):
-        return _each(_presentation(_item(parameter))) or list
-    if kind == "tuple":
-        names = tuple(component["name"] for component in parameter["components"])
-        members = tuple(_presentation(component) for component in parameter["components"])
-        return lambda value: {
-            name: convert(member) if convert else member
-            for name, convert, member in zip(names, members, value, strict=True)
-        }
-    if kind == "address":
-        return _checksummed
-    return None
-
-
-def _item(parameter: AbiEntry) -> AbiEntry:
-    return {**parameter, "type": parameter["type"][: parameter["type"].rindex("[")]}
-
-
-def _each(convert: Convert | None) -> Convert | None:
-    return convert and (lambda values: [convert(value) for value in values])
-
-
-def _fit(converts: Sequence[Convert | None], values: Sequence[Any]) -> list[Any]:
-    return [convert(value) if convert else value for convert, value in zip(converts, values, strict=True)]
-
-
-def _members(value: Any, names: Sequence[str]) -> Sequence[Any]:
-    if not isinstance(value, Mapping):
-        return tuple(value)
-    if value.keys() != set(names):
-        raise ValueError(f"a struct has the fields {', '.join(names)}, not {', '.join(value)}")
-    return [value[name] for name in names]
-
-
 def _exactly(value: bytes, size: int) -> bytes:
     if len(value) != size:
         raise ValueError(f"{len(value)} bytes instead of exactly {size}")
@@ -382,30 +342,6 @@ def _integer(value: str | int) -> int:
     return number
 
 
-@lru_cache(maxsize=65536)
-def _verified(address: object) -> object:
-    """The address itself. Rejects a wrong checksum, which eth-abi accepts."""
-    if isinstance(address, str):
-        digits = address.removeprefix("0x")
-        if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(address):
-            raise ValueError(f"the checksum of {address} is wrong")
-    return address
-
-
-@lru_cache(maxsize=65536)
-def _checksummed(address: str) -> str:
-    return to_checksum_address(address)
-
-
-def _codec() -> ABICodec:
-    registry = standard_registry.copy()
-    registry.unregister("string")
-    tolerant = StringDecoder(handle_string_errors="backslashreplace")
-    registry.register(BaseEquals("string", with_sub=False), TextStringEncoder, tolerant, label="string")
-    return ABICodec(registry)
-
-
-_CODEC = _codec()
 _STANDARD_ERRORS = {
     call.selector: call
     for call in (

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import keccak
-
 from serving_network.errors import ContractError
+from serving_network.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,4 +87,4 @@ def recognise_typed_data(typed_data: Mapping[str, Any]) -> str | None:
     return None
 
 
-_BY_SELECTOR = {keccak(text=call.signature)[:4]: call for call in OLD_CALLS}
+_BY_SELECTOR = {keccak(call.signature.encode())[:4]: call for call in OLD_CALLS}

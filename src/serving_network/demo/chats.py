@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.matching import Coverage

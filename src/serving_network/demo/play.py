@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider

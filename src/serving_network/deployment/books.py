@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import keccak, to_canonical_address
-
+from serving_network.addresses import to_canonical_address
 from serving_network.chain.contract import Contract
 from serving_network.chain.node import block_parameter, from_word
 from serving_network.clients.read.books import Books, read_books
 from serving_network.deployment.layout import Layout
 from serving_network.errors import RpcError
+from serving_network.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,9 +7,9 @@ front is assembled by hand: 165 bytes, of which 20 are the address of its beacon
 
 from typing import Any
 
-from eth_utils import keccak, to_canonical_address
-
+from serving_network.addresses import to_canonical_address
 from serving_network.contracts import load
+from serving_network.hashing import keccak
 
 FRONT = "BeaconProxy"
 IMPLEMENTATIONS = ("LedgerManager", "InferenceServing", "FineTuningServing")

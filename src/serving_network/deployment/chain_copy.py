@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from eth_utils import keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.node import from_hex, from_quantity, from_word
 from serving_network.chain.receipts import Receipt
+from serving_network.hashing import keccak
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.world import EMPTY_CODE_HASH, AccountState, Slot
 

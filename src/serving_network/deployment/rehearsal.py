@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.read.books import Books
 from serving_network.clients.read.providers import registered_providers
@@ -25,10 +24,11 @@ from serving_network.deployment.spec import WEEK
 from serving_network.deployment.steps import created_address, known_addresses, resolve
 from serving_network.deployment.upgrade import upgrade_call
 from serving_network.errors import ContractError, ServingError
+from serving_network.hashing import keccak
 
 Answers = dict[str, str]
 
-NEWCOMER = to_checksum_address(keccak(text="a newcomer of the rehearsal")[12:])
+NEWCOMER = to_checksum_address(keccak(b"a newcomer of the rehearsal")[12:])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import keccak
+from serving_network.hashing import keccak
 
 BUILDER_VERSION = "1.18.2"
 
@@ -50,7 +50,7 @@ def batch(
 def checksum(content: Mapping[str, Any]) -> str:
     """The checksum that the builder computes: over everything except the batch's name and the checksum itself."""
     meta = {key: value for key, value in content["meta"].items() if key != "checksum"}
-    return "0x" + keccak(text=_canonical({**content, "meta": {**meta, "name": None}})).hex()
+    return "0x" + keccak(_canonical({**content, "meta": {**meta, "name": None}}).encode()).hex()
 
 
 def _transaction(call: SafeCall) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.contracts import artifacts
 from serving_network.deployment.bytecode import FRONT, IMPLEMENTATIONS
 from serving_network.deployment.calls import call_data, step_data

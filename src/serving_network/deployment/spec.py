@@ -9,9 +9,9 @@ others.
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from eth_utils import is_checksum_address
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from serving_network.addresses import is_checksum_address
 from serving_network.deployment.errors import RecordProblem
 from serving_network.errors import InvalidInput
 from serving_network.money import parse_amount

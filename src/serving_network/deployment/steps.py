@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import rlp
-from eth_utils import keccak, to_canonical_address, to_checksum_address
 
+from serving_network.addresses import to_canonical_address, to_checksum_address
 from serving_network.deployment.bytecode import artifact_hash
 from serving_network.deployment.plan import Delegated
 from serving_network.deployment.record import Record, Step
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
+from serving_network.hashing import keccak
 
 # Gas limits that no step reaches, for chains whose node does not estimate. Unused gas is not paid.
 CREATE_IMPLEMENTATION_GAS = 8_000_000

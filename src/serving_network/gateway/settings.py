@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
-from eth_utils import is_address
-
+from serving_network.addresses import is_hex_address
 from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.gateway.limits import Limits
@@ -309,7 +308,7 @@ def _fits(name: str, value: Any) -> bool:
         case "upstreams":
             return isinstance(value, tuple)
         case "blocked" | "free":
-            return isinstance(value, list) and all(is_address(one) for one in value)
+            return isinstance(value, list) and all(is_hex_address(one) for one in value)
         case "requests_per_minute_of_user" | "requests_per_minute_of_key":
             return type(value) is int and value >= 0
         case "service":

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import rlp
-from eth_utils import keccak
 from trie.hexary import HexaryTrie
+
+from serving_network.hashing import keccak
 
 from .evm import Log
 from .transactions import LEGACY, DecodedTransaction

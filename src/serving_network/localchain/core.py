@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from eth.vm.forks.cancun.constants import BEACON_ROOTS_ADDRESS, BEACON_ROOTS_CONTRACT_CODE, HISTORY_BUFFER_LENGTH
-from eth_utils import keccak
 
 from serving_network.errors import RpcError
+from serving_network.hashing import keccak
 
 from .blocks import EMPTY_ROOT, NO_HASH, Block, BlockReceipt, logs_bloom, next_base_fee
 from .evm import MAX_INITCODE_SIZE, BlockContext, EvmState, ExternalMessage, Log, execute, intrinsic_gas

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import keccak
+from serving_network.hashing import keccak
 
 from .core import Chain
 from .methods import Methods

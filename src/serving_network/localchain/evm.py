@@ -22,7 +22,8 @@ from eth.vm.forks.cancun.state import CancunState
 from eth.vm.forks.cancun.transaction_context import CancunTransactionContext
 from eth.vm.message import Message
 from eth_typing import Address, BlockNumber, Hash32
-from eth_utils import keccak
+
+from serving_network.hashing import keccak
 
 from .interpreter import Computation
 from .transactions import AccessList

@@ -23,10 +23,10 @@ from eth.exceptions import (
 )
 from eth.vm.forks.cancun.computation import CANCUN_PRECOMPILES
 from eth_typing import Address
-from eth_utils import keccak
 
 from serving_network.contracts.reverts import standard_reason
 from serving_network.errors import RpcError
+from serving_network.hashing import keccak
 
 from .evm import (
     MAX_INITCODE_SIZE,

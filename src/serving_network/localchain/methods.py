@@ -11,9 +11,9 @@ from typing import Any
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_defunct, encode_typed_data
 from eth_keys.datatypes import PrivateKey
-from eth_utils import keccak
 
 from serving_network.errors import RpcError
+from serving_network.hashing import keccak
 from serving_network.untrusted import parse_json
 
 from .blocks import Block, next_base_fee

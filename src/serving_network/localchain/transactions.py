@@ -9,9 +9,9 @@ from typing import Any
 import rlp
 from eth_keys.datatypes import PrivateKey, Signature
 from eth_keys.exceptions import BadSignature, ValidationError
-from eth_utils import keccak
 
 from serving_network.errors import RpcError
+from serving_network.hashing import keccak
 
 INVALID_INPUT = -32000
 LEGACY, ACCESS_LIST, DYNAMIC_FEE = TYPES = 0, 1, 2

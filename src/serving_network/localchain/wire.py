@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import RpcError
 
 from .blocks import BLOOM_BYTES, EMPTY_ROOT, EMPTY_UNCLES_HASH, NO_HASH, NO_NONCE, Block

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from eth_utils import keccak
+from serving_network.hashing import keccak
 
 EMPTY_CODE_HASH = keccak(b"")
 

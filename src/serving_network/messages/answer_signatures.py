@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from serving_network.errors import InvalidInput
-from serving_network.messages.hashing import keccak
+from serving_network.hashing import keccak
 from serving_network.messages.typed_data import MalformedMessage, bytes32
 from serving_network.signing import signed_by
 from serving_network.untrusted import parse_json

@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from eth_hash.auto import keccak
-
+from serving_network.hashing import new_hasher
 from serving_network.messages.usage import UsageRow
 from serving_network.untrusted import parse_json
 
@@ -78,7 +77,7 @@ def count_covered(charges: Iterable[Charge], fee: int, requests_hash: bytes) -> 
 
     Requests that cost nothing may follow the last one that a settlement covers, so the fee alone does not identify it.
     """
-    hasher = keccak.new(b"")
+    hasher = new_hasher()
     total = 0
     if not fee and hasher.digest() == requests_hash:
         return 0
@@ -95,7 +94,7 @@ def count_covered(charges: Iterable[Charge], fee: int, requests_hash: bytes) -> 
 
 def hash_requests(charges: Iterable[Charge]) -> tuple[bytes, int, int]:
     """The requests hash (32 bytes), the total fee in wei and the number of the charges."""
-    hasher = keccak.new(b"")
+    hasher = new_hasher()
     texts: list[str] = []
     total = count = 0
     for request_text, user_text, input_fee, output_fee in charges:

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from hashlib import sha256, sha384
 from typing import Any, Final, NamedTuple
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import InvalidInput
 from serving_network.untrusted import parse_json, printable
 

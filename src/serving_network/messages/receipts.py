@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from serving_network.errors import InvalidInput
-from serving_network.messages.hashing import keccak
+from serving_network.hashing import keccak
 from serving_network.messages.prices import Charge, hash_requests
 from serving_network.messages.typed_data import Domain, MalformedMessage, address_word, bytes32, uint
 from serving_network.signing import signed_by

@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from eth_utils import keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import SHORT_WAIT, lock, write_whole
+from serving_network.hashing import keccak
 from serving_network.signing import recovered_signer
 from serving_network.untrusted import parse_json, printable
 
@@ -109,7 +109,7 @@ def new_token(account: Account, now_ms: int, *, token_id: int, lifetime_ms: int)
 def sign_token(token: SessionToken, signer: Signer) -> str:
     """The value of the Authorization header. Anybody who has it can spend the user's balance with this provider."""
     message = token.message()
-    signature = "0x" + signer.sign_message(keccak(text=message)).hex()
+    signature = "0x" + signer.sign_message(keccak(message.encode())).hex()
     return f"Bearer {PREFIX}{base64.b64encode(f'{message}|{signature}'.encode()).decode()}"
 
 
@@ -131,7 +131,7 @@ def read_token(header: str) -> tuple[SessionToken, str]:
         raise
     except (ValueError, TypeError) as error:
         raise InvalidToken(f"The token cannot be read: {printable(str(error))}.") from error
-    signer = recovered_signer(keccak(_PERSONAL_MESSAGE + keccak(text=message)), raw_signature)
+    signer = recovered_signer(keccak(_PERSONAL_MESSAGE + keccak(message.encode())), raw_signature)
     if signer is None:
         raise InvalidToken("The token's signature is malformed.")
     return token, signer

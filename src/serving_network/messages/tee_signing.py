@@ -16,7 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, Protocol
 
-from serving_network.messages.hashing import keccak
+from serving_network.hashing import keccak
 from serving_network.messages.receipts import RECEIPT_NAME, Receipt
 from serving_network.messages.typed_data import (
     FINE_TUNING_NAME,

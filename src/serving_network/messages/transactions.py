@@ -12,11 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import rlp
-from eth_keys.datatypes import Signature
-from eth_keys.exceptions import BadSignature, ValidationError
-from eth_utils import keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
+from serving_network.hashing import keccak
 from serving_network.signing import CURVE_ORDER
 
 if TYPE_CHECKING:
@@ -57,6 +54,9 @@ class SignedTransaction:
         Raises ValueError for bytes that are not exactly one legacy or EIP-1559 transaction, for a bad signature, and
         for a signature of somebody else than `sender`.
         """
+        import rlp
+        from eth_keys.exceptions import BadSignature, ValidationError
+
         try:
             decoded = cls(**_legacy(raw) if raw[:1] >= bytes([_LIST]) else _dynamic_fee(raw))
         except (rlp.DecodingError, TypeError) as error:
@@ -75,6 +75,8 @@ class SignedTransaction:
 def _dynamic_fee(raw: bytes) -> dict[str, Any]:
     if raw[:1] != bytes([DYNAMIC_FEE]):
         raise ValueError("neither a legacy nor an EIP-1559 transaction")
+    import rlp
+
     items = _fields(rlp.decode(raw[1:]), 12)
     chain_id, nonce, tip, fee, gas, to, value, data, access_list, parity, r, s = items
     if access_list != []:
@@ -90,6 +92,8 @@ def _dynamic_fee(raw: bytes) -> dict[str, Any]:
 
 
 def _legacy(raw: bytes) -> dict[str, Any]:
+    import rlp
+
     items = _fields(rlp.decode(raw), 9)
     nonce, price, gas, to, value, data, v, r, s = items
     chain_id, parity = (None, _number(v) - 27) if _number(v) < 35 else divmod(_number(v) - 35, 2)
@@ -130,6 +134,9 @@ def _number(item: bytes) -> int:
 
 
 def _recover(signing_hash: bytes, parity: int, r: bytes, s: bytes) -> ChecksumAddress:
+    from eth_keys.datatypes import Signature
+    from eth_keys.exceptions import BadSignature
+
     if parity not in (0, 1) or not 0 < _number(s) <= CURVE_ORDER // 2:
         raise BadSignature("it is not canonical")
     signature = Signature(vrs=(parity, _number(r), _number(s)))

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from eth_utils.address import is_checksum_address
-
+from serving_network.addresses import is_checksum_address
 from serving_network.errors import InvalidInput
-from serving_network.messages.hashing import keccak
+from serving_network.hashing import keccak
 
 INFERENCE_NAME: Final = "0G Inference Serving"
 FINE_TUNING_NAME: Final = "0G Fine-Tuning Serving"

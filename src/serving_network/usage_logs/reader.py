@@ -21,8 +21,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import InvalidInput
 from serving_network.messages.usage import (
     BadRow,

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import rlp
-from eth_utils import to_canonical_address, to_checksum_address
 
+from serving_network.addresses import to_canonical_address, to_checksum_address
 from serving_network.errors import ConfigurationError, KeyFailure
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 from unicodedata import normalize
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
 from serving_network.files import write_whole
 from serving_network.untrusted import parse_json, printable

@@ -7,8 +7,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from eth_utils.address import is_checksum_address
-
+from serving_network.addresses import is_checksum_address
 from serving_network.errors import InvalidInput
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
 from serving_network.store.bills import BillIdentity

@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.node import from_hex
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, Status
 from serving_network.errors import NodeFailure

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.contracts.errors import ServiceNotExist
 from serving_network.contracts.models import INFERENCE, Offer
 from serving_network.errors import InvalidInput

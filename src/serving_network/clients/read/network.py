@@ -7,8 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
 from serving_network.chain.contract import Contract
 from serving_network.chain.reading import AsyncReader, Reader

@@ -2,13 +2,16 @@
 """The base of the contract errors: signatures, decoded fields, and messages."""
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, NewType, dataclass_transform
-
-from eth_typing import ChecksumAddress
-from eth_utils import keccak
+from typing import TYPE_CHECKING, Any, ClassVar, NewType, dataclass_transform
 
 from serving_network.errors import ContractError
+from serving_network.hashing import keccak
 from serving_network.money import Wei, describe
+
+if TYPE_CHECKING:
+    from eth_typing import ChecksumAddress
+else:
+    ChecksumAddress = str  # eth-typing takes longer to import than all errors
 
 Seconds = NewType("Seconds", int)
 
@@ -67,7 +70,7 @@ class Signature:
     @property
     def selector(self) -> bytes:
         """The first four bytes of the revert data."""
-        return keccak(text=f"{self.name}({','.join(self.types)})")[:4]
+        return keccak(f"{self.name}({','.join(self.types)})".encode())[:4]
 
 
 __all__ = ["ChecksumAddress", "DeclaredError", "Seconds", "Signature", "Wei", "readable"]
