@@ -6,9 +6,12 @@ What TEEs sign is in `serving_network.messages.tee_signing`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import KeyFailure
+from serving_network.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """The order of secp256k1 (SEC 2, section 2.4.1): a private key is smaller."""
+
+HAS_FAST_SIGNING: Final = find_spec("coincurve") is not None
+"""Whether libsecp256k1 is installed. Without it (no wheel for this Python) signing is slower, with the same result."""
 
 
 class Signer(Protocol):
@@ -80,12 +86,23 @@ def recovered_signer(digest: bytes, signature: bytes) -> str | None:
     """The address whose key made `signature` (r, s, v; v 0, 1, 27 or 28) over `digest`, None if there is none."""
     if len(signature) != 65 or signature[64] not in (0, 1, 27, 28):
         return None
+    public_key = recovered_public_key(digest, signature[:64] + bytes([signature[64] % 27]))
+    return None if public_key is None else to_checksum_address(keccak(public_key)[-20:])
+
+
+def recovered_public_key(digest: bytes, signature: bytes) -> bytes | None:
+    """The public key (64 bytes) that made `signature` (r, s and the parity, 65 bytes), None if there is none."""
+    if HAS_FAST_SIGNING:
+        from coincurve import PublicKey
+
+        try:
+            return PublicKey.from_signature_and_message(signature, digest, hasher=None).format(compressed=False)[1:]
+        except ValueError:
+            return None
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature, ValidationError
 
     try:
-        plain = Signature(signature[:64] + bytes([signature[64] % 27]))
-        recovered = plain.recover_public_key_from_msg_hash(digest)
+        return Signature(signature).recover_public_key_from_msg_hash(digest).to_bytes()
     except (BadSignature, ValidationError):
         return None
-    return str(recovered.to_checksum_address())

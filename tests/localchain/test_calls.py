@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from eth_abi.abi import encode
 from eth_utils import keccak
 
 from serving_network.errors import RpcError
-from serving_network.localchain import EmbeddedChain
+from serving_network.localchain import EmbeddedChain, execution
 from tests.localchain.programs import LOAD, REVERT, STORE, STORE_OR_LOAD, creation, deploy, gas_of, send, word
 
 
@@ -178,6 +179,32 @@ def test_an_estimate_includes_the_64th_that_each_call_retains(chain: EmbeddedCha
     used = gas_of(send(chain, contract, gas=hex(estimate)))
     assert estimate > used
     assert send(chain, contract, gas=hex(estimate))["status"] == "0x1"
+
+
+@pytest.mark.parametrize("depth", [0, 1, 5])
+def test_an_estimate_runs_a_message_four_times_and_not_once_for_each_bit(
+    chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch, depth: int
+) -> None:
+    contract = deploy(chain, "PUSH1 0x01 TIMESTAMP SSTORE PUSH1 0x01 PUSH1 0x02 SSTORE")
+    for _ in range(depth):
+        contract = deploy(
+            chain,
+            f"PUSH1 0x01 PUSH1 0x03 SSTORE PUSH0 PUSH0 PUSH0 PUSH0 PUSH1 0x00 PUSH20 {contract} GAS CALL"
+            " :ok JUMPI PUSH0 PUSH0 REVERT @ok STOP",
+        )
+    asked = {"from": chain.accounts[0], "to": contract}
+    runs: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        runs.append(args[2])
+        return run(*args)
+
+    run = execution.run
+    monkeypatch.setattr(execution, "run", counted)
+    estimate = chain.request("eth_estimateGas", [asked])
+    assert len(runs) <= 5  # one of them a second later
+    monkeypatch.setattr(execution, "run", lambda *args: replace(run(*args), gas_needed=0))
+    assert chain.request("eth_estimateGas", [asked]) == estimate
 
 
 def test_an_estimate_for_a_contract_that_reads_its_gas(chain: EmbeddedChain) -> None:

@@ -40,7 +40,8 @@ class BlockReceipt:
         """The receipt as encoded for the receipts root; `kind` is the type of its transaction."""
         logs = [[log.address, log.topics, log.data] for log in self.logs]
         bloom = self.bloom.to_bytes(BLOOM_BYTES, "big")
-        encoded: bytes = rlp.encode([int(self.success), self.cumulative_gas_used, bloom, logs])
+        items = [_minimal(self.success), _minimal(self.cumulative_gas_used), bloom, logs]
+        encoded: bytes = rlp.encode(items, infer_serializer=False)
         return encoded if kind == LEGACY else bytes([kind]) + encoded
 
 
@@ -81,20 +82,21 @@ class Block:
                 self.transactions_root,
                 self.receipts_root,
                 self.bloom.to_bytes(BLOOM_BYTES, "big"),
-                0,
-                self.number,
-                self.gas_limit,
-                self.gas_used,
-                self.timestamp,
+                b"",
+                _minimal(self.number),
+                _minimal(self.gas_limit),
+                _minimal(self.gas_used),
+                _minimal(self.timestamp),
                 b"",
                 self.randomness,
                 NO_NONCE,
-                self.base_fee,
+                _minimal(self.base_fee),
                 EMPTY_ROOT,
-                0,
-                0,
+                b"",
+                b"",
                 NO_HASH,
-            ]
+            ],
+            infer_serializer=False,
         )
         return encoded
 
@@ -113,6 +115,11 @@ class Block:
             ),
         )
         return replace(block, hash=keccak(block.encoded_header))
+
+
+def _minimal(number: int) -> bytes:
+    """A number as it is encoded."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def next_base_fee(parent: Block) -> int:
@@ -151,7 +158,7 @@ def _list_root(items: list[bytes]) -> bytes:
         return EMPTY_ROOT
     if len(items) == 1:
         # A trie of one item is one leaf, whose path is the key 0x80 (the encoding of 0), of even length.
-        return keccak(rlp.encode([b"\x20\x80", items[0]]))
+        return keccak(rlp.encode([b"\x20\x80", items[0]], infer_serializer=False))
     trie = HexaryTrie({})
     for index, item in enumerate(items):
         trie[rlp.encode(index)] = item

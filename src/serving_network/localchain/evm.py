@@ -88,6 +88,7 @@ class Log:
 class MessageResult:
     """The result of a message. `gas_used` is that of the receipt, from which `gas_refunded` is already deducted.
 
+    `gas_needed` is the lowest gas limit with which the message does the same, if no contract looks at the gas left.
     `output` is the return data, or the revert data if `error` is a revert. `read_time` is True if a contract read the
     timestamp of the block, so that the result may differ a second later.
     """
@@ -99,6 +100,7 @@ class MessageResult:
     logs: tuple[Log, ...]
     created: bytes | None
     read_time: bool = False
+    gas_needed: int = 0
 
     @property
     def success(self) -> bool:
@@ -379,4 +381,5 @@ def _settle(state: EvmState, call: ExternalMessage, computation: ComputationAPI)
         ),
         created=computation.msg.storage_address if computation.msg.is_create and computation.is_success else None,
         read_time=state.read_time,
+        gas_needed=call.gas - computation.msg.gas + getattr(computation, "needed", computation.msg.gas),
     )

@@ -224,17 +224,38 @@ def _estimate_at(request: CallRequest, view: View) -> tuple[int, bool]:
             raise RpcError(INVALID_INPUT, f"gas required exceeds allowance ({ceiling})")
         raise failure(outcome)
     used = outcome.gas_used + outcome.gas_refunded
-    if used == ceiling or run(request, view, used).success:
+    limits = _Limits(request, view, ceiling)
+    if used < outcome.gas_needed < ceiling and limits.suffices(outcome.gas_needed):
+        limits.suffices(outcome.gas_needed - 1)
+    if limits.suffices(used):
         return used, outcome.read_time
     too_low, enough = used, ceiling
     likely = min((used + CALL_STIPEND) * 64 // 63 + 1, ceiling)
     while enough - too_low > max(1, too_low // ESTIMATE_TOLERANCE):
-        if run(request, view, likely).success:
+        if limits.suffices(likely):
             enough = likely
         else:
             too_low = likely
         likely = (too_low + enough) // 2
     return enough, outcome.read_time
+
+
+@dataclass
+class _Limits:
+    """Which gas limits suffice for a message. What a run has shown is not run again: with more gas nothing fails."""
+
+    request: CallRequest
+    view: View
+    enough: int
+    too_low: int = 0
+
+    def suffices(self, gas: int) -> bool:
+        if self.too_low < gas < self.enough:
+            if run(self.request, self.view, gas).success:
+                self.enough = gas
+            else:
+                self.too_low = gas
+        return gas >= self.enough
 
 
 class _Accesses(EvmState):

@@ -12,28 +12,23 @@ stack, it returns False, and the interpreter executes the instructions one by on
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import lru_cache
 from typing import Any
 
-from eth.exceptions import InvalidJumpDestination, OutOfGas
+from eth.exceptions import InvalidJumpDestination
 from eth.vm import opcode_values as op
-from eth_hash.auto import keccak
+
+from .instructions import OWN_GAS, extend_memory
 
 Fused = Callable[[Any], bool]
 
 STACK_LIMIT = 1024
-GAS_VERY_LOW = 3
-GAS_HASH = 30
-GAS_HASH_WORD = 6
-GAS_COPY_WORD = 3
-GAS_WARM = 100
-GAS_COLD_SLOT = 2100
 MOST_INSTRUCTIONS = 100
 FEWEST_INSTRUCTIONS = 2
 _MASK = hex(2**256 - 1)
+_SIGN = hex(2**255)
 
 # The gas and the result of instructions with two operands: {0} is the top of the stack, {1} the word below.
-_BINARY = {
+BINARY = {
     op.ADD: (3, f"({{0}} + {{1}}) & {_MASK}"),
     op.SUB: (3, f"({{0}} - {{1}}) & {_MASK}"),
     op.MUL: (5, f"({{0}} * {{1}}) & {_MASK}"),
@@ -47,97 +42,27 @@ _BINARY = {
     op.GT: (3, "1 if {0} > {1} else 0"),
     op.SHL: (3, f"({{1}} << {{0}}) & {_MASK} if {{0}} < 256 else 0"),
     op.SHR: (3, "{1} >> {0}"),
+    op.SAR: (3, f"(({{1}} - ({{1}} >> 255 << 256)) >> ({{0}} if {{0}} < 256 else 256)) & {_MASK}"),
+    op.SLT: (3, f"1 if {{0}} ^ {_SIGN} < {{1}} ^ {_SIGN} else 0"),
+    op.SGT: (3, f"1 if {{0}} ^ {_SIGN} > {{1}} ^ {_SIGN} else 0"),
+    op.BYTE: (3, "{1} >> 248 - 8 * {0} & 255 if {0} < 32 else 0"),
 }
-_UNARY = {
+UNARY = {
     op.ISZERO: (3, "0 if {0} else 1"),
     op.NOT: (3, f"{_MASK} - {{0}}"),
     op.CALLDATALOAD: (3, 'number(bytes(message.data[{0} : {0} + 32]).ljust(32, ZERO), "big")'),
 }
-_CONSTANT = {
+CONSTANT = {
     op.ADDRESS: (2, 'number(message.storage_address, "big")'),
     op.CALLER: (2, 'number(message.sender, "big")'),
     op.RETURNDATASIZE: (2, "len(computation.return_data)"),
     op.CALLVALUE: (2, "message.value"),
     op.CALLDATASIZE: (2, "len(message.data)"),
+    op.CODESIZE: (2, "len(code._raw_code_bytes)"),
+    op.TIMESTAMP: (2, "computation.state.timestamp"),
 }
-
-
-def charge(computation: Any, gas: int) -> None:
-    """Consume gas. Raises OutOfGas."""
-    meter = computation._gas_meter
-    if meter.gas_remaining < gas:
-        raise OutOfGas(f"needed {gas}, remaining {meter.gas_remaining}")
-    meter.gas_remaining -= gas
-
-
-def extend_memory(computation: Any, start: int, size: int) -> None:
-    """Extend the memory to the end of these bytes, and charge for it."""
-    if not size:
-        return
-    memory = computation._memory
-    before = len(memory._bytes) >> 5
-    after = (start + size + 31) >> 5
-    if after <= before:
-        return
-    charge(computation, 3 * (after - before) + (after * after >> 9) - (before * before >> 9))
-    more = bytes((after - before) << 5)
-    try:
-        memory._bytes += more
-    except BufferError:  # a reader still holds the old memory
-        memory._bytes = bytearray(memory._bytes + more)
-
-
-def hash_memory(computation: Any, start: int, size: int) -> int:
-    """SHA3."""
-    extend_memory(computation, start, size)
-    charge(computation, GAS_HASH + GAS_HASH_WORD * ((size + 31) >> 5))
-    data = bytes(computation._memory._bytes[start : start + size])
-    return _short_hash(data) if size <= 2 * 32 else int.from_bytes(keccak(data), "big")
-
-
-@lru_cache(maxsize=10_000)
-def _short_hash(data: bytes) -> int:
-    """Cached hash of at most two words, such as the slot of a mapping's value."""
-    return int.from_bytes(keccak(data), "big")
-
-
-def copy_call_data(computation: Any, target: int, source: int, size: int) -> None:
-    """CALLDATACOPY."""
-    extend_memory(computation, target, size)
-    charge(computation, GAS_VERY_LOW + GAS_COPY_WORD * ((size + 31) >> 5))
-    if size:
-        data = bytes(computation.msg.data[source : source + size])
-        computation._memory._bytes[target : target + size] = data.ljust(size, b"\0")
-
-
-def copy_memory(computation: Any, target: int, source: int, size: int) -> None:
-    """MCOPY."""
-    extend_memory(computation, max(target, source), size)
-    charge(computation, GAS_VERY_LOW + GAS_COPY_WORD * ((size + 31) >> 5))
-    if size:
-        memory = computation._memory._bytes
-        memory[target : target + size] = memory[source : source + size]
-
-
-def load(computation: Any, slot: int) -> int:
-    """SLOAD."""
-    state, address = computation.state, computation.msg.storage_address
-    if state.is_storage_warm(address, slot):
-        charge(computation, GAS_WARM)
-    else:
-        state.mark_storage_warm(address, slot)
-        charge(computation, GAS_COLD_SLOT)
-    value: int = state.get_storage(address, slot)
-    return value
-
-
-# Instructions that charge their own gas: number of operands, whether they push a word, and their function.
-OWN_GAS: dict[int, tuple[int, bool, Callable[..., Any]]] = {
-    op.SHA3: (2, True, hash_memory),
-    op.CALLDATACOPY: (3, False, copy_call_data),
-    op.MCOPY: (3, False, copy_memory),
-    op.SLOAD: (1, True, load),
-}
+FORMULA_NAMES: dict[str, Any] = {"number": int.from_bytes, "ZERO": b"\0"}
+"""What the formulas use, with the names `computation`, `message` and `code`."""
 
 
 def fuse(code: bytes, start: int, destinations: Collection[int]) -> Fused | None:
@@ -146,6 +71,25 @@ def fuse(code: bytes, start: int, destinations: Collection[int]) -> Fused | None
     The function returns False if it did nothing. `destinations` are the valid jump destinations.
     """
     return _Fuser(code, start, destinations).made()
+
+
+def _extended(computation: Any, start: int, gas: int) -> int:
+    """Extend the memory to the word at `start`. Returns what is left of the gas."""
+    computation._gas_meter.gas_remaining = gas
+    extend_memory(computation, start, 32)
+    left: int = computation._gas_meter.gas_remaining
+    return left
+
+
+def _left(computation: Any, position: int, gas: int, gone: int, words: tuple[int, ...]) -> bool:
+    """Store the stack and the gas, and continue at `position`."""
+    values = computation._stack.values
+    if gone:
+        del values[-gone:]
+    values.extend(words)
+    computation._gas_meter.gas_remaining = gas
+    computation.code.program_counter = position
+    return True
 
 
 class _Fuser:
@@ -209,15 +153,15 @@ class _Fuser:
             self._pop()
         elif instruction == op.JUMPDEST:
             gas = 1
-        elif instruction in _BINARY:
-            gas, formula = _BINARY[instruction]
+        elif instruction in BINARY:
+            gas, formula = BINARY[instruction]
             left, right = self._pop_number(), self._pop_number()
             self._push(formula.format(left, right))
-        elif instruction in _UNARY:
-            gas, formula = _UNARY[instruction]
+        elif instruction in UNARY:
+            gas, formula = UNARY[instruction]
             self._push(formula.format(self._pop_number()))
-        elif instruction in _CONSTANT:
-            gas, formula = _CONSTANT[instruction]
+        elif instruction in CONSTANT:
+            gas, formula = CONSTANT[instruction]
             self._push(formula)
         elif instruction in (op.MLOAD, op.MSTORE):
             self._gas += gas
@@ -242,12 +186,10 @@ class _Fuser:
     def _memory(self, instruction: int, following: int) -> None:
         start = self._pop_number()
         value = self._pop_number() if instruction == op.MSTORE else ""
-        self._lines += [
-            f"if {start} + 32 > len(memory._bytes):",
-            f"    meter.gas_remaining = gas - {self._gas}",
-            f"    extend_memory(computation, {start}, 32)",
-            f"    gas = meter.gas_remaining + {self._gas}",
-        ]
+        self._lines.append(
+            f"if {start} + 32 > len(memory._bytes): "
+            f"gas = extended(computation, {start}, gas - {self._gas}) + {self._gas}"
+        )
         if instruction == op.MSTORE:
             self._lines.append(f'memory._bytes[{start} : {start} + 32] = ({value}).to_bytes(32, "big")')
         else:
@@ -268,8 +210,9 @@ class _Fuser:
 
     def _check_gas(self, following: int) -> None:
         """Leave the function if the remaining gas no longer covers its instructions with constant gas."""
-        self._lines.append("if gas < ALL:")
-        self._leave(str(following), indent="    ")
+        gone, new = self._replaced()
+        words = "".join(f"{word}, " for word in new)
+        self._lines.append(f"if gas < ALL: return left(computation, {following}, gas - {self._gas}, {gone}, ({words}))")
 
     def _jump(self, instruction: int, following: int) -> int | None:
         self._reach(1 if instruction == op.JUMP else 2)
@@ -321,10 +264,7 @@ class _Fuser:
 
     def _leave(self, position: str, indent: str = "") -> None:
         """Generate the code that stores the stack and the gas, and continues at `position`."""
-        kept = 0
-        while kept < min(self._taken, len(self._stack)) and self._stack[kept] == f"i{self._taken - kept}":
-            kept += 1
-        gone, new = self._taken - kept, self._stack[kept:]
+        gone, new = self._replaced()
         words = "".join(f"{word}, " for word in new)
         lines = []
         if gone and new:
@@ -338,6 +278,13 @@ class _Fuser:
         lines += [f"meter.gas_remaining = gas - {self._gas}", f"code.program_counter = {position}", "return True"]
         self._lines += [indent + line for line in lines]
 
+    def _replaced(self) -> tuple[int, list[str]]:
+        """How many words are gone from the initial stack, and the words in their place."""
+        kept = 0
+        while kept < min(self._taken, len(self._stack)) and self._stack[kept] == f"i{self._taken - kept}":
+            kept += 1
+        return self._taken - kept, self._stack[kept:]
+
     def _function(self) -> Fused:
         head = [
             "meter = computation._gas_meter",
@@ -350,14 +297,13 @@ class _Fuser:
             *(f"i{depth} = values[-{depth}]" for depth in range(1, self._taken + 1)),
         ]
         body = "\n".join(f"    {line}" for line in head + self._lines).replace("gas < ALL", f"gas < {self._gas}")
-        names = {
-            "number": int.from_bytes,
-            "ZERO": b"\0",
+        names = FORMULA_NAMES | {
             "DESTINATIONS": self._destinations,
             "InvalidJumpDestination": InvalidJumpDestination,
-            "extend_memory": extend_memory,
+            "extended": _extended,
+            "left": _left,
             **{made.__name__: made for _, _, made in OWN_GAS.values()},
         }
         exec(compile(f"def fused(computation):\n{body}", f"<instructions from {self._start}>", "exec"), names)  # noqa: S102
-        fused: Fused = names["fused"]  # type: ignore[assignment]
+        fused: Fused = names["fused"]
         return fused

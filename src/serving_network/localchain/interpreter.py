@@ -13,22 +13,45 @@ from functools import lru_cache
 from typing import Any, cast
 
 from eth.abc import ComputationAPI, MessageAPI, OpcodeAPI, StateAPI, TransactionContextAPI
-from eth.exceptions import FullStack, Halt, InsufficientStack, InvalidJumpDestination, OutOfGas
+from eth.exceptions import (
+    FullStack,
+    Halt,
+    InsufficientFunds,
+    InsufficientStack,
+    InvalidJumpDestination,
+    OutOfGas,
+    Revert,
+)
 from eth.vm import mnemonics, opcode_values
 from eth.vm.forks.byzantium.opcodes import ensure_no_static
-from eth.vm.forks.cancun.computation import CancunComputation
+from eth.vm.forks.cancun.computation import CANCUN_PRECOMPILES, CancunComputation
 from eth.vm.forks.cancun.logic import selfdestruct_eip6780
 from eth.vm.forks.cancun.opcodes import CANCUN_OPCODES
 from eth.vm.forks.tangerine_whistle.constants import GAS_SELFDESTRUCT_EIP150
 from eth.vm.logic.invalid import InvalidOpcode
+from eth.vm.memory import Memory
 from eth.vm.opcode import as_opcode
+from eth.vm.stack import Stack
+from eth_typing import Address
 
-from .fusing import OWN_GAS, Fused, charge, extend_memory, fuse
+from .calling import (
+    CALL,
+    CALLCODE,
+    DELEGATECALL,
+    GAS_STIPEND,
+    STATICCALL,
+    Code,
+    Meter,
+    call_instruction,
+    number,
+    recover_signer,
+)
+from .fusing import BINARY, CONSTANT, FORMULA_NAMES, UNARY, Fused, fuse
+from .instructions import OWN_GAS, charge, extend_memory
 
-WORD = 2**256
-LARGEST_WORD = WORD - 1
+PRECOMPILES = {**CANCUN_PRECOMPILES, Address(bytes(19) + b"\1"): recover_signer}
 STACK_LIMIT = 1024
-VISITS_BEFORE_FUSING = 60
+VISITS_BEFORE_FUSING = 30
 GAS_BASE = 2
 GAS_VERY_LOW = 3
 GAS_LOW = 5
@@ -39,22 +62,22 @@ GAS_JUMP_DESTINATION = 1
 Instruction = Callable[[Any], None]
 
 
-def _number(item: Any) -> int:
-    return item if item.__class__ is int else int.from_bytes(item, "big")
+def _unary(gas: int, formula: str) -> Instruction:
+    operate = _function("word", formula.format("word"))
 
-
-def _unary(gas: int, operate: Callable[[int], int]) -> Instruction:
     def run(computation: Any) -> None:
         charge(computation, gas)
         values = computation._stack.values
         if not values:
             raise InsufficientStack("wanted 1 stack item")
-        values[-1] = operate(_number(values[-1]))
+        values[-1] = operate(computation, computation.msg, computation.code, number(values[-1]))
 
     return run
 
 
-def _binary(gas: int, operate: Callable[[int, int], int]) -> Instruction:
+def _binary(gas: int, formula: str) -> Instruction:
+    operate = _function("left, right", formula.format("left", "right"))
+
     def run(computation: Any) -> None:
         meter = computation._gas_meter
         if meter.gas_remaining < gas:
@@ -68,9 +91,33 @@ def _binary(gas: int, operate: Callable[[int, int], int]) -> Instruction:
             left = int.from_bytes(left, "big")
         if right.__class__ is not int:
             right = int.from_bytes(right, "big")
-        values[-1] = operate(left, right)
+        values[-1] = operate(computation, computation.msg, computation.code, left, right)
 
     return run
+
+
+def _constant(gas: int, formula: str) -> Instruction:
+    read = _function("", formula)
+
+    def run(computation: Any) -> None:
+        charge(computation, gas)
+        values = computation._stack.values
+        if len(values) >= STACK_LIMIT:
+            raise FullStack("stack limit reached")
+        values.append(read(computation, computation.msg, computation.code))
+
+    return run
+
+
+def _function(words: str, formula: str) -> Callable[..., int]:
+    """The function of an instruction, from the formula that is compiled into sequences too."""
+    made: Callable[..., int] = eval(f"lambda computation, message, code, {words}: {formula}", dict(FORMULA_NAMES))  # noqa: S307
+    return made
+
+
+def _mnemonic(opcode: int) -> str:
+    name: str = CANCUN_OPCODES[opcode].mnemonic
+    return name
 
 
 def _push(size: int) -> Instruction:
@@ -141,7 +188,7 @@ def _jump(computation: Any) -> None:
     values = computation._stack.values
     if not values:
         raise InsufficientStack("wanted 1 stack item")
-    _go(computation, _number(values.pop()))
+    _go(computation, number(values.pop()))
 
 
 def _jump_if(computation: Any) -> None:
@@ -150,8 +197,8 @@ def _jump_if(computation: Any) -> None:
     if len(values) < 2:
         raise InsufficientStack("wanted 2 stack items")
     destination, condition = values.pop(), values.pop()
-    if _number(condition):
-        _go(computation, _number(destination))
+    if number(condition):
+        _go(computation, number(destination))
 
 
 def _go(computation: Any, destination: int) -> None:
@@ -181,7 +228,7 @@ def _memory_load(computation: Any) -> None:
     values = computation._stack.values
     if not values:
         raise InsufficientStack("wanted 1 stack item")
-    start = _number(values[-1])
+    start = number(values[-1])
     if start + 32 > len(computation._memory._bytes):
         extend_memory(computation, start, 32)
     values[-1] = int.from_bytes(computation._memory._bytes[start : start + 32], "big")
@@ -192,20 +239,30 @@ def _memory_store(computation: Any) -> None:
     values = computation._stack.values
     if len(values) < 2:
         raise InsufficientStack("wanted 2 stack items")
-    start, value = _number(values.pop()), values.pop()
+    start, value = number(values.pop()), values.pop()
     if start + 32 > len(computation._memory._bytes):
         extend_memory(computation, start, 32)
     word = value.to_bytes(32, "big") if value.__class__ is int else value.rjust(32, b"\x00")
     computation._memory._bytes[start : start + 32] = word
 
 
-def _call_data_load(computation: Any) -> None:
-    charge(computation, GAS_VERY_LOW)
+def _return(computation: Any) -> None:
+    _end(computation)
+    raise Halt("RETURN")
+
+
+def _revert(computation: Any) -> None:
+    _end(computation)
+    raise Revert(computation._output)
+
+
+def _end(computation: Any) -> None:
     values = computation._stack.values
-    if not values:
-        raise InsufficientStack("wanted 1 stack item")
-    start = _number(values[-1])
-    values[-1] = int.from_bytes(bytes(computation.msg.data[start : start + 32]).ljust(32, b"\x00"), "big")
+    if len(values) < 2:
+        raise InsufficientStack("wanted 2 stack items")
+    start, size = number(values.pop()), number(values.pop())
+    extend_memory(computation, start, size)
+    computation._output = bytes(computation._memory._bytes[start : start + size]) if size else b""
 
 
 def _with_own_gas(operands: int, leaves: bool, work: Callable[..., Any]) -> Instruction:
@@ -213,7 +270,7 @@ def _with_own_gas(operands: int, leaves: bool, work: Callable[..., Any]) -> Inst
         values = computation._stack.values
         if len(values) < operands:
             raise InsufficientStack(f"wanted {operands} stack items")
-        left = work(computation, *(_number(values.pop()) for _ in range(operands)))
+        left = work(computation, *(number(values.pop()) for _ in range(operands)))
         if leaves:
             values.append(left)
 
@@ -221,40 +278,22 @@ def _with_own_gas(operands: int, leaves: bool, work: Callable[..., Any]) -> Inst
 
 
 _FAST: dict[int, tuple[str, Instruction]] = {
-    opcode_values.ADD: (mnemonics.ADD, _binary(GAS_VERY_LOW, lambda left, right: (left + right) & LARGEST_WORD)),
-    opcode_values.SUB: (mnemonics.SUB, _binary(GAS_VERY_LOW, lambda left, right: (left - right) & LARGEST_WORD)),
-    opcode_values.MUL: (mnemonics.MUL, _binary(GAS_LOW, lambda left, right: (left * right) & LARGEST_WORD)),
-    opcode_values.DIV: (mnemonics.DIV, _binary(GAS_LOW, lambda left, right: left // right if right else 0)),
-    opcode_values.MOD: (mnemonics.MOD, _binary(GAS_LOW, lambda left, right: left % right if right else 0)),
-    opcode_values.AND: (mnemonics.AND, _binary(GAS_VERY_LOW, lambda left, right: left & right)),
-    opcode_values.OR: (mnemonics.OR, _binary(GAS_VERY_LOW, lambda left, right: left | right)),
-    opcode_values.XOR: (mnemonics.XOR, _binary(GAS_VERY_LOW, lambda left, right: left ^ right)),
-    opcode_values.EQ: (mnemonics.EQ, _binary(GAS_VERY_LOW, lambda left, right: int(left == right))),
-    opcode_values.LT: (mnemonics.LT, _binary(GAS_VERY_LOW, lambda left, right: int(left < right))),
-    opcode_values.GT: (mnemonics.GT, _binary(GAS_VERY_LOW, lambda left, right: int(left > right))),
-    opcode_values.SHL: (
-        mnemonics.SHL,
-        _binary(GAS_VERY_LOW, lambda shift, value: (value << shift) & LARGEST_WORD if shift < 256 else 0),
-    ),
-    opcode_values.SHR: (mnemonics.SHR, _binary(GAS_VERY_LOW, lambda shift, value: value >> shift)),
-    opcode_values.ISZERO: (mnemonics.ISZERO, _unary(GAS_VERY_LOW, lambda value: int(not value))),
-    opcode_values.NOT: (mnemonics.NOT, _unary(GAS_VERY_LOW, lambda value: LARGEST_WORD - value)),
+    **{opcode: (_mnemonic(opcode), _binary(*made)) for opcode, made in BINARY.items()},
+    **{opcode: (_mnemonic(opcode), _unary(*made)) for opcode, made in UNARY.items()},
+    **{opcode: (_mnemonic(opcode), _constant(*made)) for opcode, made in CONSTANT.items()},
+    **{opcode: (_mnemonic(opcode), _with_own_gas(*made)) for opcode, made in OWN_GAS.items()},
     opcode_values.POP: (mnemonics.POP, _pop),
     opcode_values.MLOAD: (mnemonics.MLOAD, _memory_load),
     opcode_values.MSTORE: (mnemonics.MSTORE, _memory_store),
     opcode_values.JUMP: (mnemonics.JUMP, _jump),
     opcode_values.JUMPI: (mnemonics.JUMPI, _jump_if),
     opcode_values.JUMPDEST: (mnemonics.JUMPDEST, _jump_destination),
-    opcode_values.CALLDATALOAD: (mnemonics.CALLDATALOAD, _call_data_load),
-    **{
-        opcode: (name, _with_own_gas(*OWN_GAS[opcode]))
-        for opcode, name in (
-            (opcode_values.SHA3, mnemonics.SHA3),
-            (opcode_values.CALLDATACOPY, mnemonics.CALLDATACOPY),
-            (opcode_values.MCOPY, mnemonics.MCOPY),
-            (opcode_values.SLOAD, mnemonics.SLOAD),
-        )
-    },
+    opcode_values.RETURN: (mnemonics.RETURN, _return),
+    opcode_values.REVERT: (mnemonics.REVERT, _revert),
+    opcode_values.CALL: (mnemonics.CALL, call_instruction(CALL)),
+    opcode_values.CALLCODE: (mnemonics.CALLCODE, call_instruction(CALLCODE)),
+    opcode_values.DELEGATECALL: (mnemonics.DELEGATECALL, call_instruction(DELEGATECALL)),
+    opcode_values.STATICCALL: (mnemonics.STATICCALL, call_instruction(STATICCALL)),
     **{opcode_values.PUSH0 + size: (f"PUSH{size}", _push(size)) for size in range(33)},
     **{opcode_values.DUP1 + position - 1: (f"DUP{position}", _dup(position)) for position in range(1, 17)},
     **{opcode_values.SWAP1 + position - 1: (f"SWAP{position}", _swap(position)) for position in range(1, 17)},
@@ -281,16 +320,84 @@ for _opcode in range(256):
 
 
 # After these instructions, execution continues with the next one: they neither jump nor call.
-_SEQUENTIAL = frozenset(_FAST) - {opcode_values.JUMP, opcode_values.JUMPI}
+_SEQUENTIAL = frozenset(_FAST) - {
+    opcode_values.JUMP,
+    opcode_values.JUMPI,
+    opcode_values.CALL,
+    opcode_values.CALLCODE,
+    opcode_values.DELEGATECALL,
+    opcode_values.STATICCALL,
+}
 
 
 class Computation(CancunComputation):
-    """The execution of one message."""
+    """The execution of one message.
+
+    It needs more gas than it uses, because a call passes on at most 63/64 of what is left.
+    """
 
     opcodes = cast(dict[int, OpcodeAPI], _INSTRUCTIONS)
+    _precompiles = PRECOMPILES
+
+    def __init__(self, state: StateAPI, message: MessageAPI, transaction_context: TransactionContextAPI) -> None:
+        self.state = state
+        self.msg = message
+        self.transaction_context = transaction_context
+        self.code = Code(message.code)
+        self._gas_meter = Meter(message.gas)
+        self.children = []
+        self.accounts_to_delete = []
+        self.beneficiaries = []
+        self._stack = Stack()
+        self._memory = Memory()
+        self._log_entries = []
+        self.contracts_created: list[Address] = []
+        self._needed = 0
+
+    @property
+    def needed(self) -> int:
+        """The least gas with which the message does the same, if it does not depend on the gas that is left."""
+        return max(self._needed, self._gas_meter.start_gas - self._gas_meter.gas_remaining)
+
+    def note_need(self, gas: int) -> None:
+        """Note that so much gas must be left now."""
+        meter = self._gas_meter
+        self._needed = max(self._needed, meter.start_gas - meter.gas_remaining + gas)
 
     def extend_memory(self, start_position: int, size: int) -> None:
         extend_memory(self, start_position, size)
+
+    def apply_child_computation(self, child_msg: MessageAPI) -> ComputationAPI:
+        child: Any = self.generate_child_computation(child_msg)
+        error = child._error
+        erased = child_msg.is_create if error is None else error.erases_return_data
+        self.return_data = b"" if erased else child._output
+        self.children.append(child)
+        stipend = GAS_STIPEND if child_msg.should_transfer_value and child_msg.value and not child_msg.is_create else 0
+        passed = child_msg.gas - stipend
+        wanted = max(child.needed - stipend, 0)
+        self.note_need(wanted + max(wanted - 1, 0) // 63 - passed)
+        return cast(ComputationAPI, child)
+
+    @classmethod
+    def apply_message(
+        cls,
+        state: StateAPI,
+        message: MessageAPI,
+        transaction_context: TransactionContextAPI,
+        parent_computation: ComputationAPI | None = None,
+    ) -> ComputationAPI:
+        """Transfer the value and run the code. The state is as before if it fails."""
+        snapshot = state.snapshot()
+        if message.value and message.should_transfer_value:
+            if state.get_balance(message.sender) < message.value:
+                raise InsufficientFunds("the sender cannot pay the value")
+            state.delta_balance(message.sender, -message.value)
+            state.delta_balance(message.storage_address, message.value)
+        computation = cls.apply_computation(state, message, transaction_context, parent_computation)
+        if computation.is_error:
+            state.revert(snapshot)
+        return computation
 
     @classmethod
     def apply_computation(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import rlp
-from eth_keys.datatypes import PrivateKey, Signature
+from eth_keys.datatypes import PrivateKey
 from eth_keys.exceptions import BadSignature, ValidationError
 
 from serving_network.errors import RpcError
 from serving_network.hashing import keccak
+from serving_network.signing import recovered_public_key
 
 INVALID_INPUT = -32000
 LEGACY, ACCESS_LIST, DYNAMIC_FEE = TYPES = 0, 1, 2
@@ -235,5 +236,7 @@ def _exactly(item: bytes, size: int) -> bytes:
 def _recover(message_hash: bytes, parity: int, r: int, s: int) -> bytes:
     if parity not in (0, 1) or r == 0 or not 0 < s <= HALF_CURVE_ORDER:
         raise BadSignature("not a canonical signature")
-    signature = Signature(vrs=(parity, r, s))
-    return signature.recover_public_key_from_msg_hash(message_hash).to_canonical_address()
+    public_key = recovered_public_key(message_hash, r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([parity]))
+    if public_key is None:
+        raise BadSignature("no key made this signature")
+    return keccak(public_key)[-20:]

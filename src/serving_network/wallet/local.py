@@ -7,7 +7,6 @@ eth-account and eth-keys are imported only where they are used: their import tak
 from __future__ import annotations
 
 from functools import cached_property
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.addresses import to_checksum_address
@@ -15,7 +14,7 @@ from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.hashing import keccak
 from serving_network.messages.answer_signatures import text_digest
 from serving_network.messages.tee_signing import SignedMessage, tags_digest, typed_digest
-from serving_network.signing import CURVE_ORDER
+from serving_network.signing import CURVE_ORDER, HAS_FAST_SIGNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from eth_typing import ChecksumAddress
 
-HAS_FAST_SIGNING: Final = find_spec("coincurve") is not None
-"""Whether libsecp256k1 is installed. Without it (no wheel for this Python) signing is slower, with the same result."""
 KEY_BYTES: Final = 32
 
 
