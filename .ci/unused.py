@@ -69,6 +69,16 @@ ALLOWED = (
         "asyncio and httptools call them",
     ),
     Allowed("src/serving_network/localchain/evm.py", ("*",), "py-evm calls what it inherits"),
+    Allowed(
+        "src/serving_network/localchain/calling.py",
+        ("_length_cache", "data_as_bytes", "refund_strategy"),
+        "py-evm reads the attributes of messages, code and meters",
+    ),
+    Allowed(
+        "src/serving_network/localchain/interpreter.py",
+        ("accounts_to_delete", "beneficiaries"),
+        "py-evm reads the attributes of a computation",
+    ),
     Allowed("src/serving_network/localchain/server.py", ("ws_url",), "public: the WebSocket URL of a test's chain"),
     Allowed("src/serving_network/money.py", ("prec", "to_coins"), "decimal reads the precision; to_coins is public"),
     Allowed("benchmarks/gateway/*", ("connection_*", "data_received"), "asyncio calls the methods of a protocol"),

@@ -58,8 +58,6 @@ class ChildMessage:
     to: bytes
     value: int
     is_create = False
-    is_delegation = False
-    create_address = None
     refund = 0
 
     @property
