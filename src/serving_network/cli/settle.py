@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +37,7 @@ from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
 from serving_network.store.location import beside
+from serving_network.untrusted import printable_json
 from serving_network.usage_logs.columns import load_users
 from serving_network.usage_logs.reader import MAX_ROW, UsageLog
 
@@ -213,8 +213,8 @@ class _RejectFile:
             return
         if self._file is None:
             private_file(self.path)
-            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
-        self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
+            self._file = self.path.open("w", encoding="utf-8")
+        self._file.write(printable_json(reject._asdict()) + "\n")
 
     def written(self) -> str | None:
         return str(self.path) if self._file is not None else None
