@@ -10,11 +10,17 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import shared
 
 # An EVM creates many small objects and few cycles: collecting cycles less often saves 5 % of the time.
 gc.set_threshold(100_000, 50, 100)
+
+# A process that waits for a core draws slowly, too. A mutation run has a profile of its own.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("suite")
 
 
 # A shell starts its background jobs with Ctrl-C ignored, and the programs that tests start would inherit that.

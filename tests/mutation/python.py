@@ -156,6 +156,7 @@ class Workshop:
             "mutation",
             derandomize=True,
             database=None,
+            deadline=None,
             phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
             suppress_health_check=[hypothesis.HealthCheck.too_slow],  # which a busy machine fails
         )

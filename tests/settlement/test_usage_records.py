@@ -101,7 +101,7 @@ def test_quotes_are_followed_in_linear_time(tmp_path: Path, filler: str) -> None
     assert min(spent(2**17) for _ in range(2)) < 32 * least, "eight times the text takes about eight times as long"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     texts=st.lists(st.text(st.characters(blacklist_categories=["Cs"]), max_size=20), min_size=1, max_size=10),
     mark=st.sampled_from(",;\t"),
