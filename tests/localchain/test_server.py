@@ -210,7 +210,7 @@ def test_contracts_nest_as_deep_over_http_as_in_process(chain: EmbeddedChain, se
 
 
 def test_blocks_at_an_interval(chain: EmbeddedChain) -> None:
-    with running_server(chain, block_time=0.1) as server:
+    with running_server(chain, block_time=1) as server:
         sent = {"from": chain.accounts[0], "to": chain.accounts[1], "gas": hex(21_000)}
         transaction = ask(server, call("eth_sendTransaction", sent))["result"]
         assert ask(server, call("eth_getTransactionReceipt", transaction))["result"] is None

@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ async def run(
     state: Path | None,
     block_time: float | None,
     node: Node,
+    proofs: bool,
     as_json: bool,
     gateway_port: int | None,
     upstream: str | None,
@@ -60,7 +62,7 @@ async def run(
     stop = asyncio.Event()
     on_stop(stop.set)
     is_new = state is None or _remember(state, node)
-    start = _embedded if node is Node.EMBEDDED else _anvil
+    start = partial(_embedded, proofs) if node is Node.EMBEDDED else _anvil
     async with start(host, port, state, block_time, stop) as (url, record):
         if record is not None:
             async with contextlib.AsyncExitStack() as held:
@@ -100,9 +102,9 @@ def _remember(state: Path, node: Node) -> bool:
 
 @contextlib.asynccontextmanager
 async def _embedded(
-    host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
+    proofs: bool, host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Record | None]]:
-    chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state)
+    chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state, proofs=proofs)
     server = ChainServer(chain, host, port)
     try:
         await server.start()

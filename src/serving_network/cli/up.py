@@ -25,6 +25,9 @@ def up(
         float | None, typer.Option(min=0.05, help="Seconds between blocks. Default: a block per transaction.")
     ] = None,
     node: Annotated[Node, typer.Option(help="The chain in this process, or anvil if it is installed.")] = Node.EMBEDDED,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Answer eth_getProof, which makes each block slower. Anvil always does.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the network as one line of JSON.")] = False,
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Add a provider with a gateway, and a user who can pay it.")
@@ -43,4 +46,4 @@ def up(
         raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
     from serving_network.cli.local_network import run
 
-    asyncio.run(run(port, host, state, block_time, node, as_json, gateway_port if gateway else None, upstream))
+    asyncio.run(run(port, host, state, block_time, node, proofs, as_json, gateway_port if gateway else None, upstream))
