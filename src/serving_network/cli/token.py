@@ -86,7 +86,10 @@ async def make(
         }
     )
     expires = f"expires {_expiry(token.expires_at)}" if token.expires_at else "never expires"
-    session.out.note(f"{_kind(token)}, {expires}. Keep it secret. The id revokes an API key: serving token revoke")
+    revokes = "revoke-all" if token.token_id == SESSION_ID else "revoke"
+    numbered = "" if token.token_id == SESSION_ID else f" {token.token_id}"
+    session.out.note(f"{_kind(token)}, {expires}. Keep it secret.")
+    session.out.note(f"To revoke it: serving token {revokes} {provider}{numbered}")
     if used:
         session.out.note(f"Base URL: {used[0]}")
         session.out.note(f"To try it, with the token in TOKEN: {used[1]}")
