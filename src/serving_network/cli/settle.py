@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from serving_network.cli import log_options
 from serving_network.cli.arguments import INFERENCE_SERVICE
@@ -28,6 +26,7 @@ from serving_network.cli.command import settles
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
 from serving_network.cli.log_check import EXIT_REJECTED, show_check
 from serving_network.cli.options import STUCK_AFTER
+from serving_network.cli.progress_bars import progress_bars
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.cli.tee_key import TEE_KEY, tee_signer
@@ -174,7 +173,7 @@ async def settle(
         held.enter_context(file.locked())
         opened = held.enter_context(file.copied() if session.dry_run else file.opened())
         reject = held.enter_context(_reject_file(None if session.dry_run else rejected))
-        progress = held.enter_context(_progress(session))
+        progress = held.enter_context(progress_bars(session))
         run = Settlement(chain, opened, signer, options, reject=reject.add, progress=progress.show)
         try:
             report = await run.run(None if usage is None else log(usage, provider=chain.provider))
@@ -242,37 +241,3 @@ def _reject_file(path: Path | None) -> Iterator[_RejectFile]:
         yield file
     finally:
         file.close()
-
-
-class _Shown:
-    """Progress on the terminal: one bar for the current phase."""
-
-    def __init__(self, bars: Progress | None) -> None:
-        self._bars = bars
-        self._task: TaskID | None = None
-        self._phase = ""
-
-    def show(self, phase: str, done: int, total: int) -> None:
-        if self._bars is None:
-            return
-        if self._task is None or phase != self._phase:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._task, self._phase = self._bars.add_task(phase), phase
-        self._bars.update(self._task, completed=done, total=total or None)
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[_Shown]:
-    console = Console(stderr=True)
-    if session.out.as_json or not console.is_terminal:
-        yield _Shown(None)
-        return
-    layout = (
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*layout, console=console, transient=True) as bars:
-        yield _Shown(bars)
