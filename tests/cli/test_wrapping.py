@@ -47,6 +47,16 @@ def test_a_command_has_a_line_of_its_own_and_is_not_broken() -> None:
     ]
 
 
+def test_amounts_and_times_are_not_broken() -> None:
+    text = "user=one amount=10.5 coins unlocks in 1 d (2026-12-01 03:39:27 CET)"
+    assert lines(text, 24) == [
+        "user=one",
+        "  amount=10.5 coins",
+        "  unlocks in 1 d",
+        "  (2026-12-01 03:39:27 CET)",
+    ]
+
+
 def test_aligned_lines_continue_in_their_last_column_unless_it_is_far_right() -> None:
     text = "ok     enough available          10 coins; 1 coin to be moved first"
     assert lines(text, 66) == ["ok     enough available          10 coins; 1 coin to be moved", " " * 33 + "first"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
 
 
-Found = TypeVar("Found", Offer, FineTuningOffer)
+Found = TypeVar("Found", bound=Offer | FineTuningOffer)
 
 
 async def served_offer(network: AsyncNetwork, provider: str, service: str) -> Offer | FineTuningOffer:
@@ -28,8 +28,7 @@ async def served_offer(network: AsyncNetwork, provider: str, service: str) -> Of
     found = await network.offer(provider, service)
     if found is None:
         raise ServiceNotExist(provider=to_checksum_address(provider))
-    offer = found.offer
-    return _with_server(offer, provider) if isinstance(offer, Offer) else _with_server(offer, provider)
+    return _with_server(found.offer, provider)
 
 
 async def inference_service(network: AsyncNetwork, provider: str, service: str = INFERENCE) -> tuple[Offer, bool]:
