@@ -125,6 +125,14 @@ def test_a_token_says_how_to_revoke_it(serving: Terminal, world: World) -> None:
     assert "serving token revoke provider 0" in serving("token", "make", "provider", "--days", "1").err
 
 
+def test_revoked_session_tokens_can_be_made_again(serving: Terminal, world: World) -> None:
+    world.with_account()
+    assert "is the id of every session token" in serving("token", "revoke", "provider", "255", "--yes").err
+    stuck = json.loads(serving("token", "make", "provider", "--json", code=2).err)
+    serving(*shlex.split(stuck["next_step"])[1:], "--yes")
+    serving("token", "make", "provider")
+
+
 def test_a_conversation_asks_for_the_password_before_the_first_question(
     serving: Terminal, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -142,6 +142,12 @@ async def revoke(
     Example: serving token revoke good-provider 3
     """
     user = await session.user()
+    if SESSION_ID in token_ids:
+        session.out.note(
+            f"Note: {SESSION_ID} is the id of every session token. Until serving token revoke-all, none can be made: "
+            "serving chat and serving connect stop working with this provider.",
+            "yellow",
+        )
     await user.revoke_tokens(session.address(provider), token_ids, service)
 
 

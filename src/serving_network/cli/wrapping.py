@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _UNIT: Final = re.compile(
-    r"(?:^|(?<=: )|(?<=  ))(?:serving|curl|chmod) .*$"  # a command, to the end of the line
+    r"(?:^|(?<=: )|(?<=  ))(?:serving|curl|chmod|export|mkdir) .*$"  # a command, to the end of the line
     r"|serving [a-z-]+(?: [a-z-]+)?(?: --?\S+)*"  # a command in a sentence
     r"|(?:\w+=)?\(?-?[\d.]+ (?:coins?|gwei|wei)\b\S*"  # an amount
     r"|(?:\w+=)?\(?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+"  # a time
