@@ -2,8 +2,8 @@
 """Build the documentation site in site/: `make docs`.
 
 The site shows the repository's own pages. This script copies them to .docs/pages, points their links at the copies,
-adds a page for every source file or folder that a page links to, and a reference page for every public package. Then
-it runs zensical, which fails on a link or anchor that does not resolve.
+adds a page for every source file or folder that a page links to, and a reference page for every public package, to
+which links to the package lead. Then it runs zensical, which fails on a link or anchor that does not resolve.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / ".docs" / "pages"
+SOURCE = "src/serving_network/"
 # Where the site shows the pages that are not in docs/. All other files are shown under files/.
 PLACES = {
     "README.md": "index.md",
@@ -90,6 +91,8 @@ def place(path: str) -> str:
     """Where the site shows a file or folder of the repository; both paths are relative, with "/"."""
     if path in PLACES:
         return PLACES[path]
+    if path.startswith(SOURCE) and (name := path.removeprefix(SOURCE).removesuffix(".py")) in REFERENCE:
+        return f"reference/{name}.md"
     if path.startswith("docs/"):
         shown = path.removeprefix("docs/")
         return re.sub(r"(^|/)README\.md$", r"\1index.md", shown) if shown.endswith(".md") else shown

@@ -22,7 +22,7 @@ MAX_WEI: Final = 2**256 - 1
 DECIMALS_OF_UNIT: Final = {"wei": 0, "gwei": 9, "coin": 18, "coins": 18, "0g": 18}
 
 _AMOUNT = re.compile(r"(?P<whole>\d[\d_]*)?(?:\.(?P<part>\d+))?\s*(?P<unit>[a-z0][a-z]*)?", re.ASCII)
-_ADVICE = 'Write an amount like "1.5" (coins), "1.5 coins", "250 gwei", "7 wei" or "all".'
+_ADVICE = 'Write an amount like "1.5" (coins), "1.5 coins", "250 gwei" or "7 wei"'
 
 
 LONGEST_AMOUNT: Final = 200
@@ -50,15 +50,28 @@ def parse_amount(text: str) -> Amount:
     cleaned = text.strip().lower()
     if cleaned == "all":
         return ALL
+    return _parse(text, cleaned, _ADVICE + ', or "all".')
+
+
+def parse_wei(text: str) -> int:
+    """Parse an amount like `parse_amount`, but reject "all". Returns wei."""
+    cleaned = text.strip().lower()
+    if cleaned == "all":
+        raise NotAnAmount('"all" is not accepted here.', next_step='Write an amount like "1.5" or "7 wei".')
+    return _parse(text, cleaned, _ADVICE + ".")
+
+
+def _parse(text: str, cleaned: str, advice: str) -> int:
     match = _AMOUNT.fullmatch(cleaned)
     if match is None or (match["whole"] is None and match["part"] is None) or len(cleaned) > LONGEST_AMOUNT:
-        raise NotAnAmount(f"{printable(text)!r} is not an amount.", next_step=_ADVICE)
+        cause = "It is an address: the arguments may be in the wrong order." if cleaned.startswith("0x") else None
+        raise NotAnAmount(f"{printable(text)!r} is not an amount.", cause=cause, next_step=advice)
     unit = match["unit"] or "coin"
     if unit not in DECIMALS_OF_UNIT:
         raise NotAnAmount(
             f"{text!r} has the unknown unit {unit!r}.",
             cause="The units are wei, gwei and coins (also written 0G).",
-            next_step=_ADVICE,
+            next_step=advice,
         )
     decimals = DECIMALS_OF_UNIT[unit]
     part = (match["part"] or "").rstrip("0")
@@ -66,20 +79,12 @@ def parse_amount(text: str) -> Amount:
         raise NotAnAmount(
             f"{text!r} has more digits than one wei.",
             cause=f"An amount in {unit} has at most {decimals} decimals; this one has {len(part)}.",
-            next_step=_ADVICE,
+            next_step=advice,
         )
     wei = int((match["whole"] or "0").replace("_", "") + part.ljust(decimals, "0"))
     if wei > MAX_WEI:
-        raise NotAnAmount(f"{text!r} is more than a contract can hold.", next_step=_ADVICE)
+        raise NotAnAmount(f"{text!r} is more than a contract can hold.", next_step=advice)
     return wei
-
-
-def parse_wei(text: str) -> int:
-    """Parse an amount like `parse_amount`, but reject "all". Returns wei."""
-    amount = parse_amount(text)
-    if amount is ALL:
-        raise NotAnAmount('"all" is not accepted here.', next_step='Write an amount like "1.5" or "7 wei".')
-    return amount
 
 
 def whole_wei(amount: object) -> int:

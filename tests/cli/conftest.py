@@ -111,6 +111,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def lonely(tmp_path: Path) -> Terminal:
+    """`serving` in an empty home."""
+    return Terminal(tmp_path)
+
+
+@pytest.fixture
 def serving(
     served: tuple[World, str],
     world: World,  # noqa: ARG001 - puts the chain back after the test

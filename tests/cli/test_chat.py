@@ -52,7 +52,9 @@ def test_one_question(serving: Terminal, stage: Stage, gate: Gate) -> None:
     assert (answer["answer"], answer["cost"]["wei"]) == ("word word word ", "1800")
     assert gate.model.seen[-1]["messages"] == [{"role": "user", "content": "What is this?\n"}]
     assert serving("bill", "show", "--json").json["total"]["wei"] == "3600"
-    assert "Its model is model-1" in serving("chat", provider, "Hi", "--model", "other", code=5).err
+    other = serving("chat", provider, "Hi", "--model", "other", code=5).err
+    assert "Its model is model-1" in other
+    assert f"serving service show {provider}" in other
 
 
 def test_what_the_model_writes_cannot_move_the_cursor(serving: Terminal, stage: Stage, gate: Gate) -> None:
@@ -126,6 +128,11 @@ def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, s
     assert json.loads(archive.read_text())["report"]["mock"] is True
     verdict = serving("signer", "review", provider, "--json", code=20).json
     assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
+
+    world.provider.register(world.fine_tuning_offer(url=stage.world.offer().url), service="fine-tuning")
+    reviewed = serving("signer", "review", provider, "--service", "fine-tuning", "--json", code=20).json
+    assert reviewed["signer"] == world.tee_signer.address
+    assert "no inference server" in serving("service", "verify", provider, "--trust", "-s", "fine-tuning", code=2).err
 
     refused = serving("connect", provider, "--port", "0", "--require-quote", code=9).err
     assert "quote: a mock, signed by no processor" in refused

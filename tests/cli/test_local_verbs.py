@@ -39,12 +39,6 @@ KEY = "0x" + "ab" * 32
 
 
 @pytest.fixture
-def lonely(tmp_path: Path) -> Terminal:
-    """`serving` in an empty home."""
-    return Terminal(tmp_path)
-
-
-@pytest.fixture
 def light_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encrypt new keys in a thousandth of the time."""
     monkeypatch.setattr("serving_network.cli.home.KeyStore", partial(KeyStore, scrypt_work=2))

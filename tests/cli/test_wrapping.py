@@ -37,6 +37,8 @@ def test_a_command_has_a_line_of_its_own_and_is_not_broken() -> None:
     command = f"serving ledger fund {ADDRESS} '1 coin' --service inference-v1.0"
     assert lines(f"Next   The user runs: {command}", 80) == ["Next   The user runs:", " " * 7 + command]
     assert lines(f"Next   {command}", 80) == [f"Next   {command}"]
+    export = "export KEY=0x$(openssl rand -hex 32) and one more word"
+    assert lines(f"Next   To make one: {export}", 40) == ["Next   To make one:", " " * 7 + export]
     sentence = "Run serving ledger retrieve --all now and after the lock time, then: serving ledger withdraw all"
     assert lines(sentence, 30) == [
         "Run",
@@ -44,6 +46,16 @@ def test_a_command_has_a_line_of_its_own_and_is_not_broken() -> None:
         "  now and after the lock time,",
         "  then:",
         "  serving ledger withdraw all",
+    ]
+
+
+def test_amounts_and_times_are_not_broken() -> None:
+    text = "user=one amount=10.5 coins unlocks in 1 d (2026-12-01 03:39:27 CET)"
+    assert lines(text, 24) == [
+        "user=one",
+        "  amount=10.5 coins",
+        "  unlocks in 1 d",
+        "  (2026-12-01 03:39:27 CET)",
     ]
 
 

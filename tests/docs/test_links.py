@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import runpy
 import tomllib
@@ -77,6 +79,18 @@ def test_the_sites_navigation_has_every_page_once(site: Path) -> None:
     example = "files/examples/pytest_project/index.md"
     pages = {page.relative_to(site).as_posix() for page in site.rglob("*.md")}
     assert sorted(listed) == sorted({page for page in pages if not page.startswith("files/")} | {example})
+
+
+def test_the_api_reference_has_every_public_name_and_the_clients_page_leads_to_it(site: Path) -> None:
+    for package in ("clients", "errors", "money", "networks", "signing", "wallet/local"):
+        assert f"(reference/{package.partition('/')[0]}.md)" in (site / "clients.md").read_text("utf-8")
+        module = importlib.import_module(f"serving_network.{package.replace('/', '.')}")
+        for name in getattr(module, "__all__", vars(module)):
+            found = getattr(module, name)
+            if inspect.isclass(found) and found.__module__.startswith(module.__name__) and not name.startswith("_"):
+                page = (site / "reference" / f"{package.partition('/')[0]}.md").read_text("utf-8")
+                assert f"::: {module.__name__}\n" in page, name
+                assert inspect.getdoc(found), f"{name} has no docstring, so the reference leaves it out"
 
 
 def test_the_api_reference_names_modules_that_exist(site: Path) -> None:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.chain.node import from_hex, from_quantity
-from serving_network.chains import how_to_get_coins
+from serving_network.chain.shortage import get_coins
 from serving_network.contracts.old_calls import OldStyleCall, recognise_call
 from serving_network.contracts.reverts import RevertedWithoutReason, explain_refusal
 from serving_network.errors import (
@@ -20,12 +20,15 @@ from serving_network.errors import (
     TransactionFailure,
     TransactionPending,
 )
-from serving_network.money import describe
+from serving_network.money import WEI_PER_COIN, rounded
 
 if TYPE_CHECKING:
     from serving_network.chain.reading import AsyncReader
     from serving_network.chain.receipts import Receipt
     from serving_network.messages.transactions import SignedTransaction
+
+GAS_ALLOWANCE: Final = WEI_PER_COIN // 100
+"""What a transaction may cost whose gas no node has estimated yet."""
 
 
 async def refused_estimate(chain: AsyncReader, refusal: RpcError, requested: dict[str, Any]) -> ServingError:
@@ -36,11 +39,11 @@ async def refused_estimate(chain: AsyncReader, refusal: RpcError, requested: dic
     if _lacks_funds(refusal):
         has, needs = await chain.balance(requested["from"]), from_quantity(requested["value"])
         return NotEnoughCoins(
-            f"{requested['from']} has {describe(has)} and needs {describe(needs)} plus gas.",
+            f"{requested['from']} has {rounded(has)} and needs {rounded(needs, at_most=True)} plus gas.",
             address=requested["from"],
             has=has,
             needs=needs,
-            next_step=how_to_get_coins(chain.chain_id, requested["from"]),
+            next_step=get_coins(chain.chain_id, requested["from"], needs + GAS_ALLOWANCE - has),
         )
     try:
         await chain.rpc("eth_call", [requested, "latest"])
@@ -57,11 +60,11 @@ async def rejected(chain: AsyncReader, signed: SignedTransaction, refusal: RpcEr
     if _lacks_funds(refusal):
         has, needs = await chain.balance(signed.sender), signed.value + signed.gas * signed.max_fee_per_gas
         return NotEnoughCoins(
-            f"{signed.sender} has {describe(has)} and needs {describe(needs)}.",
+            f"{signed.sender} has {rounded(has)} and needs {rounded(needs, at_most=True)}.",
             address=signed.sender,
             has=has,
             needs=needs,
-            next_step=how_to_get_coins(chain.chain_id, signed.sender),
+            next_step=get_coins(chain.chain_id, signed.sender, needs - has),
         )
     reason = explain_refusal(refusal)
     if isinstance(reason, ContractError):

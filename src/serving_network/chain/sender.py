@@ -12,11 +12,11 @@ from serving_network.chain.fees import REPLACEMENT_PERCENT, Fees
 from serving_network.chain.node import from_quantity
 from serving_network.chain.nonces import Nonces
 from serving_network.chain.reading import AsyncReader
+from serving_network.chain.shortage import get_coins
 from serving_network.chain.signed import sign_transaction
-from serving_network.chains import how_to_get_coins
 from serving_network.errors import NodeFailure, NotEnoughCoins, RpcError, TransactionFailure
 from serving_network.messages.transactions import SignedTransaction
-from serving_network.money import WEI_PER_GWEI, describe
+from serving_network.money import WEI_PER_GWEI, describe, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -189,12 +189,12 @@ class AsyncSender(AsyncReader):
         has = await self.balance(address)
         if has < value + gas_cost:
             raise NotEnoughCoins(
-                f"{address} has {describe(has)} and needs {describe(value + gas_cost)}"
-                f" ({describe(value)} to move, up to {describe(gas_cost)} for gas).",
+                f"{address} has {rounded(has)} and needs {rounded(value + gas_cost, at_most=True)}"
+                f" ({describe(value)} to move, up to {rounded(gas_cost, at_most=True)} for gas).",
                 address=address,
                 has=has,
                 needs=value + gas_cost,
-                next_step=how_to_get_coins(self.chain_id, address),
+                next_step=get_coins(self.chain_id, address, value + gas_cost - has),
             )
 
     async def _is_known(self, signed: SignedTransaction, refusal: RpcError) -> bool:

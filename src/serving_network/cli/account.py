@@ -14,10 +14,10 @@ from rich.text import Text
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address
-from serving_network.cli.event_values import values_as_text
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import moment, until
+from serving_network.cli.values import values_as_text
 from serving_network.errors import NodeFailure
 from serving_network.money import rounded
 

@@ -11,7 +11,7 @@ from serving_network.cli.complete import complete_address
 from serving_network.cli.home import Home
 from serving_network.cli.options import JSON, YES
 from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_to_remove
+from serving_network.cli.prompts import ask_to_go_on, ask_to_remove
 from serving_network.networks import parse_address
 
 app = typer.Typer(help="Manage the address book: names that you can use in place of addresses.")
@@ -21,14 +21,19 @@ app = typer.Typer(help="Manage the address book: names that you can use in place
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the address.")],
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="The address.")],
+    yes: YES = False,
     as_json: JSON = False,
 ) -> None:
-    """Give an address a name, which you can use in every command.
+    """Give an address a name, which you can use in every command. Asks before a name gets another address.
 
     Example: serving address add good-provider 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
     """
-    found = parse_address(address)
-    Home.open().save_address(name, found)
+    found, files = parse_address(address), Home.open()
+    old = files.addresses().get(name, found)
+    if old != found and not yes:
+        typer.echo(f"{name}: {old} -> {found}", err=True)
+        ask_to_go_on(what="written")
+    files.save_address(name, found)
     out = Output(as_json)
     out.result({"name": name, "address": found})
     out.line(f"{name}  {found}")

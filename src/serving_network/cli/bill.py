@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -80,15 +81,16 @@ async def show(
         }
     )
     most = max((one.wei for one in found), default=0) or 1
+    columns = 4 if sys.stdout.isatty() else 3  # no bars in a pipe
     session.out.table(
-        (by.value, "requests", "spent", ""),
+        (by.value, "requests", "spent", "")[:columns],
         [
             (
                 session.name(one.name) if by is By.PROVIDER else one.name,
                 str(one.requests),
                 rounded(one.wei),
                 "█" * max(one.wei > 0, one.wei * BAR // most),
-            )
+            )[:columns]
             for one in found
         ],
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",

@@ -64,6 +64,7 @@ async def chat(
 
 
 async def _converse(session: Session, buyer: Buyer, asked: dict[str, Any]) -> None:
+    session.signer()  # asks for the password before the first question, which it could be typed into
     session.out.note(f"Chatting with {asked['model']}. End with Ctrl-D.")
     messages: list[dict[str, str]] = []
     total = answers = 0

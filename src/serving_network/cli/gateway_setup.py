@@ -82,6 +82,8 @@ async def init(
     network = await session.reader()
     found = await network.offer(session.own_address(), service)
     registered = found.offer if found is not None and isinstance(found.offer, Offer) else None
+    if registered is None and signer is None:
+        tee_key_from_environment()
     upstream = _asked("--upstream", upstream, "Model server, with its /v1", "http://127.0.0.1:8000/v1")
     offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
     served_type(offer.service_type)

@@ -43,6 +43,25 @@ class Home(Configuration):
                 self.keys.find(text)
             raise
 
+    def check_free(self, name: str) -> None:
+        """Raise InvalidInput if a new key cannot have this name: it is invalid, or stands for another address."""
+        self.keys.check_free(name)
+        if name in self.addresses():
+            raise InvalidInput(
+                f"{name!r} is a name in the address book.",
+                next_step=f"Choose another name for the key, or free this one: serving address remove {name}",
+            )
+
+    def save_address(self, name: str, address: ChecksumAddress) -> None:
+        """As in a configuration. Raises InvalidInput, too, if a key of another address has this name."""
+        if self.names().get(name, address) != address and name not in self.addresses():
+            raise InvalidInput(
+                f"{name!r} is the name of a key of yours, {self.names()[name]}.",
+                cause="One name for two addresses could send coins to the wrong one.",
+                next_step=f"Choose another name: serving address add NAME {address}",
+            )
+        super().save_address(name, address)
+
     def names(self) -> dict[str, ChecksumAddress]:
         """The address book, and the keys whose names are not in it."""
         book = self.addresses()

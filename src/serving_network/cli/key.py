@@ -34,6 +34,7 @@ def new(name: NEW_NAME, as_json: JSON = False) -> None:
     Example: serving key new main
     """
     files = Home.open()
+    files.check_free(name)
     key = files.keys.create(name, ask_new_password())
     _added(files, key, as_json)
     Output(as_json).note(f"Back up {key.path}: without this file and its password, the key's coins are lost.")
@@ -52,6 +53,7 @@ def import_key(
     Example: serving key import main --keystore ./UTC--2026-11-22--f39f
     """
     files = Home.open()
+    files.check_free(name)
     if keystore is not None:
         signer, password, encrypted = _from_keystore(keystore)
         key = files.keys.add(name, signer, password, encrypted)

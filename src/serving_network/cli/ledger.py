@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,9 +15,11 @@ from serving_network.cli.command import reads, writes
 from serving_network.cli.complete import complete_address, complete_service
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
-from serving_network.cli.times import moment, span, until
+from serving_network.cli.times import moment, until
+from serving_network.counting import span
 from serving_network.errors import InvalidInput, NodeFailure
-from serving_network.money import ALL, describe, parse_wei, rounded
+from serving_network.money import ALL, describe, parse_amount, parse_wei, rounded
+from serving_network.untrusted import printable
 
 app = typer.Typer(help="Manage your ledger: deposit coins, fund providers, retrieve coins and withdraw them.")
 
@@ -185,12 +188,25 @@ async def retrieve(
             "Exactly one of PROVIDERS and --all is required.", next_step="Name one or more providers, or pass --all."
         )
     user = await session.user()
+    for one in providers or ():
+        if _is_amount(one) and one not in session.configuration.names():
+            raise InvalidInput(
+                f"{printable(one)!r} is an amount, not a provider. A refund is of the whole account.",
+                next_step="Name one or more providers without an amount, or pass --all.",
+            )
     chosen = [session.address(one) for one in providers] if providers else None
     if not await user.retrieve(chosen, service):
         session.out.result({"dry_run": session.dry_run, "transactions": []})
         session.out.line("Nothing to retrieve: no coins are left to request, and no refund is unlocked.")
     if not session.dry_run:
         await _show_refunds(session, user.address, chosen, service)
+
+
+def _is_amount(text: str) -> bool:
+    with suppress(InvalidInput):
+        parse_amount(text)
+        return True
+    return False
 
 
 async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | None, service: str | None) -> None:

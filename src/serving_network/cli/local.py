@@ -13,7 +13,8 @@ from serving_network.cli.command import reads
 from serving_network.cli.complete import complete_key
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
-from serving_network.cli.times import local_time, moment, parse_span, span
+from serving_network.cli.times import local_time, moment, parse_span
+from serving_network.counting import span
 from serving_network.errors import InvalidInput, NodeFailure, RpcError
 from serving_network.money import parse_wei, rounded
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,9 +59,12 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
     """The offer in a TOML file. Raises ConfigurationError, which says what is missing or wrong."""
     try:
         content = parse_toml(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"There is no file {path}.", next_step=_how_to_write(path, service)) from error
     except (OSError, ValueError) as error:
+        cause = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(
-            f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
+            f"{path} cannot be read.", cause=printable(cause or ""), next_step=f"Fix {path} and run again."
         ) from error
     kind: type[Offer | FineTuningOffer] = FineTuningOffer if kind_of(service) == FINE_TUNING else Offer
     wanted = {one.name for one in fields(kind)}
@@ -77,6 +81,15 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
         raise ConfigurationError(
             f"{path} does not describe a service.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
         ) from error
+
+
+def _how_to_write(path: Path, service: str) -> str:
+    """The next step for an offer file that does not exist. `model=x` was meant for --set."""
+    name, equals, _ = path.name.partition("=")
+    if equals and name.isidentifier():
+        return f"To change a field: serving service update --set {shlex.quote(str(path))}"
+    kind = "" if kind_of(service) == INFERENCE else f" --service {service}"
+    return f"Write one from an example: serving service register --example{kind} > {shlex.quote(str(path))}"
 
 
 def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | FineTuningOffer:

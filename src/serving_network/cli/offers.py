@@ -4,22 +4,31 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.cli.output import money
 from serving_network.cli.times import moment
-from serving_network.contracts.models import FineTuningOffer
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer
 from serving_network.money import describe
 
 if TYPE_CHECKING:
     from serving_network.contracts.models import Offer, ProviderService
 
 
+PRICES: Final = {INFERENCE: ("per input token", "per output token"), FINE_TUNING: ("per token",)}
+"""What the prices of an offer are for, by kind of service."""
+
+
+def prices(offer: Offer | FineTuningOffer) -> tuple[str, ...]:
+    """An offer's prices, in the order of PRICES."""
+    found = (offer.price_per_token,) if isinstance(offer, FineTuningOffer) else (offer.input_price, offer.output_price)
+    return tuple(describe(one) for one in found)
+
+
 def price(offer: Offer | FineTuningOffer) -> str:
-    """An offer's price."""
-    if isinstance(offer, FineTuningOffer):
-        return f"{describe(offer.price_per_token)} per token"
-    return f"{describe(offer.input_price)} per input token, {describe(offer.output_price)} per output token"
+    """An offer's prices in one text."""
+    kind = FINE_TUNING if isinstance(offer, FineTuningOffer) else INFERENCE
+    return ", ".join(f"{amount} {what}" for amount, what in zip(prices(offer), PRICES[kind], strict=True))
 
 
 def changes(old: Offer | FineTuningOffer, new: Offer | FineTuningOffer) -> list[tuple[str, str, str]]:

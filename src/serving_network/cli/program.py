@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from shutil import get_terminal_size
 from typing import Any, ClassVar
@@ -21,9 +21,17 @@ from typer.models import CommandInfo
 
 from serving_network.cli.output import EXIT_INTERRUPTED, Output, close_output
 from serving_network.cli.overview import overview
-from serving_network.errors import ConfigurationError, ServingError
+from serving_network.errors import ConfigurationError, InvalidInput, ServingError
+from serving_network.money import DECIMALS_OF_UNIT
+from serving_network.untrusted import printable
 
 EXIT_NO_COMMAND = 2
+MOST_SUGGESTED = 3
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""Raised for any command line that a command does not accept; Typer does not export it."""
+_NUMBER = re.compile(r"\d[\d_]*(?:\.\d+)?|\.\d+", re.ASCII)
+_NEGATIVE = re.compile(r"-\.?\d", re.ASCII)
+_EXAMPLE = re.compile(r"Example: (serving .*?)(?:\n\n|$)", re.DOTALL)
 
 
 class _Light:
@@ -73,14 +81,42 @@ class Program(_Light, TyperGroup):
         if not args and not ctx.resilient_parsing:
             typer.echo(ctx.get_help())
             raise typer.Exit(EXIT_NO_COMMAND)
-        with _suggesting():
-            return super().parse_args(ctx, args)
+        if args[:1] == ["help"]:
+            args = [*args[1:], "-h"]
+        try:
+            return super().parse_args(ctx, _with_whole_amounts(args))
+        except USAGE_ERROR as error:
+            raise self._usage_failure(ctx, error, args) from error
+
+    def _usage_failure(self, ctx: Any, error: Any, words: Sequence[str]) -> typer.Exit:
+        """A command line that the program does not accept: what is wrong, an example, and where the help is."""
+        if not isinstance(error, USAGE_ERROR) or type(error).__name__ == "NoArgsIsHelpError":
+            raise error  # it prints the help
+        where = error.ctx or ctx
+        next_step, cause = f"{where.command_path} -h", None
+        if example := _example(where.command):
+            next_step += f", or write it like: {example}"
+        elif isinstance(where.command, TyperGroup) and not getattr(error, "possibilities", None):
+            cause = self._near(where.command, words)
+        failure = InvalidInput(_what_is_wrong(error, words), cause=cause, next_step=next_step)
+        return typer.Exit(Output("--json" in words).failure(failure))
+
+    def _near(self, group: TyperGroup, words: Sequence[str]) -> str | None:
+        """What an unknown command may have been meant to be: one of this group, or of one of the nouns."""
+        if group is not self:
+            return f"Its commands: {', '.join(group.commands)}."
+        nouns = {name: _load(f"{self.package}.{name}", name) for name in self.commands}
+        found = [
+            f"serving {name} {words[0]}" for name, noun in nouns.items() if words[0] in getattr(noun, "commands", ())
+        ]
+        return f"There is {' and '.join(found)}." if 0 < len(found) <= MOST_SUGGESTED else None
 
     def invoke(self, ctx: Any) -> Any:
         words = [*ctx._protected_args, *ctx.args]
         try:
-            with _suggesting():
-                return super().invoke(ctx)
+            return super().invoke(ctx)
+        except USAGE_ERROR as error:
+            raise self._usage_failure(ctx, error, words) from error
         except ServingError as error:
             raise typer.Exit(Output("--json" in words).failure(error)) from error
         except BrokenPipeError:  # the reader of a help text or document has read enough
@@ -111,17 +147,21 @@ class Noun(_Light, TyperGroup):
         return name, command and _built(self._verbs[str(name)]), rest
 
 
-@contextmanager
-def _suggesting() -> Iterator[None]:
-    """Suggest the nearest option in place of an unknown one, in the words in which a command is suggested."""
-    try:
-        yield
-    except Exception as error:
-        if nearest := getattr(error, "possibilities", None):
-            suggested = ", ".join(repr(one) for one in sorted(nearest))
-            error.message = f"{error.message}. Did you mean {suggested}?"  # type: ignore[attr-defined]
-            error.possibilities = None  # type: ignore[attr-defined]
-        raise
+def _with_whole_amounts(args: Sequence[str]) -> list[str]:
+    """The arguments, with an amount and its unit as one of them: people leave out the quotes of "10 gwei"."""
+    whole: list[str] = []
+    for one in args:
+        if whole and one.lower() in DECIMALS_OF_UNIT and _NUMBER.fullmatch(whole[-1]):
+            whole[-1] += f" {one}"
+        else:
+            whole.append(one)
+    return whole
+
+
+def _example(command: Any) -> str | None:
+    """The example in a command's help."""
+    found = _EXAMPLE.search(command.help or "")
+    return found and " ".join(found[1].split())
 
 
 def _file_trouble(error: OSError) -> ConfigurationError:
@@ -130,6 +170,17 @@ def _file_trouble(error: OSError) -> ConfigurationError:
         f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.",
         next_step="Check the path, its permissions and the free disk space, then run the command again.",
     )
+
+
+def _what_is_wrong(error: Any, words: Sequence[str]) -> str:
+    if nearest := getattr(error, "possibilities", None):
+        suggested = ", ".join(repr(one) for one in sorted(nearest))
+        return f"{error.message}. Did you mean {suggested}?"
+    negative = next((one for one in words if _NEGATIVE.match(one)), None)
+    if negative is not None and getattr(error, "option_name", "") in negative:
+        return f"{printable(negative)!r} is not an option, and no amount is negative."
+    text = " ".join(error.format_message().split())
+    return text if text.endswith(("?", ".")) else f"{text}."
 
 
 @cache

@@ -18,7 +18,7 @@ from serving_network.files import write_whole
 if TYPE_CHECKING:
     from serving_network.cli.session import Session
     from serving_network.clients.attestation import QuoteVerdict
-    from serving_network.contracts.models import Offer
+    from serving_network.contracts.models import FineTuningOffer, Offer
 
 FOLDER = "quotes"
 RTMRS = 4
@@ -43,7 +43,7 @@ class Given:
     compose_hash: bytes | None
 
 
-async def review(session: Session, provider: str, offer: Offer, given: Given) -> QuoteVerdict:
+async def review(session: Session, provider: str, offer: Offer | FineTuningOffer, given: Given) -> QuoteVerdict:
     """Fetch and verify a provider's quote, archive the verdict and show it. Raises as `examine`."""
     verdict, archived, path = await examine(session, provider, offer, given)
     session.out.result(archived | {"archive": str(path)})
@@ -55,7 +55,7 @@ async def review(session: Session, provider: str, offer: Offer, given: Given) ->
 
 
 async def examine(
-    session: Session, provider: str, offer: Offer, given: Given
+    session: Session, provider: str, offer: Offer | FineTuningOffer, given: Given
 ) -> tuple[QuoteVerdict, dict[str, Any], Path]:
     """The verdict on a provider's quote, and what of it is archived where.
 

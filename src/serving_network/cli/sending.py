@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from serving_network.cli.output import money
 from serving_network.cli.prompts import ask_to_go_on
+from serving_network.cli.values import call_lines, plain
 from serving_network.money import rounded
 
 if TYPE_CHECKING:
@@ -86,25 +87,10 @@ def past(effect: str) -> str:
     return f"{done.capitalize()} {rest}"
 
 
-def plain(value: Any) -> Any:
-    """An argument for JSON and for people: whole numbers as text where JavaScript would round them."""
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, int):
-        return value if value < 2**53 else str(value)
-    if isinstance(value, dict):
-        return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return value
-
-
 def _show(out: Output, call: Call, gas: int, most: int) -> None:
     out.line(f"{call.contract}.{call.function} at {call.to}", "bold")
-    for name, value in call.arguments.items():
-        out.line(f"  {name} = {plain(value)}")
+    for line in call_lines(call.arguments):
+        out.line(line)
     out.line(f"  value = {rounded(call.value)}")
     out.line(f"This {call.effect}.")
     out.line(f"It would succeed now. Gas limit {gas}, at most {rounded(most, at_most=True)}. Nothing was sent.")

@@ -12,7 +12,7 @@ from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVID
 from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.command import reads, writes
 from serving_network.cli.offer_file import EXAMPLES, changed, kind_of, read_offer
-from serving_network.cli.offers import changes, models, offer_as_json, price
+from serving_network.cli.offers import PRICES, changes, models, offer_as_json, price, prices
 from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
@@ -35,13 +35,13 @@ async def list_services(session: Session, service: INFERENCE_SERVICE = "inferenc
     offers = await (await session.reader()).offers(service)
     session.out.result([offer_as_json(one) for one in offers])
     session.out.table(
-        ("provider", "model", "url", "price", "confirmed"),
+        ("provider", "model", "url", *PRICES[kind_of(service)], "confirmed"),
         [
             (
                 session.name(one.provider),
                 models(one.offer),
                 one.offer.url,
-                price(one.offer),
+                *prices(one.offer),
                 "yes" if one.confirmed else "no",
             )
             for one in offers
@@ -69,10 +69,12 @@ async def verify(
 
     Example: serving service verify good-provider
     """
-    from serving_network.clients.read.inference import inference_service
+    from serving_network.clients.read.inference import inference_service, served_offer
 
     network, whose = await session.reader(), session.address(provider)
-    offer, _ = await inference_service(network, whose, service)
+    if trust:  # only providers of inference are bought from
+        await inference_service(network, whose, service)
+    offer = await served_offer(network, whose, service)
     verdict = await review(session, whose, offer, Given(collateral, pccs, compose_hash))
     if trust:
         identity = await bill_identity(session, network, provider, service)

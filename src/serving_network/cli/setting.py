@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import typer
@@ -12,8 +12,11 @@ from serving_network.cli.arguments import FINE_TUNING_SERVICE, INFERENCE_SERVICE
 from serving_network.cli.command import reads, writes
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
-from serving_network.cli.times import span
+from serving_network.cli.times import parse_span
+from serving_network.counting import span
+from serving_network.errors import InvalidInput
 from serving_network.money import describe
+from serving_network.untrusted import printable
 
 app = typer.Typer(help="Show the network's settings, and change them as the owner of a service.")
 
@@ -63,11 +66,31 @@ async def show(session: Session, service: INFERENCE_SERVICE = "inference") -> No
     session.out.facts(facts)
 
 
+def _lock_time(text: str) -> int:
+    """The seconds of a lock time; a number alone is in hours. Raises InvalidInput."""
+    try:
+        return int(Decimal(text) * 3600)
+    except (InvalidOperation, OverflowError, ValueError):
+        return parse_span(text)
+
+
+def _percent(text: str) -> int:
+    """A whole number of percent, with or without its sign. Raises InvalidInput."""
+    number = text.removesuffix("%").strip()
+    if not number.isdecimal():
+        raise InvalidInput(
+            f"{printable(text)!r} is not a whole number of percent.", next_step="Write one from 0 to 100."
+        )
+    return int(number)
+
+
 @app.command("lock-time")
 @writes
 async def lock_time(
     session: Session,
-    hours: Annotated[Decimal, typer.Argument(parser=Decimal, help="1 to 168.")],
+    time: Annotated[
+        list[str], typer.Argument(metavar="TIME", help='1 hour to 7 days: "24" (hours), "1 day" or "90 min".')
+    ],
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
     """Change how long refunds stay locked. Applies to pending refunds, too.
@@ -75,14 +98,14 @@ async def lock_time(
     Example: serving setting lock-time 24
     """
     owner = await session.owner()
-    await owner.set_lock_time(int(hours * 3600), service)
+    await owner.set_lock_time(_lock_time(" ".join(time)), service)
 
 
 @app.command()
 @writes
 async def penalty(
     session: Session,
-    percent: Annotated[int, typer.Argument(help="0 to 100.")],
+    percent: Annotated[int, typer.Argument(parser=_percent, metavar="PERCENT", help="0 to 100.")],
     service: FINE_TUNING_SERVICE = "fine-tuning",
 ) -> None:
     """Change the share of the fee that is due for a deliverable the user did not acknowledge.

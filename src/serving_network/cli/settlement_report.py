@@ -58,9 +58,9 @@ def _row(session: Session, line: UserLine, dry_run: bool) -> tuple[str, ...]:
         str(line.requests),
         str(line.input_tokens),
         str(line.output_tokens),
-        format_coins(line.fee),
-        format_coins(line.expected if dry_run else line.paid),
-        format_coins(line.fee - line.expected if dry_run else line.unsettled),
+        rounded(line.fee),
+        rounded(line.expected if dry_run else line.paid),
+        rounded(line.fee - line.expected if dry_run else line.unsettled),
         "would be settled" if dry_run and line.expected else line.outcome,
         str(line.gas),
     )

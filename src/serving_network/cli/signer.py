@@ -10,7 +10,8 @@ import typer
 from serving_network.cli import quote
 from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.command import reads, writes
-from serving_network.cli.offers import models, offer_as_json, price
+from serving_network.cli.offer_file import kind_of
+from serving_network.cli.offers import PRICES, models, offer_as_json, prices
 from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS
 from serving_network.cli.session import Session
 from serving_network.networks import parse_address
@@ -28,9 +29,9 @@ async def waiting(session: Session, service: INFERENCE_SERVICE = "inference") ->
     offers = [one for one in await (await session.reader()).offers(service) if not one.confirmed]
     session.out.result([offer_as_json(one) for one in offers])
     session.out.table(
-        ("provider", "TEE signer", "url", "model", "price"),
+        ("provider", "TEE signer", "url", "model", *PRICES[kind_of(service)]),
         [
-            (session.name(one.provider), one.offer.tee_signer, one.offer.url, models(one.offer), price(one.offer))
+            (session.name(one.provider), one.offer.tee_signer, one.offer.url, models(one.offer), *prices(one.offer))
             for one in offers
         ],
         empty="Every registered TEE signer is confirmed.",
@@ -53,13 +54,14 @@ async def review(
 
     Example: serving signer review good-provider
     """
-    from serving_network.clients.read.inference import inference_service
+    from serving_network.clients.read.inference import served_offer
 
     whose = session.address(provider)
-    offer, _ = await inference_service(await session.reader(), whose, service)
+    offer = await served_offer(await session.reader(), whose, service)
     verdict = await quote.review(session, whose, offer, quote.Given(collateral, pccs, compose_hash))
     if verdict.genuine:
-        session.out.line(f"To confirm it: serving signer confirm {whose} --expect {offer.tee_signer}")
+        confirm = f"serving signer confirm {whose} --expect {offer.tee_signer} --service {service}"
+        session.out.line(f"To confirm it: {confirm}")
     quote.end(session, verdict)
 
 

@@ -64,7 +64,12 @@ async def tee_signer(session: Session, name: str | None) -> AttestedSigner:
     return signer.as_tee_signer()
 
 
-def tee_key_from_environment(next_step: str = f"Set {TEE_KEY_VARIABLE}.") -> LocalTeeSigner:
+NEW_KEY: Final = f"export {TEE_KEY_VARIABLE}=0x$(openssl rand -hex 32)"
+
+
+def tee_key_from_environment(
+    next_step: str = f"Set {TEE_KEY_VARIABLE} to the key. To make one for development: {NEW_KEY}",
+) -> LocalTeeSigner:
     """The signer with the key in SERVING_TEE_KEY. Raises KeyFailure."""
     text = os.environ.get(TEE_KEY_VARIABLE, "").strip()
     if not text:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from serving_network.counting import span
 from serving_network.errors import InvalidInput
 from serving_network.untrusted import printable
 
@@ -18,16 +19,6 @@ def moment(seconds: int) -> str:
 def local_time(seconds: int) -> str:
     """A time in seconds since 1970 as date and local time, for people."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def span(seconds: int) -> str:
-    """A span of seconds in its two largest units: "1 d 4 h", "12 min 5 s"."""
-    parts = []
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or "0 s"
 
 
 def span_up(seconds: int) -> str:

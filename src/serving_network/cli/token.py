@@ -86,7 +86,10 @@ async def make(
         }
     )
     expires = f"expires {_expiry(token.expires_at)}" if token.expires_at else "never expires"
-    session.out.note(f"{_kind(token)}, {expires}. Keep it secret. The id revokes an API key: serving token revoke")
+    revokes = "revoke-all" if token.token_id == SESSION_ID else "revoke"
+    numbered = "" if token.token_id == SESSION_ID else f" {token.token_id}"
+    session.out.note(f"{_kind(token)}, {expires}. Keep it secret.")
+    session.out.note(f"To revoke it: serving token {revokes} {provider}{numbered}")
     if used:
         session.out.note(f"Base URL: {used[0]}")
         session.out.note(f"To try it, with the token in TOKEN: {used[1]}")
@@ -139,6 +142,12 @@ async def revoke(
     Example: serving token revoke good-provider 3
     """
     user = await session.user()
+    if SESSION_ID in token_ids:
+        session.out.note(
+            f"Note: {SESSION_ID} is the id of every session token. Until serving token revoke-all, none can be made: "
+            "serving chat and serving connect stop working with this provider.",
+            "yellow",
+        )
     await user.revoke_tokens(session.address(provider), token_ids, service)
 
 

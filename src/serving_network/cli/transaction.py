@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.cli.command import reads
-from serving_network.cli.event_values import values_as_json, values_as_text
 from serving_network.cli.output import money
-from serving_network.cli.sending import plain
 from serving_network.cli.session import Session
+from serving_network.cli.values import call_lines, plain, values_as_json, values_as_text
 from serving_network.errors import InvalidInput, TransactionFailure
 from serving_network.money import rounded
 
@@ -52,6 +51,7 @@ async def show(
             next_step="serving network show",
         )
     contracts = [network.ledger_contract, *(one.contract for one in await network.services())]
+    call = _call(contracts, found)
     receipt = await network.chain.receipt(transaction)
     result: dict[str, Any] = {
         "transaction": transaction,
@@ -59,7 +59,7 @@ async def show(
         "to": found.get("to"),
         "value": money(int(found["value"], 16)),
         "nonce": int(found["nonce"], 16),
-        "call": _call(contracts, found),
+        "call": call and call | {"arguments": plain(call["arguments"])},
         "state": "waiting" if receipt is None else "done" if receipt.succeeded else "failed",
     }
     events: list[dict[str, Any]] = []
@@ -68,7 +68,7 @@ async def show(
         events = _events(contracts, receipt)
         result["events"] = [one | {"arguments": values_as_json(one["arguments"])} for one in events]
     session.out.result(result)
-    _print(session, result, receipt, events)
+    _print(session, result, call, receipt, events)
     if receipt is not None and not receipt.succeeded:
         await (await session.chain()).wait(transaction)
 
@@ -80,7 +80,7 @@ def _call(contracts: list[Contract], found: dict[str, Any]) -> dict[str, Any] | 
         if contract.address.lower() == str(found.get("to")).lower():
             decoded = contract.interface.decode_call(from_hex(found["input"]))
             if decoded is not None:
-                return {"contract": contract.name, "function": decoded.name, "arguments": plain(decoded.args)}
+                return {"contract": contract.name, "function": decoded.name, "arguments": decoded.args}
     return None
 
 
@@ -95,20 +95,27 @@ def _events(contracts: list[Contract], receipt: Receipt) -> list[dict[str, Any]]
     return found
 
 
-def _print(session: Session, result: dict[str, Any], receipt: Receipt | None, events: Sequence[dict[str, Any]]) -> None:
+def _print(
+    session: Session,
+    result: dict[str, Any],
+    call: dict[str, Any] | None,
+    receipt: Receipt | None,
+    events: Sequence[dict[str, Any]],
+) -> None:
     out = session.out
-    call = result["call"]
     facts = {
         "transaction": result["transaction"],
         "state": result["state"],
         "from": session.name(result["from"]),
         "to": str(result["to"]),
         "value": rounded(int(result["value"]["wei"])),
-        "call": f"{call['contract']}.{call['function']} {call['arguments']}" if call else "not to this network",
+        "call": f"{call['contract']}.{call['function']}" if call else "not to this network",
     }
     if receipt is not None:
         facts["block"] = str(receipt.block_number)
         facts["gas"] = f"{receipt.gas_used}, cost {rounded(receipt.cost, at_most=True)}"
     out.facts(facts)
+    for line in call_lines(call["arguments"]) if call else ():
+        out.line(line)
     for event in events:
         out.line(f"event  {event['contract']}.{event['event']}  {values_as_text(session, event['arguments'])}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Break lines at words for a terminal, and shorten addresses for its tables.
 
-Addresses, hashes and commands are never broken: what is copied must be whole.
+Addresses, hashes, commands, amounts and times are never broken: what is copied must be whole.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _UNIT: Final = re.compile(
-    r"(?:^|(?<=: )|(?<=  ))(?:serving|curl|chmod) .*$"  # a command, to the end of the line
+    r"(?:^|(?<=: )|(?<=  ))(?:serving|curl|chmod|export|mkdir) .*$"  # a command, to the end of the line
     r"|serving [a-z-]+(?: [a-z-]+)?(?: --?\S+)*"  # a command in a sentence
+    r"|(?:\w+=)?\(?-?[\d.]+ (?:coins?|gwei|wei)\b\S*"  # an amount
+    r"|(?:\w+=)?\(?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+"  # a time
     r"|\S+"
 )
 _GAP: Final = re.compile(r"\S {2,}(?=\S)")

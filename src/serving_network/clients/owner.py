@@ -10,6 +10,7 @@ from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
 from serving_network.contracts.errors import ServiceNotExist
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer
+from serving_network.counting import span
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -70,16 +71,23 @@ class AsyncOwner(AsyncActor):
     async def set_lock_time(self, seconds: int, service: str = INFERENCE) -> Receipt:
         """Change how long refunds stay locked, pending ones included. Raises LockTimeOutOfRange."""
         found = await self.service(service)
-        effect = f"sets the lock time of {found.name} to {seconds} s, also for pending refunds"
+        old = span((await self.settings(service))["lockTime"])
+        effect = f"changes the lock time of {found.name} from {old} to {span(seconds)}, also for pending refunds"
         return await self.submit(found.contract.call("updateLockTime", seconds, effect=effect))
 
     async def set_penalty(self, percent: int, service: str = FINE_TUNING) -> Receipt:
         """Change the percentage of the fee that is due for an unacknowledged deliverable.
 
-        Raises PenaltyPercentageTooHigh.
+        Raises PenaltyPercentageTooHigh, and InvalidInput for a service of inference, which has no penalty.
         """
         found = await self.service(service)
-        effect = f"sets the penalty of {found.name} to {percent} %"
+        old = (await self.settings(service)).get("penaltyPercentage")
+        if old is None:
+            raise InvalidInput(
+                f"{found.name} has no penalty: only fine-tuning has one.",
+                next_step=f"serving setting penalty {percent} --service {FINE_TUNING}",
+            )
+        effect = f"changes the penalty of {found.name} from {old} % to {percent} %"
         return await self.submit(found.contract.call("updatePenaltyPercentage", percent, effect=effect))
 
     async def register_version(self, service_type: str, version: str, address: str, description: str) -> Receipt:

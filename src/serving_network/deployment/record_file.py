@@ -38,7 +38,7 @@ class RecordFile:
             raise RecordProblem(
                 f"There is no record {path}.",
                 cause="Networks that you deploy have one; the network of serving up needs none.",
-                next_step=f"serving deploy apply --network {path.stem}",
+                next_step="Name the directory of its files with --files, or check it without a record: serving doctor",
             )
         file = cls(path, _parse(path, content))
         file._stored = content

@@ -141,8 +141,10 @@ def load_spec(path: Path) -> NetworkSpec:
     try:
         content = parse_toml(path.read_bytes())
     except FileNotFoundError as error:
+        folder = "" if path.parent.is_dir() else f"mkdir -p {path.parent} && "
         raise RecordProblem(
-            f"There is no {path}.", next_step=f"Write one from an example: serving deploy plan --example > {path}"
+            f"There is no {path}.",
+            next_step=f"Write one from an example: {folder}serving deploy plan --example > {path}",
         ) from error
     except OSError as error:
         raise RecordProblem(

@@ -94,7 +94,13 @@ def new_token(account: Account, now_ms: int, *, token_id: int, lifetime_ms: int)
             next_step="Make an API key for more: serving token make PROVIDER --days 30",
         )
     if account.revoked_bitmap >> token_id & 1:
-        raise InvalidInput(f"Token {token_id} is revoked.", next_step="Leave the id out, and a free one is taken.")
+        if token_id == SESSION_ID:
+            raise InvalidInput(
+                f"Session tokens for {account.provider} are revoked.",
+                cause=f"You revoked their id, {SESSION_ID}. Revoking every token frees all ids again.",
+                next_step=f"serving token revoke-all {account.provider}",
+            )
+        raise InvalidInput(f"Token {token_id} is revoked.", next_step="Omit the id to use a free one.")
     return SessionToken(
         address=account.user,
         provider=account.provider,

@@ -41,6 +41,10 @@ class StoredKey:
     path: Path
 
 
+def _taken(name: str) -> InvalidInput:
+    return InvalidInput(f"A key named {name!r} already exists.", next_step="Choose another name: serving key list")
+
+
 class KeyStore:
     """Keys as encrypted files (Web3 Secret Storage, the format of geth and MetaMask), one file per key, mode 0600."""
 
@@ -74,6 +78,11 @@ class KeyStore:
         """Create a new key and store it as `name`. Raises InvalidInput if the name is taken or invalid."""
         return self.add(name, LocalSigner.create(), password)
 
+    def check_free(self, name: str) -> None:
+        """Raise InvalidInput if the name is taken or invalid."""
+        if self._path(name).exists():
+            raise _taken(name)
+
     def add(self, name: str, signer: LocalSigner, password: str, encrypted: dict[str, Any] | None = None) -> StoredKey:
         """Store a key as `name`. Raises InvalidInput if the name is taken or invalid, or the password is empty.
 
@@ -89,9 +98,7 @@ class KeyStore:
         try:
             write_whole(path, json.dumps(keystore), new=True)
         except FileExistsError:
-            raise InvalidInput(
-                f"A key named {name!r} already exists.", next_step="Choose another name: serving key list"
-            ) from None
+            raise _taken(name) from None
         return StoredKey(name, signer.address, path)
 
     def unlock(self, name: str, password: str) -> LocalSigner:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
@@ -206,8 +207,16 @@ class Purchase:
         return ProviderFailure(
             f"The provider {'refused the request' if refused else 'failed'} with status {self.status}.",
             cause=cause or None,
-            next_step="Change the request as the provider says." if refused and cause else None,
+            next_step=self._after_refusal() if refused and cause else None,
         )
+
+    def _after_refusal(self) -> str:
+        provider = self._buyer.identity.provider
+        if self.status == HTTPStatus.PAYMENT_REQUIRED:
+            return f"serving ledger fund {provider} AMOUNT"
+        if self.status == HTTPStatus.NOT_FOUND:
+            return f"To see what the provider sells: serving service show {provider}"
+        return "Change the request as the provider says."
 
     async def _prove(self, delivered: Delivered) -> SignedReceipt:
         buyer = self._buyer

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from serving_network.chain.node import from_quantity
-from serving_network.chains import LOCAL_CHAIN, how_to_get_coins
-from serving_network.money import WEI_PER_COIN, describe, rounded
+from serving_network.chain.shortage import get_coins
+from serving_network.money import describe, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +19,6 @@ Role = Literal["user", "provider", "owner"]
 
 GAS_RESERVED: Final = 1_000_000
 """More than any single transaction of a user, provider or owner uses, twice: fees can double before it is mined."""
-GIVEN_LOCALLY: Final = 100 * WEI_PER_COIN
-"""What `serving local fund` gives by default."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,10 @@ async def shortage(network: AsyncNetwork, address: str, value: int = 0) -> int:
     return max(value + gas - await network.chain.balance(address), 0)
 
 
-def get_coins(network: AsyncNetwork, address: str, missing: int) -> str:
-    """The next step for a wallet that lacks `missing` wei, which is rounded up to whole coins."""
-    chain = network.chain.chain_id
-    if chain == LOCAL_CHAIN and missing <= GIVEN_LOCALLY:
-        return how_to_get_coins(chain, address)
-    return how_to_get_coins(chain, address, describe(-(-missing // WEI_PER_COIN) * WEI_PER_COIN))
-
-
 async def step(network: AsyncNetwork, address: str, command: str, value: int = 0) -> str:
     """The command, or how this wallet gets the coins that the command needs first."""
     missing = await shortage(network, address, value)
-    return get_coins(network, address, missing) if missing else command
+    return get_coins(network.chain.chain_id, address, missing) if missing else command
 
 
 async def coins(network: AsyncNetwork, address: str, role: Role, value: int = 0, *, needed: bool = True) -> Check:
@@ -68,6 +58,6 @@ async def coins(network: AsyncNetwork, address: str, role: Role, value: int = 0,
         "coins in the wallet",
         not missing,
         f"{address} has {rounded(balance)}" + (wanted if missing else ""),
-        get_coins(network, address, missing),
+        get_coins(network.chain.chain_id, address, missing),
         role,
     )

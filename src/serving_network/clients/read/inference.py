@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A provider of inference, as clients use it."""
+"""A provider with a server, as clients use it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from serving_network.addresses import to_checksum_address
 from serving_network.contracts.errors import ServiceNotExist
-from serving_network.contracts.models import INFERENCE, Offer
+from serving_network.contracts.models import INFERENCE, FineTuningOffer, Offer
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
+
+
+Found = TypeVar("Found", bound=Offer | FineTuningOffer)
+
+
+async def served_offer(network: AsyncNetwork, provider: str, service: str) -> Offer | FineTuningOffer:
+    """What the provider registered in a service of either kind.
+
+    Raises ServiceNotExist, and InvalidInput if it names no server.
+    """
+    found = await network.offer(provider, service)
+    if found is None:
+        raise ServiceNotExist(provider=to_checksum_address(provider))
+    return _with_server(found.offer, provider)
 
 
 async def inference_service(network: AsyncNetwork, provider: str, service: str = INFERENCE) -> tuple[Offer, bool]:
@@ -24,13 +38,22 @@ async def inference_service(network: AsyncNetwork, provider: str, service: str =
     found = await network.offer(provider, service)
     if found is None:
         raise ServiceNotExist(provider=to_checksum_address(provider))
-    offer = found.offer
-    if not isinstance(offer, Offer) or not is_server_url(offer.url):
-        raise InvalidInput(
-            f"The service of {provider} has no inference server with an http or https URL.",
-            next_step="Choose another provider: serving service list",
-        )
-    return replace(offer, url=offer.url.rstrip("/")), found.confirmed
+    if not isinstance(found.offer, Offer):
+        raise _no_server(provider, "inference server")
+    return _with_server(found.offer, provider), found.confirmed
+
+
+def _with_server(offer: Found, provider: str) -> Found:
+    if not is_server_url(offer.url):
+        raise _no_server(provider, "inference server" if isinstance(offer, Offer) else "fine-tuning server")
+    return replace(offer, url=offer.url.rstrip("/"))
+
+
+def _no_server(provider: str, kind: str) -> InvalidInput:
+    return InvalidInput(
+        f"The service of {provider} has no {kind} with an http or https URL.",
+        next_step="Choose another provider: serving service list",
+    )
 
 
 def is_server_url(url: str) -> bool:
