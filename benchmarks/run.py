@@ -37,15 +37,21 @@ def main() -> int:
     unknown = set(given.parts) - set(available())
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
-    stored: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
     missed = 0
     for name in () if given.page else given.parts or available():
         figures = import_module(f"benchmarks.{name}").measure()
+        stored = read()  # another run may have stored other parts meanwhile
         stored[name] = {"machine": machine(), "figures": [asdict(one) for one in figures]}
         missed += show(name, figures)
         FIGURES.write_text(json.dumps(stored, indent=2) + "\n", "utf-8")
-    PAGE.write_text(printed(stored), "utf-8")
+    PAGE.write_text(printed(read()), "utf-8")
     return 1 if missed else 0
+
+
+def read() -> dict[str, Any]:
+    """The stored figures by part."""
+    stored: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+    return stored
 
 
 def available() -> list[str]:
