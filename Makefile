@@ -13,7 +13,7 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
+	gas gas-update gas-causes bench bench-gateway bench-gateway-litellm bench-gateway-memory \
 	test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
@@ -67,6 +67,9 @@ gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 
 gas-causes: build ## show what the gas of one settlement is spent on
 	$(BIN)/python -m benchmarks.gas.causes
+
+bench: build .bench/bin/uvicorn ## measure all parts, or PARTS="chain startup", and print docs/performance.md
+	$(BIN)/python -m benchmarks.run $(PARTS)
 
 bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server that passes bytes through; about 8 minutes
 	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn

@@ -23,35 +23,15 @@ import tempfile
 import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any, NamedTuple
+from statistics import median
 
-from benchmarks.gateway.load import PACED, STREAM, Measured, load
+from benchmarks.gateway.comparing import CASES, Figures, compare
+from benchmarks.gateway.load import load
 from benchmarks.gateway.servers import Server, servers
-from benchmarks.gateway.stub import EVENTS
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import deployed_world
 from tests.gateway.stage import Stage
 
-
-class Case(NamedTuple):
-    """The number of clients, their request, the figures that are shown, and the seconds in which the clients arrive."""
-
-    clients: int
-    body: dict[str, Any]
-    shown: tuple[str, ...]
-    arriving: float = 0.0
-
-
-_FIRST = ("first p50 ms", "first p99 ms")
-CASES: dict[str, Case] = {
-    "JSON, 16 clients": Case(16, {}, ("CPU ms", "per second", "p50 ms")),
-    "JSON, one client": Case(1, {}, ("CPU ms", "per second", "p50 ms")),
-    "stream, 16 clients": Case(16, STREAM, ("CPU ms", "per second")),
-    "paced, 100 at once": Case(100, PACED, ("CPU us/event", "event p50 ms", "event p99 ms", *_FIRST)),
-    "paced, 100 arriving": Case(100, PACED, _FIRST, EVENTS * 0.02),
-}
-Figures = dict[str, float]
 MANY, STEP = 200_000, 20_000
 
 
@@ -71,26 +51,11 @@ def main() -> None:
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
         started = servers(stage, home, given.uvicorn, given.litellm)
         cases = {name: CASES[name] for name in given.case or CASES}
-        asyncio.run(_grow(started) if given.growth else _compare(started, cases, given.pairs, given.seconds))
-
-
-async def _compare(
-    started: AbstractAsyncContextManager[list[Server]], cases: dict[str, Case], pairs: int, seconds: float
-) -> None:
-    async with started as compared:
-        resting = {one.name: one.memory() for one in compared if one.pid}
-        for name, case in cases.items():
-            # LiteLLM takes minutes for a hundred streams.
-            able = [one for one in compared if one.name != "LiteLLM" or case.body is not PACED]
-            turns: dict[str, list[Figures]] = {one.name: [] for one in able}
-            for server in able:
-                await load(server.port, server.token, case.clients, 0.3, case.body)  # warms up
-            for turn in range(pairs):
-                for server in able if turn % 2 else reversed(able):
-                    turns[server.name].append(await _turn(server, case, seconds))
-            _show(name, turns, case.shown)
-        growth = {one.name: one.memory() for one in compared if one.pid}
-        _line("memory MB", *(f"{name} {resting[name] >> 20} to {growth[name] >> 20}" for name in resting))
+        if given.growth:
+            asyncio.run(_grow(started))
+            return
+        memory = asyncio.run(compare(started, cases, given.pairs, given.seconds, _show))
+        _line("memory MB", *(f"{name} {before >> 20} to {after >> 20}" for name, (before, after) in memory.items()))
 
 
 async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
@@ -102,26 +67,6 @@ async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
             while sent < mark:
                 sent += len((await load(gateway.port, gateway.token, 16, 5, {})).answers)
             _line(f"after {sent:,} requests", f"{gateway.memory() / 2**20:.1f} MB")
-
-
-async def _turn(server: Server, case: Case, seconds: float) -> Figures:
-    before = server.cpu()
-    measured = await load(server.port, server.token, case.clients, seconds, case.body, case.arriving)
-    return _figures(measured, server.cpu() - before)
-
-
-def _figures(measured: Measured, cpu: float) -> Figures:
-    answers = len(measured.answers)
-    found = {
-        "CPU ms": 1e3 * cpu / answers,
-        "CPU us/event": 1e6 * cpu / answers / EVENTS,
-        "per second": answers / measured.seconds,
-        "p50 ms": 1e3 * median(measured.answers),
-    }
-    for name, times in (("event", measured.events), ("first", measured.first)):
-        if len(times) > 1:
-            found |= {f"{name} p50 ms": 1e3 * median(times), f"{name} p99 ms": 1e3 * quantiles(times, n=100)[98]}
-    return found
 
 
 def _fdatasync(directory: Path) -> float:

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that take turns with the same requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from benchmarks.gateway.load import PACED, STREAM, Measured, load
+from benchmarks.gateway.servers import Server
+from benchmarks.gateway.stub import EVENTS
+
+
+class Case(NamedTuple):
+    """The number of clients, their request, the figures that are shown, and the seconds in which the clients arrive."""
+
+    clients: int
+    body: dict[str, Any]
+    shown: tuple[str, ...]
+    arriving: float = 0.0
+
+
+_FIRST = ("first p50 ms", "first p99 ms")
+CASES: dict[str, Case] = {
+    "JSON, 16 clients": Case(16, {}, ("CPU ms", "per second", "p50 ms")),
+    "JSON, one client": Case(1, {}, ("CPU ms", "per second", "p50 ms")),
+    "stream, 16 clients": Case(16, STREAM, ("CPU ms", "per second")),
+    "paced, 100 at once": Case(100, PACED, ("CPU us/event", "event p50 ms", "event p99 ms", *_FIRST)),
+    "paced, 100 arriving": Case(100, PACED, _FIRST, EVENTS * 0.02),
+}
+Figures = dict[str, float]
+Show = Callable[[str, dict[str, list[Figures]], tuple[str, ...]], None]
+"""Called with a case, the figures of each server in each turn, and those that are shown."""
+
+
+async def compare(
+    started: AbstractAsyncContextManager[list[Server]], cases: dict[str, Case], pairs: int, seconds: float, show: Show
+) -> dict[str, tuple[int, int]]:
+    """Show the turns of each case. Returns the memory of each server before and after, in bytes."""
+    async with started as compared:
+        resting = {one.name: one.memory() for one in compared if one.pid}
+        for name, case in cases.items():
+            # LiteLLM takes minutes for a hundred streams.
+            able = [one for one in compared if one.name != "LiteLLM" or case.body is not PACED]
+            turns: dict[str, list[Figures]] = {one.name: [] for one in able}
+            for server in able:
+                await load(server.port, server.token, case.clients, 0.3, case.body)  # warms up
+            for turn in range(pairs):
+                for server in able if turn % 2 else reversed(able):
+                    turns[server.name].append(await _turn(server, case, seconds))
+            show(name, turns, case.shown)
+        return {one.name: (resting[one.name], one.memory()) for one in compared if one.pid}
+
+
+async def _turn(server: Server, case: Case, seconds: float) -> Figures:
+    before = server.cpu()
+    measured = await load(server.port, server.token, case.clients, seconds, case.body, case.arriving)
+    return _figures(measured, server.cpu() - before)
+
+
+def _figures(measured: Measured, cpu: float) -> Figures:
+    answers = len(measured.answers)
+    found = {
+        "CPU ms": 1e3 * cpu / answers,
+        "CPU us/event": 1e6 * cpu / answers / EVENTS,
+        "per second": answers / measured.seconds,
+        "p50 ms": 1e3 * median(measured.answers),
+    }
+    for name, times in (("event", measured.events), ("first", measured.first)):
+        if len(times) > 1:
+            found |= {f"{name} p50 ms": 1e3 * median(times), f"{name} p99 ms": 1e3 * quantiles(times, n=100)[98]}
+    return found
