@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from eth_abi.abi import decode, encode
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, cpu_ms
 from serving_network.chain.contract import Contract
 from serving_network.chain.pages import PAGE
 from serving_network.chain.reading import AsyncReader
@@ -39,7 +39,7 @@ class StubNode:
         self.latency = 0.0
         self._waiting = 0
         self._made: dict[bytes, str] = {}
-        self.selectors = {
+        self.functions = {
             load(name).interface.encode(function, *given)[:4]: function
             for name, function, given in (
                 ("LedgerManager", "getAllLedgers", (0, 50)),
@@ -62,7 +62,7 @@ class StubNode:
 
     def page(self, data: bytes) -> str:
         if data not in self._made:
-            function = self.selectors[data[:4]]
+            function = self.functions[data[:4]]
             offset, limit = decode(["uint256", "uint256"], data[4:])
             numbers = range(offset, min(offset + limit, 0 if function == "getAllServices" else ENTRIES))
             self._made[data] = "0x" + _encoded(function, numbers).hex()
@@ -114,32 +114,26 @@ def measure() -> list[Figure]:
     figures = []
     node = StubNode()
     for what, functions in (("accounts", ["getAllAccounts"]), ("books", ["getAllAccounts", "getAllLedgers"])):
-        asyncio.run(_read(what, node))  # encodes the pages
-        cpu = time.process_time()
-        asyncio.run(_read(what, node))
-        cpu = time.process_time() - cpu
+        cpu = cpu_ms(lambda: asyncio.run(_read(what, node)))  # noqa: B023 - called at once
         node.latency = LATENCY
         started = time.perf_counter()
         asyncio.run(_read(what, node))
         seconds = time.perf_counter() - started
         node.latency = 0.0
         pages = [one for function in functions for one in _pages(node, function)]
-        least = time.process_time()
-        for types, page in pages:
-            decode(types, bytes.fromhex(page[2:]))
-        least = time.process_time() - least
+        least = cpu_ms(lambda: [decode(types, bytes.fromhex(page[2:])) for types, page in pages])  # noqa: B023
         target = _MOST_ROUND_TRIPS if what == "accounts" else None
         figures += [
             Figure(f"{what}, round trips", node.round_trips, "requests", unit_target=target),
             Figure(f"{what}, at 100 ms", seconds, "s", "one request a page", LATENCY * len(pages)),
-            Figure(f"{what}, CPU", 1000 * cpu, "ms", "eth-abi decodes the pages", 1000 * least),
+            Figure(f"{what}, CPU", cpu, "ms", "eth-abi decodes the pages", least),
         ]
     return figures
 
 
 def _pages(node: StubNode, function: str) -> list[tuple[list[str], str]]:
     """The types and the text of every page of a listing."""
-    (selector,) = [selector for selector, name in node.selectors.items() if name == function]
+    (selector,) = [selector for selector, name in node.functions.items() if name == function]
     offsets = range(0, ENTRIES, PAGE)
     questions = [selector + encode(["uint256", "uint256"], [offset, PAGE]) for offset in offsets]
     return [([_TYPES[function], "uint256"], node.page(question)) for question in questions]

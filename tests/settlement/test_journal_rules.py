@@ -542,7 +542,12 @@ def test_known_requests_are_looked_up_together(tmp_path: Path, monkeypatch: pyte
         journal.end_reading()
         statements: list[str] = []
         execute = journal._db.execute
-        monkeypatch.setattr(journal._db, "execute", lambda sql, *given: statements.append(sql) or execute(sql, *given))
+
+        def counted(sql: str, *given: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *given)
+
+        monkeypatch.setattr(journal._db, "execute", counted)
         journal.begin_reading()
         recorded = journal.record([*rows, row(2_500), row(3)], PRICES)
         assert (recorded.new, recorded.known) == (1, 2_500)
