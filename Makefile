@@ -65,8 +65,9 @@ gas: build ## measure the gas of every operation; compare with budgets and commi
 gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 	$(BIN)/python -m benchmarks.gas --update
 
-gas-causes: build ## show what the gas of one settlement is spent on
+gas-causes: build ## show what the gas of a settlement and of the dearest operations is spent on
 	$(BIN)/python -m benchmarks.gas.causes
+	$(BIN)/python -m benchmarks.gas.facts
 
 bench: build .bench/bin/uvicorn ## measure all parts, or PARTS="chain startup", and print docs/performance.md
 	$(BIN)/python -m benchmarks.run $(PARTS)
