@@ -129,7 +129,10 @@ def test_a_mock_quote_fails_and_can_be_trusted_all_the_same(serving: Terminal, s
     verdict = serving("signer", "review", provider, "--json", code=20).json
     assert (verdict["genuine"], verdict["signer"]) == (False, world.tee_signer.address)
 
-    world.provider.register(world.fine_tuning_offer(url=stage.world.offer().url), service="fine-tuning")
+    registered = world.provider.offer(provider)
+    assert registered is not None
+    offer = world.fine_tuning_offer(url=registered.offer.url)
+    world.provider.register(offer, service="fine-tuning")
     reviewed = serving("signer", "review", provider, "--service", "fine-tuning", "--json", code=20).json
     assert reviewed["signer"] == world.tee_signer.address
     assert "no inference server" in serving("service", "verify", provider, "--trust", "-s", "fine-tuning", code=2).err

@@ -242,7 +242,8 @@ def _picture(session: Session, balances: Balances, news: list[Event], now: int, 
         lines += [f"    refund of {rounded(one.amount)}, {until(one.unlocks_at, now)}" for one in account.refunds]
     lines.append("")
     lines += [
-        f"{event.block_number}  {event.name}  {values_as_text(session, event.args)}" for event in news[-EVENTS_SHOWN:]
+        f"{event.block_number}  {event.name}  {values_as_text(session.configuration.name_of, event.args)}"
+        for event in news[-EVENTS_SHOWN:]
     ]
     title = Text(f"{session.name(balances.user)}  block {head}", style="bold")
     return Group(title, *map(Text, lines))

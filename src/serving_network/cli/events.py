@@ -99,5 +99,5 @@ def _print(session: Session, event: Event, times: _Times) -> None:
     removed = "removed  " if event.removed else ""
     made = times.of.get(event.block_number)
     when = "" if made is None else f"{local_time(made)}  "
-    what = f"{event.contract}.{event.name}  {values_as_text(session, event.args)}"
+    what = f"{event.contract}.{event.name}  {values_as_text(session.configuration.name_of, event.args)}"
     session.out.line(f"{removed}{event.block_number}  {when}{what}")

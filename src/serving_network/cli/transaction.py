@@ -118,4 +118,5 @@ def _print(
     for line in call_lines(call["arguments"]) if call else ():
         out.line(line)
     for event in events:
-        out.line(f"event  {event['contract']}.{event['event']}  {values_as_text(session, event['arguments'])}")
+        values = values_as_text(session.configuration.name_of, event["arguments"])
+        out.line(f"event  {event['contract']}.{event['event']}  {values}")

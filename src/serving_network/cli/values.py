@@ -14,8 +14,6 @@ from serving_network.money import describe, rounded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from serving_network.cli.session import Session
-
 AMOUNTS: Final = frozenset(
     {
         "amount",
@@ -46,9 +44,8 @@ def values_as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _amounts_as_json(value) if name in AMOUNTS else plain(value) for name, value in arguments.items()}
 
 
-def values_as_text(session: Session, arguments: Mapping[str, Any]) -> str:
+def values_as_text(name_of: Callable[[str], str | None], arguments: Mapping[str, Any]) -> str:
     """The arguments of an event for people, on one line: addresses by name, amounts rounded."""
-    name_of = session.configuration.name_of
     return "  ".join(f"{name}={_text(name, value, rounded, name_of)}" for name, value in arguments.items())
 
 
