@@ -240,6 +240,30 @@ def test_batches_are_sorted_and_split_if_unsupported() -> None:
     run(ask())
 
 
+@pytest.mark.parametrize("as_list", [False, True], ids=["an error", "a list with an error"])
+def test_a_batch_that_is_too_large_is_split(as_list: bool) -> None:
+    sizes = []
+
+    def limited(body: Any) -> Any:
+        if not isinstance(body, list):
+            return result("0x0")(body)
+        sizes.append(len(body))
+        if len(body) <= 30:
+            return [result(call["params"][0])(call) for call in body]
+        refused = refusal(-32600, "batch too large")(body[0])
+        return [refused] if as_list else refused
+
+    async def ask() -> None:
+        calls = [("eth_getBalance", [hex(number)]) for number in range(100)]
+        async with served(limited) as (url, _), await AsyncConnection.open(url) as chain:
+            assert await chain.batch(calls) == [hex(number) for number in range(100)]
+            assert sizes == [100, 50, 25, 25, 25, 25]
+            await chain.batch(calls[:50])
+            assert sizes[6:] == [25, 25]
+
+    run(ask())
+
+
 def test_a_websocket_serves_concurrent_requests_and_reconnects(world: World) -> None:
     async def ask() -> None:
         server = ChainServer(world.chain, "127.0.0.1", 0)

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from serving_network.chain import node as node_module
 from serving_network.chain import transport as transport_module
 from serving_network.chain.connection import AsyncConnection, Connection
-from serving_network.chain.contract import Contract
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity
 from serving_network.chain.sender import AsyncSender
 from serving_network.chain.transport import LONGEST_WAIT, RpcCall, TransientFailure, _in_order, _result, _seconds
@@ -691,16 +690,28 @@ def test_contradictory_pages_are_refused(
 ) -> None:
     looks = 0
 
-    async def read(_: Contract, __: str, *args: Any, block: int) -> tuple[list[int], int]:
+    def answer_to(data: bytes, block: Any) -> bytes:
         nonlocal looks
         looks += 1
-        assert looks < 50
         assert block >= 0
-        return [7] * count(looks, args[-1]), total(looks)
+        size = int.from_bytes(data[-32:])
+        ledgers = [("0x" + "11" * 20, 7, 7, "")] * count(looks, size)
+        return encode(["(address,uint256,uint256,string)[]", "uint256"], [ledgers, total(looks)])
 
-    monkeypatch.setattr(Contract, "read", read)
+    async def call(_: AsyncNode, __: str, data: bytes, *, block: Any) -> bytes:
+        assert looks < 50
+        return answer_to(data, block)
+
+    async def call_each(_: AsyncNode, calls: list[tuple[str, bytes]], *, block: Any, at_once: int) -> list[bytes]:
+        assert looks < 50
+        assert at_once == node_module.CALLS_PER_BATCH
+        return [answer_to(data, block) for _, data in calls]
+
+    monkeypatch.setattr(AsyncNode, "call", call)
+    monkeypatch.setattr(AsyncNode, "call_each", call_each)
     with pytest.raises(NodeFailure) as failure:
         Network(world.connection).ledgers()
+    assert looks <= 1001
     is_clear(failure.value)
 
 

@@ -569,10 +569,11 @@ class JournalMachine(RuleBasedStateMachine):
         assert behind + int(open_paid) == user.paid
         ahead = [request for request in queue[user.open_from :] if not request.void]
         assert not ahead or int(open_paid) < ahead[0].fee or (ahead[0].fee == 0 and open_paid == "0")
-        billed = self.journal._db.execute(
-            "SELECT number, billed_before FROM request WHERE user_id = ? ORDER BY number", (user.id,)
-        ).fetchall()
-        assert billed == [(place, str(sum(request.fee for request in queue[:place]))) for place in range(len(queue))]
+        assert user.billed == sum(request.fee for request in queue)
+        for place in range(user.open_from + (open_paid != "0"), len(queue)):
+            if not queue[place].void:
+                start = sum(request.fee for request in queue[:place] if not request.void)
+                assert self.journal._place(user, place, "a request") == (queue[place].fee, start)
 
     def check_limits(self, user: UserState, charges: list[Charge]) -> None:
         fees = [charge.input_fee + charge.output_fee for charge in charges]

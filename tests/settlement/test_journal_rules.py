@@ -466,7 +466,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
     assert "--journal" in str(caught.value.next_step)
     stored = dict(elsewhere(tmp_path / "j", "SELECT key, value FROM meta"))
     assert stored == {
-        "schema": "4", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
+        "schema": "5", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
         "pass": "0", "secret": stored["secret"],
     }  # fmt: skip
     assert len(bytes.fromhex(stored["secret"])) == 32
@@ -475,7 +475,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE meta SET value = '5' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
+        "UPDATE meta SET value = '6' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
         "UPDATE meta SET value = '1' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'pass'",
         "DELETE FROM meta WHERE key = 'secret'", "UPDATE meta SET value = '00' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",
@@ -525,9 +525,10 @@ def test_a_request_keeps_the_prices_in_force_when_it_was_recorded(tmp_path: Path
         assert elsewhere(journal.path, "SELECT id, input_price, output_price FROM price ORDER BY id") == [
             (1, "3", "5"), (2, "7", "11"), (3, "0", "0"), (4, "3", "5"), (5, str(10**30), "1"),
         ]  # fmt: skip
-        billed = [int(text) for (text,) in elsewhere(journal.path, "SELECT billed_before FROM request ORDER BY number")]
+        hashes = [found for (found,) in elsewhere(journal.path, "SELECT hash FROM request ORDER BY number")]
+        starts = [journal.voidable(found).start for found in hashes]
     fees = [one.input_fee + one.output_fee for one in charges]
-    assert billed == [sum(fees[:number]) for number in range(12)]
+    assert starts == [sum(fees[:number]) for number in range(12)]
     with opened(tmp_path / "j") as journal:
         assert list(journal.charges(state_of(journal, USERS[0]))) == charges
 

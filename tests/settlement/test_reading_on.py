@@ -304,5 +304,6 @@ def test_only_what_is_new_is_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatc
         return row(log, *given)
 
     monkeypatch.setattr(UsageLog, "_row", counted)
+    monkeypatch.setattr("serving_network.usage_logs.reader._first_shape", lambda *_: None)
     ledger.read()
     assert parsed == 1

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from eth_utils import to_checksum_address
 
-from serving_network.chain.pages import every_entry
+from serving_network.chain.node import CALLS_PER_BATCH
+from serving_network.chain.pages import Page, every_entry
 from serving_network.contracts import load
 from serving_network.contracts.reverts import RevertedWithoutReason
-from serving_network.errors import ContractError
+from serving_network.errors import ContractError, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
 
     from serving_network.chain.node import AsyncNode, Block
+
+_BYTES_PER_BATCH = 5_000_000  # in hexadecimal digits, this is what nodes send in one answer
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,28 @@ class Contract:
         """
         at = await self._chain.block_number() if block is None else block
 
-        async def ask(offset: int, limit: int) -> tuple[list[Any], int]:
-            page, total = await self.read(function, *args, offset, limit, block=at)
+        largest = 1
+
+        def request(offset: int, limit: int) -> tuple[str, bytes]:
+            return self.address, self.interface.encode(function, *args, offset, limit)
+
+        def decoded(answer: bytes) -> Page:
+            page, total = self.interface.decode_result(function, answer)
             return page, total
 
-        return await every_entry(function, ask)
+        async def ask(offset: int, limit: int) -> Page:
+            nonlocal largest
+            answer = await self._chain.call(*request(offset, limit), block=at)
+            largest = max(largest, len(answer))
+            return decoded(answer)
+
+        async def ask_together(offsets: list[int], limit: int) -> list[Page | ServingError]:
+            requests = [request(offset, limit) for offset in offsets]
+            at_once = max(1, min(CALLS_PER_BATCH, _BYTES_PER_BATCH // largest))
+            answers = await self._chain.call_each(requests, block=at, at_once=at_once)
+            return [decoded(one) if isinstance(one, bytes) else one for one in answers]
+
+        return await every_entry(function, ask, ask_together)
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
         """Whether the contract has `function`. This project's contracts have functions that the live network's lack."""

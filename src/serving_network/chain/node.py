@@ -22,7 +22,7 @@ Log = dict[str, Any]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 8.0
-CALLS_PER_BATCH = 50
+CALLS_PER_BATCH = 100  # what nodes accept by default
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 DATA = re.compile(r"(?:0x)?[0-9a-fA-F]*")
 HASH = re.compile(r"0x[0-9a-fA-F]{64}")
@@ -70,11 +70,11 @@ class AsyncNode:
             raise answer
         return answer
 
-    async def batch(self, calls: Sequence[RpcCall]) -> list[Any | RpcError]:
+    async def batch(self, calls: Sequence[RpcCall], at_once: int = CALLS_PER_BATCH) -> list[Any | RpcError]:
         """The results of many read-only methods, in order. A method that failed has its RpcError in its place."""
         answers: list[Any | RpcError] = []
-        for start in range(0, len(calls), CALLS_PER_BATCH):
-            answers += await self._ask(list(calls[start : start + CALLS_PER_BATCH]), self._attempts)
+        for start in range(0, len(calls), at_once):
+            answers += await self._ask(list(calls[start : start + at_once]), self._attempts)
         return answers
 
     async def call(
@@ -90,17 +90,27 @@ class AsyncNode:
         self, calls: Sequence[tuple[str, bytes]], *, sender: str | None = None, block: Block = "latest"
     ) -> list[bytes | ContractError]:
         """The data that many calls `(to, data)` return, in order, with a ContractError for a call that failed."""
-        answers = await self.batch([("eth_call", _call_params(to, data, sender, block, 0)) for to, data in calls])
         results: list[bytes | ContractError] = []
-        for answer in answers:
-            if not isinstance(answer, RpcError):
-                results.append(from_hex(answer))
-                continue
-            reason = explain_refusal(answer)
-            if not isinstance(reason, ContractError):
-                raise reason
-            results.append(reason)
+        for answer in await self.call_each(calls, sender=sender, block=block):
+            if isinstance(answer, RpcError):
+                raise answer
+            results.append(answer)
         return results
+
+    async def call_each(
+        self,
+        calls: Sequence[tuple[str, bytes]],
+        *,
+        sender: str | None = None,
+        block: Block = "latest",
+        at_once: int = CALLS_PER_BATCH,
+    ) -> list[bytes | ContractError | RpcError]:
+        """Like `call_many`, with an RpcError for a call that the node refused. A batch has up to `at_once` calls."""
+        requests = [("eth_call", _call_params(to, data, sender, block, 0)) for to, data in calls]
+        return [
+            explain_refusal(answer) if isinstance(answer, RpcError) else from_hex(answer)
+            for answer in await self.batch(requests, at_once)
+        ]
 
     async def logs(
         self,

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.contracts.errors import CallFailed, LimitTooLarge
 from serving_network.contracts.reverts import RevertedWithoutReason
-from serving_network.errors import NodeFailure, RpcError
+from serving_network.errors import NodeFailure, NodeUnreachable, RpcError, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 PAGE = 50
+_PAGES_AHEAD: Final = 1_000
+"""A node that reports a wrong total is asked for no more."""
+_TOO_LARGE: Final = (RpcError, RevertedWithoutReason, CallFailed, LimitTooLarge)
+
+Page = tuple[list[Any], int]
+"""Entries, and how many there are in total."""
 
 
 class Pages:
@@ -38,20 +44,37 @@ class Pages:
         return len(self.entries) >= total
 
 
-async def every_entry(function: str, ask: Callable[[int, int], Awaitable[tuple[list[Any], int]]]) -> list[Any]:
+async def every_entry(
+    function: str,
+    ask: Callable[[int, int], Awaitable[Page]],
+    ask_together: Callable[[list[int], int], Awaitable[list[Page | ServingError]]] | None = None,
+) -> list[Any]:
     """All entries of a paged view, where `ask(offset, limit)` returns a page and the total number of entries.
 
+    Once the total is known, `ask_together(offsets, limit)` returns the other pages, with an error for one that failed.
     A page that the node or the contract cannot return is requested in halves: the gas of a view is limited, and a page
     of ledgers whose users have many accounts can need more. Raises NodeFailure if the pages contradict each other.
     """
     pages, size = Pages(function), PAGE
+    ahead: dict[int, Page | ServingError] = {}
     while True:
-        try:
-            page, total = await ask(len(pages.entries), size)
-        except (RpcError, RevertedWithoutReason, CallFailed, LimitTooLarge):
-            if size == 1:
-                raise
-            size //= 2
-            continue
-        if pages.add(page, total, size):
+        offset = len(pages.entries)
+        requested, found = PAGE, ahead.pop(offset, None)
+        if found is None or isinstance(found, ServingError):
+            requested = min([size, *(other - offset for other in ahead if other > offset)])
+            try:
+                found = await ask(offset, requested)
+            except _TOO_LARGE:
+                if size == 1:
+                    raise
+                size = max(1, requested // 2)
+                continue
+        if pages.add(*found, requested):
             return pages.entries
+        if not ahead and ask_together is not None:
+            offset = len(pages.entries)
+            offsets = range(offset, min(found[1], offset + _PAGES_AHEAD * PAGE), PAGE)
+            try:
+                ahead = dict(zip(offsets, await ask_together(list(offsets), PAGE), strict=True))
+            except (NodeUnreachable, RpcError):
+                ask_together = None  # perhaps the node answers smaller requests

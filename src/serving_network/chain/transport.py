@@ -16,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 
-from serving_network.chain.host_limits import is_rate_limit
+from serving_network.chain.host_limits import asks_for_smaller_range, is_rate_limit
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.untrusted import parse_json, printable, without_secrets
 
@@ -111,16 +112,22 @@ class HttpTransport:
         self._url = url
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
-        self._supports_batches = True
+        self._batch_size = sys.maxsize
 
     async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
-        if len(calls) > 1 and self._supports_batches:
-            answers = await self._post([_envelope(place, call) for place, call in enumerate(calls)])
-            if isinstance(answers, list):
-                return _in_order(answers, len(calls))
-            _result(answers)  # raises if the node is only busy and does support batches
-            self._supports_batches = False
-        return [_result(await self._post(_envelope(place, call)), place) for place, call in enumerate(calls)]
+        found: list[Any | RpcError] = []
+        while len(found) < len(calls):
+            part = calls[len(found) : len(found) + self._batch_size]
+            if len(part) == 1:
+                found.append(_result(await self._post(_envelope(0, part[0])), 0))
+                continue
+            answers = await self._post([_envelope(place, call) for place, call in enumerate(part)])
+            refusal = _refusal_of_batch(answers)
+            if refusal is None:
+                found += _in_order(answers, len(part))
+            else:
+                self._batch_size = len(part) // 2 if asks_for_smaller_range(refusal) else 1
+        return found
 
     async def _post(self, body: Any) -> Any:
         if self._session is None:
@@ -272,6 +279,16 @@ def _result(answer: Any, number: int | None = None) -> Any | RpcError:
     if is_rate_limit(code, message):
         raise TransientFailure(message)
     return RpcError(code, message, error.get("data"))
+
+
+def _refusal_of_batch(answers: Any) -> RpcError | None:
+    """Why the node refused a batch as a whole. Raises TransientFailure if it is only busy."""
+    if isinstance(answers, list):
+        if len(answers) != 1 or not isinstance(answers[0], dict) or answers[0].get("error") is None:
+            return None
+        (answers,) = answers
+    result = _result(answers)
+    return result if isinstance(result, RpcError) else RpcError(-32600, "not a batch")
 
 
 def _is_number(reported: Any, number: int) -> bool:

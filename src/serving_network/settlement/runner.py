@@ -39,7 +39,7 @@ from serving_network.settlement.report import Progress, Report, UserLine, no_pro
 from serving_network.settlement.resuming import EarlierRuns
 from serving_network.settlement.sending import Sender
 
-ACCOUNTS_AT_ONCE: Final = 500
+ACCOUNTS_AT_ONCE: Final = 2_000
 
 
 class NoService(ServingError):

@@ -6,7 +6,15 @@ from __future__ import annotations
 from typing import Final
 
 from serving_network.store.database import Database
-from serving_network.store.schema import NONCE_DIGITS, SET_FACT, create_gateways, create_intake, create_journal, keyed
+from serving_network.store.schema import (
+    NONCE_DIGITS,
+    SET_FACT,
+    create_gateways,
+    create_intake,
+    create_journal,
+    drop_billed_before,
+    hash_key,
+)
 
 _TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
 _INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
@@ -26,6 +34,14 @@ def migrate(connection: Database, version: str | None) -> None:
         migrate_version_2(connection)
     if version in ("1", "2", "3"):
         migrate_version_3(connection)
+    if version in ("1", "2", "3", "4"):
+        migrate_version_4(connection)
+
+
+def migrate_version_4(connection: Database) -> None:
+    """Migrate from version 4 to 5, which stores no sum with each request: a sixth of the journal's size."""
+    drop_billed_before(connection)
+    connection.execute("UPDATE meta SET value = '5' WHERE key = 'schema'")
 
 
 def migrate_version_2(connection: Database) -> None:
@@ -101,10 +117,11 @@ def _write_requests(connection: Database, requests: list[tuple[object, ...]], fe
 
 def _move_known(connection: Database) -> None:
     (secret,) = connection.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()
+    key_of = hash_key(secret)
     known = connection.execute("SELECT hash, user, number, pass FROM old_known")
     connection.executemany(
         "INSERT INTO known VALUES (?, ?, ?, ?)",
-        ((keyed(secret, request_hash), user, number, met) for request_hash, user, number, met in known),
+        ((key_of(request_hash), user, number, met) for request_hash, user, number, met in known),
     )
 
 

@@ -10,7 +10,7 @@ they sort numerically.
 | meta | fact about the journal: its version, what it belongs to, its secret |
 | user | user of the provider, with totals over the user's requests |
 | price | price list that was in force when requests were recorded |
-| request | request, numbered without gaps per user, with the wei billed before it |
+| request | request, numbered without gaps per user |
 | own_fee | request whose log row specified its fees |
 | other_tokens | additional kind of tokens in a request, such as cached input |
 | void | voided request, with the reason |
@@ -37,13 +37,14 @@ construct a collision.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Final
 
 from serving_network.store.database import Database
 
-SCHEMA_VERSION: Final = "4"
+SCHEMA_VERSION: Final = "5"
 NONCE_DIGITS: Final = 20
 SET_FACT: Final = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 """Writes an entry of `meta`."""
@@ -80,7 +81,7 @@ CREATE TABLE request (
     input_tokens BIGINT NOT NULL,
     output_tokens BIGINT NOT NULL,
     price_id BIGINT NOT NULL,
-    billed_before TEXT NOT NULL,        -- wei of the user's earlier requests, including void ones
+    billed_before TEXT NOT NULL,        -- dropped by version 5
     PRIMARY KEY (user_id, number)
 ) WITHOUT ROWID;
 CREATE TABLE own_fee (
@@ -275,14 +276,26 @@ def create_gateways(db: Database) -> None:
     _execute(db, _GATEWAYS)
 
 
+def drop_billed_before(db: Database) -> None:
+    """Drop what version 5 computes from a user's cursor, inside the caller's transaction."""
+    db.create("ALTER TABLE request DROP COLUMN billed_before")
+
+
 def _execute(db: Database, script: str) -> None:
     for statement in script.split(";\n"):
         db.create(statement)
 
 
-def keyed(secret: str, request_hash: bytes) -> bytes:
-    """The key in `known` for a 32-byte request hash: 16 bytes of keyed BLAKE2b."""
-    return blake2b(request_hash, digest_size=16, key=bytes.fromhex(secret)).digest()
+def hash_key(secret: str) -> Callable[[bytes], bytes]:
+    """What gives the key in `known` for a 32-byte request hash: 16 bytes of keyed BLAKE2b."""
+    begun = blake2b(digest_size=16, key=bytes.fromhex(secret))
+
+    def key_of(request_hash: bytes) -> bytes:
+        hasher = begun.copy()
+        hasher.update(request_hash)
+        return hasher.digest()
+
+    return key_of
 
 
 def padded(nonce: int) -> str:

@@ -14,12 +14,13 @@ import os
 import re
 import shlex
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, Final, Literal
+from typing import IO, Any, Final, Literal, NamedTuple
 
 from eth_utils.address import to_checksum_address
 
@@ -40,10 +41,13 @@ from serving_network.usage_logs.records import (
     Lines,
     Record,
     Unreadable,
+    blocks_of,
     excerpt,
     quoting,
+    records_of,
     whole_record,
 )
+from serving_network.usage_logs.shapes import SECONDS_DIGITS, Shape, csv_shape, json_shape
 from serving_network.usage_logs.sources import Getter, csv_column, field, json_column, json_fields, kept
 from serving_network.usage_logs.values import MAX_TOKENS, count, own_fees, parse_offset, parse_time, read_json
 
@@ -54,10 +58,23 @@ Format = Literal["jsonl", "csv", "json"]
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _BLOCK: Final = 1 << 16
 _STREAMS: Final = 10_000
+_LINES_TRIED: Final = 5
+_HASH_DIGITS: Final = 64
+_new_row: Final = tuple.__new__
 _SEPARATORS: Final = (",", ";", "\t")
 _Reject = Callable[[Reject], None]
-_Parse = Callable[[str, bool], Any]
-"""The fields of a row in its text; None if the row is left out."""
+
+
+class _Parser(NamedTuple):
+    """How the lines of a log are read.
+
+    `parse` finds the fields of a row in its text, and whether it had a line end; None if the row is left out.
+    `separator` is that of CSV. `shape` makes a shape of a line that is a row.
+    """
+
+    parse: Callable[[str, bool], Any]
+    separator: str | None
+    shape: Callable[[str], Shape | None]
 
 
 class UnusableLog(InvalidInput):
@@ -232,27 +249,26 @@ class UsageLog:
         stream, document = self._stream(raw)
         try:
             if document:
-                yield from self._read(iter(JsonArray(stream, self.columns.rows)), self._json_reader(), reject)
+                yield from self._read(iter(JsonArray(stream, self.columns.rows)), self._json_parser(), reject)
                 return
             begin = Reading(self.name, "", 0, 1, b"", b"")
             if self._from is not None:
                 begin = self._from
                 if self._change(raw, begin) is not None:
                     raise UnusableLog(f"{self.path} was changed while it was read.", next_step="Run again.")
+            lines = Lines(stream, reject, quotes=self.format == "csv")
+            blocks = lines.blocks()
             if self.format == "csv":
-                lines = Lines(stream, reject, quotes=True)
-                source = iter(lines)
-                separator, parse = self._csv_reader(source)
-                if begin.offset:
-                    raw.seek(begin.offset)
-                    lines = Lines(stream, reject, begin.offset, begin.line, quotes=True)
-                    source = iter(lines)
-                yield from self._read(source, parse, reject, separator)
+                head = _two_lines(blocks)
+                parser = self._csv_parser(head)
+                blocks = chain(blocks_of(head), blocks)
             else:
-                if begin.offset:
-                    raw.seek(begin.offset)
-                lines = Lines(stream, reject, begin.offset, begin.line)
-                yield from self._read(iter(lines), self._json_reader(), reject)
+                parser = self._json_parser()
+            if begin.offset:
+                raw.seek(begin.offset)
+                lines = Lines(stream, reject, begin.offset, begin.line, quotes=self.format == "csv")
+                blocks = lines.blocks()
+            yield from self._read_blocks(blocks, parser, reject)
         except Unreadable as end:
             reject(end.reject)
             return
@@ -278,9 +294,76 @@ class UsageLog:
             )
         return head
 
-    def _read(
-        self, records: Iterator[Record], parse: _Parse, reject: _Reject, separator: str | None = None
-    ) -> Iterator[UsageRow]:
+    def _read_blocks(self, blocks: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[UsageRow]:
+        """The rows of blocks of lines: those of the shape of an earlier line in one step, the others one by one."""
+        shape = None
+        for block in blocks:
+            if parser.separator is not None and b'"' in block.content:
+                yield from self._read(records_of(chain([block], blocks)), parser, reject)
+                return
+            text = _text(block)
+            shape = shape or _first_shape(text, parser)
+            if shape is None or not text:
+                yield from self._read(records_of([block]), parser, reject)
+                continue
+            found = shape.lines.findall(text)
+            others = yield from self._quick(block, found, shape, lambda one: self._read(iter([one]), parser, reject))
+            if others > len(found) // 2:
+                shape = None
+
+    def _quick(
+        self,
+        block: Record,
+        found: list[Any],
+        shape: Shape,
+        carefully: Callable[[Record], Iterator[UsageRow]],
+    ) -> Generator[UsageRow, None, int]:
+        """The rows of a block, in their order. Returns how many lines were left to be read carefully."""
+        lines = block.content.split(b"\n") if self._id_is_row else []
+        others = 0
+        pick = shape.plain if self._only_user is None else None
+        in_seconds = shape.seconds and self._start is None
+        addresses, as_spelled, limit, flag = self._addresses, self._names is None, self._max_row, self._id_with_time
+        for number, captured in enumerate(found, block.number):
+            try:
+                if pick is None:
+                    if not any(captured):
+                        raise BadRow("another shape")
+                    content = lines[number - block.number] if lines else b""
+                    yield self._row(number, content, shape.values(captured))
+                    continue
+                request_id, user, time, input_text, output_text = pick(captured)
+                address = addresses.get(user) or self._user(user)[0]
+                if len(request_id) < _HASH_DIGITS:
+                    request_hash = sha256(request_id.strip().encode()).digest()
+                    request_text = "0x" + request_hash.hex()
+                else:
+                    request_hash, request_text = identify_request(request_id)
+                if in_seconds and len(time) <= SECONDS_DIGITS:
+                    microseconds = int(time) * 1_000_000
+                else:
+                    microseconds = self._time(shape.time_of(time))
+                input_tokens, output_tokens = int(input_text), int(output_text)
+                if input_tokens > limit or output_tokens > limit:
+                    raise BadRow("too many tokens")
+            except BadRow:
+                others += 1
+                lines = lines or block.content.split(b"\n")
+                yield from carefully(Record(number, lines[number - block.number], True))
+                continue
+            user_text = user.strip() if as_spelled else address
+            yield _new_row(
+                UsageRow,
+                (
+                    number, request_hash, request_text, address, user_text, microseconds, input_tokens, output_tokens,
+                    None, 0, 0, 0, flag,
+                ),
+            )  # fmt: skip
+        return others
+
+    def _read(self, records: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[UsageRow]:
+        """The rows of records, read one by one."""
+        separator = parser.separator
         for record in records:
             number, content, whole = record
             if not content.strip():
@@ -293,7 +376,7 @@ class UsageLog:
                 reject(Reject(number, f"wrong encoding: not UTF-8 at byte {error.start + 1}", excerpt(content)))
                 continue
             try:
-                values = parse(text, whole)
+                values = parser.parse(text, whole)
                 if values is None:
                     self.left_out += 1
                     continue
@@ -305,7 +388,7 @@ class UsageLog:
                 continue
             yield row
 
-    def _json_reader(self) -> _Parse:
+    def _json_parser(self) -> _Parser:
         fields_of, keep = json_fields(self.columns), kept(self.columns, json_column)
 
         def values(text: str, whole: bool) -> Any:
@@ -321,9 +404,9 @@ class UsageLog:
                 raise BadRow("not a JSON object")
             return fields_of(row) if keep is None or keep(row) else None
 
-        return values
+        return _Parser(values, None, lambda text: json_shape(text, fields_of, self.columns))
 
-    def _csv_reader(self, lines: Iterator[Record]) -> tuple[str, _Parse]:
+    def _csv_parser(self, lines: Iterator[Record]) -> _Parser:
         separator, header = self._header(lines)
         width = len(header)
         fields_of = self._csv_fields(header)
@@ -358,7 +441,7 @@ class UsageLog:
                 raise BadRow(f"{len(fields)} columns where the header has {width}")
             return fields_of(fields) if keep is None or keep(fields) else None
 
-        return separator, values
+        return _Parser(values, separator, lambda text: csv_shape(text, separator, header, fields_of, self.columns))
 
     def _header(self, lines: Iterator[Record]) -> tuple[str, list[str]]:
         """The separator and the column names, from a `sep=` line and the header line."""
@@ -463,9 +546,7 @@ class UsageLog:
             request_text,
             address,
             user_text,
-            parse_time(time)
-            if self._start is None
-            else self._start + parse_offset(time, self.columns.time_unit or "s"),
+            self._time(time),
             self._tokens(input_tokens, "input tokens"),
             self._tokens(output_tokens, "output tokens"),
             fees,
@@ -487,6 +568,12 @@ class UsageLog:
                 " tokens (--map input_tokens=A+B adds columns)"
             )
         return row._replace(cached_tokens=cached, images=images, seconds=seconds)
+
+    def _time(self, value: Any) -> int:
+        """Microseconds since 1970."""
+        if self._start is None:
+            return parse_time(value)
+        return self._start + parse_offset(value, self.columns.time_unit or "s")
 
     def _tokens(self, value: Any, what: str) -> int:
         tokens = count(value, what, MAX_TOKENS)
@@ -572,6 +659,36 @@ def _last_of_streams(rows: Iterator[UsageRow]) -> Iterator[UsageRow]:
         if len(open_) > _STREAMS:
             yield open_.pop(next(iter(open_)))
     yield from open_.values()
+
+
+def _two_lines(blocks: Iterator[Record]) -> Iterator[Record]:
+    """The lines of the first block; of the first two if it has only one, for a header may have two."""
+    first = next(blocks, None)
+    if first is None:
+        return iter(())
+    second = next(blocks, None) if b"\n" not in first.content else None
+    return records_of([first] if second is None else [first, second])
+
+
+def _text(block: Record) -> str:
+    """The text of whole lines, each with its line end; empty if it is not UTF-8 or the last line has no end."""
+    if not block.whole:
+        return ""
+    try:
+        return block.content.decode() + "\n"
+    except UnicodeDecodeError:
+        return ""
+
+
+def _first_shape(text: str, parser: _Parser) -> Shape | None:
+    """The shape of the first of a few lines that has one and is a row."""
+    for line in text.split("\n", _LINES_TRIED)[:_LINES_TRIED]:
+        try:
+            if line.strip() and parser.parse(line, True) is not None and (found := parser.shape(line)) is not None:
+                return found
+        except BadRow:
+            continue
+    return None
 
 
 def _ignore(reject: Reject) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -54,6 +54,10 @@ class Lines:
         self._reject = reject
 
     def __iter__(self) -> Iterator[Record]:
+        return records_of(self.blocks())
+
+    def blocks(self) -> Iterator[Record]:
+        """The lines as they are read: each item has one or several, of which the last had a line end if it is whole."""
         number, offset = self.number, self.offset
         rest = b""
         too_long = False
@@ -66,23 +70,44 @@ class Lines:
             if not block:
                 break
             offset += len(block)
-            first, *others = block.split(b"\n")
-            rest = rest if too_long else rest + first
-            if not others and len(rest) > MAX_LINE_BYTES and not too_long:
-                reason = f"line too long: more than {MAX_LINE_BYTES} bytes"
-                if self._quotes:
-                    raise Unreadable(number, f"{reason}. Nothing from this line on was read", rest)
-                self._reject(Reject(number, reason, excerpt(rest)))
-                rest, too_long = b"", True
-            for following in others:
-                if not too_long:
-                    yield Record(number, rest, True)
-                rest, too_long = following, False
-                number += 1
+            end = block.rfind(b"\n")
+            if end < 0:
+                rest = rest if too_long else rest + block
+                if len(rest) > MAX_LINE_BYTES and not too_long:
+                    reason = f"line too long: more than {MAX_LINE_BYTES} bytes"
+                    if self._quotes:
+                        raise Unreadable(number, f"{reason}. Nothing from this line on was read", rest)
+                    self._reject(Reject(number, reason, excerpt(rest)))
+                    rest, too_long = b"", True
+                continue
+            begin = 0
+            if too_long:
+                begin, number, too_long = block.find(b"\n") + 1, number + 1, False
+            if begin <= end:
+                content = rest + block[begin:end]
+                yield Record(number, content, True)
+                number += content.count(b"\n") + 1
+            rest = block[end + 1 :]
         if not too_long:
             self.offset, self.number = offset - len(rest), number
             if rest:
                 yield Record(number, rest, False)
+
+
+def records_of(blocks: Iterable[Record]) -> Iterator[Record]:
+    """The lines of blocks, one by one."""
+    for number, content, whole in blocks:
+        for place, line in enumerate(content.split(b"\n"), number):
+            yield Record(place, line, whole)
+
+
+def blocks_of(records: Iterable[Record]) -> Iterator[Record]:
+    """The lines as blocks. Only the last one may lack a line end, and is a block of its own then."""
+    lines = list(records)
+    whole = [line for line in lines if line.whole]
+    if whole:
+        yield Record(whole[0].number, b"\n".join(line.content for line in whole), True)
+    yield from (line for line in lines if not line.whole)
 
 
 class Quoting(NamedTuple):

@@ -130,6 +130,11 @@ def kept(columns: Columns, look_up: LookUp) -> Callable[[Any], bool] | None:
     return decide
 
 
+def condition_getters(columns: Columns, look_up: LookUp) -> list[Getter]:
+    """The getters of the columns that decide whether a row is read. Raises KeyError for a missing column."""
+    return [getter for getter, _ in _conditions([*columns.skip, *columns.only], look_up)]
+
+
 def _conditions(texts: Sequence[str], look_up: LookUp) -> list[tuple[Getter, set[str]]]:
     """The getter of each column, with the values that are named for it."""
     values: dict[str, set[str]] = {}

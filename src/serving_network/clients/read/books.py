@@ -11,6 +11,7 @@ for stakes: without another source they are summed from the events since the con
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -126,30 +127,38 @@ async def read_books(
     Without `stakes` the stakes are summed from events, for which the node must keep them.
     """
     at = await chain.block_number() if block is None else block
-    ledgers = await ledger.listing("getAllLedgers", block=at)
+    ledgers, held, of_services = await asyncio.gather(
+        ledger.listing("getAllLedgers", block=at),
+        chain.balance(ledger.address, at),
+        asyncio.gather(
+            *(
+                _service_books(chain, name, contract, at, stakes or stakes_from_events)
+                for name, contract in services.items()
+            )
+        ),
+    )
     return Books(
         block=at,
         ledger=ledger.address,
-        ledger_holds=await chain.balance(ledger.address, at),
+        ledger_holds=held,
         available=sum(one["availableBalance"] for one in ledgers),
         total=sum(one["totalBalance"] for one in ledgers),
         ledgers=len(ledgers),
-        services=tuple(
-            [
-                await _service_books(chain, name, contract, at, stakes or stakes_from_events)
-                for name, contract in services.items()
-            ]
-        ),
+        services=tuple(of_services),
     )
 
 
 async def _service_books(chain: AsyncReader, name: str, contract: Contract, block: int, stakes: Stakes) -> ServiceBooks:
-    accounts = await contract.listing("getAllAccounts", block=block)
-    providers = tuple([one["provider"] for one in await registered_providers(contract, block=block)])
+    accounts, held, registered = await asyncio.gather(
+        contract.listing("getAllAccounts", block=block),
+        chain.balance(contract.address, block),
+        registered_providers(contract, block=block),
+    )
+    providers = tuple(one["provider"] for one in registered)
     return ServiceBooks(
         name=name,
         address=contract.address,
-        holds=await chain.balance(contract.address, block),
+        holds=held,
         owed_to_users=sum(one["balance"] for one in accounts),
         stakes=await stakes(chain, name, contract, providers, block),
         accounts=len(accounts),

@@ -171,14 +171,15 @@ class AsyncNetwork:
     ) -> dict[str, Account]:
         """The accounts of many users with one provider, by user. Users without an account are omitted."""
         found = await self.service(service)
-        lock_time = await found.contract.read("lockTime", block=block)
         size = USERS_PER_REQUEST[found.kind]
+        parts = [list(users[start : start + size]) for start in range(0, len(users), size)]
+        lock_time, *answers = await found.contract.read_many(
+            [("lockTime", ()), *(("getBatchAccountsByUsers", (part,)) for part in parts)], sender=provider, block=block
+        )
         accounts: dict[str, Account] = {}
-        for start in range(0, len(users), size):
-            part = list(users[start : start + size])
-            answers = await found.contract.read("getBatchAccountsByUsers", part, sender=provider, block=block)
-            for user, answer in zip(part, answers, strict=True):
-                account = Account.read(found.name, lock_time, answer)
+        for part, answer in zip(parts, answers, strict=True):
+            for user, one in zip(part, answer, strict=True):
+                account = Account.read(found.name, lock_time, one)
                 if account.exists:
                     accounts[user] = account
         return accounts

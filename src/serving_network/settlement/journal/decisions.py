@@ -7,7 +7,7 @@ from serving_network.errors import InvalidInput
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal.bookings import Bookings
 from serving_network.settlement.journal.records import Acceptance, Request, SignedRow, UserState, Void
-from serving_network.store.schema import keyed
+from serving_network.store.schema import hash_key
 
 
 class CannotVoid(InvalidInput):
@@ -56,7 +56,7 @@ class Decisions(Bookings):
         """A request that may be voided. Raises CannotVoid like `void`."""
         name = "0x" + request_hash.hex()
         found = self._db.execute(
-            "SELECT user_id, number FROM known WHERE hash = ?", (keyed(self._secret, request_hash),)
+            "SELECT user_id, number FROM known WHERE hash = ?", (hash_key(self._secret)(request_hash),)
         ).fetchone()
         if found is None:
             raise CannotVoid(f"Request {name} is not recorded.", next_step="Give the id exactly as in the log.")
@@ -69,22 +69,17 @@ class Decisions(Bookings):
         """The fee of a request that is neither void nor paid, and the wei of the queue that precede it."""
         if self._db.execute("SELECT 1 FROM void WHERE user_id = ? AND number = ?", (user.id, number)).fetchone():
             raise CannotVoid(f"Request {name} is already void.", next_step="Nothing to do: it is never charged.")
-        (billed_before,) = self._db.execute(
-            "SELECT billed_before FROM request WHERE user_id = ? AND number = ?", (user.id, number)
-        ).fetchone()
-        not_charged = sum(
-            int(fee)
-            for (fee,) in self._db.execute("SELECT fee FROM void WHERE user_id = ? AND number < ?", (user.id, number))
-        )
-        _, _, _, input_fee, output_fee = next(self._queue(user.id, number))
-        fee, start = input_fee + output_fee, int(billed_before) - not_charged
-        if number < user.open_from or start < user.paid:
-            in_part = number >= user.open_from and user.paid < start + fee
-            raise CannotVoid(
-                f"Request {name} of {user.address} is paid{' in part' if in_part else ''}.",
-                cause="A payment on chain cannot be reversed.",
-                next_step="If the charge was wrong, pay the user back from the wallet.",
-            )
+        if number < user.open_from:
+            raise _paid(name, user)
+        (open_paid,) = self._db.execute("SELECT open_paid FROM user WHERE id = ?", (user.id,)).fetchone()
+        fee, start = 0, user.paid - int(open_paid)
+        for place, _, _, input_fee, output_fee in self._queue(user.id, user.open_from):
+            fee = input_fee + output_fee
+            if place == number:
+                break
+            start += fee
+        if start < user.paid:
+            raise _paid(name, user, in_part=user.paid < start + fee)
         return fee, start
 
     def _check_free(self, user: UserState, start: int, fee: int, name: str) -> None:
@@ -122,3 +117,11 @@ class Decisions(Bookings):
                 " JOIN request r ON r.user_id = v.user_id AND r.number = v.number ORDER BY v.time, v.user_id, v.number"
             )
         ]
+
+
+def _paid(name: str, user: UserState, *, in_part: bool = False) -> CannotVoid:
+    return CannotVoid(
+        f"Request {name} of {user.address} is paid{' in part' if in_part else ''}.",
+        cause="A payment on chain cannot be reversed.",
+        next_step="If the charge was wrong, pay the user back from the wallet.",
+    )

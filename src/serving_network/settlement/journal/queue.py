@@ -9,45 +9,32 @@ determines the state of all the user's requests.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Final, NamedTuple
+from typing import Final
 
 from serving_network.messages.prices import Charge, Prices
 from serving_network.messages.usage import Reject, UsageRow
+from serving_network.settlement.journal.known import Found, is_any_known, mark_met, recorded, recorded_units
 from serving_network.settlement.journal.records import OpenWork, Recorded, UserState
-from serving_network.store.database import CONFLICTS, Database
+from serving_network.store.database import Database
 from serving_network.store.location import Location
-from serving_network.store.schema import SET_FACT, keyed
+from serving_network.store.schema import SET_FACT, hash_key
 
 _COMMIT_EVERY: Final = 200_000
-_New = tuple[tuple[object, ...], tuple[object, ...], tuple[object, ...] | None, list[tuple[object, ...]]]
-"""A new request: its rows for the tables request, known, own_fee (if its fees are its own) and other_tokens."""
-
-
 _STREAM: Final = "its usage grows, as in the chunks of one stream (--last-of-stream takes the last one)"
 _OTHER_TIME: Final = "If it is another request, add --id-with-time"
 
 
-class _Found(NamedTuple):
-    """A recorded request, and the last pass that met it."""
+class _New:
+    """New requests: their rows for the tables."""
 
-    met: int
-    address: str
-    user: int
-    number: int
-    time: int
-    input_tokens: int
-    output_tokens: int
-    price: int
-    input_fee: str | None
-    output_fee: str | None
-
-    def grows_to(self, row: UsageRow) -> bool:
-        """Whether a row reports the same request with more output."""
-        same = (self.address, self.input_tokens, None) == (row.user, row.input_tokens, row.fees)
-        return same and self.output_tokens < row.output_tokens
+    def __init__(self) -> None:
+        self.requests: list[tuple[object, ...]] = []
+        self.known: list[tuple[bytes, int, int, int]] = []
+        self.own_fees: list[tuple[int, int, str, str]] = []
+        self.other_tokens: list[tuple[int, int, str, int]] = []
 
 
 def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
@@ -136,24 +123,19 @@ class Queue:
         if not self._db.in_transaction:
             self._db.begin()
         price = self._price_list(prices)
-        self._db.execute("SAVEPOINT chunk")
-        before = {row.user: self._counts(row.user) for row in rows}
-        made = [self._append(row, prices, price) for row in rows]
-        try:
-            self._db.executemany("INSERT INTO known VALUES (?, ?, ?, ?)", sorted(new[1] for new in made))
-        except CONFLICTS:
-            self._db.execute("ROLLBACK TO chunk")
-            for address, counts in before.items():
-                self._restore(address, counts)
-            recorded = self._record_singly(rows, prices, price)
+        key_of = hash_key(self._secret)
+        keys = [key_of(row.request_hash) for row in rows]
+        if len(set(keys)) < len(keys) or is_any_known(self._db, keys):
+            result = self._record_others(rows, keys, prices, price)
         else:
+            made = _New()
+            self._append(rows, keys, prices, price, made)
             self._write(made)
-            recorded = Recorded(len(rows), 0, [])
-        self._db.execute("RELEASE chunk")
+            result = Recorded(len(rows), 0, [])
         self._uncommitted += len(rows)
         if self._uncommitted >= _COMMIT_EVERY:
             self.end_reading()
-        return recorded
+        return result
 
     def end_reading(self) -> None:
         """Make everything recorded so far durable."""
@@ -183,110 +165,109 @@ class Queue:
         self._prices[newest + 1] = prices
         return newest + 1
 
-    def _write(self, made: Iterable[_New]) -> None:
-        self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", sorted(new[0] for new in made))
-        fees = sorted(new[2] for new in made if new[2] is not None)
-        if fees:
-            self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
-        units = [row for new in made for row in new[3]]
-        if units:
-            self._db.executemany("INSERT INTO other_tokens VALUES (?, ?, ?, ?)", units)
+    def _write(self, made: _New) -> None:
+        made.known.sort()
+        made.requests.sort()
+        self._db.executemany("INSERT INTO known VALUES (?, ?, ?, ?)", made.known)
+        self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?)", made.requests)
+        if made.own_fees:
+            self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", sorted(made.own_fees))
+        if made.other_tokens:
+            self._db.executemany("INSERT INTO other_tokens VALUES (?, ?, ?, ?)", made.other_tokens)
 
-    def _record_singly(self, rows: Sequence[UsageRow], prices: Prices, price: int) -> Recorded:
-        new = known = 0
+    def _record_others(self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int) -> Recorded:
+        """Record the new ones among rows of which some are recorded, or occur twice."""
+        key_of = hash_key(self._secret)
+        later = [key_of(row.at_its_time().request_hash) for row in rows if row.id_with_time]
+        found = recorded(self._db, [*keys, *later])
+        has_units = any(row.cached_tokens or row.images or row.seconds for row in rows)
+        units = recorded_units(self._db, [*keys, *later]) if has_units else {}
+        made = _New()
+        met: list[bytes] = []
         rejects: list[Reject] = []
         streams = _streams(rows)
-        for row in rows:
-            found = self._recorded(row)
-            if found is None and row.request_hash in streams:
+        for row, key in zip(rows, keys, strict=True):
+            known = found.get(key)
+            if known is None and row.request_hash in streams:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}: {_STREAM}", ""))
                 continue
-            if found is not None and found.time != row.time and row.id_with_time:
+            if known is not None and known.time != row.time and row.id_with_time:
                 row = row.at_its_time()
-                found = self._recorded(row)
-            if found is None:
-                made = self._append(row, prices, price)
-                self._db.execute("INSERT INTO known VALUES (?, ?, ?, ?)", made[1])
-                self._write([made])
-                new += 1
-            elif (conflict := self._conflict(row, found)) is not None:
+                key = key_of(row.request_hash)
+                known = found.get(key)
+            if known is None:
+                found[key] = self._append_one(row, key, prices, price, made)
+            elif (conflict := self._conflict(row, known, units.get(key))) is not None:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}{conflict}", ""))
             else:
-                key = keyed(self._secret, row.request_hash)
-                self._db.execute("UPDATE known SET pass = ? WHERE hash = ?", (self._pass, key))
-                known += 1
-        return Recorded(new, known, rejects)
+                found[key] = known._replace(met=self._pass)
+                met.append(key)
+        mark_met(self._db, met, self._pass)
+        self._write(made)
+        return Recorded(len(made.known), len(met), rejects)
 
-    def _recorded(self, row: UsageRow) -> _Found | None:
-        """What is recorded under the id of a row."""
-        found = self._db.execute(
-            "SELECT k.pass, u.address, r.user_id, r.number, r.time, r.input_tokens, r.output_tokens, r.price_id,"
-            " f.input_fee, f.output_fee FROM known k"
-            " JOIN request r ON r.user_id = k.user_id AND r.number = k.number JOIN user u ON u.id = k.user_id"
-            " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number WHERE k.hash = ?",
-            (keyed(self._secret, row.request_hash),),
-        ).fetchone()
-        return None if found is None else _Found(*found)
+    def _append_one(self, row: UsageRow, key: bytes, prices: Prices, price: int, made: _New) -> Found:
+        """Append a request, and return what is then recorded of it."""
+        fees = len(made.own_fees)
+        self._append([row], [key], prices, price, made)
+        own_fees = made.own_fees[-1][2:] if len(made.own_fees) > fees else (None, None)
+        _, user, number, met = made.known[-1]
+        return Found(met, user, number, row.time, row.input_tokens, row.output_tokens, price, *own_fees)
 
-    def _conflict(self, row: UsageRow, found: _Found) -> str | None:
+    def _conflict(self, row: UsageRow, found: Found, recorded_units: dict[str, int] | None) -> str | None:
         """Why a row is not the request that is recorded under its id; None if it is."""
-        same = (found.address, found.input_tokens, found.output_tokens) == (
-            row.user, row.input_tokens, row.output_tokens,
-        )  # fmt: skip
+        of_user = self._by_id[found.user].address == row.user
+        same = of_user and (found.input_tokens, found.output_tokens) == (row.input_tokens, row.output_tokens)
+        grows = of_user and found.grows_to(row)
         if same and found.time != row.time:
             return f": recorded with another time. {_OTHER_TIME}"
         if found.met == self._pass:
-            return f": {_STREAM}" if not same and found.grows_to(row) else ""
+            return f": {_STREAM}" if not same and grows else ""
         if same and row.fees is not None:
             same = row.fees == self._fees(
                 found.price, found.input_tokens, found.output_tokens, found.input_fee, found.output_fee
             )
         units = row.other_units()
-        if same and units:
-            recorded = self._db.execute(
-                "SELECT kind, tokens FROM other_tokens WHERE user_id = ? AND number = ?", (found.user, found.number)
-            ).fetchall()
-            same = not recorded or dict(recorded) == units
+        if same and units and recorded_units:
+            same = recorded_units == units
         if same:
             return None
-        return (f": {_STREAM}" if found.grows_to(row) else "") + ": recorded before with different content"
+        return (f": {_STREAM}" if grows else "") + ": recorded before with different content"
 
-    def _append(self, row: UsageRow, prices: Prices, price: int) -> _New:
-        """Append a request to its user's queue. Returns its rows for the tables.
+    def _append(self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int, made: _New) -> None:
+        """Append requests to their users' queues, and add their rows for the tables to `made`.
 
         The fees of a request that used more than plain tokens are stored as its own.
         """
-        user = self._users.get(row.user) or self._add_user(row.user)
-        units = row.other_units() if row.cached_tokens or row.images or row.seconds else {}
-        input_fee, output_fee = row.fees or (
-            prices.fees_of(row) if units else prices.fees(row.input_tokens, row.output_tokens)
-        )
-        number, billed = user.requests, user.billed
-        if user.paid > user.owed:
-            self._in_credit.add(row.user)
-        user.requests += 1
-        user.input_tokens += row.input_tokens
-        user.output_tokens += row.output_tokens
-        user.owed += input_fee + output_fee
-        user.billed += input_fee + output_fee
-        self._touched.add(row.user)
-        plain = row.user_text == row.user and row.request_text == "0x" + row.request_hash.hex()
-        return (
+        input_price, output_price, _ = prices
+        users, met = self._users, self._pass
+        for row, key in zip(rows, keys, strict=True):
             (
-                user.id,
-                number,
-                row.request_hash,
-                None if plain else f"{row.request_text} {row.user_text}",
-                row.time,
-                row.input_tokens,
-                row.output_tokens,
-                price,
-                str(billed),
-            ),
-            (keyed(self._secret, row.request_hash), user.id, number, self._pass),
-            (user.id, number, str(input_fee), str(output_fee)) if units or row.fees is not None else None,
-            [(user.id, number, kind, tokens) for kind, tokens in units.items()],
-        )
+                _, request_hash, request_text, address, user_text, time, input_tokens, output_tokens, fees, cached,
+                images, seconds, _,
+            ) = row  # fmt: skip
+            user = users.get(address) or self._add_user(address)
+            number = user.requests
+            if fees is None and not (cached or images or seconds):
+                fee = input_tokens * input_price + output_tokens * output_price
+            else:
+                units = row.other_units()
+                input_fee, output_fee = fees or prices.fees_of(row)
+                fee = input_fee + output_fee
+                made.own_fees.append((user.id, number, str(input_fee), str(output_fee)))
+                made.other_tokens += [(user.id, number, kind, tokens) for kind, tokens in units.items()]
+            if user.paid > user.owed:
+                self._in_credit.add(address)
+            user.requests = number + 1
+            user.input_tokens += input_tokens
+            user.output_tokens += output_tokens
+            user.owed += fee
+            user.billed += fee
+            plain = user_text == address and request_text == "0x" + request_hash.hex()
+            spelling = None if plain else f"{request_text} {user_text}"
+            made.requests.append((user.id, number, request_hash, spelling, time, input_tokens, output_tokens, price))
+            made.known.append((key, user.id, number, met))
+        self._touched.update(row.user for row in rows)
 
     def _add_user(self, address: str) -> UserState:
         (number,) = self._db.execute(
@@ -300,20 +281,6 @@ class Queue:
 
     def _set_fact(self, key: str, value: str) -> None:
         self._db.execute(SET_FACT, (key, value))
-
-    def _counts(self, address: str) -> tuple[int, int, int, int, int] | None:
-        user = self._users.get(address)
-        if user is None:
-            return None
-        return user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed
-
-    def _restore(self, address: str, counts: tuple[int, int, int, int, int] | None) -> None:
-        if counts is None:
-            del self._by_id[self._users.pop(address).id]
-            self._touched.discard(address)
-        else:
-            user = self._users[address]
-            user.requests, user.input_tokens, user.output_tokens, user.owed, user.billed = counts
 
     # ------------------------------------------------------------------------------------------ reading
 

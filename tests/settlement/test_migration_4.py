@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store of version 4 becomes one of version 5, in both dialects: it loses the sums of requests, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from serving_network.messages.prices import Prices
+from serving_network.messages.usage import UsageRow
+from serving_network.settlement.journal import open_journal
+from serving_network.settlement.journal.decisions import CannotVoid
+from serving_network.settlement.journal.records import Recorded
+from serving_network.store.location import Location, PostgresStore
+from serving_network.store.opening import Identity
+from serving_network.store.postgres import Postgres
+from tests.settlement.fake_chain import CONTRACT, PROVIDER
+
+VERSION_4 = Path(__file__).with_name("journal_version_4.sql").read_text()
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
+VOIDABLE = 11
+"""Requests that are not void, paid, or in a settlement that may still take effect."""
+
+
+@pytest.fixture
+def before() -> Iterator[sqlite3.Connection]:
+    """The dump: settlements paid in full and in part, live ones, own fees, and a void request in front of others."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(VERSION_4)
+        yield connection
+
+
+@pytest.fixture
+def store(location: Location, before: sqlite3.Connection) -> Location:
+    """A store with the content of the dump."""
+    if not isinstance(location, PostgresStore):
+        with closing(sqlite3.connect(location)) as file:
+            before.backup(file)
+        return location
+    with closing(Postgres(location.url)) as db:
+        for kind in ("table", "index"):
+            for (statement,) in before.execute(
+                "SELECT sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,)
+            ).fetchall():
+                db.create(re.sub(" *--.*", "", statement).replace('"', ""))
+        for (table,) in before.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            rows = before.execute(f"SELECT * FROM {table}").fetchall()
+            if rows:
+                db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    return location
+
+
+def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite3.Connection) -> None:
+    users = before.execute("SELECT id, address, requests, owed, billed, paid, open_from FROM user").fetchall()
+    requests = before.execute(
+        "SELECT user_id, number, hash, spelling, time, input_tokens, output_tokens, price_id FROM request"
+        " ORDER BY user_id, number"
+    ).fetchall()
+    voids = before.execute("SELECT user_id, number, fee FROM void").fetchall()
+    starts = {
+        request_hash: int(billed) - sum(int(fee) for of, place, fee in voids if of == user and place < number)
+        for user, number, request_hash, billed in before.execute(
+            "SELECT user_id, number, hash, billed_before FROM request"
+        ).fetchall()
+    }
+    fees = {
+        (user, number): (int(input_fee), int(output_fee))
+        for user, number, input_fee, output_fee in before.execute("SELECT * FROM own_fee").fetchall()
+    }
+    with open_journal(store, IDENTITY) as journal:
+        assert [
+            (one.id, one.address, one.requests, str(one.owed), str(one.billed), str(one.paid), one.open_from)
+            for one in journal.users()
+        ] == users
+        kept = journal._db.execute("SELECT * FROM request ORDER BY user_id, number").fetchall()
+        assert [tuple(one) for one in kept] == requests
+        assert journal._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0] == "5"
+        found = {}
+        for request_hash in starts:
+            with suppress(CannotVoid):
+                found[request_hash] = journal.voidable(request_hash).start
+        assert found == {request_hash: starts[request_hash] for request_hash in found}
+        assert len(found) == VOIDABLE
+        address = {one[0]: one[1] for one in users}
+        journal.begin_reading()
+        again = [
+            UsageRow(
+                number, request_hash, "", address[user], "", time, input_tokens, output_tokens, fees.get((user, number))
+            )
+            for user, number, request_hash, _, time, input_tokens, output_tokens, _ in requests
+        ]
+        assert journal.record(again, Prices(1, 1)) == Recorded(0, len(requests), [])

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines that are matched as a whole are read exactly as one by one: the careful reader is the reference."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from eth_utils.address import to_checksum_address
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving_network.messages.usage import Reject, UsageRow
+from serving_network.usage_logs import reader
+from serving_network.usage_logs.columns import Columns
+from serving_network.usage_logs.reader import UnusableLog, UsageLog
+
+USERS = [to_checksum_address(bytes([number]) * 20) for number in (161, 178)]
+ADDRESSES = [USERS[0], USERS[1].lower(), f" {USERS[0]} ", USERS[0].swapcase(), "customer", "", "{", '{"a": 1}']
+IDS = ["req-1", " req-2", "req-3 ", "ü", "0x" + "AB" * 32, "cd" * 32, "x" * 64, "x" * 513, "", " ", "\u2003a", "{}"]
+TIMES = [
+    1_795_000_000, 1_795_000_000_000, 1_795_000_000_000_000, 10**18, 10**19, 0, -1, 99_999_999_999, 10**11, 20261128,
+    "2026-11-28T10:00:00Z", "1795000000", "20261128", "1795000000.5", " 1795000000", 1_795_000_000.25, None,
+]  # fmt: skip
+COUNTS = [0, 7, 10**7, 10**7 + 1, 10**12, 10**19, -1, True, None, 1.5, "12", "007", " 7", "1.10", "٣", "1e3", "", {}]
+OTHERS = ["", "text", " {", "{", '{"out": 5}', "ü\u2028", 0, -5, 1.25, 1e300, True, False, None, [], [1, 2], {"out": 3}]
+COLUMNS = [
+    Columns(),
+    Columns({"id": "@row"}),
+    Columns({"output_tokens": "note.out|output_tokens"}),
+    Columns({"input_tokens": "input_tokens+output_tokens", "cached_tokens": "note|0"}),
+    Columns({"user": "note|user"}, absent=("text",)),
+    Columns(skip=("note=text",)),
+    Columns(only=("note=text", "note=0"), id_with_time=True),
+    Columns(user=USERS[1]),
+    Columns(start="2026-11-28T00:00Z", time_unit="ms"),
+    Columns({"fee": "note"}),
+]
+VALUES: dict[str, list[Any]] = {
+    "id": IDS, "user": ADDRESSES, "time": TIMES, "input_tokens": COUNTS, "output_tokens": COUNTS, "note": OTHERS,
+}  # fmt: skip
+_NAMES = list(VALUES)
+
+
+@contextmanager
+def carefully() -> Iterator[None]:
+    with mock.patch("serving_network.usage_logs.reader._first_shape", return_value=None):
+        yield
+
+
+def all_of(path: Path, columns: Columns, users: dict[str, str] | None) -> Any:
+    """What reading a log gives, in its order, and where it ended."""
+    log = UsageLog(path, columns, users=users)
+    found: list[UsageRow | Reject] = []
+    try:
+        for row in log.rows(found.append):
+            found.append(row)  # noqa: PERF402 - rejects are added meanwhile
+    except UnusableLog as error:
+        return str(error)
+    return [(type(one), one) for one in found], log.left_out, log.reading()
+
+
+def check(
+    name: str, content: bytes, columns: Columns, users: dict[str, str] | None = None, block: int = 1 << 18
+) -> Any:
+    with tempfile.TemporaryDirectory() as directory, mock.patch("serving_network.usage_logs.records._BLOCK", block):
+        path = Path(directory) / name
+        path.write_bytes(content)
+        quickly = all_of(path, columns, users)
+        with carefully():
+            assert quickly == all_of(path, columns, users)
+    return quickly
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows that have most of their values in common kinds, and some odd ones."""
+    usual = {name: values[0] for name, values in VALUES.items()} | {"note": draw(st.sampled_from(OTHERS))}
+    usual["time"] = draw(st.sampled_from(TIMES))
+    names = draw(st.permutations(_NAMES))
+    made = []
+    for number in range(draw(st.integers(1, 12))):
+        row = usual | {"id": f"req-{number}"}
+        for name in draw(st.lists(st.sampled_from(_NAMES), max_size=2)):
+            row[name] = draw(st.sampled_from(VALUES[name]))
+        made.append({name: row[name] for name in names})
+    return made
+
+
+def damaged(draw: st.DrawFn, line: str, alphabet: str) -> str:
+    """The line, now and then with a character too many or too few."""
+    if draw(st.integers(0, 9)):
+        return line
+    place = draw(st.integers(0, len(line)))
+    return line[:place] + draw(st.sampled_from(["", *alphabet])) + line[place + draw(st.integers(0, 1)) :]
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> tuple[str, bytes]:
+    found = draw(rows())
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    if draw(st.booleans()):
+        style = draw(st.sampled_from([None, (",", ":"), (" , ", " : ")]))
+        ascii_only = draw(st.booleans())
+        lines = [json.dumps(row, separators=style, ensure_ascii=ascii_only) for row in found]
+        lines = [damaged(draw, line, ' "\\,{}[]0-.e\x00\x1f\tü') for line in lines]
+        name = "u.jsonl"
+    else:
+        separator = draw(st.sampled_from([",", ";", "\t"]))
+        lines = [separator.join("" if one is None else str(one) for one in row.values()) for row in found]
+        lines = [separator.join(found[0]), *(damaged(draw, line, ' ",;\t{\r0ü') for line in lines)]
+        name = "u.csv"
+    for _ in range(draw(st.integers(0, 2))):
+        lines.insert(draw(st.integers(0, len(lines))), draw(st.sampled_from(["", " ", "\u2003", "no row"])))
+    text = end.join(lines) + draw(st.sampled_from([end, ""]))
+    mark = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    content = mark + text.encode("utf-8", "surrogatepass")
+    return name, content if draw(st.integers(0, 9)) else content.replace(b"req-2", b"req-\xff")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    log=logs(),
+    columns=st.sampled_from(COLUMNS),
+    users=st.sampled_from([None, {"customer": USERS[0], USERS[0]: USERS[1], USERS[1]: USERS[1]}]),
+    block=st.sampled_from([7, 300, 1 << 18]),
+)
+def test_any_log_is_read_as_one_by_one(
+    log: tuple[str, bytes], columns: Columns, users: dict[str, str] | None, block: int
+) -> None:
+    check(*log, columns, users, block)
+
+
+def line(**changes: Any) -> str:
+    usual = {"id": "a", "user": USERS[0], "time": 1_795_000_000, "input_tokens": 1, "output_tokens": 2}
+    return json.dumps(usual | changes)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        line()[:-1] + ', "id": "b"}',  # a key twice
+        line().replace(": 2}", ": 1.10}"),
+        line().replace(": 2}", ": 02}"),
+        line().replace(": 2}", ": -0}"),
+        line().replace(": 2}", ": NaN}"),
+        line(id="\ue0000"),
+        line(id='a"b'),
+        line() + "x",
+        line(time=10**11 - 1),
+        line(time=10**11),
+        line(time=10**13),
+        line(id="f" * 64),
+        line(id="g" * 600),
+        line(user=USERS[0] + " "),
+        line(input_tokens=10**7 + 1),
+        line(input_tokens=10**18),
+    ],
+)
+def test_a_line_unlike_the_others_is_read_as_on_its_own(odd: str) -> None:
+    usual = [line(id=f"r{number}") for number in range(3)]
+    content = "\n".join([*usual, odd, *usual, ""]).encode()
+    found, _, _ = check("u.jsonl", content, Columns())
+    with carefully():
+        alone, _, _ = check("u.jsonl", ("\n" * 3 + odd + "\n").encode(), Columns())
+    assert len(found) == 7
+    assert found[3] == alone[0]
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd", "columns"),
+    [
+        ("text", "{", Columns({"output_tokens": "note.out|output_tokens"})),  # broken JSON in a column
+        (USERS[0], " ", Columns({"user": "note|user"})),  # the next column counts
+        (" ", USERS[0], Columns({"user": "note|user"})),
+        (USERS[0], "nobody", Columns({"user": "note|user"}, absent=("nobody",))),
+        ("1", "2", Columns(skip=("note=2",))),
+        ("2", "1", Columns(skip=("note=2",))),
+        ("3", "4", Columns({"output_tokens": "note+output_tokens"})),
+        ("3", "x", Columns({"images": "note"})),
+    ],
+)
+@pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
+def test_a_value_that_decides_where_a_field_is_read(name: str, usual: str, odd: str, columns: Columns) -> None:
+    made = [json.loads(line(id=f"r{number}", user=USERS[1], note=odd if number == 3 else usual)) for number in range(5)]
+    lines = [json.dumps(row) if name == "u.jsonl" else ",".join(map(str, row.values())) for row in made]
+    header = [] if name == "u.jsonl" else [",".join(made[0])]
+    found, left_out, _ = check(name, "\n".join([*header, *lines, ""]).encode(), columns)
+    assert len(found) + left_out == 5
+
+
+def test_lines_of_one_shape_are_matched_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the reader would be right and slow."""
+    parsed = mock.Mock(side_effect=reader.read_json)
+    monkeypatch.setattr(reader, "read_json", parsed)
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    nested = [
+        json.dumps(
+            {"request_id": f"r{n}", "usage": usage, "user": USERS[n % 2], "time": 1_795_000_000 + n, "cost": n / 7}
+        )
+        for n in range(500)
+    ]
+    for lines in ([line(id=f"r{n}") for n in range(500)], nested):
+        parsed.reset_mock()
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "u.jsonl"
+            path.write_text("\n".join([*lines, ""]))
+            assert len(list(UsageLog(path).rows(pytest.fail))) == 500
+        assert parsed.call_count < 10
