@@ -290,6 +290,18 @@ def test_a_run_gives_up_at_the_configured_time(scene: Scene, give_up_after: floa
     assert scene.chain.now == ends
 
 
+def answered_after(scene: Scene, seconds: float, nonce: int) -> int:
+    scene.chain.now += seconds
+    return nonce
+
+
+def test_the_time_that_a_node_takes_to_answer_counts(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: answered_after(scene, 3, 5)
+    with pytest.raises(TransactionPending, match=r"not mined after 3 s"):
+        scene.follow(replace(OPTIONS, give_up_after=3))
+    assert scene.chain.done == [(3.0, f"sent {FIRST}")]
+
+
 def test_a_replacement_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_all_of_it(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, stuck_after=4.5, give_up_after=7, first_pause=2))
@@ -356,6 +368,14 @@ def test_pending_transactions_of_several_nonces_are_all_sent_again(scene: Scene)
 
 def test_the_wallets_next_nonce_is_not_a_gap(scene: Scene) -> None:
     scene.chain.next_nonce = 5
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=9))
+    assert (scene.report.replaced, scene.report.notes) == (1, [])
+
+
+def test_a_lower_nonce_of_another_batch_is_not_a_gap(scene: Scene) -> None:
+    several(scene, 3)
+    scene.chain.next_nonce = 3
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
     assert (scene.report.replaced, scene.report.notes) == (1, [])
@@ -457,6 +477,13 @@ def test_a_batch_found_accepted_is_booked_instead_of_sent_again(scene: Scene) ->
     assert scene.follow(earlier=True).news is True
     assert (scene.chain.done, scene.paid()) == ([], [10, 0])
     assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
+
+
+def test_a_lost_batch_of_which_a_part_was_accepted_before_is_done_at_once(scene: Scene) -> None:
+    batch = scene.journal.accept(scene.batch, {0: Acceptance(Outcome(Status.SUCCESS, 10), BLOCK, "0xbb", FIRST)})
+    scene.chain.mined_nonce = lambda: 6
+    assert scene.follow(batch=batch).news is False
+    assert (scene.chain.now, scene.chain.done, scene.paid()) == (0.0, [], [10, 0])
 
 
 def test_a_cancelled_batch_is_not_sent_again(scene: Scene) -> None:
@@ -659,6 +686,15 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.mined() == [PAID.mined]
     assert scene.states() == [("accepted", Status.SUCCESS)] * 2
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
+
+
+def test_a_mined_transaction_is_left_alone_until_it_is_deep_enough(scene: Scene) -> None:
+    scene.accept()
+    scene.show(sent(5), Status.SUCCESS, Status.SUCCESS)
+    scene.chain.mined_nonce = lambda: 6 if scene.chain.now >= 12 else 5
+    scene.chain.newest = lambda: BLOCK + 1 if scene.chain.now >= 12 else BLOCK
+    scene.follow()
+    assert (scene.chain.now, scene.chain.done, scene.paid()) == (12.5, [], [10, 10])
 
 
 def test_a_result_that_the_last_look_shows_is_booked(scene: Scene) -> None:
@@ -873,6 +909,14 @@ def test_patience_with_a_contradiction_starts_when_it_appears(scene: Scene) -> N
         scene.follow(replace(OPTIONS, give_up_after=99, patience=4))
     assert scene.chain.now == 10.5
     assert [when for when, _ in scene.chain.done] == [0.0, 4.5]
+
+
+def test_patience_starts_when_the_contradicting_answer_has_arrived(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: answered_after(scene, 0 if scene.chain.pauses else 3, 5)
+    scene.chain.receipts[FIRST] = contradicting
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert scene.chain.now == 7.5
 
 
 def test_a_permanent_contradiction_does_not_outlast_the_run(scene: Scene) -> None:
