@@ -11,7 +11,7 @@ import pytest
 
 from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.messages.usage import Reject
+from serving_network.messages.usage import Reject, UsageRow
 from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal import queue as journal_module
 from serving_network.settlement.journal.records import OpenWork, Recorded, UserState
@@ -123,6 +123,18 @@ def test_no_row_of_a_stream_is_recorded_if_its_usage_grows_within_a_chunk(
         journal.begin_reading()
         assert journal.record([row(1), row(1, **({"line": 9} | second))], PRICES) == Recorded(new, 0, rejects)
         assert [user.owed for user in journal.users()] == [35] * new
+
+
+def test_known_requests_are_found_wherever_they_are_in_a_long_chunk(tmp_path: Path) -> None:
+    def chunk(cached: int) -> list[UsageRow]:
+        return [row(number, cached_tokens=cached * (number == 1200)) for number in range(1500)]
+
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1200, cached_tokens=4))
+        journal.begin_reading()
+        assert journal.record(chunk(4), PRICES) == Recorded(1499, 1, [])
+        journal.begin_reading()
+        assert journal.record(chunk(5), PRICES) == Recorded(0, 1499, [rejected(1200, DIFFERS, 1200)])
 
 
 # -------------------------------------------------------------------------- what is paid of the first ones
