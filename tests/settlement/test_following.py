@@ -290,6 +290,18 @@ def test_a_run_gives_up_at_the_configured_time(scene: Scene, give_up_after: floa
     assert scene.chain.now == ends
 
 
+def answered_after(scene: Scene, seconds: float, nonce: int) -> int:
+    scene.chain.now += seconds
+    return nonce
+
+
+def test_the_time_that_a_node_takes_to_answer_counts(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: answered_after(scene, 3, 5)
+    with pytest.raises(TransactionPending, match=r"not mined after 3 s"):
+        scene.follow(replace(OPTIONS, give_up_after=3))
+    assert scene.chain.done == [(3.0, f"sent {FIRST}")]
+
+
 def test_a_replacement_is_sent_again_after_a_quarter_of_the_time_and_replaced_after_all_of_it(scene: Scene) -> None:
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, stuck_after=4.5, give_up_after=7, first_pause=2))
@@ -356,6 +368,14 @@ def test_pending_transactions_of_several_nonces_are_all_sent_again(scene: Scene)
 
 def test_the_wallets_next_nonce_is_not_a_gap(scene: Scene) -> None:
     scene.chain.next_nonce = 5
+    with pytest.raises(TransactionPending):
+        scene.follow(replace(OPTIONS, give_up_after=9))
+    assert (scene.report.replaced, scene.report.notes) == (1, [])
+
+
+def test_a_lower_nonce_of_another_batch_is_not_a_gap(scene: Scene) -> None:
+    several(scene, 3)
+    scene.chain.next_nonce = 3
     with pytest.raises(TransactionPending):
         scene.follow(replace(OPTIONS, give_up_after=9))
     assert (scene.report.replaced, scene.report.notes) == (1, [])
@@ -457,6 +477,44 @@ def test_a_batch_found_accepted_is_booked_instead_of_sent_again(scene: Scene) ->
     assert scene.follow(earlier=True).news is True
     assert (scene.chain.done, scene.paid()) == ([], [10, 0])
     assert scene.states() == [("accepted", Status.SUCCESS), ("signed", None)]
+    assert scene.told == [(USERS[0], Outcome(Status.SUCCESS, 10), 0, account(USERS[0], NONCE))], "it cost no gas"
+
+
+def test_a_batch_found_accepted_is_not_sent_again_though_nothing_was_paid(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    found = elsewhere(0, sent(1, 77))
+    scene.chain.past = [replace(found, acceptance=found.acceptance._replace(outcome=Outcome(Status.PARTIAL, 0)))]
+    scene.follow(earlier=True)
+    assert (scene.chain.done, scene.states()) == ([], [("accepted", Status.PARTIAL), ("signed", None)])
+
+
+def accept_before(scene: Scene, batch: Batch, *places: int) -> Batch:
+    """Book what an earlier look found."""
+    found = Acceptance(Outcome(Status.SUCCESS, 10), BLOCK - 9, "0xee", sent(1, 77).hash)
+    return scene.journal.accept(batch, dict.fromkeys(places, found))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "passed", "searched"),
+    [((0,), 6, [SEARCHED_FROM]), ((0, 1), 6, []), ((0, 1), 5, [])],
+    ids=["in part", "whole", "whole, with a transaction that waits"],
+)
+def test_a_batch_accepted_before_is_done_at_once(
+    scene: Scene, accepted: tuple[int, ...], passed: int, searched: list[int]
+) -> None:
+    batch = accept_before(scene, scene.batch, *accepted)
+    scene.chain.mined_nonce = lambda: passed
+    assert scene.follow(batch=batch).news is False
+    assert (scene.chain.now, scene.chain.done, scene.chain.searched) == (0.0, [], searched)
+    assert scene.paid() == [10 if place in accepted else 0 for place in (0, 1)]
+
+
+def test_a_lost_batch_is_not_sent_again_if_one_of_its_users_was_settled_otherwise(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE + 1)
+    assert scene.follow(earlier=True).news is False
+    assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 
 
 def test_a_cancelled_batch_is_not_sent_again(scene: Scene) -> None:
@@ -661,6 +719,15 @@ def test_a_result_is_booked_when_it_is_deep_enough(scene: Scene) -> None:
     assert scene.journal.open_batches()[0].rows == tuple(row._replace(accepted=True) for row in scene.batch.rows)
 
 
+def test_a_mined_transaction_is_left_alone_until_it_is_deep_enough(scene: Scene) -> None:
+    scene.accept()
+    scene.show(sent(5), Status.SUCCESS, Status.SUCCESS)
+    scene.chain.mined_nonce = lambda: 6 if scene.chain.now >= 12 else 5
+    scene.chain.newest = lambda: BLOCK + 1 if scene.chain.now >= 12 else BLOCK
+    scene.follow()
+    assert (scene.chain.now, scene.chain.done, scene.paid()) == (12.5, [], [10, 10])
+
+
 def test_a_result_that_the_last_look_shows_is_booked(scene: Scene) -> None:
     scene.accept()
     scene.chain.mined_nonce = lambda: 6 if scene.chain.now >= 6 else 5
@@ -765,6 +832,37 @@ def test_a_settlement_accepted_through_an_unknown_transaction_is_booked_though_o
     assert rows.fetchall() == [("accepted", "0xcc", sent(1, 77).hash), ("accepted", "0xbb", FIRST)]
 
 
+@pytest.mark.parametrize("another", [{"nonce": NONCE - 1}, {"nonce": NONCE + 1}, None])
+def test_the_settlement_with_the_nonce_of_ours_is_found_among_others(
+    scene: Scene, another: dict[str, int] | None
+) -> None:
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    scene.show(sent(5), Status.INVALID_NONCE, Status.NO_TEE_SIGNER)
+    other = elsewhere(0, sent(1, 78), **another or {})
+    scene.chain.past = [elsewhere(0, sent(1, 77)), other if another else replace(other, settlement=None)]
+    scene.follow()
+    assert [(user, outcome.status) for user, outcome, _, _ in scene.told] == [
+        (USERS[0], Status.SUCCESS), (USERS[1], Status.NO_TEE_SIGNER),
+    ]  # fmt: skip
+    assert scene.states() == [("accepted", Status.SUCCESS), ("signed", Status.NO_TEE_SIGNER)]
+    rows = scene.journal._db.execute("SELECT transaction_hash FROM settlement ORDER BY position")
+    assert rows.fetchall() == [(sent(1, 77).hash,), (None,)]
+
+
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.INVALID_NONCE])
+def test_a_settlement_booked_for_another_batch_is_neither_counted_nor_searched_again(
+    scene: Scene, status: Status
+) -> None:
+    """The two batches carry the same settlement of the first user."""
+    _, (other,) = several(scene, 4)
+    accept_before(scene, other.batch, 0)
+    scene.accept()
+    scene.show(sent(5), status, Status.SUCCESS)
+    scene.follow()
+    assert (scene.paid(), scene.report.settlements, scene.chain.searched) == ([10, 10], 1, [])
+    assert [user for user, outcome, _, _ in scene.told if outcome.status == Status.SUCCESS] == [USERS[1]]
+
+
 def test_a_different_settlement_with_the_same_nonce_is_not_booked_as_ours(scene: Scene) -> None:
     scene.accept()
     scene.show(sent(5), Status.INVALID_NONCE, Status.SUCCESS)
@@ -796,6 +894,40 @@ def test_a_refusal_is_booked_as_nothing_paid(scene: Scene) -> None:
     assert scene.states() == [("signed", Status.NO_TEE_SIGNER), ("signed", Status.INVALID_SIGNATURE)]
     assert scene.mined() == [PAID.mined]
     assert [outcome.status for _, outcome, _, _ in scene.told] == [Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE]
+
+
+def test_a_refusal_is_reported_once(scene: Scene) -> None:
+    scene.show(sent(5), Status.NO_TEE_SIGNER, Status.INVALID_SIGNATURE)
+    scene.follow()
+    scene.follow(batch=scene.journal.batch(scene.batch.id), earlier=True)
+    assert len(scene.told) == 2
+
+
+def test_the_last_refusal_in_the_order_of_the_chain_is_booked(scene: Scene) -> None:
+    """The first transaction of the batch shows no receipt: what carried its settlements is found by search."""
+    batch = scene.journal.add_transaction(scene.batch, sent(6))
+    scene.show(sent(6), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER)
+    scene.chain.found = lambda: [
+        landed_in(BLOCK - 1, Status.INVALID_SIGNATURE, Status.INVALID_SIGNATURE, transaction=sent(1, 77))
+    ]
+    scene.follow(batch=batch)
+    assert scene.states() == [("signed", Status.NO_TEE_SIGNER)] * 2
+
+
+def test_a_settlement_alone_in_its_batch_bears_the_whole_gas(scene: Scene) -> None:
+    _, (alone,) = several(scene, 7)
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    scene.show(sent(7, 50), Status.SUCCESS)
+    scene.follow(batch=alone.batch)
+    assert [gas for _, _, gas, _ in scene.told] == [101]
+
+
+def test_a_failed_transaction_before_one_that_was_refused_is_no_failure(scene: Scene) -> None:
+    batch = scene.journal.add_transaction(scene.batch, sent(6))
+    scene.show(sent(5))
+    scene.show(sent(6), Status.NO_TEE_SIGNER, Status.NO_TEE_SIGNER)
+    assert scene.follow(batch=batch).failed is None
+    assert (scene.states(), scene.report.gas_used) == ([("signed", Status.NO_TEE_SIGNER)] * 2, 202)
 
 
 def test_a_failed_transaction_paid_nothing_and_its_cost_is_reported(scene: Scene) -> None:
@@ -873,6 +1005,14 @@ def test_patience_with_a_contradiction_starts_when_it_appears(scene: Scene) -> N
         scene.follow(replace(OPTIONS, give_up_after=99, patience=4))
     assert scene.chain.now == 10.5
     assert [when for when, _ in scene.chain.done] == [0.0, 4.5]
+
+
+def test_patience_starts_when_the_contradicting_answer_has_arrived(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: answered_after(scene, 0 if scene.chain.pauses else 3, 5)
+    scene.chain.receipts[FIRST] = contradicting
+    with pytest.raises(Disagreement):
+        scene.follow()
+    assert scene.chain.now == 7.5
 
 
 def test_a_permanent_contradiction_does_not_outlast_the_run(scene: Scene) -> None:
