@@ -56,11 +56,14 @@ def test_nothing_is_lost_or_billed_twice(stage: Stage, tmp_path: Path) -> None:
         recovered = 0
         async with model_server(answer) as model:
             write_home(stage, home, model.url)
-            for _ in range(KILLS):
+            for life in range(1, KILLS + 1):
                 async with program(stage, home) as (process, printed):
                     recovered += printed["recovered"]
                     clients = [asyncio.create_task(use(printed["url"], token, delivered)) for _ in range(CLIENTS)]
                     await asyncio.sleep(chance.uniform(1.0, 2.0))
+                    async with asyncio.timeout(120):
+                        while len(delivered) <= life * CLIENTS:  # a busy machine answers slowly
+                            await asyncio.sleep(0.05)
                     await stop(process, signal.SIGKILL)
                     await asyncio.gather(*clients)
             async with program(stage, home) as (process, printed), aiohttp.ClientSession() as http:
@@ -69,7 +72,6 @@ def test_nothing_is_lost_or_billed_twice(stage: Stage, tmp_path: Path) -> None:
                 receipts = await Gate(stage, running, model, http).receipts(token)
                 await stop(process, signal.SIGTERM)
                 assert process.returncode == 0
-        assert len(delivered) > KILLS * CLIENTS
         rows = {one.receipt.id: one.receipt for one in receipts}
         assert len(rows) == len(receipts)
         for key in delivered:
