@@ -71,6 +71,7 @@ ServingError                     a failure with its cause and one next step
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.opening: the journal cannot be used
 │   └── JournalOfAnother         store.opening: the journal of another chain, contract or provider
+├── IndexFailure                 explorer.index.opening: the index cannot be used
 ├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
 │   └── UpstreamUnavailable      gateway.running: a model server does not serve requests
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store

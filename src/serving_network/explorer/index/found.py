@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the index answers, as typed values. Amounts are in wei, times in seconds since 1970, addresses with checksum.
+
+`read_at` is the block at which a value was read that no event tells, None if everything is from events and calldata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some entries of a list, newest first unless stated otherwise. `after` continues the list; None at its end."""
+
+    entries: tuple[T, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when on the chain something happened. `position` orders everything; `tx` is the transaction's hash."""
+
+    position: int
+    block: int
+    log_index: int
+    time: int
+    tx: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The network of an index, and the last block that it read. `block` is -1 if it has read none."""
+
+    chain_id: int
+    ledger: str
+    block: int
+    hash: str
+    time: int
+    reorganisations: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTotals:
+    """The sums of one service contract. `held` is what the ledger counts for a service without an account book."""
+
+    service: str
+    name: str
+    kind: str
+    accounts: int
+    providers: int
+    balances: int
+    pending: int
+    stakes: int
+    held: int
+    settlements: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The sums of the whole network."""
+
+    ledgers: int
+    available: int
+    services: tuple[ServiceTotals, ...]
+
+    @property
+    def balances(self) -> int:
+        return sum(one.balances for one in self.services)
+
+    @property
+    def stakes(self) -> int:
+        return sum(one.stakes for one in self.services)
+
+    @property
+    def paid(self) -> int:
+        return sum(one.paid for one in self.services)
+
+    @property
+    def settlements(self) -> int:
+        return sum(one.settlements for one in self.services)
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """What was settled in one day (UTC). `start` is its first second. Days without settlements are left out."""
+
+    start: int
+    settlements: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A registered service contract. `description` is that of the registry."""
+
+    address: str
+    name: str
+    kind: str
+    type: str
+    version: str
+    description: str
+    recommended: bool
+    registered: Place
+    owner: str | None
+    pending_owner: str | None
+    lock_time: int | None
+    penalty: int | None
+    beacon: str | None
+    implementation: str | None
+    upgrade_owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferVersion:
+    """What a provider registered in a service, from `since` on. Prices are wei per token.
+
+    Fine-tuning has one price, `input_price`. `model` is the model's name; fine-tuning has `models`. `until` is None
+    for what is still registered.
+    """
+
+    service: str
+    service_name: str
+    kind: str
+    provider: str
+    url: str
+    input_price: int
+    output_price: int | None
+    model: str
+    models: tuple[str, ...]
+    details: dict[str, Any]
+    signer: str | None
+    confirmed: bool
+    info: str | None
+    since: Place
+    until: int | None
+    read_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """A provider in one service: its current registration, its stake and what it was paid."""
+
+    offer: OfferVersion
+    stake: int
+    accounts: int
+    settlements: int
+    paid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFound:
+    """A pending refund. It can be paid from `unlocks_at` on, None if the service's lock time is unknown."""
+
+    amount: int
+    created_at: int
+    unlocks_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFound:
+    """A user's account with a provider, current or as of a past version. `since` is its last change."""
+
+    service: str
+    service_name: str
+    user: str
+    provider: str
+    balance: int
+    pending: int
+    refunds: tuple[RefundFound, ...]
+    nonce: int | None
+    acknowledged: bool
+    penalised: bool
+    info: str
+    since: Place
+    until: int | None
+    read_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFound:
+    """A user's ledger. `held` is what the user has in services without an account book."""
+
+    user: str
+    available: int
+    in_accounts: int
+    held: int
+    info: str
+    since: Place
+    read_at: int | None
+
+    @property
+    def total(self) -> int:
+        return self.available + self.in_accounts + self.held
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementFound:
+    """A settled row. `form` is "batch", "entry" or "task". `fee` and what else was signed is None if the settlement
+    was called through a contract. `batch` is the key of its batch, None for a task."""
+
+    service: str
+    service_name: str
+    provider: str | None
+    user: str
+    form: str
+    batch: int | None
+    status: int
+    paid: int
+    fee: int | None
+    nonce: int | None
+    requests_hash: str | None
+    deliverable_id: str | None
+    through_contract: bool
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFound:
+    """A call that settled rows together. `key` identifies it; `form` is "batch" or "entries"."""
+
+    key: int
+    service: str
+    service_name: str
+    provider: str | None
+    form: str
+    size: int
+    accepted: int
+    paid: int
+    fee: int | None
+    through_contract: bool
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class EventFound:
+    """An event. Integers in `args` that exceed 2^53 are decimal text, bytes are hexadecimal."""
+
+    contract: str
+    contract_name: str
+    name: str
+    user: str | None
+    provider: str | None
+    args: dict[str, Any]
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class CallFound:
+    """A transaction with events. `function` and `args` are None if its input calls no known function of a followed
+    contract; `contract_name` is None if its recipient is not followed."""
+
+    hash: str
+    at: Place
+    sender: str
+    recipient: str | None
+    contract_name: str | None
+    value: int
+    input: bytes
+    function: str | None
+    args: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverableFound:
+    """A delivered model. `state` is added, acknowledged, abandoned, settled or penalised."""
+
+    service: str
+    service_name: str
+    user: str
+    provider: str
+    id: str
+    root_hash: str
+    added_at: int
+    state: str
+    paid: int | None
+    since: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SettingFound:
+    """A version of a contract's value: owner, pending_owner, lock_time, penalty, beacon, implementation, front,
+    recommended:TYPE and others. `until` is None for the current value."""
+
+    contract: str
+    contract_name: str
+    name: str
+    value: str
+    since: Place
+    until: int | None
+    read_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """An event that contradicts the others or cannot be decoded, and what is wrong with it."""
+
+    contract: str
+    contract_name: str
+    what: str
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A result of a search. `kind` is user, provider, contract, service, transaction or block; `key` identifies it."""
+
+    kind: str
+    key: str
+    label: str
