@@ -176,7 +176,7 @@ class Interface:
         event = self._events.get(topics[0]) if topics else None
         if event is None:
             return None
-        return DecodedEvent(event.name, event.decode(topics, data), to_checksum_address(address))
+        return DecodedEvent(event.name, event.decode(topics, data), _checksummed(address))
 
     def decode_log(self, log: Mapping[str, Any]) -> DecodedEvent | None:
         """The event in a JSON-RPC log, with hex strings or bytes; None if the contract does not declare it.
@@ -227,6 +227,7 @@ class _Values:
     def __init__(self, parameters: Sequence[AbiEntry]) -> None:
         self.types = tuple(_type(parameter) for parameter in parameters)
         self.names = tuple(parameter["name"] or f"arg{place}" for place, parameter in enumerate(parameters))
+        self._words = _word_readers(self.types)
         self._prepare = tuple(_preparation(parameter) for parameter in parameters)
         self._present = tuple(_presentation(parameter) for parameter in parameters)
 
@@ -241,6 +242,8 @@ class _Values:
             ) from error
 
     def decode(self, data: bytes, what: str) -> tuple[Any, ...]:
+        if self._words is not None and (read := _read_words(self._words, data)) is not None:
+            return read
         try:
             values = _CODEC.decode(self.types, data)
         except (DecodingError, OverflowError, ValueError) as error:
@@ -253,6 +256,62 @@ class _Values:
 
     def decode_named(self, data: bytes, what: str) -> dict[str, Any]:
         return dict(zip(self.names, self.decode(data, what), strict=True))
+
+
+def _word_readers(types: Sequence[str]) -> tuple[Convert, ...] | None:
+    """How to read values that take a word each; None if some do not. Raising ValueError leaves a word to eth-abi."""
+    readers = [_WORD_READERS.get(one) for one in types]
+    known = tuple(one for one in readers if one is not None)
+    return known if len(known) == len(readers) else None
+
+
+def _read_words(readers: Sequence[Convert], data: bytes) -> tuple[Any, ...] | None:
+    """Read values that take a word each, which is most events, in a tenth of the time of eth-abi.
+
+    None if anything is wrong with them, so that eth-abi says what.
+    """
+    if len(data) < 32 * len(readers):
+        return None
+    try:
+        return tuple([read(data[32 * place : 32 * place + 32]) for place, read in enumerate(readers)])
+    except ValueError:
+        return None
+
+
+def _uint_reader(bits: int) -> Convert:
+    limit = 1 << bits
+
+    def read(word: bytes) -> int:
+        number = int.from_bytes(word, "big")
+        if number >= limit:
+            raise ValueError("out of range")
+        return number
+
+    return read
+
+
+@lru_cache(maxsize=65536)
+def _read_address(word: bytes) -> str:
+    if any(word[:12]):
+        raise ValueError("not an address")
+    return str(to_checksum_address(word[12:]))
+
+
+_BOOLEANS = {bytes(32): False, bytes(31) + b"\x01": True}
+
+
+def _read_bool(word: bytes) -> bool:
+    if word not in _BOOLEANS:
+        raise ValueError("not a boolean")
+    return _BOOLEANS[word]
+
+
+_WORD_READERS: Mapping[str, Convert] = {
+    "address": _read_address,
+    "bool": _read_bool,
+    "bytes32": bytes,
+    **{f"uint{bits}": _uint_reader(bits) for bits in range(8, 257, 8)},
+}
 
 
 class _Call:
