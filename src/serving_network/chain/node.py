@@ -114,17 +114,28 @@ class AsyncNode:
 
         If the node limits the number of blocks in one request, the range is split.
         """
-        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
-        if topics:
-            query["topics"] = list(topics)
         try:
-            logs: list[Log] = await self.rpc("eth_getLogs", [query])
+            return await self.logs_at_once(addresses, topics=topics, from_block=from_block, to_block=to_block)
         except RpcError as refusal:
             if from_block >= to_block or not asks_for_smaller_range(refusal):
                 raise
-            middle = (from_block + to_block) // 2
-            first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)
-            return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
+        middle = (from_block + to_block) // 2
+        first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)
+        return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
+
+    async def logs_at_once(
+        self,
+        addresses: Sequence[str],
+        *,
+        topics: Sequence[Any] = (),
+        from_block: int,
+        to_block: int,
+    ) -> list[Log]:
+        """As `logs`, in one request. Raises RpcError if the range or its logs are more than the node allows."""
+        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
+        if topics:
+            query["topics"] = list(topics)
+        logs: list[Log] = await self.rpc("eth_getLogs", [query])
         if not isinstance(logs, list):
             raise NodeFailure("The node did not answer a request for events with a list.")
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
