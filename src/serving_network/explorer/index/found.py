@@ -33,14 +33,67 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The network of an index, and the last block that it read. `block` is -1 if it has read none."""
+    """The network of an index, and the last block that it read. `block` is -1 if it has read none.
+
+    `head` was the node's newest block when the follower last asked, at the unix time `looked_at` (0: never).
+    """
 
     chain_id: int
     ledger: str
     block: int
     hash: str
     time: int
+    head: int
+    looked_at: int
     reorganisations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A value of the index that is not what the contracts answer. Amounts are decimal text of wei."""
+
+    contract: str
+    what: str
+    indexed: str
+    answered: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coins:
+    """What a contract holds, and what it owes according to the index, in wei."""
+
+    contract: str
+    name: str
+    held: int
+    owed: int
+
+    @property
+    def surplus(self) -> int:
+        """What is held beyond what is owed: 0, or more if somebody forced coins in. Never less."""
+        return self.held - self.owed
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A reconciliation with the contracts at a block, made at the unix time `at`.
+
+    `differences` are the first of `different`, their number. `compared` counts what was compared, by kind.
+    `unanswered` names the services that do not answer what others do, so that they could not be compared.
+    """
+
+    block: int
+    hash: str
+    at: int
+    compared: dict[str, int]
+    different: int
+    differences: tuple[Difference, ...]
+    coins: tuple[Coins, ...]
+    unanswered: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the index is what the contracts answer, and every contract holds at least what it owes."""
+        return not self.different and all(one.surplus >= 0 for one in self.coins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +274,10 @@ class SettlementFound:
 
 @dataclass(frozen=True, slots=True)
 class BatchFound:
-    """A call that settled rows together. `key` identifies it; `form` is "batch" or "entries"."""
+    """A call that settled rows together. `key` identifies it; `form` is "batch" or "entries".
+
+    The gas is that of the whole transaction, `gas_cost` in wei.
+    """
 
     key: int
     service: str
@@ -233,6 +289,8 @@ class BatchFound:
     paid: int
     fee: int | None
     through_contract: bool
+    gas_used: int | None
+    gas_cost: int | None
     at: Place
 
 
@@ -261,6 +319,8 @@ class CallFound:
     contract_name: str | None
     value: int
     input: bytes
+    gas_used: int | None
+    gas_cost: int | None
     function: str | None
     args: dict[str, Any] | None
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from serving_network.errors import ServingError
 from serving_network.explorer.index.reading import IndexReader
-from serving_network.explorer.index.schema import SCHEMA_VERSION, TABLES
+from serving_network.explorer.index.schema import SCHEMA_VERSION, START, TABLES
 from serving_network.files import RunInProgress, lock
 from serving_network.store.database import FAILURES, Database
 from serving_network.store.location import Location, PostgresStore, beside
@@ -129,7 +129,7 @@ def _prepare(db: Database, location: Location, subject: Subject) -> None:
         if not db.has_table("meta"):
             for statement in TABLES.split(";\n"):
                 db.create(statement)
-            facts = {"schema": f"index {SCHEMA_VERSION}", **expected, "block": "-1", "hash": "", "reorganisations": "0"}
+            facts = {"schema": f"index {SCHEMA_VERSION}", **expected, **START}
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
         found = _meta(db)
         _check_version(location, found)

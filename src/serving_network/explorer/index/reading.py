@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 from eth_utils import is_address, to_checksum_address
 
 from serving_network.explorer.index.calls import decoded_call
+from serving_network.explorer.index.checked import checked_from
 from serving_network.explorer.index.found import (
     AccountFound,
     BatchFound,
     CallFound,
+    Checked,
     Day,
     DeliverableFound,
     EventFound,
@@ -59,7 +61,8 @@ _EVENT: Final = (
     f" JOIN block b ON b.number = s.position {BLOCK_SQL} LEFT JOIN contract c ON c.address = s.contract"
 )
 _CALL: Final = (
-    "SELECT s.position, b.time, s.hash, s.sender, s.recipient, c.name, s.value, s.input, c.role, c.kind FROM tx s"
+    "SELECT s.position, b.time, s.hash, s.sender, s.recipient, c.name, s.value, s.input, s.gas_used, s.gas_cost,"
+    " c.role, c.kind FROM tx s"
     f" JOIN block b ON b.number = s.position {BLOCK_SQL} LEFT JOIN contract c ON c.address = s.recipient"
 )
 _OFFER: Final = (
@@ -97,23 +100,20 @@ class IndexReader:
 
     def tip(self) -> Tip:
         """The network, and the last block that was read."""
-        meta = dict(self._rows("SELECT key, value FROM meta"))
-        number = int(meta["block"])
-        found = self._rows("SELECT time FROM block WHERE number = ?", number)
-        return Tip(
-            int(meta["chain_id"]),
-            meta["ledger"],
-            number,
-            meta["hash"],
-            found[0][0] if found else 0,
-            int(meta["reorganisations"]),
-        )
+        meta = dict(self.rows("SELECT key, value FROM meta"))
+        numbers = {name: int(meta[name]) for name in ("chain_id", "block", "time", "head", "looked_at")}
+        return Tip(**numbers, ledger=meta["ledger"], hash=meta["hash"], reorganisations=int(meta["reorganisations"]))
+
+    def checked(self) -> Checked | None:
+        """The last reconciliation with the contracts, None if there was none."""
+        found = self.rows("SELECT value FROM meta WHERE key = 'checked'")
+        return checked_from(found[0][0]) if found else None
 
     def totals(self) -> Totals:
         """The sums of the network and of each service."""
-        sums = {(contract, name): int(amount) for contract, name, amount in self._rows("SELECT * FROM total")}
+        sums = {(contract, name): int(amount) for contract, name, amount in self.rows("SELECT * FROM total")}
         settled: dict[str, list[int]] = {}
-        for service, number, paid in self._rows("SELECT service, settlements, paid FROM daily"):
+        for service, number, paid in self.rows("SELECT service, settlements, paid FROM daily"):
             of_service = settled.setdefault(service, [0, 0])
             of_service[0] += number
             of_service[1] += int(paid)
@@ -125,7 +125,7 @@ class IndexReader:
                 *(sums.get((address, what), 0) for what in _SERVICE_SUMS),
                 *settled.get(address, [0, 0]),
             )
-            for address, name, kind in self._rows(
+            for address, name, kind in self.rows(
                 "SELECT address, name, kind FROM contract WHERE role = 'service' ORDER BY since"
             )
         ]
@@ -143,7 +143,7 @@ class IndexReader:
             ("day <= ?", until if until is None else until // _DAY),
         )
         days: dict[int, list[int]] = {}
-        for day, number, paid in self._rows(f"SELECT day, settlements, paid FROM daily{where} ORDER BY day", *values):
+        for day, number, paid in self.rows(f"SELECT day, settlements, paid FROM daily{where} ORDER BY day", *values):
             of_day = days.setdefault(day, [0, 0])
             of_day[0] += number
             of_day[1] += int(paid)
@@ -153,11 +153,11 @@ class IndexReader:
         """All registered services, oldest first."""
         settings: dict[tuple[str, str], str] = {
             (contract, name): value
-            for contract, name, value in self._rows("SELECT contract, name, value FROM setting WHERE until IS NULL")
+            for contract, name, value in self.rows("SELECT contract, name, value FROM setting WHERE until IS NULL")
         }
         ledger = self.tip().ledger
         found = []
-        for address, kind, name, type_, version, description, since, time, tx in self._rows(
+        for address, kind, name, type_, version, description, since, time, tx in self.rows(
             "SELECT c.address, c.kind, c.name, c.type, c.version, c.description, c.since, b.time, e.tx FROM contract c"
             f" JOIN block b ON b.number = c.since {BLOCK_SQL} JOIN event e ON e.position = c.since"
             " WHERE c.role = 'service' ORDER BY c.since"
@@ -195,7 +195,7 @@ class IndexReader:
             ("s.since < ?", _position(after)),
             also=[f"s.name IN ({marks})"] if names else [],
         )
-        rows = self._rows(f"{_SETTING}{where} ORDER BY s.since DESC LIMIT ?", *values, *names, limit + 1)
+        rows = self.rows(f"{_SETTING}{where} ORDER BY s.since DESC LIMIT ?", *values, *names, limit + 1)
         return _page([_setting(row) for row in rows], limit, lambda one: one.since.position)
 
     def upgrades(self, *, after: str | None = None, limit: int = PAGE) -> Page[SettingFound]:
@@ -209,7 +209,7 @@ class IndexReader:
     def oddities(self, *, after: str | None = None, limit: int = PAGE) -> Page[Oddity]:
         """Events that contradict the others or cannot be decoded, newest first."""
         where, values = _where(("s.position < ?", _position(after)))
-        rows = self._rows(
+        rows = self.rows(
             "SELECT s.position, b.time, s.tx, s.contract, c.name, s.what FROM oddity s"
             f" JOIN block b ON b.number = s.position {BLOCK_SQL} LEFT JOIN contract c ON c.address = s.contract{where}"
             " ORDER BY s.position DESC LIMIT ?",
@@ -236,7 +236,7 @@ class IndexReader:
             ("s.since < ?", _position(after)),
             also=["s.until IS NULL"],
         )
-        rows = self._rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         page = _page([_offer(row) for row in rows], limit, lambda one: one.since.position)
         return Page(tuple(self._entry(offer) for offer in page.entries), page.after)
 
@@ -246,8 +246,8 @@ class IndexReader:
 
     def _entry(self, offer: OfferVersion) -> ProviderEntry:
         key = offer.service, offer.provider
-        stake = self._rows("SELECT amount FROM stake WHERE service = ? AND provider = ? AND until IS NULL", *key)
-        ((accounts,),) = self._rows(
+        stake = self.rows("SELECT amount FROM stake WHERE service = ? AND provider = ? AND until IS NULL", *key)
+        ((accounts,),) = self.rows(
             "SELECT count(*) FROM account WHERE service = ? AND provider = ? AND until IS NULL", *key
         )
         days = self.days(provider=offer.provider, service=offer.service)
@@ -268,28 +268,28 @@ class IndexReader:
             ("s.service = ?", service and _address(service)),
             ("s.since < ?", _position(after)),
         )
-        rows = self._rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_offer(row) for row in rows], limit, lambda one: one.since.position)
 
     # ------------------------------------------------------------------------------------------------- users
 
     def ledger(self, user: str) -> LedgerFound | None:
         """A user's ledger, or None."""
-        rows = self._rows(f"{_LEDGER} AND s.user_address = ?", _address(user))
+        rows = self.rows(f"{_LEDGER} AND s.user_address = ?", _address(user))
         return self._ledger(rows[0]) if rows else None
 
     def ledgers(self, *, after: str | None = None, limit: int = PAGE) -> Page[LedgerFound]:
         """All ledgers, newest change first."""
         where, values = _where(("s.since < ?", _position(after)))
-        rows = self._rows(
+        rows = self.rows(
             f"{_LEDGER}{where.replace(' WHERE ', ' AND ')} ORDER BY s.since DESC LIMIT ?", *values, limit + 1
         )
         return _page([self._ledger(row) for row in rows], limit, lambda one: one.since.position)
 
     def _ledger(self, row: Sequence[Any]) -> LedgerFound:
         *place, user, available, info, read_at = row
-        balances = self._rows("SELECT balance FROM account WHERE user_address = ? AND until IS NULL", user)
-        held = self._rows("SELECT amount FROM held WHERE user_address = ? AND until IS NULL", user)
+        balances = self.rows("SELECT balance FROM account WHERE user_address = ? AND until IS NULL", user)
+        held = self.rows("SELECT amount FROM held WHERE user_address = ? AND until IS NULL", user)
         return LedgerFound(
             user,
             int(available),
@@ -312,7 +312,7 @@ class IndexReader:
             ("s.since < ?", _position(after)),
             also=["s.until IS NULL", *(["s.pending <> '0'"] if refunding else [])],
         )
-        rows = self._rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_account(row) for row in rows], limit, lambda one: one.since.position)
 
     def account_history(
@@ -325,7 +325,7 @@ class IndexReader:
             ("s.provider = ?", _address(provider)),
             ("s.since < ?", _position(after)),
         )
-        rows = self._rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_account(row) for row in rows], limit, lambda one: one.since.position)
 
     def deliverables(
@@ -338,7 +338,7 @@ class IndexReader:
             ("s.since < ?", _position(after)),
             also=["s.until IS NULL"],
         )
-        rows = self._rows(f"{_DELIVERABLE}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_DELIVERABLE}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_deliverable(row) for row in rows], limit, lambda one: one.since.position)
 
     # ------------------------------------------------------------------------------------------ settlements
@@ -355,7 +355,7 @@ class IndexReader:
             ("s.tx = ?", tx and tx.lower()),
             ("s.position < ?", _position(after)),
         )
-        rows = self._rows(f"{_SETTLEMENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_SETTLEMENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
         return _page([_settlement(row) for row in rows], limit, lambda one: one.at.position)
 
     def batches(
@@ -367,12 +367,12 @@ class IndexReader:
             ("s.tx = ?", tx and tx.lower()),
             ("s.position < ?", _position(after)),
         )
-        rows = self._rows(f"{_BATCH}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_BATCH}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
         return _page([_batch(row) for row in rows], limit, lambda one: one.at.position)
 
     def batch(self, key: int) -> BatchFound | None:
         """One batch, or None. Its rows are `settlements(batch=key)`."""
-        rows = self._rows(f"{_BATCH} WHERE s.position = ?", key)
+        rows = self.rows(f"{_BATCH} WHERE s.position = ?", key)
         return _batch(rows[0]) if rows else None
 
     # ----------------------------------------------------------------------------------------- transactions
@@ -391,7 +391,7 @@ class IndexReader:
             ("s.position < ?", None if block is None else end_of(block)),
             ("s.position < ?", _position(after)),
         )
-        rows = self._rows(f"{_EVENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_EVENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
         return _page([_event(row) for row in rows], limit, lambda one: one.at.position)
 
     def transactions(
@@ -404,12 +404,12 @@ class IndexReader:
             ("s.position < ?", None if block is None else end_of(block)),
             ("s.position < ?", _position(after)),
         )
-        rows = self._rows(f"{_CALL}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
+        rows = self.rows(f"{_CALL}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
         return _page([_call(row) for row in rows], limit, lambda one: one.at.position)
 
     def transaction(self, hash_: str) -> CallFound | None:
         """One transaction, or None. Its events are `events(tx=hash)`."""
-        rows = self._rows(f"{_CALL} WHERE s.hash = ?", hash_.lower())
+        rows = self.rows(f"{_CALL} WHERE s.hash = ?", hash_.lower())
         return _call(rows[0]) if rows else None
 
     # ----------------------------------------------------------------------------------------------- search
@@ -423,12 +423,12 @@ class IndexReader:
             return [Hit("transaction", wanted.lower(), wanted.lower())]
         hits = []
         if wanted.isascii() and wanted.isdecimal() and len(wanted) < 13:
-            rows = self._rows("SELECT number FROM block WHERE number = ?", int(wanted))
+            rows = self.rows("SELECT number FROM block WHERE number = ?", int(wanted))
             hits += [Hit("block", str(number), f"block {number}") for (number,) in rows]
         if wanted:
-            rows = self._rows("SELECT address, name FROM contract WHERE role = 'service' ORDER BY since")
+            rows = self.rows("SELECT address, name FROM contract WHERE role = 'service' ORDER BY since")
             hits += [Hit("service", address, name) for address, name in rows if name.startswith(wanted.lower())]
-            rows = self._rows(
+            rows = self.rows(
                 "SELECT DISTINCT provider, model FROM offer WHERE until IS NULL ORDER BY model, provider LIMIT 2000"
             )
             found = [Hit("provider", provider, model) for provider, model in rows if wanted.lower() in model.lower()]
@@ -437,19 +437,20 @@ class IndexReader:
 
     def _of_address(self, address: str) -> list[Hit]:
         hits = []
-        for role, name in self._rows("SELECT role, name FROM contract WHERE address = ?", address):
+        for role, name in self.rows("SELECT role, name FROM contract WHERE address = ?", address):
             hits.append(Hit("service" if role == "service" else "contract", address, name or role))
-        if self._rows("SELECT 1 FROM offer WHERE provider = ? LIMIT 1", address) or self._rows(
+        if self.rows("SELECT 1 FROM offer WHERE provider = ? LIMIT 1", address) or self.rows(
             "SELECT 1 FROM account WHERE provider = ? LIMIT 1", address
         ):
             hits.append(Hit("provider", address, address))
-        if self._rows("SELECT 1 FROM ledger WHERE user_address = ? LIMIT 1", address) or self._rows(
+        if self.rows("SELECT 1 FROM ledger WHERE user_address = ? LIMIT 1", address) or self.rows(
             "SELECT 1 FROM event WHERE user_address = ? LIMIT 1", address
         ):
             hits.append(Hit("user", address, address))
         return hits
 
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
         return self._db.execute(sql, values).fetchall()
 
 
@@ -500,10 +501,10 @@ def _settlement(row: Sequence[Any]) -> SettlementFound:
 
 
 def _batch(row: Sequence[Any]) -> BatchFound:
-    position, time, tx, service, name, provider, form, size, accepted, paid, fee, through = row
+    position, time, tx, service, name, provider, form, size, accepted, paid, fee, through, used, cost = row
     return BatchFound(
         position, service, name or "", provider, form, size, accepted, int(paid), _number(fee), bool(through),
-        _place(position, time, tx),
+        used, _number(cost), _place(position, time, tx),
     )  # fmt: skip
 
 
@@ -513,11 +514,11 @@ def _event(row: Sequence[Any]) -> EventFound:
 
 
 def _call(row: Sequence[Any]) -> CallFound:
-    *place, sender, recipient, name, value, data, role, kind = row
+    *place, sender, recipient, name, value, data, gas_used, gas_cost, role, kind = row
     call = decoded_call(role, kind, bytes(data)) if role is not None else None
     return CallFound(
-        place[2], _place(*place), sender, recipient, name, int(value), bytes(data),
-        call.name if call else None, call.args if call else None,
+        place[2], _place(*place), sender, recipient, name, int(value), bytes(data), gas_used,
+        _number(gas_cost), call.name if call else None, call.args if call else None,
     )  # fmt: skip
 
 

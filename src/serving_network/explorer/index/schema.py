@@ -14,8 +14,9 @@ has to be undone, at any depth; only `daily` and `total`, which are sums, are co
 
 | table | one row per |
 |---|---|
-| meta | fact about the index: its version, the network it belongs to, the last block it read |
-| block | block with events, and the last block of each step |
+| meta | fact about the index: its version, the network it belongs to, the last block it read, the last check |
+| block | block with events |
+| seen | recent block that was the last one of a step, to find the fork of a reorganisation |
 | contract | contract that is followed: the ledger, services, and their beacons |
 | tx | transaction with events |
 | event | event of a followed contract |
@@ -49,6 +50,10 @@ CREATE TABLE block (
     hash TEXT NOT NULL,
     time BIGINT NOT NULL                -- unix seconds
 ) WITHOUT ROWID;
+CREATE TABLE seen (
+    number BIGINT PRIMARY KEY,
+    hash TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE contract (
     address TEXT PRIMARY KEY,
     role TEXT NOT NULL,                 -- ledger, service or beacon
@@ -67,7 +72,9 @@ CREATE TABLE tx (
     sender TEXT NOT NULL,
     recipient TEXT,                     -- NULL if it created a contract
     value TEXT NOT NULL,                -- wei
-    input BLOB NOT NULL                 -- the whole calldata, unless it is longer than the limit
+    input BLOB NOT NULL,
+    gas_used BIGINT,                    -- of transactions that settle
+    gas_cost TEXT                       -- wei
 ) WITHOUT ROWID;
 CREATE TABLE event (
     position BIGINT PRIMARY KEY,
@@ -230,6 +237,8 @@ CREATE UNIQUE INDEX deliverable_now ON deliverable (provider, user_address, serv
 CREATE UNIQUE INDEX setting_now ON setting (contract, name) WHERE until IS NULL
 """
 
+START: Final = {"block": "-1", "hash": "", "time": "0", "head": "-1", "looked_at": "0", "reorganisations": "0"}
+"""The facts in `meta` of an index that has read nothing."""
 VERSIONED: Final = ("ledger", "held", "account", "stake", "offer", "deliverable", "setting")
 """The tables with `since` and `until`."""
 APPENDED: Final = ("tx", "event", "settlement", "batch", "oddity")
