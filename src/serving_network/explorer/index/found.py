@@ -344,10 +344,12 @@ class DeliverableFound:
 @dataclass(frozen=True, slots=True)
 class SettingFound:
     """A version of a contract's value: owner, pending_owner, lock_time, penalty, beacon, implementation, front,
-    recommended:TYPE and others. `until` is None for the current value."""
+    recommended:TYPE and others. `until` is None for the current value. `role` is ledger, service, or beacon, which has
+    the name of its front."""
 
     contract: str
     contract_name: str
+    role: str
     name: str
     value: str
     since: Place

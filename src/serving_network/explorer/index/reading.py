@@ -84,7 +84,7 @@ _DELIVERABLE: Final = (
     " JOIN event e ON e.position = s.since LEFT JOIN contract c ON c.address = s.service"
 )
 _SETTING: Final = (
-    "SELECT s.since, b.time, e.tx, s.contract, c.name, s.name, s.value, s.until, s.read_at FROM setting s"
+    "SELECT s.since, b.time, e.tx, s.contract, c.name, c.role, s.name, s.value, s.until, s.read_at FROM setting s"
     f" JOIN block b ON b.number = s.since {BLOCK_SQL} JOIN event e ON e.position = s.since"
     " LEFT JOIN contract c ON c.address = s.contract"
 )
@@ -569,5 +569,5 @@ def _deliverable(row: Sequence[Any]) -> DeliverableFound:
 
 
 def _setting(row: Sequence[Any]) -> SettingFound:
-    *place, contract, contract_name, name, value, until, read_at = row
-    return SettingFound(contract, contract_name or "", name, value, _place(*place), until, read_at)
+    *place, contract, contract_name, role, name, value, until, read_at = row
+    return SettingFound(contract, contract_name or "", role or "", name, value, _place(*place), until, read_at)
