@@ -38,6 +38,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── RpcError                 the node answered with an error
 │   ├── MalformedData            contracts.codec: bytes that do not match the ABI
 │   ├── CollateralUnavailable    clients.attestation: Intel's collateral could not be fetched
+│   ├── Behind                   explorer.index.reconciling: the chain has lost the index's last block
 │   ├── Disagreement             clients.settlements: the node contradicts itself
 │   └── ProviderFailure          clients.bills.fetching: the provider's server failed
 │       └── AnswerUnproven       clients.buying.answers: the provider did not sign what it delivered
