@@ -97,7 +97,7 @@ class Follower:
         self._ledger = ledger
         self._first = first
         self._confirmations = confirmations
-        self._width = Width()
+        self.width = Width()
         self._source: Source | None = None
 
     async def look(self) -> Progress:
@@ -117,19 +117,19 @@ class Follower:
             self._looked(head)
             return Progress(tip.number, head, 0)
         first = max(tip.number + 1, self._start)
-        last = min(head, first + self._width.blocks - 1)
+        last = min(head, first + self.width.blocks - 1)
         if first > head:
             self._looked(head)
             return Progress(head, head, 0)
         try:
             step = await source.step(self._followed(), first, last)
         except TooLarge:
-            self._width.refused(last - first + 1)
+            self.width.refused(last - first + 1)
             return Progress(tip.number, head, 0)
         except Moved:
             return Progress(tip.number, head + 1, 0)
         self._write(step, head)
-        self._width.read(len(step.events))
+        self.width.read(len(step.events))
         return Progress(last, head, len(step.events))
 
     async def catch_up(self, report: Callable[[Progress], None] = lambda _: None) -> Progress:

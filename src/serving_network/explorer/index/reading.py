@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from eth_utils import is_address, to_checksum_address
 
-from serving_network.explorer.index.calls import decoded_call
+from serving_network.explorer.index.calls import BY_EVENTS, COUNTED, decoded_call
 from serving_network.explorer.index.checked import checked_from
 from serving_network.explorer.index.found import (
     AccountFound,
@@ -288,7 +288,13 @@ class IndexReader:
 
     def _ledger(self, row: Sequence[Any]) -> LedgerFound:
         *place, user, available, info, read_at = row
-        balances = self.rows("SELECT balance FROM account WHERE user_address = ? AND until IS NULL", user)
+        balances = self.rows(
+            "SELECT a.balance FROM account a JOIN setting s ON s.contract = a.service AND s.name = ? AND s.value = ?"
+            " AND s.until IS NULL WHERE a.user_address = ? AND a.until IS NULL",
+            COUNTED,
+            BY_EVENTS,
+            user,
+        )
         held = self.rows("SELECT amount FROM held WHERE user_address = ? AND until IS NULL", user)
         return LedgerFound(
             user,
