@@ -109,6 +109,19 @@ class IndexReader:
         found = self.rows("SELECT value FROM meta WHERE key = 'checked'")
         return checked_from(found[0][0]) if found else None
 
+    def contents(self) -> dict[str, int]:
+        """How many rows of each kind there are."""
+        counted = {
+            "events": "event",
+            "transactions": "tx",
+            "settlements": "settlement",
+            "users": "ledger WHERE until IS NULL",
+            "providers": "offer WHERE until IS NULL",
+            "services": "contract WHERE role = 'service'",
+            "oddities": "oddity",
+        }
+        return {name: self.rows(f"SELECT count(*) FROM {table}")[0][0] for name, table in counted.items()}
+
     def totals(self) -> Totals:
         """The sums of the network and of each service."""
         sums = {(contract, name): int(amount) for contract, name, amount in self.rows("SELECT * FROM total")}
