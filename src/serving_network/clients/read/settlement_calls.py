@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from eth_utils.address import to_checksum_address
@@ -30,6 +31,11 @@ FEE_BITS: Final = 96
 """A row of a batch has the user in the upper 160 bits of its first word, and the fee in the lower 96."""
 
 
+@lru_cache(maxsize=65536)
+def _address(number: int) -> str:
+    return str(to_checksum_address(number.to_bytes(20, "big")))
+
+
 def settlements_in(call: Decoded | None) -> list[UserSettlement]:
     """The settlements in a call of the inference contract; empty if it calls another function."""
     if call is None:
@@ -37,7 +43,7 @@ def settlements_in(call: Decoded | None) -> list[UserSettlement]:
     if call.name == FUNCTIONS["batch"]:
         return [
             UserSettlement(
-                to_checksum_address((row["userAndFee"] >> FEE_BITS).to_bytes(20, "big")),
+                _address(row["userAndFee"] >> FEE_BITS),
                 row["userAndFee"] % 2**FEE_BITS,
                 row["nonce"],
                 row["requestsHash"],

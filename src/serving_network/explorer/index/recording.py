@@ -315,8 +315,6 @@ class _Recorder:
     def _hold(self, event: Event, amount: int) -> None:
         """Change what a service holds for a user, if only the ledger's events tell it."""
         service, user = event.args["service"], event.args["user"]
-        if self._settings[service, COUNTED] is None:
-            self._settings.load([(service, COUNTED)])
         counted = self._settings[service, COUNTED]
         if counted is not None and counted.value == BY_LEDGER:
             row = self._held[service, user] or HeldRow(0)

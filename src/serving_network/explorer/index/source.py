@@ -105,7 +105,7 @@ class Source:
         contracts = dict(followed)
         logs = await self._logs(list(contracts), first, last, many=False)
         found: list[Followed] = []
-        new = self._events(logs, contracts)
+        all_events = new = self._events(logs, contracts)
         while announced := await self._announced(new, contracts):
             found += announced
             contracts |= {one.address: one for one in announced}
@@ -113,9 +113,9 @@ class Source:
             for one in announced:
                 start = await self._start(one)
                 more += await self._logs([one.address], start, last, many=True)
-            logs += more
             new = self._events(more, contracts)
-        events = sorted(self._events(logs, contracts), key=lambda one: one.position)
+            all_events += new
+        events = sorted(all_events, key=lambda one: one.position)
         blocks = await self._blocks(events)
         transactions = await self._transactions(events, contracts)
         answers = await self._asker.ask(questions_about(events, transactions, found), last)
