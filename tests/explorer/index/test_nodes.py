@@ -70,11 +70,11 @@ def test_a_node_without_old_states_is_asked_about_a_later_block_and_the_index_sa
     node = Limited(town.chain, states=100)
     assert asyncio.run(read_all(node, tmp_path / "pruned")).agrees
     assert asyncio.run(read_all(town.chain, tmp_path / "archive")).agrees
-    assert node.refused["eth_call"] < 20
+    assert node.refused["eth_call"] <= 3
     pruned, archive = (_read_at(tmp_path / name) for name in ("pruned", "archive"))
     assert pruned.keys() == archive.keys()
     assert archive
-    assert all(at == block for block, at in archive.values())
+    assert all(at in (block, block - 1) for block, at in archive.values())  # a confirmation keeps what was read
     assert all(at > block for block, at in pruned.values())
 
 
