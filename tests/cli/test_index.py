@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from serving_network.contracts.build.artifacts import ROOT
 from tests.cli.conftest import Terminal
+from tests.cli.test_walkthroughs import without_chance
 from tests.clients.network_fixture import World
+
+PAGE = ROOT / "docs" / "indexing.md"
 
 
 def test_an_index_is_built_shown_and_checked(serving: Terminal, world: World) -> None:
@@ -26,6 +33,22 @@ def test_an_index_is_built_shown_and_checked(serving: Terminal, world: World) ->
     assert status["check"]["block"] == again["block"]
     assert "last check" in serving("index", "status").out
     assert serving("index", "check", "--json").json["compared"]["ledgers"] == 1
+
+
+def test_the_page_shows_what_the_commands_print(serving: Terminal, world: World) -> None:
+    """With INDEX=write in the environment, the output in the page is updated."""
+    world.user.deposit(5 * 10**18)
+    page = PAGE.read_text("utf-8")
+    before, shown, after = re.split(r"(?<=```console\n)(.*?)(?=```\n)", page, maxsplit=1, flags=re.DOTALL)
+    lines = []
+    for command in re.findall(r"^\$ serving (.*)$", shown, re.MULTILINE):
+        printed = serving(*shlex.split(command))
+        text = (printed.err + printed.out).replace(str(serving.home), "~/.config/serving-network")
+        lines.append(f"$ serving {command}\n{text}")
+    if os.environ.get("INDEX") == "write":
+        PAGE.write_text(before + "".join(lines) + after, "utf-8")
+    else:
+        assert without_chance("".join(lines)) == without_chance(shown)
 
 
 def test_a_difference_is_named_and_exits_with_code_9(serving: Terminal, world: World) -> None:
