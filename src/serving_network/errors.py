@@ -38,6 +38,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── RpcError                 the node answered with an error
 │   ├── MalformedData            contracts.codec: bytes that do not match the ABI
 │   ├── CollateralUnavailable    clients.attestation: Intel's collateral could not be fetched
+│   ├── Behind                   explorer.index.reconciling: the chain has lost the index's last block
 │   ├── Disagreement             clients.settlements: the node contradicts itself
 │   └── ProviderFailure          clients.bills.fetching: the provider's server failed
 │       └── AnswerUnproven       clients.buying.answers: the provider did not sign what it delivered
@@ -71,6 +72,7 @@ ServingError                     a failure with its cause and one next step
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.opening: the journal cannot be used
 │   └── JournalOfAnother         store.opening: the journal of another chain, contract or provider
+├── IndexFailure                 explorer.index.opening: the index cannot be used
 ├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
 │   └── UpstreamUnavailable      gateway.running: a model server does not serve requests
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store

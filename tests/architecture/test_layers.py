@@ -30,6 +30,8 @@ PLANTED = {
         ("settlement/gas", "deployment.spec"),
         ("deployment/spec", "cli.output"),
         ("settlement/gas", "gateway.fees"),
+        ("settlement/gas", "explorer.index.schema"),
+        ("explorer/index/schema", "gateway.fees"),
         ("demo/example", "testing"),
     ],
     "clients: reading below acting": [
@@ -61,6 +63,15 @@ PLANTED = {
         ("gateway/fees", "deployment.spec"),
         ("gateway/fees", "localchain"),
         ("gateway/fees", "networks"),
+    ],
+    "the explorer reads, and holds no key": [
+        ("explorer/index/schema", "wallet.local"),
+        ("explorer/index/schema", "signing"),
+        ("explorer/index/schema", "chain.sender"),
+        ("explorer/index/schema", "chain.connection"),
+        ("explorer/index/schema", "clients.actor"),
+        ("explorer/index/schema", "settlement.gas"),
+        ("explorer/index/schema", "deployment.spec"),
     ],
     "no circles": [("contracts/codec", "contracts.artifacts"), ("money", "networks")],
 }

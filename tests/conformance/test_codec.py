@@ -378,3 +378,42 @@ def test_words_at_the_limits_of_their_type_are_read_or_refused_as_by_eth_abi(kin
     parameter = {"name": "value", "type": kind}
     reference = Reference([kind], [parameter])
     assert outcome(lambda: [kind_of(parameter).read(word, 0)[0]]) == outcome(lambda: [*reference.decode(word)])
+
+
+KINDS = ("uint8", "uint96", "uint256", "address", "bool", "bytes32")
+EVENT = Interface(
+    [
+        {
+            "type": "event",
+            "name": "Words",
+            "inputs": [{"name": kind, "type": kind, "indexed": False} for kind in KINDS],
+            "anonymous": False,
+        }
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 2**256 - 1).map(lambda number: number.to_bytes(32, "big")),
+            st.integers(0, 300).map(lambda number: number.to_bytes(32, "big")),
+            st.binary(min_size=20, max_size=20).map(lambda address: bytes(12) + address),
+        ),
+        max_size=7,
+    )
+)
+def test_values_of_a_word_each_are_read_as_eth_abi_does(words: list[bytes]) -> None:
+    data = b"".join(words)
+    expected: list[Any] | None = None
+    with contextlib.suppress(Exception):
+        expected = list(decode(KINDS, data))
+    topic = keccak(text=f"Words({','.join(KINDS)})")
+    if expected is None:
+        with pytest.raises(MalformedData):
+            EVENT.decode_event(USER, [topic], data)
+        return
+    expected[3] = to_checksum_address(expected[3])
+    found = EVENT.decode_event(USER, [topic], data)
+    assert found is not None
+    assert list(found.args.values()) == expected

@@ -17,7 +17,8 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.provider import AsyncProvider
-from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
+from serving_network.clients.read.settlement_calls import Form
+from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Offer, Status
 from serving_network.errors import RpcError
 from serving_network.localchain import EmbeddedChain

@@ -19,7 +19,8 @@ from serving_network.chain.fees import Fees
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.clients.settlements import Disagreement, Form, Outcome, SignedSettlements
+from serving_network.clients.read.settlement_calls import Form
+from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts import load
 from serving_network.contracts.models import Offer, Status

@@ -124,33 +124,44 @@ class AsyncNode:
 
         If the node limits the number of blocks in one request, the range is split.
         """
-        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
-        if topics:
-            query["topics"] = list(topics)
         try:
-            logs: list[Log] = await self.rpc("eth_getLogs", [query])
+            return await self.logs_at_once(addresses, topics=topics, from_block=from_block, to_block=to_block)
         except RpcError as refusal:
             if from_block >= to_block or not asks_for_smaller_range(refusal):
                 raise
-            middle = (from_block + to_block) // 2
-            first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)
-            return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
+        middle = (from_block + to_block) // 2
+        first = await self.logs(addresses, topics=topics, from_block=from_block, to_block=middle)
+        return first + await self.logs(addresses, topics=topics, from_block=middle + 1, to_block=to_block)
+
+    async def logs_at_once(
+        self,
+        addresses: Sequence[str],
+        *,
+        topics: Sequence[Any] = (),
+        from_block: int,
+        to_block: int,
+    ) -> list[Log]:
+        """As `logs`, in one request. Raises RpcError if the range or its logs are more than the node allows."""
+        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
+        if topics:
+            query["topics"] = list(topics)
+        logs: list[Log] = await self.rpc("eth_getLogs", [query])
         if not isinstance(logs, list):
             raise NodeFailure("The node did not answer a request for events with a list.")
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
-        places: set[tuple[int, int]] = set()
+        by_place: dict[tuple[int, int], Log] = {}
         for log in logs:
-            check_log(log)
-            places.add(_place(log))
+            place = check_log(log)
             if (
                 log["address"].lower() not in wanted
-                or not from_block <= from_quantity(log["blockNumber"]) <= to_block
+                or not from_block <= place[0] <= to_block
                 or (kinds and (not log["topics"] or log["topics"][0].lower() not in kinds))
             ):
                 raise NodeFailure("The node sent an event that was not requested.")
-        if len(places) != len(logs):
+            by_place[place] = log
+        if len(by_place) != len(logs):
             raise NodeFailure("The node sent an event twice.")
-        return sorted(logs, key=_place)
+        return [by_place[place] for place in sorted(by_place)]
 
     async def block_number(self) -> int:
         """The number of the newest block."""
@@ -270,8 +281,11 @@ def is_address(value: Any) -> bool:
     return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
 
 
-def check_log(log: Any) -> None:
-    """Raises NodeFailure for an incomplete log, and for a log whose block was removed by a reorganisation."""
+def check_log(log: Any) -> tuple[int, int]:
+    """The place of a log: its block and its index in it.
+
+    Raises NodeFailure for an incomplete log, and for a log whose block was removed by a reorganisation.
+    """
     if not (
         isinstance(log, dict)
         and is_address(log.get("address"))
@@ -282,14 +296,10 @@ def check_log(log: Any) -> None:
         and is_hash(log.get("transactionHash"))
     ):
         raise NodeFailure("The node sent an incomplete log.", cause=printable(log))
-    for name in ("blockNumber", "logIndex"):
-        from_quantity(log.get(name))
+    place = from_quantity(log.get("blockNumber")), from_quantity(log.get("logIndex"))
     if log.get("removed"):
         raise NodeFailure("The node sent an event of a block that is no longer part of the chain.")
-
-
-def _place(log: Log) -> tuple[int, int]:
-    return from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
+    return place
 
 
 def _kinds(topics: Sequence[Any]) -> set[str]:

@@ -11,7 +11,7 @@ from serving_network.chain.blocking import SyncFace, blocking
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity, is_address
 from serving_network.chain.receipts import Receipt, read_receipt, same_hash
 from serving_network.chain.transport import InProcessChain, transport_to
-from serving_network.errors import ConfigurationError, NodeFailure
+from serving_network.errors import ConfigurationError, NodeFailure, RpcError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -59,17 +59,12 @@ class AsyncReader(AsyncNode):
 
     async def transaction(self, transaction_hash: str) -> dict[str, Any] | None:
         """A mined or pending transaction as the node formats it; None if the node does not know it."""
-        found = await self.rpc("eth_getTransactionByHash", [transaction_hash])
-        if found is None:
-            return None
-        if not isinstance(found, dict) or not same_hash(found.get("hash"), transaction_hash):
-            raise NodeFailure("The node sent another transaction than the requested one.")
-        if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
-            raise NodeFailure("The node sent an incomplete transaction.")
-        from_hex(found.get("input"))
-        for name in ("value", "nonce", "gas"):
-            from_quantity(found.get(name))
-        return found
+        return _transaction(await self.rpc("eth_getTransactionByHash", [transaction_hash]), transaction_hash)
+
+    async def transactions(self, hashes: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Many transactions, as `transaction`, in order."""
+        answers = await self.batch([("eth_getTransactionByHash", [one]) for one in hashes])
+        return [_transaction(found, one) for found, one in zip(answers, hashes, strict=True)]
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,6 +73,21 @@ class AsyncReader(AsyncNode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _transaction(found: Any, transaction_hash: str) -> dict[str, Any] | None:
+    if isinstance(found, RpcError):
+        raise found
+    if found is None:
+        return None
+    if not isinstance(found, dict) or not same_hash(found.get("hash"), transaction_hash):
+        raise NodeFailure("The node sent another transaction than the requested one.")
+    if not is_address(found.get("from")) or not (found.get("to") is None or is_address(found["to"])):
+        raise NodeFailure("The node sent an incomplete transaction.")
+    from_hex(found.get("input"))
+    for name in ("value", "nonce", "gas"):
+        from_quantity(found.get(name))
+    return found
 
 
 class Reader(SyncFace[AsyncReader]):

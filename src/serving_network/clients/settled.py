@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.addresses import to_checksum_address
 from serving_network.chain.node import from_quantity
-from serving_network.clients.settlements import (
-    RESULT_EVENTS,
-    Disagreement,
-    Outcome,
-    SettlementWire,
-    known_status,
-    outcome_of,
-)
+from serving_network.clients.read.settlement_calls import RESULT_EVENTS
+from serving_network.clients.settlements import Disagreement, Outcome, SettlementWire, known_status, outcome_of
 from serving_network.contracts.models import Status
 
 if TYPE_CHECKING:

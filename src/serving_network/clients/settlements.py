@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settlements on the wire: encode the calldata, preview it, and read its results.
-
-| form | function | signatures |
-|---|---|---|
-| entries | settleFeesWithTEE | one per settlement |
-| batch | settleBatchWithTEE | one for all rows |
-"""
+"""Settlements on the wire: encode the calldata, preview it, and read its results."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from serving_network.addresses import to_checksum_address
+from serving_network.clients.read.settlement_calls import FEE_BITS, FUNCTIONS, RESULT_EVENTS, Form, settlements_in
 from serving_network.contracts.models import Status
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, NodeFailure
-from serving_network.messages.typed_data import UserSettlement
 from serving_network.money import describe
 
 if TYPE_CHECKING:
@@ -25,20 +18,12 @@ if TYPE_CHECKING:
     from serving_network.chain.node import Block
     from serving_network.chain.receipts import Receipt
     from serving_network.contracts.codec import DecodedEvent
-
-Form = Literal["entries", "batch"]
-"""How settlements are signed: one signature per settlement, or one for all rows."""
+    from serving_network.messages.typed_data import UserSettlement
 
 ROWS_AT_MOST: Final[dict[Form, int]] = {"entries": 50, "batch": 200}
 """The most settlements in one transaction. The contract accepts 50 entries, and 200 rows stay below its gas limit."""
 
-RESULT_EVENTS: Final[dict[Form, str]] = {"entries": "TEESettlementResult", "batch": "BatchRowSettled"}
-"""The event that the contract emits for each settlement."""
-
-FUNCTIONS: Final[dict[Form, str]] = {"entries": "settleFeesWithTEE", "batch": "settleBatchWithTEE"}
-
 _STATUSES_PER_WORD: Final = 64
-_FEE_BITS: Final = 96
 
 
 class Disagreement(NodeFailure):
@@ -135,23 +120,7 @@ class SettlementWire:
 
     def decoded(self, calldata: str) -> list[UserSettlement]:
         """The settlements in a transaction's calldata; empty if it calls another function."""
-        call = self._contract.interface.decode_call(bytes.fromhex(calldata.removeprefix("0x")))
-        if call is None:
-            return []
-        if call.name == FUNCTIONS["batch"]:
-            return [
-                UserSettlement(
-                    to_checksum_address((row["userAndFee"] >> _FEE_BITS).to_bytes(20, "big")),
-                    row["userAndFee"] % 2**_FEE_BITS,
-                    row["nonce"],
-                    row["requestsHash"],
-                )
-                for row in call.args["rows"]
-            ]
-        if call.name == FUNCTIONS["entries"]:
-            (entries,) = call.args.values()
-            return [UserSettlement(row["user"], row["totalFee"], row["nonce"], row["requestsHash"]) for row in entries]
-        return []
+        return settlements_in(self._contract.interface.decode_call(bytes.fromhex(calldata.removeprefix("0x"))))
 
 
 def outcome_of(event: DecodedEvent, fee: int) -> Outcome:
@@ -174,9 +143,9 @@ def known_status(number: int) -> Status:
 
 def _packed(row: UserSettlement) -> tuple[int, int, bytes]:
     """A row of a batch as the contract takes it: user in the upper 160 bits of the first word, fee in the lower 96."""
-    if row.total_fee >> _FEE_BITS:
+    if row.total_fee >> FEE_BITS:
         raise InvalidInput(
             f"A row of a batch cannot hold a fee of {describe(row.total_fee)}.",
             next_step="Settle it as an entry of its own: serving settlement send",
         )
-    return int(row.user, 16) << _FEE_BITS | row.total_fee, row.nonce, row.requests_hash
+    return int(row.user, 16) << FEE_BITS | row.total_fee, row.nonce, row.requests_hash

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import rlp
-from eth_utils import keccak
 from trie.hexary import HexaryTrie
+
+from serving_network.hashing import keccak
 
 from .blocks import EMPTY_ROOT, NO_HASH
 from .world import NOBODY, AccountState, Changes

@@ -11,7 +11,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from serving_network.clients.settlements import Form, Outcome, SignedSettlements
+from serving_network.clients.read.settlement_calls import Form
+from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.contracts.models import Account
 from serving_network.errors import TransactionFailure
 from serving_network.messages.typed_data import UserSettlement

@@ -11,8 +11,9 @@ from serving_network.chain.node import from_quantity
 from serving_network.chain.reading import AsyncReader
 from serving_network.chain.receipts import Receipt
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.clients.read.settlement_calls import Form
 from serving_network.clients.settled import Settled, SettledReader, topic_of
-from serving_network.clients.settlements import Form, SettlementWire, SignedSettlements
+from serving_network.clients.settlements import SettlementWire, SignedSettlements
 from serving_network.errors import RpcError
 from serving_network.settlement.chain import Landed, PastSettlement
 from serving_network.settlement.journal.records import Acceptance, Mined
