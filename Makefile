@@ -65,8 +65,9 @@ gas: build ## measure the gas of every operation; compare with budgets and commi
 gas-update: build ## measure gas and update benchmarks/gas.json and docs/gas.md
 	$(BIN)/python -m benchmarks.gas --update
 
-gas-causes: build ## show what the gas of one settlement is spent on
+gas-causes: build ## show what the gas of a settlement and of the dearest operations is spent on
 	$(BIN)/python -m benchmarks.gas.causes
+	$(BIN)/python -m benchmarks.gas.facts
 
 bench-gateway: build .bench/bin/uvicorn ## measure the gateway beside a server that passes bytes through; about 8 minutes
 	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn

@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks.gas.batches import MOMENTS, ONE_SIZES, key
 from benchmarks.gas.causes import PATHS, causes_table
+from benchmarks.gas.facts import calldata_table, dear_table
 from benchmarks.gas.floor import floor_rows
 from benchmarks.gas.growth import SIZES
 from benchmarks.gas.operations import BUDGETS, WITH_LATER_ACCOUNTS
@@ -109,6 +110,8 @@ def blocks(figures: Mapping[str, Figures]) -> dict[str, str]:
         "each": causes_table(figures["causes"], "settleFeesWithTEE"),
         "batch": causes_table(figures["causes"], "settleBatchWithTEE"),
         "views": table((f"call, of at most {CALL_LIMIT:,}", "gas"), list(figures["views"].items())),
+        "calldata": calldata_table(figures["operations"], figures["facts"]),
+        "dear": dear_table(figures["operations"], figures["facts"]),
         "largest": explained(figures),
         "savings": table(("measured", "gas"), list(figures["savings"].items())),
     }

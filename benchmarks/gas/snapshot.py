@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmarks.gas.batches import measure_batches
 from benchmarks.gas.causes import measure_causes
+from benchmarks.gas.facts import measure_facts
 from benchmarks.gas.growth import measure_growth
 from benchmarks.gas.network import Network
 from benchmarks.gas.operations import BUDGETS, measure_all
@@ -63,6 +64,7 @@ SECTIONS: Final[dict[str, Callable[[Network], Figures]]] = {
     "batches": measure_batches,
     "causes": measure_causes,
     "savings": measure_savings,
+    "facts": measure_facts,
     "growth": measure_growing,
     "views": measure_listings,
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks.gas.facts import calldata_floor
 from benchmarks.gas.growth import Growth, by_accounts, by_deliverables, by_providers, by_refunds, by_services
 from benchmarks.gas.network import Network
 from benchmarks.gas.operations import BUDGETS, INVALID_NONCE, OPERATIONS, Budget, measure, statuses
@@ -69,6 +70,12 @@ def test_only_what_is_the_callers_own_makes_a_call_dearer(grow: Callable[[], Gro
     assert growth.not_flat() == []
     committed = {key: gas for key, gas in COMMITTED["growth"].items() if key in growth.figures()}
     assert differences(committed, growth.figures()) == [], UPDATE
+
+
+def test_the_floor_of_calldata_never_binds() -> None:
+    floors = {name: COMMITTED["facts"][f"{name}, floor of its calldata"] for name in OPERATIONS}
+    assert [name for name, floor in floors.items() if COMMITTED["operations"][name] <= floor] == []
+    assert calldata_floor(bytes(10) + b"\1" * 5) == 21_000 + 10 * (10 + 4 * 5)
 
 
 def test_the_documentation_shows_the_committed_figures() -> None:

@@ -70,13 +70,15 @@ COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml
 PACKAGE = "serving_network"
 SUBJECTS = (
     "settlement/nonces.py", "settlement/wallet_nonces.py", "settlement/journal/batches.py",
-    "settlement/journal/bookings.py", "settlement/journal/queue.py", "settlement/journal/decisions.py",
+    "settlement/journal/bookings.py", "settlement/journal/queue.py", "settlement/journal/known.py",
+    "settlement/journal/decisions.py",
     "settlement/following.py", "settlement/sending.py", "settlement/repeating.py", "settlement/resuming.py",
     "settlement/cancelling.py", "settlement/adopting.py", "settlement/runner.py", "settlement/planning.py",
     "settlement/live.py", "settlement/history.py", "settlement/chain.py", "settlement/gas.py",
     "settlement/journal/__init__.py", "settlement/journal/records.py", "settlement/journal/served.py",
     "settlement/recording.py", "settlement/report.py", "settlement/options.py", "usage_logs/reader.py",
-    "usage_logs/columns.py", "usage_logs/records.py", "usage_logs/sources.py", "usage_logs/values.py",
+    "usage_logs/columns.py", "usage_logs/records.py", "usage_logs/shapes.py",
+    "usage_logs/sources.py", "usage_logs/values.py",
     "settlement/journal/readings.py", "store/intake.py", "store/served.py", "store/taking_in.py", "store/spool.py",
     "store/schema.py", "store/migration.py", "store/sqlite.py", "store/opening.py", "store/billing.py",
     "store/bills.py", "clients/settlements.py",

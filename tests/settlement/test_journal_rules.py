@@ -533,6 +533,31 @@ def test_a_request_keeps_the_prices_in_force_when_it_was_recorded(tmp_path: Path
         assert list(journal.charges(state_of(journal, USERS[0]))) == charges
 
 
+def test_known_requests_are_looked_up_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log of a day that is read again costs a few statements, however many of its rows are known."""
+    rows = [row(number) for number in range(2_500)]
+    with opened(tmp_path / "j") as journal:
+        journal.begin_reading()
+        assert journal.record(rows, PRICES) == Recorded(2_500, 0, [])
+        journal.end_reading()
+        statements: list[str] = []
+        execute = journal._db.execute
+
+        def counted(sql: str, *given: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *given)
+
+        monkeypatch.setattr(journal._db, "execute", counted)
+        journal.begin_reading()
+        recorded = journal.record([*rows, row(2_500), row(3)], PRICES)
+        assert (recorded.new, recorded.known) == (1, 2_500)
+        assert [one.reason[:20] for one in recorded.rejects] == ["duplicate request id"]
+        journal.end_reading()
+        assert len(statements) < 30
+        journal.begin_reading()
+        assert journal.record([*rows, row(2_500)], PRICES) == Recorded(0, 2_501, [])
+
+
 def test_a_known_request_must_have_the_recorded_fees(tmp_path: Path) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1), row(2, fees=(30, 5)), row(3, tokens=(0, 0)))

@@ -183,26 +183,27 @@ class Queue:
         has_units = any(row.cached_tokens or row.images or row.seconds for row in rows)
         units = recorded_units(self._db, [*keys, *later]) if has_units else {}
         made = _New()
-        met: list[bytes] = []
+        met: dict[bytes, None] = {}
         rejects: list[Reject] = []
-        streams = _streams(rows)
+        streams: set[bytes] | None = None
         for row, key in zip(rows, keys, strict=True):
             known = found.get(key)
-            if known is None and row.request_hash in streams:
-                rejects.append(Reject(row.line, f"duplicate request id {row.request_text}: {_STREAM}", ""))
-                continue
+            if known is None:
+                streams = _streams(rows) if streams is None else streams
+                if row.request_hash in streams:
+                    rejects.append(Reject(row.line, f"duplicate request id {row.request_text}: {_STREAM}", ""))
+                    continue
             if known is not None and known.time != row.time and row.id_with_time:
                 row = row.at_its_time()
                 key = key_of(row.request_hash)
                 known = found.get(key)
             if known is None:
                 found[key] = self._append_one(row, key, prices, price, made)
-            elif (conflict := self._conflict(row, known, units.get(key))) is not None:
+            elif (conflict := self._conflict(row, known, units.get(key), met=key in met)) is not None:
                 rejects.append(Reject(row.line, f"duplicate request id {row.request_text}{conflict}", ""))
             else:
-                found[key] = known._replace(met=self._pass)
-                met.append(key)
-        mark_met(self._db, met, self._pass)
+                met[key] = None
+        mark_met(self._db, list(met), self._pass)
         self._write(made)
         return Recorded(len(made.known), len(met), rejects)
 
@@ -214,24 +215,26 @@ class Queue:
         _, user, number, met = made.known[-1]
         return Found(met, user, number, row.time, row.input_tokens, row.output_tokens, price, *own_fees)
 
-    def _conflict(self, row: UsageRow, found: Found, recorded_units: dict[str, int] | None) -> str | None:
-        """Why a row is not the request that is recorded under its id; None if it is."""
+    def _conflict(self, row: UsageRow, found: Found, recorded_units: dict[str, int] | None, *, met: bool) -> str | None:
+        """Why a row is not the request that is recorded under its id; None if it is.
+
+        `met` is whether this pass met the request in the rows before.
+        """
         of_user = self._by_id[found.user].address == row.user
         same = of_user and (found.input_tokens, found.output_tokens) == (row.input_tokens, row.output_tokens)
-        grows = of_user and found.grows_to(row)
         if same and found.time != row.time:
             return f": recorded with another time. {_OTHER_TIME}"
-        if found.met == self._pass:
-            return f": {_STREAM}" if not same and grows else ""
+        if met or found.met == self._pass:
+            return f": {_STREAM}" if not same and of_user and found.grows_to(row) else ""
         if same and row.fees is not None:
             same = row.fees == self._fees(
                 found.price, found.input_tokens, found.output_tokens, found.input_fee, found.output_fee
             )
-        units = row.other_units()
-        if same and units and recorded_units:
+        if same and recorded_units and (units := row.other_units()):
             same = recorded_units == units
         if same:
             return None
+        grows = of_user and found.grows_to(row)
         return (f": {_STREAM}" if grows else "") + ": recorded before with different content"
 
     def _append(self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int, made: _New) -> None:
