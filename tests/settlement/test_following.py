@@ -470,6 +470,24 @@ def test_a_lost_batch_that_would_not_be_paid_in_full_is_not_sent_again(scene: Sc
     assert (scene.chain.done, scene.states()) == ([], [("signed", None)] * 2)
 
 
+def test_a_lost_batch_whose_users_closed_their_accounts_is_not_sent_again(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    scene.chain.held = {}
+    scene.chain.refused = set(USERS)
+    assert scene.follow(earlier=True).news is False
+    assert scene.chain.done == []
+
+
+def test_a_lost_batch_is_not_sent_again_after_another_payment_of_its_requests(scene: Scene) -> None:
+    scene.chain.mined_nonce = lambda: 6
+    paid = Acceptance(Outcome(Status.SUCCESS, 4), BLOCK - 9, "0xee", sent(1, 77).hash)
+    user = scene.batch.rows[0].user
+    scene.journal.adopt(user, UserSettlement(user.address, 4, NONCE - 1, bytes(32)), 0, paid)
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE - 1)
+    assert scene.follow(earlier=True).news is False
+    assert (scene.chain.done, scene.paid()) == ([], [4, 0])
+
+
 def test_a_batch_found_accepted_is_booked_instead_of_sent_again(scene: Scene) -> None:
     scene.chain.mined_nonce = lambda: 6
     scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
@@ -773,6 +791,17 @@ def test_results_of_two_partly_effective_transactions_are_merged(scene: Scene, f
     told = [(user, outcome.status) for user, outcome, _, _ in scene.told]
     assert sorted(told) == [(user, Status.SUCCESS) for user in USERS[:2]]
     assert (scene.report.gas_used, scene.report.settlements, scene.report.batches) == (202, 2, 1)
+
+
+def test_a_settlement_accepted_once_and_refused_later_is_reported_as_accepted(scene: Scene) -> None:
+    scene.chain.held[USERS[0]] = account(USERS[0], NONCE)
+    batch = scene.journal.add_transaction(scene.batch, sent(6, 1))
+    scene.show(sent(5), Status.SUCCESS, Status.NO_TEE_SIGNER)
+    scene.show(sent(6, 1), Status.INVALID_NONCE, Status.NO_TEE_SIGNER)
+    scene.follow(batch=batch)
+    assert [(user, outcome.status) for user, outcome, _, _ in scene.told] == [
+        (USERS[0], Status.SUCCESS), (USERS[1], Status.NO_TEE_SIGNER),
+    ]  # fmt: skip
 
 
 def test_results_of_the_first_transaction_are_booked_while_the_second_is_pending(scene: Scene) -> None:

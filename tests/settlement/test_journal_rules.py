@@ -742,6 +742,8 @@ def test_questions_about_a_settlement_are_about_one_user_and_nonce(tmp_path: Pat
         unknown = accepted(1, 8)._replace(transaction="")
         journal.adopt(second, UserSettlement(second.address, 1, 9, bytes(32)), 0, unknown)
         assert journal.last_acceptance(second) == (8, "")
+        journal._db.execute("UPDATE settlement SET transaction_hash = NULL")  # as in a journal of version 1
+        assert journal.last_acceptance(second) == (8, "")
 
 
 def test_batches_are_listed_with_their_results(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.settlement.test_journal_rules import (
     PRICES,
     USERS,
     accepted,
+    block_hash,
     book,
     elsewhere,
     hash_of,
@@ -85,24 +86,27 @@ def test_an_id_that_occurs_again_is_known_only_with_the_same_content(
         assert [(user.requests, user.owed) for user in journal.users()] == [(1, 35), (1, 35)]
 
 
+@pytest.mark.parametrize("beside", [{}, {"seconds": 1}])
 @pytest.mark.parametrize(
     ("recorded", "again", "known"),
     [
         ({"cached_tokens": 4}, {"cached_tokens": 4}, True),
         ({"cached_tokens": 4}, {"cached_tokens": 5}, False),
         ({"cached_tokens": 4}, {"images": 4}, False),
+        ({"images": 4}, {"images": 5}, False),
+        ({"seconds": 4}, {"seconds": 5}, False),
         ({"cached_tokens": 4}, {"cached_tokens": 4, "tokens": (11, 1)}, False),
         ({"cached_tokens": 4}, {}, True),
         ({}, {"cached_tokens": 4}, True),
     ],
 )
 def test_units_beside_tokens_are_compared_where_both_rows_have_them(
-    tmp_path: Path, recorded: dict[str, Any], again: dict[str, Any], known: bool
+    tmp_path: Path, recorded: dict[str, Any], again: dict[str, Any], known: bool, beside: dict[str, Any]
 ) -> None:
     with opened(tmp_path / "j") as journal:
         read(journal, row(1, **recorded))
         journal.begin_reading()
-        told = journal.record([row(1, **again), row(2, seconds=1)], PRICES)
+        told = journal.record([row(1, **again), row(2, **beside)], PRICES)
         assert told == Recorded(1, known, [] if known else [rejected(1, DIFFERS)])
 
 
@@ -125,6 +129,13 @@ def test_no_row_of_a_stream_is_recorded_if_its_usage_grows_within_a_chunk(
         assert [user.owed for user in journal.users()] == [35] * new
 
 
+def test_a_stream_of_which_a_row_is_recorded_is_known_by_that_row(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1))
+        journal.begin_reading()
+        assert journal.record([row(1), row(1, line=9, tokens=(10, 2))], PRICES) == Recorded(0, 1, [rejected(9, GROWS)])
+
+
 def test_known_requests_are_found_wherever_they_are_in_a_long_chunk(tmp_path: Path) -> None:
     def chunk(cached: int) -> list[UsageRow]:
         return [row(number, cached_tokens=cached * (number == 1200)) for number in range(1500)]
@@ -135,6 +146,15 @@ def test_known_requests_are_found_wherever_they_are_in_a_long_chunk(tmp_path: Pa
         assert journal.record(chunk(4), PRICES) == Recorded(1499, 1, [])
         journal.begin_reading()
         assert journal.record(chunk(5), PRICES) == Recorded(0, 1499, [rejected(1200, DIFFERS, 1200)])
+
+
+def test_an_id_at_another_time_is_a_request_that_is_known_from_then_on(tmp_path: Path) -> None:
+    rows = [row(1, time=time, id_with_time=True) for time in (1, 2)]
+    with opened(tmp_path / "j") as journal:
+        for told in (Recorded(2, 0, []), Recorded(0, 2, [])):
+            journal.begin_reading()
+            assert journal.record(rows, PRICES) == told
+        assert state_of(journal, USERS[0]).owed == 70
 
 
 # -------------------------------------------------------------------------- what is paid of the first ones
@@ -176,11 +196,28 @@ def test_a_free_request_stays_open_until_a_payment_follows_it(tmp_path: Path) ->
         batch = send(journal, 1, USERS[0])
         journal.accept(batch, {0: accepted(0, 5, status=1)})
         assert (user.open_from, due(journal, user)) == (0, [(0, 0), (30, 5)]), "nothing was paid"
-        journal.unbook(5, f"0x{5:064x}")
+        journal.unbook(5, block_hash(5))
         book(journal, batch, 6, (0, 35))
         assert (user.open_from, due(journal, user)) == (2, [])
         read(journal, row(3, fees=(0, 0)))
         assert (user.open_from, due(journal, user)) == (2, [(0, 0)])
+
+
+def test_a_surplus_that_is_used_up_or_undone_does_not_pay_a_free_request(tmp_path: Path) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1))
+        user = state_of(journal, USERS[0])
+        book(journal, send(journal, 1, USERS[0]), 5, (0, 35))
+        adopt(journal, user, 35)
+        with pytest.raises(OverflowError):
+            read(journal, row(2, tokens=(2**70, 1)))
+        journal.unbook(6, block_hash(6))
+        read(journal, row(3, fees=(0, 0)))
+        assert due(journal, user) == [(0, 0)], "the surplus was undone after a failure"
+        adopt(journal, user, 35)
+        read(journal, row(4))
+        read(journal, row(5, fees=(0, 0)))
+        assert (user.open, due(journal, user)) == (0, [(0, 0)]), "the surplus is used up"
 
 
 def test_open_units_are_those_of_open_requests_that_are_not_void(tmp_path: Path) -> None:
