@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Draws each plot again with uPlot, from the table below it.
+"use strict";
+
+(() => {
+  const COIN = 1e18;
+  const drawn = new Map();
+
+  const colour = (name) => {
+    const probe = document.createElement("span");
+    probe.className = "hidden";
+    probe.style.color = `var(${name})`;
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  };
+
+  // Amounts are exact in the table; a drawing needs no more than a float has.
+  const scaled = (kind, value) => (kind === "amount" ? Number(value) / COIN : kind === "price" ? Number(value) * 1e6 / COIN : kind === "share" ? Number(value) / 1e4 : Number(value));
+  const written = (kind, value) => (value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 6 }) + (kind === "share" ? " %" : ""));
+
+  function draw(figure) {
+    const rows = [...figure.querySelectorAll("details tbody tr")];
+    const frame = figure.querySelector(".frame");
+    if (rows.length < 2 || !frame) return;
+    const kind = figure.dataset.kind;
+    const bars = figure.dataset.shape === "bars";
+    const names = JSON.parse(figure.dataset.series);
+    const times = rows.map((row) => Number(row.dataset.x));
+    const lines = names.map((_, place) => rows.map((row) => scaled(kind, row.children[place + 1].dataset.value)));
+    if (!bars) {
+      times.push(Math.max(Number(figure.dataset.until), times[times.length - 1]));
+      for (const line of lines) line.push(line[line.length - 1]);
+    }
+    const colours = [colour("--accent"), colour("--second")];
+    const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
+    const days = { timeZone: bars ? "UTC" : undefined };
+    const options = {
+      width: frame.clientWidth,
+      height: 200,
+      tzDate: bars ? (at) => uPlot.tzDate(new Date(at * 1000), "UTC") : undefined,
+      scales: { x: bars ? { range: (_, low, high) => [low - 43200, high + 43200] } : {}, y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
+      cursor: { y: false, drag: { x: true, y: false } },
+      axes: [{ ...axis }, { ...axis, size: 64, values: (_, marks) => marks.map((one) => written(kind, one)) }],
+      series: [
+        { label: bars ? "day" : "time", value: (_, at) => (at == null ? "–" : bars ? new Date(at * 1000).toLocaleDateString("sv", days) : new Date(at * 1000).toLocaleString("sv")) },
+        ...names.map((name, place) => ({
+          label: name,
+          stroke: colours[place],
+          fill: bars ? colours[place] : undefined,
+          width: bars ? 0 : 2,
+          points: { show: false },
+          paths: bars ? uPlot.paths.bars({ size: [0.7, 60], align: 0 }) : uPlot.paths.stepped({ align: 1 }),
+          value: (_, value) => written(kind, value),
+        })),
+      ],
+    };
+    drawn.get(figure)?.destroy();
+    let place = figure.querySelector(".chart");
+    if (!place) {
+      place = document.createElement("div");
+      place.className = "chart";
+      place.setAttribute("aria-hidden", "true");
+      frame.after(place);
+    }
+    options.width = figure.clientWidth - 32;
+    drawn.set(figure, new uPlot(options, [times, ...lines], place));
+    frame.hidden = true;
+    const keys = figure.querySelector(".keys");
+    if (keys) keys.hidden = true;
+  }
+
+  function drawAll(root) {
+    for (const [figure, plot] of drawn) {
+      if (!figure.isConnected) {
+        plot.destroy();
+        drawn.delete(figure);
+      }
+    }
+    const figures = root.matches?.(".plot") ? [root] : root.querySelectorAll(".plot");
+    for (const figure of figures) draw(figure);
+  }
+
+  const again = () => drawAll(document);
+  let waiting = 0;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(again, 150);
+  });
+  document.addEventListener("theme", again);
+  document.addEventListener("renewed", (event) => drawAll(event.detail));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  again();
+})();
