@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,8 @@ def up(
         str | None,
         typer.Option(help="The base URL of the gateway's model server, with its /v1. Default: a stand-in."),
     ] = None,
+    explore: Annotated[bool, typer.Option("--explore", help="Show the network in a browser, too.")] = False,
+    explore_port: Annotated[int, typer.Option(help="The port of the explorer. 0 picks a free one.")] = 4000,
 ) -> None:
     """Start a local network: a chain with all contracts deployed and registered, and ten funded accounts.
 
@@ -81,7 +84,19 @@ def up(
     """
     if upstream is not None and not gateway:
         raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
-    asyncio.run(_up(port, host, state, block_time, node, as_json, gateway_port if gateway else None, upstream))
+    asyncio.run(
+        _up(
+            port,
+            host,
+            state,
+            block_time,
+            node,
+            as_json,
+            gateway_port if gateway else None,
+            upstream,
+            explore_port if explore else None,
+        )
+    )
 
 
 async def _up(
@@ -93,6 +108,7 @@ async def _up(
     as_json: bool,
     gateway_port: int | None,
     upstream: str | None,
+    explore_port: int | None,
 ) -> None:
     stop = asyncio.Event()
     on_stop(stop.set)
@@ -105,13 +121,26 @@ async def _up(
                 if gateway_port is not None:
                     chosen = _free_port("127.0.0.1", gateway_port)
                     gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
+                explorer = None
+                if explore_port is not None:
+                    explorer = await held.enter_async_context(_explored(url, explore_port, gateway))
                 show = _as_json if as_json else _as_text
-                typer.echo(show(url, record, node, state, gateway))
+                typer.echo(show(url, record, node, state, gateway, explorer))
                 if is_new and node is Node.EMBEDDED and not as_json and shutil.which("anvil"):
                     typer.echo(ANVIL_HINT, err=True)
                 await stop.wait()
     if not as_json:
         typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
+
+
+def _explored(url: str, port: int, gateway: LocalGateway | None) -> contextlib.AbstractAsyncContextManager[str]:
+    """The explorer of this network, with the dashboard of its gateway."""
+    from serving_network.cli.explore import ask_gateway_of
+    from serving_network.demo.exploring import explored
+    from serving_network.explorer.web.site import gateway_pages
+
+    own = {} if gateway is None else gateway_pages(gateway.store, partial(ask_gateway_of, gateway.store))
+    return explored(url, port, own)
 
 
 def _remember(state: Path, node: Node) -> bool:
@@ -255,8 +284,11 @@ def _accounts() -> list[dict[str, str]]:
     ]
 
 
-def _as_json(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
-    added = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
+def _as_json(
+    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+) -> str:
+    added: dict[str, Any] = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
+    added |= {} if explorer is None else {"explorer": explorer}
     return json.dumps(
         {
             "url": url,
@@ -273,12 +305,15 @@ def _as_json(url: str, record: Record, node: Node, state: Path | None, gateway: 
     )
 
 
-def _as_text(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
+def _as_text(
+    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+) -> str:
     lines = [
         f"A local network is running, on the {node.value} chain.",
         "",
         f"  JSON-RPC    {url}",
         f"  WebSocket   {_ws(url)}",
+        *([] if explorer is None else [f"  Explorer    {explorer}"]),
         f"  Chain id    {record.chain_id}",
         f"  Saved in    {'memory only; pass --state DIR to keep it' if state is None else state}",
         "",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving_network.explorer.web.cells import Kind, Tone
+from serving_network.explorer.web.cells import Kind, Link, Tone
 from serving_network.explorer.web.plots import Plot
 from serving_network.explorer.web.tables import Table
 
@@ -33,12 +33,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence above everything else, what it lists, and the command that comes next."""
+    """A sentence above everything else, what it lists, and the command or link that comes next."""
 
     words: str
     tone: Tone = Tone.PLAIN
     items: Sequence[str] = ()
     next_step: str = ""
+    link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Series:
 class Plot:
     """A plot. `times` are in seconds since 1970, and rise; `kind` is what the values are.
 
-    The last step holds `until` then.
+    The last step holds until `until`; a bar stands for `step` seconds.
     """
 
     id: str
@@ -48,6 +48,12 @@ class Plot:
     series: Sequence[Series]
     unit: str = ""
     until: int = 0
+    step: int = DAY
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether a bar stands for a day."""
+        return self.shape is Shape.BARS and self.step == DAY
 
     @property
     def highest(self) -> int:

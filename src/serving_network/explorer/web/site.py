@@ -14,7 +14,9 @@ from serving_network.explorer.index.opening import reading
 from serving_network.explorer.web.cells import Tone, span_text
 from serving_network.explorer.web.page import Moved, Page
 from serving_network.explorer.web.pages.addresses import address
+from serving_network.explorer.web.pages.bills import Bills, bill, bills
 from serving_network.explorer.web.pages.events import activity, block, transaction
+from serving_network.explorer.web.pages.gateway import Asked, gateway
 from serving_network.explorer.web.pages.network import network
 from serving_network.explorer.web.pages.owners import contract, owners
 from serving_network.explorer.web.pages.provider import provider
@@ -106,3 +108,18 @@ class Source:
             head_key=f"{tip.block}-{tip.hash[:18]}",
             block_time=tip.time or None,
         )
+
+
+def gateway_pages(store: Location, ask: Asked) -> dict[Section, Mapping[str, PageOf]]:
+    """The dashboard of the provider whose store this is."""
+    pages: Mapping[str, PageOf] = {"/gateway": lambda _view, _parts, _query: gateway(store, ask)}
+    return {Section("gateway", "Gateway", "/gateway"): pages}
+
+
+def bill_pages(own: Bills) -> dict[Section, Mapping[str, PageOf]]:
+    """The bills of one user."""
+    pages: Mapping[str, PageOf] = {
+        "/bills": lambda _view, _parts, _query: bills(own),
+        "/bills/{address}": lambda _view, parts, query: bill(own, parts["address"], query),
+    }
+    return {Section("bills", "Bills", "/bills"): pages}

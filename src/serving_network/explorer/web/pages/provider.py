@@ -7,7 +7,7 @@ from typing import Final
 
 from serving_network.contracts.models import FINE_TUNING
 from serving_network.explorer.index.found import OfferVersion
-from serving_network.explorer.web.cells import Kind, State, Tone
+from serving_network.explorer.web.cells import Kind, Link, State, Tone
 from serving_network.explorer.web.page import Entry, Group, Missing, Note, Page
 from serving_network.explorer.web.pages.addresses import checked, whole
 from serving_network.explorer.web.pages.events import event_table
@@ -27,8 +27,8 @@ _HISTORY: Final = (
     Column("since", "Since", Kind.TIME),
     Column("service", "Service", Kind.WORD),
     Column("model", "Model", Kind.TEXT),
-    Column("input_price", "Input", Kind.PRICE, "coins / 1M"),
-    Column("output_price", "Output", Kind.PRICE, "coins / 1M"),
+    Column("input_price", "Input", Kind.PRICE, "/ 1M", "Coins for a million tokens"),
+    Column("output_price", "Output", Kind.PRICE, "/ 1M", "Coins for a million tokens"),
     Column("signer", "TEE signer", Kind.ADDRESS),
     Column("confirmed", "Confirmed", Kind.FLAG),
     Column("until", "Now", Kind.STATE),
@@ -101,7 +101,7 @@ def _notes(view: View, address: str, current: list[OfferVersion]) -> list[Note]:
             )
         )
     if view.reader.ledger(address) is not None:
-        notes.append(Note(f"This address is a user, too: see /user/{address}"))
+        notes.append(Note("This address is a user, too.", link=Link("Show the user", f"/user/{address}")))
     return notes
 
 
@@ -187,6 +187,6 @@ def _accounts_table(view: View, address: str) -> Table:
         ),
         Order("balance", falling=True),
         empty="No user has funded this provider. A user does so with:",
-        next_step=f'serving account fund {address} "1 coin"',
+        next_step=f'serving ledger fund {address} "1 coin"',
         note="What users can ask back before it is settled: their balances, less what is being refunded already.",
     )

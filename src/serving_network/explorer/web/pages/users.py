@@ -65,7 +65,7 @@ def users(view: View) -> Page:
                 Listed(rows, _USERS),
                 Order("paid", falling=True),
                 empty="Nobody has opened a ledger yet. A user does so with:",
-                next_step='serving ledger deposit "10 coins"',
+                next_step='serving ledger open "10 coins"',
             )
         ],
     )
@@ -144,7 +144,7 @@ def _account(view: View, one: AccountFound) -> Branch:
         if refund.unlocks_at is None:
             parts.append(Branch("Being refunded", refund.amount))
         elif refund.unlocks_at <= view.now:
-            parts.append(Branch("Refund, unlocked", refund.amount, "serving account retrieve collects it"))
+            parts.append(Branch("Refund, unlocked", refund.amount, "can be collected: serving ledger retrieve"))
         else:
             note = Markup("locked until {}").format(shown(Kind.TIME, refund.unlocks_at, {}))
             parts.append(Branch("Being refunded", refund.amount, note))

@@ -26,6 +26,8 @@
     if (rows.length < 2 || !frame) return;
     const kind = figure.dataset.kind;
     const bars = figure.dataset.shape === "bars";
+    const step = Number(figure.dataset.step);
+    const daily = bars && step === 86400;
     const names = JSON.parse(figure.dataset.series);
     const times = rows.map((row) => Number(row.dataset.x));
     const lines = names.map((_, place) => rows.map((row) => scaled(kind, row.children[place + 1].dataset.value)));
@@ -35,16 +37,16 @@
     }
     const colours = [colour("--accent"), colour("--second")];
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
-    const days = { timeZone: bars ? "UTC" : undefined };
+    const days = { timeZone: daily ? "UTC" : undefined };
     const options = {
       width: frame.clientWidth,
       height: 200,
-      tzDate: bars ? (at) => uPlot.tzDate(new Date(at * 1000), "UTC") : undefined,
-      scales: { x: bars ? { range: (_, low, high) => [low - 43200, high + 43200] } : {}, y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
+      tzDate: daily ? (at) => uPlot.tzDate(new Date(at * 1000), "UTC") : undefined,
+      scales: { x: bars ? { range: (_, low, high) => [low - step / 2, high + step / 2] } : {}, y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       cursor: { y: false, drag: { x: true, y: false } },
       axes: [{ ...axis }, { ...axis, size: 64, values: (_, marks) => marks.map((one) => written(kind, one)) }],
       series: [
-        { label: bars ? "day" : "time", value: (_, at) => (at == null ? "–" : bars ? new Date(at * 1000).toLocaleDateString("sv", days) : new Date(at * 1000).toLocaleString("sv")) },
+        { label: daily ? "day" : "time", value: (_, at) => (at == null ? "–" : daily ? new Date(at * 1000).toLocaleDateString("sv", days) : new Date(at * 1000).toLocaleString("sv")) },
         ...names.map((name, place) => ({
           label: name,
           stroke: colours[place],
