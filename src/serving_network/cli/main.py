@@ -60,6 +60,7 @@ class Serving(Program):
                 "verify": "Verify deployed code",
                 "migrate": "Plan and check migrations",
                 "health": "Check network health",
+                "index": "Index network events",
                 "artifacts": "Export the contracts",
             },
         },

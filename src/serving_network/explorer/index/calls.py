@@ -16,6 +16,13 @@ LEDGER: Final = "ledger"
 SERVICE: Final = "service"
 BEACON: Final = "beacon"
 
+COUNTED: Final = "balances_from"
+"""The setting of a service that says whose events tell its users' balances: its own, or only those of the ledger.
+
+A service of unknown kind, or without an account book, is counted by what the ledger moves into and out of it."""
+BY_EVENTS: Final = "service"
+BY_LEDGER: Final = "ledger"
+
 
 def interface_of(role: str, kind: str) -> Interface:
     """The ABI of a contract. A service of unknown kind is read as inference, as elsewhere in this package."""

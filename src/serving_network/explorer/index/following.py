@@ -14,21 +14,28 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from serving_network.clients.read.books import deployment_block
+from serving_network.counting import count
 from serving_network.errors import NodeFailure, WrongChain
 from serving_network.explorer.index.calls import LEDGER
+from serving_network.explorer.index.checked import checked_as_text
 from serving_network.explorer.index.events import Followed, followed, stored
 from serving_network.explorer.index.opening import IndexFailure
+from serving_network.explorer.index.reading import IndexReader
+from serving_network.explorer.index.reconciling import reconcile
 from serving_network.explorer.index.recording import record
 from serving_network.explorer.index.rolling_back import roll_back
 from serving_network.explorer.index.source import Header, Moved, Source, Step, TooLarge
+from serving_network.store.schema import SET_FACT
 
 if TYPE_CHECKING:
     from serving_network.chain.reading import AsyncReader
+    from serving_network.explorer.index.found import Checked
     from serving_network.store.database import Database
 
 log = logging.getLogger(__name__)
 
 FIRST_WIDTH: Final = 64
+CHECK_SECONDS: Final = 600.0
 WIDEST: Final = 100_000
 FEW_EVENTS: Final = 1_500
 MANY_EVENTS: Final = 5_000
@@ -97,7 +104,7 @@ class Follower:
         self._ledger = ledger
         self._first = first
         self._confirmations = confirmations
-        self._width = Width()
+        self.width = Width()
         self._source: Source | None = None
 
     async def look(self) -> Progress:
@@ -117,19 +124,19 @@ class Follower:
             self._looked(head)
             return Progress(tip.number, head, 0)
         first = max(tip.number + 1, self._start)
-        last = min(head, first + self._width.blocks - 1)
+        last = min(head, first + self.width.blocks - 1)
         if first > head:
             self._looked(head)
             return Progress(head, head, 0)
         try:
             step = await source.step(self._followed(), first, last)
         except TooLarge:
-            self._width.refused(last - first + 1)
+            self.width.refused(last - first + 1)
             return Progress(tip.number, head, 0)
         except Moved:
             return Progress(tip.number, head + 1, 0)
         self._write(step, head)
-        self._width.read(len(step.events))
+        self.width.read(len(step.events))
         return Progress(last, head, len(step.events))
 
     async def catch_up(self, report: Callable[[Progress], None] = lambda _: None) -> Progress:
@@ -140,16 +147,40 @@ class Follower:
             if progress.done:
                 return progress
 
-    async def follow(self, every: float, report: Callable[[Progress], None] = lambda _: None) -> None:
-        """Read everything, and what is new every `every` seconds, without end. Waits for a node that is unavailable."""
+    async def follow(
+        self,
+        every: float,
+        report: Callable[[Progress], None] = lambda _: None,
+        *,
+        check_every: float = CHECK_SECONDS,
+        checked: Callable[[Checked], None] = lambda _: None,
+    ) -> None:
+        """Read everything, and what is new every `every` seconds, without end. Waits for a node that is unavailable.
+
+        Every `check_every` seconds it compares the index with the contracts; 0 is never.
+        """
+        due = time.monotonic()
         while True:
             try:
                 await self.catch_up(report)
+                if check_every and time.monotonic() >= due:
+                    due = time.monotonic() + check_every
+                    checked(await self.check())
             except WrongChain:
                 raise
             except NodeFailure as failure:
                 log.warning("index: %s; trying again", failure)
             await asyncio.sleep(every)
+
+    async def check(self) -> Checked:
+        """Compare the index with the contracts, and keep the result in it. Raises NodeFailure."""
+        result = await reconcile(IndexReader(self._db), self._chain)
+        if not result.agrees:
+            log.error("index: %s at block %s", count(result.different, "difference"), result.block)
+        self._db.begin()
+        self._db.execute(SET_FACT, ("checked", checked_as_text(result)))
+        self._db.commit()
+        return result
 
     # ------------------------------------------------------------------------------------------------ state
 

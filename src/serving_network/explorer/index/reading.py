@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from eth_utils import is_address, to_checksum_address
 
-from serving_network.explorer.index.calls import decoded_call
+from serving_network.explorer.index.calls import BY_EVENTS, COUNTED, decoded_call
 from serving_network.explorer.index.checked import checked_from
 from serving_network.explorer.index.found import (
     AccountFound,
@@ -108,6 +108,19 @@ class IndexReader:
         """The last reconciliation with the contracts, None if there was none."""
         found = self.rows("SELECT value FROM meta WHERE key = 'checked'")
         return checked_from(found[0][0]) if found else None
+
+    def contents(self) -> dict[str, int]:
+        """How many rows of each kind there are."""
+        counted = {
+            "events": "event",
+            "transactions": "tx",
+            "settlements": "settlement",
+            "users": "ledger WHERE until IS NULL",
+            "providers": "offer WHERE until IS NULL",
+            "services": "contract WHERE role = 'service'",
+            "oddities": "oddity",
+        }
+        return {name: self.rows(f"SELECT count(*) FROM {table}")[0][0] for name, table in counted.items()}
 
     def totals(self) -> Totals:
         """The sums of the network and of each service."""
@@ -292,7 +305,13 @@ class IndexReader:
 
     def _ledger(self, row: Sequence[Any]) -> LedgerFound:
         *place, user, available, info, read_at = row
-        balances = self.rows("SELECT balance FROM account WHERE user_address = ? AND until IS NULL", user)
+        balances = self.rows(
+            "SELECT a.balance FROM account a JOIN setting s ON s.contract = a.service AND s.name = ? AND s.value = ?"
+            " AND s.until IS NULL WHERE a.user_address = ? AND a.until IS NULL",
+            COUNTED,
+            BY_EVENTS,
+            user,
+        )
         held = self.rows("SELECT amount FROM held WHERE user_address = ? AND until IS NULL", user)
         return LedgerFound(
             user,

@@ -26,7 +26,7 @@ from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts.codec import MalformedData
 from serving_network.contracts.models import FINE_TUNING
 from serving_network.errors import ContractError, NodeFailure
-from serving_network.explorer.index.calls import BEACON, LEDGER
+from serving_network.explorer.index.calls import BEACON, BY_EVENTS, COUNTED, LEDGER
 from serving_network.explorer.index.events import clean, followed
 from serving_network.explorer.index.found import Checked, Coins, Difference
 from serving_network.explorer.index.rows import AccountRow, LedgerRow, OfferRow
@@ -62,6 +62,12 @@ class _Reconciliation:
         self._differences: list[Difference] = []
         self._compared: Counter[str] = Counter()
         self._unanswered: list[str] = []
+        self._by_events: set[str] = {
+            service
+            for (service,) in index.rows(
+                "SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL", COUNTED, BY_EVENTS
+            )
+        }
         self._balances: Counter[str] = Counter()
         """What each user has in accounts and in services without an account book, in wei."""
 
@@ -126,8 +132,9 @@ class _Reconciliation:
         abi = "FineTuningServing" if service.kind == FINE_TUNING else "InferenceServing"
         contract = Contract(self._chain, abi, service.address)
         accounts = dict(self._current(ACCOUNT, service.address))
-        for (_, user, _), row in accounts.items():
-            self._balances[user] += row.balance
+        if service.address in self._by_events:
+            for (_, user, _), row in accounts.items():
+                self._balances[user] += row.balance
         try:
             listed = await contract.listing("getAllAccounts", block=self._tip.block)
             offers = await registered_providers(contract, block=self._tip.block)
@@ -153,7 +160,7 @@ class _Reconciliation:
             for place, refund in enumerate(one.get("refunds", [])[: len(row.refunds)]):
                 indexed = row.refunds[place]
                 self._compare(name, f"refund {place} of {who}", indexed, (refund["amount"], refund["createdAt"]))
-            if row.nonce is not None:
+            if row.nonce is not None and not (int(row.nonce) < one["nonce"] and self._hidden(service, one["user"])):
                 self._compare(name, f"nonce of {who}", int(row.nonce), one["nonce"])
             self._compare(name, f"additional information of {who}", row.info, clean(one["additionalInfo"]))
             self._compared[SILENT] += row.acknowledged != one["acknowledged"]
@@ -165,6 +172,17 @@ class _Reconciliation:
             ("accounts", len(listed)),
         ):
             self._compare(name, f"sum of {what}", self._sum(service.address, what), amount)
+
+    def _hidden(self, service: Followed, user: str) -> bool:
+        """Whether an entry of the user was accepted through a contract and paid nothing: no event names its provider."""
+        return bool(
+            self._index.rows(
+                "SELECT 1 FROM settlement WHERE user_address = ? AND service = ? AND provider IS NULL AND status <= 1"
+                " LIMIT 1",
+                user,
+                service.address,
+            )
+        )
 
     def _offers(self, service: Followed, answered: list[dict[str, Any]]) -> None:
         indexed: dict[Any, OfferRow] = dict(self._current(OFFER, service.address))
@@ -243,9 +261,6 @@ class _Reconciliation:
                 stakes[contract, provider] += int(args["amount"]) * (1 if name == "ProviderStaked" else -1)
             else:
                 moved[args["service"], user] += int(args["amount"]) * (1 if name == "FundsTransferred" else -1)
-        books = dict(
-            self._index.rows("SELECT contract, value FROM setting WHERE name = 'account_book' AND until IS NULL")
-        )
         settled: Counter[str] = Counter()
         for service, user, paid in self._settlements():
             settled[service] += int(paid)
@@ -256,7 +271,7 @@ class _Reconciliation:
         ):
             have[service, user] += int(amount)
         for service, user in sorted(moved.keys() | have.keys()):
-            if books.get(service) != "1":  # what it holds is compared with the ledger's total
+            if service not in self._by_events:  # what it holds is compared with the ledger's total
                 continue
             self._compared["flows"] += 1
             self._compare(service, f"money of {user}, by flows", have[service, user], moved[service, user])
@@ -277,9 +292,9 @@ class _Reconciliation:
         """What a contract holds and owes."""
         held = await self._chain.balance(contract.address, self._tip.block)
         names = ("available",) if contract.role == LEDGER else ("balances", "stakes")
+        if contract.role != LEDGER and contract.address not in self._by_events:
+            names = ("held", "stakes")
         owed = sum(self._sum(contract.address, name) for name in names)
-        if contract.name in self._unanswered:
-            owed = self._sum(contract.address, "held")
         return Coins(contract.address, contract.name, held, owed)
 
     # ------------------------------------------------------------------------------------------------- reading

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from serving_network.contracts.models import ZERO_ADDRESS
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, ZERO_ADDRESS
 from serving_network.explorer.index import untold
-from serving_network.explorer.index.calls import BEACON, LEDGER
+from serving_network.explorer.index.calls import BEACON, BY_EVENTS, BY_LEDGER, COUNTED, LEDGER
 from serving_network.explorer.index.events import args_as_text, clean, stored
 from serving_network.explorer.index.refunds import cancelled, paid, requested
 from serving_network.explorer.index.rows import (
@@ -262,11 +262,7 @@ class _Recorder:
     def _of_ledger(self, event: Event) -> None:
         args, position = event.args, event.position
         if event.name == "ServiceRegistered":
-            answer = self._step.answers[untold.account_book(event)]
-            address = args["serviceAddress"]
-            self._settings.put(
-                (address, "account_book"), SettingRow("1" if answer.value else "0", answer.block), position
-            )
+            self._counted(event)
             return
         user = event.user
         if user is None:
@@ -308,18 +304,23 @@ class _Recorder:
             self._odd(event, "a change of a ledger that was not created")
         return row or LedgerRow(0, "")
 
+    def _counted(self, event: Event) -> None:
+        """ServiceRegistered: whether the service's own events tell balances, or only the ledger's."""
+        answer = self._step.answers[untold.account_book(event)]
+        address = event.args["serviceAddress"]
+        known = any(one.address == address and one.kind in (INFERENCE, FINE_TUNING) for one in self._step.found)
+        row = SettingRow(BY_EVENTS if answer.value and known else BY_LEDGER, answer.block)
+        self._settings.put((address, COUNTED), row, event.position)
+
     def _hold(self, event: Event, amount: int) -> None:
-        """Change what the ledger counts as held by a service that has no account book."""
+        """Change what a service holds for a user, if only the ledger's events tell it."""
         service, user = event.args["service"], event.args["user"]
-        book = self._settings[service, "account_book"]
-        if (book or self._book_of(service)).value == "0":
+        if self._settings[service, COUNTED] is None:
+            self._settings.load([(service, COUNTED)])
+        counted = self._settings[service, COUNTED]
+        if counted is not None and counted.value == BY_LEDGER:
             row = self._held[service, user] or HeldRow(0)
             self._held.put((service, user), HeldRow(max(0, row.amount + amount)), event.position)
-
-    def _book_of(self, service: str) -> SettingRow:
-        """Whether a service has an account book, loaded when it is first needed."""
-        self._settings.load([(service, "account_book")])
-        return self._settings[service, "account_book"] or SettingRow("1")
 
     # --------------------------------------------------------------------------------------------- service
 
@@ -417,9 +418,8 @@ class _Recorder:
             row = account._replace(refunds=cancelled(account.refunds, pending))
         elif after is not None and self._charges(event, after):
             result = self._results[after.position]
-            row = account._replace(refunds=cancelled(account.refunds, pending), acknowledged=True)
-            if result.signed is not None:
-                row = row._replace(nonce=_nonce(result.signed.nonce))
+            nonce = None if result.signed is None else padded(result.signed.nonce)
+            row = account._replace(refunds=cancelled(account.refunds, pending), acknowledged=True, nonce=nonce)
             self._paid[after.position] = account.balance - balance
         else:
             row = account._replace(refunds=paid(account.refunds, pending))
@@ -466,12 +466,10 @@ class _Recorder:
         else:
             amount = self._paid.get(event.position, 0)
         if account is None:
-            if accepted:
+            if accepted and provider is not None:
                 self._odd(event, "a settlement with an account that was not opened")
         elif accepted:
-            row = account._replace(acknowledged=True)
-            if signed is not None:
-                row = row._replace(nonce=_nonce(signed.nonce))
+            row = account._replace(acknowledged=True, nonce=None if signed is None else padded(signed.nonce))
             if event.name == "BatchRowSettled":
                 if account.balance - amount != args["balance"]:
                     self._odd(event, "a balance that differs from the balance before, less what was paid")
@@ -500,7 +498,7 @@ class _Recorder:
         if account is None:
             self._odd(event, "a settlement with an account that was not opened")
         else:
-            row = account._replace(nonce=_nonce(args["nonce"]), acknowledged=True)
+            row = account._replace(nonce=padded(args["nonce"]), acknowledged=True)
             row = row if args["acknowledged"] else row._replace(penalised=True)
             self._accounts.put((service, user, provider), row, event.position)
         key = service, user, provider, id_
@@ -515,7 +513,7 @@ class _Recorder:
         self._settlements.append(
             (
                 event.position, service, provider, user, "task", None, event.tx, 0 if args["acknowledged"] else 1,
-                str(args["fee"]), None if fee is None else str(fee), _nonce(args["nonce"]), None, id_,
+                str(args["fee"]), None if fee is None else str(fee), padded(args["nonce"]), None, id_,
                 int(signed is None),
             )
         )  # fmt: skip
@@ -531,7 +529,7 @@ class _Recorder:
             (
                 event.position, event.contract.address, provider, event.user, form, batch, event.tx, status,
                 str(amount), None if signed is None else str(signed.total_fee),
-                None if signed is None else _nonce(signed.nonce),
+                None if signed is None else padded(signed.nonce),
                 None if signed is None else "0x" + signed.requests_hash.hex(), None, int(signed is None),
             )
         )  # fmt: skip
@@ -612,7 +610,3 @@ def _critical(offer: OfferRow) -> Sequence[object]:
 def _same_account(transferred: Event, key: Key) -> bool:
     args: Mapping[str, Any] = transferred.args
     return (args["service"], args["user"], args["provider"]) == key
-
-
-def _nonce(number: int) -> str:
-    return padded(number)

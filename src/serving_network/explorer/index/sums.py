@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from serving_network.explorer.index.positions import BLOCK_SQL, position_of
+from serving_network.explorer.index.positions import BLOCK_SQL, BLOCKS_AT_MOST, position_of
 from serving_network.explorer.index.versions import ACCOUNT, HELD, LEDGER, OFFER, STAKE, Table
 from serving_network.store.database import Database
 
@@ -84,7 +84,7 @@ def compute_days(db: Database, first: int) -> None:
         " WHERE s.position > ? AND s.provider IS NOT NULL AND s.status <= 1"
         f" ORDER BY s.position LIMIT {_ROWS_AT_ONCE}"
     )
-    after = -1 if start is None else position_of(start, 0) - 1
+    after = position_of(BLOCKS_AT_MOST - 1 if start is None else start, 0) - 1
     while rows := db.execute(sql, (after,)).fetchall():
         for _, time, service, provider, amount in rows:
             key = time // _DAY, service, provider
