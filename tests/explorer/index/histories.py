@@ -100,7 +100,9 @@ class Town:
         self.foreign = [self._create(compiled("Foreign")[0] + given + bytes(31) + bytes([book])) for book in (0, 1)]
 
     def _create(self, code: bytes) -> str:
-        sent = self.chain.request("eth_sendTransaction", [{"from": self.owner, "data": "0x" + code.hex(), "gas": hex(GAS)}])
+        sent = self.chain.request(
+            "eth_sendTransaction", [{"from": self.owner, "data": "0x" + code.hex(), "gas": hex(GAS)}]
+        )
         return to_checksum_address(self.chain.request("eth_getTransactionReceipt", [sent])["contractAddress"])
 
     def send(self, sender: str, to: str, function: str, *args: Any, value: int = 0, abi: str | None = None) -> None:
@@ -150,7 +152,9 @@ class History:
     def deposit(self) -> None:
         kind = self.chance.randrange(3)
         if kind == 0:
-            self.town.send(self.user, self.town.ledger, "addLedger", self.chance.choice(["", "from\0 a user"]), value=self.amount())
+            self.town.send(
+                self.user, self.town.ledger, "addLedger", self.chance.choice(["", "from\0 a user"]), value=self.amount()
+            )
         elif kind == 1:
             self.town.send(self.user, self.town.ledger, "depositFundFor", self.user, value=self.amount())
         else:
@@ -224,10 +228,17 @@ class History:
                 foreign = self.chance.choice(town.foreign)
                 type_ = self.chance.choice(["other", "inference"])
                 name = f"{type_}-f{self.versions}"
-                town.send(town.owner, town.ledger, "registerService", type_, f"f{self.versions}", foreign, "by others\0")
+                town.send(
+                    town.owner, town.ledger, "registerService", type_, f"f{self.versions}", foreign, "by others\0"
+                )
                 registered = town.chain.request(
                     "eth_call",
-                    [{"to": town.ledger, "data": "0x" + load("LedgerManager").interface.encode("getServiceInfo", foreign).hex()}],
+                    [
+                        {
+                            "to": town.ledger,
+                            "data": "0x" + load("LedgerManager").interface.encode("getServiceInfo", foreign).hex(),
+                        }
+                    ],
                 )
                 full = load("LedgerManager").interface.decode_result("getServiceInfo", bytes.fromhex(registered[2:]))
                 if full["fullName"] == name:
@@ -406,7 +417,9 @@ def dump(path: Location) -> dict[str, list[Any]]:
     """Everything in an index but when it was read."""
     tables = [line.split()[2] for line in TABLES.splitlines() if line.startswith("CREATE TABLE")]
     with reading(path) as index:
-        found = {name: sorted(index.rows(f"SELECT * FROM {name}"), key=repr) for name in tables if name not in NOT_COMPARED}
+        found = {
+            name: sorted(index.rows(f"SELECT * FROM {name}"), key=repr) for name in tables if name not in NOT_COMPARED
+        }
         tip = index.tip()
         return found | {"tip": [tip.block, tip.hash, tip.time]}
 

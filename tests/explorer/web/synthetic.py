@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +19,14 @@ from typing import Any, Final
 
 from eth_utils import to_checksum_address
 
+from serving_network.explorer.index.calls import BY_EVENTS, COUNTED
+from serving_network.explorer.index.checked import checked_as_text
+from serving_network.explorer.index.found import Checked, Coins
+from serving_network.explorer.index.opening import Subject, writing
 from serving_network.explorer.index.positions import position_of
-from serving_network.explorer.index.schema import SCHEMA_VERSION, START, TABLES
 from serving_network.money import WEI_PER_COIN
+from serving_network.store.location import Location
+from serving_network.store.schema import SET_FACT
 
 CHAIN_ID: Final = 16_661
 NOW: Final = 1_795_000_000
@@ -39,7 +42,7 @@ SPELLS: Final = (
     '=HYPERLINK("http://evil.example","click")',
     "{{ 7 * 7 }}{% raw %}</td></tr></table>",
     "javascript:document.title='owned'",
-    "line\nbreak\ttab\x00null\x1b[31m",
+    "line\nbreak\ttab\x01\x1b[31m",
 )
 """What a hostile provider writes into every field that it can."""
 
@@ -107,29 +110,37 @@ class _Writer:
         return position
 
 
-def build(path: Path, size: Size | None = None) -> None:
-    """Write the index."""
+def build(location: Location, size: Size | None = None) -> None:
+    """Write the index, which must not exist yet."""
     size = size or Size()
     writer = _Writer(size)
     _contracts(writer)
     _offers(writer)
     balances = _users(writer)
     _settlements(writer, balances)
-    tip = writer.block
     writer.add("total", LEDGER, "ledgers", str(size.users))
-    with closing(sqlite3.connect(path)) as db:
-        for statement in TABLES.split(";\n"):
-            db.execute(statement)
+    with writing(location, Subject(CHAIN_ID, "0x" + "00" * 32, LEDGER)) as db:
+        db.begin()
         for table, rows in writer.rows.items():
             db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
         facts = {
-            "schema": f"index {SCHEMA_VERSION}", "chain_id": str(CHAIN_ID), "genesis": "0x" + "00" * 32,
-            "ledger": LEDGER, **START, "block": str(tip), "hash": "0x" + sha256(str(tip).encode()).hexdigest(),
-            "time": str(writer.time), "head": str(tip), "looked_at": str(NOW),
+            "block": str(writer.block), "hash": "0x" + sha256(str(writer.block).encode()).hexdigest(),
+            "time": str(writer.time), "head": str(writer.block), "looked_at": str(NOW), "checked": _checked(writer),
         }  # fmt: skip
-        db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+        db.executemany(SET_FACT, facts.items())
         db.commit()
-        db.execute("ANALYZE")
+
+
+def _checked(writer: _Writer) -> str:
+    """A check that found what the index says."""
+    sums = {(contract, name): int(amount) for contract, name, amount in writer.rows["total"]}
+    owed = {
+        LEDGER: sums[LEDGER, "available"],
+        INFERENCE: sums[INFERENCE, "balances"] + sums[INFERENCE, "stakes"],
+        FINE_TUNING: 0,
+    }
+    coins = tuple(Coins(contract, contract, wei, wei) for contract, wei in owed.items())
+    return checked_as_text(Checked(writer.block, "", NOW, {"accounts": 1}, 0, (), coins, ()))
 
 
 def _contracts(writer: _Writer) -> None:
@@ -143,6 +154,7 @@ def _contracts(writer: _Writer) -> None:
         position = writer.event(LEDGER, "ServiceRegistered", None, None, serviceName=name)
         writer.add("contract", contract, "service", kind, name, None, kind, version, f"Sells {kind}", position, None)
         writer.add("setting", contract, "lock_time", str(LOCK_TIME), position, None, None)
+        writer.add("setting", contract, COUNTED, BY_EVENTS, position, None, None)
         writer.add("setting", LEDGER, f"recommended:{kind}", contract, position, None, None)
     position = writer.event(LEDGER, "Upgraded", None, None, implementation=address("implementation", 1))
     writer.add("contract", BEACON, "beacon", "", "inference-v1.0", INFERENCE, "", "", "", position, None)

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 from serving_network.contracts.models import Status
+from serving_network.explorer.index.calls import BY_EVENTS, COUNTED
 from serving_network.explorer.index.found import Hit
 from serving_network.explorer.index.positions import BLOCK_SQL, position_of
 from serving_network.explorer.index.reading import IndexReader
@@ -226,7 +227,10 @@ class Lists:
         for user, available in self._rows("SELECT user_address, available FROM ledger WHERE until IS NULL"):
             found[user][0] = int(available)
         for user, balance, pending in self._rows(
-            "SELECT user_address, balance, pending FROM account WHERE until IS NULL"
+            "SELECT user_address, balance, pending FROM account WHERE until IS NULL AND service IN"
+            " (SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL)",
+            COUNTED,
+            BY_EVENTS,
         ):
             one = found[user]
             one[1] += int(balance)
@@ -327,6 +331,13 @@ class Lists:
             ChangeRow(contract, name, value, time, tx, until is None, read_at)
             for contract, name, value, time, tx, until, read_at in rows
         ]
+
+    def with_accounts(self) -> frozenset[str]:
+        """The services with an account book: what users have in others is known by the ledger's count only."""
+        rows = self._rows(
+            "SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL", COUNTED, BY_EVENTS
+        )
+        return frozenset(contract for (contract,) in rows)
 
     def statuses(self, batch: int) -> dict[int, int]:
         """How many rows of a batch have each status."""

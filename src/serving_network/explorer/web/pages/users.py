@@ -75,7 +75,10 @@ def user(view: View, text: str) -> Page:
     """One user. Raises Missing."""
     address = checked(text)
     ledger = view.reader.ledger(address)
-    accounts = view.reader.accounts(user=address, limit=_MOST_ACCOUNTS).entries
+    counted = view.lists.with_accounts()
+    accounts = tuple(
+        one for one in view.reader.accounts(user=address, limit=_MOST_ACCOUNTS).entries if one.service in counted
+    )
     days, by_provider = view.lists.spending(address)
     if ledger is None and not accounts and not view.lists.count_events(user_address=address):
         raise Missing(f"{address} has never been a user of this network.")
