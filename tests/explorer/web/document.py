@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
+BLOCKS = frozenset({"dt", "dd", "td", "th", "div", "p", "small", "li", "h1", "h2", "header", "summary"})
 VOID = frozenset({"input", "link", "meta", "br", "rect", "circle", "path"})
 
 
@@ -36,6 +37,7 @@ class Document(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = Element(tag, {name: value or "" for name, value in attrs})
         self.elements.append(found)
+        self.text += " " if tag in BLOCKS else ""
         if tag not in VOID:
             self._open.append(found)
 
@@ -45,6 +47,7 @@ class Document(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag in VOID:
             return
+        self.text += " " if tag in BLOCKS else ""
         assert self._open, f"closes what is not open: {tag}"
         assert self._open[-1].tag == tag, f"{tag} closes {self._open[-1]}"
         self._open.pop()

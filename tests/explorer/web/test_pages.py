@@ -16,10 +16,10 @@ from tests.explorer.web.synthetic import HOSTILE, SPELLS
 MOST_BYTES = 300_000
 ELEMENTS = frozenset(
     {
-        "a", "bdi", "body", "br", "button", "circle", "code", "dd", "details", "div", "dl", "dt", "figure", "footer", "form",
-        "h1", "h2", "head", "header", "html", "input", "kbd", "label", "li", "link", "main", "meta", "nav", "p", "path",
-        "rect", "script", "section", "small", "span", "summary", "svg", "table", "tbody", "td", "th", "thead", "time",
-        "title", "tr", "ul",
+        "a", "bdi", "body", "br", "button", "circle", "code", "dd", "details", "div", "dl", "dt", "figure", "footer",
+        "form", "h1", "h2", "head", "header", "html", "input", "kbd", "label", "li", "link", "main", "meta", "nav", "p",
+        "path", "rect", "script", "section", "small", "span", "summary", "svg", "table", "tbody", "td", "th", "thead",
+        "time", "title", "tr", "ul",
     }
 )  # fmt: skip
 HIDDEN = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\x00-\x08\x0b\x0c\x0e-\x1f]")

@@ -30,7 +30,7 @@ def _amounts(html: str) -> list[int]:
 def test_amounts_sort_by_value_and_pages_follow_each_other(source: Source) -> None:
     async def read(browser: Browser) -> list[str]:
         paths = [
-            f"/provider/{HOSTILE}?sort.settlements=-paid",
+            f"/user/{USER}?sort.settled=-paid",
             "/users?sort.users=total",
             "/users?sort.users=total&page.users=2",
         ]

@@ -124,6 +124,15 @@ class ChangeRow(NamedTuple):
     read_at: int | None
 
 
+class Mention(NamedTuple):
+    """What an address is for another one: `kind` is what that is, `of` its name."""
+
+    what: str
+    kind: str
+    address: str
+    of: str
+
+
 class Lists:
     """The lists of one index."""
 
@@ -338,6 +347,20 @@ class Lists:
             "SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL", COUNTED, BY_EVENTS
         )
         return frozenset(contract for (contract,) in rows)
+
+    def mentions(self, address: str) -> list[Mention]:
+        """For whom an address is now a TEE signer, an owner, an implementation or something else."""
+        signers = self._rows(
+            "SELECT DISTINCT 'signer', 'provider', provider, provider FROM offer WHERE signer = ? AND until IS NULL",
+            address,
+        )
+        settings = self._rows(
+            "SELECT s.name, CASE WHEN c.role = 'service' THEN 'service' ELSE 'contract' END, s.contract, c.name"
+            " FROM setting s JOIN contract c ON c.address = s.contract WHERE s.value = ? AND s.until IS NULL"
+            " ORDER BY c.name, s.name",
+            address,
+        )
+        return [Mention(*row) for row in (*signers, *settings)]
 
     def statuses(self, batch: int) -> dict[int, int]:
         """How many rows of a batch have each status."""

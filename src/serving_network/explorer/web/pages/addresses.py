@@ -3,15 +3,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from eth_utils import is_hex_address, to_checksum_address
 from markupsafe import Markup
 
-from serving_network.explorer.web.page import Missing, Moved
+from serving_network.explorer.web.cells import Kind, Link
+from serving_network.explorer.web.page import Missing, Moved, Page
+from serving_network.explorer.web.tables import Column, Listed, Order, Table
 from serving_network.explorer.web.view import View
 from serving_network.untrusted import printable
 
-PAGES = {"user": "user", "provider": "provider", "service": "contract", "contract": "contract"}
+PAGES: Final = {"user": "user", "provider": "provider", "service": "contract", "contract": "contract"}
 """The page for each kind of hit of a search that is an address."""
+_ROLES: Final = {"signer": "TEE signer of", "owner": "owner of", "pending_owner": "offered to own"}
+_MOST: Final = 500
+_MENTIONS: Final = (Column("what", "Is", Kind.WORD), Column("of", "Of", Kind.LINK))
+_SENT: Final = (
+    Column("time", "Time", Kind.TIME),
+    Column("function", "Function", Kind.WORD),
+    Column("contract", "To", Kind.WORD),
+    Column("transaction", "Transaction", Kind.TRANSACTION, sortable=False),
+)
 
 
 def checked(text: str) -> str:
@@ -26,11 +39,31 @@ def whole(value: str) -> Markup:
     return Markup('<span class="mono" data-copy="{0}">{0}</span>').format(value)
 
 
-def address(view: View, text: str) -> Moved:
-    """The page that says most about an address. Raises Missing."""
+def address(view: View, text: str) -> Page | Moved:
+    """The page that says most about an address, or what names it. Raises Missing."""
     found = checked(text)
     kinds = [one.kind for one in view.reader.search(found)]
-    if not kinds:
-        raise Missing(f"No event of this network names {found}.")
-    first = min(kinds, key=list(PAGES).index)
-    return Moved(f"/{PAGES['provider' if 'provider' in kinds else first]}/{found}")
+    if kinds:
+        first = "provider" if "provider" in kinds else kinds[0]
+        return Moved(f"/{PAGES[first]}/{found}")
+    mentions = view.lists.mentions(found)
+    sent = view.reader.transactions(sender=found, limit=_MOST).entries
+    if not mentions and not sent:
+        raise Missing(f"Nothing on this network names {found}.")
+    roles = [
+        [
+            _ROLES.get(one.what, one.what.replace("_", " ")),
+            Link(one.of or one.address, f"/{PAGES[one.kind]}/{one.address}"),
+        ]
+        for one in mentions
+    ]
+    rows = [[one.at.time, one.function, one.contract_name, one.hash] for one in sent]
+    return Page(
+        f"Address {found[:8]}",
+        kicker="Address",
+        heading=whole(found),
+        tables=[
+            Table("roles", "Roles", _MENTIONS, Listed(roles, _MENTIONS), Order("what", falling=False), "No role."),
+            Table("sent", "Transactions", _SENT, Listed(rows, _SENT), Order("time", falling=True), "Sent none."),
+        ],
+    )
