@@ -14,7 +14,7 @@ NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make 
 
 .PHONY: demo help test lint format commits build wheel clean \
 	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
-	test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
+	test-browser test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -94,6 +94,10 @@ test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
 	npm --prefix tests/sdk ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/sdk/run.py
+
+test-browser: build ## look at every page of the explorer in Chromium (needs node, npm and chromium)
+	npm --prefix tests/explorer/browser ci --ignore-scripts --no-audit --no-fund --silent
+	$(BIN)/python tests/explorer/browser/run.py
 
 test-models: build .models/bin/transformers ## test the gateway with a real model server (installs torch, 1.2 GB)
 	$(BIN)/python -m tests.models.run .models

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from serving_network.contracts.models import FINE_TUNING
@@ -134,16 +135,16 @@ def _facts(view: View, offer: OfferVersion) -> list[Entry]:
 
 
 def _price_plots(view: View, versions: tuple[OfferVersion, ...]) -> list[Plot]:
-    """The price history of the newest service whose prices are known."""
+    """The price history of the service that changed most often."""
     if not versions:
         return []
-    newest = versions[0].service
-    history = [one for one in reversed(versions) if one.service == newest]
+    ((chosen, _),) = Counter(one.service for one in versions).most_common(1)
+    history = [one for one in reversed(versions) if one.service == chosen]
     series = [Series("input", [one.input_price for one in history])]
     if history[-1].output_price is not None:
         series.append(Series("output", [one.output_price or 0 for one in history]))
     times = [one.since.time for one in history]
-    title = f"Prices of {versions[0].service_name}"
+    title = f"Prices of {history[-1].service_name}"
     return [Plot("prices", title, Kind.PRICE, Shape.STEPS, times, series, "coins per million tokens", view.now)]
 
 

@@ -23,7 +23,7 @@
   function draw(figure) {
     const rows = [...figure.querySelectorAll("details tbody tr")];
     const frame = figure.querySelector(".frame");
-    if (rows.length < 2 || !frame) return;
+    if (rows.length < 1 || !frame) return;
     const kind = figure.dataset.kind;
     const bars = figure.dataset.shape === "bars";
     const step = Number(figure.dataset.step);
