@@ -27,7 +27,7 @@ def _gateway_page(source: Source, store: Path, state: Mapping[str, Any] | None) 
 def test_the_dashboard_of_a_gateway(source: Source, tmp_path: Path) -> None:
     shown = _gateway_page(source, store_of_gateway(tmp_path / "journal"), gateway_state())
     for words in (
-        "Requests 2 of 1 users", "Billed 2 coins", "Not settled 2 coins", "At risk 1.5 coins", "Reserved 3 coins",
+        "Requests 2 of 1 user", "Billed 2 coins", "Not settled 2 coins", "At risk 1.5 coins", "Reserved 3 coins",
         "Refused 1 since the start", "Cut by the client 1", "insufficient_funds", "being drained", "does not answer",
         "chat/completions 3 1,380 ms 100 ms 5,000 ms",
     ):  # fmt: skip

@@ -330,7 +330,8 @@ class Lists:
         """Every value of the contracts' settings, newest first."""
         where = "" if contract is None else "WHERE s.contract = ?"
         rows = self._rows(
-            "SELECT c.name, s.name, s.value, b.time, e.tx, s.until, s.read_at FROM setting s"
+            "SELECT CASE WHEN c.role = 'beacon' THEN 'beacon of ' || c.name ELSE c.name END,"
+            " s.name, s.value, b.time, e.tx, s.until, s.read_at FROM setting s"
             " LEFT JOIN contract c ON c.address = s.contract"
             f" LEFT JOIN block b ON b.number = s.since {BLOCK_SQL} LEFT JOIN event e ON e.position = s.since {where}"
             " ORDER BY s.since DESC, s.contract, s.name",

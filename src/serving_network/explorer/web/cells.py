@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from eth_utils import is_hex_address
 from markupsafe import Markup, escape
 
 from serving_network.money import format_coins
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     USER = "user"
     TRANSACTION = "transaction"
     LINK = "link"
+    ADDRESS_OR_TEXT = "address-or-text"
 
     @property
     def is_number(self) -> bool:
@@ -130,6 +132,8 @@ def shown(kind: Kind, value: Any, names: Names) -> Markup:
             return escape("yes" if value else "no")
         case Kind.ADDRESS | Kind.PROVIDER | Kind.USER:
             return address(value, names, kind.value)
+        case Kind.ADDRESS_OR_TEXT:
+            return address(value, names) if _is_address(value) else text(value)
         case Kind.TRANSACTION:
             return _shortened(value, f"/transaction/{value}", f"{value[:10]}…{value[-4:]}")
         case Kind.LINK:
@@ -164,7 +168,7 @@ def in_csv(kind: Kind, value: Any) -> str:
         return str(found["wei"] if kind is Kind.PRICE else found["coins"])
     if isinstance(found, bool):
         return "yes" if found else "no"
-    if kind in (Kind.WORD, Kind.TEXT, Kind.LONG_TEXT) and str(found).startswith(_FORMULA):
+    if kind in (Kind.WORD, Kind.TEXT, Kind.LONG_TEXT, Kind.ADDRESS_OR_TEXT) and str(found).startswith(_FORMULA):
         return f"'{found}"
     return str(found)
 
@@ -269,6 +273,10 @@ def address(value: str, names: Names, page: str = "address") -> Markup:
         return _shortened(value, f"/{page}/{value}", ends)
     words = Markup('<bdi class="name">{}</bdi> <span class="ends">{}</span>').format(printable(name, most=32), ends)
     return _shortened(value, f"/{page}/{value}", words)
+
+
+def _is_address(value: str) -> bool:
+    return value.startswith("0x") and is_hex_address(value)
 
 
 def _shortened(value: str, path: str, words: str) -> Markup:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from eth_utils import is_hex_address, to_checksum_address
@@ -34,9 +35,11 @@ def checked(text: str) -> str:
     return to_checksum_address(text)
 
 
-def whole(value: str) -> Markup:
-    """A whole address or hash, for a heading."""
-    return Markup('<span class="mono" data-copy="{0}">{0}</span>').format(value)
+def whole(value: str, addresses: Mapping[str, str] | None = None) -> Markup:
+    """A whole address or hash, for a heading; an address with its name in the address book, if it has one."""
+    named = [name for name, address in (addresses or {}).items() if address == value]
+    name = Markup("<bdi>{}</bdi> ").format(printable(named[0], most=60)) if named else ""
+    return Markup('{0}<span class="mono" data-copy="{1}">{1}</span>').format(name, value)
 
 
 def address(view: View, text: str) -> Page | Moved:
@@ -61,7 +64,7 @@ def address(view: View, text: str) -> Page | Moved:
     return Page(
         f"Address {found[:8]}",
         kicker="Address",
-        heading=whole(found),
+        heading=whole(found, view.addresses),
         tables=[
             Table("roles", "Roles", _MENTIONS, Listed(roles, _MENTIONS), Order("what", falling=False), "No role."),
             Table("sent", "Transactions", _SENT, Listed(rows, _SENT), Order("time", falling=True), "Sent none."),

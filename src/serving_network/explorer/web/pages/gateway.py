@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from serving_network.counting import count
 from serving_network.explorer.web.cells import Kind, State, Tone
 from serving_network.explorer.web.page import Entry, Group, Note, Page
 from serving_network.explorer.web.plots import Plot, Series, Shape
@@ -77,7 +78,7 @@ def _notes(process: Mapping[str, Any] | None) -> list[Note]:
 
 def _tiles(found: Summary, process: Mapping[str, Any] | None, now: float) -> list[Entry]:
     tiles = [
-        Entry("Requests", Kind.COUNT, found.requests, note=f"of {found.users:,} users"),
+        Entry("Requests", Kind.COUNT, found.requests, note=f"of {count(found.users, 'user')}"),
         Entry("Billed", Kind.AMOUNT, found.billed, "coins"),
         Entry("Not settled", Kind.AMOUNT, found.unsettled, "coins"),
         Entry("At risk", Kind.AMOUNT, found.uncovered, "coins", "not covered by balances without refunds"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from serving_network.explorer.web.cells import Kind, Link, State, Tone
+from serving_network.explorer.index.calls import COUNTED
+from serving_network.explorer.index.listing import ChangeRow
+from serving_network.explorer.web.cells import Kind, Link, State, Tone, span_text
 from serving_network.explorer.web.page import Entry, Group, Missing, Page
 from serving_network.explorer.web.pages.addresses import checked, whole
 from serving_network.explorer.web.pages.events import event_table
@@ -41,10 +43,12 @@ _CHANGES: Final = (
     Column("time", "Time", Kind.TIME),
     Column("contract", "Contract", Kind.WORD),
     Column("what", "What", Kind.TEXT),
-    Column("value", "New value", Kind.TEXT),
+    Column("value", "New value", Kind.ADDRESS_OR_TEXT),
     Column("state", "State", Kind.STATE),
     Column("transaction", "Transaction", Kind.TRANSACTION, sortable=False),
 )
+_OF_THE_INDEX: Final = (COUNTED,)
+"""Settings that the index keeps for itself."""
 _UPGRADES: Final = "upgrades"
 _SETTINGS: Final = "settlements, signers and settings"
 
@@ -96,20 +100,26 @@ def contract(view: View, text: str) -> Page:
         names[0].label,
         "owners",
         f"Contract: {names[0].label}",
-        whole(address),
+        whole(address, view.addresses),
         groups=_current(view, address),
         tables=[changes, event_table(view, "events", "Events", contract=address)],
     )
 
 
 def _current(view: View, address: str) -> list[Group]:
-    current = [one for one in view.lists.changes(address) if one.current]
+    current = [one for one in view.lists.changes(address) if one.current and one.name not in _OF_THE_INDEX]
     entries = []
     for one in sorted(current, key=lambda one: one.name):
-        kind = Kind.ADDRESS if one.value.startswith("0x") and len(one.value) == 42 else Kind.TEXT
         note = "" if one.read_at is None else f"read at block {one.read_at:,}"
-        entries.append(Entry(_title(one.name), kind, one.value, note=note))
+        entries.append(Entry(_title(one.name), Kind.ADDRESS_OR_TEXT, _value(one), note=note))
     return [Group("Settings", entries)] if entries else []
+
+
+def _value(one: ChangeRow) -> str:
+    """The value of a setting; a lock time as a span, a penalty as a share."""
+    if one.value.isdecimal() and one.name in ("lock_time", "penalty"):
+        return span_text(int(one.value)) if one.name == "lock_time" else f"{one.value} %"
+    return one.value
 
 
 def _title(name: str) -> str:
@@ -164,11 +174,12 @@ def _changes(view: View, address: str | None = None) -> Table:
             one.time,
             one.contract,
             _title(one.name),
-            one.value,
+            _value(one),
             State("current", Tone.GOOD) if one.current else State("replaced"),
             one.tx,
         ]
         for one in view.lists.changes(address)
+        if one.name not in _OF_THE_INDEX
     ]
     return Table(
         "changes", "Upgrades and changes of settings", _CHANGES, Listed(rows, _CHANGES), Order("time", falling=True)

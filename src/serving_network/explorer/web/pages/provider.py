@@ -75,7 +75,7 @@ def provider(view: View, text: str) -> Page:
         f"Provider {address[:8]}",
         "providers",
         "Provider",
-        whole(address),
+        whole(address, view.addresses),
         notes=_notes(view, address, current),
         tiles=tiles,
         groups=[Group(one.service_name, _facts(view, one)) for one in current],

@@ -96,7 +96,7 @@ def user(view: View, text: str) -> Page:
         f"User {address[:8]}",
         "users",
         "User",
-        whole(address),
+        whole(address, view.addresses),
         tiles=[
             Entry("Total", Kind.AMOUNT, available + in_accounts + held, "coins"),
             Entry("Available", Kind.AMOUNT, available, "coins", "in the ledger"),

@@ -20,6 +20,16 @@
   const scaled = (kind, value) => (kind === "amount" ? Number(value) / COIN : kind === "price" ? Number(value) * 1e6 / COIN : kind === "share" ? Number(value) / 1e4 : Number(value));
   const written = (kind, value) => (value == null ? "–" : value.toLocaleString(undefined, { maximumFractionDigits: 6 }) + (kind === "share" ? " %" : ""));
 
+  const two = (number) => String(number).padStart(2, "0");
+  const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+  // Days are those of UTC, as in the table; hours are local.
+  function marked(at, daily, hourly) {
+    const time = new Date(at * 1000);
+    if (daily) return `${two(time.getUTCMonth() + 1)}-${two(time.getUTCDate())}`;
+    return hourly ? `${two(time.getHours())}:${two(time.getMinutes())}` : `${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+  }
+
   function draw(figure) {
     const rows = [...figure.querySelectorAll("details tbody tr")];
     const frame = figure.querySelector(".frame");
@@ -44,7 +54,7 @@
       tzDate: daily ? (at) => uPlot.tzDate(new Date(at * 1000), "UTC") : undefined,
       scales: { x: bars ? { range: (_, low, high) => [low - step / 2, high + step / 2] } : {}, y: { range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1] } },
       cursor: { y: false, drag: { x: true, y: false } },
-      axes: [{ ...axis }, { ...axis, size: 64, values: (_, marks) => marks.map((one) => written(kind, one)) }],
+      axes: [{ ...axis, values: (_, marks) => marks.map((one) => marked(one, daily, bars && !daily)) }, { ...axis, size: 64, ...(kind === "count" ? { incrs: WHOLE } : {}), values: (_, marks) => marks.map((one) => written(kind, one)) }],
       series: [
         { label: daily ? "day" : "time", value: (_, at) => (at == null ? "–" : daily ? new Date(at * 1000).toLocaleDateString("sv", days) : new Date(at * 1000).toLocaleString("sv")) },
         ...names.map((name, place) => ({
