@@ -139,19 +139,20 @@ class AsyncNode:
         if not isinstance(logs, list):
             raise NodeFailure("The node did not answer a request for events with a list.")
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
-        places: set[tuple[int, int]] = set()
+        by_place: dict[tuple[int, int], Log] = {}
         for log in logs:
             check_log(log)
-            places.add(_place(log))
+            place = _place(log)
             if (
                 log["address"].lower() not in wanted
-                or not from_block <= from_quantity(log["blockNumber"]) <= to_block
+                or not from_block <= place[0] <= to_block
                 or (kinds and (not log["topics"] or log["topics"][0].lower() not in kinds))
             ):
                 raise NodeFailure("The node sent an event that was not requested.")
-        if len(places) != len(logs):
+            by_place[place] = log
+        if len(by_place) != len(logs):
             raise NodeFailure("The node sent an event twice.")
-        return sorted(logs, key=_place)
+        return [by_place[place] for place in sorted(by_place)]
 
     async def block_number(self) -> int:
         """The number of the newest block."""

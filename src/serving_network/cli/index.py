@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -57,6 +58,7 @@ async def run(
     Example: serving index run --network mainnet --index postgresql://index@localhost/serving
     """
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
+    gc.set_threshold(100_000, 50, 100)  # a step makes many small objects and few cycles: this saves a sixth of the time
     progress = _Reports(session)
     async with _follower(session, index, from_block, confirmations) as follower:
         if not once:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 import tempfile
@@ -93,13 +94,24 @@ class Town:
         self.names = {self.inference: "inference-v1.0", self.fine_tuning: "fine-tuning-v1.1"}
         self.owner = network.signer(0).address
         self.users = [network.signer(number).address for number in (1, 2, 3, 4)]
-        self.puppet = self._create(compiled("Puppet")[0])
+        self.puppet = self.create(compiled("Puppet")[0])
         self.chain.request("hardhat_setBalance", [self.puppet, hex(10_000 * COIN)])
         self.providers = [network.signer(5).address, network.signer(6).address, self.puppet]
         given = bytes.fromhex(self.ledger[2:]).rjust(32, b"\0")
-        self.foreign = [self._create(compiled("Foreign")[0] + given + bytes(31) + bytes([book])) for book in (0, 1)]
+        self.foreign = [self.create(compiled("Foreign")[0] + given + bytes(31) + bytes([book])) for book in (0, 1)]
 
-    def _create(self, code: bytes) -> str:
+    @contextlib.contextmanager
+    def reset_afterwards(self) -> Iterator[None]:
+        """Undo at the end what happens inside the block."""
+        mark, abi, names = self.chain.request("evm_snapshot", []), dict(self.abi), dict(self.names)
+        try:
+            yield
+        finally:
+            self.chain.request("evm_revert", [mark])
+            self.abi, self.names = abi, names
+
+    def create(self, code: bytes) -> str:
+        """Deploy a contract."""
         sent = self.chain.request(
             "eth_sendTransaction", [{"from": self.owner, "data": "0x" + code.hex(), "gas": hex(GAS)}]
         )
@@ -112,10 +124,8 @@ class Town:
             data = compiled("Puppet")[1].encode("run", to, value, data)
             sender, to, value = self.owner, self.puppet, 0
         sent = {"from": sender, "to": to, "data": "0x" + data.hex(), "gas": hex(GAS), "value": hex(value)}
-        try:
+        with contextlib.suppress(RpcError):
             self.chain.request("eth_sendTransaction", [sent])
-        except RpcError:
-            pass
 
 
 @dataclass
@@ -261,9 +271,9 @@ class History:
         if list(town.abi.values()).count(INFERENCE) > 1 or not town.chain.request("hardhat_getAutomine", []):
             return
         implementation = self._implementation(town.inference)
-        beacon = town._create(load("UpgradeableBeacon").creation_code(implementation))
+        beacon = town.create(load("UpgradeableBeacon").creation_code(implementation))
         data = load(INFERENCE).interface.encode("initialize", 7_200, town.ledger, town.owner)
-        front = town._create(load("BeaconProxy").creation_code(beacon, data))
+        front = town.create(load("BeaconProxy").creation_code(beacon, data))
         town.abi[front] = INFERENCE
         town.send(self.provider, front, "addOrUpdateService", _OFFER, value=100 * COIN)
         for _ in range(self.chance.randrange(3)):
@@ -372,12 +382,12 @@ async def advance(chain: AsyncReader, path: Location, *, width: int | None = Non
         await follower.catch_up()
 
 
-def play(town: Town, seed: int, directory: Path) -> tuple[Path, Path]:
+def play(town: Town, seed: int, directory: Path, followed: Location | None = None) -> tuple[Location, Location]:
     """Play a history with an index that is killed, resumed and reorganised; returns it and one of a single pass."""
     chance = random.Random(seed)
     history = History(town, chance)
     node = Node(town.chain)
-    followed, once = directory / "followed", directory / "once"
+    followed, once = followed or directory / "followed", directory / "once"
     chain = asyncio.run(AsyncReader.open(node))
     prepared(history)
     marks: list[tuple[str, dict[str, str], dict[str, str]]] = []
@@ -393,10 +403,8 @@ def play(town: Town, seed: int, directory: Path) -> tuple[Path, Path]:
             town.chain.request("evm_mine", [])
             town.chain.request("evm_setAutomine", [True])
         node.left = chance.choice([None, chance.randrange(1, 40)])
-        try:
+        with contextlib.suppress(Killed):
             asyncio.run(advance(chain, followed, width=chance.choice([1, 3, 64])))
-        except Killed:
-            pass
         node.left = None
         if marks and chance.random() < 0.4:
             place = max(chance.randrange(len(marks)), chance.randrange(len(marks)))
@@ -447,9 +455,8 @@ def main() -> int:
     begun = time.process_time()
     with local_network() as network:
         town = Town(network)
-        start, abi, names = town.chain.request("evm_snapshot", []), dict(town.abi), dict(town.names)
         for seed in range(options.seed, options.seed + options.count):
-            with tempfile.TemporaryDirectory() as directory:
+            with town.reset_afterwards(), tempfile.TemporaryDirectory() as directory:
                 followed, once = play(town, seed, Path(directory))
                 wrong = list(differences(followed, once))
                 checked = asyncio.run(read_all(town.chain, followed))
@@ -457,12 +464,10 @@ def main() -> int:
                     odd = index.oddities().entries
                     events = index.rows("SELECT count(*) FROM event")[0][0]
                 if wrong or not checked.agrees or odd:
-                    print(f"seed {seed}:", *wrong[:20], checked, *odd, sep="\n")
+                    sys.stdout.write("\n".join(map(str, [f"seed {seed}:", *wrong[:20], checked, *odd])) + "\n")
                     return 1
-            print(f"seed {seed}: {events} events, {checked.compared}")
-            town.chain.request("evm_revert", [start])
-            start, town.abi, town.names = town.chain.request("evm_snapshot", []), dict(abi), dict(names)
-    print(f"{options.count} histories in {time.process_time() - begun:.0f} s of CPU")
+            sys.stdout.write(f"seed {seed}: {events} events, {checked.compared}\n")
+    sys.stdout.write(f"{options.count} histories in {time.process_time() - begun:.0f} s of CPU\n")
     return 0
 
 

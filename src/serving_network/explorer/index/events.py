@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
-from serving_network.chain.node import Log, from_quantity
+from serving_network.chain.node import Log, from_hex, from_quantity
 from serving_network.contracts import load
 from serving_network.contracts.codec import Interface, MalformedData
 from serving_network.contracts.models import FINE_TUNING
@@ -95,7 +95,9 @@ def event_of(log: Log, contract: Followed) -> Event | None:
         return None
     name, args = "", {}
     try:
-        decoded = interface.decode_log(log)
+        # The node's client has checked the form of topics and data.
+        words = [bytes.fromhex(topic[2:]) for topic in topics]
+        decoded = interface.decode_event(contract.address, words, from_hex(log["data"]))
         if decoded is not None:
             name, args = decoded.name, decoded.args
     except MalformedData:

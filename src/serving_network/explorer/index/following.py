@@ -37,8 +37,7 @@ log = logging.getLogger(__name__)
 FIRST_WIDTH: Final = 64
 CHECK_SECONDS: Final = 600.0
 WIDEST: Final = 100_000
-FEW_EVENTS: Final = 1_500
-MANY_EVENTS: Final = 5_000
+MANY_LOGS: Final = 4_000
 BLOCKS_REMEMBERED: Final = 256
 _STEPS_BEFORE_WIDER: Final = 20
 """Steps that a node must have answered before a width that it refused is tried again."""
@@ -79,14 +78,14 @@ class Width:
         self.blocks = self._allowed
         self._answered = 0
 
-    def read(self, events: int) -> None:
-        """So many events were in the blocks."""
+    def read(self, logs: int, blocks: int) -> None:
+        """So many logs were in so many blocks."""
         self._answered += 1
         if self._answered % _STEPS_BEFORE_WIDER == 0:
             self._allowed = min(2 * self._allowed, WIDEST)
-        if events > MANY_EVENTS:
-            self.blocks = max(1, self.blocks // 2)
-        elif events < FEW_EVENTS:
+        if logs > MANY_LOGS:
+            self.blocks = max(1, blocks * MANY_LOGS // logs)
+        elif logs < MANY_LOGS // 2:
             self.blocks = min(2 * self.blocks, self._allowed)
 
 
@@ -136,8 +135,8 @@ class Follower:
         except Moved:
             return Progress(tip.number, head + 1, 0)
         self._write(step, head)
-        self.width.read(len(step.events))
-        return Progress(last, head, len(step.events))
+        self.width.read(step.logs, last - first + 1)
+        return Progress(step.last.number, head, len(step.events))
 
     async def catch_up(self, report: Callable[[Progress], None] = lambda _: None) -> Progress:
         """Read everything that the node has."""

@@ -174,7 +174,7 @@ class _Reconciliation:
             self._compare(name, f"sum of {what}", self._sum(service.address, what), amount)
 
     def _hidden(self, service: Followed, user: str) -> bool:
-        """Whether an entry of the user was accepted through a contract and paid nothing: no event names its provider."""
+        """Whether an entry of the user was accepted through a contract and paid nothing: its provider is unknown."""
         return bool(
             self._index.rows(
                 "SELECT 1 FROM settlement WHERE user_address = ? AND service = ? AND provider IS NULL AND status <= 1"

@@ -109,11 +109,11 @@ class _Recorder:
         for hash_, events in by_transaction.items():
             transaction = self._step.transactions[hash_]
             for service, of_service in by_service(events).items():
-                call = transaction.call if transaction.recipient == service else None
-                for group in groups_of(of_service, Sent(transaction.sender, call)):
+                signed = transaction.signed if transaction.recipient == service else None
+                for group in groups_of(of_service, Sent(transaction.sender, signed)):
                     self._ends.setdefault(group.ends, []).append(group)
-                    signed: Sequence[UserSettlement | None] = group.signed or [None] * len(group.rows)
-                    for (event, provider), row in zip(group.rows, signed, strict=True):
+                    rows: Sequence[UserSettlement | None] = group.signed or [None] * len(group.rows)
+                    for (event, provider), row in zip(group.rows, rows, strict=True):
                         self._results[event.position] = _Result(provider, row, group)
 
     def _load(self) -> None:
@@ -315,8 +315,6 @@ class _Recorder:
     def _hold(self, event: Event, amount: int) -> None:
         """Change what a service holds for a user, if only the ledger's events tell it."""
         service, user = event.args["service"], event.args["user"]
-        if self._settings[service, COUNTED] is None:
-            self._settings.load([(service, COUNTED)])
         counted = self._settings[service, COUNTED]
         if counted is not None and counted.value == BY_LEDGER:
             row = self._held[service, user] or HeldRow(0)

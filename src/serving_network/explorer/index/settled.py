@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from serving_network.clients.read.settlement_calls import FUNCTIONS, RESULT_EVENTS, Form, settlements_in
+from serving_network.clients.read.settlement_calls import FUNCTIONS, RESULT_EVENTS, Form, rows_in, settlements_in
 
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
@@ -42,11 +42,33 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """What calldata settles: rows of a batch, or entries."""
+
+    form: Form
+    rows: Sequence[UserSettlement]
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
-    """A transaction, as far as settlements are concerned: its sender, and the call if it calls this service."""
+    """A transaction, as far as settlements are concerned: its sender, and what it settles if it calls this service."""
 
     sender: str
-    call: Decoded | None = None
+    signed: Signed | None = None
+
+
+def signed_in(data: bytes) -> Signed | None:
+    """The rows of a batch in calldata, if it is encoded as it usually is."""
+    rows = rows_in(data)
+    return None if rows is None else Signed("batch", rows)
+
+
+def signed_by_call(call: Decoded | None) -> Signed | None:
+    """What a decoded call settles."""
+    rows = settlements_in(call)
+    return (
+        Signed("batch" if call is not None and call.name == FUNCTIONS["batch"] else "entries", rows) if rows else None
+    )
 
 
 @dataclass(slots=True)
@@ -90,21 +112,21 @@ def _payer(before: Event | None, entry: Event) -> str | None:
 
 def _attach(found: _Collected, sent: Sent) -> None:
     """Attach what was signed to the group that the transaction's calldata settled, and group the other entries."""
-    signed = settlements_in(sent.call)
-    users = [row.user for row in signed]
     entries, complaint = found.entries, None
-    if signed and sent.call is not None and sent.call.name == FUNCTIONS["entries"]:
-        own = entries[: len(signed)]
-        if [event.user for event, _ in own] == users:
-            rows = [(event, sent.sender) for event, _ in own]
-            found.groups.append(Group("entries", list(rows), sent.sender, own[-1][0].position, signed))
-            entries = entries[len(signed) :]
+    if sent.signed is not None and sent.signed.form == "entries":
+        rows = sent.signed.rows
+        own = entries[: len(rows)]
+        if [event.user for event, _ in own] == [row.user for row in rows]:
+            settled: list[tuple[Event, str | None]] = [(event, sent.sender) for event, _ in own]
+            found.groups.append(Group("entries", settled, sent.sender, own[-1][0].position, rows))
+            entries = entries[len(rows) :]
         else:
             complaint = MISMATCH
-    elif signed:
+    elif sent.signed is not None:
+        users = [row.user for row in sent.signed.rows]
         for group in found.groups:
             if group.provider == sent.sender and group.users == users:
-                group.signed = signed
+                group.signed = sent.signed.rows
                 break
         else:
             for group in found.groups:

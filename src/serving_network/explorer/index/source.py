@@ -23,6 +23,7 @@ from serving_network.explorer.index.calls import BEACON, LEDGER, SERVICE, decode
 from serving_network.explorer.index.events import Event, Followed, all_topics, clean, event_of
 from serving_network.explorer.index.positions import BLOCKS_AT_MOST
 from serving_network.explorer.index.questions import Answer, Asker, Question
+from serving_network.explorer.index.settled import Signed, signed_by_call, signed_in
 from serving_network.explorer.index.untold import questions_about
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from serving_network.chain.reading import AsyncReader
     from serving_network.contracts.codec import Decoded
 
-MOST_EVENTS: Final = 20_000
+MOST_EVENTS: Final = 5_000
 """The most events of one step, unless a single block has more: they are all in memory."""
 ADDRESSES_AT_ONCE: Final = 100
 _LATEST_TIME: Final = 253_402_128_000
@@ -38,12 +39,15 @@ _LATEST_TIME: Final = 253_402_128_000
 _SETTLES: Final = frozenset((*RESULT_EVENTS.values(), "FeesSettled"))
 
 
+_TOPICS: Final = [list(all_topics())]
+
+
 class Moved(Exception):
     """The chain was reorganised while it was read."""
 
 
 class TooLarge(Exception):
-    """The node refuses so many blocks at once, or they have too many events."""
+    """The node refuses so many blocks at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +61,29 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction with events. `call` is decoded if it calls a followed contract."""
+    """A transaction with events. `call` is decoded if it calls a followed contract, `signed` if it settles rows."""
 
     hash: str
     sender: str
     recipient: str | None
     value: int
     input: bytes
-    call: Decoded | None
+    call: Decoded | None = None
+    signed: Signed | None = None
     gas_used: int | None = None
     gas_cost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a range of blocks contains. `found` are contracts that it announces, whose earlier events are included."""
+    """What a range of blocks contains, up to block `last`.
+
+    `logs` is how many there are in the whole range that was asked for. `found` are contracts that the events announce;
+    all their earlier events are included.
+    """
 
     last: Header
+    logs: int
     events: tuple[Event, ...]
     blocks: Mapping[int, Header]
     transactions: Mapping[str, Transaction]
@@ -100,46 +110,43 @@ class Source:
         return None if found is None else found.lower()
 
     async def step(self, followed: Mapping[str, Followed], first: int, last: int) -> Step:
-        """Read a range of blocks. Raises Moved, TooLarge and NodeFailure."""
+        """Read a range of blocks, or its beginning if it has too many events. Raises Moved, TooLarge, NodeFailure."""
         before = await self.header(last)
         contracts = dict(followed)
-        logs = await self._logs(list(contracts), first, last, many=False)
+        logs = await self._logs(list(contracts), first, last)
+        asked_for = len(logs)
+        last, logs = _cut(first, last, logs)
         found: list[Followed] = []
-        new = self._events(logs, contracts)
+        all_events = new = self._events(logs, contracts)
         while announced := await self._announced(new, contracts):
             found += announced
             contracts |= {one.address: one for one in announced}
             more: list[Log] = []
             for one in announced:
                 start = await self._start(one)
-                more += await self._logs([one.address], start, last, many=True)
-            logs += more
+                more += await self._chain.logs([one.address], topics=_TOPICS, from_block=start, to_block=last)
             new = self._events(more, contracts)
-        events = sorted(self._events(logs, contracts), key=lambda one: one.position)
+            all_events += new
+        events = sorted(all_events, key=lambda one: one.position)
         blocks = await self._blocks(events)
         transactions = await self._transactions(events, contracts)
         answers = await self._asker.ask(questions_about(events, transactions, found), last)
-        after = await self.header(last)
-        if after.hash != before.hash:
+        header = before if last == before.number else await self.header(last)
+        if await self.hash(before.number) != before.hash:
             raise Moved
-        return Step(after, tuple(events), blocks, transactions, tuple(found), answers)
+        return Step(header, asked_for, tuple(events), blocks, transactions, tuple(found), answers)
 
-    async def _logs(self, addresses: Sequence[str], first: int, last: int, *, many: bool) -> list[Log]:
+    async def _logs(self, addresses: Sequence[str], first: int, last: int) -> list[Log]:
+        """The logs of contracts in a range. Raises TooLarge if the node refuses it."""
         found: list[Log] = []
-        topics = [list(all_topics())]
         for start in range(0, len(addresses), ADDRESSES_AT_ONCE):
             some = addresses[start : start + ADDRESSES_AT_ONCE]
-            if many:
-                found += await self._chain.logs(some, topics=topics, from_block=first, to_block=last)
-                continue
             try:
-                found += await self._chain.logs_at_once(some, topics=topics, from_block=first, to_block=last)
+                found += await self._chain.logs_at_once(some, topics=_TOPICS, from_block=first, to_block=last)
             except RpcError as refusal:
                 if first < last and asks_for_smaller_range(refusal):
                     raise TooLarge from refusal
                 raise
-            if len(found) > MOST_EVENTS and first < last:
-                raise TooLarge
         return found
 
     @staticmethod
@@ -212,15 +219,14 @@ class Source:
                 raise Moved
             recipient = to_checksum_address(sent["to"]) if sent["to"] else None
             data = from_hex(sent["input"])
-            called = contracts.get(recipient or "")
-            found[hash_] = Transaction(
-                hash_,
-                to_checksum_address(sent["from"]),
-                recipient,
-                from_quantity(sent["value"]),
-                data,
-                None if called is None else decoded_call(called.role, called.kind, data),
+            transaction = Transaction(
+                hash_, to_checksum_address(sent["from"]), recipient, from_quantity(sent["value"]), data
             )
+            if (called := contracts.get(recipient or "")) is not None:
+                signed = signed_in(data) if called.role == SERVICE else None
+                call = None if signed is not None else decoded_call(called.role, called.kind, data)
+                transaction = replace(transaction, call=call, signed=signed or signed_by_call(call))
+            found[hash_] = transaction
         settling = list(dict.fromkeys(event.tx for event in events if event.name in _SETTLES))
         answers = await self._chain.batch([("eth_getTransactionReceipt", [hash_]) for hash_ in settling])
         for hash_, receipt in zip(settling, answers, strict=True):
@@ -232,6 +238,15 @@ class Source:
             cost = used * from_quantity(receipt.get("effectiveGasPrice", "0x0"))
             found[hash_] = replace(found[hash_], gas_used=used, gas_cost=cost)
         return found
+
+
+def _cut(first: int, last: int, logs: list[Log]) -> tuple[int, list[Log]]:
+    """The last block, and the logs up to it, of a range without so many blocks at its end that they are too many."""
+    if len(logs) <= MOST_EVENTS:
+        return last, logs
+    blocks = sorted(from_quantity(log["blockNumber"]) for log in logs)
+    last = max(first, blocks[MOST_EVENTS] - 1)
+    return last, [log for log in logs if from_quantity(log["blockNumber"]) <= last]
 
 
 def _header(found: Mapping[str, Any]) -> Header:

@@ -60,11 +60,12 @@ SETTING: Final = Table("setting", ("contract", "name"), ("value", "read_at"), Se
 
 
 class Versions(Generic[R]):
-    """The current versions of one table. A key that was not loaded counts as one without a current version."""
+    """The current versions of one table. What was not loaded before is loaded when it is needed."""
 
     def __init__(self, db: Database, table: Table[R]) -> None:
         self._db = db
         self._table = table
+        self._known: set[Key] = set()
         self._current: dict[Key, R] = {}
         self._stored: dict[Key, int] = {}
         """The `since` of current versions that are stored already."""
@@ -77,19 +78,27 @@ class Versions(Generic[R]):
     def load(self, values: Iterable[Key], columns: tuple[str, ...] | None = None) -> None:
         """Load the current versions with these keys, or with these values in some of the key's columns."""
         table = self._table
+        wanted = set(values) if columns else set(values) - self._known
+        if not wanted:
+            return
         where = " AND ".join(f"{name} = ?" for name in columns or table.key)
         found = self._db.query_many(
             f"SELECT {', '.join((*table.key, 'since', *table.columns))} FROM {table.name}"
             f" WHERE {where} AND until IS NULL",
-            sorted(set(values)),
+            sorted(wanted),
         )
+        if columns is None:
+            self._known |= wanted
         size = len(table.key)
         for row in found:
             key = tuple(row[:size])
+            self._known.add(key)
             self._stored[key] = row[size]
             self._current[key] = table.row.read(tuple(row[size + 1 :]))
 
     def __getitem__(self, key: Key) -> R | None:
+        if key not in self._known:
+            self.load([key])
         return self._current.get(key)
 
     def starting_with(self, *start: str) -> Iterator[Key]:
@@ -98,7 +107,7 @@ class Versions(Generic[R]):
 
     def put(self, key: Key, row: R, position: int) -> None:
         """Make a version current from an event on."""
-        if self._current.get(key) == row:
+        if self[key] == row:
             return
         self.end(key, position)
         self._current[key] = row
@@ -107,9 +116,10 @@ class Versions(Generic[R]):
 
     def end(self, key: Key, position: int) -> None:
         """End the current version with an event."""
-        current = self._current.pop(key, None)
+        current = self[key]
         if current is None:
             return
+        del self._current[key]
         self._count(key, current, -1)
         if (new := self._new.pop(key, None)) is not None:
             row, since = new
