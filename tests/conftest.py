@@ -8,13 +8,20 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import shared
 
 # An EVM creates many small objects and few cycles: collecting cycles less often saves 5 % of the time.
 gc.set_threshold(100_000, 50, 100)
+
+# A process that waits for a core draws slowly, too. A mutation run has a profile of its own.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("suite")
 
 
 # A shell starts its background jobs with Ctrl-C ignored, and the programs that tests start would inherit that.
@@ -22,12 +29,34 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+MEMORY = Path("/dev/shm")
+"""Where Linux has files in memory. Tests that write every row to the disk spend a tenth of their time in doing so."""
+
+MEMORY_BYTES = 4 * 2**30
+"""So much must be free there, of which a run takes a small part."""
+
+TEMPORARY = pytest.StashKey[Path]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the directory that workers share. They start later and inherit the variable."""
-    if not hasattr(config, "workerinput"):
-        os.environ[shared.VARIABLE] = tempfile.mkdtemp(prefix="tests-shared-")
+    """Create the directories that workers share. They start later and inherit the variables."""
+    if hasattr(config, "workerinput"):
+        return
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        config.stash[TEMPORARY] = directory = Path(tempfile.mkdtemp(prefix="st-", dir=MEMORY))
+        directory.chmod(0o711)  # PostgreSQL runs as another user
+        os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
+    os.environ[shared.VARIABLE] = tempfile.mkdtemp(prefix="tests-shared-")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the files of a run that failed."""
+    if exitstatus != pytest.ExitCode.OK and TEMPORARY in session.config.stash:
+        del session.config.stash[TEMPORARY]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and (directory := os.environ.pop(shared.VARIABLE, None)):
         shutil.rmtree(directory)
+    if TEMPORARY in config.stash:
+        shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)

@@ -73,6 +73,12 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def printable_json(value: Any) -> str:
+    """JSON on one line, in which control characters and characters that change the direction of text are escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+
+
 def without_secrets(url: str) -> str:
     """The scheme and host of `url`: user, path and query may contain passwords and API keys."""
     scheme, _, rest = url.partition("://")

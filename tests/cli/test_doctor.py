@@ -79,7 +79,11 @@ QUESTIONS = (
 )
 
 
-@settings(max_examples=10, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(acts=st.lists(st.sampled_from(sorted(ACTS)), max_size=8), question=st.sampled_from(QUESTIONS))
 def test_in_every_state_the_next_steps_end_in_all_is_well(
     serving: Terminal, world: World, acts: list[str], question: tuple[str, ...]

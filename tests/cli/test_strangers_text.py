@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -11,7 +12,7 @@ from serving_network.cli import connect
 from serving_network.cli.output import Output
 from serving_network.errors import ServingError
 from serving_network.money import WEI_PER_COIN as COIN
-from serving_network.untrusted import printable
+from serving_network.untrusted import printable, printable_json
 from tests.cli.conftest import Terminal
 from tests.cli.test_local_verbs import VERBS
 from tests.clients.network_fixture import World
@@ -104,3 +105,11 @@ def test_printable_shows_what_it_does_not_print() -> None:
     assert printable("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"
     assert printable("x" * 501) == "x" * 500 + "..."
     assert printable("x" * 501, most=None) == "x" * 501
+
+
+def test_json_for_people_to_read_has_escapes_and_the_same_values() -> None:
+    text = f"{HOSTILE}\ud800 größer 😀 \U000e0001"
+    written = printable_json({text: [text]})
+    assert written.isprintable()
+    assert "größer 😀" in written
+    assert json.loads(written) == {text: [text]}

@@ -21,9 +21,9 @@ def recounting(path: str = "/chat/completions", request: bytes = REQUEST) -> Rec
     return Recount(path, request, Tokenizer(lambda text, _: len(text.split())))
 
 
-def excess(recount: Recount, billed: int) -> str | None:
+def excess(recount: Recount, billed: int, *, whole: bool = True) -> str | None:
     (one,) = receipts((1, billed))
-    return recount.excess(one.receipt)
+    return recount.excess(one.receipt, whole=whole)
 
 
 def event(index: int = 0, **delta: Any) -> bytes:
@@ -40,6 +40,7 @@ def test_all_that_a_stream_generated_is_counted(size: int) -> None:
         recount.feed(stream[start : start + size])
     assert excess(recount, 124) is None  # 99 words, 10 % more, and 8 for each of two choices
     assert excess(recount, 125) == "Receipt 1 bills 125 tokens of output; the tokenizer counts 99."
+    assert excess(recount, 125, whole=False) is None, "a client that left has not read all that was delivered"
 
 
 @pytest.mark.parametrize("part", [{"message": {"content": "one " * 50}}, {"text": "one " * 50}])
@@ -70,5 +71,7 @@ def test_input_is_counted_where_all_of_it_is_known(allowed: int | None, path: st
     recount = recounting(path, json.dumps(request).encode())
     recount.whole(json.dumps({"choices": [{"text": "one"}], "output": [{"content": [{"text": "one"}]}]}).encode())
     (fits, above) = receipts((63, 1), (64, 1))
-    assert recount.excess(fits.receipt) is None
-    assert recount.excess(above.receipt) == (allowed and "Receipt 2 bills 64 tokens of input; the tokenizer counts 50.")
+    assert recount.excess(fits.receipt, whole=False) is None
+    assert recount.excess(above.receipt, whole=False) == (
+        allowed and "Receipt 2 bills 64 tokens of input; the tokenizer counts 50."
+    )

@@ -208,7 +208,7 @@ def test_a_ledger_with_coins_is_not_deleted(world: World) -> None:
     assert failure.value.remainingBalance == 10 * COIN
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     deposit=st.integers(3 * COIN, 1000 * COIN),
     extra=st.integers(1, 3 * COIN),

@@ -63,7 +63,7 @@ def test_a_chunk_of_usage_is_all_that_is_missing(server: str) -> None:
     assert len(missing) == (server != "TGI and transformers: in the finish chunk")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data(), st.lists(EVENTS, max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_delivered_bytes_are_the_upstream_s_minus_chunks_of_usage(
     data: st.DataObject, events: list[bytes], end: str, asked: bool
@@ -79,14 +79,14 @@ def test_delivered_bytes_are_the_upstream_s_minus_chunks_of_usage(
     assert (meter.usage(), meter.finished) == (whole.usage(), whole.finished)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.binary(max_size=300), st.sampled_from(Route), st.booleans())
 def test_any_bytes_pass_through(data: st.DataObject, sent: bytes, route: Route, remove: bool) -> None:
     if route in metering._DELTA:
         assert deliver(StreamMeter(route, remove_usage=remove), data.draw(packets_of(sent))) == sent
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.lists(st.sampled_from([b"\n", b"\r", b"\r\n", b"data: x", b": y"]), max_size=30))
 def test_any_mix_of_line_ends_passes_through(data: st.DataObject, parts: list[bytes]) -> None:
     sent = b"".join(parts)
@@ -212,7 +212,7 @@ def test_a_cut_stream_is_billed_what_the_client_received(server: str) -> None:
         assert not meter.finished
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.booleans())
 def test_usage_that_only_the_gateway_asked_for_is_cut_off(
     data: st.DataObject, end: str, spaced: bool, asked: bool

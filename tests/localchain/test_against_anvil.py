@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same transactions on this chain and on anvil, if it is installed: the gas must be equal."""
+"""The same transactions on this chain and on anvil, if it is installed: gas and proofs must be equal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import MNEMONIC
-from tests.localchain.programs import STORE_OR_LOAD, assemble, creation, word
+from tests.localchain.programs import STORE, STORE_OR_LOAD, assemble, creation, word
 
 PROGRAMS = 120
 START_SECONDS = 600
@@ -118,3 +118,18 @@ def test_random_transactions(chain: EmbeddedChain, other: Ask) -> None:
             assert result == outcome(other, call), f"{number}: {program}"
             successes += result[0] == "0x1"
     assert successes > PROGRAMS // 4
+
+
+def test_proofs_of_storage(other: Ask) -> None:
+    """Slots that were never set to zero: anvil keeps a zero in its trie, where Ethereum has nothing."""
+    chain = EmbeddedChain(proofs=True)
+    slots = [word(slot**3) for slot in range(40)]
+    answers = []
+    for ask in (chain.request, other):
+        creator = {"from": chain.accounts[1], "gas": hex(1_000_000)}
+        contract = receipt(ask, creator | {"data": "0x" + creation(assemble(STORE)).hex()})["contractAddress"]
+        for number, slot in enumerate(slots[:-2]):
+            outcome(ask, creator | {"to": contract, "data": slot + word(256 ** (number % 32) + 1)[2:]})
+        found = ask("eth_getProof", [contract, slots, "latest"])
+        answers.append({name: found[name] for name in ("nonce", "codeHash", "storageHash", "storageProof")})
+    assert answers[0] == answers[1]

@@ -127,7 +127,7 @@ def run(
 
 @pytest.mark.usefixtures("fusing")
 @pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(program=programs, data=st.binary(max_size=70), gas=st.integers(21_000 + 70 * 16, 120_000))
 def test_fast_instructions_do_what_py_evm_does(program: list[bytes], data: bytes, gas: int) -> None:
     code = b"".join(program)
@@ -140,7 +140,7 @@ def test_fast_instructions_do_what_py_evm_does(program: list[bytes], data: bytes
 
 @pytest.mark.usefixtures("fusing")
 @pytest.mark.filterwarnings("ignore:SELFDESTRUCT")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(code=loops, data=st.binary(max_size=70), gas=st.integers(22_120, 100_000))
 def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     ours, our_changes = run(code, data, gas, Computation)

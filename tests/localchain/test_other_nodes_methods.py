@@ -157,9 +157,9 @@ def test_the_methods_of_anvil_and_hardhat_are_the_same(chain: EmbeddedChain, pre
 
 
 def test_a_method_that_is_missing_names_the_node_that_may_have_it(chain: EmbeddedChain) -> None:
-    error = refused(chain, "eth_getProof\n", POOR, [], "latest")
+    error = refused(chain, "eth_getNothing\n", POOR, [], "latest")
     assert error.code == -32601
-    assert "eth_getProof\\n does not exist" in error.message
+    assert "eth_getNothing\\n does not exist" in error.message
     assert "serving up --node anvil" in error.message
 
 

@@ -203,7 +203,7 @@ ADDRESSES = st.binary(min_size=20, max_size=20).map(to_checksum_address)
 WORDS, LONGS, BYTES = st.integers(0, 2**256 - 1), st.integers(0, 2**64 - 1), st.integers(0, 255)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.builds(
         Receipt, BYTES32, ADDRESSES, ADDRESSES, BYTES, LONGS, WORDS, WORDS, WORDS, WORDS, WORDS, LONGS, LONGS, LONGS,

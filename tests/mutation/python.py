@@ -153,7 +153,12 @@ class Workshop:
         self._source = copy / "src" / PACKAGE
         self._log = results.parent / "python.log"
         hypothesis.settings.register_profile(
-            "mutation", derandomize=True, database=None, phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
+            "mutation",
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+            suppress_health_check=[hypothesis.HealthCheck.too_slow],  # which a busy machine fails
         )
         hypothesis.settings.load_profile("mutation")
         for name in LOADED:

@@ -108,7 +108,7 @@ def test_a_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     use(Configuration(tmp_path))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     place=st.integers(0, 300),
     piece=st.one_of(st.binary(max_size=4), st.sampled_from([b"[", b"]]", b"= 5", b"\r", b"inf"])),
@@ -456,7 +456,7 @@ def test_a_damaged_token_book_is_refused(tmp_path: Path, content: bytes) -> None
     is_clear(failure.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.one_of(
         st.binary(max_size=60),

@@ -222,7 +222,7 @@ SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_a_record_with_one_changed_value_is_refused_or_usable(
     tmp_path_factory: pytest.TempPathFactory, whole: dict[str, Any], standing: Standing, data: st.DataObject

@@ -428,7 +428,7 @@ def damaged(draw: st.DrawFn) -> Any:
     return damage(draw(st.sampled_from(HONEST)))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(question=st.sampled_from(sorted(QUESTIONS)), value=st.one_of(JSON, damaged()))
 def test_any_answer_of_a_node_is_accepted_or_refused(question: str, value: Any) -> None:
     chain = AsyncSender([Saying(value)], 31337, 1)
@@ -647,7 +647,7 @@ CUTS: dict[str, Callable[[str, int], str]] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     read=st.sampled_from(sorted(READS)),
     how=st.sampled_from(sorted(CUTS)),
@@ -704,7 +704,7 @@ def test_contradictory_pages_are_refused(
     is_clear(failure.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     selector=st.sampled_from(
         [*sorted(selectors()), bytes.fromhex("08c379a0"), bytes.fromhex("4e487b71"), b"1234", b""]
@@ -760,7 +760,7 @@ def test_an_incomplete_log_is_malformed(change: dict[str, Any]) -> None:
     is_clear(failure.value)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(log=st.one_of(JSON, st.fixed_dictionaries({"address": SCALARS, "topics": JSON, "data": SCALARS}), damaged()))
 def test_any_log_is_an_event_unknown_or_malformed(log: Any) -> None:
     interface = load("InferenceServing").interface

@@ -215,7 +215,7 @@ FAULTS: list[tuple[str, Any]] = [
 ]
 
 
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=70)
 @given(
     when=st.integers(0, 25),
     how=st.sampled_from(FAULTS),

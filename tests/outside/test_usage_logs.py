@@ -86,7 +86,7 @@ def test_no_line_takes_longer_than_its_length(tmp_path: Path, filler: bytes) -> 
     assert time.process_time() - began < 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(content=st.binary(max_size=300), cut=st.integers(0, 400), flip=st.integers(0, 400), packed=st.booleans())
 def test_a_damaged_log_loses_no_row_silently(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, cut: int, flip: int, packed: bool

@@ -336,9 +336,13 @@ def test_books_balance_and_report_a_contract_that_holds_less(house: House) -> No
 
 def test_a_row_with_too_many_tokens_is_rejected(house: House) -> None:
     log = house.home / "usage.jsonl"
-    log.write_text(json.dumps({"id": "a", "user": ANN, "time": 1, "input_tokens": 10**7 + 1, "output_tokens": 0}))
+    row = {"id": "a", "user": ANN, "time": 1, "input_tokens": 10**7 + 1, "output_tokens": 0, "turned": "\u202e"}
+    log.write_text(json.dumps(row, ensure_ascii=False))
     told = house.json("settle", str(log), code=10)
-    assert "--max-row" in Path(told["rejects"]).read_text()
+    rejects = Path(told["rejects"]).read_text()
+    assert "--max-row" in rejects
+    assert "\\u202e" in rejects
+    assert rejects.rstrip("\n").isprintable()
     assert house.json("settle", str(log), "--max-row", "10000001")["total"]["paid"] == str(1_000_000 * (10**7 + 1))
 
 

@@ -628,7 +628,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestJournalMachine = JournalMachine.TestCase
-TestJournalMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestJournalMachine.settings = settings(max_examples=80, stateful_step_count=30)
 
 
 def test_a_full_disk_is_reported_clearly(tmp_path: Path) -> None:

@@ -762,13 +762,29 @@ def test_a_block_that_is_undone_is_neither_final_nor_searched(tmp_path: Path) ->
         batch = send(journal, 1, USERS[0])
         for final, searched, undone, left in (
             (9, 9, 8, (7, 7)), (8, 8, 8, (7, 7)), (8, 10, 8, (7, 7)), (8, 7, 8, (7, 7)), (8, 3, 8, (7, 3)),
-            (7, 7, 8, (7, 7)),
+            (7, 7, 8, (7, 7)), (7, 9, 8, (7, 7)),
         ):  # fmt: skip
             book(journal, batch, undone, (0, 35))
             journal.finalise(final)
             journal.set_searched_block(searched)
             assert journal.unbook(undone, block_hash(undone)) == 1
             assert (journal.final_block(), journal.searched_block()) == left, (final, searched)
+
+
+@pytest.mark.parametrize(("seen_in", "left"), [(7, 41), (8, 0), (9, 0), (None, 0)])
+def test_a_wallet_nonce_seen_in_a_block_that_is_undone_has_not_passed(
+    tmp_path: Path, seen_in: int | None, left: int
+) -> None:
+    with opened(tmp_path / "j") as journal:
+        read(journal, row(1))
+        book(journal, send(journal, 1, USERS[0]), 8, (0, 35))
+        journal.see_wallet(41, seen_in or 8, block_hash(8))
+        journal.end_sighting(final=True)
+        if seen_in is None:  # as earlier versions recorded it
+            journal._db.execute("UPDATE meta SET value = '41' WHERE key = 'wallet_passed'")
+        assert journal.wallet_nonce_passed(9) == 41
+        journal.unbook(8, block_hash(8))
+        assert journal.wallet_nonce_passed(9) == left
 
 
 def test_a_settlement_is_live_while_it_may_be_accepted_or_undone(tmp_path: Path) -> None:

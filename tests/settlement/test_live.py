@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
@@ -406,7 +406,7 @@ def other_chain(method: str, _: Any, result: Any) -> Any:
 FAULTS = [lost, refused, nothing, half, other_chain, without_logs, without_receipts, of_another, twice]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(
     form=st.sampled_from(["batch", "entries"]),
     faults=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 8), st.sampled_from(FAULTS)), max_size=4),

@@ -557,7 +557,7 @@ def old_journals(draw: st.DrawFn) -> tuple[list[tuple[str, tuple[Any, ...]]], di
     return made, told
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(old_journals())
 def test_any_journal_of_version_1_keeps_its_sums(
     made: tuple[list[tuple[str, tuple[Any, ...]]], dict[str, Any]],

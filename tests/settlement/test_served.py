@@ -95,17 +95,29 @@ def test_served_rows_are_taken_as_they_are_in_chunks(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("block", "paid", "balance"), [(6, 30, "1000"), (7, 30, "1000"), (8, 30, "970"), (9, 1000, "0"), (9, 1001, "0")]
+    ("read_at", "block", "paid", "left"),
+    [
+        (7, 6, 30, ("1000", 7)),
+        (7, 7, 30, ("1000", 7)),
+        (7, 8, 30, ("970", 8)),
+        (7, 9, 1000, ("0", 9)),
+        (7, 9, 1001, ("0", 9)),
+        (0, 8, 30, ("970", 8)),
+        (None, 8, 30, ("0", -1)),
+    ],
 )
-def test_a_payment_lowers_only_a_balance_that_is_older(tmp_path: Path, block: int, paid: int, balance: str) -> None:
+def test_a_payment_lowers_only_a_balance_that_is_older(
+    tmp_path: Path, read_at: int | None, block: int, paid: int, left: tuple[str, int]
+) -> None:
     path = tmp_path / "j"
 
     async def prepare() -> None:
         intake = Intake(path, IDENTITY, SIGNER)
         intake.open()
         try:
-            for user in USERS:
-                await intake.set_balance(user, 1000, 0, 7)
+            if read_at is not None:
+                await intake.set_balance(USERS[0], 1000, 0, read_at)
+            await intake.set_balance(USERS[1], 1000, 0, 7)
             for number, user in enumerate(USERS):
                 await intake.finish(terms(number, user), delivered(2000), Ending.COMPLETE, 1)
         finally:
@@ -122,7 +134,7 @@ def test_a_payment_lowers_only_a_balance_that_is_older(tmp_path: Path, block: in
         found = {
             address: rest for address, *rest in connection.execute("SELECT address, balance, block_number FROM account")
         }
-    assert found == {USERS[0]: [balance, max(7, block)], USERS[1]: ["1000", 7]}
+    assert found == {USERS[0]: [*left], USERS[1]: ["1000", 7]}
 
 
 def test_unsettled_is_the_same_before_and_after_a_run_takes_the_rows(location: Location) -> None:

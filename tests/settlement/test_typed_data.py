@@ -82,7 +82,7 @@ def test_the_vectors_cover_both_contracts_and_malformed_signatures() -> None:
     assert sum("invalidSignatures" in case for _, case in CASES) >= 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(KEYS, ADDRESSES, st.lists(SETTLEMENTS, min_size=1, max_size=5))
 def test_a_batch_is_hashed_and_signed_as_eth_account_does(
     key: bytes, provider: str, settlements: list[UserSettlement]

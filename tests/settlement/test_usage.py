@@ -296,7 +296,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=st.lists(st.dictionaries(st.sampled_from([*sorted(GOOD), "fee", "input_fee"]), VALUES), max_size=20))
 def test_every_line_is_either_a_row_or_a_reject(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
@@ -312,7 +312,7 @@ def test_every_line_is_either_a_row_or_a_reject(
         assert row.user == to_checksum_address(str(told["user"]).strip())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.binary(max_size=400), log_format=st.sampled_from(["csv", "jsonl"]))
 def test_arbitrary_bytes_do_not_break_the_reader(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, log_format: Format
@@ -326,7 +326,7 @@ def test_arbitrary_bytes_do_not_break_the_reader(
     assert all(row.input_tokens >= 0 and len(row.request_hash) == 32 for row in rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(
         st.tuples(

@@ -25,6 +25,7 @@ from serving_network.usage_logs.records import MAX_LINE_BYTES
 SAMPLES = Path(__file__).parent / "usage_logs"
 USER = to_checksum_address("0x" + "a1" * 20)
 HEADER = "id,user,time,input_tokens,output_tokens,text"
+CLOCK_TICK = 0.002  # process_time may stand still for so many seconds
 
 
 def read(path: Path, columns: Columns | None = None, **options: Any) -> tuple[list[UsageRow], list[Reject]]:
@@ -96,11 +97,11 @@ def test_quotes_are_followed_in_linear_time(tmp_path: Path, filler: str) -> None
         read_csv(tmp_path, row("a", '"' + filler * (size // len(filler))))
         return time.process_time() - began
 
-    least = min(spent(2**14) for _ in range(3))
+    least = max(min(spent(2**14) for _ in range(3)), CLOCK_TICK)
     assert min(spent(2**17) for _ in range(2)) < 32 * least, "eight times the text takes about eight times as long"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     texts=st.lists(st.text(st.characters(blacklist_categories=["Cs"]), max_size=20), min_size=1, max_size=10),
     mark=st.sampled_from(",;\t"),

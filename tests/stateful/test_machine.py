@@ -21,7 +21,6 @@ def run(evm: type[Evm], *, sequences: int, steps: int) -> None:
             max_examples=sequences,
             stateful_step_count=steps,
             database=None,
-            deadline=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
             print_blob=False,

@@ -20,5 +20,5 @@ def test_every_step_in_any_order(postgres: PostgresServer) -> None:
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=12, stateful_step_count=25, deadline=None, phases=[Phase.generate]),
+        settings=settings(max_examples=12, stateful_step_count=25, phases=[Phase.generate]),
     )

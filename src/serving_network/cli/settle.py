@@ -13,15 +13,12 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from serving_network.cli import log_options
 from serving_network.cli.arguments import INFERENCE_SERVICE
@@ -29,6 +26,7 @@ from serving_network.cli.command import settles
 from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
 from serving_network.cli.log_check import EXIT_REJECTED, show_check
 from serving_network.cli.options import STUCK_AFTER
+from serving_network.cli.progress_bars import progress_bars
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_report import show_report
 from serving_network.cli.tee_key import TEE_KEY, tee_signer
@@ -38,6 +36,7 @@ from serving_network.messages.usage import Reject
 from serving_network.money import parse_wei
 from serving_network.settlement.options import Options
 from serving_network.store.location import beside
+from serving_network.untrusted import printable_json
 from serving_network.usage_logs.columns import load_users
 from serving_network.usage_logs.reader import MAX_ROW, UsageLog
 
@@ -174,7 +173,7 @@ async def settle(
         held.enter_context(file.locked())
         opened = held.enter_context(file.copied() if session.dry_run else file.opened())
         reject = held.enter_context(_reject_file(None if session.dry_run else rejected))
-        progress = held.enter_context(_progress(session))
+        progress = held.enter_context(progress_bars(session))
         run = Settlement(chain, opened, signer, options, reject=reject.add, progress=progress.show)
         try:
             report = await run.run(None if usage is None else log(usage, provider=chain.provider))
@@ -213,8 +212,8 @@ class _RejectFile:
             return
         if self._file is None:
             private_file(self.path)
-            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
-        self._file.write(json.dumps(reject._asdict(), ensure_ascii=False) + "\n")
+            self._file = self.path.open("w", encoding="utf-8")
+        self._file.write(printable_json(reject._asdict()) + "\n")
 
     def written(self) -> str | None:
         return str(self.path) if self._file is not None else None
@@ -242,37 +241,3 @@ def _reject_file(path: Path | None) -> Iterator[_RejectFile]:
         yield file
     finally:
         file.close()
-
-
-class _Shown:
-    """Progress on the terminal: one bar for the current phase."""
-
-    def __init__(self, bars: Progress | None) -> None:
-        self._bars = bars
-        self._task: TaskID | None = None
-        self._phase = ""
-
-    def show(self, phase: str, done: int, total: int) -> None:
-        if self._bars is None:
-            return
-        if self._task is None or phase != self._phase:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._task, self._phase = self._bars.add_task(phase), phase
-        self._bars.update(self._task, completed=done, total=total or None)
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[_Shown]:
-    console = Console(stderr=True)
-    if session.out.as_json or not console.is_terminal:
-        yield _Shown(None)
-        return
-    layout = (
-        TextColumn("{task.description:<20}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*layout, console=console, transient=True) as bars:
-        yield _Shown(bars)

@@ -14,6 +14,7 @@ import os
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ from serving_network.cli.command import cancels, reads, records, writes
 from serving_network.cli.complete import complete_address
 from serving_network.cli.journal_file import (
     JOURNAL,
+    directory,
     existing_journal,
     journal_of,
     newest_transaction,
@@ -33,6 +35,7 @@ from serving_network.cli.journal_file import (
 )
 from serving_network.cli.options import STUCK_AFTER
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.progress_bars import progress_bars
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
 from serving_network.cli.settlement_file import read_settlements
@@ -418,6 +421,53 @@ async def backup(
 
 def _exists(file: Path) -> InvalidInput:
     return InvalidInput(f"{file} already exists.", next_step="Name a file that does not exist yet.")
+
+
+@app.command()
+@records
+async def move(
+    session: Session,
+    database: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="An empty database: postgresql://USER@HOST/DATABASE, without a password."),
+    ],
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """Move the journal from its file to PostgreSQL, for several gateways.
+
+    Stop the gateway and the settler first. The file stays where it is, marked as moved, and no command uses it again.
+    If the move is interrupted, run it again.
+
+    Example: serving settlement move postgresql://serving@db.example/serving --key provider
+    """
+    from serving_network.store.intake import gateway_lock
+    from serving_network.store.location import PostgresStore, located
+    from serving_network.store.moving import move_journal
+
+    target = located(database, directory())
+    if not isinstance(target, PostgresStore):
+        raise InvalidInput(
+            f"{database} is not the URL of a database.", next_step="Write postgresql://USER@HOST/DATABASE."
+        )
+    file = await existing_journal(session, service, journal)
+    if isinstance(file.path, PostgresStore):
+        raise InvalidInput("This journal is in PostgreSQL already.", next_step="Name a file with --journal.")
+    with file.locked(), gateway_lock(file.path, "A gateway uses this journal."):
+        if session.dry_run:
+            session.out.result({"dry_run": True, "journal": str(file.path), "database": str(target)})
+            session.out.line(f"Would move {file.path} to {target}. Nothing was written.")
+            return
+        if not session.sending.yes:
+            session.out.note(f"This moves {file.path} to {target}. The file cannot be used afterwards.")
+            ask_to_go_on(what="written")
+        with progress_bars(session) as bars:
+            moved = move_journal(file.path, target, file.identity, bars.show)
+    session.out.result({"dry_run": False, "journal": str(file.path), "database": str(target)} | asdict(moved))
+    how = "was moved already to" if moved.again else "is now in"
+    session.out.line(f"{file.path} {how} {target}.")
+    session.out.facts({"users": str(moved.users), "requests": str(moved.requests), "served": str(moved.served)})
+    session.out.line(f'From now on, use --journal {target}; in a gateway\'s settings: store = "{target}"')
 
 
 @app.command()

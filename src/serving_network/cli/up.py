@@ -66,6 +66,9 @@ def up(
         float | None, typer.Option(min=0.05, help="Seconds between blocks. Default: a block per transaction.")
     ] = None,
     node: Annotated[Node, typer.Option(help="The chain in this process, or anvil if it is installed.")] = Node.EMBEDDED,
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Answer eth_getProof, which makes each block slower. Anvil always does.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the network as one line of JSON.")] = False,
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Add a provider with a gateway, and a user who can pay it.")
@@ -91,6 +94,7 @@ def up(
             state,
             block_time,
             node,
+            proofs,
             as_json,
             gateway_port if gateway else None,
             upstream,
@@ -105,6 +109,7 @@ async def _up(
     state: Path | None,
     block_time: float | None,
     node: Node,
+    proofs: bool,
     as_json: bool,
     gateway_port: int | None,
     upstream: str | None,
@@ -113,7 +118,7 @@ async def _up(
     stop = asyncio.Event()
     on_stop(stop.set)
     is_new = state is None or _remember(state, node)
-    start = _embedded if node is Node.EMBEDDED else _anvil
+    start = partial(_embedded, proofs) if node is Node.EMBEDDED else _anvil
     async with start(host, port, state, block_time, stop) as (url, record):
         if record is not None:
             async with contextlib.AsyncExitStack() as held:
@@ -166,9 +171,9 @@ def _remember(state: Path, node: Node) -> bool:
 
 @contextlib.asynccontextmanager
 async def _embedded(
-    host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
+    proofs: bool, host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
 ) -> AsyncIterator[tuple[str, Record | None]]:
-    chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state)
+    chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state, proofs=proofs)
     server = ChainServer(chain, host, port)
     try:
         await server.start()

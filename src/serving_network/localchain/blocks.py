@@ -47,9 +47,7 @@ class BlockReceipt:
 class Block:
     """A block with its transactions. `timestamp` is in unix seconds, `base_fee` in wei per gas.
 
-    `state_root` commits to the block's changes: it is the keccak of the previous root and of every value that the
-    block set. It is not a Merkle root, so nothing can be proven against it. `version` is the `World` commit that this
-    block created.
+    `state_root` is that of `StateRoots` after the block; `version` is the `World` commit that this block created.
     """
 
     number: int

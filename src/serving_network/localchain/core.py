@@ -15,6 +15,7 @@ from serving_network.errors import RpcError
 from .blocks import EMPTY_ROOT, NO_HASH, Block, BlockReceipt, logs_bloom, next_base_fee
 from .evm import MAX_INITCODE_SIZE, BlockContext, EvmState, ExternalMessage, Log, execute, intrinsic_gas
 from .pool import Pool
+from .roots import StateRoots
 from .store import Entry, Store
 from .transactions import INVALID_INPUT, DecodedTransaction
 from .world import AccountState, Changes, StateReader, World
@@ -79,13 +80,14 @@ Listener = Callable[[Block, bool], None]
 class Chain:
     """A private chain. It is synchronous and not thread-safe."""
 
-    def __init__(self, settings: Settings, world: World, store: Store | None = None) -> None:
+    def __init__(self, settings: Settings, world: World, roots: StateRoots, store: Store | None = None) -> None:
         self.chain_id = settings.chain_id
         self.gas_limit = settings.gas_limit
         self.coinbase = settings.coinbase
         self.automine = True
         self.pool = Pool()
         self.world = world
+        self.roots = roots
         self.blocks: list[Block] = []
         self.impersonated: set[bytes] = set()
         self.impersonates_all = False
@@ -305,7 +307,7 @@ class Chain:
             base_fee=context.base_fee,
             coinbase=context.coinbase,
             randomness=context.randomness,
-            state_root=_bind(parent.state_root, state.changes),
+            state_root=self.roots.next(state.changes),
             transactions=tuple(transactions),
             receipts=tuple(receipts),
             transactions_root=EMPTY_ROOT,
@@ -332,6 +334,7 @@ class Chain:
 
     def _keep(self, changes: Changes, block: Block | None) -> None:
         changed = self.world.commit(changes)
+        self.roots.keep(changes, None if block is None else block.state_root)
         if self._store is not None:
             self._store.append(Entry(changed, block, self._offset))
         if block is not None:
@@ -363,7 +366,7 @@ class Chain:
             base_fee=settings.base_fee,
             coinbase=settings.coinbase,
             randomness=NO_HASH,
-            state_root=_bind(NO_HASH, changes),
+            state_root=self.roots.next(changes),
             transactions=(),
             receipts=(),
             transactions_root=EMPTY_ROOT,
@@ -376,6 +379,7 @@ class Chain:
     def _restore(self, store: Store) -> None:
         for entry in store.entries():
             self.world.commit(entry.changes)
+            self.roots.keep(entry.changes, None if entry.block is None else entry.block.state_root)
             self._offset = entry.time_offset
             if entry.block is not None:
                 self._index(entry.block)
@@ -388,6 +392,7 @@ class Chain:
         twin.__dict__ = self.__dict__ | {
             "pool": self.pool.copy(),
             "world": self.world.copy(),
+            "roots": self.roots.copy(),
             "blocks": list(self.blocks),
             "impersonated": set(self.impersonated),
             "listeners": [],
@@ -424,6 +429,7 @@ class Chain:
             return False
         self._snapshots = {taken: kept for taken, kept in self._snapshots.items() if taken < number}
         self.world.undo(snapshot.version)
+        self.roots.undo(snapshot.version)
         undone = self.blocks[snapshot.entries :]
         del self.blocks[snapshot.entries :]
         for block in undone:
@@ -466,13 +472,3 @@ def note_beacon_root(state: EvmState, timestamp: int) -> None:
     """Store what the system call at the start of each block stores (EIP-4788), with a parent root of zero."""
     state.start_transaction()
     state.set_storage(BEACON_ROOTS_ADDRESS, timestamp % HISTORY_BUFFER_LENGTH, timestamp)
-
-
-def _bind(root: bytes, changes: Changes) -> bytes:
-    """The next state root: a hash of the previous one and of every value that was set."""
-    parts = [root]
-    for address, account in sorted(changes.accounts.items()):
-        parts += (address, account.nonce.to_bytes(8, "big"), account.balance.to_bytes(32, "big"), account.code_hash)
-    for (address, slot), value in sorted(changes.slots.items()):
-        parts += (address, slot.to_bytes(32, "big"), value.to_bytes(32, "big"))
-    return keccak(b"".join(parts))

@@ -26,6 +26,8 @@ from .methods import (
     SendMethods,
     StateMethods,
 )
+from .proofs import ProofMethods
+from .roots import BoundRoots, StateTrie
 from .store import Store
 from .trace import TraceMethods
 from .wire import invalid
@@ -44,7 +46,9 @@ class EmbeddedChain:
     `state` is a directory that stores the chain, so that a chain with the same id continues where it stopped; without
     it the chain is in memory. Pending transactions are not stored. `coins` is the initial balance of each account, in
     whole coins; `gas_limit` is that of a block; `genesis_time` is in unix seconds (None: now). `origin` is the state of
-    another chain to start from, read on demand; with it the accounts receive no coins.
+    another chain to start from, read on demand; with it the accounts receive no coins. With `proofs`, the chain keeps
+    a Merkle trie of its state, so blocks have the state roots of Ethereum and `eth_getProof` answers. This takes more
+    time for each block, and does not work with an `origin`.
 
     Thread-safe. Raises ConfigurationError if the directory cannot be used.
     """
@@ -59,7 +63,10 @@ class EmbeddedChain:
         automine: bool = True,
         state: Path | None = None,
         origin: StateReader | None = None,
+        proofs: bool = False,
     ) -> None:
+        if proofs and origin is not None:
+            raise ValueError("A chain with an origin has no proofs: the trie does not contain the origin's accounts.")
         self._keys = {key.public_key.to_canonical_address(): key for key in development_keys()}
         settings = Settings(
             chain_id=chain_id,
@@ -68,7 +75,7 @@ class EmbeddedChain:
             balances=dict.fromkeys(self._keys, coins * COIN) if origin is None else {},
         )
         self._store = None if state is None else Store(state, chain_id)
-        self._use(Chain(settings, World(origin), self._store))
+        self._use(Chain(settings, World(origin), StateTrie() if proofs else BoundRoots(), self._store))
         self._chain.automine = automine
 
     def _use(self, chain: Chain) -> None:
@@ -83,6 +90,7 @@ class EmbeddedChain:
             NodeMethods(chain).methods(),
             BlockMethods(chain, choice).methods(),
             states.methods(),
+            ProofMethods(chain, choice).methods(),
             FeeMethods(chain, choice).methods(),
             SendMethods(chain, states, self._keys).methods(),
             LogMethods(chain, choice, self._events).methods(),

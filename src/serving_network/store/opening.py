@@ -17,7 +17,7 @@ from serving_network.store.database import FAILURES, Database
 from serving_network.store.location import Location, PostgresStore
 from serving_network.store.migration import create, migrate
 from serving_network.store.postgres import COMMAND_SECONDS, LockLost, Postgres
-from serving_network.store.schema import SCHEMA_VERSION, TABLES
+from serving_network.store.schema import MOVED, SCHEMA_VERSION, TABLES
 from serving_network.store.sqlite import Sqlite, copy_file, open_file, open_file_for_reading
 
 BUSY: Final = "Another settlement of this provider is running."
@@ -95,7 +95,10 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
     try:
         with closing(_reading(store)) as db:
             _identity(db, store)
-            if _meta(db).get("schema") != SCHEMA_VERSION:
+            found = meta_of(db)
+            if MOVED in found:
+                raise was_moved(store, found[MOVED])
+            if found.get("schema") != SCHEMA_VERSION:
                 raise JournalFailure(
                     f"The journal {store} is of another version.",
                     next_step="Run serving settle once: it migrates the journal.",
@@ -155,7 +158,7 @@ def _missing(store: Location) -> JournalFailure:
 def _identity(db: Database, store: Location) -> Identity:
     if isinstance(store, PostgresStore) and not db.has_table("meta"):
         raise _missing(store)
-    found = _meta(db)
+    found = meta_of(db)
     try:
         return Identity(int(found["chain_id"]), found["genesis"], found["contract"], found["provider"])
     except (KeyError, ValueError) as error:
@@ -205,12 +208,6 @@ def unusable(store: Location, error: Exception) -> JournalFailure:
 
 
 def _prepare(db: Sqlite | Postgres, store: Location, identity: Identity) -> None:
-    expected = {
-        "chain_id": str(identity.chain_id),
-        "genesis": identity.genesis,
-        "contract": identity.contract,
-        "provider": identity.provider,
-    }
     if isinstance(db, Postgres):
         db.begin_creating()
     else:
@@ -218,11 +215,13 @@ def _prepare(db: Sqlite | Postgres, store: Location, identity: Identity) -> None
     try:
         if not db.has_table("meta"):
             create(db)
-            db.executemany("INSERT INTO meta VALUES (?, ?)", expected.items())
-        found = _meta(db)
-        _check_identity(store, found, expected)
+            db.executemany("INSERT INTO meta VALUES (?, ?)", _facts(identity).items())
+        found = meta_of(db)
+        check_identity(store, found, identity)
+        if MOVED in found:
+            raise was_moved(store, found[MOVED])
         migrate(db, found.get("schema"))
-        found = _meta(db)
+        found = meta_of(db)
     except (TypeError, ValueError) as error:
         db.rollback()
         raise unusable(store, error) from error
@@ -240,15 +239,35 @@ def _prepare(db: Sqlite | Postgres, store: Location, identity: Identity) -> None
         raise unusable(store, ValueError("its metadata is incomplete"))
 
 
-def _meta(db: Database) -> dict[str, str]:
+def meta_of(db: Database) -> dict[str, str]:
+    """The facts about a journal."""
     return dict(db.execute("SELECT key, value FROM meta").fetchall())
 
 
-def _check_identity(store: Location, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
-    for key, value in expected.items():
+def check_identity(store: Location, found: Mapping[str, str], identity: Identity) -> None:
+    """Raise JournalOfAnother if these are the facts about a journal of another chain, contract or provider."""
+    for key, value in _facts(identity).items():
         if found.get(key) != value:
             raise JournalOfAnother(
                 f"The journal {store} belongs to another {key.replace('_', ' ')}.",
                 cause=f"It was created for {found.get(key)}; this run uses {value}.",
                 next_step="Use a separate journal for this chain, contract and provider: --journal PATH.",
             )
+
+
+def _facts(identity: Identity) -> dict[str, str]:
+    return {
+        "chain_id": str(identity.chain_id),
+        "genesis": identity.genesis,
+        "contract": identity.contract,
+        "provider": identity.provider,
+    }
+
+
+def was_moved(store: Location, target: str) -> JournalFailure:
+    """The failure to raise if a journal is now in a database."""
+    return JournalFailure(
+        f"The journal {store} was moved to {target}.",
+        cause="The file lacks what was settled since.",
+        next_step=f'Use --journal {target}; in a gateway\'s settings: store = "{target}"',
+    )

@@ -107,6 +107,20 @@ class Postgres:
         many = list(rows)
         return [tuple(row) for row in self._run(self._query_many(sql, many))] if many else []
 
+    def append(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Insert many rows."""
+        self._run(self._open.copy_records_to_table(table, records=rows, columns=columns))
+
+    def number_on(self) -> None:
+        """Let the numbers of new rows follow those of inserted ones."""
+        columns = "SELECT table_name, column_name FROM information_schema.columns WHERE is_identity = 'YES'"
+        for table, column in self.execute(f"{columns} AND table_schema = current_schema()").fetchall():
+            self.execute(
+                f'SELECT setval(pg_get_serial_sequence(?, ?), (SELECT coalesce(max({column}), 0) + 1 FROM "{table}"),'  # noqa: S608
+                " false)",
+                (f'"{table}"', column),
+            )
+
     def lock_accounts(self, addresses: Iterable[str]) -> None:
         # In one order everywhere, so that nobody waits for each other.
         self.query_many(

@@ -47,6 +47,8 @@ SCHEMA_VERSION: Final = "4"
 NONCE_DIGITS: Final = 20
 SET_FACT: Final = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 """Writes an entry of `meta`."""
+MOVED: Final = "moved_to"
+"""The entry of `meta` that names the database into which a file was moved."""
 
 _JOURNAL: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -67,7 +67,7 @@ def histories(draw: st.DrawFn) -> History:
     return History(shown, settlements, fees_paid, left_out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories())
 def test_every_coin_and_every_void_is_recognised(history: History) -> None:
     verdict = verify_bill(history.receipts, evidence(*history.settlements))
@@ -84,7 +84,7 @@ def test_every_coin_and_every_void_is_recognised(history: History) -> None:
     }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(histories(), st.data())
 def test_a_settlement_that_charges_more_is_not_covered(history: History, data: st.DataObject) -> None:
     """However many receipts could be left out: the hash of one does not fit."""

@@ -25,7 +25,7 @@ def leave(entries: list[Pair], pair: Pair) -> None:
         entries[place] = last
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(toggles=st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, PROVIDERS - 1)), max_size=16))
 # Opened, one gone from the front of each list, and then those that moved into the gaps.
 @example(toggles=[(0, 0), (1, 0), (1, 1), (0, 1), (0, 0), (0, 1), (1, 0), (1, 1)])

@@ -79,7 +79,7 @@ def test_every_number_of_rows(made: tuple[Evm, str], rows: int) -> None:
     assert hashed(*made, calldata(fees)) == array_hash([fee.message() for fee in fees])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(fees=st.lists(FEES, min_size=1, max_size=12), gap=st.sampled_from([0, 32, 64, 1, 17]))
 def test_any_rows_wherever_they_stand(made: tuple[Evm, str], fees: list[Fee], gap: int) -> None:
     assert hashed(*made, calldata(fees, gap)) == array_hash([fee.message() for fee in fees])

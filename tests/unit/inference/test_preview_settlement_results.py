@@ -105,7 +105,7 @@ ENTRIES = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     entries=ENTRIES, balances=st.lists(st.integers(0, 20), min_size=USERS, max_size=USERS), waiting=st.integers(0, 15)
 )

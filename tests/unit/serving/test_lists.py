@@ -35,7 +35,7 @@ def harness() -> tuple[Contract, str]:
     return Contract(evm, address, Interface(compiled.abi)), caller
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(actions=st.lists(st.tuples(NUMBERS, ACTIONS), max_size=30))
 def test_as_a_list_whose_last_entry_moves_into_every_gap(actions: list[tuple[int, tuple[str, int]]]) -> None:
     lists, caller = harness()

@@ -104,7 +104,7 @@ def test_the_mirror_image_of_a_signature_is_refused() -> None:
     assert accepted(SIGNER.address, DIGEST, mirrored) is False
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     key=st.integers(1, ORDER - 1),
     digest=st.binary(min_size=32, max_size=32),

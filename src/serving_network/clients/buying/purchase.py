@@ -197,7 +197,7 @@ class Purchase:
             return None
         if not self.streams:
             self._recount.whole(bytes(self._body))
-        return self._recount.excess(receipt.receipt)
+        return self._recount.excess(receipt.receipt, whole=self._whole)
 
     async def refusal(self) -> ProviderFailure:
         """The failure to raise for an answer whose status is not 200."""

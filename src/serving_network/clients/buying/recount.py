@@ -42,15 +42,18 @@ class Recount:
         except ValueError:
             return
 
-    def excess(self, receipt: Receipt) -> str | None:
+    def excess(self, receipt: Receipt, *, whole: bool) -> str | None:
         """What is wrong with the counts that were billed; None if they fit, or if the answer is not generated text.
 
-        The input is compared only where all of it can be counted.
+        The output is compared only if the `whole` answer was read: of a stream that its reader cut, the provider sent
+        more than arrived. The input is compared only where all of it can be counted.
         """
         if not self._texts.choices:
             return None
-        output = self._texts.tokens()
-        found = _compared(receipt, "output", receipt.output_tokens, output, SPECIAL_TOKENS * self._texts.choices)
+        found = None
+        if whole:
+            output = self._texts.tokens()
+            found = _compared(receipt, "output", receipt.output_tokens, output, SPECIAL_TOKENS * self._texts.choices)
         if found is None and (read := self._input()) is not None:
             found = _compared(receipt, "input", receipt.input_tokens, read, SPECIAL_TOKENS)
         return found

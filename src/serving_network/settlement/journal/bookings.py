@@ -142,13 +142,13 @@ class Bookings(Batches):
         with self._transaction():
             self._db.execute("DELETE FROM meta WHERE key = 'wallet_seen'")
             if final and sighting is not None:
-                self._set_fact("wallet_passed", str(sighting[0]))
+                self._set_fact("wallet_passed", f"{sighting[0]} {sighting[1]}")
 
     def wallet_nonce_passed(self, block_number: int) -> int:
         """A lower bound for the wallet's nonce at this block, from booked transactions and final sightings."""
         (mined,) = self._db.execute("SELECT max(nonce) FROM sent WHERE block_number <= ?", (block_number,)).fetchone()
         seen = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_passed'").fetchone()
-        return max(0 if mined is None else mined + 1, 0 if seen is None else int(seen[0]))
+        return max(0 if mined is None else mined + 1, 0 if seen is None else int(seen[0].partition(" ")[0]))
 
     def searched_block(self) -> int | None:
         """The block up to which all settlements on chain are known; None before the first search."""
@@ -214,13 +214,16 @@ class Bookings(Batches):
                 " WHERE block_number = ? AND block_hash = ?",
                 block,
             )
-            if block_number <= self.final_block():
-                self._db.execute("UPDATE meta SET value = ? WHERE key = 'final_block'", (str(block_number - 1),))
-                self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
+            # Each by itself: an earlier run may have counted a block as final that this one does not.
+            for fact in ("final_block", "searched_block"):
                 self._db.execute(
-                    "UPDATE meta SET value = ? WHERE key = 'searched_block' AND CAST(value AS BIGINT) >= ?",
-                    (str(block_number - 1), block_number),
+                    "UPDATE meta SET value = ? WHERE key = ? AND CAST(value AS BIGINT) >= ?",
+                    (str(block_number - 1), fact, block_number),
                 )
+            passed = self._db.execute("SELECT value FROM meta WHERE key = 'wallet_passed'").fetchone()
+            # Earlier versions did not record the block.
+            if passed is not None and int(passed[0].partition(" ")[2] or block_number) >= block_number:
+                self._db.execute("DELETE FROM meta WHERE key = 'wallet_passed'")
             self._revive({user for user, _ in undone})
             for user, paid in undone:
                 self._rewind(self._by_id[user], int(paid))

@@ -68,13 +68,13 @@ class ServedRows(Readings):
         )
 
     def _lower_balance(self, user: UserState, paid: int, block: int) -> None:
-        """Lower the balance that a gateway goes by, unless it was read at the block of the payment or later.
+        """Lower the balance that a gateway goes by, if it was read before the block of the payment.
 
         It happens in the transaction that takes the requests out of what is unsettled: in between, the same coins
         would be free twice.
         """
         found = self._db.execute(
-            "SELECT balance FROM account WHERE address = ? AND block_number < ?", (user.address, block)
+            "SELECT balance FROM account WHERE address = ? AND block_number BETWEEN 0 AND ?", (user.address, block - 1)
         ).fetchone()
         if found is not None:
             self._db.execute(
