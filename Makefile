@@ -13,7 +13,7 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory \
+	gas gas-update gas-causes bench-gateway bench-gateway-litellm bench-gateway-memory bench-explorer \
 	test-browser test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
@@ -76,6 +76,9 @@ bench-gateway-litellm: build .bench/bin/uvicorn .bench/litellm/bin/litellm ## th
 
 bench-gateway-memory: build .bench/bin/uvicorn ## watch the memory of the gateway for 200,000 requests; about 5 minutes
 	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn --growth
+
+bench-explorer: build ## measure the pages of the explorer on a network of 100,000 settlements; about 2 minutes
+	$(BIN)/python -m benchmarks.explorer
 
 .bench/litellm/bin/litellm:
 	$(PYTHON) -m venv .bench/litellm

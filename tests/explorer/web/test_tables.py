@@ -7,11 +7,13 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 from serving_network.explorer.index.listing import Lists
 from serving_network.explorer.index.opening import reading
+from serving_network.explorer.index.paid import Paid
 from serving_network.explorer.web.cells import Kind, in_csv
 from serving_network.explorer.web.site import Source
 from serving_network.store.location import Location
@@ -84,15 +86,16 @@ def test_a_text_in_csv_is_no_formula() -> None:
 def test_lists_are_the_same_on_both_databases(location: Location) -> None:
     build(location, Size(4, 12, 120))
     with reading(location) as reader:
-        lists = Lists(reader)
+        lists, paid = Lists(reader), Paid()
+        paid.update(reader)
         found = [
             lists.settled("paid", True, 3, 20, provider=HOSTILE),
             lists.settled("fee", False, 0, 500),
             lists.batches("rows", True, 0, 50),
             lists.accounts(HOSTILE, "balance", True, 0, 50),
             lists.events(True, 5, 30, provider=HOSTILE),
-            sorted(lists.users()),
-            sorted(lists.provider_stats().items()),
+            sorted(lists.users(paid)),
+            sorted(paid.providers().items()),
             sorted(lists.accounts_by_provider().items()),
             lists.days(),
             lists.spending(USER),
@@ -113,11 +116,12 @@ _FOUND: dict[str, str] = {}
 
 def test_sums_are_exact(source: Source) -> None:
     with reading(source.index) as reader:
-        lists = Lists(reader)
+        lists, sums = Lists(reader), Paid()
+        sums.update(reader)
         rows = lists.settled("time", True, 0, 10_000)
         paid = sum(one.paid for one in rows)
-        assert paid == sum(one.paid for one in lists.users()) == sum(one[2] for one in lists.days())
-        assert paid == sum(one.paid for one in lists.provider_stats().values())
+        assert paid == sum(one.paid for one in lists.users(sums)) == sum(one[2] for one in lists.days())
+        assert paid == sum(one.paid for one in sums.providers().values())
         assert paid == reader.totals().paid
         balances = sum(one.balance for one in reader.accounts(limit=10_000).entries)
         assert balances == sum(one[1] for one in lists.accounts_by_provider().values())
@@ -135,3 +139,39 @@ def test_a_users_coins_are_those_of_the_index(source: Source) -> None:
     amounts = _amounts(tree)
     assert amounts[0] == ledger.total
     assert "locked until" in Document(f"<div>{tree.partition('</header>')[2]}</div>").text
+
+
+def test_sums_in_memory_follow_the_index(tmp_path: Path) -> None:
+    """They read only what is new, and begin again after a reorganisation."""
+    index = tmp_path / "index.sqlite"
+    build(index, Size(4, 12, 200))
+    kept = Paid()
+    with sqlite3.connect(index) as db:
+        middle = db.execute("SELECT position FROM batch ORDER BY position LIMIT 1 OFFSET 4").fetchone()[0]
+        later = {
+            table: db.execute(f"SELECT * FROM {table} WHERE position > ?", (middle,)).fetchall()
+            for table in ("settlement", "batch")
+        }
+        for table in later:
+            db.execute(f"DELETE FROM {table} WHERE position > ?", (middle,))
+    _check_sums(index, kept)
+    with sqlite3.connect(index) as db:
+        for table, rows in later.items():
+            db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    _check_sums(index, kept)
+    with sqlite3.connect(index) as db:
+        db.execute("DELETE FROM settlement WHERE position > ?", (middle,))
+        db.execute("DELETE FROM batch WHERE position > ?", (middle,))
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'reorganisations'")
+    _check_sums(index, kept)
+
+
+def _check_sums(index: Path, kept: Paid) -> None:
+    fresh = Paid()
+    with reading(index) as reader:
+        kept.update(reader)
+        fresh.update(reader)
+    assert kept.providers() == fresh.providers()
+    assert [(user, kept.of_user(user)) for user in sorted(kept.users())] == [
+        (user, fresh.of_user(user)) for user in sorted(fresh.users())
+    ]

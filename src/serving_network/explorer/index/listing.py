@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from statistics import median
 from typing import Any, Final, NamedTuple
 
 from serving_network.contracts.models import Status
 from serving_network.explorer.index.calls import BY_EVENTS, COUNTED
 from serving_network.explorer.index.found import Hit
+from serving_network.explorer.index.paid import Paid
 from serving_network.explorer.index.positions import BLOCK_SQL, position_of
 from serving_network.explorer.index.reading import IndexReader
 
@@ -72,20 +72,6 @@ class UserRow(NamedTuple):
     @property
     def total(self) -> int:
         return self.available + self.in_accounts
-
-
-class ProviderStats(NamedTuple):
-    """What a provider settled in one service: `partial` of `accepted` rows were paid in part.
-
-    `every` is the median of seconds between its batches, None for fewer than two.
-    """
-
-    accepted: int
-    partial: int
-    refused: int
-    paid: int
-    every: int | None
-    last: int | None
 
 
 class AccountRow(NamedTuple):
@@ -230,53 +216,24 @@ class Lists:
 
     # ------------------------------------------------------------------------------------------ sums
 
-    def users(self) -> list[UserRow]:
+    def users(self, paid: Paid) -> list[UserRow]:
         """Everyone who has a ledger or an account, or has paid."""
-        found: dict[str, list[int]] = defaultdict(lambda: [0] * 6)
-        for user, available in self._rows("SELECT user_address, available FROM ledger WHERE until IS NULL"):
-            found[user][0] = int(available)
-        for user, balance, pending in self._rows(
-            "SELECT user_address, balance, pending FROM account WHERE until IS NULL AND service IN"
-            " (SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL)",
-            COUNTED,
-            BY_EVENTS,
-        ):
-            one = found[user]
-            one[1] += int(balance)
-            one[2] += int(pending)
-            one[3] += 1
-        for user, number, high, low in self._rows(
-            f"SELECT user_address, count(*), {_sum_of('paid')} FROM settlement WHERE {_ACCEPTED} GROUP BY user_address"
-        ):
-            found[user][4:] = [number, _joined(high, low)]
-        return [UserRow(user, *one) for user, one in found.items()]
-
-    def provider_stats(self) -> dict[tuple[str, str], ProviderStats]:
-        """What each provider settled, by service and provider."""
-        times: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for service, provider, time in self._rows(
-            f"SELECT s.service, s.provider, b.time FROM batch s JOIN block b ON b.number = s.position {BLOCK_SQL}"
-            " WHERE s.provider IS NOT NULL ORDER BY s.position"
-        ):
-            times[service, provider].append(time)
-        rows = self._rows(
-            f"SELECT service, provider, sum(CASE WHEN {_ACCEPTED} THEN 1 ELSE 0 END),"
-            f" sum(CASE WHEN status = {Status.PARTIAL.value} THEN 1 ELSE 0 END),"
-            f" sum(CASE WHEN {_ACCEPTED} THEN 0 ELSE 1 END), {_sum_of('paid')}"
-            " FROM settlement WHERE provider IS NOT NULL GROUP BY service, provider"
-        )
-        found = {}
-        for service, provider, accepted, partial, refused, high, low in rows:
-            at = times.get((service, provider), [])
-            gaps = [after - before for before, after in pairwise(at)]
-            found[service, provider] = ProviderStats(
-                int(accepted),
-                int(partial),
-                int(refused),
-                _joined(high, low),
-                int(median(gaps)) if gaps else None,
-                at[-1] if at else None,
+        available = dict(self._rows("SELECT user_address, available FROM ledger WHERE until IS NULL"))
+        accounts = {
+            user: (number, _joined(one, two), _joined(three, four))
+            for user, number, one, two, three, four in self._rows(
+                f"SELECT user_address, count(*), {_sum_of('balance')}, {_sum_of('pending')} FROM account"
+                " WHERE until IS NULL AND service IN"
+                " (SELECT contract FROM setting WHERE name = ? AND value = ? AND until IS NULL) GROUP BY user_address",
+                COUNTED,
+                BY_EVENTS,
             )
+        }
+        found = []
+        for user in dict.fromkeys((*available, *accounts, *paid.users())):
+            number, balance, pending = accounts.get(user, (0, 0, 0))
+            settlements, wei = paid.of_user(user)
+            found.append(UserRow(user, int(available.get(user, 0)), balance, pending, number, settlements, wei))
         return found
 
     def accounts_by_provider(self) -> dict[tuple[str, str], tuple[int, int, int]]:

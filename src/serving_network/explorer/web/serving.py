@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,7 +30,9 @@ async def served(
             raise ConfigurationError(
                 f"The explorer cannot listen on {host}:{port}.", cause=str(error), next_step="Choose another --port."
             ) from error
+        warming = asyncio.ensure_future(asyncio.to_thread(source.warm_up))
         address, chosen = runner.addresses[0][:2]
         yield f"http://[{address}]:{chosen}" if ":" in address else f"http://{address}:{chosen}"
+        await warming
     finally:
         await runner.cleanup()

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from serving_network.errors import ServingError
 from serving_network.explorer.index.listing import Lists
 from serving_network.explorer.index.opening import reading
 from serving_network.explorer.web.cells import Tone, span_text
@@ -86,6 +87,11 @@ class Source:
         """The index in one state, for the thread that asks. Raises IndexFailure."""
         with reading(self.index) as reader:
             yield View(reader, Lists(reader), reader.tip(), self.computed, self.addresses)
+
+    def warm_up(self) -> None:
+        """Compute what the first reader of a large index would wait for."""
+        with suppress(ServingError), self.view() as view:
+            view.provider_stats()
 
     def site(self, view: View) -> Site:
         """What all pages show."""

@@ -14,7 +14,6 @@ from serving_network.explorer.web.pages.events import event_table
 from serving_network.explorer.web.tables import Column, Listed, Order, Table
 from serving_network.explorer.web.view import View
 
-_MOST_WAITING: Final = 2_000
 _WAITING: Final = (
     Column("since", "Since", Kind.TIME),
     Column("provider", "Provider", Kind.PROVIDER),
@@ -55,19 +54,17 @@ _SETTINGS: Final = "settlements, signers and settings"
 
 def owners(view: View) -> Page:
     """What waits for an owner, what runs, and who owns it."""
-    waiting = view.reader.waiting(limit=_MOST_WAITING).entries
-    rows = [
-        [
-            one.offer.since.time,
-            one.offer.provider,
-            one.offer.service_name,
-            one.offer.model,
-            one.offer.signer,
-            one.stake,
-            one.accounts,
-        ]
-        for one in waiting
-    ]
+    accounts, stakes = view.accounts_by_provider(), view.lists.stakes()
+    rows = []
+    for offer in view.reader.registered():
+        key = offer.service, offer.provider
+        if not offer.confirmed:
+            rows.append(
+                [
+                    offer.since.time, offer.provider, offer.service_name, offer.model, offer.signer, stakes.get(key, 0),
+                    accounts.get(key, (0, 0, 0))[0],
+                ]
+            )  # fmt: skip
     return Page(
         "Owners",
         "owners",

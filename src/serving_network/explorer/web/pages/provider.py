@@ -49,12 +49,10 @@ def provider(view: View, text: str) -> Page:
     """One provider. Raises Missing."""
     address = checked(text)
     versions = view.reader.offers(address, limit=_MOST_VERSIONS).entries
-    accounts = {service: found for (service, one), found in view.once(
-        "provider accounts", view.lists.accounts_by_provider).items() if one == address}  # fmt: skip
+    accounts = {service: found for (service, one), found in view.accounts_by_provider().items() if one == address}
     if not versions and not accounts:
         raise Missing(f"{address} has never registered a service on this network.")
-    stats = [found for (_, one), found in view.once(
-        "provider stats", view.lists.provider_stats).items() if one == address]  # fmt: skip
+    stats = [found for (_, one), found in view.provider_stats().items() if one == address]  # fmt: skip
     days = {day: paid for day, _, paid in view.lists.days(address)}
     stakes = {service: found for (service, one), found in view.lists.stakes().items() if one == address}
     today = view.now // DAY
@@ -120,7 +118,7 @@ def _facts(view: View, offer: OfferVersion) -> list[Entry]:
             Entry("Output price", Kind.PRICE, offer.output_price, "coins per million tokens"),
             Entry("Verifiability", Kind.TEXT, verifiability(offer)),
         ]
-    stats = view.once("provider stats", view.lists.provider_stats).get((offer.service, offer.provider), NO_SETTLEMENTS)
+    stats = view.provider_stats().get((offer.service, offer.provider), NO_SETTLEMENTS)
     entries += [
         Entry("TEE signer", Kind.ADDRESS, offer.signer),
         Entry("Confirmed by owner", Kind.STATE, signer_state(offer)),

@@ -8,7 +8,7 @@ from typing import Final
 
 from serving_network.contracts.models import FINE_TUNING
 from serving_network.explorer.index.found import OfferVersion
-from serving_network.explorer.index.listing import ProviderStats
+from serving_network.explorer.index.paid import ProviderStats
 from serving_network.explorer.web.cells import Kind, State, Tone
 from serving_network.explorer.web.page import Page, Tab
 from serving_network.explorer.web.tables import Column, Listed, Order, Row, Table
@@ -60,8 +60,8 @@ def providers(view: View, query: Mapping[str, str]) -> Page:
 
 def provider_rows(view: View) -> list[tuple[str, Row]]:
     """A row for each registered service, with the address of its contract."""
-    stats = view.once("provider stats", view.lists.provider_stats)
-    accounts = view.once("provider accounts", view.lists.accounts_by_provider)
+    stats = view.provider_stats()
+    accounts = view.accounts_by_provider()
     stakes = view.lists.stakes()
     rows: list[tuple[str, Row]] = []
     for offer in view.reader.registered():

@@ -46,13 +46,10 @@ _DELIVERABLES: Final = (
 
 def users(view: View) -> Page:
     """Everyone who has a ledger or an account, or has paid."""
-    rows = view.once(
-        "users",
-        lambda: [
-            [one.user, one.total, one.available, one.in_accounts, one.pending, one.accounts, one.settlements, one.paid]
-            for one in view.lists.users()
-        ],
-    )
+    rows = [
+        [one.user, one.total, one.available, one.in_accounts, one.pending, one.accounts, one.settlements, one.paid]
+        for one in view.users()
+    ]
     return Page(
         "Users",
         "users",
