@@ -69,6 +69,11 @@ ALLOWED = (
         ("connection_*", "*_received", "*_writing", "on_*"),
         "asyncio and httptools call them",
     ),
+    Allowed(
+        "src/serving_network/explorer/web/*",
+        ("is_number", "kicker", "plots", "is_daily", "page_url", "sort_url", "download_url"),
+        "templates read them",
+    ),
     Allowed("src/serving_network/localchain/evm.py", ("*",), "py-evm calls what it inherits"),
     Allowed("src/serving_network/localchain/server.py", ("ws_url",), "public: the WebSocket URL of a test's chain"),
     Allowed("src/serving_network/money.py", ("prec", "to_coins"), "decimal reads the precision; to_coins is public"),
