@@ -165,7 +165,7 @@ async def _follower(
 def _show(session: Session, checked: Checked) -> None:
     """Print a check. Ends the command with exit code 9 if something differs."""
     out = session.out
-    compared = [f"{number} {name}" for name, number in checked.compared.items() if name != SILENT]
+    compared = [count(number, name.removesuffix("s")) for name, number in checked.compared.items() if name != SILENT]
     out.line(f"Compared with the contracts at block {checked.block}: {', '.join(compared)}.")
     if silent := checked.compared.get(SILENT):
         out.line(f"{count(silent, 'acknowledgement or penalty', 'acknowledgements or penalties')} {SILENT}.")

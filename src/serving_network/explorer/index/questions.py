@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from serving_network.chain.node import from_hex
 from serving_network.contracts import load
@@ -19,7 +19,7 @@ from serving_network.errors import ContractError, RpcError
 if TYPE_CHECKING:
     from serving_network.chain.reading import AsyncReader
 
-RECENT_BLOCKS = 64
+RECENT_BLOCKS: Final = 64
 """States that every node keeps."""
 
 
@@ -32,6 +32,14 @@ class Question:
     function: str
     arguments: tuple[Any, ...]
     block: int
+
+
+_CONTRACTS_FAULT: Final = ("out of gas", "gas required", "opcode", "invalid jump", "stack", "execution")
+
+
+def failed_in_contract(refusal: RpcError) -> bool:
+    """Whether a call failed in the contract without a revert, which contracts of strangers can do at will."""
+    return any(word in refusal.message.lower() for word in _CONTRACTS_FAULT)
 
 
 class Answer(NamedTuple):
@@ -49,7 +57,7 @@ class Asker:
         self._keeps_states = True
 
     async def ask(self, questions: Sequence[Question], last: int) -> dict[Question, Answer]:
-        """The answers as of each question's block, else as of block `last`, else as of the newest block.
+        """The answers as of each question's block, else as of the newest block. `last` is the last block of the step.
 
         Raises NodeFailure if the node answers none of them.
         """
@@ -57,14 +65,14 @@ class Asker:
         if not asked:
             return {}
         found: dict[Question, Answer] = {}
-        recent = [one for one in asked if self._keeps_states or one.block > last - RECENT_BLOCKS]
-        refused = await self._ask(recent, None, found)
-        if refused:
+        head = last if self._keeps_states else await self._chain.block_number()
+        recent = [one for one in asked if self._keeps_states or one.block > head - RECENT_BLOCKS]
+        if await self._ask(recent, None, found):
             self._keeps_states = False
         rest = [one for one in asked if one not in found]
-        if rest and await self._ask(rest, last, found):
+        if rest:
             head = await self._chain.block_number()
-            if failures := await self._ask([one for one in asked if one not in found], head, found):
+            if failures := await self._ask(rest, head, found):
                 raise failures[0]
         return found
 
@@ -82,7 +90,7 @@ class Asker:
             at = one.block if block is None else block
             if isinstance(result, RpcError):
                 reason = explain_refusal(result)
-                if isinstance(reason, ContractError):
+                if isinstance(reason, ContractError) or failed_in_contract(result):
                     found[one] = Answer(None, at)
                 else:
                     refused.append(result)

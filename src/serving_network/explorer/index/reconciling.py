@@ -25,10 +25,11 @@ from serving_network.chain.contract import Contract
 from serving_network.clients.read.providers import registered_providers
 from serving_network.contracts.codec import MalformedData
 from serving_network.contracts.models import FINE_TUNING
-from serving_network.errors import ContractError, NodeFailure
+from serving_network.errors import ContractError, NodeFailure, RpcError
 from serving_network.explorer.index.calls import BEACON, BY_EVENTS, COUNTED, LEDGER
 from serving_network.explorer.index.events import clean, followed
 from serving_network.explorer.index.found import Checked, Coins, Difference
+from serving_network.explorer.index.questions import failed_in_contract
 from serving_network.explorer.index.rows import AccountRow, LedgerRow, OfferRow
 from serving_network.explorer.index.versions import ACCOUNT, OFFER, Table
 from serving_network.explorer.index.versions import LEDGER as LEDGERS
@@ -138,7 +139,9 @@ class _Reconciliation:
         try:
             listed = await contract.listing("getAllAccounts", block=self._tip.block)
             offers = await registered_providers(contract, block=self._tip.block)
-        except (ContractError, MalformedData):
+        except (ContractError, MalformedData, RpcError) as error:
+            if isinstance(error, RpcError) and not failed_in_contract(error):
+                raise
             self._unanswered.append(service.name)
             return
         self._accounts(service, accounts, listed)
@@ -146,6 +149,13 @@ class _Reconciliation:
 
     def _accounts(self, service: Followed, accounts: dict[Any, AccountRow], listed: list[dict[str, Any]]) -> None:
         name = service.name
+        stored = {
+            (user, provider): int(pending)
+            for user, provider, pending in self._index.rows(
+                "SELECT user_address, provider, pending FROM account WHERE service = ? AND until IS NULL",
+                service.address,
+            )
+        }
         for one in listed:
             key = service.address, one["user"], one["provider"]
             row = accounts.pop(key, None)
@@ -156,6 +166,7 @@ class _Reconciliation:
                 continue
             self._compare(name, f"balance of {who}", row.balance, one["balance"])
             self._compare(name, f"pending refund of {who}", row.pending, one["pendingRefund"])
+            self._compare(name, f"stored pending refund of {who}", stored[key[1:]], one["pendingRefund"])
             self._compare(name, f"number of refunds of {who}", len(row.refunds), one["validRefundsLength"])
             for place, refund in enumerate(one.get("refunds", [])[: len(row.refunds)]):
                 indexed = row.refunds[place]
@@ -238,7 +249,9 @@ class _Reconciliation:
             )
             try:
                 answer = str(await asked.read(view, block=self._tip.block))
-            except (ContractError, MalformedData):
+            except (ContractError, MalformedData, RpcError) as error:
+                if isinstance(error, RpcError) and not failed_in_contract(error):
+                    raise
                 continue
             indexed = found[0][0] if found else "none"
             if name == "penalty":
