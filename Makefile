@@ -100,7 +100,7 @@ test-sdk: build ## test the gateway through the published TypeScript clients (ne
 
 test-browser: build ## look at every page of the explorer in Chromium (needs node, npm and chromium)
 	npm --prefix tests/explorer/browser ci --ignore-scripts --no-audit --no-fund --silent
-	$(BIN)/python tests/explorer/browser/run.py
+	$(BIN)/python tests/explorer/browser/run.py $(if $(WRITE),--write)
 
 test-models: build .models/bin/transformers ## test the gateway with a real model server (installs torch, 1.2 GB)
 	$(BIN)/python -m tests.models.run .models

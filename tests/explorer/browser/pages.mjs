@@ -120,7 +120,12 @@ for (const kind of Object.keys(KINDS)) {
   let renewed = 0;
   await page.route("**/live.json", (route) => route.fulfill({ json: { head } }));
   await page.route(`**${paths.settlements}`, (route) => { renewed += 1; return route.continue(); });
-  const tick = async () => { await page.clock.runFor(6_000); await page.waitForTimeout(300); };
+  const tick = async () => {
+    const looked = page.waitForResponse("**/live.json").catch(() => {});
+    await page.clock.runFor(6_000);
+    await Promise.race([looked, new Promise((resolve) => setTimeout(resolve, 3_000))]);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  };
   await tick();
   if (renewed !== 1) fault(`renewed ${renewed} times for a new block`);
   await tick();

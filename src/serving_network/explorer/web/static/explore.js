@@ -99,6 +99,7 @@ document.addEventListener("keydown", (event) => {
 const live = document.getElementById("live");
 const head = document.getElementById("head");
 let paused = false;
+let looking = false;
 let seen = head.dataset.head;
 
 live.hidden = false;
@@ -115,7 +116,8 @@ function inUse(part) {
 }
 
 async function look() {
-  if (paused || document.hidden) return;
+  if (paused || looking || document.hidden) return;
+  looking = true;
   try {
     const answer = await fetch("/live.json", { cache: "no-store" });
     const state = await answer.json();
@@ -125,6 +127,8 @@ async function look() {
     seen = state.head;
   } catch {
     head.classList.add("lost");
+  } finally {
+    looking = false;
   }
 }
 
