@@ -283,3 +283,42 @@ def test_errors_of_the_contract_and_of_every_contract() -> None:
 def test_every_call_that_we_encode_eth_abi_reads() -> None:
     data = INTERFACE.encode("confirm", PROVIDER, USER)
     assert decode(["address", "address"], data[4:]) == (PROVIDER, USER)
+
+
+WORDS = ("uint8", "uint96", "uint256", "address", "bool", "bytes32")
+EVENT = Interface(
+    [
+        {
+            "type": "event",
+            "name": "Words",
+            "inputs": [{"name": kind, "type": kind, "indexed": False} for kind in WORDS],
+            "anonymous": False,
+        }
+    ]
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 2**256 - 1).map(lambda number: number.to_bytes(32, "big")),
+            st.integers(0, 300).map(lambda number: number.to_bytes(32, "big")),
+            st.binary(min_size=20, max_size=20).map(lambda address: bytes(12) + address),
+        ),
+        max_size=7,
+    )
+)
+def test_values_of_a_word_each_are_read_as_eth_abi_does(words: list[bytes]) -> None:
+    data = b"".join(words)
+    expected: list[Any] | None = None
+    with contextlib.suppress(Exception):
+        expected = list(decode(WORDS, data))
+    topic = keccak(text=f"Words({','.join(WORDS)})")
+    if expected is None:
+        with pytest.raises(MalformedData):
+            EVENT.decode_event(USER, [topic], data)
+        return
+    expected[3] = to_checksum_address(expected[3])
+    found = EVENT.decode_event(USER, [topic], data)
+    assert found is not None
+    assert list(found.args.values()) == expected

@@ -141,8 +141,7 @@ class AsyncNode:
         wanted, kinds = {address.lower() for address in addresses}, _kinds(topics)
         by_place: dict[tuple[int, int], Log] = {}
         for log in logs:
-            check_log(log)
-            place = _place(log)
+            place = check_log(log)
             if (
                 log["address"].lower() not in wanted
                 or not from_block <= place[0] <= to_block
@@ -272,8 +271,11 @@ def is_address(value: Any) -> bool:
     return isinstance(value, str) and ADDRESS.fullmatch(value) is not None
 
 
-def check_log(log: Any) -> None:
-    """Raises NodeFailure for an incomplete log, and for a log whose block was removed by a reorganisation."""
+def check_log(log: Any) -> tuple[int, int]:
+    """The place of a log: its block and its index in it.
+
+    Raises NodeFailure for an incomplete log, and for a log whose block was removed by a reorganisation.
+    """
     if not (
         isinstance(log, dict)
         and is_address(log.get("address"))
@@ -284,14 +286,10 @@ def check_log(log: Any) -> None:
         and is_hash(log.get("transactionHash"))
     ):
         raise NodeFailure("The node sent an incomplete log.", cause=printable(log))
-    for name in ("blockNumber", "logIndex"):
-        from_quantity(log.get(name))
+    place = from_quantity(log.get("blockNumber")), from_quantity(log.get("logIndex"))
     if log.get("removed"):
         raise NodeFailure("The node sent an event of a block that is no longer part of the chain.")
-
-
-def _place(log: Log) -> tuple[int, int]:
-    return from_quantity(log["blockNumber"]), from_quantity(log["logIndex"])
+    return place
 
 
 def _kinds(topics: Sequence[Any]) -> set[str]:

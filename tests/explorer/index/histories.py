@@ -83,15 +83,15 @@ class Town:
     def __init__(self, network: LocalNetwork) -> None:
         self.chain = network.chain
         self.chain.request("hardhat_autoImpersonateAccount", [True])
-        services = {one.kind: one.address for one in network.reader.services()}
-        self.ledger = LOCAL_LEDGER
+        services: dict[str, str] = {one.kind: one.address for one in network.reader.services()}
+        self.ledger: str = LOCAL_LEDGER
         self.inference, self.fine_tuning = services["inference"], services["fine-tuning"]
-        self.abi = {
+        self.abi: dict[str, str] = {
             self.ledger: "LedgerManager",
             self.inference: INFERENCE,
             self.fine_tuning: FINE_TUNING,
         }
-        self.names = {self.inference: "inference-v1.0", self.fine_tuning: "fine-tuning-v1.1"}
+        self.names: dict[str, str] = {self.inference: "inference-v1.0", self.fine_tuning: "fine-tuning-v1.1"}
         self.owner = network.signer(0).address
         self.users = [network.signer(number).address for number in (1, 2, 3, 4)]
         self.puppet = self.create(compiled("Puppet")[0])
@@ -204,8 +204,8 @@ class History:
             )  # fmt: skip
             self.town.send(self.provider, self.town.inference, "addOrUpdateService", offer, value=stake)
         else:
-            offer = ("https://t", (1, 2, 3, 4, "H100"), self.chance.randrange(9), bool(stake), ["a", "b\0"], tee)
-            self.town.send(self.provider, self.town.fine_tuning, "addOrUpdateService", *offer, value=stake)
+            job = ("https://t", (1, 2, 3, 4, "H100"), self.chance.randrange(9), bool(stake), ["a", "b\0"], tee)
+            self.town.send(self.provider, self.town.fine_tuning, "addOrUpdateService", *job, value=stake)
 
     def leave(self) -> None:
         if self.chance.random() < 0.3:

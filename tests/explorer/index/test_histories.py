@@ -72,7 +72,7 @@ def test_a_chain_that_moves_while_a_step_is_read_is_read_again(town: Town, tmp_p
     chain = asyncio.run(AsyncReader.open(node))
     mark = town.chain.request("evm_snapshot", [])
     prepared(history)
-    moved = []
+    moved: list[str] = []
 
     def move(method: str, _params: list[object]) -> None:
         if method == "eth_getLogs" and len(node.asked) > 20 and not moved:

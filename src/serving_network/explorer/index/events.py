@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -63,25 +63,16 @@ class Event:
     tx: str
     contract: Followed
     name: str
-    args: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Any]
 
-    @property
-    def user(self) -> str | None:
-        """Whom the event names as user."""
-        found = self.args.get("user")
-        return found if isinstance(found, str) else None
-
-    @property
-    def provider(self) -> str | None:
-        """Whom the event names as provider. Two events of inference call the provider a service."""
-        if self.contract.role == LEDGER or self.name not in _PROVIDER_IS_SERVICE:
-            found = self.args.get("provider")
-        else:
-            found = self.args.get("provider", self.args.get("service"))
-        return found if isinstance(found, str) else None
+    user: str | None = None
+    """Whom the event names as user."""
+    provider: str | None = None
+    """Whom the event names as provider."""
 
 
-_PROVIDER_IS_SERVICE: Final = ("ServiceUpdated", "ServiceRemoved")
+_PROVIDER_IS_SERVICE: Final = frozenset({"ServiceUpdated", "ServiceRemoved"})
+"""Events in which inference calls the provider a service."""
 
 
 def event_of(log: Log, contract: Followed) -> Event | None:
@@ -93,7 +84,8 @@ def event_of(log: Log, contract: Followed) -> Event | None:
     interface = _codec(contract.role, contract.kind).get(topics[0].lower()) if topics else None
     if interface is None:
         return None
-    name, args = "", {}
+    name = ""
+    args: dict[str, Any] = {}
     try:
         # The node's client has checked the form of topics and data.
         words = [bytes.fromhex(topic[2:]) for topic in topics]
@@ -110,6 +102,8 @@ def event_of(log: Log, contract: Followed) -> Event | None:
         contract,
         name,
         args,
+        args.get("user"),
+        args.get("provider", args.get("service") if name in _PROVIDER_IS_SERVICE else None),
     )
 
 

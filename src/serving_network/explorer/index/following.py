@@ -24,7 +24,8 @@ from serving_network.explorer.index.reading import IndexReader
 from serving_network.explorer.index.reconciling import reconcile
 from serving_network.explorer.index.recording import record
 from serving_network.explorer.index.rolling_back import roll_back
-from serving_network.explorer.index.source import Header, Moved, Source, Step, TooLarge
+from serving_network.explorer.index.source import Moved, Source, TooLarge
+from serving_network.explorer.index.steps import Header, Step
 from serving_network.store.schema import SET_FACT
 
 if TYPE_CHECKING:

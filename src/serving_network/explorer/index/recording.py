@@ -44,7 +44,7 @@ from serving_network.store.schema import padded
 if TYPE_CHECKING:
     from serving_network.explorer.index.events import Event
     from serving_network.explorer.index.questions import Question
-    from serving_network.explorer.index.source import Step
+    from serving_network.explorer.index.steps import Step
     from serving_network.messages.typed_data import UserSettlement
     from serving_network.store.database import Database
 

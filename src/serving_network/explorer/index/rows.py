@@ -76,7 +76,7 @@ class AccountRow(NamedTuple):
 
     @property
     def pending(self) -> int:
-        return sum(one.amount for one in self.refunds)
+        return sum([one.amount for one in self.refunds]) if self.refunds else 0
 
     @classmethod
     def read(cls, values: tuple[Any, ...]) -> Self:

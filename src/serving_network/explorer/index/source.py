@@ -8,7 +8,7 @@ last block has the same hash before and after reading.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eth_utils import to_checksum_address
@@ -22,14 +22,14 @@ from serving_network.errors import NodeFailure, RpcError
 from serving_network.explorer.index.calls import BEACON, LEDGER, SERVICE, decoded_call
 from serving_network.explorer.index.events import Event, Followed, all_topics, clean, event_of
 from serving_network.explorer.index.positions import BLOCKS_AT_MOST
-from serving_network.explorer.index.questions import Answer, Asker, Question
-from serving_network.explorer.index.settled import Signed, signed_by_call, signed_in
+from serving_network.explorer.index.questions import Asker, Question
+from serving_network.explorer.index.settled import signed_by_call, signed_in
+from serving_network.explorer.index.steps import Header, Step, Transaction
 from serving_network.explorer.index.untold import questions_about
 
 if TYPE_CHECKING:
     from serving_network.chain.node import Log
     from serving_network.chain.reading import AsyncReader
-    from serving_network.contracts.codec import Decoded
 
 MOST_EVENTS: Final = 5_000
 """The most events of one step, unless a single block has more: they are all in memory."""
@@ -48,47 +48,6 @@ class Moved(Exception):
 
 class TooLarge(Exception):
     """The node refuses so many blocks at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A block."""
-
-    number: int
-    hash: str
-    time: int
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """A transaction with events. `call` is decoded if it calls a followed contract, `signed` if it settles rows."""
-
-    hash: str
-    sender: str
-    recipient: str | None
-    value: int
-    input: bytes
-    call: Decoded | None = None
-    signed: Signed | None = None
-    gas_used: int | None = None
-    gas_cost: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What a range of blocks contains, up to block `last`.
-
-    `logs` is how many there are in the whole range that was asked for. `found` are contracts that the events announce;
-    all their earlier events are included.
-    """
-
-    last: Header
-    logs: int
-    events: tuple[Event, ...]
-    blocks: Mapping[int, Header]
-    transactions: Mapping[str, Transaction]
-    found: tuple[Followed, ...] = ()
-    answers: Mapping[Question, Answer] = field(default_factory=dict)
 
 
 class Source:

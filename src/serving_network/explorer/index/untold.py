@@ -23,7 +23,7 @@ from serving_network.explorer.index.questions import Question
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
     from serving_network.explorer.index.events import Event, Followed
-    from serving_network.explorer.index.source import Transaction
+    from serving_network.explorer.index.steps import Transaction
 
 ACCOUNT_BOOK: Final = bytes.fromhex("1ffc15d2")
 """The interface of a service that keeps its own account book."""
