@@ -65,7 +65,7 @@ def explore(
         raise InvalidInput(
             "A gateway's store and a user's bills are shown on this machine only.",
             cause=f"Everybody who reaches {host} could read them.",
-            next_step="Omit --host, or run a second serving explore without --journal and --bills.",
+            next_step="Omit --host, or show the network alone, without --journal and --bills.",
         )
     configuration = Configuration(home())
     chosen = configuration.network(network)

@@ -50,7 +50,7 @@ def pictures(paths: dict[str, str]) -> dict[str, dict[str, object]]:
     return {
         str(IMAGES / "explore-network.png"): {"path": paths["network"], "kind": "wide", "height": 1000},
         str(IMAGES / "explore-provider.png"): {"path": paths["provider"], "kind": "dark", "height": 1000},
-        str(IMAGES / "explore-user.png"): {"path": paths["user"], "kind": "narrow", "height": 844},
+        str(IMAGES / "explore-user.png"): {"path": f"/user/{address('user', 9)}", "kind": "narrow", "height": 844},
     }
 
 

@@ -39,7 +39,8 @@ def whole(value: str, addresses: Mapping[str, str] | None = None) -> Markup:
     """A whole address or hash, for a heading; an address with its name in the address book, if it has one."""
     named = [name for name, address in (addresses or {}).items() if address == value]
     name = Markup("<bdi>{}</bdi> ").format(printable(named[0], most=60)) if named else ""
-    return Markup('{0}<span class="mono" data-copy="{1}">{1}</span>').format(name, value)
+    kind = "address" if is_hex_address(value) else "hash"
+    return Markup('{0}<span class="mono {1}" data-copy="{2}">{2}</span>').format(name, kind, value)
 
 
 def address(view: View, text: str) -> Page | Moved:
