@@ -11,10 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 from serving_network.contracts.build.artifacts import ROOT
+from serving_network.contracts.models import Offer
 from tests.cli.conftest import Terminal
 from tests.cli.test_walkthroughs import without_chance
 from tests.clients.network_fixture import World
 
+OFFER = Offer("chatbot", "https://a", "a model", "TeeML", 10, 20, "", "0x" + "7e" * 20)  # type: ignore[arg-type]
 PAGE = ROOT / "docs" / "indexing.md"
 
 
@@ -61,6 +63,26 @@ def test_a_difference_is_named_and_exits_with_code_9(serving: Terminal, world: W
     assert f"ledger: available of {world.user.address} is 7 in the index, and 5000000000000000000" in checked.out
     assert "The index differs from the contracts." in checked.out
     assert serving("index", "run", "--once", "--json", code=9).json["check"]["agrees"] is False
+
+
+def test_a_search_shows_what_the_index_knows(serving: Terminal, world: World) -> None:
+    world.user.deposit(5 * 10**18)
+    world.provider.register(OFFER, stake=100 * 10**18)
+    world.user.fund(world.provider.address, 2 * 10**18)
+    serving("index", "run", "--once")
+    user = serving("index", "search", world.user.address.lower()).out
+    assert "ledger: 5 coins, 3 coins available" in user
+    assert f"inference-v1.0: 2 coins with {world.provider.address}" in user
+    (hit,) = serving("index", "search", "a model", "--json").json
+    assert hit["key"] == world.provider.address
+    assert hit["details"][0]["input_price"] == 10
+    status = serving("index", "status", "--json").json
+    assert status["newest_oddities"] == []
+    name = serving("index", "search", "inference").out
+    assert "inference-v1.0: owner" in name
+    (tx,) = {one["since"]["tx"] for one in serving("index", "search", "a model", "--json").json[0]["details"]}
+    assert "inference-v1.0.addOrUpdateService by" in serving("index", "search", tx).out
+    assert "Nothing found." in serving("index", "search", "nobody").err
 
 
 def test_without_an_index_and_with_the_file_of_something_else(serving: Terminal, tmp_path: Path) -> None:

@@ -84,9 +84,11 @@ async def status(session: Session, index: INDEX = None) -> None:
     location = index_at(index, session.network)
     with reading(location) as found:
         tip, checked, contents = found.tip(), found.checked(), found.contents()
+        oddities = found.oddities(limit=MOST_LISTED).entries
     session.out.result(
         {"index": str(location), **_tip_as_json(tip), "contents": contents}
         | {"check": None if checked is None else _as_json(checked)}
+        | {"newest_oddities": [asdict(one) for one in oddities]}
     )
     behind = tip.head - tip.block
     session.out.facts(
@@ -101,6 +103,8 @@ async def status(session: Session, index: INDEX = None) -> None:
             "last check": "never" if checked is None else f"{local_time(checked.at)}, {_verdict(checked)}",
         }
     )
+    for one in oddities:
+        session.out.line(f"Oddity in {one.contract_name}, block {one.at.block}: {one.what}.")
 
 
 @app.command()
@@ -121,6 +125,32 @@ async def check(session: Session, index: INDEX = None) -> None:
         checked = await reconcile(found, chain)
     session.out.result(_as_json(checked))
     _show(session, checked)
+
+
+@app.command()
+@reads
+async def search(
+    session: Session,
+    text: Annotated[str, typer.Argument(help="An address, a transaction, or the name of a service or a model.")],
+    index: INDEX = None,
+) -> None:
+    """Find users, providers, services and transactions in an index, and show what it knows about each. Needs no node.
+
+    Example: serving index search good-provider
+    """
+    from serving_network.cli.index_details import details_of
+    from serving_network.explorer.index.opening import reading
+
+    named = session.configuration.addresses().get(text, text)
+    with reading(index_at(index, session.network)) as found:
+        hits = [(hit, details_of(found, hit)) for hit in found.search(named)]
+    session.out.result([asdict(hit) | {"details": [one.as_json() for one in details]} for hit, details in hits])
+    for hit, details in hits:
+        session.out.line(f"{hit.kind} {hit.key}", "bold")
+        for one in details:
+            session.out.line(f"  {one.line}")
+    if not hits:
+        session.out.note("Nothing found.")
 
 
 class _Reports:

@@ -139,15 +139,6 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """What was settled in one day (UTC). `start` is its first second. Days without settlements are left out."""
-
-    start: int
-    settlements: int
-    paid: int
-
-
-@dataclass(frozen=True, slots=True)
 class Version:
     """A registered service contract. `description` is that of the registry."""
 
@@ -192,17 +183,6 @@ class OfferVersion:
     since: Place
     until: int | None
     read_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderEntry:
-    """A provider in one service: its current registration, its stake and what it was paid."""
-
-    offer: OfferVersion
-    stake: int
-    accounts: int
-    settlements: int
-    paid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,27 +232,6 @@ class LedgerFound:
 
 
 @dataclass(frozen=True, slots=True)
-class SettlementFound:
-    """A settled row. `form` is "batch", "entry" or "task". `fee` and what else was signed is None if the settlement
-    was called through a contract. `batch` is the key of its batch, None for a task."""
-
-    service: str
-    service_name: str
-    provider: str | None
-    user: str
-    form: str
-    batch: int | None
-    status: int
-    paid: int
-    fee: int | None
-    nonce: int | None
-    requests_hash: str | None
-    deliverable_id: str | None
-    through_contract: bool
-    at: Place
-
-
-@dataclass(frozen=True, slots=True)
 class BatchFound:
     """A call that settled rows together. `key` identifies it; `form` is "batch" or "entries".
 
@@ -291,19 +250,6 @@ class BatchFound:
     through_contract: bool
     gas_used: int | None
     gas_cost: int | None
-    at: Place
-
-
-@dataclass(frozen=True, slots=True)
-class EventFound:
-    """An event. Integers in `args` that exceed 2^53 are decimal text, bytes are hexadecimal."""
-
-    contract: str
-    contract_name: str
-    name: str
-    user: str | None
-    provider: str | None
-    args: dict[str, Any]
     at: Place
 
 
@@ -339,22 +285,6 @@ class DeliverableFound:
     state: str
     paid: int | None
     since: Place
-
-
-@dataclass(frozen=True, slots=True)
-class SettingFound:
-    """A version of a contract's value: owner, pending_owner, lock_time, penalty, beacon, implementation, front,
-    recommended:TYPE and others. `until` is None for the current value. `role` is ledger, service, or beacon, which has
-    the name of its front."""
-
-    contract: str
-    contract_name: str
-    role: str
-    name: str
-    value: str
-    since: Place
-    until: int | None
-    read_at: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,20 +20,15 @@ from serving_network.explorer.index.found import (
     BatchFound,
     CallFound,
     Checked,
-    Day,
     DeliverableFound,
-    EventFound,
     Hit,
     LedgerFound,
     Oddity,
     OfferVersion,
     Page,
     Place,
-    ProviderEntry,
     RefundFound,
     ServiceTotals,
-    SettingFound,
-    SettlementFound,
     Tip,
     Totals,
     Version,
@@ -46,19 +41,10 @@ _DAY: Final = 86_400
 
 T = TypeVar("T")
 
-_SETTLEMENT: Final = (
-    "SELECT s.position, b.time, s.tx, s.service, c.name, s.provider, s.user_address, s.form, s.batch, s.status, s.paid,"
-    " s.fee, s.nonce, s.requests_hash, s.deliverable_id, s.through_contract FROM settlement s"
-    f" JOIN block b ON b.number = s.position {BLOCK_SQL} LEFT JOIN contract c ON c.address = s.service"
-)
 _BATCH: Final = (
     "SELECT s.position, b.time, s.tx, s.service, c.name, s.provider, s.form, s.size, s.accepted, s.paid, s.fee,"
     f" s.through_contract, t.gas_used, t.gas_cost FROM batch s JOIN block b ON b.number = s.position {BLOCK_SQL}"
     " LEFT JOIN tx t ON t.hash = s.tx LEFT JOIN contract c ON c.address = s.service"
-)
-_EVENT: Final = (
-    "SELECT s.position, b.time, s.tx, s.contract, c.name, s.name, s.user_address, s.provider, s.args FROM event s"
-    f" JOIN block b ON b.number = s.position {BLOCK_SQL} LEFT JOIN contract c ON c.address = s.contract"
 )
 _CALL: Final = (
     "SELECT s.position, b.time, s.hash, s.sender, s.recipient, c.name, s.value, s.input, s.gas_used, s.gas_cost,"
@@ -82,11 +68,6 @@ _DELIVERABLE: Final = (
     "SELECT s.since, b.time, e.tx, s.service, c.name, s.user_address, s.provider, s.deliverable_id, s.root_hash,"
     f" s.added_at, s.state, s.paid FROM deliverable s JOIN block b ON b.number = s.since {BLOCK_SQL}"
     " JOIN event e ON e.position = s.since LEFT JOIN contract c ON c.address = s.service"
-)
-_SETTING: Final = (
-    "SELECT s.since, b.time, e.tx, s.contract, c.name, c.role, s.name, s.value, s.until, s.read_at FROM setting s"
-    f" JOIN block b ON b.number = s.since {BLOCK_SQL} JOIN event e ON e.position = s.since"
-    " LEFT JOIN contract c ON c.address = s.contract"
 )
 
 
@@ -145,23 +126,6 @@ class IndexReader:
         ledger = self.tip().ledger
         return Totals(sums.get((ledger, "ledgers"), 0), sums.get((ledger, "available"), 0), tuple(services))
 
-    def days(
-        self, *, provider: str | None = None, service: str | None = None, since: int = 0, until: int | None = None
-    ) -> list[Day]:
-        """What was settled on each day, oldest first, of the network, a provider or a service."""
-        where, values = _where(
-            ("provider = ?", provider and _address(provider)),
-            ("service = ?", service and _address(service)),
-            ("day >= ?", since // _DAY),
-            ("day <= ?", until if until is None else until // _DAY),
-        )
-        days: dict[int, list[int]] = {}
-        for day, number, paid in self.rows(f"SELECT day, settlements, paid FROM daily{where} ORDER BY day", *values):
-            of_day = days.setdefault(day, [0, 0])
-            of_day[0] += number
-            of_day[1] += int(paid)
-        return [Day(day * _DAY, number, paid) for day, (number, paid) in days.items()]
-
     def versions(self) -> list[Version]:
         """All registered services, oldest first."""
         settings: dict[tuple[str, str], str] = {
@@ -198,27 +162,6 @@ class IndexReader:
             )
         return found
 
-    def settings(
-        self, *, contract: str | None = None, names: Sequence[str] = (), after: str | None = None, limit: int = PAGE
-    ) -> Page[SettingFound]:
-        """The history of values of contracts, such as `owner` or `implementation`, newest first."""
-        marks = ", ".join("?" * len(names))
-        where, values = _where(
-            ("s.contract = ?", contract and _address(contract)),
-            ("s.since < ?", _position(after)),
-            also=[f"s.name IN ({marks})"] if names else [],
-        )
-        rows = self.rows(f"{_SETTING}{where} ORDER BY s.since DESC LIMIT ?", *values, *names, limit + 1)
-        return _page([_setting(row) for row in rows], limit, lambda one: one.since.position)
-
-    def upgrades(self, *, after: str | None = None, limit: int = PAGE) -> Page[SettingFound]:
-        """The implementations that contracts ran, newest first."""
-        return self.settings(names=("implementation",), after=after, limit=limit)
-
-    def owners(self, *, after: str | None = None, limit: int = PAGE) -> Page[SettingFound]:
-        """The owners of contracts and beacons, and offers of ownership, newest first."""
-        return self.settings(names=("owner", "pending_owner"), after=after, limit=limit)
-
     def oddities(self, *, after: str | None = None, limit: int = PAGE) -> Page[Oddity]:
         """Events that contradict the others or cannot be decoded, newest first."""
         where, values = _where(("s.position < ?", _position(after)))
@@ -233,44 +176,6 @@ class IndexReader:
         return _page(found, limit, lambda one: one.at.position)
 
     # -------------------------------------------------------------------------------------------- providers
-
-    def providers(
-        self, *, service: str | None = None, provider: str | None = None, confirmed: bool | None = None,
-        after: str | None = None, limit: int = PAGE,
-    ) -> Page[ProviderEntry]:  # fmt: skip
-        """Current registrations, newest change first, of all providers or one, in all services or one.
-
-        With `confirmed` False, those that wait for the owner's confirmation of their TEE signer.
-        """
-        where, values = _where(
-            ("s.service = ?", service and _address(service)),
-            ("s.provider = ?", provider and _address(provider)),
-            ("s.confirmed = ?", None if confirmed is None else int(confirmed)),
-            ("s.since < ?", _position(after)),
-            also=["s.until IS NULL"],
-        )
-        rows = self.rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
-        page = _page([_offer(row) for row in rows], limit, lambda one: one.since.position)
-        return Page(tuple(self._entry(offer) for offer in page.entries), page.after)
-
-    def waiting(self, *, after: str | None = None, limit: int = PAGE) -> Page[ProviderEntry]:
-        """Registrations that wait for the owner's confirmation, newest change first."""
-        return self.providers(confirmed=False, after=after, limit=limit)
-
-    def _entry(self, offer: OfferVersion) -> ProviderEntry:
-        key = offer.service, offer.provider
-        stake = self.rows("SELECT amount FROM stake WHERE service = ? AND provider = ? AND until IS NULL", *key)
-        ((accounts,),) = self.rows(
-            "SELECT count(*) FROM account WHERE service = ? AND provider = ? AND until IS NULL", *key
-        )
-        days = self.days(provider=offer.provider, service=offer.service)
-        return ProviderEntry(
-            offer,
-            int(stake[0][0]) if stake else 0,
-            accounts,
-            sum(one.settlements for one in days),
-            sum(one.paid for one in days),
-        )
 
     def offers(
         self, provider: str, *, service: str | None = None, after: str | None = None, limit: int = PAGE
@@ -294,14 +199,6 @@ class IndexReader:
         """A user's ledger, or None."""
         rows = self.rows(f"{_LEDGER} AND s.user_address = ?", _address(user))
         return self._ledger(rows[0]) if rows else None
-
-    def ledgers(self, *, after: str | None = None, limit: int = PAGE) -> Page[LedgerFound]:
-        """All ledgers, newest change first."""
-        where, values = _where(("s.since < ?", _position(after)))
-        rows = self.rows(
-            f"{_LEDGER}{where.replace(' WHERE ', ' AND ')} ORDER BY s.since DESC LIMIT ?", *values, limit + 1
-        )
-        return _page([self._ledger(row) for row in rows], limit, lambda one: one.since.position)
 
     def _ledger(self, row: Sequence[Any]) -> LedgerFound:
         *place, user, available, info, read_at = row
@@ -338,19 +235,6 @@ class IndexReader:
         rows = self.rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_account(row) for row in rows], limit, lambda one: one.since.position)
 
-    def account_history(
-        self, user: str, provider: str, service: str, *, after: str | None = None, limit: int = PAGE
-    ) -> Page[AccountFound]:
-        """The versions of one account, newest first."""
-        where, values = _where(
-            ("s.service = ?", _address(service)),
-            ("s.user_address = ?", _address(user)),
-            ("s.provider = ?", _address(provider)),
-            ("s.since < ?", _position(after)),
-        )
-        rows = self.rows(f"{_ACCOUNT}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
-        return _page([_account(row) for row in rows], limit, lambda one: one.since.position)
-
     def deliverables(
         self, *, user: str | None = None, provider: str | None = None, after: str | None = None, limit: int = PAGE
     ) -> Page[DeliverableFound]:
@@ -365,21 +249,6 @@ class IndexReader:
         return _page([_deliverable(row) for row in rows], limit, lambda one: one.since.position)
 
     # ------------------------------------------------------------------------------------------ settlements
-
-    def settlements(
-        self, *, user: str | None = None, provider: str | None = None, batch: int | None = None, tx: str | None = None,
-        after: str | None = None, limit: int = PAGE,
-    ) -> Page[SettlementFound]:  # fmt: skip
-        """Settled rows, newest first."""
-        where, values = _where(
-            ("s.user_address = ?", user and _address(user)),
-            ("s.provider = ?", provider and _address(provider)),
-            ("s.batch = ?", batch),
-            ("s.tx = ?", tx and tx.lower()),
-            ("s.position < ?", _position(after)),
-        )
-        rows = self.rows(f"{_SETTLEMENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
-        return _page([_settlement(row) for row in rows], limit, lambda one: one.at.position)
 
     def batches(
         self, *, provider: str | None = None, tx: str | None = None, after: str | None = None, limit: int = PAGE
@@ -399,23 +268,6 @@ class IndexReader:
         return _batch(rows[0]) if rows else None
 
     # ----------------------------------------------------------------------------------------- transactions
-
-    def events(
-        self, *, user: str | None = None, provider: str | None = None, contract: str | None = None,
-        tx: str | None = None, block: int | None = None, after: str | None = None, limit: int = PAGE,
-    ) -> Page[EventFound]:  # fmt: skip
-        """Events, newest first."""
-        where, values = _where(
-            ("s.user_address = ?", user and _address(user)),
-            ("s.provider = ?", provider and _address(provider)),
-            ("s.contract = ?", contract and _address(contract)),
-            ("s.tx = ?", tx and tx.lower()),
-            ("s.position >= ?", None if block is None else position_of(block, 0)),
-            ("s.position < ?", None if block is None else end_of(block)),
-            ("s.position < ?", _position(after)),
-        )
-        rows = self.rows(f"{_EVENT}{where} ORDER BY s.position DESC LIMIT ?", *values, limit + 1)
-        return _page([_event(row) for row in rows], limit, lambda one: one.at.position)
 
     def transactions(
         self, *, sender: str | None = None, block: int | None = None, after: str | None = None, limit: int = PAGE
@@ -515,25 +367,12 @@ def _number(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _settlement(row: Sequence[Any]) -> SettlementFound:
-    *place, service, name, provider, user, form, batch, status, paid, fee, nonce, requests_hash, id_, through = row
-    return SettlementFound(
-        service, name or "", provider, user, form, batch, status, int(paid), _number(fee), _number(nonce),
-        requests_hash, id_, bool(through), _place(*place),
-    )  # fmt: skip
-
-
 def _batch(row: Sequence[Any]) -> BatchFound:
     position, time, tx, service, name, provider, form, size, accepted, paid, fee, through, used, cost = row
     return BatchFound(
         position, service, name or "", provider, form, size, accepted, int(paid), _number(fee), bool(through),
         used, _number(cost), _place(position, time, tx),
     )  # fmt: skip
-
-
-def _event(row: Sequence[Any]) -> EventFound:
-    *place, contract, contract_name, name, user, provider, args = row
-    return EventFound(contract, contract_name or "", name, user, provider, json.loads(args), _place(*place))
 
 
 def _call(row: Sequence[Any]) -> CallFound:
@@ -589,8 +428,3 @@ def _deliverable(row: Sequence[Any]) -> DeliverableFound:
     return DeliverableFound(
         service, name or "", user, provider, id_, root_hash, added_at, state, _number(paid), _place(*place)
     )
-
-
-def _setting(row: Sequence[Any]) -> SettingFound:
-    *place, contract, contract_name, role, name, value, until, read_at = row
-    return SettingFound(contract, contract_name or "", role or "", name, value, _place(*place), until, read_at)
