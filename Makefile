@@ -13,8 +13,8 @@ BASE ?= origin/main
 NO_PYTHON := 'Found no Python 3.11 or newer with venv: install one, or run make PYTHON=/path/to/python'
 
 .PHONY: demo help test lint format commits build wheel clean \
-	gas gas-update gas-causes bench bench-gateway bench-gateway-litellm bench-gateway-memory \
-	test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
+	gas gas-update gas-causes bench bench-gateway bench-gateway-litellm bench-gateway-memory bench-explorer \
+	test-browser test-ethers test-sdk test-models test-proxies campaign histories prove-gateway mutation mutation-python proofs \
 	docs \
 	lock audit
 
@@ -81,6 +81,9 @@ bench-gateway-litellm: build .bench/bin/uvicorn .bench/litellm/bin/litellm ## th
 bench-gateway-memory: build .bench/bin/uvicorn ## watch the memory of the gateway for 200,000 requests; about 5 minutes
 	$(BIN)/python -m benchmarks.gateway --uvicorn .bench/bin/uvicorn --growth
 
+bench-explorer: build ## measure the pages of the explorer on a network of 100,000 settlements; about 2 minutes
+	$(BIN)/python -m benchmarks.explorer
+
 .bench/litellm/bin/litellm:
 	$(PYTHON) -m venv .bench/litellm
 	.bench/litellm/bin/pip --disable-pip-version-check --quiet install 'litellm[proxy]==1.108.0'
@@ -98,6 +101,10 @@ test-ethers: $(VENV)/.installed ## test the local chain through ethers.js, viem 
 test-sdk: build ## test the gateway through the published TypeScript clients (needs node and npm)
 	npm --prefix tests/sdk ci --ignore-scripts --no-audit --no-fund --silent
 	$(BIN)/python tests/sdk/run.py
+
+test-browser: build ## look at every page of the explorer in Chromium (needs node, npm and chromium)
+	npm --prefix tests/explorer/browser ci --ignore-scripts --no-audit --no-fund --silent
+	$(BIN)/python tests/explorer/browser/run.py $(if $(WRITE),--write)
 
 test-models: build .models/bin/transformers ## test the gateway with a real model server (installs torch, 1.2 GB)
 	$(BIN)/python -m tests.models.run .models

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from serving_network.cli.home import Home
 from serving_network.errors import ServingError
+
+if TYPE_CHECKING:
+    from serving_network.cli.home import Home
 
 
 def complete_network(incomplete: str) -> list[str]:
@@ -30,6 +33,8 @@ def complete_service(incomplete: str) -> list[str]:
 
 
 def _starting(names: Callable[[Home], list[str]], incomplete: str) -> list[str]:
+    from serving_network.cli.home import Home
+
     try:
         return [name for name in names(Home.open()) if name.startswith(incomplete)]
     except ServingError:

@@ -14,30 +14,43 @@ import typer
 
 from serving_network.cli.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.settlement_report import show_books
+from serving_network.cli.stopping import on_stop
 from serving_network.counting import count
 from serving_network.money import describe
 
 if TYPE_CHECKING:
+    from serving_network.localchain import EmbeddedChain
     from serving_network.settlement.report import Report
 
 
-def demo(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def demo(
+    explore: Annotated[
+        bool,
+        typer.Option(
+            "--explore", help="Play three weeks before it, too, and show the network in a browser at the end."
+        ),
+    ] = False,
+    port: Annotated[int, typer.Option(help="The port of the explorer. 0 picks a free one.")] = 4000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Run the example network: a usage log of 120 users, 2 fine-tuning tasks and 3 users' chats become payments.
 
     It runs in this process and in memory, and leaves nothing behind.
 
     Example: serving demo
     """
-    if not asyncio.run(_demo(Output(as_json))):
+    if not asyncio.run(_demo(Output(as_json), port if explore else None)):
         raise typer.Exit(EXIT_CHECK_FAILED)
 
 
-async def _demo(out: Output) -> bool:
+async def _demo(out: Output, explore_port: int | None) -> bool:
     from serving_network.chain.connection import AsyncConnection
     from serving_network.demo.chats import Chats
+    from serving_network.demo.history import DAYS, History
     from serving_network.demo.play import GENESIS_TIME, Play
     from serving_network.localchain import EmbeddedChain
 
+    genesis = GENESIS_TIME if explore_port is None else GENESIS_TIME - DAYS * 86_400
     started = time.monotonic()
     story: list[dict[str, str]] = []
 
@@ -45,10 +58,12 @@ async def _demo(out: Output) -> bool:
         story.append({"who": who, "what": what})
         out.line(f"{time.monotonic() - started:5.1f} s  {who:<9} {what}")
 
-    with tempfile.TemporaryDirectory() as directory, EmbeddedChain(genesis_time=GENESIS_TIME) as chain:
+    with tempfile.TemporaryDirectory() as directory, EmbeddedChain(genesis_time=genesis) as chain:
         async with await AsyncConnection.open(chain) as connection:
             play = Play(connection, Path(directory))
             report("owner", await play.deploy())
+            if explore_port is not None:
+                report("others", await History(connection).play())
             report("provider", await play.register())
             report("users", await play.fund())
             report("user", await play.take_back())
@@ -74,6 +89,8 @@ async def _demo(out: Output) -> bool:
                 what, verdict = await chats.verify()
                 report("user", what)
             books = await play.books()
+            if explore_port is not None:
+                await _explore(out, chain, explore_port, chats.store)
     balanced = all(line.surplus == 0 for line in books)
     out.line()
     show_books(out, books)
@@ -87,6 +104,25 @@ async def _demo(out: Output) -> bool:
         }
     )
     return balanced and verdict.proven
+
+
+async def _explore(out: Output, chain: EmbeddedChain, port: int, store: Path) -> None:
+    """Show the network in a browser until Ctrl-C."""
+    from serving_network.demo.exploring import explored
+    from serving_network.explorer.web.site import gateway_pages
+    from serving_network.localchain.server import ChainServer
+
+    stop = asyncio.Event()
+    on_stop(stop.set)
+    server = ChainServer(chain, port=0)
+    await server.start()
+    try:
+        async with explored(server.url, port, gateway_pages(store, lambda: None)) as url:
+            out.entry({"explorer": url})
+            out.line(f"The network is at {url} until you press Ctrl-C.")
+            await stop.wait()
+    finally:
+        await server.stop()
 
 
 def _settled(report: Report) -> str:

@@ -57,6 +57,7 @@ async def run(
     as_json: bool,
     gateway_port: int | None,
     upstream: str | None,
+    explore_port: int | None,
 ) -> None:
     """Start the network, print how to use it, and keep it running until the program is stopped."""
     stop = asyncio.Event()
@@ -70,13 +71,26 @@ async def run(
                 if gateway_port is not None:
                     chosen = _free_port("127.0.0.1", gateway_port)
                     gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
+                explorer = None
+                if explore_port is not None:
+                    explorer = await held.enter_async_context(_explored(url, explore_port, gateway))
                 show = _as_json if as_json else _as_text
-                typer.echo(show(url, record, node, state, gateway))
+                typer.echo(show(url, record, node, state, gateway, explorer))
                 if is_new and node is Node.EMBEDDED and not as_json and shutil.which("anvil"):
                     typer.echo(ANVIL_HINT, err=True)
                 await stop.wait()
     if not as_json:
         typer.echo("Stopped." if state is None else f"Stopped. The network is saved in {state}.")
+
+
+def _explored(url: str, port: int, gateway: LocalGateway | None) -> contextlib.AbstractAsyncContextManager[str]:
+    """The explorer of this network, with the dashboard of its gateway."""
+    from serving_network.cli.explore import ask_gateway_of
+    from serving_network.demo.exploring import explored
+    from serving_network.explorer.web.site import gateway_pages
+
+    own = {} if gateway is None else gateway_pages(gateway.store, partial(ask_gateway_of, gateway.store))
+    return explored(url, port, own)
 
 
 def _remember(state: Path, node: Node) -> bool:
@@ -220,8 +234,11 @@ def _accounts() -> list[dict[str, str]]:
     ]
 
 
-def _as_json(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
-    added = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
+def _as_json(
+    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+) -> str:
+    added: dict[str, Any] = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
+    added |= {} if explorer is None else {"explorer": explorer}
     return json.dumps(
         {
             "url": url,
@@ -238,12 +255,15 @@ def _as_json(url: str, record: Record, node: Node, state: Path | None, gateway: 
     )
 
 
-def _as_text(url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None) -> str:
+def _as_text(
+    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+) -> str:
     lines = [
         f"A local network is running, on the {node.value} chain.",
         "",
         f"  JSON-RPC    {url}",
         f"  WebSocket   {_ws(url)}",
+        *([] if explorer is None else [f"  Explorer    {explorer}"]),
         f"  Chain id    {record.chain_id}",
         f"  Saved in    {'memory only; pass --state DIR to keep it' if state is None else state}",
         "",

@@ -18,6 +18,7 @@ class Serving(Program):
         {
             "Everyone": {
                 "doctor": "Diagnose payments",
+                "explore": "Show network in browser",
                 "service": "Find and offer services",
                 "events": "List network events",
                 "transaction": "Look up a transaction",

@@ -37,6 +37,8 @@ def up(
         str | None,
         typer.Option(help="The base URL of the gateway's model server, with its /v1. Default: a stand-in."),
     ] = None,
+    explore: Annotated[bool, typer.Option("--explore", help="Show the network in a browser, too.")] = False,
+    explore_port: Annotated[int, typer.Option(help="The port of the explorer. 0 picks a free one.")] = 4000,
 ) -> None:
     """Start a local network: a chain with all contracts deployed and registered, and ten funded accounts.
 
@@ -46,4 +48,17 @@ def up(
         raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
     from serving_network.cli.local_network import run
 
-    asyncio.run(run(port, host, state, block_time, node, proofs, as_json, gateway_port if gateway else None, upstream))
+    asyncio.run(
+        run(
+            port,
+            host,
+            state,
+            block_time,
+            node,
+            proofs,
+            as_json,
+            gateway_port if gateway else None,
+            upstream,
+            explore_port if explore else None,
+        )
+    )

@@ -56,7 +56,7 @@ class Chats:
     def __init__(self, chain: AsyncConnection, directory: Path) -> None:
         self._chain = chain
         self._directory = directory
-        self._store = directory / "gateway.journal"
+        self.store = directory / "gateway.journal"
         self._owner = AsyncOwner(chain, _signer(_OWNER))
         self._provider = AsyncProvider(chain, _signer(_PROVIDER))
 
@@ -83,7 +83,7 @@ class Chats:
         async with (
             model_server(stall=STALL) as upstream,
             running(
-                Settings(provider, upstream, port=0), AsyncNetwork(self._chain), _TEE, self._store, stop_seconds=0.5
+                Settings(provider, upstream, port=0), AsyncNetwork(self._chain), _TEE, self.store, stop_seconds=0.5
             ) as gateway,
         ):
             await self._provider.update(replace(offer, url=gateway.url))
@@ -127,7 +127,7 @@ class Chats:
     async def settle(self) -> tuple[str, Report]:
         """Provider: settle what the gateway served."""
         chain = await LiveChain.open(self._chain, self._provider.signer)
-        with open_journal(self._store, identity_of(self._store)) as journal:
+        with open_journal(self.store, identity_of(self.store)) as journal:
             report = await Settlement(chain, journal, _TEE, Options(interval=0, first_pause=0.001)).run(None)
         settlements = f"{count(report.settlements, 'user')} in {count(report.batches, 'transaction')}"
         return f"settled what the gateway served: {describe(report.paid)} from {settlements}", report

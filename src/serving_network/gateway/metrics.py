@@ -45,6 +45,14 @@ class Metrics:
         return {
             "answers": {f"{route} {status}": number for (route, status), number in sorted(self.answers.items())},
             "refused": dict(self.refusals.most_common()),
+            "durations": {
+                route: {
+                    "answers": sum(buckets),
+                    "seconds": round(float(self._seconds[route]), 3),
+                    "at_most": dict(zip(map(str, BUCKETS), accumulate(buckets), strict=False)),
+                }
+                for route, buckets in self._durations.items()
+            },
         }
 
     def text(self, gauges: Iterable[tuple[str, str, float]]) -> str:

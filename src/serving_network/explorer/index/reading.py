@@ -42,8 +42,8 @@ T = TypeVar("T")
 
 _BATCH: Final = (
     "SELECT s.position, b.time, s.tx, s.service, c.name, s.provider, s.form, s.size, s.accepted, s.paid, s.fee,"
-    f" s.through_contract FROM batch s JOIN block b ON b.number = s.position {BLOCK_SQL}"
-    " LEFT JOIN contract c ON c.address = s.service"
+    f" s.through_contract, t.gas_used, t.gas_cost FROM batch s JOIN block b ON b.number = s.position {BLOCK_SQL}"
+    " LEFT JOIN tx t ON t.hash = s.tx LEFT JOIN contract c ON c.address = s.service"
 )
 _CALL: Final = (
     "SELECT s.position, b.time, s.hash, s.sender, s.recipient, c.name, s.value, s.input, s.gas_used, s.gas_cost,"
@@ -187,6 +187,10 @@ class IndexReader:
         )
         rows = self.rows(f"{_OFFER}{where} ORDER BY s.since DESC LIMIT ?", *values, limit + 1)
         return _page([_offer(row) for row in rows], limit, lambda one: one.since.position)
+
+    def registered(self) -> list[OfferVersion]:
+        """What all providers have registered now, without what they settled."""
+        return [_offer(row) for row in self.rows(f"{_OFFER} WHERE s.until IS NULL")]
 
     # ------------------------------------------------------------------------------------------------- users
 
