@@ -285,13 +285,13 @@ def test_every_call_that_we_encode_eth_abi_reads() -> None:
     assert decode(["address", "address"], data[4:]) == (PROVIDER, USER)
 
 
-WORDS = ("uint8", "uint96", "uint256", "address", "bool", "bytes32")
+KINDS = ("uint8", "uint96", "uint256", "address", "bool", "bytes32")
 EVENT = Interface(
     [
         {
             "type": "event",
             "name": "Words",
-            "inputs": [{"name": kind, "type": kind, "indexed": False} for kind in WORDS],
+            "inputs": [{"name": kind, "type": kind, "indexed": False} for kind in KINDS],
             "anonymous": False,
         }
     ]
@@ -312,8 +312,8 @@ def test_values_of_a_word_each_are_read_as_eth_abi_does(words: list[bytes]) -> N
     data = b"".join(words)
     expected: list[Any] | None = None
     with contextlib.suppress(Exception):
-        expected = list(decode(WORDS, data))
-    topic = keccak(text=f"Words({','.join(WORDS)})")
+        expected = list(decode(KINDS, data))
+    topic = keccak(text=f"Words({','.join(KINDS)})")
     if expected is None:
         with pytest.raises(MalformedData):
             EVENT.decode_event(USER, [topic], data)
