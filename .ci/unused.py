@@ -69,7 +69,6 @@ ALLOWED = (
         ("connection_*", "*_received", "*_writing", "on_*"),
         "asyncio and httptools call them",
     ),
-    Allowed("src/serving_network/explorer/index/reading.py", ("account_history",), "public: the versions of an account"),
     Allowed(
         "src/serving_network/explorer/web/*",
         ("is_number", "kicker", "plots", "is_daily", "page_url", "sort_url", "download_url"),
