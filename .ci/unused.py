@@ -68,7 +68,6 @@ ALLOWED = (
         ("connection_*", "*_received", "*_writing", "on_*"),
         "asyncio and httptools call them",
     ),
-    Allowed(),
     Allowed(
         "src/serving_network/explorer/web/*",
         ("is_number", "kicker", "plots", "is_daily", "page_url", "sort_url", "download_url"),
