@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from hashlib import blake2b
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 def parsing(path: Path) -> float | None:
     """orjson parses each line; None if it is not installed."""
     try:
-        import orjson
+        orjson = import_module("orjson")
     except ImportError:
         return None
     with path.open("rb") as file:

@@ -111,7 +111,7 @@ def test_an_openai_client_connects(serving: Terminal, stage: Stage) -> None:
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "word word word "
         assert json.loads(process.stdout.readline())["receipt"] == 1
         os.kill(process.pid, signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.stdout.close()
