@@ -48,11 +48,7 @@ def test_voiding_a_request_changes_the_totals_of_its_user_only(tmp_path: Path) -
 
 @pytest.mark.parametrize(("number", "held"), [(1, True), (2, True), (3, True), (4, True), (5, True), (6, False)])
 def test_a_free_request_within_a_live_settlement_cannot_be_voided(tmp_path: Path, number: int, held: bool) -> None:
-<<<<<<< HEAD
-    free: Any = {"fees": (0, 0)}
-=======
     free: dict[str, Any] = {"fees": (0, 0)}
->>>>>>> wt-mut
     with opened(tmp_path / "j") as journal:
         read(journal, row(1, **free), row(2), row(3, **free), row(4), row(5, **free))
         send(journal, 1, USERS[0])

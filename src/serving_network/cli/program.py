@@ -74,7 +74,7 @@ class Program(_Light, TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """All commands by role, on one screen."""
         name = ctx.command_path
-        formatter.write(f"Usage: {name} [--version] COMMAND ...   Help on a command: {name} COMMAND -h\n\n")
+        formatter.write(f"Usage: {name} [--version] COMMAND ...   Help on a command: {name} COMMAND -h\n")
         formatter.write(overview(self.columns, get_terminal_size().columns))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -18,6 +18,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from serving_network.explorer.web.application import Explorer
 from serving_network.explorer.web.site import Source
 from tests.explorer.web.synthetic import HOSTILE, INFERENCE, LEDGER, NOW, PROVIDER, USER, Size, build
+from tests.store_fixtures import location, postgres
+
+__all__ = ["location", "postgres"]
 
 FRIEND = PROVIDER
 NAMES = {"good-provider": FRIEND}

@@ -21,8 +21,6 @@ from tests.explorer.web.conftest import Browser, browse
 from tests.explorer.web.document import Document
 from tests.explorer.web.synthetic import HOSTILE, USER, Size, build
 
-pytest_plugins = ("tests.store_fixtures",)
-
 
 def _amounts(html: str) -> list[int]:
     """The exact amounts of wei that a page shows, in their order."""
