@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from serving_network.messages.prices import Prices
@@ -13,7 +15,8 @@ from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.readings import MAX_KEPT_REJECTS
 from serving_network.settlement.report import Progress, Report
 
-CHUNK_ROWS: Final = 10_000
+CHUNK_ROWS: Final = 40_000
+_OBJECTS_BETWEEN_COLLECTIONS: Final = 1_000_000
 
 
 class RowSource(Protocol):
@@ -49,6 +52,17 @@ class RowSource(Protocol):
     def reading(self) -> Reading:
         """How far it was read, after the last row."""
         ...
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for cycles of objects less often: rows have none, and looking takes a tenth of the time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(max(usual[0], _OBJECTS_BETWEEN_COLLECTIONS), *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 async def record(
@@ -95,12 +109,13 @@ async def record(
         elif change:
             report.notes.append(f"The log was read from its first line, because {change}.")
     journal.begin_reading()
-    for row in source.rows(set_aside):
-        chunk.append(row)
-        if len(chunk) >= CHUNK_ROWS:
-            flush()
-            await asyncio.sleep(0)  # lets Ctrl-C be handled
-    flush()
+    with _few_collections():
+        for row in source.rows(set_aside):
+            chunk.append(row)
+            if len(chunk) >= CHUNK_ROWS:
+                flush()
+                await asyncio.sleep(0)  # lets Ctrl-C be handled
+        flush()
     reading = source.reading()
     journal.end_reading_at(reading._replace(rejects=tuple(one for one in kept if one.line < reading.line)))
     report.left_out += source.left_out
