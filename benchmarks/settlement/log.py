@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log that is settled: a million rows of 10,000 users, unless told otherwise; the same every time."""
+"""The log that is settled: by default a million rows of 10,000 users. It is the same in every run."""
 
 from __future__ import annotations
 

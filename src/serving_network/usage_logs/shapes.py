@@ -27,7 +27,7 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?"
 _TOKENS: Final = r"[0-9]{1,18}"
 SECONDS_DIGITS: Final = 11
-"""A time of at most so many digits is in seconds."""
+"""The largest number of digits that a time in seconds has."""
 _SECONDS: Final = rf"[0-9]{{9,{SECONDS_DIGITS}}}"
 """A text that is a time in seconds, and no date of eight digits."""
 _MARK: Final = "\ue000"

@@ -77,7 +77,7 @@ USER: Final = address("user", 0)
 
 
 class _Writer:
-    """Writes rows, each event in a transaction and a block of its own unless told otherwise."""
+    """Writes rows, by default each event in a transaction and a block of its own."""
 
     def __init__(self, size: Size) -> None:
         self.size = size

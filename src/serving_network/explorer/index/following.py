@@ -74,13 +74,13 @@ class Width:
         self._answered = 0
 
     def refused(self, asked: int) -> None:
-        """The node refused so many blocks."""
+        """The node refused a range of `asked` blocks: ask for half of it."""
         self._allowed = max(1, asked // 2)
         self.blocks = self._allowed
         self._answered = 0
 
     def read(self, logs: int, blocks: int) -> None:
-        """So many logs were in so many blocks."""
+        """Choose the next width, now that a range of `blocks` had this number of logs."""
         self._answered += 1
         if self._answered % _STEPS_BEFORE_WIDER == 0:
             self._allowed = min(2 * self._allowed, WIDEST)

@@ -46,7 +46,7 @@ class Moved(Exception):
 
 
 class TooLarge(Exception):
-    """The node refuses so many blocks at once."""
+    """The node refuses a range of this size."""
 
 
 class Source:
@@ -199,7 +199,7 @@ class Source:
 
 
 def _cut(first: int, last: int, logs: list[Log]) -> tuple[int, list[Log]]:
-    """The last block, and the logs up to it, of a range without so many blocks at its end that they are too many."""
+    """Shorten a range that has too many logs. Returns its last block, and the logs up to that block."""
     if len(logs) <= MOST_EVENTS:
         return last, logs
     blocks = sorted(from_quantity(log["blockNumber"]) for log in logs)

@@ -15,7 +15,7 @@ HEIGHT: Final = 100
 DAY: Final = 86_400
 DAYS: Final = 60
 LEAST_DAYS: Final = 14
-"""A plot by day shows at most, and at least, so many days."""
+"""A plot by day shows at least LEAST_DAYS days and at most DAYS."""
 
 
 class Shape(StrEnum):

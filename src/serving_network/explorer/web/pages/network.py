@@ -40,7 +40,9 @@ def network(view: View) -> Page:
     tiles = [
         Entry("Settled", Kind.AMOUNT, totals.paid, "coins", count_of(totals.settlements, "settlement")),
         Entry("Settled in 7 days", Kind.AMOUNT, week, "coins"),
-        Entry("Active users", Kind.COUNT, users, note=f"in {ACTIVE_DAYS} days, of {count(totals.ledgers, 'ledger')}"),
+        Entry(
+            "Active users", Kind.COUNT, users, note=f"in {ACTIVE_DAYS} days, of {count_of(totals.ledgers, 'ledger')}"
+        ),
         Entry(
             "Active providers",
             Kind.COUNT,

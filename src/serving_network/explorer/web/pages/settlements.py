@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from serving_network.contracts.models import Status
@@ -145,17 +145,11 @@ def batch_table(
 
 def settled_table(view: View, user: str) -> Table:
     """What a user paid and was asked to pay."""
-    lists = view.lists
     return Table(
         "settled",
         "Settlements",
         _SETTLED,
-        Queried(
-            lambda: lists.count_settled(user_address=user),
-            lambda order, offset, limit: [
-                _settled(one) for one in lists.settled(order.key, order.falling, offset, limit, user_address=user)
-            ],
-        ),
+        _settled_rows(view, _settled, user_address=user),
         Order("time", falling=True),
         empty="No provider has settled with this user yet.",
     )
@@ -167,17 +161,11 @@ def status_of(form: str, status: int) -> State:
 
 
 def _rows_table(view: View, key: int) -> Table:
-    lists = view.lists
     return Table(
         "rows",
         "Users",
         _ROWS,
-        Queried(
-            lambda: lists.count_settled(batch=key),
-            lambda order, offset, limit: [
-                _row(one) for one in lists.settled(order.key, order.falling, offset, limit, batch=key)
-            ],
-        ),
+        _settled_rows(view, _row, batch=key),
         Order("time", falling=False),
         size=50,
     )
@@ -195,6 +183,17 @@ def _batch(one: BatchRow, *, with_provider: bool) -> Row:
     return [
         one.time, settlement_link(one.position), *provider, one.service, one.size, state, one.paid, one.fee, one.tx,
     ]  # fmt: skip
+
+
+def _settled_rows(view: View, shown: Callable[[SettledRow], Row], **where: Any) -> Queried:
+    """Settled rows with these values in these columns, each as `shown`."""
+    lists = view.lists
+    return Queried(
+        lambda: lists.count_settled(**where),
+        lambda order, offset, limit: [
+            shown(one) for one in lists.settled(order.key, order.falling, offset, limit, **where)
+        ],
+    )
 
 
 def _settled(one: SettledRow) -> Row:
