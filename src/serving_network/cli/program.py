@@ -23,7 +23,7 @@ from serving_network.cli.output import EXIT_INTERRUPTED, Output, close_output
 from serving_network.cli.overview import overview
 from serving_network.errors import ConfigurationError, InvalidInput, ServingError
 from serving_network.money import DECIMALS_OF_UNIT
-from serving_network.untrusted import printable
+from serving_network.untrusted import printable, reason_of
 
 EXIT_NO_COMMAND = 2
 MOST_SUGGESTED = 3
@@ -167,7 +167,7 @@ def _example(command: Any) -> str | None:
 def _file_trouble(error: OSError) -> ConfigurationError:
     """A file or directory that cannot be used, if no command has reported it more precisely."""
     return ConfigurationError(
-        f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.",
+        f"{error.filename or 'A file'} cannot be used: {reason_of(error)}.",
         next_step="Check the path, its permissions and the free disk space, then run the command again.",
     )
 

@@ -19,6 +19,7 @@ from serving_network.store.migration import create, migrate
 from serving_network.store.postgres import COMMAND_SECONDS, LockLost, Postgres
 from serving_network.store.schema import MOVED, SCHEMA_VERSION, TABLES
 from serving_network.store.sqlite import Sqlite, copy_file, open_file, open_file_for_reading
+from serving_network.untrusted import reason_of
 
 BUSY: Final = "Another settlement of this provider is running."
 _ROWS_AT_ONCE: Final = 10_000
@@ -81,7 +82,9 @@ def _opened(store: Location) -> Sqlite | Postgres:
         return open_file(store)
     except OSError as error:
         raise JournalFailure(
-            f"The journal {store} cannot be created.", cause=str(error), next_step="Choose another path with --journal."
+            f"The journal {store} cannot be created.",
+            cause=f"{reason_of(error)}.",
+            next_step="Choose another path with --journal.",
         ) from error
 
 
@@ -195,12 +198,12 @@ def unusable(store: Location, error: Exception) -> JournalFailure:
     if isinstance(store, PostgresStore):
         return JournalFailure(
             f"The journal {store} cannot be used.",
-            cause=str(error),
+            cause=f"{reason_of(error)}.",
             next_step=f"Check that the server runs, and that this user may use the database: psql {store}",
         )
     return JournalFailure(
         f"The journal {store} cannot be used.",
-        cause=str(error),
+        cause=f"{reason_of(error)}.",
         next_step="If the disk is full, free space and run again. If the file is damaged, move it and its -wal and -shm"
         " files away, restore the newest backup, run serving settle, then serving settlement adopt: a backup lacks"
         " what was settled since.",
