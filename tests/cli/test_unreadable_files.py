@@ -93,3 +93,35 @@ def raw_texts(tree: ast.AST) -> Iterator[int]:
                     | ast.FormattedValue(value=ast.Name(id=name))
                 ) if name == handler.name:
                     yield node.lineno
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("up", "--port"),
+        ("up", "--gateway-port"),
+        ("up", "--explore-port"),
+        ("demo", "--port"),
+        ("gateway", "run", "--port"),
+        ("gateway", "run", "--metrics-port"),
+        ("gateway", "init", "--port"),
+    ],
+    ids=" ".join,
+)
+def test_a_port_is_a_number_that_a_port_has(lonely: Terminal, words: tuple[str, ...]) -> None:
+    assert "0<=x<=65535" in lonely(*words, "65536", code=2).err
+
+
+def test_the_port_of_the_gateway_is_chosen_with_its_own_option(lonely: Terminal) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        failed = lonely("up", "--port", "0", "--gateway", "--gateway-port", str(port), code=3)
+    assert f"serving up --gateway-port {port + 1}" in failed.err
+
+
+def test_a_tree_is_printed_where_there_is_no_utf_8(serving: Terminal) -> None:
+    shown = serving.program("account", "show", PYTHONIOENCODING="ascii")
+    assert "total" in shown.out
+    assert shown.err == ""

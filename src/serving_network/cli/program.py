@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, ClassVar
 
@@ -113,6 +115,8 @@ class Program(_Light, TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         words = [*ctx._protected_args, *ctx.args]
+        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 has no lines for a tree
         try:
             return super().invoke(ctx)
         except USAGE_ERROR as error:
