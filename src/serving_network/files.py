@@ -109,7 +109,7 @@ def _take(descriptor: int, path: Path, busy: str, deadline: float) -> None:
             raise RunInProgress(
                 busy,
                 cause=f"Process {holder} holds {path}.",
-                next_step="Wait for it to end, then run the command again.",
+                next_step="Wait for it to end or stop it, then run the command again.",
             ) from error
         return
 

@@ -35,7 +35,7 @@ async def adopt(
     Example: serving gateway adopt bill.json --key provider
     """
     receipts = [one for path in files for one in read_bill(path)[1]]
-    file = await existing_journal(session, service, journal)
+    file = await existing_journal(session, service, journal, "serving gateway run")
     taken = take_in(file.path, file.identity, await tee_signer(session, tee_key), receipts)
     session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
     session.out.line(

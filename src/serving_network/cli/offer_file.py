@@ -109,6 +109,18 @@ def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | 
         ) from error
 
 
+def parse_url(text: str) -> str:
+    """The URL of a provider's server. Raises InvalidInput."""
+    from serving_network.clients.read.inference import is_server_url
+
+    if is_server_url(text):
+        return text
+    raise InvalidInput(
+        f"{printable(text)!r} is not the URL of a server.",
+        next_step="Write it with its scheme: https://gateway.example",
+    )
+
+
 def _value(name: str, value: Any) -> Any:
     """A field's value as an offer holds it. Raises TypeError for a value of another kind."""
     match name, value:
@@ -116,6 +128,8 @@ def _value(name: str, value: Any) -> Any:
             return value
         case (("input_price" | "output_price" | "price_per_token"), str()):
             return parse_wei(value)
+        case "url", str():
+            return parse_url(value)
         case "tee_signer", str():
             return parse_address(value)
         case "models", list() | tuple() if all(isinstance(one, str) for one in value):

@@ -369,6 +369,7 @@ async def backup(
     from serving_network.settlement.journal import read_journal
     from serving_network.store.location import PostgresStore
     from serving_network.store.opening import copy_journal
+    from serving_network.store.served import summarise
 
     source = await existing_journal(session, service, journal)
     if isinstance(source.path, PostgresStore):
@@ -386,6 +387,7 @@ async def backup(
         with read_journal(copy) as copied:
             users, requests = copied.users(), sum(user.requests for user in copied.users())
             batches, block = len(copied.open_batches()), copied.last_booked_block()
+        served = summarise(copy).requests
         with copy.open("rb") as content:
             os.fsync(content.fileno())
         copy.chmod(0o600)
@@ -409,7 +411,8 @@ async def backup(
     )
     session.out.line(f"Copied {source.path} to {file}: {size} bytes.")
     session.out.facts(
-        {
+        ({"served": count(served, "request")} if served else {})
+        | {
             "users": str(len(users)),
             "requests": str(requests),
             "open batches": str(batches),

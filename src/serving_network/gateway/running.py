@@ -211,7 +211,7 @@ async def check_upstream(upstream: Upstream, offer: Offer) -> None:
     except UpstreamRefused as error:
         raise UpstreamUnavailable(
             f"The model server at {where} does not serve requests.",
-            cause=f"{error.message} {error.body()[:200].decode('utf-8', 'replace')}",
+            cause=f"{error.message} {error.passed_on[:200].decode('utf-8', 'replace')}".strip(),
             next_step="Start it, or correct its URL, model and headers in the settings.",
         ) from error
     answer.close()
