@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -128,6 +130,16 @@ def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: P
     listed = serving("earnings", "provider")
     assert [line.split("\t")[2] for line in listed.out.splitlines()] == ["paid", "1 coin", "1 coin"]
     assert listed.err == "Total 2 coins\n"
+
+
+def test_a_journal_of_an_earlier_version_is_backed_up_before_it_is_migrated(lonely: Terminal, tmp_path: Path) -> None:
+    journal, copy = tmp_path / "old.journal", tmp_path / "copy"
+    with closing(sqlite3.connect(journal)) as database:
+        database.executescript((Path(__file__).parents[1] / "settlement" / "journal_version_4.sql").read_text("utf-8"))
+    assert "serving settlement backup" in lonely("settlement", "list", "--journal", str(journal), code=3).err
+    assert "another version" in lonely("settlement", "backup", str(copy), "--journal", str(journal)).out
+    with closing(sqlite3.connect(journal)) as old, closing(sqlite3.connect(copy)) as new:
+        assert list(old.iterdump()) == list(new.iterdump())
 
 
 def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ async def show(
         ],
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",
     )
-    session.out.line(f"Total {rounded(total)}")
+    if found:
+        session.out.line(f"Total {rounded(total)}")
     if free := sum(one.receipt.is_free for one in receipts):
         session.out.line(f"{count(free, 'request')} of these at no price")
 

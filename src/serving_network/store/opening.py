@@ -31,6 +31,10 @@ class JournalFailure(ServingError):
     exit_code = 3
 
 
+class OtherVersion(JournalFailure):
+    """An earlier or later version of this program made the journal."""
+
+
 class JournalOfAnother(JournalFailure):
     """The journal belongs to another chain, contract or provider."""
 
@@ -102,9 +106,11 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
             if MOVED in found:
                 raise was_moved(store, found[MOVED])
             if found.get("schema") != SCHEMA_VERSION:
-                raise JournalFailure(
+                raise OtherVersion(
                     f"The journal {store} is of another version.",
-                    next_step="Run serving settle once: it migrates the journal.",
+                    cause=f"Its schema has version {found.get('schema')}, this program's has {SCHEMA_VERSION}.",
+                    next_step="Back it up with serving settlement backup, then run serving settle once: it migrates an"
+                    " earlier version.",
                 )
             yield db
     except FAILURES as error:
