@@ -22,6 +22,7 @@ NO_PASSWORD = {"SERVING_PASSWORD": ""}
     [
         ("key new", "or write it like: serving key new main"),
         ("key show", "Its commands: new, import, list, show-address, use, remove."),
+        ("completion tcsh", "Invalid value for 'shell': 'tcsh' is not one of"),
         ("deposit 3", "There is serving ledger deposit."),
         ("local fund main -5", "'-5' is not an option, and no amount is negative."),
         ("token make someone --days 0", "or write it like: serving token make good-provider --days 30"),
@@ -141,6 +142,12 @@ def test_what_a_refund_returned_is_said(serving: Terminal, world: World) -> None
     serving("local", "travel", "2", "days")
     returned = serving("ledger", "retrieve", "--all", "--yes")
     assert "2 coins returned to the ledger, 10 coins available.\n" in returned.out
+
+
+def test_an_unknown_transaction_is_not_said_to_be_sent(serving: Terminal) -> None:
+    failed = serving("transaction", "show", "0x" + "ab" * 32, code=6).err
+    assert "0x" + "ab" * 32 in failed
+    assert "Sent" not in failed
 
 
 def test_a_token_says_how_to_revoke_it(serving: Terminal, world: World) -> None:

@@ -155,7 +155,7 @@ class Output:
         if error.next_step:
             self._print(("Next   ", "bold green"), (_line(error.next_step), ""), error=True)
         transaction = getattr(error, "transaction", None)
-        if transaction:
+        if transaction and transaction not in error.message:
             self._print(("Sent   ", "bold"), (transaction, ""), error=True)
         return code
 

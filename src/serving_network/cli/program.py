@@ -183,7 +183,7 @@ def _what_is_wrong(error: Any, words: Sequence[str]) -> str:
     negative = next((one for one in words if _NEGATIVE.match(one)), None)
     if negative is not None and getattr(error, "option_name", "") in negative:
         return f"{printable(negative)!r} is not an option, and no amount is negative."
-    text = " ".join(error.format_message().split())
+    text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
     return text if text.endswith(("?", ".")) else f"{text}."
 
 
