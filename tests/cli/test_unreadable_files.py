@@ -118,7 +118,7 @@ def test_the_port_of_the_gateway_is_chosen_with_its_own_option(lonely: Terminal)
         held.listen()
         port = held.getsockname()[1]
         failed = lonely("up", "--port", "0", "--gateway", "--gateway-port", str(port), code=3)
-    assert f"serving up --gateway-port {port + 1}" in failed.err
+    assert f"serving up --gateway --gateway-port {port + 1}" in failed.err
 
 
 def test_a_tree_is_printed_where_there_is_no_utf_8(serving: Terminal) -> None:

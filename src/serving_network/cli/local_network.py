@@ -72,7 +72,9 @@ async def run(
             async with contextlib.AsyncExitStack() as held:
                 gateway = None
                 if gateway_port is not None:
-                    chosen = _free_port("127.0.0.1", gateway_port, "--gateway-port")
+                    chosen = _free_port(
+                        "127.0.0.1", gateway_port, f"serving up --gateway --gateway-port {gateway_port + 1}"
+                    )
                     gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
                 explorer = None
                 if explore_port is not None:
@@ -192,14 +194,14 @@ async def _unless_stopped(work: Any, stop: asyncio.Event) -> Contracts | None:
         await asyncio.gather(task, stopping, return_exceptions=True)
 
 
-def _free_port(host: str, port: int, option: str = "--port") -> int:
+def _free_port(host: str, port: int, other: str | None = None) -> int:
     """The port, or a free one for 0. Raises PortUnavailable if another process has it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortUnavailable(host, port, error, option) from error
+            raise PortUnavailable(host, port, error, other) from error
         return int(probe.getsockname()[1])
 
 

@@ -52,13 +52,13 @@ _log = logging.getLogger(__name__)
 class PortUnavailable(ConfigurationError):
     """The server cannot listen on the given host and port."""
 
-    def __init__(self, host: str, port: int, error: OSError, option: str = "--port") -> None:
+    def __init__(self, host: str, port: int, error: OSError, other: str | None = None) -> None:
         taken = error.errno == errno.EADDRINUSE
         super().__init__(
             f"Port {port} on {host} is taken by another program."
             if taken
             else f"The server cannot listen on {host}, port {port}: {reason_of(error)}.",
-            next_step=f"Stop that program, or choose another port: serving up {option} {port + 1}"
+            next_step=f"Stop that program, or choose another port: {other or f'serving up --port {port + 1}'}"
             if taken
             else "Use an address of this machine and a port from 1024 to 65535.",
         )
