@@ -71,7 +71,8 @@ ServingError                     a failure with its cause and one next step
 │   ├── RehearsalFailed          deployment.errors: the change failed on a copy of the chain's state
 │   └── VerifierFailed           deployment.errors: a verification service refused or failed
 ├── JournalFailure               store.opening: the journal cannot be used
-│   └── JournalOfAnother         store.opening: the journal of another chain, contract or provider
+│   ├── JournalOfAnother         store.opening: the journal of another chain, contract or provider
+│   └── OtherVersion             store.opening: the journal of an earlier or later version of this program
 ├── IndexFailure                 explorer.index.opening: the index cannot be used
 ├── GatewayNotReady              gateway.readiness: the gateway cannot sell anything as it is set up
 │   └── UpstreamUnavailable      gateway.running: a model server does not serve requests

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from serving_network.errors import ServingError
+from serving_network.untrusted import reason_of
 
 SHORT_WAIT: Final = 10.0
 """Seconds to wait for a lock that is held only while a small file is rewritten."""
@@ -24,6 +25,19 @@ class RunInProgress(ServingError):
     """Another process holds the lock."""
 
     exit_code = 6
+
+
+def unreadable(kind: type[ServingError], path: Path, error: OSError | ValueError, content: str) -> ServingError:
+    """The failure to raise for a file that cannot be read, or that does not contain `content`, such as "JSON"."""
+    if isinstance(error, FileNotFoundError):
+        return kind(f"There is no file {path}.", next_step="Check the path, then run the command again.")
+    if isinstance(error, OSError):
+        return kind(
+            f"{path} cannot be read.",
+            cause=f"{reason_of(error)}.",
+            next_step="Check the path and its permissions, then run the command again.",
+        )
+    return kind(f"{path} is not {content}.", cause=f"{reason_of(error)}.", next_step=f"Fix {path} and run again.")
 
 
 def private_directory(path: Path) -> None:
@@ -95,7 +109,7 @@ def _take(descriptor: int, path: Path, busy: str, deadline: float) -> None:
             raise RunInProgress(
                 busy,
                 cause=f"Process {holder} holds {path}.",
-                next_step="Wait for it to end, then run the command again.",
+                next_step="Wait for it to end or stop it, then run the command again.",
             ) from error
         return
 

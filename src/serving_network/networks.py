@@ -29,7 +29,7 @@ from serving_network.addresses import is_checksum_address, is_hex_address, to_ch
 from serving_network.chains import LOCAL_CHAIN
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.untrusted import parse_toml, printable
+from serving_network.untrusted import parse_toml, printable, reason_of
 
 if TYPE_CHECKING:
     import tomlkit
@@ -229,7 +229,7 @@ class Configuration:
             return tomlkit.document()
         except (OSError, ValueError, TOMLKitError, RecursionError) as error:
             raise ConfigurationError(
-                f"{self.path} cannot be read.", cause=printable(str(error)), next_step=f"Fix or remove {self.path}."
+                f"{self.path} cannot be read.", cause=f"{reason_of(error)}.", next_step=f"Fix or remove {self.path}."
             ) from error
         self._check_names(document, ENTRIES, "")
         return document

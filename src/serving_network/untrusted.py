@@ -8,6 +8,7 @@ on import. A line of brackets would then crash the process instead of raising Re
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 import unicodedata
@@ -65,6 +66,23 @@ def printable(value: Any, *, most: int | None = MAX_PRINTABLE, keep: str = "") -
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in keep else _escape(one) for one in text)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, on one printable line, without the numbers and paths that Python adds to it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start + 1} is not text in UTF-8"
+    if isinstance(error, KeyError):
+        return f"{printable(repr(error.args[0]))} is missing"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} in line {error.lineno}, column {error.colno}"
+    if isinstance(error, OSError) and not hasattr(error, "library"):  # numbers in errors of OpenSSL are its own
+        if error.errno is not None and error.errno > 0:
+            return os.strerror(error.errno)
+        if error.strerror:
+            return printable(error.strerror)
+    text = printable(str(error)).removesuffix(".")
+    return text or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def _escape(character: str) -> str:

@@ -22,6 +22,7 @@ NO_PASSWORD = {"SERVING_PASSWORD": ""}
     [
         ("key new", "or write it like: serving key new main"),
         ("key show", "Its commands: new, import, list, show-address, use, remove."),
+        ("completion tcsh", "Invalid value for 'shell': 'tcsh' is not one of"),
         ("deposit 3", "There is serving ledger deposit."),
         ("local fund main -5", "'-5' is not an option, and no amount is negative."),
         ("token make someone --days 0", "or write it like: serving token make good-provider --days 30"),
@@ -117,6 +118,36 @@ def test_a_network_without_a_record_is_not_deployed_again(serving: Terminal) -> 
     refused = serving("health", code=3).err
     assert "serving doctor" in refused
     assert "deploy apply" not in refused
+
+
+def test_a_server_has_a_url_with_its_scheme(serving: Terminal, world: World) -> None:
+    world.provider.register(world.offer())
+    refused = serving("service", "update", "--set", "url=gateway.example", "--key", "provider", "--dry-run", code=2)
+    assert "https://gateway.example" in refused.err
+    key = {"SERVING_TEE_KEY": "0x" + "5e" * 32}
+    refused = serving("gateway", "init", "--url", "x", "--key", "provider", code=2, **key)
+    assert "'x' is not the URL of a server." in refused.err
+
+
+def test_a_gateway_that_never_ran_is_started_by_the_next_step(serving: Terminal) -> None:
+    for words in (("status",), ("drain",)):
+        assert "Run serving gateway run first" in serving("gateway", *words, "--key", "provider", code=3).err
+
+
+def test_what_a_refund_returned_is_said(serving: Terminal, world: World) -> None:
+    world.with_account(10 * COIN, 2 * COIN)
+    serving("ledger", "retrieve", "--all", "--yes")
+    left = serving("ledger", "withdraw", "all", "--dry-run")
+    assert "Left with providers: 2 coins. To request it: serving ledger retrieve --all\n" in left.err
+    serving("local", "travel", "2", "days")
+    returned = serving("ledger", "retrieve", "--all", "--yes")
+    assert "2 coins returned to the ledger, 10 coins available.\n" in returned.out
+
+
+def test_an_unknown_transaction_is_not_said_to_be_sent(serving: Terminal) -> None:
+    failed = serving("transaction", "show", "0x" + "ab" * 32, code=6).err
+    assert "0x" + "ab" * 32 in failed
+    assert "Sent" not in failed
 
 
 def test_a_token_says_how_to_revoke_it(serving: Terminal, world: World) -> None:

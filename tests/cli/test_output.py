@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import serving_network
+from serving_network.cli.output import Output
 from serving_network.cli.sending import past
 from serving_network.cli.times import local_time, moment, until
 from serving_network.counting import count
@@ -60,6 +61,18 @@ PASTS = {
 )
 def test_an_amount_has_at_most_six_decimals(wei: int, shown: str, at_most: str) -> None:
     assert (rounded(wei), rounded(wei, at_most=True)) == (shown, at_most)
+
+
+def test_what_is_below_a_table_is_not_in_the_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    for rows in ([("user", "1 coin")], []):
+        out = Output()
+        out.line("above")
+        out.table(("name", "paid"), rows, "There are no payments.")
+        out.facts({"total": "1 coin"})
+        out.line("below")
+        shown = capsys.readouterr()
+        assert shown.out == "above\n" + ("name\tpaid\nuser\t1 coin\n" if rows else "")
+        assert shown.err.endswith("total  1 coin\nbelow\n")
 
 
 def test_a_number_of_things_agrees() -> None:

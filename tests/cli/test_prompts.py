@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from serving_network.cli import prompts
-from serving_network.cli.prompts import Declined, ask_new_password, ask_secret, ask_to_go_on
+from serving_network.cli.prompts import Declined, ask_new_password, ask_secret, ask_to_go_on, ask_to_remove
 from serving_network.errors import InvalidInput
 
 INTERRUPTIONS = 100
@@ -43,6 +43,12 @@ def test_no_is_declined(terminal: int, typed: str) -> None:
     os.write(terminal, typed.encode())
     with pytest.raises(Declined, match=r"Nothing was removed\."):
         ask_to_go_on(what="removed")
+
+
+def test_an_empty_line_removes_nothing(terminal: int) -> None:
+    os.write(terminal, b"\n")
+    with pytest.raises(Declined, match=r"Nothing was removed\."):
+        ask_to_remove("This deletes a key.", yes=False)
 
 
 def test_the_end_of_input_interrupts(terminal: int) -> None:

@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from serving_network.cli.times import local_time
 from serving_network.messages.prices import Prices
@@ -120,10 +124,22 @@ def test_settling_what_a_tee_signed(serving: Terminal, world: World, tmp_path: P
     again = serving("settlement", "send", str(first), "--key", "provider", "--yes")
     assert "invalid nonce" in again.out
     partly = serving("settlement", "send", str(second), "--key", "provider", "--yes")
-    assert "Total  1 coin paid, 1 coin unsettled" in partly.out
+    assert "Total  1 coin paid, 1 coin unsettled" in partly.err
     earned = serving("earnings", "provider", "--json").json
     assert earned["total"]["coins"] == "2"
-    assert "Total 2 coins" in serving("earnings", "provider").out
+    listed = serving("earnings", "provider")
+    assert [line.split("\t")[2] for line in listed.out.splitlines()] == ["paid", "1 coin", "1 coin"]
+    assert listed.err == "Total 2 coins\n"
+
+
+def test_a_journal_of_an_earlier_version_is_backed_up_before_it_is_migrated(lonely: Terminal, tmp_path: Path) -> None:
+    journal, copy = tmp_path / "old.journal", tmp_path / "copy"
+    with closing(sqlite3.connect(journal)) as database:
+        database.executescript((Path(__file__).parents[1] / "settlement" / "journal_version_4.sql").read_text("utf-8"))
+    assert "serving settlement backup" in lonely("settlement", "list", "--journal", str(journal), code=3).err
+    assert "another version" in lonely("settlement", "backup", str(copy), "--journal", str(journal)).out
+    with closing(sqlite3.connect(journal)) as old, closing(sqlite3.connect(copy)) as new:
+        assert list(old.iterdump()) == list(new.iterdump())
 
 
 def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:
@@ -193,6 +209,18 @@ def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: 
     typed.write_text(json.dumps({"types": {"VerifierMessage": [{"name": "providerSigner", "type": "address"}]}}))
     told = serving("migrate", "check", "owner", "--typed-data", str(typed), code=9)
     assert "Remove providerSigner from VerifierMessage" in told.out
+
+
+@pytest.mark.parametrize("role", ["user", "provider", "owner"])
+def test_a_call_of_the_old_version_is_examined_without_a_key_and_a_node(
+    lonely: Terminal, nobody: str, role: str
+) -> None:
+    lonely("network", "add", "local", "--url", nobody)
+    old = lonely("migrate", "check", role, "--calldata", "0xf2c6741a", code=9)
+    assert "of the old version" in old.out
+    assert "The steps of the migration were not checked" in old.err
+    assert "All checks passed." in lonely("migrate", "check", role, "--calldata", "0x12345678").out
+    assert "Next" in lonely("migrate", "check", role, code=None).err
 
 
 def test_events_and_watching(serving: Terminal, world: World) -> None:

@@ -54,7 +54,7 @@ def test_the_page_has_a_command_for_every_preset() -> None:
 def test_a_check_suggests_a_preset_and_names_the_rejects(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     log = SAMPLES / "langfuse_observations.jsonl"
-    shown = terminal("settle", "--check", str(log), code=10).out
+    shown = terminal("settle", "--check", str(log), code=10).err
     assert "The columns are those of --preset langfuse." in shown
     assert "Line 1 is rejected: missing column: user" in shown
     result = terminal("settle", "--check", str(log), "--json", code=10).json

@@ -161,3 +161,27 @@ def test_fees_of_ones_own(serving: Terminal, world: World) -> None:
         sent = serving("ledger", "deposit", "3", "--yes", "--json", *options).json["transactions"][0]
         mined = world.connection.rpc("eth_getTransactionByHash", [sent["transaction"]])
         assert int(mined["type"], 16) == (0 if "--legacy" in options else 2)
+
+
+def test_a_provider_of_another_service_is_named_with_the_option_that_finds_it(serving: Terminal, world: World) -> None:
+    world.user.open_ledger(5 * COIN)
+    for words in (("ledger", "fund", "provider", "1", "--yes"), ("service", "show", "provider"), ("chat", "provider")):
+        failed = json.loads(serving(*words, "--json", code=7).err)
+        assert (failed["error"], failed["next_step"]) == ("ServiceNotExist", "serving service list")
+    world.provider.register(world.fine_tuning_offer())
+    for words in (("ledger", "fund", "provider", "1", "--yes"), ("service", "show", "provider"), ("chat", "provider")):
+        failed = json.loads(serving(*words, "--json", code=7).err)
+        assert failed["cause"] == "It has registered in fine-tuning-v1.1."
+        assert failed["next_step"] == "Pass --service fine-tuning-v1.1"
+    named = serving("doctor", "--provider", "provider", "--json", code=9).json["next_step"]
+    assert named == f"serving doctor --provider {world.provider.address} --service fine-tuning-v1.1"
+    assert "Moved" in serving("ledger", "fund", "provider", "1", "--yes", "--service", "fine-tuning-v1.1").out
+
+
+def test_a_table_in_a_pipe_is_rows_only(serving: Terminal, world: World) -> None:
+    world.provider.register(world.offer())
+    for words in (("registry", "list"), ("ownership", "show"), ("service", "list")):
+        listed = serving(*words)
+        header, *rows = listed.out.splitlines()
+        assert {row.count("\t") for row in rows} == {header.count("\t")}, listed
+    assert serving("bill", "show").out == serving("earnings", "provider").out == ""

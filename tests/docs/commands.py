@@ -44,16 +44,22 @@ def fault(text: str) -> str | None:
         if word in SHELL:
             break
         words.append(word)
+    if words[1:] in ([], ["-h"], ["--help"], ["--version"]):
+        return None
     command: Any = _program()
     context = typer.Context(command, info_name="serving", **command.context_settings)
-    rest = words[1:]
+    try:
+        command.parse_args(context, words[1:])
+    except typer.Exit:
+        return "the program does not accept it"
+    rest = [*context._protected_args, *context.args]
     while isinstance(command, TyperGroup) and rest and not rest[0].startswith("-"):
         try:
             _, command, rest = command.resolve_command(context, rest)
         except USAGE_ERROR as error:
             return str(error)
         context = typer.Context(command, info_name="serving", parent=context)
-    if isinstance(command, TyperGroup) and words[1:] and rest and rest not in (["--help"], ["-h"]):
+    if isinstance(command, TyperGroup) and rest not in ([], ["--help"], ["-h"]):
         return f"there is no verb in {' '.join(rest)}"
     try:
         given, too_many, _ = command.make_parser(context).parse_args(list(rest))

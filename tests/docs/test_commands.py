@@ -35,6 +35,9 @@ def test_commands_are_found_and_invalid_ones_are_reported() -> None:
         "serving",
         "serving --help",
         "serving ledger",
+        "serving help ledger",
+        "serving ledger deposit 1.5 coins",
+        "serving ledger fund PROVIDER 250 gwei --yes",
         "serving health --strict > file",
         "serving ownership offer ledger TO --what upgrade",
         "serving ownership offer ledger TO --what KIND  # a comment",
@@ -47,6 +50,8 @@ def test_commands_are_found_and_invalid_ones_are_reported() -> None:
         "serving verify local CONTRACT",
         "serving ownership offer ledger TO --what all",
         "serving signer revoke A B",
+        "serving ledger deposit 1.5 pounds",
+        "serving --versoin",
         "serving up --port",
     ):
         assert fault(bad) is not None, bad

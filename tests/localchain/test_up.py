@@ -111,6 +111,20 @@ def test_the_output_lists_the_network(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (rest, err) == ("Stopped.\n", f"{local_network.ANVIL_HINT}\n")
 
 
+def test_an_empty_chain_has_no_contracts_and_says_how_to_deploy_them() -> None:
+    with started("--port", "0", "--empty") as process:
+        text = ""
+        while "Ctrl-C" not in text:
+            line = process.stdout.readline()
+            assert line, process.communicate(HANGS_AFTER)[1]
+            text += line
+        stop(process, signal.SIGINT)
+    url = re.search(r"JSON-RPC +(http://127\.0\.0\.1:\d+)", text)
+    assert url
+    assert f"  serving network add mine --url {url[1]} --chain-id 31337\n" in text
+    assert not [address for address in FRONTS.values() if address in text]
+
+
 @pytest.mark.parametrize(("url", "told"), [("http://127.0.0.1:8545", False), ("http://127.0.0.1:8546", True)])
 def test_only_a_url_that_commands_do_not_use_by_default_needs_to_be_added(url: str, told: bool) -> None:
     assert bool(local_network.how_to_use(url)) is told

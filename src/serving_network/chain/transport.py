@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from serving_network.chain.host_limits import asks_for_smaller_range, is_rate_limit
 from serving_network.errors import ConfigurationError, RpcError
-from serving_network.untrusted import parse_json, printable, without_secrets
+from serving_network.untrusted import parse_json, printable, reason_of, without_secrets
 
 if TYPE_CHECKING:
     import aiohttp
@@ -148,7 +147,7 @@ class HttpTransport:
                     )
                 content = await _read_body(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransientFailure(_reason(error)) from error
+            raise TransientFailure(reason_of(error)) from error
         return _parsed(content, "" if response.ok else f" (HTTP {response.status})")
 
     async def close(self) -> None:
@@ -178,7 +177,7 @@ class WebSocketTransport:
             async with asyncio.timeout(self._timeout):
                 return list(await asyncio.gather(*(self._ask_one(call) for call in calls)))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise TransientFailure(_reason(error)) from error
+            raise TransientFailure(reason_of(error)) from error
 
     async def _ask_one(self, call: RpcCall) -> Any | RpcError:
         socket = await self._open()
@@ -255,15 +254,6 @@ def _parsed(content: str | bytes, where: str = "") -> Any:
         raise TransientFailure(
             f"the answer is not valid JSON, or is incomplete{where}: {printable(str(error))}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Why a request failed, without the host, which the URL names already."""
-    import aiohttp
-
-    if isinstance(error, aiohttp.ClientConnectorError) and (number := error.errno) is not None and number > 0:
-        return os.strerror(number)
-    return printable(str(error)) or type(error).__name__
 
 
 def _seconds(retry_after: str | None) -> float:

@@ -12,6 +12,7 @@ import typer
 from serving_network.contracts import Artifact, load
 from serving_network.contracts.artifacts import names
 from serving_network.errors import InvalidInput
+from serving_network.untrusted import reason_of
 
 LARGEST_SAFE_INTEGER: Final = 2**53 - 1
 
@@ -46,7 +47,9 @@ def write(directory: Path) -> list[Path]:
             path.write_text(json.dumps(_published(artifact), indent=2) + "\n")
         except OSError as error:
             raise InvalidInput(
-                f"Cannot write to {directory}.", cause=str(error), next_step="Pass a directory that you can write to."
+                f"Cannot write to {directory}.",
+                cause=f"{reason_of(error)}.",
+                next_step="Pass a directory that you can write to.",
             ) from error
         written.append(path)
     return written

@@ -18,7 +18,7 @@ from serving_network.cli.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.session import Session
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, UnknownName
-from serving_network.files import write_whole
+from serving_network.files import unreadable, write_whole
 from serving_network.money import rounded
 from serving_network.store.bills import BillIdentity, bills_in, open_bill
 
@@ -95,7 +95,8 @@ async def show(
         ],
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",
     )
-    session.out.line(f"Total {rounded(total)}")
+    if found:
+        session.out.line(f"Total {rounded(total)}")
     if free := sum(one.receipt.is_free for one in receipts):
         session.out.line(f"{count(free, 'request')} of these at no price")
 
@@ -144,7 +145,6 @@ async def verify(
     Example: serving bill verify good-provider
     """
     from serving_network.clients.bills.evidence import read_evidence
-    from serving_network.clients.bills.exported import InvalidBill, import_bill
     from serving_network.clients.bills.verdict import verify_bill
 
     if (provider is None) == (file is None):
@@ -153,9 +153,7 @@ async def verify(
         )
     network = await session.reader()
     if file is not None:
-        if file.stat().st_size > MAX_FILE:
-            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.", next_step="Pass an exported bill.")
-        identity, receipts = import_bill(file.read_bytes())
+        identity, receipts = read_bill(file)
         if identity.chain_id != network.chain.chain_id:
             raise InvalidInput(
                 f"The bill is of chain {identity.chain_id}, and the network is chain {network.chain.chain_id}.",
@@ -194,6 +192,18 @@ async def export(
     session.out.result({"file": str(file), "receipts": len(receipts), "redacted": redact})
     session.out.line(f"Wrote {count(len(receipts), 'receipt')} to {file}.")
     session.out.line(f"To verify it: serving bill verify --file {file}")
+
+
+def read_bill(file: Path) -> tuple[BillIdentity, list[SignedReceipt]]:
+    """The bill that was exported to a file. Raises InvalidBill."""
+    from serving_network.clients.bills.exported import InvalidBill, import_bill
+
+    try:
+        if file.stat().st_size > MAX_FILE:
+            raise InvalidBill(f"{file} is larger than {MAX_FILE} bytes.", next_step="Pass an exported bill.")
+        return import_bill(file.read_bytes(), str(file))
+    except OSError as error:
+        raise unreadable(InvalidBill, file, error, "a bill") from error
 
 
 def bills_folder(session: Session) -> Path:

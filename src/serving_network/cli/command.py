@@ -21,9 +21,10 @@ from serving_network.cli import options
 from serving_network.cli.home import Home
 from serving_network.cli.interrupt import CtrlC, Interrupted
 from serving_network.cli.options import Sending
+from serving_network.cli.other_service import name_other_service
 from serving_network.cli.output import Output
 from serving_network.cli.session import Session
-from serving_network.errors import TransactionPending
+from serving_network.errors import ContractError, TransactionPending
 
 Command = Callable[..., Awaitable[None]]
 
@@ -116,6 +117,9 @@ async def _run(session: Session, function: Command, given: dict[str, Any], ctrl_
 
     try:
         await ctrl_c.cancels(asyncio.create_task(work()))
+    except ContractError as error:
+        await name_other_service(session, error)
+        raise
     finally:
         await session.close()
 

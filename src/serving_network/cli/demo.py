@@ -30,7 +30,7 @@ def demo(
             "--explore", help="Play three weeks before it, too, and show the network in a browser at the end."
         ),
     ] = False,
-    port: Annotated[int, typer.Option(help="The port of the explorer. 0 picks a free one.")] = 4000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the explorer. 0 picks a free one.")] = 4000,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run the example network: a usage log of 120 users, 2 fine-tuning tasks and 3 users' chats become payments.

@@ -40,4 +40,5 @@ async def earnings(
         ],
         empty="There are no payments yet.",
     )
-    session.out.line(f"Total {rounded(total)}")
+    if found:
+        session.out.line(f"Total {rounded(total)}")

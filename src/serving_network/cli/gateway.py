@@ -63,13 +63,17 @@ async def run(
     settings: SETTINGS = DEFAULT_SETTINGS,
     changes: SET = None,
     host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="The port to listen on. 0 picks a free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="The port to listen on. 0 picks a free one.")
+    ] = None,
     tls_cert: Annotated[str | None, typer.Option("--tls-cert", help="The certificate chain, in PEM.")] = None,
     tls_key: Annotated[str | None, typer.Option("--tls-key", help="The certificate's key, in PEM.")] = None,
     settle_key: Annotated[
         str | None, typer.Option("--settle-key", help="Start the settler, too, with this key of the key store.")
     ] = None,
-    metrics_port: Annotated[int | None, typer.Option(help="Serve metrics for Prometheus on this local port.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve metrics for Prometheus on this local port.")
+    ] = None,
     log_file: Annotated[str | None, typer.Option(help="Log requests and events as JSON to this file.")] = None,
     service: INFERENCE_SERVICE = "inference",
     journal: JOURNAL = None,
@@ -194,7 +198,7 @@ async def status(session: Session, service: INFERENCE_SERVICE = "inference", jou
     """
     from serving_network.gateway.control import GatewayNotRunning, ask_gateway
 
-    store = (await existing_journal(session, service, journal)).path
+    store = (await existing_journal(session, service, journal, "serving gateway run")).path
     found = summarise(store)
     try:
         process = await ask_gateway(store, "GET", "/status")
@@ -265,7 +269,7 @@ async def drain(
     """
     from serving_network.gateway.control import ask_gateway
 
-    store = (await existing_journal(session, service, journal)).path
+    store = (await existing_journal(session, service, journal, "serving gateway run")).path
     state = await ask_gateway(store, "POST", "/resume" if resume else "/drain")
     if resume:
         session.out.result(state)
@@ -289,7 +293,8 @@ async def drain(
     elif unsettled:
         session.out.line(f"Drained. {rounded(unsettled)} could not be settled: serving gateway status shows why.")
     else:
-        session.out.line("Drained and settled.")
+        session.out.line("Drained and settled: nothing is under way, and nothing is unsettled.")
+        session.out.line("The gateway refuses new requests until you stop it, or run serving gateway drain --resume.")
     if state["under_way"] or unsettled:
         raise typer.Exit(EXIT_NOT_DRAINED)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from serving_network.cli.arguments import INFERENCE_SERVICE
+from serving_network.cli.bill import read_bill
 from serving_network.cli.command import reads
 from serving_network.cli.journal_file import JOURNAL, existing_journal
 from serving_network.cli.output import money
@@ -33,10 +34,8 @@ async def adopt(
 
     Example: serving gateway adopt bill.json --key provider
     """
-    from serving_network.clients.bills.exported import import_bill
-
-    file = await existing_journal(session, service, journal)
-    receipts = [one for path in files for one in import_bill(path.read_bytes())[1]]
+    receipts = [one for path in files for one in read_bill(path)[1]]
+    file = await existing_journal(session, service, journal, "serving gateway run")
     taken = take_in(file.path, file.identity, await tee_signer(session, tee_key), receipts)
     session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
     session.out.line(

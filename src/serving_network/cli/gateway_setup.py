@@ -13,6 +13,7 @@ import typer
 from serving_network.cli.arguments import INFERENCE_SERVICE
 from serving_network.cli.command import writes
 from serving_network.cli.gateway_options import DEFAULT_SETTINGS, SETTINGS
+from serving_network.cli.offer_file import parse_url
 from serving_network.cli.prompts import ask
 from serving_network.cli.session import Session
 from serving_network.cli.tee_key import tee_key_from_environment, tee_of
@@ -38,7 +39,7 @@ async def init(
     input_price: PRICE = None,
     output_price: PRICE = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen on.")] = 3080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 3080,
     settle_key: Annotated[
         str | None, typer.Option("--settle-key", help="Let the gateway start the settler with this key.")
     ] = None,
@@ -69,7 +70,7 @@ async def init(
             f"{settings} exists already.", next_step="Remove it, or name another file with --settings."
         )
     given = {
-        "url": url,
+        "url": None if url is None else parse_url(url),
         "model": model,
         "service_type": service_type,
         "verifiability": verifiability,
@@ -135,7 +136,7 @@ def _new_offer(given: dict[str, str | int | None]) -> Offer:
     tee_signer = given.get("tee_signer") or tee_key_from_environment().address
     return Offer(
         service_type=str(given["service_type"] or "chatbot"),
-        url=_asked("--url", given["url"], "Public URL of the gateway", None),
+        url=parse_url(_asked("--url", given["url"], "Public URL of the gateway", None)),
         model=_asked("--model", given["model"], "Name of the model", None),
         verifiability=str(given["verifiability"] or "TeeML"),
         input_price=_price("--input-price", given["input_price"], "Price of an input token"),

@@ -103,10 +103,12 @@ async def journal_of(chain: LiveChain, given: str | None) -> JournalFile:
     return JournalFile(path or usual_path(identity.chain_id, identity.contract, identity.provider), identity)
 
 
-async def existing_journal(session: Session, service: str, given: str | None) -> JournalFile:
+async def existing_journal(
+    session: Session, service: str, given: str | None, made_by: str = "serving settle"
+) -> JournalFile:
     """The journal of the provider given by --key, without unlocking the key. With a given one, no node is needed.
 
-    Raises JournalFailure if it does not exist.
+    Raises JournalFailure if it does not exist; `made_by` is the command that makes it.
     """
     path: Location
     if given is None:
@@ -115,6 +117,10 @@ async def existing_journal(session: Session, service: str, given: str | None) ->
         path = usual_path(network.chain.chain_id, contract, provider_address(session))
     else:
         path = located(given, directory())
+    if not exists(path):
+        raise JournalFailure(
+            f"There is no journal {path}.", next_step=f"Run {made_by} first, or name the journal with --journal."
+        )
     return JournalFile(path, identity_of(path))
 
 

@@ -15,6 +15,7 @@ from serving_network.cli.options import JSON, YES
 from serving_network.cli.output import Output
 from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
 from serving_network.errors import InvalidInput, KeyFailure
+from serving_network.files import unreadable
 from serving_network.untrusted import parse_json
 
 if TYPE_CHECKING:
@@ -169,9 +170,7 @@ def _from_keystore(path: Path) -> tuple[LocalSigner, str, dict[str, Any]]:
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InvalidInput(
-            f"{path} is not a keystore file.", cause=str(error), next_step="Pass an encrypted keystore file."
-        ) from error
+        raise unreadable(InvalidInput, path, error, "a keystore file") from error
 
     def opens(password: str) -> tuple[LocalSigner, str, dict[str, Any]]:
         return decrypt(content, password, str(path)), password, content

@@ -195,10 +195,15 @@ async def retrieve(
                 next_step="Name one or more providers without an amount, or pass --all.",
             )
     chosen = [session.address(one) for one in providers] if providers else None
-    if not await user.retrieve(chosen, service):
+    before = await user.ledger(user.address)
+    receipts = await user.retrieve(chosen, service)
+    if not receipts:
         session.out.result({"dry_run": session.dry_run, "transactions": []})
         session.out.line("Nothing to retrieve: no coins are left to request, and no refund is unlocked.")
     if not session.dry_run:
+        after = await user.ledger(user.address)
+        if before is not None and after is not None and (collected := after.available - before.available):
+            session.out.line(f"{rounded(collected)} returned to the ledger, {rounded(after.available)} available.")
         await _show_refunds(session, user.address, chosen, service)
 
 
@@ -253,7 +258,7 @@ async def withdraw(session: Session, amount: AMOUNT_OR_ALL) -> None:
     if ledger is not None and ledger.available and (amount is ALL or amount == ledger.total):
         if ledger.with_providers:
             session.out.note(
-                f"{rounded(ledger.with_providers)} stay with providers. To request them: serving ledger retrieve --all"
+                f"Left with providers: {rounded(ledger.with_providers)}. To request it: serving ledger retrieve --all"
             )
         else:
             least_ledger, least_transfer = await user.minimums()

@@ -21,7 +21,6 @@ from serving_network.cli.node import Node
 from serving_network.cli.stopping import on_stop
 from serving_network.demo.selling import PROVIDER, TEE, USER, LocalGateway, local_gateway
 from serving_network.deployment.local import LOCAL, deploy_local_network
-from serving_network.deployment.record import Record
 from serving_network.errors import ConfigurationError, NodeFailure, NodeUnreachable
 from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.localchain import EmbeddedChain
@@ -31,6 +30,9 @@ from serving_network.localchain.store import FILE_NAME as CHAIN_FILE_NAME
 from serving_network.networks import BUILT_IN
 from serving_network.untrusted import printable
 from serving_network.wallet.local import LocalSigner
+
+Contracts = dict[str, str]
+"""The address of each deployed contract, by name."""
 
 COINS = 1_000_000
 RECORD_NAME = "network.json"
@@ -58,24 +60,27 @@ async def run(
     gateway_port: int | None,
     upstream: str | None,
     explore_port: int | None,
+    empty: bool,
 ) -> None:
     """Start the network, print how to use it, and keep it running until the program is stopped."""
     stop = asyncio.Event()
     on_stop(stop.set)
     is_new = state is None or _remember(state, node)
     start = partial(_embedded, proofs) if node is Node.EMBEDDED else _anvil
-    async with start(host, port, state, block_time, stop) as (url, record):
-        if record is not None:
+    async with start(host, port, state, block_time, empty, stop) as (url, contracts):
+        if contracts is not None:
             async with contextlib.AsyncExitStack() as held:
                 gateway = None
                 if gateway_port is not None:
-                    chosen = _free_port("127.0.0.1", gateway_port)
+                    chosen = _free_port(
+                        "127.0.0.1", gateway_port, f"serving up --gateway --gateway-port {gateway_port + 1}"
+                    )
                     gateway = await held.enter_async_context(local_gateway(url, chosen, state, upstream))
                 explorer = None
                 if explore_port is not None:
                     explorer = await held.enter_async_context(_explored(url, explore_port, gateway))
                 show = _as_json if as_json else _as_text
-                typer.echo(show(url, record, node, state, gateway, explorer))
+                typer.echo(show(url, contracts, node, state, gateway, explorer))
                 if is_new and node is Node.EMBEDDED and not as_json and shutil.which("anvil"):
                     typer.echo(ANVIL_HINT, err=True)
                 await stop.wait()
@@ -116,17 +121,17 @@ def _remember(state: Path, node: Node) -> bool:
 
 @contextlib.asynccontextmanager
 async def _embedded(
-    proofs: bool, host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
-) -> AsyncIterator[tuple[str, Record | None]]:
+    proofs: bool, host: str, port: int, state: Path | None, block_time: float | None, empty: bool, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Contracts | None]]:
     chain = EmbeddedChain(chain_id=LOCAL.chain_id, coins=COINS, state=state, proofs=proofs)
     server = ChainServer(chain, host, port)
     try:
         await server.start()
         async with await AsyncConnection.open(chain, LOCAL.chain_id) as connection:
-            record = await _unless_stopped(bring_up_contracts(connection, state), stop)
-        if record is not None and block_time is not None:
+            contracts = await _unless_stopped(_contracts_on(connection, state, empty), stop)
+        if contracts is not None and block_time is not None:
             await server.mine_every(block_time)
-        yield server.url, record
+        yield server.url, contracts
     finally:
         await server.stop()
         chain.close()
@@ -134,8 +139,8 @@ async def _embedded(
 
 @contextlib.asynccontextmanager
 async def _anvil(
-    host: str, port: int, state: Path | None, block_time: float | None, stop: asyncio.Event
-) -> AsyncIterator[tuple[str, Record | None]]:
+    host: str, port: int, state: Path | None, block_time: float | None, empty: bool, stop: asyncio.Event
+) -> AsyncIterator[tuple[str, Contracts | None]]:
     program = shutil.which("anvil")
     if program is None:
         raise ConfigurationError(
@@ -157,23 +162,26 @@ async def _anvil(
     try:
         await _wait_for(url, process)
         async with await AsyncConnection.open(url, LOCAL.chain_id) as connection:
-            record = await _unless_stopped(bring_up_contracts(connection, state), stop)
-        yield url, record
+            contracts = await _unless_stopped(_contracts_on(connection, state, empty), stop)
+        yield url, contracts
     finally:
         gone.cancel()
         await _end(process)
 
 
-async def bring_up_contracts(connection: AsyncConnection, state: Path | None) -> Record:
-    """Deploy and register what is missing; with a state directory, according to its record. Returns the record.
+async def _contracts_on(connection: AsyncConnection, state: Path | None, empty: bool) -> Contracts:
+    """Deploy and register what is missing; with a state directory, according to its record.
 
     Raises what `deploy_local_network` raises.
     """
+    if empty:
+        return {}
     deployer = LocalSigner(development_keys()[0].to_bytes())
-    return await deploy_local_network(connection, deployer, path=None if state is None else state / RECORD_NAME)
+    record = await deploy_local_network(connection, deployer, path=None if state is None else state / RECORD_NAME)
+    return {name: contract.front.address for name, contract in record.contracts.items()}
 
 
-async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:
+async def _unless_stopped(work: Any, stop: asyncio.Event) -> Contracts | None:
     """The result of `work`, or None if it was stopped first."""
     task = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait())
@@ -186,14 +194,14 @@ async def _unless_stopped(work: Any, stop: asyncio.Event) -> Record | None:
         await asyncio.gather(task, stopping, return_exceptions=True)
 
 
-def _free_port(host: str, port: int) -> int:
+def _free_port(host: str, port: int, other: str | None = None) -> int:
     """The port, or a free one for 0. Raises PortUnavailable if another process has it."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortUnavailable(host, port, error) from error
+            raise PortUnavailable(host, port, error, other) from error
         return int(probe.getsockname()[1])
 
 
@@ -235,7 +243,7 @@ def _accounts() -> list[dict[str, str]]:
 
 
 def _as_json(
-    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+    url: str, contracts: Contracts, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
 ) -> str:
     added: dict[str, Any] = {} if gateway is None else {"gateway": asdict(gateway) | {"store": str(gateway.store)}}
     added |= {} if explorer is None else {"explorer": explorer}
@@ -243,10 +251,10 @@ def _as_json(
         {
             "url": url,
             "ws_url": _ws(url),
-            "chain_id": record.chain_id,
+            "chain_id": LOCAL.chain_id,
             "node": node.value,
             "state": None if state is None else str(state),
-            "contracts": {name: contract.front.address for name, contract in record.contracts.items()},
+            "contracts": contracts,
             "mnemonic": MNEMONIC,
             "derivation_path": DERIVATION_PATH,
             "accounts": _accounts(),
@@ -256,22 +264,20 @@ def _as_json(
 
 
 def _as_text(
-    url: str, record: Record, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
+    url: str, contracts: Contracts, node: Node, state: Path | None, gateway: LocalGateway | None, explorer: str | None
 ) -> str:
     lines = [
-        f"A local network is running, on the {node.value} chain.",
+        f"{'A local network' if contracts else 'An empty chain'} is running, on the {node.value} chain.",
         "",
         f"  JSON-RPC    {url}",
         f"  WebSocket   {_ws(url)}",
         *([] if explorer is None else [f"  Explorer    {explorer}"]),
-        f"  Chain id    {record.chain_id}",
+        f"  Chain id    {LOCAL.chain_id}",
         f"  Saved in    {'memory only; pass --state DIR to keep it' if state is None else state}",
         "",
-        *how_to_use(url),
-        "Contracts",
-        *(f"  {contract.front.address}  {name}" for name, contract in record.contracts.items()),
-        "",
-        f"Accounts, each with {COINS:,} coins at first; the first one owns the contracts",
+        *(how_to_use(url) if contracts else []),
+        *(["Contracts", *(f"  {address}  {name}" for name, address in contracts.items()), ""] if contracts else []),
+        f"Accounts, each with {COINS:,} coins at first{'; the first one owns the contracts' if contracts else ''}",
         *(f"  {number}  {account['address']}" for number, account in enumerate(_accounts())),
         "",
         "Private keys",
@@ -281,7 +287,7 @@ def _as_text(
         f"  {MNEMONIC}",
         "Never send anything of value to them on another network.",
         "",
-        *NEXT,
+        *(NEXT if contracts else how_to_deploy(url)),
         "",
         *([] if gateway is None else _gateway_lines(gateway)),
         "Press Ctrl-C to stop the network.",
@@ -322,6 +328,18 @@ def how_to_use(url: str) -> list[str]:
     if url in BUILT_IN["local"].urls:
         return []
     return ["To use it with the other commands", f"  serving network add local --url {url}", ""]
+
+
+def how_to_deploy(url: str) -> list[str]:
+    """How an empty chain gets its own network."""
+    return [
+        "Next, in another terminal",
+        f"  serving network add mine --url {url} --chain-id {LOCAL.chain_id}",
+        "  serving network use mine",
+        "  serving key import deployer      imports one of the keys above",
+        "  mkdir -p networks && serving deploy plan --example > networks/mine.toml",
+        "  serving deploy plan --key deployer",
+    ]
 
 
 def _ws(url: str) -> str:

@@ -45,8 +45,8 @@ async def show_check(session: Session, log: UsageLog, plain: bool) -> None:
     prices = await _prices(session)
     session.out.result(_as_dict(found, prices, suggested))
     _show(session, found, prices)
-    if hint is not None:
-        session.out.line(hint, "yellow")
+    for one in [hint] if hint is not None else _ways_out(found):
+        session.out.line(one, "yellow")
     if found.rejects:
         raise typer.Exit(EXIT_REJECTED)
 
@@ -74,6 +74,16 @@ def _show(session: Session, found: Sample, prices: Prices | None) -> None:
         out.line(f"Line {one.line} is rejected: {printable(one.reason)}", "yellow")
     read, rejected = count(len(found.rows), "row"), len(found.rejects)
     out.line(f"Of the first rows: {read} read, {rejected} rejected, {found.left_out} left out.")
+
+
+def _ways_out(found: Sample) -> list[str]:
+    """The options that make rows readable, which were rejected for a reason that an option can remove."""
+    kinds = {one.reason.partition(":")[0] for one in found.rejects}
+    ways = {
+        "missing column": "To name a column of the log: --map FIELD=COLUMN, such as --map user=customer",
+        "bad address": 'To map user names to addresses: --users FILE, with lines such as customer-7 = "0x..."',
+    }
+    return [way for kind, way in ways.items() if kind in kinds]
 
 
 def _fee(row: UsageRow, prices: Prices | None) -> int | None:

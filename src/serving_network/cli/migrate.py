@@ -16,7 +16,8 @@ from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
 from serving_network.cli.output import money
 from serving_network.cli.session import Session
 from serving_network.cli.times import local_time
-from serving_network.errors import ConfigurationError
+from serving_network.errors import ConfigurationError, KeyFailure, NodeFailure
+from serving_network.files import unreadable
 from serving_network.money import rounded
 from serving_network.untrusted import parse_json
 
@@ -43,27 +44,35 @@ async def check(
 ) -> None:
     """List the completed and remaining steps of a migration from the old version. Exits with code 9 if any remain.
 
+    Without an address, a key or a network it still examines --calldata and --typed-data.
+
     Example: serving migrate check provider
     """
     from serving_network.clients.doctor import Check
     from serving_network.clients.migrate import owner_checklist, provider_checklist, user_checklist
     from serving_network.contracts.old_calls import recognise_call
 
-    network = await session.reader()
-    if role is Role.OWNER:
-        checks = await owner_checklist(network, service)
-    else:
-        address = session.address(who) if who else session.own_address()
-        checklist = user_checklist if role is Role.USER else provider_checklist
-        checks = await checklist(network, address, service)
+    examined: list[Check] = []
     if calldata is not None:
         old = recognise_call(parse_data(calldata))
         detail = f"{old.signature}, of the old version" if old else "not one of the old version"
-        checks.append(Check("the call", old is None, detail, old.instead if old else None))
+        examined.append(Check("the call", old is None, detail, old.instead if old else None))
     if typed_data is not None:
         instead = _examine(typed_data)
-        checks.append(Check("the typed data", instead is None, str(typed_data), instead))
-    report(session.out, checks)
+        examined.append(Check("the typed data", instead is None, str(typed_data), instead))
+    try:
+        if role is Role.OWNER:
+            steps = await owner_checklist(await session.reader(), service)
+        else:
+            address = session.address(who) if who else session.own_address()
+            checklist = user_checklist if role is Role.USER else provider_checklist
+            steps = await checklist(await session.reader(), address, service)
+    except (KeyFailure, NodeFailure) as failure:
+        if not examined:
+            raise
+        session.out.note(f"The steps of the migration were not checked: {failure}", "yellow")
+        steps = []
+    report(session.out, [*steps, *examined])
 
 
 @app.command()
@@ -113,7 +122,11 @@ def _examine(path: Path) -> str | None:
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
+        raise unreadable(ConfigurationError, path, error, "JSON") from error
+    if not isinstance(content, dict) or not isinstance(content.get("types"), dict):
         raise ConfigurationError(
-            f"{path} cannot be read.", cause=str(error), next_step=f"Fix {path} and run again."
-        ) from error
-    return recognise_typed_data(content) if isinstance(content, dict) else None
+            f"{path} is not typed data.",
+            cause="It has no types.",
+            next_step="Pass what the TEE signs, in the JSON of eth_signTypedData_v4.",
+        )
+    return recognise_typed_data(content)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, FineTuningOffer, Offer, Quota
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.files import unreadable
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
 from serving_network.untrusted import parse_toml, printable
@@ -62,10 +63,7 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
     except FileNotFoundError as error:
         raise ConfigurationError(f"There is no file {path}.", next_step=_how_to_write(path, service)) from error
     except (OSError, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(
-            f"{path} cannot be read.", cause=printable(cause or ""), next_step=f"Fix {path} and run again."
-        ) from error
+        raise unreadable(ConfigurationError, path, error, "TOML") from error
     kind: type[Offer | FineTuningOffer] = FineTuningOffer if kind_of(service) == FINE_TUNING else Offer
     wanted = {one.name for one in fields(kind)}
     if content.keys() != wanted:
@@ -111,6 +109,18 @@ def changed(offer: Offer | FineTuningOffer, changes: dict[str, Any]) -> Offer | 
         ) from error
 
 
+def parse_url(text: str) -> str:
+    """The URL of a provider's server. Raises InvalidInput."""
+    from serving_network.clients.read.inference import is_server_url
+
+    if is_server_url(text):
+        return text
+    raise InvalidInput(
+        f"{printable(text)!r} is not the URL of a server.",
+        next_step="Write it with its scheme: https://gateway.example",
+    )
+
+
 def _value(name: str, value: Any) -> Any:
     """A field's value as an offer holds it. Raises TypeError for a value of another kind."""
     match name, value:
@@ -118,6 +128,8 @@ def _value(name: str, value: Any) -> Any:
             return value
         case (("input_price" | "output_price" | "price_per_token"), str()):
             return parse_wei(value)
+        case "url", str():
+            return parse_url(value)
         case "tee_signer", str():
             return parse_address(value)
         case "models", list() | tuple() if all(isinstance(one, str) for one in value):

@@ -2,6 +2,7 @@
 """What a command prints: text for people, JSON for programs, failures with their exit code.
 
 Results go to standard output; prompts, progress and failures go to standard error, so that a pipe carries results only.
+In a pipe, a table is rows only: the lines below it go to standard error.
 An amount in JSON is an object with `wei` and `coins`, both exact strings.
 
 | exit code | meaning |
@@ -64,6 +65,7 @@ class Output:
         self.as_json = as_json
         self._wide = wide
         self._closed = False
+        self._is_rows = False
 
     @cached_property
     def _terminal(self) -> Terminal:
@@ -89,7 +91,7 @@ class Output:
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of the result for people. A line break in it is shown as an escape: much of it is from others."""
         if not self.as_json:
-            self._print((_line(text), style or ""))
+            self._print((_line(text), style or ""), error=self._is_rows)
 
     def part(self, text: str) -> None:
         """A part of a text of many lines, such as a model's answer."""
@@ -116,14 +118,16 @@ class Output:
         """A table, with shortened addresses if it does not fit the terminal; `empty` is printed for no rows.
 
         If that does not fit either, or if addresses must stay whole, each row is a block of lines. In a pipe, tabs
-        separate the columns, for cut and awk, and an address has no name beside it.
+        separate the columns, for cut and awk, an address has no name beside it, and what is printed afterwards goes to
+        standard error.
         """
         if self.as_json:
             return
         rows = [[cell if isinstance(cell, Named) else _line(cell) for cell in row] for row in rows]
+        self._is_rows = not sys.stdout.isatty()
         if not rows:
             self.note(empty)
-        elif not sys.stdout.isatty():
+        elif self._is_rows:
             values = [[cell.address if isinstance(cell, Named) else cell for cell in row] for row in rows]
             self._write("\n".join("\t".join(row) for row in (columns, *values)))
         elif not self._terminal.table(columns, rows) and (self._wide or not self._print_shortened(columns, rows)):
@@ -151,7 +155,7 @@ class Output:
         if error.next_step:
             self._print(("Next   ", "bold green"), (_line(error.next_step), ""), error=True)
         transaction = getattr(error, "transaction", None)
-        if transaction:
+        if transaction and transaction not in error.message:
             self._print(("Sent   ", "bold"), (transaction, ""), error=True)
         return code
 

@@ -143,7 +143,7 @@ async def renounce(session: Session, contract: ONE_CONTRACT, files: FILES = DEFA
         return
     (name,) = _names(file.record, contract)
     made = await plan_renunciation(await session.chain(), file.record, session.own_address(), name)
-    await _run(session, file, made, files, "Renounce the ownership permanently?")
+    await _run(session, file, made, files, "Renounce the ownership permanently?", default=False)
 
 
 @app.command()
@@ -209,15 +209,18 @@ async def _transfer(
     )
     if not made.resumed and not await chain.code(to) and not await chain.balance(to):
         session.out.note(f"{to} has never been used on this chain: make sure that somebody holds its key.")
-    await _run(session, file, made, files, "Offer ownership?" if two_steps else "Transfer ownership permanently?")
+    question = "Offer ownership?" if two_steps else "Transfer ownership permanently?"
+    await _run(session, file, made, files, question, default=two_steps)
 
 
-async def _run(session: Session, file: RecordFile, made: Plan, files: Path, question: str) -> None:
+async def _run(
+    session: Session, file: RecordFile, made: Plan, files: Path, question: str, *, default: bool = True
+) -> None:
     """Show the calls, ask, send them, and print who owns what."""
     from serving_network.deployment.ownership import ownerships
 
     show_calls(session, made)
-    done = await run_plan(session, file, made, files, question)
+    done = await run_plan(session, file, made, files, question, default=default)
     if done is None:
         return
     written = hand_out(session, done.instructions, file.record, files) if made.what == "handover" else []

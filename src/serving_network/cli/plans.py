@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 
 async def run_plan(
-    session: Session, file: RecordFile, plan: Plan, files: Path, question: str, *, shown: bool = False
+    session: Session,
+    file: RecordFile,
+    plan: Plan,
+    files: Path,
+    question: str,
+    *,
+    shown: bool = False,
+    default: bool = True,
 ) -> Done | None:
     """Ask, unless --yes was given, and carry the plan out as it was shown. None for a dry run. Raises Declined.
 
@@ -35,7 +42,7 @@ async def run_plan(
             show_unfinished(session, plan)
         return None
     if not session.sending.yes and (shown or not plan.resumed):
-        ask_to_go_on(question)
+        ask_to_go_on(question, default=default)
     options = RunOptions(
         confirmations=spec_of(session, files).confirmations, fees=await session.fees(), progress=progress(session)
     )

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from io import TextIOWrapper
 from shutil import get_terminal_size
 from typing import Any, ClassVar
 
@@ -23,7 +25,7 @@ from serving_network.cli.output import EXIT_INTERRUPTED, Output, close_output
 from serving_network.cli.overview import overview
 from serving_network.errors import ConfigurationError, InvalidInput, ServingError
 from serving_network.money import DECIMALS_OF_UNIT
-from serving_network.untrusted import printable
+from serving_network.untrusted import printable, reason_of
 
 EXIT_NO_COMMAND = 2
 MOST_SUGGESTED = 3
@@ -113,6 +115,8 @@ class Program(_Light, TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         words = [*ctx._protected_args, *ctx.args]
+        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 has no lines for a tree
         try:
             return super().invoke(ctx)
         except USAGE_ERROR as error:
@@ -167,7 +171,7 @@ def _example(command: Any) -> str | None:
 def _file_trouble(error: OSError) -> ConfigurationError:
     """A file or directory that cannot be used, if no command has reported it more precisely."""
     return ConfigurationError(
-        f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.",
+        f"{error.filename or 'A file'} cannot be used: {reason_of(error)}.",
         next_step="Check the path, its permissions and the free disk space, then run the command again.",
     )
 
@@ -179,7 +183,7 @@ def _what_is_wrong(error: Any, words: Sequence[str]) -> str:
     negative = next((one for one in words if _NEGATIVE.match(one)), None)
     if negative is not None and getattr(error, "option_name", "") in negative:
         return f"{printable(negative)!r} is not an option, and no amount is negative."
-    text = " ".join(error.format_message().split())
+    text = " ".join(error.format_message().split()).replace(": Value error, ", ": ")
     return text if text.endswith(("?", ".")) else f"{text}."
 
 

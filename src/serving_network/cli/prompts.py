@@ -37,8 +37,9 @@ class NobodyToAsk(InvalidInput):
     """A confirmation is needed, and there is no terminal to ask on."""
 
 
-def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
+def ask_to_go_on(question: str = "Continue?", what: str = "sent", *, default: bool = True) -> None:
     """Ask whether to continue. `what` says what would happen: "sent", "written" or "removed".
+    `default` is the answer of an empty line: no for what cannot be undone.
 
     Raises Declined if the answer is no, and NobodyToAsk where there is no terminal.
     """
@@ -49,8 +50,8 @@ def ask_to_go_on(question: str = "Continue?", what: str = "sent") -> None:
             if what == "removed"
             else "Pass --yes to confirm, or --dry-run to preview.",
         )
-    answers = {"": True, "y": True, "yes": True, "n": False, "no": False}
-    while (answer := ask(f"{question} [Y/n]: ").strip().lower()) not in answers:
+    answers = {"": default, "y": True, "yes": True, "n": False, "no": False}
+    while (answer := ask(f"{question} [{'Y/n' if default else 'y/N'}]: ").strip().lower()) not in answers:
         typer.echo("Answer y or n.", err=True)
     if not answers[answer]:
         raise Declined(f"Nothing was {what}.")
@@ -60,7 +61,7 @@ def ask_to_remove(warning: str, yes: bool) -> None:
     """Print the warning and ask whether to continue, unless --yes was given. Raises as `ask_to_go_on`."""
     if not yes:
         typer.echo(warning, err=True)
-        ask_to_go_on(what="removed")
+        ask_to_go_on(what="removed", default=False)
 
 
 def open_with_password(prompt: str, locked: str, opens: Callable[[str], Opened]) -> Opened:

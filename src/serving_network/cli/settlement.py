@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -366,7 +366,6 @@ async def backup(
 
     Example: serving settlement backup journal-2026-11-29 --key provider
     """
-    from serving_network.settlement.journal import read_journal
     from serving_network.store.location import PostgresStore
     from serving_network.store.opening import copy_journal
 
@@ -383,11 +382,9 @@ async def backup(
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".backup-") as directory:
         copy = Path(directory) / "journal"
         copy_journal(source.path, copy)
-        with read_journal(copy) as copied:
-            users, requests = copied.users(), sum(user.requests for user in copied.users())
-            batches, block = len(copied.open_batches()), copied.last_booked_block()
-        with copy.open("rb") as content:
-            os.fsync(content.fileno())
+        content = _content_of(copy)
+        with copy.open("rb") as written:
+            os.fsync(written.fileno())
         copy.chmod(0o600)
         try:
             os.link(copy, file)
@@ -401,22 +398,58 @@ async def backup(
             "journal": str(source.path),
             "copy": str(file),
             "bytes": size,
-            "users": len(users),
-            "requests": requests,
-            "open_batches": batches,
-            "last_booked_block": block,
+            "users": content and content.users,
+            "requests": content and content.requests,
+            "open_batches": content and content.open_batches,
+            "last_booked_block": content and content.last_booked_block,
         }
     )
     session.out.line(f"Copied {source.path} to {file}: {size} bytes.")
-    session.out.facts(
-        {
-            "users": str(len(users)),
-            "requests": str(requests),
-            "open batches": str(batches),
-            "booked up to": f"block {block}" if block else "no bookings yet",
-        }
-    )
+    if content is None:
+        session.out.line("It is of another version of this program, so its content is not counted.", "yellow")
+    else:
+        session.out.facts(
+            ({"served": count(content.served, "request")} if content.served else {})
+            | {
+                "users": str(content.users),
+                "requests": str(content.requests),
+                "open batches": str(content.open_batches),
+                "booked up to": f"block {content.last_booked_block}"
+                if content.last_booked_block
+                else "no bookings yet",
+            }
+        )
     session.out.line("After restoring it, run serving settle, then serving settlement adopt.")
+
+
+class _Content(NamedTuple):
+    """What a journal contains."""
+
+    served: int
+    users: int
+    requests: int
+    open_batches: int
+    last_booked_block: int | None
+
+
+def _content_of(copy: Path) -> _Content | None:
+    """What is in a journal; None if it is of another version. Raises JournalFailure if it is damaged."""
+    from serving_network.settlement.journal import read_journal
+    from serving_network.store.opening import OtherVersion
+    from serving_network.store.served import summarise
+
+    try:
+        with read_journal(copy) as journal:
+            users = journal.users()
+            return _Content(
+                summarise(copy).requests,
+                len(users),
+                sum(user.requests for user in users),
+                len(journal.open_batches()),
+                journal.last_booked_block(),
+            )
+    except OtherVersion:
+        return None
 
 
 def _exists(file: Path) -> InvalidInput:

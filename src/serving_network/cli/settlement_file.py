@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from serving_network.cli.arguments import parse_data
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.files import unreadable
 from serving_network.money import parse_wei
 from serving_network.networks import parse_address
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,13 +98,12 @@ def _read(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
-        ) from error
+        raise unreadable(ConfigurationError, path, error, "JSON") from error
 
 
 def _unfit(path: Path, error: Exception) -> ConfigurationError:
-    cause = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
     return ConfigurationError(
-        f"{path} does not describe a settlement.", cause=printable(cause), next_step=f"Fix {path} and run again."
+        f"{path} does not describe a settlement.",
+        cause=f"{reason_of(error)}.",
+        next_step=f"Fix {path} and run again.",
     )

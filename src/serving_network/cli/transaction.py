@@ -45,7 +45,7 @@ async def show(
     found = await network.chain.transaction(transaction)
     if found is None:
         raise TransactionFailure(
-            "The node does not know this transaction.",
+            f"The node does not know the transaction {transaction}.",
             transaction=transaction,
             cause="It was not sent, the node has dropped it, or it is on another network.",
             next_step="serving network show",

@@ -14,7 +14,9 @@ from serving_network.errors import InvalidInput
 
 
 def up(
-    port: Annotated[int, typer.Option(help="The port for JSON-RPC and WebSocket. 0 picks a free one.")] = 8545,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port for JSON-RPC and WebSocket. 0 picks a free one.")
+    ] = 8545,
     host: Annotated[
         str, typer.Option(help="The address to listen on. The default is reachable from this machine only.")
     ] = ("127.0.0.1"),
@@ -32,13 +34,20 @@ def up(
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Add a provider with a gateway, and a user who can pay it.")
     ] = False,
-    gateway_port: Annotated[int, typer.Option(help="The port of the gateway. 0 picks a free one.")] = 3080,
+    gateway_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the gateway. 0 picks a free one.")
+    ] = 3080,
     upstream: Annotated[
         str | None,
         typer.Option(help="The base URL of the gateway's model server, with its /v1. Default: a stand-in."),
     ] = None,
     explore: Annotated[bool, typer.Option("--explore", help="Show the network in a browser, too.")] = False,
-    explore_port: Annotated[int, typer.Option(help="The port of the explorer. 0 picks a free one.")] = 4000,
+    explore_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the explorer. 0 picks a free one.")
+    ] = 4000,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Deploy no contracts: an owner tries serving deploy there.")
+    ] = False,
 ) -> None:
     """Start a local network: a chain with all contracts deployed and registered, and ten funded accounts.
 
@@ -46,6 +55,8 @@ def up(
     """
     if upstream is not None and not gateway:
         raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
+    if empty and (gateway or explore):
+        raise InvalidInput("An empty chain has no network to sell on or to show.", next_step="Omit --empty.")
     from serving_network.cli.local_network import run
 
     asyncio.run(
@@ -60,5 +71,6 @@ def up(
             gateway_port if gateway else None,
             upstream,
             explore_port if explore else None,
+            empty,
         )
     )

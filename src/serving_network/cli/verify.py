@@ -40,6 +40,7 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
 
     chain, record = await session.chain(), record_of(session, files).record
     found: list[tuple[str, str, str | None]] = []
+    next_step: str | None = None
     for name, contract in record.contracts.items():
         for code in (contract.implementation, contract.beacon, contract.front):
             beacon = contract.beacon.address if code.contract == FRONT else None
@@ -53,9 +54,12 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
             found.append((f"source of {kind}", "recompiled", None))
         except VerifierFailed as error:
             found.append((f"source of {kind}", "recompiled", str(error)))
+            next_step = error.next_step
     session.out.result([{"what": what, "where": where, "problem": problem} for what, where, problem in found])
     for what, where, problem in found:
         session.out.line(f"{what:<36} {where}  {problem or 'identical'}")
+    if next_step is not None:
+        session.out.line(f"Next   {next_step}", "bold")
     if any(problem for _, _, problem in found):
         raise typer.Exit(EXIT_CHECK_FAILED)
 

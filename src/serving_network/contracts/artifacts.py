@@ -11,7 +11,7 @@ from typing import Any
 
 from serving_network.contracts.codec import Interface
 from serving_network.errors import ConfigurationError
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 
 DIRECTORY = Path(__file__).parent / "artifacts"
 _CHECKOUT = Path(__file__).parents[3]
@@ -92,7 +92,7 @@ def read(path: Path) -> Artifact:
             f"There is no artifact of {path.stem}.", cause=f"Existing artifacts: {have}.", next_step="make build"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(f"{path} is damaged.", cause=printable(repr(error)), next_step="make build") from error
+        raise ArtifactError(f"{path} is damaged.", cause=f"{reason_of(error)}.", next_step="make build") from error
 
 
 def _check_fresh(artifact: Artifact) -> None:

@@ -12,7 +12,7 @@ from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.record import Record
 from serving_network.deployment.sense import check_sense
 from serving_network.files import RunInProgress, lock, write_whole
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,9 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise RecordProblem(
-            f"The record {path} cannot be read.", cause=str(error), next_step="Check the file type and permissions."
+            f"The record {path} cannot be read.",
+            cause=f"{reason_of(error)}.",
+            next_step="Check the file type and permissions.",
         ) from error
 
 
@@ -96,7 +98,7 @@ def _parse(path: Path, content: bytes) -> Record:
         first = error.errors(include_url=False)[0]
         raise _damaged(path, ".".join(str(part) for part in first["loc"]) or "file", first["msg"]) from error
     except ValueError as error:
-        raise _damaged(path, "file", str(error)) from error
+        raise _damaged(path, "file", reason_of(error)) from error
     if (problem := check_sense(record)) is not None:
         raise _damaged(path, *problem)
     return record

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from serving_network.addresses import is_checksum_address
 from serving_network.deployment.errors import RecordProblem
 from serving_network.errors import InvalidInput
+from serving_network.files import unreadable
 from serving_network.money import parse_amount
 from serving_network.untrusted import parse_toml, printable
 
@@ -146,14 +147,8 @@ def load_spec(path: Path) -> NetworkSpec:
             f"There is no {path}.",
             next_step=f"Write one from an example: {folder}serving deploy plan --example > {path}",
         ) from error
-    except OSError as error:
-        raise RecordProblem(
-            f"{path} cannot be read.", cause=str(error), next_step=f"Fix {path} and run again."
-        ) from error
-    except ValueError as error:
-        raise RecordProblem(
-            f"{path} is not TOML.", cause=printable(str(error)), next_step=f"Correct {path}."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise unreadable(RecordProblem, path, error, "TOML") from error
     network = content.pop("network", None)
     if not isinstance(network, dict):
         raise RecordProblem(f"{path} has no [network] part.", next_step="Add [network] with its chain_id.")

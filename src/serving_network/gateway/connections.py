@@ -19,6 +19,8 @@ from urllib.parse import quote, unquote, urlsplit
 from aiohttp.payload import Payload
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from serving_network.untrusted import reason_of
+
 BUFFER: Final = 2**18
 MAX_HEAD: Final = 2**16
 _SAFE: Final = "/%:@!$&'()*+,;=-._~"
@@ -329,6 +331,6 @@ class Connections:
         except TimeoutError as error:
             raise ConnectTimeout from error
         except (OSError, ValueError) as error:  # a name that is no host is a ValueError
-            raise ConnectionFailed(str(error)) from error
+            raise ConnectionFailed(reason_of(error)) from error
         self._open.add(response)
         return response

@@ -27,6 +27,7 @@ from serving_network.gateway.metrics import CONTENT_TYPE, Metrics
 from serving_network.gateway.pool import Health
 from serving_network.store.location import Location, beside
 from serving_network.store.served import summarise
+from serving_network.untrusted import reason_of
 
 _LONGEST_PATH: Final = 100
 _OPENED: Final = Path("/proc/self/fd")
@@ -152,7 +153,9 @@ async def ask_gateway(store: Location, method: str, route: str) -> dict[str, Any
                 return dict(await answer.json())
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise GatewayNotRunning(
-            f"No gateway runs on the store {store}.", cause=str(error), next_step="Start it: serving gateway run"
+            f"No gateway runs on the store {store}.",
+            cause=f"{reason_of(error)}.",
+            next_step="Start it: serving gateway run",
         ) from error
 
 
@@ -205,5 +208,7 @@ async def _listen_for_metrics(runner: web.AppRunner, port: int) -> None:
         await web.TCPSite(runner, "127.0.0.1", port).start()
     except OSError as error:
         raise ConfigurationError(
-            f"Metrics cannot be served on port {port}.", cause=str(error), next_step="Choose another metrics_port."
+            f"Metrics cannot be served on port {port}.",
+            cause=f"{reason_of(error)}.",
+            next_step="Choose another metrics_port.",
         ) from error

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from serving_network.errors import ConfigurationError
 from serving_network.files import private_file
+from serving_network.untrusted import reason_of
 
 MAX_LINE: Final = 2_000
 MAX_FILE: Final = 10_000_000
@@ -88,7 +89,7 @@ def logging_to(file: Path | None) -> Iterator[None]:
             handler = _PrivateFile(file, maxBytes=MAX_FILE, backupCount=OLD_FILES, encoding="utf-8")
         except OSError as error:
             raise ConfigurationError(
-                f"The log {file} cannot be written.", cause=str(error), next_step="Choose another log_file."
+                f"The log {file} cannot be written.", cause=f"{reason_of(error)}.", next_step="Choose another log_file."
             ) from error
         logger.setLevel(logging.INFO)
     handler.setFormatter(JsonLines())

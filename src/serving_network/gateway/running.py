@@ -40,6 +40,7 @@ from serving_network.messages.tee_signing import AttestedSigner
 from serving_network.store.intake import Intake
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity
+from serving_network.untrusted import reason_of
 
 STOP_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
@@ -210,7 +211,7 @@ async def check_upstream(upstream: Upstream, offer: Offer) -> None:
     except UpstreamRefused as error:
         raise UpstreamUnavailable(
             f"The model server at {where} does not serve requests.",
-            cause=f"{error.message} {error.body()[:200].decode('utf-8', 'replace')}",
+            cause=f"{error.message} {error.passed_on[:200].decode('utf-8', 'replace')}".strip(),
             next_step="Start it, or correct its URL, model and headers in the settings.",
         ) from error
     answer.close()
@@ -249,6 +250,6 @@ async def _listen(runner: web.ServerRunner, settings: Settings, certificate: Cer
     except OSError as error:
         raise ConfigurationError(
             f"The gateway cannot listen on {settings.host}:{settings.port}.",
-            cause=str(error),
+            cause=f"{reason_of(error)}.",
             next_step="Choose another port in the settings.",
         ) from error

@@ -19,7 +19,7 @@ from serving_network.gateway.limits import Limits
 from serving_network.gateway.requests import Terms
 from serving_network.gateway.upstreams import UpstreamSettings, are_headers, is_base_url, read_upstreams
 from serving_network.money import parse_wei
-from serving_network.untrusted import parse_json, parse_toml, printable
+from serving_network.untrusted import parse_json, parse_toml, printable, reason_of
 
 VARIABLE_PREFIX: Final = "SERVING_GATEWAY_"
 
@@ -254,7 +254,7 @@ def _of_file(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _wrong(str(path), str(error)) from error
+        raise _wrong(str(path), f"{reason_of(error)}.") from error
     if unknown := sorted(content.keys() - _TYPES.keys()):
         raise _wrong(str(path), f"{', '.join(map(printable, unknown))} unknown.")
     if "upstreams" in content:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
+from serving_network.untrusted import reason_of
+
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 STOP_SECONDS: Final = 30.0
@@ -51,7 +53,7 @@ class SettlerProcess:
                 )
                 ending = f"exit code {await self._process.wait()}"
             except OSError as error:
-                ending = str(error)
+                ending = reason_of(error)
             if loop.time() - began > LONGEST_PAUSE:
                 pause = self._first_pause
             _LOG.error("the settler ended (%s) and is started again in %.0f s", ending, pause)

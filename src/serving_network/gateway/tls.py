@@ -9,6 +9,7 @@ from ipaddress import ip_address
 
 from serving_network.errors import ConfigurationError
 from serving_network.gateway.settings import Settings
+from serving_network.untrusted import reason_of
 
 _LOG = logging.getLogger("serving_network.gateway")
 
@@ -37,7 +38,7 @@ class Certificate:
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
                 f"The certificate {self._files[0]} with the key {self._files[1]} cannot be used.",
-                cause=str(error),
+                cause=f"{reason_of(error)}.",
                 next_step="Correct tls_cert and tls_key in the settings.",
             ) from error
 

@@ -69,6 +69,11 @@ class UpstreamRefused(RequestRefused):
         if passed_on is not None:
             self.content_type = passed_on[0]
 
+    @property
+    def passed_on(self) -> bytes:
+        """What the model server answered; empty if the gateway answers itself."""
+        return b"" if self._passed_on is None else self._passed_on[1]
+
     def body(self) -> bytes:
         """The body of the answer."""
         return super().body() if self._passed_on is None else self._passed_on[1]

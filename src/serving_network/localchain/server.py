@@ -23,7 +23,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from serving_network.errors import ConfigurationError, RpcError
 from serving_network.localchain import EmbeddedChain
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 
 LARGEST_BODY = 16 * 1024 * 1024
 LARGEST_BATCH = 1_000
@@ -52,13 +52,13 @@ _log = logging.getLogger(__name__)
 class PortUnavailable(ConfigurationError):
     """The server cannot listen on the given host and port."""
 
-    def __init__(self, host: str, port: int, error: OSError) -> None:
+    def __init__(self, host: str, port: int, error: OSError, other: str | None = None) -> None:
         taken = error.errno == errno.EADDRINUSE
         super().__init__(
             f"Port {port} on {host} is taken by another program."
             if taken
-            else f"The server cannot listen on {host}, port {port}: {error.strerror or error}.",
-            next_step=f"Stop that program, or choose another port: serving up --port {port + 1}"
+            else f"The server cannot listen on {host}, port {port}: {reason_of(error)}.",
+            next_step=f"Stop that program, or choose another port: {other or f'serving up --port {port + 1}'}"
             if taken
             else "Use an address of this machine and a port from 1024 to 65535.",
         )

@@ -23,7 +23,7 @@ from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import SHORT_WAIT, lock, write_whole
 from serving_network.hashing import keccak
 from serving_network.signing import recovered_signer
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,7 +207,7 @@ class TokenBook:
         except (OSError, ValueError, TypeError) as error:
             raise ConfigurationError(
                 f"{self._path} cannot be read.",
-                cause=printable(str(error)),
+                cause=f"{reason_of(error)}.",
                 next_step="Move it away, then make every API key anew: serving token revoke-all PROVIDER",
             ) from error
 

@@ -18,7 +18,7 @@ from typing import Final
 from serving_network.errors import ConfigurationError
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
 from serving_network.store.sqlite import private_database
-from serving_network.untrusted import parse_json
+from serving_network.untrusted import parse_json, reason_of
 
 _VERSION: Final = "1"
 _WAIT_SECONDS: Final = 10
@@ -94,7 +94,7 @@ class BillStore:
         try:
             return [parse_receipt(parse_json(content)) for (content,) in rows]
         except (ValueError, InvalidReceipt) as error:
-            raise _unusable(self._path, str(error)) from error
+            raise _unusable(self._path, reason_of(error)) from error
 
     def complete_to(self) -> int:
         """The last sequence before the first gap; 0 if the first receipt is missing."""
@@ -122,13 +122,13 @@ def open_bill(path: Path, identity: BillIdentity) -> Iterator[BillStore]:
     try:
         private_database(path)
     except OSError as error:
-        raise _unusable(path, str(error)) from error
+        raise _unusable(path, reason_of(error)) from error
     try:
         with closing(sqlite3.connect(path, timeout=_WAIT_SECONDS)) as connection:
             _prepare(connection, path, identity)
             yield BillStore(connection, path)
     except sqlite3.Error as error:
-        raise _unusable(path, str(error)) from error
+        raise _unusable(path, reason_of(error)) from error
 
 
 def bills_in(directory: Path, chain_id: int, user: str) -> list[tuple[BillIdentity, Path]]:

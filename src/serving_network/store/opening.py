@@ -19,6 +19,7 @@ from serving_network.store.migration import create, migrate
 from serving_network.store.postgres import COMMAND_SECONDS, LockLost, Postgres
 from serving_network.store.schema import MOVED, SCHEMA_VERSION, TABLES
 from serving_network.store.sqlite import Sqlite, copy_file, open_file, open_file_for_reading
+from serving_network.untrusted import reason_of
 
 BUSY: Final = "Another settlement of this provider is running."
 _ROWS_AT_ONCE: Final = 10_000
@@ -28,6 +29,10 @@ class JournalFailure(ServingError):
     """The journal cannot be used: it is damaged, not writable or of another version, or the disk is full."""
 
     exit_code = 3
+
+
+class OtherVersion(JournalFailure):
+    """An earlier or later version of this program made the journal."""
 
 
 class JournalOfAnother(JournalFailure):
@@ -81,7 +86,9 @@ def _opened(store: Location) -> Sqlite | Postgres:
         return open_file(store)
     except OSError as error:
         raise JournalFailure(
-            f"The journal {store} cannot be created.", cause=str(error), next_step="Choose another path with --journal."
+            f"The journal {store} cannot be created.",
+            cause=f"{reason_of(error)}.",
+            next_step="Choose another path with --journal.",
         ) from error
 
 
@@ -99,9 +106,11 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
             if MOVED in found:
                 raise was_moved(store, found[MOVED])
             if found.get("schema") != SCHEMA_VERSION:
-                raise JournalFailure(
+                raise OtherVersion(
                     f"The journal {store} is of another version.",
-                    next_step="Run serving settle once: it migrates the journal.",
+                    cause=f"Its schema has version {found.get('schema')}, this program's has {SCHEMA_VERSION}.",
+                    next_step="Back it up with serving settlement backup, then run serving settle once: it migrates an"
+                    " earlier version.",
                 )
             yield db
     except FAILURES as error:
@@ -195,12 +204,12 @@ def unusable(store: Location, error: Exception) -> JournalFailure:
     if isinstance(store, PostgresStore):
         return JournalFailure(
             f"The journal {store} cannot be used.",
-            cause=str(error),
+            cause=f"{reason_of(error)}.",
             next_step=f"Check that the server runs, and that this user may use the database: psql {store}",
         )
     return JournalFailure(
         f"The journal {store} cannot be used.",
-        cause=str(error),
+        cause=f"{reason_of(error)}.",
         next_step="If the disk is full, free space and run again. If the file is damaged, move it and its -wal and -shm"
         " files away, restore the newest backup, run serving settle, then serving settlement adopt: a backup lacks"
         " what was settled since.",

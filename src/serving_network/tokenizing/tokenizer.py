@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from serving_network.errors import ConfigurationError
-from serving_network.untrusted import parse_json
+from serving_network.untrusted import parse_json, reason_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -165,5 +165,7 @@ def _texts(value: Any) -> list[str]:
 
 def _unusable(path: Path, what: str, error: Exception) -> TokenizerUnusable:
     return TokenizerUnusable(
-        f"{path} is not {what}.", cause=str(error), next_step="Pass the model's tokenizer.json, in its own folder."
+        f"{path} is not {what}.",
+        cause=f"{reason_of(error)}.",
+        next_step="Pass the model's tokenizer.json, in its own folder.",
     )

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.files import unreadable
 from serving_network.untrusted import parse_json, parse_toml
 from serving_network.usage_logs.values import MICROSECONDS
 
@@ -156,9 +157,7 @@ def load_users(path: Path) -> dict[str, str]:
         try:
             content = parse_json(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"{path} cannot be read as JSON.", cause=str(error), next_step="Fix the file and run again."
-            ) from error
+            raise unreadable(ConfigurationError, path, error, "JSON") from error
     else:
         loaded = _load_toml(path)
         content = loaded.get("users", loaded)
@@ -202,6 +201,4 @@ def _load_toml(path: Path) -> dict[str, object]:
     try:
         return parse_toml(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"{path} cannot be read as TOML.", cause=str(error), next_step="Fix the file and run again."
-        ) from error
+        raise unreadable(ConfigurationError, path, error, "TOML") from error

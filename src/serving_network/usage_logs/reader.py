@@ -33,6 +33,7 @@ from serving_network.messages.usage import (
     is_absent,
     shown,
 )
+from serving_network.untrusted import reason_of
 from serving_network.usage_logs.columns import FIELDS, REQUIRED, Columns
 from serving_network.usage_logs.records import (
     EXCERPT_CHARACTERS,
@@ -471,7 +472,7 @@ class UsageLog:
     def _no_header(self, error: Exception) -> UnusableLog:
         return UnusableLog(
             f"The header of {self.path} is not CSV in UTF-8.",
-            cause=str(error),
+            cause=f"{reason_of(error)}.",
             next_step="Put the column names in the first line.",
         )
 
@@ -712,5 +713,5 @@ def _format_of(path: Path) -> Format:
 
 def _unreadable(path: Path, error: OSError) -> UnusableLog:
     return UnusableLog(
-        f"{path} cannot be read.", cause=error.strerror or str(error), next_step="Give the path of a usage log."
+        f"{path} cannot be read.", cause=f"{reason_of(error)}.", next_step="Give the path of a usage log."
     )

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from serving_network.messages.usage import Reject
+from serving_network.untrusted import reason_of
 
 MAX_LINE_BYTES: Final = 1 << 20
 EXCERPT_CHARACTERS: Final = 500
@@ -65,7 +66,7 @@ class Lines:
             try:
                 block = self._stream.read(_BLOCK)
             except (EOFError, OSError, zlib.error) as error:
-                self._reject(Reject(number, f"the compressed log is cut off: {error}", excerpt(rest)))
+                self._reject(Reject(number, f"the compressed log is cut off: {reason_of(error)}", excerpt(rest)))
                 return
             if not block:
                 break
@@ -240,7 +241,7 @@ class JsonArray:
             try:
                 block = self._stream.read(_BLOCK)
             except (EOFError, OSError, zlib.error) as error:
-                raise self._unreadable(f"the compressed log is cut off: {error}") from error
+                raise self._unreadable(f"the compressed log is cut off: {reason_of(error)}") from error
             if not block:
                 if searching:
                     raise self._missing()

@@ -23,7 +23,7 @@ import aiohttp
 
 from serving_network.errors import ConfigurationError, InvalidInput, KeyFailure
 from serving_network.messages.quotes import parse_body, render_report, report_data_of
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 from serving_network.wallet.local import LocalTeeSigner
 
 KEY_PATH: Final = "serving-network/tee-signer"
@@ -93,7 +93,7 @@ class Dstack:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise TeeUnavailable(
                 f"dstack does not answer at {self.endpoint}.",
-                cause=printable(str(error)) or type(error).__name__,
+                cause=f"{reason_of(error)}.",
                 next_step=_NEXT_STEP,
             ) from error
         try:

@@ -18,6 +18,7 @@ import rlp
 
 from serving_network.addresses import to_canonical_address, to_checksum_address
 from serving_network.errors import ConfigurationError, KeyFailure
+from serving_network.untrusted import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,9 @@ def connected_ledger(number: int) -> LedgerSigner:
         device = getDongle(debug=False)
     except (CommException, OSError) as error:
         raise KeyFailure(
-            "No Ledger device was found.", cause=str(error), next_step="Connect and unlock it, then try again."
+            "No Ledger device was found.",
+            cause=f"{reason_of(error)}.",
+            next_step="Connect and unlock it, then try again.",
         ) from error
     return LedgerSigner(exchange, number)
 

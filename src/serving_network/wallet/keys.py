@@ -14,7 +14,7 @@ from unicodedata import normalize
 from serving_network.addresses import to_checksum_address
 from serving_network.errors import InvalidInput, KeyFailure, KeyLocked, UnknownName, WrongPassword
 from serving_network.files import write_whole
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, printable, reason_of
 from serving_network.wallet.local import LocalSigner
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ class KeyStore:
     def _read(self, path: Path) -> tuple[StoredKey, dict[str, Any]]:
         try:
             keystore: dict[str, Any] = parse_json(path.read_bytes())
-            if isinstance(keystore, dict) and not keystore.get("address"):
+            if not isinstance(keystore, dict):
+                raise TypeError("it is not a JSON object")
+            if not keystore.get("address"):
                 raise KeyFailure(
                     f"The key file {path} does not say which address it belongs to.",
                     cause="Some wallets write keystores without an address.",
@@ -149,7 +151,7 @@ class KeyStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KeyFailure(
                 f"The key file {path} cannot be read.",
-                cause=printable(str(error)),
+                cause=f"{reason_of(error)}.",
                 next_step="Restore it from a backup, or remove it if the key is stored elsewhere.",
             ) from error
 
@@ -163,6 +165,8 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
 
     signer = None
     try:
+        if not isinstance(keystore, dict):
+            raise TypeError("it is not a JSON object")
         if _work(keystore) > MOST_WORK:
             raise ValueError("decrypting it takes more work than any wallet sets")
         if keystore.get("version") == "3":
@@ -181,7 +185,7 @@ def decrypt(keystore: Any, password: str, where: str) -> LocalSigner:
     except Exception as error:
         raise KeyFailure(
             f"{where} is not a keystore that can be decrypted.",
-            cause=printable(str(error)),
+            cause=f"{reason_of(error)}.",
             next_step="Use another file, or restore it from a backup.",
         ) from error
     claimed = str(keystore.get("address") or "").removeprefix("0x").lower()

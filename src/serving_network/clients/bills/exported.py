@@ -11,7 +11,7 @@ from serving_network.addresses import is_checksum_address
 from serving_network.errors import InvalidInput
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
 from serving_network.store.bills import BillIdentity
-from serving_network.untrusted import parse_json, printable
+from serving_network.untrusted import parse_json, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +31,11 @@ def export_bill(identity: BillIdentity, receipts: Sequence[SignedReceipt], *, re
     return json.dumps({"format": FORMAT} | about | {"receipts": [one.as_json() for one in shown]}, indent=1) + "\n"
 
 
-def import_bill(content: bytes) -> tuple[BillIdentity, list[SignedReceipt]]:
-    """The bill in a file, its receipts sorted by sequence, checked for form only. Raises InvalidBill."""
+def import_bill(content: bytes, source: str = "The file") -> tuple[BillIdentity, list[SignedReceipt]]:
+    """The bill in a file, its receipts sorted by sequence, checked for form only.
+
+    Raises InvalidBill, which names the `source`.
+    """
     try:
         found = parse_json(content)
         if not isinstance(found, dict) or found.get("format") != FORMAT:
@@ -42,13 +45,13 @@ def import_bill(content: bytes) -> tuple[BillIdentity, list[SignedReceipt]]:
         receipts = [parse_receipt(one) for one in found["receipts"]]
     except (ValueError, KeyError, TypeError, InvalidReceipt) as error:
         raise InvalidBill(
-            "The file is not a bill.",
-            cause=printable(str(error)),
+            f"{source} is not a bill.",
+            cause=f"{reason_of(error)}.",
             next_step="Make one with serving bill export PROVIDER FILE",
         ) from error
     if any(not identity.owns(one) for one in receipts):
         raise InvalidBill(
-            "The file has receipts of another user, provider, contract or chain.",
+            f"{source} has receipts of another user, provider, contract or chain.",
             next_step="Make one with serving bill export PROVIDER FILE",
         )
     return identity, sorted(receipts, key=lambda one: one.receipt.sequence)

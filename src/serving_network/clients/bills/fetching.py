@@ -10,7 +10,7 @@ import aiohttp
 from serving_network.errors import NodeFailure
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
 from serving_network.store.bills import check_storable
-from serving_network.untrusted import parse_json, printable, without_secrets
+from serving_network.untrusted import parse_json, printable, reason_of, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,11 +48,9 @@ async def get_json(http: aiohttp.ClientSession, url: str, authorization: str | N
                 )
             return parse_json(bytes(content))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ProviderFailure(
-            f"{where} does not answer.", cause=printable(str(error)) or type(error).__name__
-        ) from error
+        raise ProviderFailure(f"{where} does not answer.", cause=f"{reason_of(error)}.") from error
     except ValueError as error:
-        raise ProviderFailure(f"{where} did not answer with JSON.", cause=printable(str(error))) from error
+        raise ProviderFailure(f"{where} did not answer with JSON.", cause=f"{reason_of(error)}.") from error
 
 
 def error_in(content: bytes) -> str:

@@ -26,6 +26,7 @@ from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven
 from serving_network.clients.buying.funding import Funding, LimitReached
 from serving_network.clients.buying.provider import SignerChanged
 from serving_network.errors import ConfigurationError, ServingError
+from serving_network.untrusted import reason_of
 
 if TYPE_CHECKING:
     from serving_network.clients.buying.purchase import Buyer, Purchase
@@ -62,7 +63,9 @@ class Endpoint:
                 await web.TCPSite(runner, host, port).start()
             except OSError as error:
                 raise ConfigurationError(
-                    f"Port {port} is taken.", cause=str(error), next_step="Choose another one with --port."
+                    f"Port {port} cannot be used.",
+                    cause=f"{reason_of(error)}.",
+                    next_step="Choose another one with --port.",
                 ) from error
             yield f"http://{host}:{runner.addresses[0][1]}/v1"
         finally:

@@ -22,7 +22,7 @@ from serving_network.clients.servers import provider_session
 from serving_network.contracts.models import INFERENCE
 from serving_network.messages.prices import cached_divisor, input_fee
 from serving_network.messages.session_tokens import DAY_MS
-from serving_network.untrusted import printable, without_secrets
+from serving_network.untrusted import reason_of, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -252,6 +252,4 @@ def _fees_fit(receipt: Receipt, offer: Offer) -> bool:
 
 
 def _unreachable(url: str, error: BaseException) -> ProviderFailure:
-    return ProviderFailure(
-        f"{without_secrets(url)} does not answer.", cause=printable(str(error)) or type(error).__name__
-    )
+    return ProviderFailure(f"{without_secrets(url)} does not answer.", cause=f"{reason_of(error)}.")

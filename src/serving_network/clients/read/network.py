@@ -209,6 +209,11 @@ class AsyncNetwork:
         except ServiceNotExist:
             return None
 
+    async def services_of(self, provider: str) -> list[str]:
+        """The names of the services in which a provider has registered."""
+        names = [one.name for one in await self.services()]
+        return [name for name in names if await self.offer(provider, name) is not None]
+
     async def deliverables(self, user: str, provider: str, service: str = FINE_TUNING) -> list[Deliverable]:
         """The deliverables between a user and a provider, oldest first. Raises AccountNotExists."""
         found = await self.service(service)

@@ -18,6 +18,7 @@ from serving_network.store.location import Location, PostgresStore, beside
 from serving_network.store.opening import read_only
 from serving_network.store.postgres import COMMAND_SECONDS, LockLost, Postgres
 from serving_network.store.sqlite import open_file
+from serving_network.untrusted import reason_of
 
 BUSY: Final = "Another process writes this index."
 
@@ -99,7 +100,7 @@ def unusable(location: Location, error: Exception) -> IndexFailure:
         else "If the disk is full, free space and run again. If the file is damaged, delete it and its -wal and -shm"
         " files: serving index run builds it again."
     )
-    return IndexFailure(f"The index {location} cannot be used.", cause=str(error), next_step=next_step)
+    return IndexFailure(f"The index {location} cannot be used.", cause=f"{reason_of(error)}.", next_step=next_step)
 
 
 def _missing(location: Location) -> IndexFailure:
@@ -115,7 +116,9 @@ def _opened(location: Location) -> Database:
         return open_file(location)
     except OSError as error:
         raise IndexFailure(
-            f"The index {location} cannot be created.", cause=str(error), next_step="Choose another path with --index."
+            f"The index {location} cannot be created.",
+            cause=f"{reason_of(error)}.",
+            next_step="Choose another path with --index.",
         ) from error
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from serving_network.errors import ConfigurationError
 from serving_network.explorer.web.application import Explorer
 from serving_network.explorer.web.site import Source
+from serving_network.untrusted import reason_of
 
 _STOP_SECONDS = 1.0
 
@@ -28,7 +29,9 @@ async def served(
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise ConfigurationError(
-                f"The explorer cannot listen on {host}:{port}.", cause=str(error), next_step="Choose another --port."
+                f"The explorer cannot listen on {host}:{port}.",
+                cause=f"{reason_of(error)}.",
+                next_step="Choose another --port.",
             ) from error
         warming = asyncio.ensure_future(asyncio.to_thread(source.warm_up))
         address, chosen = runner.addresses[0][:2]
