@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from operator import itemgetter
+from itertools import count
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from serving_network.messages.prices import Charge, Prices
@@ -247,19 +248,19 @@ class Queue:
         The fees of a request that used more than plain tokens are stored as its own.
         """
         input_price, output_price, _ = prices
-        met = self._pass
+        met, requests, known = self._pass, made.requests, made.known
         of_users: dict[str, list[tuple[UsageRow, bytes]]] = defaultdict(list)
         for pair in zip(rows, keys, strict=True):
-            of_users[pair[0][3]].append(pair)
-        next_id = next(reversed(self._by_id), 0) + 1
-        for address, pairs in of_users.items():
-            user = self._users.get(address)
-            if user is None:
-                user = UserState(next_id, address, 0, 0, 0, 0, 0, 0, 0, 0)
-                next_id += 1
-            user_id, number = user.id, user.requests
+            of_users[pair[0].user].append(pair)
+        new_ids = count(next(reversed(self._by_id), 0) + 1)
+        users = [
+            self._users.get(address) or UserState(next(new_ids), address, 0, 0, 0, 0, 0, 0, 0, 0)
+            for address in of_users
+        ]
+        for user in sorted(users, key=attrgetter("id")):
+            address, user_id, number = user.address, user.id, user.requests
             all_input = all_output = owed = 0
-            for row, key in pairs:
+            for row, key in of_users[address]:
                 (
                     _, request_hash, request_text, _, user_text, time, input_tokens, output_tokens, fees, cached,
                     images, seconds, _,
@@ -276,10 +277,8 @@ class Queue:
                 all_output += output_tokens
                 plain = user_text == address and request_text == "0x" + request_hash.hex()
                 spelling = None if plain else f"{request_text} {user_text}"
-                made.requests.append(
-                    (user_id, number, request_hash, spelling, time, input_tokens, output_tokens, price)
-                )
-                made.known.append((key, user_id, number, met))
+                requests.append((user_id, number, request_hash, spelling, time, input_tokens, output_tokens, price))
+                known.append((key, user_id, number, met))
                 number += 1
             made.totals.append((user, number - user.requests, all_input, all_output, owed))
 
