@@ -48,6 +48,15 @@ class Database(Protocol):
     def in_transaction(self) -> bool: ...
     def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Result: ...
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object: ...
+    def append(self, table: str, rows: Sequence[Sequence[Any]], /) -> None:
+        """Insert many rows, each with a value for every column of the table."""
+
+    def append_new(self, table: str, key: str, rows: Sequence[Sequence[Any]], /) -> bool:
+        """Insert many rows, or none if the key of one exists or occurs twice. Returns whether they were inserted.
+
+        `key` is the first column. Call it in a transaction.
+        """
+
     def query_many(self, sql: str, rows: Iterable[Sequence[Any]], /) -> list[Any]:
         """Run a query once for each of these rows of parameters; the found rows, in that order."""
 

@@ -141,7 +141,7 @@ def _copy(file: Sqlite, database: Postgres, progress: Progress) -> None:
         rows = file.execute(f"SELECT * FROM {table}")  # noqa: S608 - a name of the schema
         columns = [one[0] for one in rows.description]
         while some := rows.fetchmany(_ROWS_AT_ONCE):
-            database.append(table, columns, [one for one in some if one[0] != MOVED])
+            database.append(table, [one for one in some if one[0] != MOVED], columns)
             done += len(some)
             progress("copying", done, total)
     database.number_on()

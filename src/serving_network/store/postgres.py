@@ -107,9 +107,19 @@ class Postgres:
         many = list(rows)
         return [tuple(row) for row in self._run(self._query_many(sql, many))] if many else []
 
-    def append(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert many rows."""
+    def append(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str] | None = None) -> None:
+        """Insert many rows. Without the names of their columns, they are in the order of the table's."""
         self._run(self._open.copy_records_to_table(table, records=rows, columns=columns))
+
+    def append_new(self, table: str, key: str, rows: Sequence[Sequence[Any]]) -> bool:  # noqa: ARG002 - SQLite needs it
+        self._run(self._open.execute("SAVEPOINT appending"))
+        try:
+            self.append(table, rows)
+        except Conflict:
+            self._run(self._open.execute("ROLLBACK TO SAVEPOINT appending"))
+            return False
+        self._run(self._open.execute("RELEASE SAVEPOINT appending"))
+        return True
 
     def number_on(self) -> None:
         """Let the numbers of new rows follow those of inserted ones."""

@@ -14,7 +14,7 @@ import os
 import re
 import shlex
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import chain
@@ -268,7 +268,7 @@ class UsageLog:
                 raw.seek(begin.offset)
                 lines = Lines(stream, reject, begin.offset, begin.line, quotes=self.format == "csv")
                 blocks = lines.blocks()
-            yield from self._read_blocks(blocks, parser, reject)
+            yield from chain.from_iterable(self._read_blocks(blocks, parser, reject))
         except Unreadable as end:
             reject(end.reject)
             return
@@ -294,17 +294,17 @@ class UsageLog:
             )
         return head
 
-    def _read_blocks(self, blocks: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[UsageRow]:
-        """The rows of blocks of lines: those of the shape of an earlier line in one step, the others one by one."""
+    def _read_blocks(self, blocks: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[Iterable[UsageRow]]:
+        """The rows of blocks of lines, in groups. Lines of the shape of an earlier one are read in one step."""
         shape = None
         for block in blocks:
             if parser.separator is not None and b'"' in block.content:
-                yield from self._read(records_of(chain([block], blocks)), parser, reject)
+                yield self._read(records_of(chain([block], blocks)), parser, reject)
                 return
             text = _text(block)
             shape = shape or _first_shape(text, parser)
             if shape is None or not text:
-                yield from self._read(records_of([block]), parser, reject)
+                yield self._read(records_of([block]), parser, reject)
                 continue
             found = shape.lines.findall(text)
             others = yield from self._quick(block, found, shape, lambda one: self._read(iter([one]), parser, reject))
@@ -317,8 +317,9 @@ class UsageLog:
         found: list[Any],
         shape: Shape,
         carefully: Callable[[Record], Iterator[UsageRow]],
-    ) -> Generator[UsageRow, None, int]:
-        """The rows of a block, in their order. Returns how many lines were left to be read carefully."""
+    ) -> Generator[Iterable[UsageRow], None, int]:
+        """The rows of a block in groups, in their order. Returns how many lines were left to be read carefully."""
+        rows: list[UsageRow] = []
         lines = block.content.split(b"\n") if self._id_is_row else []
         others = 0
         pick = shape.plain if self._only_user is None else None
@@ -330,7 +331,7 @@ class UsageLog:
                     if not any(captured):
                         raise BadRow("another shape")
                     content = lines[number - block.number] if lines else b""
-                    yield self._row(number, content, shape.values(captured))
+                    rows.append(self._row(number, content, shape.values(captured)))
                     continue
                 request_id, user, time, input_text, output_text = pick(captured)
                 address = addresses.get(user) or self._user(user)[0]
@@ -349,16 +350,21 @@ class UsageLog:
             except BadRow:
                 others += 1
                 lines = lines or block.content.split(b"\n")
-                yield from carefully(Record(number, lines[number - block.number], True))
+                yield rows
+                rows = []
+                yield carefully(Record(number, lines[number - block.number], True))
                 continue
-            user_text = user.strip() if as_spelled else address
-            yield _new_row(
-                UsageRow,
-                (
-                    number, request_hash, request_text, address, user_text, microseconds, input_tokens, output_tokens,
-                    None, 0, 0, 0, flag,
-                ),
+            user_text = user.strip() if as_spelled and user != address else address
+            rows.append(
+                _new_row(
+                    UsageRow,
+                    (
+                        number, request_hash, request_text, address, user_text, microseconds, input_tokens,
+                        output_tokens, None, 0, 0, 0, flag,
+                    ),
+                )
             )  # fmt: skip
+        yield rows
         return others
 
     def _read(self, records: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[UsageRow]:

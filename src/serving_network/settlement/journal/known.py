@@ -32,12 +32,6 @@ class Found(NamedTuple):
         return same and self.output_tokens < row.output_tokens
 
 
-def is_any_known(db: Database, keys: Sequence[bytes]) -> bool:
-    """Whether a request is recorded under one of these keys."""
-    sql = f"SELECT 1 FROM known WHERE hash IN ({_MARKS}) LIMIT 1"  # noqa: S608
-    return any(db.execute(sql, part).fetchone() is not None for part in _parts(sorted(keys)))
-
-
 def recorded(db: Database, keys: Sequence[bytes]) -> dict[bytes, Found]:
     """What is recorded under these keys."""
     found = {}

@@ -9,14 +9,17 @@ determines the state of all the user's requests.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import count
+from operator import attrgetter, itemgetter
 from typing import Final
 
 from serving_network.messages.prices import Charge, Prices
 from serving_network.messages.usage import Reject, UsageRow
-from serving_network.settlement.journal.known import Found, is_any_known, mark_met, recorded, recorded_units
+from serving_network.settlement.journal.known import Found, mark_met, recorded, recorded_units
 from serving_network.settlement.journal.records import OpenWork, Recorded, UserState
 from serving_network.store.database import Database
 from serving_network.store.location import Location
@@ -28,13 +31,15 @@ _OTHER_TIME: Final = "If it is another request, add --id-with-time"
 
 
 class _New:
-    """New requests: their rows for the tables."""
+    """New requests: their rows for the tables, and what they add to their users' totals."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[object, ...]] = []
         self.known: list[tuple[bytes, int, int, int]] = []
         self.own_fees: list[tuple[int, int, str, str]] = []
         self.other_tokens: list[tuple[int, int, str, int]] = []
+        self.totals: list[tuple[UserState, int, int, int, int]] = []
+        """Users, each with a number of requests, their input tokens, output tokens and wei."""
 
 
 def _streams(rows: Sequence[UsageRow]) -> set[bytes]:
@@ -123,15 +128,16 @@ class Queue:
         if not self._db.in_transaction:
             self._db.begin()
         price = self._price_list(prices)
-        key_of = hash_key(self._secret)
-        keys = [key_of(row.request_hash) for row in rows]
-        if len(set(keys)) < len(keys) or is_any_known(self._db, keys):
-            result = self._record_others(rows, keys, prices, price)
-        else:
-            made = _New()
-            self._append(rows, keys, prices, price, made)
+        keys = list(map(hash_key(self._secret), [row.request_hash for row in rows]))
+        made = _New()
+        self._append(rows, keys, prices, price, made)
+        made.known.sort(key=itemgetter(0))
+        if self._db.append_new("known", "hash", made.known):
+            self._count(made)
             self._write(made)
             result = Recorded(len(rows), 0, [])
+        else:
+            result = self._record_others(rows, keys, prices, price)
         self._uncommitted += len(rows)
         if self._uncommitted >= _COMMIT_EVERY:
             self.end_reading()
@@ -166,14 +172,11 @@ class Queue:
         return newest + 1
 
     def _write(self, made: _New) -> None:
-        made.known.sort()
+        """Write the rows of new requests, except those of `known`."""
         made.requests.sort()
-        self._db.executemany("INSERT INTO known VALUES (?, ?, ?, ?)", made.known)
-        self._db.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?)", made.requests)
-        if made.own_fees:
-            self._db.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", sorted(made.own_fees))
-        if made.other_tokens:
-            self._db.executemany("INSERT INTO other_tokens VALUES (?, ?, ?, ?)", made.other_tokens)
+        self._db.append("request", made.requests)
+        self._db.append("own_fee", sorted(made.own_fees))
+        self._db.append("other_tokens", made.other_tokens)
 
     def _record_others(self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int) -> Recorded:
         """Record the new ones among rows of which some are recorded, or occur twice."""
@@ -204,6 +207,7 @@ class Queue:
             else:
                 met[key] = None
         mark_met(self._db, list(met), self._pass)
+        self._db.append("known", sorted(made.known))
         self._write(made)
         return Recorded(len(made.known), len(met), rejects)
 
@@ -211,6 +215,7 @@ class Queue:
         """Append a request, and return what is then recorded of it."""
         fees = len(made.own_fees)
         self._append([row], [key], prices, price, made)
+        self._count(made)
         own_fees = made.own_fees[-1][2:] if len(made.own_fees) > fees else (None, None)
         _, user, number, met = made.known[-1]
         return Found(met, user, number, row.time, row.input_tokens, row.output_tokens, price, *own_fees)
@@ -238,49 +243,61 @@ class Queue:
         return (f": {_STREAM}" if grows else "") + ": recorded before with different content"
 
     def _append(self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int, made: _New) -> None:
-        """Append requests to their users' queues, and add their rows for the tables to `made`.
+        """Add to `made` what appends requests to their users' queues.
 
         The fees of a request that used more than plain tokens are stored as its own.
         """
         input_price, output_price, _ = prices
-        users, met = self._users, self._pass
-        for row, key in zip(rows, keys, strict=True):
-            (
-                _, request_hash, request_text, address, user_text, time, input_tokens, output_tokens, fees, cached,
-                images, seconds, _,
-            ) = row  # fmt: skip
-            user = users.get(address) or self._add_user(address)
-            number = user.requests
-            if fees is None and not (cached or images or seconds):
-                fee = input_tokens * input_price + output_tokens * output_price
-            else:
-                units = row.other_units()
-                input_fee, output_fee = fees or prices.fees_of(row)
-                fee = input_fee + output_fee
-                made.own_fees.append((user.id, number, str(input_fee), str(output_fee)))
-                made.other_tokens += [(user.id, number, kind, tokens) for kind, tokens in units.items()]
+        met, requests, known = self._pass, made.requests, made.known
+        of_users: dict[str, list[tuple[UsageRow, bytes]]] = defaultdict(list)
+        for pair in zip(rows, keys, strict=True):
+            of_users[pair[0].user].append(pair)
+        new_ids = count(next(reversed(self._by_id), 0) + 1)
+        users = [
+            self._users.get(address) or UserState(next(new_ids), address, 0, 0, 0, 0, 0, 0, 0, 0)
+            for address in of_users
+        ]
+        for user in sorted(users, key=attrgetter("id")):
+            address, user_id, number = user.address, user.id, user.requests
+            all_input = all_output = owed = 0
+            for row, key in of_users[address]:
+                (
+                    _, request_hash, request_text, _, user_text, time, input_tokens, output_tokens, fees, cached,
+                    images, seconds, _,
+                ) = row  # fmt: skip
+                if fees is None and not (cached or images or seconds):
+                    owed += input_tokens * input_price + output_tokens * output_price
+                else:
+                    units = row.other_units()
+                    input_fee, output_fee = fees or prices.fees_of(row)
+                    owed += input_fee + output_fee
+                    made.own_fees.append((user_id, number, str(input_fee), str(output_fee)))
+                    made.other_tokens += [(user_id, number, kind, tokens) for kind, tokens in units.items()]
+                all_input += input_tokens
+                all_output += output_tokens
+                plain = user_text == address and request_text == "0x" + request_hash.hex()
+                spelling = None if plain else f"{request_text} {user_text}"
+                requests.append((user_id, number, request_hash, spelling, time, input_tokens, output_tokens, price))
+                known.append((key, user_id, number, met))
+                number += 1
+            made.totals.append((user, number - user.requests, all_input, all_output, owed))
+
+    def _count(self, made: _New) -> None:
+        """Count new requests in their users' totals."""
+        new_users = [user for user, *_ in made.totals if user.id not in self._by_id]
+        self._db.append("user", [(user.id, user.address, 0, 0, 0, "0", "0", "0", 0, "0") for user in new_users])
+        for user in new_users:
+            self._users[user.address] = self._by_id[user.id] = user
+        for user, requests, input_tokens, output_tokens, owed in made.totals:
             if user.paid > user.owed:
-                self._in_credit.add(address)
-            user.requests = number + 1
+                self._in_credit.add(user.address)
+            user.requests += requests
             user.input_tokens += input_tokens
             user.output_tokens += output_tokens
-            user.owed += fee
-            user.billed += fee
-            plain = user_text == address and request_text == "0x" + request_hash.hex()
-            spelling = None if plain else f"{request_text} {user_text}"
-            made.requests.append((user.id, number, request_hash, spelling, time, input_tokens, output_tokens, price))
-            made.known.append((key, user.id, number, met))
-        self._touched.update(row.user for row in rows)
-
-    def _add_user(self, address: str) -> UserState:
-        (number,) = self._db.execute(
-            "INSERT INTO user VALUES ((SELECT coalesce(max(id), 0) + 1 FROM user), ?, 0, 0, 0, '0', '0', '0', 0, '0')"
-            " RETURNING id",
-            (address,),
-        ).fetchone()
-        user = UserState(number, address, 0, 0, 0, 0, 0, 0, 0, 0)
-        self._users[address] = self._by_id[number] = user
-        return user
+            user.owed += owed
+            user.billed += owed
+            self._touched.add(user.address)
+        made.totals.clear()
 
     def _set_fact(self, key: str, value: str) -> None:
         self._db.execute(SET_FACT, (key, value))
