@@ -112,7 +112,7 @@ def fail_to_move(
         patch.setattr(Postgres, name, broken)
         with pytest.raises(JournalFailure, match="cannot be used") as caught:
             move(source, target)
-    assert caught.value.cause == "gone"
+    assert caught.value.cause == "gone."
 
 
 def usable(store: Location) -> bool:
