@@ -29,6 +29,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Spare every later collection of cycles what was imported and collected, which lives as long as the process."""
+    gc.collect()
+    gc.freeze()
+
+
 TEMPORARY = pytest.StashKey[Path]()
 
 

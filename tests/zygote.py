@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that run `serving` without the second that Python needs to import it.
+"""Processes that run `serving`, or a function of the tests, without the second that Python needs to import them.
 
 One process imports the program and waits; each run is a fork of it: a process of its own, with its own terminal or
 pipes, environment and directory, which dies by signals like any other. A run is the child of the process that
@@ -36,6 +36,9 @@ from ptyprocess import PtyProcess
 
 import serving_network
 
+SERVING = "serving_network.cli.main:app"
+"""What a process runs unless its test names another function, as MODULE:FUNCTION."""
+
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER in linux/prctl.h
 _LENGTH = struct.Struct(">I")
 
@@ -47,13 +50,15 @@ def start(
     directory: Path,
     streams: tuple[int, int, int],
     terminal: bool = False,
+    function: str = SERVING,
 ) -> int:
     """Run `serving WORDS` and return the id of its process, which the caller waits for with `os.waitpid`.
 
     `streams` are the file descriptors of its input, output and errors; with `terminal` the first one is a terminal,
-    which the process gets as its own.
+    which the process gets as its own. Another `function` finds the words in sys.argv.
     """
     request = {"words": list(words), "environment": dict(environment), "directory": str(directory)}
+    request["function"] = function
     message = json.dumps(request | {"terminal": terminal}).encode()
     connection = _zygote()
     connection.sendmsg(
@@ -113,14 +118,27 @@ class Silent:
 class Piped:
     """A process of `serving WORDS` whose output is read, with as much of `subprocess.Popen` as tests use."""
 
-    def __init__(self, words: Sequence[str]) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        function: str = SERVING,
+    ) -> None:
         self.returncode: int | None = None
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         self.stdout, self.stderr = os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8")
         try:
             with Path(os.devnull).open("rb") as nothing:
                 streams = (nothing.fileno(), out_end, err_end)
-                self.pid = start(words, environment=os.environ, directory=Path.cwd(), streams=streams)
+                self.pid = start(
+                    words,
+                    environment=os.environ if environment is None else environment,
+                    directory=directory or Path.cwd(),
+                    streams=streams,
+                    function=function,
+                )
         finally:
             os.close(out_end)
             os.close(err_end)
@@ -225,8 +243,8 @@ def _between(request: dict[str, Any], streams: list[int], writing: int) -> None:
 
 def _run(request: dict[str, Any]) -> None:
     """What `python -m serving_network` does, from a fresh environment on."""
-    from serving_network.cli.main import app
-
+    module, _, name = request["function"].partition(":")
+    function = getattr(importlib.import_module(module), name)
     code = 1
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -236,7 +254,7 @@ def _run(request: dict[str, Any]) -> None:
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1)
     try:
-        app(prog_name="serving")
+        function()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     finally:

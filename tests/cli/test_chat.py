@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -96,26 +93,17 @@ def test_a_conversation(serving: Terminal, stage: Stage, gate: Gate) -> None:
 @pytest.mark.usefixtures("gate")
 def test_an_openai_client_connects(serving: Terminal, stage: Stage) -> None:
     words = ["connect", stage.world.provider.address, "--port", "0", "--limit", "1", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving_network", *words],
-        env=serving.variables() | {"SERVING_PASSWORD": PASSWORD, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
+    own = serving.variables() | {"SERVING_PASSWORD": PASSWORD}
+    with closing(zygote.Piped(words, environment=own)) as process:
         shown = json.loads(process.stdout.readline())
         with openai.OpenAI(base_url=shown["base_url"], api_key=shown["api_key"], max_retries=0) as client:
             asked = {"model": shown["model"], "messages": [{"role": "user", "content": "Hi"}]}
             stream = client.chat.completions.create(**asked, stream=True)
             assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "word word word "
         assert json.loads(process.stdout.readline())["receipt"] == 1
-        os.kill(process.pid, signal.SIGINT)
-        assert process.wait(120) == 0
-    finally:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=600)
+        assert process.returncode == 0
 
 
 @pytest.mark.usefixtures("gate")

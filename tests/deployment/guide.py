@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,6 +36,7 @@ from tests.deployment import people, variants
 from tests.deployment.conftest import Bench, Killed
 
 GUIDE = ROOT / "docs" / "operations.md"
+CONFIGURATION = "config.toml"
 GENESIS = 1_790_000_000
 SECONDS_A_BLOCK = 12
 COLUMNS = "118"
@@ -80,6 +82,15 @@ class Guide:
         self.released = artifacts.DIRECTORY
         self._dies_at: int | None = None
         self.exit_code = 0
+
+    def copy(self, folder: Path) -> "Guide":
+        """A run in another empty directory, with the same networks and configuration, and a copy of the chain."""
+        twin = Guide(folder)
+        twin.chain = self.chain.copy()
+        twin.bench = replace(twin.bench, chain=twin.chain)
+        shutil.copytree(self.folder / "networks", folder / "networks", dirs_exist_ok=True)
+        shutil.copy(self.home / CONFIGURATION, twin.home)
+        return twin
 
     def play(self, text: str) -> str:
         """The guide's text with the output of this run."""
@@ -158,10 +169,14 @@ class Guide:
 
     @contextlib.contextmanager
     def _environment(self, url: str) -> Iterator[None]:
-        (self.home / "config.toml").write_text(
-            f'network = "mine"\n[networks.mine]\nurls = ["{url}"]\nchain_id = 31337\n'
-            f'[addresses]\nfoundation = "{self.bench.upgrade_owner.address}"\n'
-        )
+        configuration, urls = self.home / CONFIGURATION, f'urls = ["{url}"]'
+        if configuration.exists():
+            configuration.write_text(re.sub(r"urls = .*", urls, configuration.read_text(), count=1))
+        else:
+            configuration.write_text(
+                f'network = "mine"\n[networks.mine]\n{urls}\nchain_id = 31337\n'
+                f'[addresses]\nfoundation = "{self.bench.upgrade_owner.address}"\n'
+            )
         values = {
             "SERVING_HOME": str(self.home),
             "SERVING_PASSWORD": "secret",

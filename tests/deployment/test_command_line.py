@@ -3,8 +3,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,20 +20,35 @@ from .guide import GUIDE, Guide
 SPEC = GUIDE.read_text().split("```toml\n", 1)[1].split("```", 1)[0]
 
 
+def new_guide(folder: Path) -> Guide:
+    """A terminal in a directory with the file of a network of which nothing is deployed yet."""
+    one = Guide(folder)
+    (folder / "networks" / "mine.toml").write_text(SPEC)
+    return one
+
+
 @pytest.fixture
 def guide(tmp_path: Path) -> Iterator[Guide]:
-    """A terminal in a directory with the file of a network of which nothing is deployed yet."""
-    one = Guide(tmp_path)
-    (tmp_path / "networks" / "mine.toml").write_text(SPEC)
+    one = new_guide(tmp_path)
     with one.playing():
         yield one
 
 
+@pytest.fixture(scope="module")
+def deployed_once(tmp_path_factory: pytest.TempPathFactory) -> Guide:
+    """A network that is only copied."""
+    one = new_guide(tmp_path_factory.mktemp("guide"))
+    with one.playing():
+        one.type("serving deploy apply --key deployer --yes")
+    assert one.exit_code == 0
+    return one
+
+
 @pytest.fixture
-def deployed(guide: Guide) -> Guide:
-    guide.type("serving deploy apply --key deployer --yes")
-    assert guide.exit_code == 0
-    return guide
+def deployed(deployed_once: Guide, tmp_path: Path) -> Iterator[Guide]:
+    one = deployed_once.copy(tmp_path)
+    with one.playing():
+        yield one
 
 
 def fails(guide: Guide, command: str, exit_code: int, says: str) -> None:
@@ -199,8 +212,8 @@ def test_kill_minus_nine_at_any_time_does_no_harm(guide: Guide) -> None:
             process.kill()
             killed += 1
         process.wait()
-    command = [sys.executable, "-m", "serving_network", *words]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+    guide.type(f"serving {' '.join(words)}")
+    assert guide.exit_code == 0
     assert killed
     assert guide.bench.nonce(guide.bench.owner) == 16
     assert "no differences" in guide.type("serving deploy check")

@@ -32,7 +32,7 @@ from serving_network.wallet.local import LocalSigner
 
 from .conftest import Bench, DyingChain, Killed
 from .people import open_accounts
-from .variants import lay_out_again, rebuild, relayout
+from .variants import lay_out_again, misread, rebuild, relayout
 
 BEACON = "UpgradeableBeacon"
 
@@ -222,12 +222,7 @@ def test_appended_variables_are_accepted_and_named(network: Bench, other_build: 
 def test_code_that_misreads_what_it_declares_right_is_found_by_the_rehearsal(network: Bench, other_build: Path) -> None:
     """The layout is declared as before, but the code reads the coins in other bits."""
     open_accounts(network)
-    rebuild(
-        other_build,
-        "InferenceServing",
-        file="serving/accounts.vy",
-        edits=((r"^COINS_MASK: constant\(uint256\) = .*$", "COINS_MASK: constant(uint256) = 2**60 - 1"),),
-    )
+    misread(other_build, "InferenceServing", 2**92 - 1, misread_as=2**60 - 1)
     with pytest.raises(RehearsalFailed):
         rehearse(network, "inference-v1.0")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from eth.vm import opcode_values
 from vyper.compiler import outputs_from_compiler_data
 
 from serving_network.contracts import artifacts
@@ -49,6 +50,18 @@ def relayout(folder: Path, contract: str, change: Callable[[Any], Any]) -> None:
     stored = json.loads((folder / f"{contract}.json").read_text())
     change(stored["storageLayout"])
     _replace(folder, contract, {"bytecode": stored["bytecode"] + "00", "storageLayout": stored["storageLayout"]})
+
+
+def misread(folder: Path, contract: str, constant: int, misread_as: int) -> None:
+    """Make the artifact in `folder` another build, whose code has another number wherever it pushes `constant`."""
+    length = (constant.bit_length() + 7) // 8
+    pushed, instead = (
+        bytes([opcode_values.PUSH0 + length]) + one.to_bytes(length, "big") for one in (constant, misread_as)
+    )
+    stored = json.loads((folder / f"{contract}.json").read_text())
+    codes = {name: bytes.fromhex(stored[name].removeprefix("0x")) for name in ("bytecode", "deployedBytecode")}
+    assert all(pushed in code for code in codes.values())
+    _replace(folder, contract, {name: code.replace(pushed, instead).hex() for name, code in codes.items()})
 
 
 def lay_out_again(folder: Path, contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> None:

@@ -7,45 +7,77 @@ import asyncio
 import json
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 from serving_network.cli.home import Home
 from serving_network.networks import BUILT_IN, NamedNetwork
+from tests import zygote
 from tests.clients.network_fixture import TEE_KEY
 from tests.gateway.stage import Stage
 
 PASSWORD = "a long password"
 
 
-def environment_without_serving() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+def environment(home: Path) -> dict[str, str]:
+    """The variables of a program with this home and the TEE's key."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
+    return kept | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()}
 
 
-async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    if process.returncode is None:
-        process.send_signal(number)
+class Program:
+    """A process of `serving WORDS` whose output is read; its errors go where the test's go."""
+
+    def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.returncode: int | None = None
+        reading, writing = os.pipe()
+        self._output = os.fdopen(reading, encoding="utf-8")
+        try:
+            with Path(os.devnull).open("rb") as nothing:
+                streams = (nothing.fileno(), writing, 2)
+                self.pid = zygote.start(words, environment=environment, directory=Path.cwd(), streams=streams)
+        finally:
+            os.close(writing)
+
+    def printed(self) -> Any:
+        """The JSON object that it prints first."""
+        lines: list[str] = []
+        while not (lines and lines[-1].endswith("}\n")):
+            lines.append(self._output.readline())
+            assert lines[-1], "".join(lines)
+        return json.loads("".join(lines))
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    async def wait(self) -> int:
+        if self.returncode is None:
+            _, status = await asyncio.to_thread(os.waitpid, self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
+            self._output.close()
+        return self.returncode
+
+
+async def stop(process: Program, number: signal.Signals) -> None:
+    process.send_signal(number)
     await process.wait()
 
 
 @asynccontextmanager
 async def program(
     stage: Stage, home: Path, *more: str, **variables: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, dict[str, Any]]]:
+) -> AsyncIterator[tuple[Program, dict[str, Any]]]:
     """The gateway as a program of its own, and what it printed."""
     words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--journal", str(stage.store), *more),
-        env=environment_without_serving() | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex()} | variables,
-        stdout=asyncio.subprocess.PIPE,
+    process = await asyncio.to_thread(
+        Program, [*words, "--journal", str(stage.store), *more], environment(home) | variables
     )
     try:
-        assert process.stdout is not None
-        async with asyncio.timeout(60):
-            printed = json.loads(await process.stdout.readuntil(b"}\n"))
+        async with asyncio.timeout(600):
+            printed = await asyncio.to_thread(process.printed)
         yield process, printed
     finally:
         await stop(process, signal.SIGKILL)
@@ -66,13 +98,11 @@ async def serving(home: Path, *words: str) -> tuple[int, Any]:
 
 async def printed_by(home: Path, *words: str) -> tuple[int, str]:
     """The exit code of a command, and what it printed: its result, or if there is none, its failure."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "serving_network", *words, "--network", "test"),
-        env=environment_without_serving()
-        | {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, (out or err).decode()
+    own = environment(home) | {"SERVING_PASSWORD": PASSWORD}
+
+    def run() -> tuple[int, str]:
+        with closing(zygote.Piped([*words, "--network", "test"], environment=own)) as process:
+            out, err = process.communicate(timeout=600)
+            return process.returncode or 0, out or err
+
+    return await asyncio.to_thread(run)

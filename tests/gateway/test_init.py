@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from serving_network.gateway.readiness import GatewayNotReady
 from serving_network.gateway.settings import read_settings
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.clients.network_fixture import TEE_KEY
-from tests.gateway.programs import PASSWORD, environment_without_serving, serving, write_home
+from tests import zygote
+from tests.gateway.programs import PASSWORD, environment, serving, write_home
 from tests.gateway.stage import Stage, model_server
 
 NEW, PROVIDER = 6, 1
@@ -55,18 +54,11 @@ def test_a_service_is_registered(stage: Stage, home: Path) -> None:
 
 def test_a_terminal_is_asked_for_what_is_missing(stage: Stage, home: Path) -> None:
     file = home / "new.toml"
-    arguments = ["-m", "serving_network", "gateway", "init", "--network", "test", "--key", "new"]
+    words = ["gateway", "init", "--network", "test", "--key", "new", "--settings", str(file)]
 
     def talk(upstream: str) -> None:
-        variables = {"SERVING_HOME": str(home), "SERVING_TEE_KEY": TEE_KEY.hex(), "SERVING_PASSWORD": PASSWORD}
-        child = pexpect.spawn(
-            sys.executable,
-            [*arguments, "--settings", str(file)],
-            env=environment_without_serving() | variables,
-            encoding="utf-8",
-            timeout=60,
-            dimensions=(40, 200),
-        )
+        own = environment(home) | {"SERVING_PASSWORD": PASSWORD}
+        child = zygote.Terminal(words, environment=own, directory=home, columns=200)
         for question, answer in (
             ("Model server, with its /v1 \\[http://127.0.0.1:8000/v1\\]: ", upstream),
             ("Public URL of the gateway: ", "https://new.example"),

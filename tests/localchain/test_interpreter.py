@@ -10,10 +10,10 @@ import pytest
 from eth.vm import opcode_values
 from eth.vm.forks.cancun.computation import CancunComputation
 from eth_keys.datatypes import PrivateKey
-from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving_network.hashing import keccak
 from serving_network.localchain import interpreter
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, MessageResult, execute
 from serving_network.localchain.fusing import BINARY, UNARY
@@ -21,6 +21,7 @@ from serving_network.localchain.interpreter import _FAST, Computation
 from serving_network.localchain.world import AccountState, Changes, World
 from tests.localchain.programs import assemble
 
+NO_CODE = keccak(b"")
 SENDER, CONTRACT = bytes(range(1, 21)), b"\x22" * 20
 OTHERS = [
     opcode_values.SHA3,
@@ -125,11 +126,11 @@ loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
 def run(
     code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]
 ) -> tuple[MessageResult, Changes]:
-    world = World()
+    world, code_hash = World(), keccak(code)
     world.commit(
         Changes(
-            accounts={SENDER: AccountState(0, 10**18, keccak(b"")), CONTRACT: AccountState(1, 1000, keccak(code))},
-            codes={keccak(code): code},
+            accounts={SENDER: AccountState(0, 10**18, NO_CODE), CONTRACT: AccountState(1, 1000, code_hash)},
+            codes={code_hash: code},
         )
     )
     context = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
@@ -165,13 +166,24 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     assert our_changes == their_changes
 
 
+def _stacks() -> Iterator[bytes]:
+    yield b""
+    edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
+    for below in (b"", assemble("PUSH1 0x07 " * 18)):
+        for first in edges:
+            for second in edges:
+                yield below + assemble(f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}")
+
+
+STACKS = list(_stacks())
+RETURN_TOP = assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+
+
 @pytest.mark.parametrize("operation", sorted(_FAST))
 def test_each_fast_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with boundary values."""
-    edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
-    pairs = [f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}" for first in edges for second in edges]
-    for before in ["", *pairs, *("PUSH1 0x07 " * 18 + pair for pair in pairs)]:
-        code = assemble(before) + bytes([operation]) + assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+    for stack in STACKS:
+        code = stack + bytes([operation]) + RETURN_TOP
         ours, theirs = (
             run(code, b"\x01" * 40, 100_000, Computation),
             run(code, b"\x01" * 40, 100_000, CancunComputation),

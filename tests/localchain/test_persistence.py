@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +16,11 @@ import pytest
 from serving_network.errors import ConfigurationError
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.store import FILE_NAME
+from tests import zygote
 from tests.localchain.programs import EMIT, STORE, deploy, send, topic, word
 
 KILLS = 8
-WRITER = """
-import sys
-from pathlib import Path
-from serving_network.localchain import EmbeddedChain
-chain = EmbeddedChain(state=Path(sys.argv[1]))
-target = "0x" + "77" * 20
-while True:
-    chain.request("eth_sendTransaction", [{"from": chain.accounts[0], "to": target, "value": "0x1", "gas": "0x5208"}])
-    sys.stdout.write("sent\\n")
-    sys.stdout.flush()
-"""
+SENDER = "tests.localchain.sending:send_until_killed"
 
 
 def everything(chain: EmbeddedChain) -> dict[str, Any]:
@@ -118,14 +106,11 @@ def test_a_chain_killed_at_any_moment_is_complete(tmp_path: Path) -> None:
     seed = random.Random(20_261_122)
     sent = 0
     for _ in range(KILLS):
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(seed.uniform(0, 0.15))
-        os.kill(writer.pid, signal.SIGKILL)
-        sent += 1 + writer.stdout.read().count(b"sent")
-        writer.wait()
-        writer.stdout.close()
+        with closing(zygote.Piped([], directory=tmp_path, function=SENDER)) as writer:
+            writer.stdout.readline()
+            time.sleep(seed.uniform(0, 0.15))
+            writer.kill()
+            sent += 1 + writer.stdout.read().count("sent")
         with EmbeddedChain(state=tmp_path) as chain:
             head = int(chain.request("eth_blockNumber"), 16)
             assert sent <= head <= sent + 1

@@ -10,12 +10,14 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from serving_network.localchain import EmbeddedChain
+from serving_network.localchain import server as server_module
 from serving_network.localchain.server import LARGEST_BATCH, LARGEST_BODY, ChainServer, PortUnavailable, running_server
 from tests.localchain.programs import EMIT, REVERT, deploy, send, topic, word
 
@@ -209,14 +211,37 @@ def test_contracts_nest_as_deep_over_http_as_in_process(chain: EmbeddedChain, se
     assert ask(server, call("eth_call", {"to": deep, "gas": hex(10**10)}))["result"] == word(0)
 
 
-def test_blocks_at_an_interval(chain: EmbeddedChain) -> None:
-    with running_server(chain, block_time=1) as server:
-        sent = {"from": chain.accounts[0], "to": chain.accounts[1], "gas": hex(21_000)}
-        transaction = ask(server, call("eth_sendTransaction", sent))["result"]
-        assert ask(server, call("eth_getTransactionReceipt", transaction))["result"] is None
-        while not ask(server, call("eth_getTransactionReceipt", transaction))["result"]:
-            time.sleep(0.05)
-        assert ask(server, call("eth_getTransactionReceipt", transaction))["result"]["status"] == "0x1"
+class Bell:
+    """A sleep that ends when the test rings, once for each ring."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self._rings = threading.Semaphore(0)
+        self._pause = asyncio.sleep
+
+    def ring(self) -> None:
+        self._rings.release()
+
+    async def sleep(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        while not self._rings.acquire(blocking=False):
+            await self._pause(0.01)
+
+
+def test_blocks_at_an_interval(chain: EmbeddedChain, monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = Bell()
+    monkeypatch.setattr(server_module, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": bell.sleep}))
+    with running_server(chain, block_time=7) as server:
+        for number in range(2):
+            sent = {"from": chain.accounts[0], "to": chain.accounts[1], "gas": hex(21_000)}
+            transaction = ask(server, call("eth_sendTransaction", sent))["result"]
+            assert ask(server, call("eth_getTransactionReceipt", transaction))["result"] is None
+            assert int(chain.request("eth_blockNumber"), 16) == number
+            bell.ring()
+            while not ask(server, call("eth_getTransactionReceipt", transaction))["result"]:
+                time.sleep(0.01)
+            assert ask(server, call("eth_getTransactionReceipt", transaction))["result"]["status"] == "0x1"
+    assert set(bell.asked) == {7}
 
 
 # WebSocket

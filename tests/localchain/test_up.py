@@ -38,7 +38,6 @@ FRONTS = {
 STEPS_OF_A_DEPLOYMENT = 16
 KILLS = 3
 HANGS_AFTER = 600  # seconds; high enough for a busy machine
-SERVING = [sys.executable, "-c", "from serving_network.cli.main import app; app()"]
 
 
 @contextlib.contextmanager
@@ -188,7 +187,7 @@ def test_an_interrupt_at_any_moment_ends_without_a_traceback() -> None:
     seed = random.Random(7)
     for _ in range(KILLS):
         # The moments include the start of Python itself.
-        command = [*SERVING, "up", "--port", "0"]
+        command = [sys.executable, "-c", "from serving_network.cli.main import app; app()", "up", "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 time.sleep(seed.uniform(1.0, 3.0))
@@ -210,16 +209,11 @@ def test_blocks_at_an_interval() -> None:
 
 
 def test_a_node_that_is_not_installed(tmp_path: Path) -> None:
-    process = subprocess.run(
-        [*SERVING, "up", "--node", "anvil"],
-        env=os.environ | {"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=HANGS_AFTER,
-        check=False,
-    )
+    environment = os.environ | {"PATH": str(tmp_path)}
+    with contextlib.closing(zygote.Piped(["up", "--node", "anvil"], environment=environment)) as process:
+        _, err = process.communicate(HANGS_AFTER)
     assert process.returncode == 3
-    assert "anvil is not installed" in process.stderr
+    assert "anvil is not installed" in err
 
 
 @pytest.mark.skipif(shutil.which("anvil") is None, reason="anvil is not installed")
@@ -249,13 +243,13 @@ def test_a_gateway_sells_and_is_paid() -> None:
             configured = {"SERVING_HOME": home, "SERVING_PRIVATE_KEY": keys[1], "SERVING_TEE_KEY": keys[9]}
             environment = {name: value for name, value in os.environ.items() if not name.startswith("SERVING_")}
             Home(Path(home)).save_network(replace(BUILT_IN["local"], name="test", urls=(told["url"],)))
-            settled = subprocess.run(
-                [*SERVING, "settle", "--json", "--network", "test", "--journal", gateway["store"]],
-                env=environment | configured, capture_output=True, text=True, timeout=HANGS_AFTER, check=True,
-            )  # fmt: skip
+            words = ["settle", "--json", "--network", "test", "--journal", gateway["store"]]
+            with contextlib.closing(zygote.Piped(words, environment=environment | configured)) as settle:
+                settled, err = settle.communicate(HANGS_AFTER)
+            assert settle.returncode == 0, err
         usage = content["usage"]
         fee = usage["prompt_tokens"] * 10**12 + usage["completion_tokens"] * 4 * 10**12
-        assert json.loads(settled.stdout)["total"]["paid"] == str(fee)
+        assert json.loads(settled)["total"]["paid"] == str(fee)
         stop(process, signal.SIGTERM)
 
 

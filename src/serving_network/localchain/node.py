@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from serving_network.errors import RpcError
 from serving_network.untrusted import printable
@@ -132,10 +132,10 @@ class EmbeddedChain:
         with self._lock:
             return self._events.unsubscribe(name)
 
-    def copy(self) -> EmbeddedChain:
+    def copy(self) -> Self:
         """A copy in memory with the same blocks and state. Changes to the copy do not affect this chain."""
         with self._lock:
-            twin = object.__new__(EmbeddedChain)
+            twin = object.__new__(type(self))
             twin._keys = self._keys
             twin._store = None
             twin._use(self._chain.copy())
