@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from serving_network.clients.read.settlement_calls import FUNCTIONS, RESULT_EVENTS, Form, rows_in, settlements_in
+from serving_network.explorer.index.calls import SERVICE
 
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
     from serving_network.explorer.index.events import Event
+    from serving_network.explorer.index.steps import Transaction
     from serving_network.messages.typed_data import UserSettlement
 
 
@@ -148,9 +150,15 @@ def _grouped(entries: Sequence[tuple[Event, str | None]], complaint: str | None)
     return groups
 
 
-def by_service(events: Iterable[Event]) -> Mapping[str, list[Event]]:
-    """Events by the contract that emitted them."""
-    found: dict[str, list[Event]] = {}
+def settled_groups(events: Iterable[Event], transactions: Mapping[str, Transaction]) -> list[Group]:
+    """The groups of settled rows among the events of services."""
+    found: dict[tuple[str, str], list[Event]] = {}
     for event in events:
-        found.setdefault(event.contract.address, []).append(event)
-    return found
+        if event.contract.role == SERVICE:
+            found.setdefault((event.tx, event.contract.address), []).append(event)
+    groups = []
+    for (hash_, service), of_service in found.items():
+        transaction = transactions[hash_]
+        signed = transaction.signed if transaction.recipient == service else None
+        groups += groups_of(of_service, Sent(transaction.sender, signed))
+    return groups

@@ -22,7 +22,7 @@ from serving_network.explorer.index.calls import BEACON, LEDGER, SERVICE, decode
 from serving_network.explorer.index.events import Event, Followed, all_topics, clean, event_of
 from serving_network.explorer.index.positions import BLOCKS_AT_MOST
 from serving_network.explorer.index.questions import Asker, Question
-from serving_network.explorer.index.settled import signed_by_call, signed_in
+from serving_network.explorer.index.settled import settled_groups, signed_by_call, signed_in
 from serving_network.explorer.index.steps import Header, Step, Transaction
 from serving_network.explorer.index.untold import questions_about
 
@@ -88,11 +88,12 @@ class Source:
         events = sorted(all_events, key=lambda one: one.position)
         blocks = await self._blocks(events)
         transactions = await self._transactions(events, contracts)
-        answers = await self._asker.ask(questions_about(events, transactions, found), last)
+        groups = settled_groups(events, transactions)
+        answers = await self._asker.ask(questions_about(events, transactions, found, groups), last)
         header = before if last == before.number else await self.header(last)
         if await self.hash(before.number) != before.hash:
             raise Moved
-        return Step(header, asked_for, tuple(events), blocks, transactions, tuple(found), answers)
+        return Step(header, asked_for, tuple(events), blocks, transactions, tuple(groups), tuple(found), answers)
 
     async def _logs(self, addresses: Sequence[str], first: int, last: int) -> list[Log]:
         """The logs of contracts in a range. Raises TooLarge if the node refuses it."""
