@@ -7,17 +7,15 @@ service itself and its rows name the same users in the same order. All other gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from serving_network.clients.read.settlement_calls import FUNCTIONS, RESULT_EVENTS, Form, rows_in, settlements_in
-from serving_network.explorer.index.calls import SERVICE
 
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
     from serving_network.explorer.index.events import Event
-    from serving_network.explorer.index.steps import Transaction
     from serving_network.messages.typed_data import UserSettlement
 
 
@@ -147,18 +145,4 @@ def _grouped(entries: Sequence[tuple[Event, str | None]], complaint: str | None)
         group.rows.append((event, provider))
         group.provider = group.provider or provider
         group.ends = event.position
-    return groups
-
-
-def settled_groups(events: Iterable[Event], transactions: Mapping[str, Transaction]) -> list[Group]:
-    """The groups of settled rows among the events of services."""
-    found: dict[tuple[str, str], list[Event]] = {}
-    for event in events:
-        if event.contract.role == SERVICE:
-            found.setdefault((event.tx, event.contract.address), []).append(event)
-    groups = []
-    for (hash_, service), of_service in found.items():
-        transaction = transactions[hash_]
-        signed = transaction.signed if transaction.recipient == service else None
-        groups += groups_of(of_service, Sent(transaction.sender, signed))
     return groups
