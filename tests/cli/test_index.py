@@ -65,6 +65,18 @@ def test_a_difference_is_named_and_exits_with_code_9(serving: Terminal, world: W
     assert serving("index", "run", "--once", "--json", code=9).json["check"]["agrees"] is False
 
 
+def test_a_row_that_no_contract_answers_is_compared_with_the_chain(serving: Terminal, world: World) -> None:
+    world.user.deposit(5 * 10**18)
+    serving("index", "run", "--once")
+    (index,) = (serving.home / "indexes").glob("*.sqlite")
+    with closing(sqlite3.connect(index)) as db, db:
+        db.execute("UPDATE tx SET sender = ?", (world.provider.address,))
+    assert "The index agrees with the contracts." in serving("index", "check", "--no-history").out
+    checked = serving("index", "check", code=9).out
+    assert f"is {world.provider.address} in the index, and {world.user.address} on the chain." in checked
+    assert "table tx: sender of row 0x" in checked
+
+
 def test_a_search_shows_what_the_index_knows(serving: Terminal, world: World) -> None:
     world.user.deposit(5 * 10**18)
     world.provider.register(OFFER, stake=100 * 10**18)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from serving_network.addresses import to_checksum_address
 from serving_network.chain.node import CALLS_PER_BATCH
-from serving_network.chain.pages import Page, every_entry
+from serving_network.chain.pages import PAGES_AHEAD, Page, every_page
 from serving_network.contracts import load
 from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import ContractError, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from eth_typing import ChecksumAddress
 
@@ -69,6 +69,12 @@ class Contract:
 
         Raises NodeFailure if the pages contradict each other.
         """
+        return [entry async for page in self.pages(function, *args, block=block) for entry in page]
+
+    async def pages(
+        self, function: str, *args: Any, block: int | None = None, pages_ahead: int = PAGES_AHEAD
+    ) -> AsyncIterator[list[Any]]:
+        """As `listing`, page by page. At most `pages_ahead` pages are in memory."""
         at = await self._chain.block_number() if block is None else block
 
         largest = 1
@@ -92,7 +98,8 @@ class Contract:
             answers = await self._chain.call_each(requests, block=at, at_once=at_once)
             return [decoded(one) if isinstance(one, bytes) else one for one in answers]
 
-        return await every_entry(function, ask, ask_together)
+        async for page in every_page(function, ask, ask_together, pages_ahead):
+            yield page
 
     async def has(self, function: str, *args: Any, sender: str | None = None) -> bool:
         """Whether the contract has `function`. This project's contracts have functions that the live network's lack."""

@@ -109,20 +109,34 @@ async def status(session: Session, index: INDEX = None) -> None:
 
 @app.command()
 @reads
-async def check(session: Session, index: INDEX = None) -> None:
-    """Compare an index with what the contracts answer at the index's last block.
+async def check(
+    session: Session,
+    index: INDEX = None,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history/--no-history",
+            help="Also read all events again, which takes as long as building the index, and compare every row.",
+        ),
+    ] = True,
+) -> None:
+    """Compare an index with what the contracts answer at the index's last block, and every row with the chain.
 
     Balances, pending refunds, available money and registrations are compared one by one and in total; a contract holds
-    at least what it owes. Exits with code 9 if something differs.
+    at least what it owes. Then all events are read again, into a temporary file.
+
+    Exits with code 9 if something differs.
 
     Example: serving index check
     """
     from serving_network.explorer.index.opening import reading
     from serving_network.explorer.index.reconciling import reconcile
+    from serving_network.explorer.index.rereading import recheck
 
     chain = await session.chain()
+    progress = _Reports(session)
     with reading(index_at(index, session.network)) as found:
-        checked = await reconcile(found, chain)
+        checked = await (recheck(found, chain, progress.reread) if history else reconcile(found, chain))
     session.out.result(_as_json(checked))
     _show(session, checked)
 
@@ -174,6 +188,11 @@ class _Reports:
         elif not progress.done and time.monotonic() >= self._next:
             self._next = time.monotonic() + REPORT_SECONDS
             out.note(f"Block {progress.block} of {progress.head}, {count(self._since, 'event')} so far.")
+
+    def reread(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + REPORT_SECONDS
+            self._session.out.note(f"Read block {progress.block} of {progress.head} again.")
 
     def checked(self, result: Checked) -> None:
         self._session.out.note(f"Checked block {result.block}: {_verdict(result)}.")

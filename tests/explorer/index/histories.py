@@ -29,6 +29,7 @@ from serving_network.clients.read.network import LOCAL_LEDGER
 from serving_network.contracts import load
 from serving_network.contracts.models import ZERO_ADDRESS
 from serving_network.errors import RpcError
+from serving_network.explorer.index.account_words import penalty_flag, slot_of
 from serving_network.explorer.index.following import Follower
 from serving_network.explorer.index.found import Checked
 from serving_network.explorer.index.opening import Subject, reading, writing
@@ -216,7 +217,16 @@ class History:
         self.town.send(self.town.owner, self.service, name, self.provider)
 
     def acknowledge(self) -> None:
-        self.town.send(self.user, self.service, "acknowledgeTEESigner", self.provider, self.chance.random() < 0.5)
+        """Acknowledge a provider or not, which an account without coins allows, and let the provider look at it."""
+        user, provider, service = self.user, self.provider, self.service
+        if self.chance.random() < 0.5:
+            name = self.town.names[service]
+            for seconds in (0, 90_000):
+                self.town.chain.request("evm_increaseTime", [seconds])
+                self.town.send(user, self.town.ledger, "retrieveFund", [provider], name)
+        self.town.send(user, service, "acknowledgeTEESigner", provider, self.chance.random() < 0.5)
+        if self.chance.random() < 0.5:
+            self.settle(provider, user)
 
     def rule(self) -> None:
         """Something that only owners do."""
@@ -282,10 +292,10 @@ class History:
         town.send(town.owner, town.ledger, "registerService", "inference", f"n{self.versions}", front, "")
         town.names[front] = f"inference-n{self.versions}"
 
-    def settle(self) -> None:
+    def settle(self, provider: str | None = None, user: str | None = None) -> None:
         """Settle users of one provider, in either form, with good and bad rows."""
-        provider, tee = self.provider, self.chance.choice(TEES)
-        users = [self.user for _ in range(self.chance.randrange(1, 6))]
+        provider, tee = provider or self.provider, self.chance.choice(TEES)
+        users = [user or self.user, *(self.user for _ in range(self.chance.randrange(5)))]
         rows = [self._row(user) for user in users]
         if self.chance.random() < 0.6:
             signature = tee._sign_digest(typed_digest(TEESettlementBatch(provider, rows), 31337, self.town.inference))
@@ -418,6 +428,36 @@ def play(town: Town, seed: int, directory: Path, followed: Location | None = Non
     return followed, once
 
 
+def misread(town: Town, index: Location) -> list[str]:
+    """Accounts whose acknowledgement or penalty flag is not what the contract had after a block with their events."""
+    with reading(index) as found:
+        rows = found.rows(
+            "SELECT DISTINCT a.service, c.kind, a.user_address, a.provider, e.block, a.acknowledged, a.penalised"
+            " FROM (SELECT contract AS service, user_address, provider, position >> 20 AS block FROM event UNION"
+            " SELECT service, user_address, provider, position >> 20 FROM settlement WHERE status NOT IN (2, 5)) e"
+            " JOIN account a ON a.service = e.service AND a.user_address = e.user_address AND a.provider = e.provider"
+            " AND a.since >> 20 <= e.block AND (a.until IS NULL OR a.until >> 20 > e.block)"
+            " JOIN contract c ON c.address = a.service WHERE c.kind <> 'other'"
+        )
+    wrong = []
+    for service, kind, user, provider, block, acknowledged, penalised in rows:
+        at = hex(block)
+        interface = load(FINE_TUNING if kind == "fine-tuning" else INFERENCE).interface
+        data = "0x" + interface.encode("getAccount", user, provider).hex()
+        answer = town.chain.request("eth_call", [{"to": service, "data": data}, at])
+        account = interface.decode_result("getAccount", bytes.fromhex(answer[2:]))
+        flag = False
+        if kind == "fine-tuning":
+            slot = "0x" + slot_of(user, provider).hex()
+            word = int(town.chain.request("eth_getStorageAt", [service, slot, at]), 16)
+            found_flag = penalty_flag(word, account)
+            assert found_flag is not None
+            flag = found_flag
+        if (bool(acknowledged), bool(penalised)) != (account["acknowledged"], flag):
+            wrong.append(f"{user} with {provider}, block {block}: {acknowledged} {penalised}, {account}, {flag}")
+    return wrong
+
+
 NOT_COMPARED = {"seen", "meta"}
 
 
@@ -458,7 +498,7 @@ def main() -> int:
         for seed in range(options.seed, options.seed + options.count):
             with town.reset_afterwards(), tempfile.TemporaryDirectory() as directory:
                 followed, once = play(town, seed, Path(directory))
-                wrong = list(differences(followed, once))
+                wrong = [*differences(followed, once), *misread(town, followed)]
                 checked = asyncio.run(read_all(town.chain, followed))
                 with reading(followed) as index:
                     odd = index.oddities().entries

@@ -21,6 +21,7 @@ from tests.explorer.index.histories import (
     advance,
     differences,
     dump,
+    misread,
     play,
     prepared,
     read_all,
@@ -38,6 +39,7 @@ def test_a_random_history_in_postgresql(town: Town, tmp_path: Path, location: Lo
 
 def check(town: Town, followed: Location, once: Location) -> None:
     assert list(differences(followed, once)) == []
+    assert misread(town, followed) == []
     checked = asyncio.run(read_all(town.chain, followed))
     assert checked.agrees, checked
     assert checked.compared["accounts"] > 10

@@ -130,6 +130,19 @@ def test_events_of_strangers_do_not_stop_the_index(town: Town, tmp_path: Path) -
     assert "an event that cannot be decoded" in odd
 
 
+def test_a_service_that_claims_an_account_book_and_tells_nothing_is_counted_by_the_ledger(
+    town: Town, tmp_path: Path
+) -> None:
+    prepared(History(town, random.Random(1)))
+    town.send(town.owner, town.ledger, "registerService", "inference", "quiet", town.foreign[1], "")
+    user, provider = town.users[0], town.providers[0]
+    town.send(user, town.ledger, "transferFund", provider, "inference-quiet", 8 * COIN)
+    checked = asyncio.run(read_all(town.chain, tmp_path / "index"))
+    assert checked.agrees, checked.differences
+    assert checked.unanswered == ("inference-quiet",)
+    assert {one.name: one.owed for one in checked.coins}["inference-quiet"] == 8 * COIN
+
+
 def test_a_registration_that_a_reorganisation_removes_takes_its_history_along(town: Town, tmp_path: Path) -> None:
     chain = asyncio.run(AsyncReader.open(town.chain))
     history = History(town, random.Random(3))

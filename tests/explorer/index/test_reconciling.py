@@ -30,6 +30,11 @@ TAMPERED = {
     "nonce of": "UPDATE account SET nonce = '00000000000000000007' WHERE until IS NULL AND nonce IS NOT NULL",
     "account of": "DELETE FROM account WHERE until IS NULL",
     "ledger of": "UPDATE ledger SET until = NULL, user_address = lower(user_address) WHERE until IS NULL",
+    "acknowledgement and penalty flag of": "UPDATE account SET acknowledged = 1 - acknowledged WHERE until IS NULL",
+    "deliverable": "UPDATE deliverable SET state = 'penalised', root_hash = '0x' WHERE until IS NULL",
+    "number of deliverables of": "DELETE FROM deliverable",
+    "type and verifiability of": "UPDATE offer SET details = replace(details, 'TeeML', 'TeeTLS') WHERE until IS NULL",
+    "quota and occupied of": "UPDATE offer SET details = replace(details, 'H100', 'B200') WHERE until IS NULL",
     "input price of": "UPDATE offer SET input_price = '123' WHERE until IS NULL",
     "TEE signer of": "UPDATE offer SET signer = provider WHERE until IS NULL",
     "confirmation of": "UPDATE offer SET confirmed = 1 - confirmed WHERE until IS NULL",
@@ -37,6 +42,11 @@ TAMPERED = {
     "stake of": "UPDATE stake SET amount = '1'",
     "owner": "UPDATE setting SET value = contract WHERE name = 'owner' AND until IS NULL",
     "implementation": "UPDATE setting SET value = contract WHERE name = 'implementation' AND until IS NULL",
+    "pending owner": "INSERT INTO setting SELECT contract, 'pending_owner', contract, since, NULL, NULL FROM setting"
+    " WHERE name = 'owner' AND until IS NULL",
+    "version": "UPDATE contract SET version = 'v9' WHERE role = 'service'",
+    "recommendation": "DELETE FROM setting WHERE name LIKE 'recommended:%'",
+    "sum of stakes": "UPDATE total SET amount = '7' WHERE name = 'stakes'",
     "sum of balances": "UPDATE total SET amount = '7' WHERE name = 'balances'",
     "sum of available": "DELETE FROM total WHERE name = 'available'",
     "money of": "UPDATE settlement SET paid = paid || '0' WHERE paid <> '0'",
@@ -55,6 +65,8 @@ def agreed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Asy
             town.send(town.users[0], town.ledger, "retrieveFund", [provider], "inference-v1.0")
         for _ in range(30):
             history.settle()
+        for provider in town.providers[:2]:
+            town.send(provider, town.fine_tuning, "addDeliverable", town.users[0], "kept", b"root")
         index = tmp_path_factory.mktemp("index") / "index"
         assert asyncio.run(read_all(town.chain, index)).agrees
         yield town, asyncio.run(AsyncReader.open(town.chain)), index

@@ -123,10 +123,38 @@ def test_pages_that_are_not_there(source: Source) -> None:
 
 def test_only_names_of_this_server_are_served(source: Source) -> None:
     async def check(browser: Browser) -> list[int]:
-        names = ("127.0.0.1:4000", "localhost:4000", "[::1]:4000", "explorer.example", "evil.example", "127.0.0.1.evil")
-        return [(await browser.get("/live.json", Host=name)).status for name in names]
+        return [(await browser.get("/live.json", Host=name)).status for name in (*served, *refused)]
 
-    assert browse(source, check, frozenset({"explorer.example"})) == [200, 200, 200, 200, 421, 421]
+    served = ("127.0.0.1:4000", "localhost:4000", "[::1]:4000", "explorer.example", "EXPLORER.example.")
+    refused = (
+        "evil.example", "127.0.0.1.evil", "[127.0.0.1]evil", "[::1]evil:80", "evil:127.0.0.1", "127.1", "0x7f000001",
+        "evil@127.0.0.1", "127.0.0.1@evil", "localhost.evil", "127.0.0.1:http", "",
+    )  # fmt: skip
+    answers = browse(source, check, frozenset({"explorer.example"}))
+    assert answers == [200] * len(served) + [421] * len(refused)
+
+
+def test_a_stranger_can_ask_for_anything(source: Source) -> None:
+    """Parts of paths and queries that make no sense are not found, or count as not given."""
+    spells = (
+        "9223372036854775808", "9" * 400, "-1", "1e9", "%00", "%ff%fe", "%ED%A0%80", "%E2%80%AE", "%D9%A3", "0x%25%25",
+        "' OR 1=1 --", "..%2f..%2fetc%2fpasswd", "<script>", "%0d%0aSet-Cookie:x=1",
+    )  # fmt: skip
+    paths = (
+        "/provider/{}", "/user/{}", "/settlement/{}", "/transaction/{}", "/block/{}", "/contract/{}", "/address/{}",
+        "/search?q={}", "/providers?service={}&sort.providers={}", "/users?page.users={}&page.users={}",
+        "/settlements?table={}&format={}", "/static/{}/style.css",
+    )  # fmt: skip
+
+    async def check(browser: Browser) -> None:
+        for path in paths:
+            for spell in spells:
+                answer = await browser.get(path.replace("{}", spell))
+                assert answer.status in (200, 404), (path, spell)
+                assert HEADERS.items() <= answer.headers.items(), (path, spell)
+                assert "Set-Cookie" not in answer.headers
+
+    browse(source, check)
 
 
 def test_static_files_are_kept_by_browsers_and_change_their_address(source: Source) -> None:

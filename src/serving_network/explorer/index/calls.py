@@ -19,7 +19,8 @@ BEACON: Final = "beacon"
 COUNTED: Final = "balances_from"
 """The setting of a service that says whose events tell its users' balances: its own, or only those of the ledger.
 
-A service of unknown kind, or without an account book, is counted by what the ledger moves into and out of it."""
+A service of unknown kind, without an account book, or that emits no BalanceUpdated after a transfer, is counted by what
+the ledger moves into and out of it."""
 BY_EVENTS: Final = "service"
 BY_LEDGER: Final = "ledger"
 

@@ -93,16 +93,24 @@ class Width:
 class Follower:
     """Follows one ledger and everything that it announces, into a database that nobody else writes.
 
-    `confirmations` blocks at the end of the chain are left out.
+    `confirmations` blocks at the end of the chain are left out, and blocks after `last`.
     """
 
     def __init__(
-        self, db: Database, chain: AsyncReader, ledger: str, *, first: int | None = None, confirmations: int = 0
+        self,
+        db: Database,
+        chain: AsyncReader,
+        ledger: str,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        confirmations: int = 0,
     ) -> None:
         self._db = db
         self._chain = chain
         self._ledger = ledger
         self._first = first
+        self._last = last
         self._confirmations = confirmations
         self.width = Width()
         self._source: Source | None = None
@@ -113,6 +121,8 @@ class Follower:
         tip = self._tip()
         newest = await source.header()
         head = max(newest.number - self._confirmations, -1)
+        if self._last is not None:
+            head = min(head, self._last)
         try:
             lost = await self._fork(source, tip, newest.number)
         except Moved:

@@ -327,6 +327,10 @@ class IndexReader:
         """The rows of a query."""
         return self._db.execute(sql, values).fetchall()
 
+    def many(self, sql: str, values: Sequence[Sequence[Any]]) -> list[Any]:
+        """The rows of a query that is run once for each of these values."""
+        return self._db.query_many(sql, values)
+
 
 _SERVICE_SUMS: Final = ("accounts", "providers", "balances", "pending", "stakes", "held")
 _VERSION_SETTINGS: Final = ("owner", "pending_owner", "lock_time", "penalty", "beacon")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from serving_network.contracts.models import FINE_TUNING, INFERENCE, ZERO_ADDRESS
 from serving_network.explorer.index import untold
+from serving_network.explorer.index.account_words import penalty_flag
 from serving_network.explorer.index.calls import BEACON, BY_EVENTS, BY_LEDGER, COUNTED, LEDGER
 from serving_network.explorer.index.events import args_as_text, clean, stored
 from serving_network.explorer.index.refunds import cancelled, paid, requested
@@ -26,8 +27,8 @@ from serving_network.explorer.index.rows import (
     SettingRow,
     StakeRow,
 )
-from serving_network.explorer.index.settled import Group, Sent, by_service, groups_of
 from serving_network.explorer.index.sums import add_to_days, add_to_totals
+from serving_network.explorer.index.untold import ACCEPTED, Change
 from serving_network.explorer.index.versions import (
     ACCOUNT,
     DELIVERABLE,
@@ -44,6 +45,7 @@ from serving_network.store.schema import padded
 if TYPE_CHECKING:
     from serving_network.explorer.index.events import Event
     from serving_network.explorer.index.questions import Question
+    from serving_network.explorer.index.settled import Group
     from serving_network.explorer.index.steps import Step
     from serving_network.messages.typed_data import UserSettlement
     from serving_network.store.database import Database
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
 _DAY: Final = 86_400
 _MOST_INPUT: Final = 131_072
 """The longest calldata that nodes relay."""
-_ACCEPTED: Final = (0, 1)
-_NO_SIGNER: Final = 3
 
 
 class _Result(NamedTuple):
@@ -101,20 +101,12 @@ class _Recorder:
         self._write()
 
     def _group(self) -> None:
-        """Find out which settled rows belong together."""
-        by_transaction: dict[str, list[Event]] = {}
-        for event in self._step.events:
-            if event.contract.role == "service":
-                by_transaction.setdefault(event.tx, []).append(event)
-        for hash_, events in by_transaction.items():
-            transaction = self._step.transactions[hash_]
-            for service, of_service in by_service(events).items():
-                signed = transaction.signed if transaction.recipient == service else None
-                for group in groups_of(of_service, Sent(transaction.sender, signed)):
-                    self._ends.setdefault(group.ends, []).append(group)
-                    rows: Sequence[UserSettlement | None] = group.signed or [None] * len(group.rows)
-                    for (event, provider), row in zip(group.rows, rows, strict=True):
-                        self._results[event.position] = _Result(provider, row, group)
+        """Note what each settled row belongs to, and where each group ends."""
+        for group in self._step.groups:
+            self._ends.setdefault(group.ends, []).append(group)
+            rows: Sequence[UserSettlement | None] = group.signed or [None] * len(group.rows)
+            for (event, provider), row in zip(group.rows, rows, strict=True):
+                self._results[event.position] = _Result(provider, row, group)
 
     def _load(self) -> None:
         """Load the current versions of everything that the events touch."""
@@ -287,6 +279,7 @@ class _Recorder:
                 if args["amount"] > row.available:
                     self._odd(event, "a transfer of more than what is available")
                 self._ledgers.put(key, row._replace(available=row.available - args["amount"]), position)
+                self._see_whether_told(event)
                 self._hold(event, args["amount"])
             case "FundSpent":
                 self._hold(event, -args["amount"])
@@ -311,6 +304,14 @@ class _Recorder:
         known = any(one.address == address and one.kind in (INFERENCE, FINE_TUNING) for one in self._step.found)
         row = SettingRow(BY_EVENTS if answer.value and known else BY_LEDGER, answer.block)
         self._settings.put((address, COUNTED), row, event.position)
+
+    def _see_whether_told(self, event: Event) -> None:
+        """FundsTransferred: a service may claim an account book, and not tell of the deposit by BalanceUpdated."""
+        service, after = event.args["service"], self._at.get(event.position + 1)
+        told = after is not None and after.name == "BalanceUpdated" and after.contract.address == service
+        counted = self._settings[service, COUNTED]
+        if not told and counted is not None and counted.value == BY_EVENTS:
+            self._settings.put((service, COUNTED), SettingRow(BY_LEDGER), event.position)
 
     def _hold(self, event: Event, amount: int) -> None:
         """Change what a service holds for a user, if only the ledger's events tell it."""
@@ -355,6 +356,7 @@ class _Recorder:
                     self._deliverables.end(deliverable, position)
             case "DeliverableAdded" | "DeliverableAcknowledged" | "DeliverableAbandoned" | "DeliverableEvicted":
                 self._deliverable(event, (address, user, provider))
+                self._read_flags(event, (address, user, provider))
 
     def _return_stake(self, event: Event, provider: str) -> None:
         key = event.contract.address, provider
@@ -403,39 +405,55 @@ class _Recorder:
     def _balance(self, event: Event, key: Key) -> None:
         """BalanceUpdated: an opening, a deposit, a charge or a payout. The events beside it tell which."""
         balance, pending = event.args["amount"], event.args["pendingRefund"]
-        before, after = self._at.get(event.position - 1), self._at.get(event.position + 1)
         account = self._accounts[key]
         if account is None:
             ledger = self._ledgers[key[1],]
             opened = AccountRow(balance, requested((), pending, self._time(event)), info=ledger.info if ledger else "")
-            self._accounts.put(key, opened, event.position)
+            self._accounts.put(key, self._with_flags(event, key, opened), event.position)
             return
-        if before is not None and before.name == "FundsTransferred" and _same_account(before, key):
-            row = account._replace(refunds=cancelled(account.refunds, pending), acknowledged=True, penalised=False)
-        elif before is not None and before.name == "FeesSettled" and before.contract == event.contract:
-            row = account._replace(refunds=cancelled(account.refunds, pending))
-        elif after is not None and self._charges(event, after):
-            result = self._results[after.position]
-            nonce = None if result.signed is None else padded(result.signed.nonce)
-            row = account._replace(refunds=cancelled(account.refunds, pending), acknowledged=True, nonce=nonce)
-            self._paid[after.position] = account.balance - balance
-        else:
+        reason, other = untold.balance_change(event, self._at)
+        if reason is Change.PAYOUT:
             row = account._replace(refunds=paid(account.refunds, pending))
             if row.refunds != account.refunds[len(account.refunds) - len(row.refunds) :]:
                 self._odd(event, "a payout of a part of a refund")
+        else:
+            row = account._replace(refunds=cancelled(account.refunds, pending), acknowledged=True, read_at=None)
+        if reason is Change.DEPOSIT:
+            row = row._replace(penalised=False)
+        elif reason is Change.TASK:
+            row = row._replace(read_at=account.read_at)
+        elif reason is Change.ENTRY and other is not None:
+            signed = self._results[other.position].signed
+            row = row._replace(nonce=None if signed is None else padded(signed.nonce))
+            self._paid[other.position] = account.balance - balance
         if row.pending != pending:
             self._odd(event, "more pending refunds than were requested")
-        self._accounts.put(key, row._replace(balance=balance), event.position)
+        self._accounts.put(key, self._with_flags(event, key, row._replace(balance=balance)), event.position)
 
-    @staticmethod
-    def _charges(event: Event, after: Event) -> bool:
-        """Whether the event after BalanceUpdated is the accepted entry that charged the account."""
-        return (
-            after.name == "TEESettlementResult"
-            and after.contract == event.contract
-            and after.user == event.user
-            and after.args["status"] in _ACCEPTED
+    def _with_flags(self, event: Event, key: Key, row: AccountRow) -> AccountRow:
+        """An account with its acknowledgement and penalty flag as they were read, if the event does not tell them."""
+        _, user, provider = key
+        answer = self._step.answers.get(untold.account(event, user, provider))
+        if answer is None or answer.value is None:
+            return row
+        penalised = None
+        word = self._step.answers.get(untold.account_word(event, user, provider))
+        if word is not None and word.value is not None and word.block == answer.block:
+            penalised = penalty_flag(word.value, answer.value)
+        return row._replace(
+            acknowledged=answer.value["acknowledged"],
+            penalised=row.penalised if penalised is None else penalised,
+            read_at=answer.block,
         )
+
+    def _read_flags(self, event: Event, key: Key) -> None:
+        """Set the acknowledgement and the penalty flag of an account, for an event that changes nothing else of it."""
+        account = self._accounts[key]
+        if account is None:
+            return
+        read = self._with_flags(event, key, account)
+        if (read.acknowledged, read.penalised) != (account.acknowledged, account.penalised):
+            self._accounts.put(key, read, event.position)
 
     def _request(self, event: Event, key: Key) -> None:
         account = self._accounts[key]
@@ -445,7 +463,7 @@ class _Recorder:
         refunds = requested(account.refunds, account.balance - account.pending, self._time(event))
         if len(refunds) != event.args["index"] + 1:
             self._odd(event, f"the refund has index {event.args['index']}, and {len(refunds)} are pending")
-        self._accounts.put(key, account._replace(refunds=refunds), event.position)
+        self._accounts.put(key, self._with_flags(event, key, account._replace(refunds=refunds)), event.position)
 
     # ----------------------------------------------------------------------------------------- settlements
 
@@ -454,7 +472,7 @@ class _Recorder:
         provider, signed, group = self._results[event.position]
         args, service = event.args, event.contract.address
         status, user = args["status"], event.args["user"]
-        accepted = status in _ACCEPTED
+        accepted = status in ACCEPTED
         key = (service, user, provider or "")
         account = self._accounts[key]
         if event.name == "BatchRowSettled":
@@ -467,17 +485,16 @@ class _Recorder:
             if accepted and provider is not None:
                 self._odd(event, "a settlement with an account that was not opened")
         elif accepted:
-            row = account._replace(acknowledged=True, nonce=None if signed is None else padded(signed.nonce))
+            nonce = None if signed is None else padded(signed.nonce)
+            row = account._replace(acknowledged=True, nonce=nonce, read_at=None)
             if event.name == "BatchRowSettled":
                 if account.balance - amount != args["balance"]:
                     self._odd(event, "a balance that differs from the balance before, less what was paid")
                 refunds = cancelled(account.refunds, min(account.pending, args["balance"]))
                 row = row._replace(balance=args["balance"], refunds=refunds)
-            self._accounts.put(key, row, event.position)
-        elif status == _NO_SIGNER and provider is not None and account.balance == 0:
-            offer = self._offers[service, provider]
-            if offer is not None and offer.confirmed and offer.signer != ZERO_ADDRESS:
-                self._accounts.put(key, account._replace(acknowledged=False), event.position)
+            self._accounts.put(key, self._with_flags(event, key, row), event.position)
+        else:
+            self._read_flags(event, key)
         self._settle(event, "batch" if group.form == "batch" else "entry", provider, amount, status, signed, group.ends)
 
     def _task(self, event: Event) -> None:
@@ -497,7 +514,7 @@ class _Recorder:
             self._odd(event, "a settlement with an account that was not opened")
         else:
             row = account._replace(nonce=padded(args["nonce"]), acknowledged=True)
-            row = row if args["acknowledged"] else row._replace(penalised=True)
+            row = row if args["acknowledged"] else row._replace(penalised=True, read_at=None)
             self._accounts.put((service, user, provider), row, event.position)
         key = service, user, provider, id_
         deliverable = self._deliverables[key]
@@ -521,7 +538,7 @@ class _Recorder:
         batch: int,
     ) -> None:  # fmt: skip
         self._paid[event.position] = amount
-        if status in _ACCEPTED and provider is not None:
+        if status in ACCEPTED and provider is not None:
             self._count(event, provider, amount)
         self._settlements.append(
             (
@@ -550,7 +567,7 @@ class _Recorder:
         self._batches.append(
             (
                 last.position, last.contract.address, group.provider, group.form, last.tx, len(rows),
-                sum(event.args["status"] in _ACCEPTED for event in rows), str(amount),
+                sum(event.args["status"] in ACCEPTED for event in rows), str(amount),
                 None if group.signed is None else str(sum(row.total_fee for row in group.signed)),
                 int(group.signed is None),
             )
@@ -573,12 +590,8 @@ class _Recorder:
         if found is None:
             self._odd(event, "a change of a deliverable that was not added")
             return
-        if event.name == "DeliverableAbandoned":
-            self._deliverables.put(key, found._replace(state="abandoned"), position)
-            return
-        self._deliverables.put(key, found._replace(state="acknowledged"), position)
-        if (user_account := self._accounts[account]) is not None:
-            self._accounts.put(account, user_account._replace(penalised=False), position)
+        state = "abandoned" if event.name == "DeliverableAbandoned" else "acknowledged"
+        self._deliverables.put(key, found._replace(state=state), position)
 
     def _time(self, event: Event) -> int:
         return self._step.blocks[event.block].time
@@ -603,8 +616,3 @@ def _deliverable_ids(event: Event) -> Iterable[str]:
 def _critical(offer: OfferRow) -> Sequence[object]:
     """What an update of inference must not change if the owner's confirmation is to stay."""
     return offer.model, offer.details, offer.signer, offer.info
-
-
-def _same_account(transferred: Event, key: Key) -> bool:
-    args: Mapping[str, Any] = transferred.args
-    return (args["service"], args["user"], args["provider"]) == key

@@ -41,7 +41,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSION: Final = "2"
 
 TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -139,11 +139,11 @@ CREATE TABLE account (
     refunds TEXT NOT NULL,              -- JSON: [[amount, unix seconds], ...], oldest first
     nonce TEXT,                         -- of the last accepted settlement whose nonce is known, padded
     acknowledged BIGINT NOT NULL,       -- whether the user accepts the provider's TEE signer
-    penalised BIGINT NOT NULL,          -- fine-tuning: a penalty was charged and no action of the user was seen since
+    penalised BIGINT NOT NULL,          -- fine-tuning: a penalty was charged and the user has not acted since
     info TEXT NOT NULL,
     since BIGINT NOT NULL,
     until BIGINT,
-    read_at BIGINT,                     -- of acknowledged, penalised and info
+    read_at BIGINT,                     -- of acknowledged and penalised
     PRIMARY KEY (service, user_address, provider, since)
 ) WITHOUT ROWID;
 CREATE TABLE stake (

@@ -7,7 +7,7 @@ service itself and its rows name the same users in the same order. All other gro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -146,11 +146,3 @@ def _grouped(entries: Sequence[tuple[Event, str | None]], complaint: str | None)
         group.provider = group.provider or provider
         group.ends = event.position
     return groups
-
-
-def by_service(events: Iterable[Event]) -> Mapping[str, list[Event]]:
-    """Events by the contract that emitted them."""
-    found: dict[str, list[Event]] = {}
-    for event in events:
-        found.setdefault(event.contract.address, []).append(event)
-    return found

@@ -22,7 +22,7 @@ from serving_network.explorer.index.calls import BEACON, LEDGER, SERVICE, decode
 from serving_network.explorer.index.events import Event, Followed, all_topics, clean, event_of
 from serving_network.explorer.index.positions import BLOCKS_AT_MOST
 from serving_network.explorer.index.questions import Asker, Question
-from serving_network.explorer.index.settled import signed_by_call, signed_in
+from serving_network.explorer.index.settled import Group, Sent, groups_of, signed_by_call, signed_in
 from serving_network.explorer.index.steps import Header, Step, Transaction
 from serving_network.explorer.index.untold import questions_about
 
@@ -88,11 +88,12 @@ class Source:
         events = sorted(all_events, key=lambda one: one.position)
         blocks = await self._blocks(events)
         transactions = await self._transactions(events, contracts)
-        answers = await self._asker.ask(questions_about(events, transactions, found), last)
+        groups = _settled_groups(events, transactions)
+        answers = await self._asker.ask(questions_about(events, transactions, found, groups), last)
         header = before if last == before.number else await self.header(last)
         if await self.hash(before.number) != before.hash:
             raise Moved
-        return Step(header, asked_for, tuple(events), blocks, transactions, tuple(found), answers)
+        return Step(header, asked_for, tuple(events), blocks, transactions, tuple(groups), tuple(found), answers)
 
     async def _logs(self, addresses: Sequence[str], first: int, last: int) -> list[Log]:
         """The logs of contracts in a range. Raises TooLarge if the node refuses it."""
@@ -196,6 +197,20 @@ class Source:
             cost = used * from_quantity(receipt.get("effectiveGasPrice", "0x0"))
             found[hash_] = replace(found[hash_], gas_used=used, gas_cost=cost)
         return found
+
+
+def _settled_groups(events: Iterable[Event], transactions: Mapping[str, Transaction]) -> list[Group]:
+    """The groups of settled rows among the events of services."""
+    found: dict[tuple[str, str], list[Event]] = {}
+    for event in events:
+        if event.contract.role == SERVICE:
+            found.setdefault((event.tx, event.contract.address), []).append(event)
+    groups = []
+    for (hash_, service), of_service in found.items():
+        transaction = transactions[hash_]
+        signed = transaction.signed if transaction.recipient == service else None
+        groups += groups_of(of_service, Sent(transaction.sender, signed))
+    return groups
 
 
 def _cut(first: int, last: int, logs: list[Log]) -> tuple[int, list[Log]]:

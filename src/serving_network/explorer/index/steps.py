@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
     from serving_network.explorer.index.events import Event, Followed
-    from serving_network.explorer.index.questions import Answer, Question
-    from serving_network.explorer.index.settled import Signed
+    from serving_network.explorer.index.questions import Answer, Asked
+    from serving_network.explorer.index.settled import Group, Signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Transaction:
 class Step:
     """What a range of blocks contains, up to block `last`.
 
-    `logs` is how many there are in the whole range that was asked for. `found` are contracts that the events announce;
-    all their earlier events are included.
+    `logs` is how many there are in the whole range that was asked for. `groups` are the settled rows among the events,
+    `found` contracts that the events announce; all their earlier events are included.
     """
 
     last: Header
@@ -51,5 +51,6 @@ class Step:
     events: tuple[Event, ...]
     blocks: Mapping[int, Header]
     transactions: Mapping[str, Transaction]
+    groups: tuple[Group, ...] = ()
     found: tuple[Followed, ...] = ()
-    answers: Mapping[Question, Answer] = field(default_factory=dict)
+    answers: Mapping[Asked, Answer] = field(default_factory=dict)

@@ -10,37 +10,112 @@ else from the contract as of the event's block.
 | ServiceUpdated | TEE signer and additional information (inference), models (fine-tuning) |
 | LedgerCreated | the additional information of the ledger |
 | FeesSettled without acknowledgement | the penalty in force |
+| a change of an account after which it may be without acknowledgement | whether the user acknowledges the TEE signer |
+| the same of fine-tuning, and FeesSettled | the penalty flag too |
+
+An account that has coins is acknowledged: a deposit acknowledges it, and the contract rejects a withdrawal until the
+account is empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_network.explorer.index.calls import BEACON
-from serving_network.explorer.index.questions import Question
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, Status
+from serving_network.explorer.index.account_words import slot_of
+from serving_network.explorer.index.calls import BEACON, SERVICE
+from serving_network.explorer.index.questions import Asked, Question, Word
 
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded
     from serving_network.explorer.index.events import Event, Followed
+    from serving_network.explorer.index.settled import Group
     from serving_network.explorer.index.steps import Transaction
 
 ACCOUNT_BOOK: Final = bytes.fromhex("1ffc15d2")
 """The interface of a service that keeps its own account book."""
 
 
+ACCEPTED: Final = (Status.SUCCESS, Status.PARTIAL)
+_REJECTED_FOR_THE_ACCOUNT: Final = (Status.NO_TEE_SIGNER, Status.INVALID_NONCE)
+"""A row with one of these statuses has an account, and its contract looked at the acknowledgement."""
+_OF_ACCOUNTS: Final = frozenset(
+    {"RefundRequested", "DeliverableAdded", "DeliverableAcknowledged", "DeliverableAbandoned", "DeliverableEvicted"}
+)
+"""Events of accounts that do not tell the acknowledgement."""
+
+
+class Change(Enum):
+    """Why a balance changed."""
+
+    DEPOSIT = auto()
+    TASK = auto()
+    ENTRY = auto()
+    PAYOUT = auto()
+
+
+def balance_change(event: Event, at: Mapping[int, Event]) -> tuple[Change, Event | None]:
+    """Why BalanceUpdated was emitted, and the event beside it that tells. `at` are the events by position."""
+    before, after = at.get(event.position - 1), at.get(event.position + 1)
+    if before is not None and before.name == "FundsTransferred":
+        moved = before.args
+        if (moved["service"], moved["user"], moved["provider"]) == (event.contract.address, event.user, event.provider):
+            return Change.DEPOSIT, before
+    if before is not None and before.name == "FeesSettled" and before.contract == event.contract:
+        return Change.TASK, before
+    if (
+        after is not None
+        and after.name == "TEESettlementResult"
+        and after.contract == event.contract
+        and after.user == event.user
+        and after.args["status"] in ACCEPTED
+    ):
+        return Change.ENTRY, after
+    return Change.PAYOUT, None
+
+
 def questions_about(
-    events: Sequence[Event], transactions: Mapping[str, Transaction], found: Iterable[Followed]
-) -> list[Question]:
+    events: Sequence[Event],
+    transactions: Mapping[str, Transaction],
+    found: Iterable[Followed],
+    groups: Iterable[Group],
+) -> list[Asked]:
     """Everything that has to be asked for these events. `found` are contracts that they announce."""
-    asked = []
+    asked: list[Asked] = []
     beacons = {one.address for one in found if one.role == BEACON}
     for event in events:
         if event.contract.address in beacons:
             beacons.discard(event.contract.address)
             asked.append(implementation(event.contract, event))
         asked += _questions(event, transactions[event.tx])
+    for event, user, provider in _untold_flags(events, groups):
+        if event.contract.kind in (INFERENCE, FINE_TUNING):
+            asked.append(account(event, user, provider))
+        if event.contract.kind == FINE_TUNING:
+            asked.append(account_word(event, user, provider))
     return asked
+
+
+def _untold_flags(events: Sequence[Event], groups: Iterable[Group]) -> Iterator[tuple[Event, str, str]]:
+    """The events after which the flags of an account are unknown, with its user and provider."""
+    at = {event.position: event for event in events}
+    for event in events:
+        if event.contract.role != SERVICE or event.user is None or event.provider is None:
+            continue
+        if event.name == "BalanceUpdated":
+            change, _ = balance_change(event, at)
+            if event.args["amount"] == 0 or change in (Change.TASK, Change.PAYOUT):
+                yield event, event.user, event.provider
+        elif event.name in _OF_ACCOUNTS:
+            yield event, event.user, event.provider
+    for group in groups:
+        for event, provider in group.rows:
+            status = event.args["status"]
+            emptied = status in ACCEPTED and event.args.get("balance") == 0
+            if event.user is not None and provider is not None and (emptied or status in _REJECTED_FOR_THE_ACCOUNT):
+                yield event, event.user, provider
 
 
 def _questions(event: Event, transaction: Transaction) -> list[Question]:
@@ -84,6 +159,17 @@ def registration(event: Event) -> Question:
     """What the provider has registered in the service that emitted ServiceUpdated."""
     abi = "FineTuningServing" if "quota" in event.args else "InferenceServing"
     return Question(abi, event.contract.address, "getService", (event.provider,), event.block)
+
+
+def account(event: Event, user: str, provider: str) -> Question:
+    """A user's account with a provider."""
+    abi = "FineTuningServing" if event.contract.kind == FINE_TUNING else "InferenceServing"
+    return Question(abi, event.contract.address, "getAccount", (user, provider), event.block)
+
+
+def account_word(event: Event, user: str, provider: str) -> Word:
+    """The word of an account in the storage of fine-tuning."""
+    return Word(event.contract.address, slot_of(user, provider), event.block)
 
 
 def implementation(beacon: Followed, event: Event) -> Question:

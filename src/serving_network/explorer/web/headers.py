@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Final
@@ -21,12 +22,18 @@ HEADERS: Final = {
 }
 
 
+_HOST: Final = re.compile(r"(?:\[(?P<bracketed>[^\]]+)\]|(?P<plain>[^:\[\]]+))(?::[0-9]{1,5})?")
+
+
 def is_served(host: str, names: Collection[str]) -> bool:
     """Whether pages are served for this Host header: an address, localhost, or one of these names.
 
     A site that lets its own name resolve to 127.0.0.1 could read the pages of a person who visits it otherwise.
     """
-    name = _without_port(host).lower().rstrip(".")
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = (found["bracketed"] or found["plain"]).lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost") or name in names:
         return True
     try:
@@ -34,9 +41,3 @@ def is_served(host: str, names: Collection[str]) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
