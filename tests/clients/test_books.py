@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -47,6 +47,9 @@ class Contract:
     async def listing(self, function: str, *, block: int) -> list[dict[str, Any]]:
         assert block == BLOCK
         return self.lists[function]
+
+    async def pages(self, function: str, *, block: int, pages_ahead: int) -> AsyncIterator[list[dict[str, Any]]]:
+        yield await self.listing(function, block=block)
 
 
 class Chain:
