@@ -249,7 +249,13 @@ class Seller:
             sale.trace.billed(delivered.input_tokens, delivered.output_tokens)
         with committing(sale.trace):
             await self._intake.finish(
-                sale.terms, delivered, ending, int(self._clock()), upstream_id=upstream_id, kept=kept
+                sale.terms,
+                delivered,
+                ending,
+                int(self._clock()),
+                upstream_id=upstream_id,
+                kept=kept,
+                begun=sale.paid.stream,
             )
 
     # -------------------------------------------------------------------------------------------- streamed

@@ -88,7 +88,10 @@ class Checkpoint(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A request to bill. `lowers` is by how much that lowers the gateway's lease of the user's money, in wei."""
+    """A request to bill. `lowers` is by how much that lowers the gateway's lease of the user's money, in wei.
+
+    `begun` is whether it may be stored as one that began.
+    """
 
     terms: Terms
     delivery: Delivered
@@ -97,6 +100,7 @@ class Finished(NamedTuple):
     upstream_id: str | None = None
     kept: Kept | None = None
     lowers: int = 0
+    begun: bool = True
 
 
 class Balance(NamedTuple):
@@ -139,6 +143,8 @@ class Biller:
             receipt = row.signed.receipt
             billed[one.terms.user] = (receipt.sequence, receipt.billed_before + receipt.fee)
         insert_served(db, rows)
+        if begun := [one.terms.id for one in requests if one.begun]:
+            abandon(db, begun)
         self._keep(db, requests)
         return [row.signed for row in rows]
 
@@ -174,7 +180,7 @@ class Biller:
     def _keep(self, db: Database, requests: Sequence[Finished]) -> None:
         now = max(one.time for one in requests)
         if now != self._swept:
-            db.execute("DELETE FROM kept WHERE until <= ?", (now,))
+            db.executemany("DELETE FROM kept WHERE until <= ?", [(now,)])
             self._swept = now
         db.executemany(
             "INSERT INTO kept VALUES (?, ?, ?, ?)",
@@ -282,7 +288,6 @@ def insert_served(db: Database, rows: Sequence[ServedRow]) -> None:
         " requests = excluded.requests, billed = excluded.billed",
         [(user, one.sequence, str(one.billed_before + one.fee)) for user, one in sorted(newest.items())],
     )
-    abandon(db, [row.signed.receipt.id for row in rows])
 
 
 _SERVED: Final = (

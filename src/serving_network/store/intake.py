@@ -138,15 +138,18 @@ class Intake(Lookups):
         *,
         upstream_id: str | None = None,
         kept: Kept | None = None,
+        begun: bool = True,
     ) -> SignedReceipt | None:
         """Store a served request with its receipt. When this returns, the row survives a crash of the machine.
+
+        `begun` is whether it may be stored as a stream that began.
 
         It is None if the row is in the spool: the receipt is made when the store takes rows again.
         """
         money, lowers = self.money, 0
         if isinstance(money, LeasedMoney):
             lowers = money.lowering(terms.user, terms.reserved, delivery.fee)
-        finished = Finished(terms, delivery, ending, now, upstream_id, kept, lowers)
+        finished = Finished(terms, delivery, ending, now, upstream_id, kept, lowers, begun)
         try:
             receipt = await self._writer.submit(self._bill, finished, user=terms.user)
         except JournalFailure as failure:

@@ -2,7 +2,8 @@
 """A provider's store in PostgreSQL: connections that are used synchronously, like SQLite's.
 
 asyncpg sends the rows of `executemany` and `query_many` in one round trip, which is what a commit of many finished
-requests needs. Each connection has an event loop of its own, which runs while a call waits. A coroutine cannot run a
+requests needs. Within a transaction, statements that return nothing wait for the next one that does, or for the commit,
+and fail with it: to run the loop for each of them costs more than they do. Each connection has an event loop of its own, which runs while a call waits. A coroutine cannot run a
 second loop in its thread, so calls from coroutines run it in a helper thread, and block just as SQLite's do.
 
 The password comes from PGPASSWORD or ~/.pgpass, both of which asyncpg reads.
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from serving_network.errors import ConfigurationError
@@ -78,6 +80,9 @@ class Postgres:
         self._conflict = asyncpg.UniqueViolationError
         self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}
         self._fence: str | None = None
+        self._waiting: list[Callable[[], Coroutine[Any, Any, object]]] = []
+        self._collects = False
+        """Whether statements that return nothing wait: within a transaction."""
         self._helper = ThreadPoolExecutor(1, "postgresql")
         self._loop = asyncio.new_event_loop()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -101,7 +106,7 @@ class Postgres:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         if many := list(rows):
-            self._run(self._execute_many(sql, many))
+            self._send(partial(self._execute_many, sql, many))
 
     def query_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
         many = list(rows)
@@ -133,9 +138,8 @@ class Postgres:
 
     def lock_accounts(self, addresses: Iterable[str]) -> None:
         # In one order everywhere, so that nobody waits for each other.
-        self.query_many(
-            "SELECT 1 FROM account WHERE address = ? FOR UPDATE", [(one,) for one in sorted(set(addresses))]
-        )
+        if ordered := [(one,) for one in sorted(set(addresses))]:
+            self._send(partial(self._query_many, "SELECT 1 FROM account WHERE address = ? FOR UPDATE", ordered))
 
     def create(self, statement: str) -> None:
         self._run(self._open.execute(schema(statement)))
@@ -151,7 +155,7 @@ class Postgres:
     async def _execute_many(self, sql: str, rows: list[Sequence[Any]]) -> None:
         await (await self._prepared(sql)).executemany(rows)
 
-    async def _query_many(self, sql: str, rows: list[Sequence[Any]]) -> list[asyncpg.Record]:
+    async def _query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[asyncpg.Record]:
         return list(await (await self._prepared(sql)).fetchmany(rows))
 
     async def _prepared(self, sql: str) -> PreparedStatement[asyncpg.Record]:
@@ -164,11 +168,12 @@ class Postgres:
 
     @property
     def in_transaction(self) -> bool:
-        return bool(self._open.is_in_transaction())
+        return self._collects or self._open.is_in_transaction()
 
     def begin(self) -> None:
         """Begin a transaction; once `lock_run` was called, raises LockLost if another settler has taken over."""
-        self._run(self._open.execute("BEGIN"))
+        self._collects = True
+        self._send(partial(self._open.execute, "BEGIN"))
         if self._fence is not None:
             found = self.execute("SELECT value FROM meta WHERE key = 'fence' FOR SHARE").fetchone()
             if found != (self._fence,):
@@ -185,12 +190,15 @@ class Postgres:
         self.execute("SELECT pg_advisory_xact_lock(?)", (_CREATING,))
 
     def commit(self) -> None:
+        self._collects = False
         # The server answers ROLLBACK, and no error, if a statement of the transaction failed.
         if self._run(self._open.execute("COMMIT")) != "COMMIT":
             raise DatabaseFailure("The transaction was rolled back.")
 
     def rollback(self) -> None:
-        if not self._open.is_closed():
+        self._collects = False
+        self._waiting.clear()
+        if not self._open.is_closed() and self._open.is_in_transaction():
             self._run(self._open.execute("ROLLBACK"))
 
     def lock_run(self, key: int, busy: str) -> None:
@@ -214,6 +222,7 @@ class Postgres:
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back."""
+        self._waiting.clear()
         try:
             if not self._open.is_closed():
                 self._run(self._open.close(timeout=1))
@@ -230,8 +239,27 @@ class Postgres:
             raise DatabaseFailure("The connection is closed.", lost=True)
         return self._connection
 
+    def _send(self, statement: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Run a statement that returns nothing: within a transaction, with the next one that returns something."""
+        if self._collects:
+            self._waiting.append(statement)
+        else:
+            self._run(statement())
+
+    async def _after_waiting(self, work: Coroutine[Any, Any, T]) -> T:
+        waiting, self._waiting = self._waiting, []
+        try:
+            for statement in waiting:
+                await statement()
+        except BaseException:
+            work.close()
+            raise
+        return await work
+
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work of the driver."""
+        if self._waiting:
+            work = self._after_waiting(work)
         try:
             asyncio.get_running_loop()
         except RuntimeError:

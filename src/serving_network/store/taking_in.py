@@ -14,7 +14,7 @@ from serving_network.errors import InvalidInput
 from serving_network.messages.answer_signatures import answer_text
 from serving_network.messages.receipts import InvalidReceipt, SignedReceipt
 from serving_network.messages.tee_signing import AttestedSigner
-from serving_network.store.billing import ServedRow, billed_so_far, insert_served
+from serving_network.store.billing import ServedRow, abandon, billed_so_far, insert_served
 from serving_network.store.database import Database
 from serving_network.store.intake import gateway_lock
 from serving_network.store.location import Location, PostgresStore
@@ -85,6 +85,7 @@ def _take_in(
         )
     answer = signer.sign_answer(answer_text(disclosure.request_hash, [disclosure.answer_hash]))
     insert_served(db, [ServedRow(one, disclosure, signed_by, answer)])
+    abandon(db, [one.receipt.id])
     return True
 
 
