@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from serving_network.contracts.models import Account
+from serving_network.contracts.models import Account, Offer
 from serving_network.counting import count
 from serving_network.gateway.chain import ChainView
 from serving_network.gateway.fees import FREE, Bounds, Reservation, Tariff, most, reserve
@@ -112,7 +112,10 @@ class Admission:
         token = self._signed(header)
         self._rates.count(token)
         self._check_not_stopped(token.address)
-        await self._account(token, self._check_paying)
+        if not self._passes(token, self._check_paying):
+            await self._account(token, self._check_paying)
+        if self._is_confirmed(self._chain.fresh_service()):
+            return token
         began = self._chain.now()
         if not await self._service_is_confirmed(None) and not await self._service_is_confirmed(began):
             raise RequestRefused(
@@ -159,7 +162,8 @@ class Admission:
         The account is checked again: while a body arrives, keys are revoked and refunds requested.
         """
         began = self._chain.now()
-        await self._account(hold.token, self._check_paying)
+        if not self._passes(hold.token, self._check_paying):
+            await self._account(hold.token, self._check_paying)
         hold.tariff = FREE if self._limits.is_free(hold.token.address) else await self._chain.tariff()
         try:
             return await self._reserve(hold, bounds)
@@ -207,6 +211,17 @@ class Admission:
         check_bearer(token, signer, self._chain.provider, int(self._clock() * 1000))
         return token
 
+    def _passes(self, token: SessionToken, check: Callable[[SessionToken, Account | None], None]) -> bool:
+        """Whether a token passes a check against its account as it is known; otherwise, see `_account`."""
+        account = self._chain.fresh_account(token.address)
+        if account is None:
+            return False
+        try:
+            check(token, account)
+        except (InvalidToken, RequestRefused):
+            return False
+        return True
+
     async def _account(self, token: SessionToken, check: Callable[[SessionToken, Account | None], None]) -> None:
         """Check a token against its account, which is read once more before a refusal."""
         user = token.address
@@ -242,8 +257,10 @@ class Admission:
             )
 
     async def _service_is_confirmed(self, since: float | None) -> bool:
-        offer, confirmed = await self._chain.service(since=since)
-        return confirmed and offer.tee_signer == self._signer
+        return self._is_confirmed(await self._chain.service(since=since))
+
+    def _is_confirmed(self, service: tuple[Offer, bool] | None) -> bool:
+        return service is not None and service[1] and service[0].tee_signer == self._signer
 
 
 def receipts_missing(provider: str) -> RequestRefused:

@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
@@ -36,8 +35,6 @@ MAX_ACCOUNTS: Final = 100_000
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
 
-# The same text for every request, until the service is updated.
-_cached_divisor = lru_cache(4)(cached_divisor)
 _LOG = logging.getLogger("serving_network.gateway")
 
 T = TypeVar("T")
@@ -70,6 +67,7 @@ class ChainView:
         self._clock = clock
         self._accounts: OrderedDict[str, _Known[Account]] = OrderedDict()
         self._service: _Known[tuple[Offer, bool]] = _Known()
+        self._tariff: tuple[Offer, Tariff] | None = None
 
     def now(self) -> float:
         """A time for `since`."""
@@ -79,6 +77,14 @@ class ChainView:
         """Whether the user had an account when it was last read."""
         known = self._accounts.get(user)
         return known is not None and known.value is not None
+
+    def fresh_account(self, user: str) -> Account | None:
+        """The user's account, if it is known and need not be read again."""
+        known = self._accounts.get(user)
+        if known is None or not self._is_fresh(known, None):
+            return None
+        self._accounts.move_to_end(user)
+        return known.value
 
     async def account(self, user: str, *, since: float | None = None) -> Account | None:
         """The user's account, None if there is none. Its balance is in the intake. With `since`, read after it."""
@@ -92,6 +98,10 @@ class ChainView:
             return known.value
         return await self._get(known, lambda: self._read_account(user), since)
 
+    def fresh_service(self) -> tuple[Offer, bool] | None:
+        """What `service` returns, if it is known and need not be read again."""
+        return self._service.value if self._is_fresh(self._service, None) else None
+
     async def service(self, *, since: float | None = None) -> tuple[Offer, bool]:
         """The provider's offer, and whether the owner confirmed its signer. Raises RequestRefused with 503."""
         found = self._service.value
@@ -103,8 +113,11 @@ class ChainView:
 
     async def tariff(self) -> Tariff:
         """The prices in force."""
-        offer, _ = await self.service()
-        return Tariff(Prices(offer.input_price, offer.output_price, _cached_divisor(offer.additional_info)))
+        offer, _ = self.fresh_service() or await self.service()
+        if self._tariff is None or self._tariff[0] is not offer:
+            prices = Prices(offer.input_price, offer.output_price, cached_divisor(offer.additional_info))
+            self._tariff = offer, Tariff(prices)
+        return self._tariff[1]
 
     async def watch(self) -> None:
         """Follow the contract's events until cancelled. A failure is logged, and what is known grows old as usual."""

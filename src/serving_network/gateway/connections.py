@@ -49,6 +49,7 @@ class Response(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._failure: Exception | None = ConnectionFailed("no request is under way")
         self._reading = self._writing = True
+        self._asked = False
         self.idle_since = 0.0
         self._parser = HttpResponseParser(self)
         # What aiohttp's client accepts of servers, too.
@@ -73,7 +74,13 @@ class Response(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._buffered = 0
         self._deadline, self._silence, self._heard = now + seconds, silence, now
-        self._timer = self._loop.call_later(min(seconds, silence), self._tick)
+        self._asked = True
+        first = now + min(seconds, silence)
+        if self._timer is not None and self._timer.when() > first:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(first, self._tick)
         if isinstance(body, Payload):
             self._transport.write(head)
             await body.write(self)  # type: ignore[arg-type]  # it needs no more than `write`
@@ -117,9 +124,7 @@ class Response(asyncio.Protocol):
 
     def close(self) -> None:
         """End the response, once. A server that still sends learns it by the end of the connection."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._asked = False
         clean = self._ended and not self._skipped and not self._parts
         if clean and self._reusable and not self._transport.is_closing():
             self._connections.keep(self)
@@ -137,7 +142,7 @@ class Response(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self._timer is None or self._ended:  # nothing was asked
+        if not self._asked or self._ended:  # nothing was asked
             self._transport.abort()
             return
         self._heard = self._loop.time()
@@ -149,6 +154,8 @@ class Response(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
         if self._failure is None and not self._ended:
             if self.status and not self._announced and error is None:
                 self._ended = True  # a body without a length lasts until the end of the connection
@@ -215,7 +222,10 @@ class Response(asyncio.Protocol):
         self._transport.abort()
 
     def _tick(self) -> None:
-        """One timer for both limits: it is set again for the rest, since a timer for each packet costs more."""
+        """One timer for both limits of all responses: it is set again for the rest, since setting one costs more."""
+        self._timer = None
+        if not self._asked:
+            return
         now = self._loop.time()
         quiet = self._heard + self._silence if self._reading else now + self._silence
         left = min(self._deadline, quiet) - now

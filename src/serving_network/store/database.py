@@ -60,6 +60,9 @@ class Database(Protocol):
     def query_many(self, sql: str, rows: Iterable[Sequence[Any]], /) -> list[Any]:
         """Run a query once for each of these rows of parameters; the found rows, in that order."""
 
+    def require(self, sql: str, values: Sequence[Any], otherwise: Exception, /) -> None:
+        """Raise `otherwise`, at the latest with the commit, unless a query finds a row."""
+
     def lock_accounts(self, addresses: Iterable[str], /) -> None:
         """Keep others from changing the accounts of these users until the end of the transaction."""
 

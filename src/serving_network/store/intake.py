@@ -84,7 +84,7 @@ class Intake(Lookups):
         if self._sessions is None:
             self._bill = self._biller.bill
             self._writer = Writer(self._path, self._identity, [*kinds, self._bill], connect=_keep_little)
-            self.money = LocalMoney(self.funds)
+            self.money = LocalMoney(self.funds_and_billed, self._check_takes_rows)
         else:
             one = self._sessions
             self._bill = one.bill
@@ -154,14 +154,18 @@ class Intake(Lookups):
             receipt = await self._writer.submit(self._bill, finished, user=terms.user)
         except JournalFailure as failure:
             return await self._not_stored(finished, failure)
+        except asyncio.CancelledError:
+            money.forget()
+            raise
         if isinstance(money, LeasedMoney):
             money.lowered(terms.user, lowers)
+        else:
+            money.bill(terms.user, receipt.receipt.billed_before + receipt.receipt.fee)
         return receipt
 
     async def _not_stored(self, one: Finished, failure: JournalFailure) -> SignedReceipt | None:
         """Put a request into the spool if the store takes no rows. Raises the failure if it has another reason."""
-        if isinstance(self.money, LeasedMoney):
-            self.money.forget()
+        self.money.forget()
         causes = list(_causes(failure))
         if any(isinstance(cause, (SessionLost, ReservationLost, *CONFLICTS)) for cause in causes):
             # Another gateway may have taken over, and billed what was delivered up to the last checkpoint.
@@ -176,6 +180,7 @@ class Intake(Lookups):
             await asyncio.to_thread(self._spool.append, row | {"time": one.time, "upstream_id": one.upstream_id})
         except OSError:
             raise failure from None
+        self.money.forget()
         return None
 
     async def set_balance(
@@ -188,6 +193,8 @@ class Intake(Lookups):
         self._set_mined(user, nonce, mined)
         row = Balance(user, balance, pending_refund, block, nonce)
         await self._writer.submit(billing.set_balances, row, user=user)
+        if isinstance(self.money, LocalMoney):
+            self.money.forget(user)
         self.money.return_surplus(user)
 
     def funds(self, user: str) -> Funds | None:
@@ -197,6 +204,7 @@ class Intake(Lookups):
 
     def _check_takes_rows(self) -> None:
         if self._spool.end:
+            self.money.forget()
             self._restore()
             raise JournalFailure(
                 "The store does not take rows.", next_step="Free space on its disk, or start its server."
@@ -252,6 +260,7 @@ class Intake(Lookups):
             self._restoring = None
             if not future.cancelled() and future.exception() is None:
                 self._spool.clear(future.result())
+                self.money.forget()
 
         if self._restoring is None:
             self._restoring = self._writer.submit(each, lambda db: self._take_spool(db)[1])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What requests under way have reserved, and what is free for others, seen from the event loop of a gateway.
 
-The only gateway of a store reads what is free whenever it is asked. One of several gateways reserves from leases. A
-lease grows before a request that it does not cover, so most requests cost no round trip. A user who has little money
-left gets just what a request can cost, and the lease shrinks again with its row. Users with plenty keep a slice, which
-is returned when it was not used for a while, and whenever their account is read.
+The only gateway of a store reads what is free, and subtracts what it bills. One of several gateways reserves from
+leases. A lease grows before a request that it does not cover, so most requests cost no round trip. A user who has
+little money left gets just what a request can cost, and the lease shrinks again with its row. Users with plenty keep a
+slice, which is returned when it was not used for a while, and whenever their account is read.
 
 The lease here is what the database says, or less. After a failure it is not known, and set again to what is reserved.
 """
@@ -12,6 +12,7 @@ The lease here is what the database says, or less. After a failure it is not kno
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from serving_network.store.sessions import Grant, Lowered, Sessions, Wish
 from serving_network.store.writing import Kind, T, V
 
 TRIES: Final = 5
+FRESH: Final = 1.0
+"""How many seconds the only gateway of a store trusts what it read of a user's money."""
+MAX_KNOWN: Final = 10_000
 PAUSE: Final = 0.05
 """Seconds until the next try, if other gateways have leases of the user. They return what they do not use."""
 
@@ -49,17 +53,61 @@ class Money:
             del self._reserved[user]
 
 
-class LocalMoney(Money):
-    """The money of the only gateway of a store."""
+@dataclass
+class _Known:
+    """The free wei of a user, read when `billed` wei of the user's requests were stored."""
 
-    def __init__(self, funds: Callable[[str], Funds | None]) -> None:
+    free: int
+    billed: int
+    read_at: float
+
+
+class LocalMoney(Money):
+    """The money of the only gateway of a store.
+
+    What is read counts for FRESH seconds, less what was billed since. Only this gateway bills, and a settlement lowers
+    a balance by what it pays of the bills, so what is free changes by nothing else that this gateway does not store.
+    """
+
+    def __init__(
+        self,
+        funds: Callable[[str], tuple[Funds, int] | None],
+        check: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self._funds = funds
+        self._check = check
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
 
     def free(self, user: str) -> int:
-        """What can be reserved now."""
-        funds = self._funds(user)
-        return funds.free - self._reserved[user] if funds else 0
+        """What can be reserved now. Raises JournalFailure while the store takes no rows."""
+        self._check()
+        now = self._clock()
+        known = self._known.get(user)
+        if known is None or now - known.read_at > FRESH:
+            found = self._funds(user)
+            if found is None:
+                return 0
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = self._known[user] = _Known(found[0].free, found[1], now)
+        return known.free - self._reserved[user]
+
+    def bill(self, user: str, billed: int) -> None:
+        """All of the user's requests that are stored now come to `billed` wei."""
+        known = self._known.get(user)
+        if known is not None and billed > known.billed:
+            known.free -= billed - known.billed
+            known.billed = billed
+
+    def forget(self, user: str | None = None) -> None:
+        """Read the money of a user, or of all, before it is used again."""
+        if user is None:
+            self._known.clear()
+        else:
+            self._known.pop(user, None)
 
     async def secure(self, user: str, wei: int) -> None:
         """Nothing to do: all free money is at hand."""

@@ -48,6 +48,11 @@ class Lookups:
 
     def funds(self, user: str) -> Funds | None:
         """A user's money; None if the balance was never read."""
+        found = self.funds_and_billed(user)
+        return None if found is None else found[0]
+
+    def funds_and_billed(self, user: str) -> tuple[Funds, int] | None:
+        """A user's money, and the wei of all served requests that it accounts for."""
         row = self._row(
             f"SELECT a.balance, a.pending_refund, a.block_number, {UNSETTLED} WHERE a.address = ?",
             (user,),
@@ -55,7 +60,9 @@ class Lookups:
         if row is None:
             return None
         balance, pending, block, *parts = row
-        return Funds(int(balance), int(pending), unsettled(self._mined_of(user), *parts)) if block >= 0 else None
+        if block < 0:
+            return None
+        return Funds(int(balance), int(pending), unsettled(self._mined_of(user), *parts)), int(parts[0])
 
     def unsettled(self, user: str) -> int:
         """The wei of a user's served requests that are not settled yet; 0 if there are none."""

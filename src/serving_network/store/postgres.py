@@ -3,8 +3,9 @@
 
 asyncpg sends the rows of `executemany` and `query_many` in one round trip, which is what a commit of many finished
 requests needs. Within a transaction, statements that return nothing wait for the next one that does, or for the commit,
-and fail with it: to run the loop for each of them costs more than they do. Each connection has an event loop of its own, which runs while a call waits. A coroutine cannot run a
-second loop in its thread, so calls from coroutines run it in a helper thread, and block just as SQLite's do.
+and fail with it: to run the loop for each of them costs more than they do. Each connection has an event loop of its
+own, which runs while a call waits. A coroutine cannot run a second loop in its thread, so calls from coroutines run it
+in a helper thread, and block just as SQLite's do.
 
 The password comes from PGPASSWORD or ~/.pgpass, both of which asyncpg reads.
 """
@@ -112,6 +113,9 @@ class Postgres:
         many = list(rows)
         return [tuple(row) for row in self._run(self._query_many(sql, many))] if many else []
 
+    def require(self, sql: str, values: Sequence[Any], otherwise: Exception) -> None:
+        self._send(partial(self._require, sql, values, otherwise))
+
     def append(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str] | None = None) -> None:
         """Insert many rows. Without the names of their columns, they are in the order of the table's."""
         self._run(self._open.copy_records_to_table(table, records=rows, columns=columns))
@@ -157,6 +161,10 @@ class Postgres:
 
     async def _query_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> list[asyncpg.Record]:
         return list(await (await self._prepared(sql)).fetchmany(rows))
+
+    async def _require(self, sql: str, values: Sequence[Any], otherwise: Exception) -> None:
+        if await (await self._prepared(sql)).fetchrow(*values) is None:
+            raise otherwise
 
     async def _prepared(self, sql: str) -> PreparedStatement[asyncpg.Record]:
         statement = self._statements.get(sql)

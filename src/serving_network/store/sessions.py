@@ -109,23 +109,30 @@ class Sessions:
     def connect(self, db: Database) -> None:
         """Continue the session on a new connection. If it was ended, begin another one."""
         db.begin()
-        try:
-            self.enter(db)
-        except SessionLost:
+        if not self._renew(db):
             self._begin(db)
         db.commit()
 
     def enter(self, db: Database) -> None:
-        """Check the session at the start of a transaction, and renew it if that is due. Raises SessionLost."""
+        """Check the session at the start of a transaction, and renew it if that is due.
+
+        Raises SessionLost, at the latest with the commit.
+        """
+        lost = SessionLost("Another gateway has taken over, because this one was not heard of.", lost=True)
+        if self._clock() - self._renewed < RENEW_SECONDS:
+            own = (self.gateway, self._session)
+            db.require("SELECT id FROM gateway WHERE id = ? AND session = ? FOR SHARE", own, lost)
+        elif not self._renew(db):
+            raise lost
+
+    def _renew(self, db: Database) -> bool:
+        """Renew the session. Returns whether it lasted until now."""
         now = self._clock()
-        if now - self._renewed >= RENEW_SECONDS:
-            query = f"UPDATE gateway SET until = {_NOW} + {LEASE_SECONDS} WHERE id = ? AND session = ? RETURNING id"  # noqa: S608
-        else:
-            query = "SELECT id FROM gateway WHERE id = ? AND session = ? FOR SHARE"
+        query = f"UPDATE gateway SET until = {_NOW} + {LEASE_SECONDS} WHERE id = ? AND session = ? RETURNING id"  # noqa: S608
         if db.execute(query, (self.gateway, self._session)).fetchone() is None:
-            raise SessionLost("Another gateway has taken over, because this one was not heard of.", lost=True)
-        if now - self._renewed >= RENEW_SECONDS:
-            self._renewed = now
+            return False
+        self._renewed = now
+        return True
 
     def take_over(self, db: Database) -> int:
         """End the sessions of gateways that are not heard of any more. Returns how many streams were billed."""

@@ -58,6 +58,10 @@ class Sqlite:
     def query_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> list[Any]:
         return [found for row in rows for found in self.execute(sql, row)]
 
+    def require(self, sql: str, values: Sequence[Any], otherwise: Exception) -> None:
+        if self.execute(sql, values).fetchone() is None:
+            raise otherwise
+
     def lock_accounts(self, addresses: Iterable[str]) -> None:
         """Nothing to do: only one transaction writes at a time."""
 
