@@ -2,7 +2,8 @@
 """One thread that commits whatever is queued.
 
 The thread takes all jobs that are waiting, runs them in one transaction and commits it; while it commits, the next jobs
-gather. There is no timer, so that a single request does not wait, and many requests share a commit. Jobs of one kind
+gather. There is no timer, so that a single request does not wait, and many requests share a commit. The jobs of one
+round of the event loop reach the thread together: a commit costs as much processor time as four rows. Jobs of one kind
 run together, so that PostgreSQL gets the rows of many requests in one round trip. If any job fails, each runs alone: a
 job that fails is undone, and no other.
 """
@@ -58,7 +59,9 @@ class Writer:
         self._order: Final = {kind: number for number, kind in enumerate(kinds)}
         self._connect = connect
         self._enter = enter
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._gathered: list[_Job] = []
+        """The jobs of this round of the event loop."""
+        self._jobs: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -67,14 +70,23 @@ class Writer:
 
     def close(self) -> None:
         """Commit what is queued, and stop."""
+        self._hand_over()
         self._jobs.put(None)
         self._thread.join()
 
     def submit(self, kind: Kind[V, T], value: V, *, user: str | None = None) -> asyncio.Future[T]:
         """Queue a job. `user` is the one whose account it changes. The future fails with JournalFailure."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(self._order.get(kind, len(self._order)), kind, value, user, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        if not self._gathered:
+            loop.call_soon(self._hand_over)
+        self._gathered.append(_Job(self._order.get(kind, len(self._order)), kind, value, user, future))
         return future
+
+    def _hand_over(self) -> None:
+        jobs, self._gathered = self._gathered, []
+        if jobs:
+            self._jobs.put(jobs)
 
     def _write(self) -> None:
         """Commit batches of jobs until the store is closed. After a failure the next batch gets a new connection."""
@@ -93,10 +105,11 @@ class Writer:
 
     def _next(self) -> tuple[list[_Job], bool]:
         """All jobs that are waiting, at least one, by kind; whether the store is closed after them."""
-        jobs = [self._jobs.get()]
+        given = [self._jobs.get()]
         while not self._jobs.empty():
-            jobs.append(self._jobs.get())
-        return sorted((job for job in jobs if job is not None), key=lambda job: job.order), None in jobs
+            given.append(self._jobs.get())
+        jobs = [job for one in given if one is not None for job in one]
+        return sorted(jobs, key=lambda job: job.order), None in given
 
     def _commit(self, db: Database, batch: list[_Job]) -> None:
         try:
