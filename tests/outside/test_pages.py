@@ -12,12 +12,16 @@ from hypothesis import strategies as st
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.contract import Contract
-from serving_network.chain.pages import PAGE, Page, every_entry
+from serving_network.chain.pages import PAGE, Ask, AskTogether, Page, every_page
 from serving_network.contracts.errors import CallFailed, LimitTooLarge
 from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import NodeFailure, NodeUnreachable, RpcError, ServingError
 
 ENTRIES = list(range(137))
+
+
+async def every_entry(function: str, ask: Ask, ask_together: AskTogether | None = None) -> list[Any]:
+    return [entry async for page in every_page(function, ask, ask_together) for entry in page]
 
 
 @pytest.mark.parametrize("most", [1, 7, 12, 49, 50])

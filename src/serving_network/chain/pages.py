@@ -49,11 +49,6 @@ Ask = Callable[[int, int], "Awaitable[Page]"]
 AskTogether = Callable[[list[int], int], "Awaitable[list[Page | ServingError]]"]
 
 
-async def every_entry(function: str, ask: Ask, ask_together: AskTogether | None = None) -> list[Any]:
-    """All entries of a paged view, as `every_page` returns them."""
-    return [entry async for page in every_page(function, ask, ask_together) for entry in page]
-
-
 async def every_page(
     function: str, ask: Ask, ask_together: AskTogether | None = None, pages_ahead: int = PAGES_AHEAD
 ) -> AsyncIterator[list[Any]]:
