@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.clients.settlements import ROWS_AT_MOST, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
 from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
@@ -226,6 +227,27 @@ def test_no_more_transactions_are_in_flight_than_requested(run: Run, in_flight: 
     assert [done for _, done, _ in settling] == ([1, 2, 3, 4, 5, 6, 7] if in_flight == 1 else [3, 6, 7])
 
 
+def test_transactions_that_are_mined_one_by_one_are_all_followed(run: Run) -> None:
+    users = run.fund(3)
+    run.chain.mines_at_once = False
+    looks = 0
+
+    def mine_the_next(method: str, _: str) -> None:
+        nonlocal looks
+        looks += method == "landed"
+        if method == "landed" and looks % 2:
+            first, *rest = sorted(run.chain.pool.values(), key=lambda sent: sent.nonce)
+            run.chain.pool = {first.hash: first}
+            run.chain.mine()
+            run.chain.pool = {sent.hash: sent for sent in rest}
+
+    run.chain.hook = mine_the_next
+    report = run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=2))
+    assert (report.stopped_by, report.paid, report.batches) == (None, 30, 3)
+    assert [line.wait for line in report.lines.values()] == [None] * 3
+    assert [told for told in run.told if told[0] == "settling"] == [("settling", done, 3) for done in (1, 2, 3)]
+
+
 def test_transactions_in_flight_never_share_a_nonce(run: Run) -> None:
     users = run.fund(4)
     run.chain.mines_at_once = False
@@ -328,21 +350,23 @@ def test_a_journal_that_contradicts_itself_sends_nothing(run: Run) -> None:
     assert (report.paid, run.chain.broadcasts) == (0, [])
 
 
-def test_transactions_in_flight_are_followed_if_the_next_cannot_be_sent(run: Run) -> None:
-    users = run.fund(3)
+@pytest.mark.parametrize("failure", [NodeUnreachable("gone"), TooMuchGas("too many rows")], ids=["node", "gas"])
+def test_transactions_in_flight_are_followed_if_the_next_cannot_be_sent(run: Run, failure: ServingError) -> None:
+    users = run.fund(5)
     calls = 0
 
     def out_of_reach(method: str, _: str) -> None:
         nonlocal calls
         calls += method == "prepare"
         if method == "prepare" and calls == 3:
-            raise NodeUnreachable("gone")
+            raise failure
 
     run.chain.hook = out_of_reach
     report = run.settle(of_each(users), replace(CALM, batch_rows=1))
-    assert isinstance(report.stopped_by, NodeUnreachable)
-    assert (report.paid, report.unsettled, report.batches) == (20, 10, 2)
-    assert sorted(line.outcome for line in report.lines.values()) == ["not sent", "settled", "settled"]
+    assert report.stopped_by is failure
+    assert (report.paid, report.unsettled, report.batches) == (20, 30, 2)
+    assert sorted(line.outcome for line in report.lines.values()) == ["not sent"] * 3 + ["settled"] * 2
+    assert (calls, report.notes) == (3, []), "after a failure, nothing more is sent"
 
 
 def test_a_batch_is_journalled_with_its_signatures_before_it_is_sent(run: Run) -> None:
@@ -378,8 +402,13 @@ def test_a_dry_run_signs_nothing_and_follows_nothing(run: Run) -> None:
 # ---------------------------------------------------------------------------------------------------- taking up
 
 
-@pytest.mark.parametrize(("behind", "refused"), [(256, False), (257, True)])
-def test_a_much_shorter_chain_is_refused_as_another(run: Run, behind: int, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("chain_id", "behind", "refused"), [(LOCAL_CHAIN, 256, False), (LOCAL_CHAIN, 257, True), (16661, 1, True)]
+)
+def test_a_much_shorter_chain_is_refused_as_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch, chain_id: int, behind: int, refused: bool
+) -> None:
+    monkeypatch.setattr(run.chain, "chain_id", chain_id)
     users = run.fund(1)
     for _ in range(300):
         run.chain.mine()
@@ -538,6 +567,7 @@ def test_a_failed_batch_paid_nothing_and_is_reported(run: Run) -> None:
     assert isinstance(report.stopped_by, BatchFailed)
     assert "serving doctor" in str(report.stopped_by.next_step)
     assert report.notes == ["A batch of 1 settlement was mined but failed: nothing was paid."]
+    assert [report.lines[user].wait for user in users] == [Wait.NOT_SENT] * 2
     assert (report.paid, report.gas_used, report.gas_cost, report.batches) == (0, 3 * 77, 3 * 88, 0)
     assert run.rows_of_batches() == [2, 1, 1], "the batch is sent again as two"
     assert run.states() == ["signed"] * 4
