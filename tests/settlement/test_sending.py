@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from serving_network.clients.settlements import Outcome, SignedSettlements
+from serving_network.errors import NodeFailure
 from serving_network.settlement import sending
 from serving_network.settlement.nonces import Turn
 from serving_network.settlement.planning import Wait
@@ -148,3 +149,24 @@ def test_a_dry_run_does_not_wait_for_unknown_transactions(scene: Scene) -> None:
     scene.chain.pool = {FOREIGN.hash: FOREIGN}
     report = scene.settle(replace(OPTIONS, dry_run=True))
     assert (report.stopped_by, [report.lines[user].expected for user in USERS]) == (None, [10] * 3)
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_a_batch_is_signed_again_while_the_chain_is_reorganised(scene: Scene, times: int) -> None:
+    signed = 0
+
+    def reorganise(method: str, _: str) -> None:
+        nonlocal signed
+        signed += method == "prepare"
+        if method == "prepare" and signed <= times:
+            scene.chain.blocks[-1].hash = f"0x{signed:064x}"
+
+    scene.chain.hook = reorganise
+    report = scene.settle()
+    if times == 1:
+        assert (report.stopped_by, report.paid, signed) == (None, 30, 2)
+    else:
+        assert isinstance(report.stopped_by, NodeFailure)
+        assert str(report.stopped_by).startswith("The chain was reorganised 5 times while a batch was being signed.")
+        assert (report.paid, signed, scene.chain.broadcasts) == (0, 5, [])
+        assert [report.lines[user].wait for user in USERS] == [Wait.NOT_SENT] * 3
