@@ -93,6 +93,7 @@ def test_a_settlement_is_known_if_it_is_booked_or_older_than_what_is_searched(
         ([past(1, 4), past(2, 1, nonce=6)], Books(nonces={6}), [(5, 4), (9, None)]),
         ([past(5, 4), past(7, 1, nonce=6)], Books(nonces={9}, newest=1, searched=10), [(5, 4)]),
         ([past(1, 3, nonce=5), past(2, 7, None, "0xa"), past(2, 8, None, "0xa")], Books(), [(5, 3), (9, 15)]),
+        ([past(2, 7, None, "0xa"), past(2, 0, None, "0xa")], Books(), [(9, 7)]),
         ([past(2, 7, None, "0xa"), past(3, 8, None, "0xb")], Books(), [(8, 7), (9, 8)]),
         ([past(2, 7, None, "0xa"), past(2, 3, 5, "0xa")], Books(), [(4, 7), (5, 3), (9, None)]),
         ([past(2, 3, 5, "0xa"), past(2, 7, None, "0xa")], Books(), [(5, 3), (9, 7)]),
@@ -100,7 +101,7 @@ def test_a_settlement_is_known_if_it_is_booked_or_older_than_what_is_searched(
     ],
     ids=[
         "highest nonces first", "booked nonces are skipped", "a booked one takes no nonce", "below a booked one",
-        "below an older one", "two payments of one call", "two calls", "before a named one", "after a named one",
+        "below an older one", "two payments of one call", "one of nothing", "two calls", "before a named one", "after a named one",
         "nothing",
     ],
 )  # fmt: skip
