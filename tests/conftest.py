@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import shared
+from tests import scratch, shared
 
 # An EVM creates many small objects and few cycles: collecting cycles less often saves 5 % of the time.
 gc.set_threshold(100_000, 50, 100)
@@ -29,12 +29,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-MEMORY = Path("/dev/shm")
-"""Where Linux has files in memory. Tests that write every row to the disk spend a tenth of their time in doing so."""
-
-MEMORY_BYTES = 4 * 2**30
-"""So much must be free there, of which a run takes a small part."""
-
 TEMPORARY = pytest.StashKey[Path]()
 
 
@@ -42,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Create the directories that workers share. They start later and inherit the variables."""
     if hasattr(config, "workerinput"):
         return
-    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
-        config.stash[TEMPORARY] = directory = Path(tempfile.mkdtemp(prefix="st-", dir=MEMORY))
+    if (memory := scratch.memory()) is not None:
+        config.stash[TEMPORARY] = directory = Path(tempfile.mkdtemp(prefix="st-", dir=memory))
         directory.chmod(0o711)  # PostgreSQL runs as another user
         os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
     os.environ[shared.VARIABLE] = tempfile.mkdtemp(prefix="tests-shared-")

@@ -64,6 +64,7 @@ import pytest
 from tests.mutation.python_mutants import Mutant, broken, mutants
 from tests.mutation.python_tables import Judged, written
 from tests.results import add, read
+from tests.scratch import memory
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("contracts", "docs", "src", "tests", "hatch_build.py", "pyproject.toml", "Makefile")
@@ -126,7 +127,7 @@ def main() -> int:
         return 0
     if arguments.copy is not None:
         return Workshop(arguments.copy, arguments.results, subjects, arguments.enough).run(arguments.sample)
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory(dir=memory()) as scratch:
         copy = Path(scratch)
         for name in COPIED:
             source = ROOT / name
