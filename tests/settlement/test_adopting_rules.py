@@ -101,8 +101,8 @@ def test_a_settlement_is_known_if_it_is_booked_or_older_than_what_is_searched(
     ],
     ids=[
         "highest nonces first", "booked nonces are skipped", "a booked one takes no nonce", "below a booked one",
-        "below an older one", "two payments of one call", "one of nothing", "two calls", "before a named one", "after a named one",
-        "nothing",
+        "below an older one", "two payments of one call", "one of nothing", "two calls", "before a named one",
+        "after a named one", "nothing",
     ],
 )  # fmt: skip
 def test_a_settlement_through_a_contract_gets_the_highest_possible_nonce(

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from serving_network.chain.receipts import Receipt
+from serving_network.clients.settled import topic_of
 from serving_network.clients.settlements import SignedSettlements
 from serving_network.contracts import load
 from serving_network.errors import RpcError
@@ -45,7 +46,7 @@ class Node:
     async def logs(
         self, addresses: list[str], *, topics: list[Any], from_block: int, to_block: int
     ) -> list[dict[str, str]]:
-        assert addresses == [CONTRACT]
+        assert (addresses, topics[1:]) == ([CONTRACT], [None, topic_of(PROVIDER.address)])
         self.ranges.append((from_block, to_block))
         return [{"transactionHash": one} for one in self.hashes]
 

@@ -665,8 +665,8 @@ class Contracts:
 def opened(monkeypatch: pytest.MonkeyPatch, contracts: Contracts, service: str = "inference") -> LiveChain:
     made: Any = contracts
     network = SimpleNamespace(chain=None, service=contracts.service, accounts_with=contracts.accounts_with)
-    monkeypatch.setattr(live, "AsyncNetwork", lambda chain, ledger: network)
-    monkeypatch.setattr(live, "ProviderService", SimpleNamespace(read=lambda service, answer: answer))
+    monkeypatch.setattr(live, "AsyncNetwork", lambda *_: network)
+    monkeypatch.setattr(live, "ProviderService", SimpleNamespace(read=lambda _, answer: answer))
     made.interface = load("InferenceServing").interface
     return asyncio.run(LiveChain.open(cast("Any", SimpleNamespace()), PROVIDER, service=service))
 
@@ -730,7 +730,7 @@ class Receipts(Pricing):
 
     found: Receipt | None = None
 
-    async def receipt(self, transaction: str) -> Receipt | None:
+    async def receipt(self, _: str) -> Receipt | None:
         return self.found
 
 
