@@ -406,6 +406,7 @@ def test_nothing_is_adopted_from_a_chain_that_is_behind(world: World) -> None:
     world.chain.state.accounts[ANN] = replace(world.chain.state.accounts[ANN], nonce=0)
     (one,) = world.adopt("journal", PaidBefore())
     assert (one.user, one.how, one.how.booked) == (ANN, How.BEHIND, False)
+    assert (one.covered, one.requests) == (0, 0)
 
 
 def test_a_settlement_of_the_journal_is_booked_for_its_batch(world: World) -> None:

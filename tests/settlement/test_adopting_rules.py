@@ -11,7 +11,7 @@ import pytest
 from serving_network.clients.settlements import Outcome
 from serving_network.contracts.models import Status
 from serving_network.messages.typed_data import UserSettlement
-from serving_network.settlement.adopting import _first_block, _known, _unknown
+from serving_network.settlement.adopting import How, _first_block, _known, _unknown
 from serving_network.settlement.chain import Head, PastSettlement
 from serving_network.settlement.following import REORG_WINDOW
 from serving_network.settlement.journal import Journal
@@ -120,3 +120,17 @@ def test_the_search_begins_where_the_journal_may_lack_a_settlement(
     newest: int | None, searched: int | None, first: int
 ) -> None:
     assert _first_block(journal(Books(newest=newest, searched=searched)), USER, 3) == first
+
+
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        (How.UNDECIDED, ["--paid-before", "--covers"]),
+        (How.NO_EVENTS, ["another node", "--paid-before", "--covers"]),
+        (How.SIGNED_HERE, ["serving settle"]),
+        (How.BEHIND, ["ask a node that is in sync"]),
+    ],
+)
+def test_a_settlement_that_is_not_booked_names_what_helps(how: How, named: list[str]) -> None:
+    assert not how.booked
+    assert all(one in how.value for one in named)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which batches of earlier runs end, because no transaction of theirs can take effect any more."""
+"""Which batches of earlier runs end or hold their users, and what of them counts."""
 
 from __future__ import annotations
 
@@ -80,3 +80,32 @@ def test_a_batch_ends_if_it_was_seen_and_is_decided_or_overtaken(
     asyncio.run(earlier._end_batches(Head(9, 0, "0x9")))
     assert journal.done == ["finalised", *(["ended"] if ends else []), "finalised"]
     assert followed.done is (done or ends)
+
+
+def row(user: str, *, accepted: bool) -> Any:
+    return SimpleNamespace(user=SimpleNamespace(address=user), accepted=accepted)
+
+
+def test_an_undecided_batch_holds_the_users_that_it_has_not_paid() -> None:
+    batches: list[Any] = [
+        SimpleNamespace(id=1, rows=[row("paid", accepted=True), row("pending", accepted=False)]),
+        SimpleNamespace(id=2, rows=[row("decided", accepted=False)]),
+        SimpleNamespace(id=3, rows=[row("unchecked", accepted=False)]),
+        SimpleNamespace(id=4, rows=[row("not followed", accepted=False)]),
+    ]
+    journal: Any = SimpleNamespace(open_batches=lambda: batches)
+    earlier = EarlierRuns(cast("Any", None), journal, cast("Any", None), Report(1, "", ""), lambda *_: None)
+    earlier.followed = [
+        Followed(batches[0], 0, 0, 0),
+        Followed(batches[1], 0, 0, 0, done=True),
+        Followed(batches[2], 0, 0, 0, done=True, error=UNREACHABLE),
+    ]
+    assert earlier.holds() == {"pending", "unchecked", "not followed"}
+
+
+@pytest.mark.parametrize(("news", "counted"), [(True, 1), (False, 0)])
+def test_only_a_batch_of_which_something_was_booked_counts_as_resumed(news: bool, counted: int) -> None:
+    report = Report(1, "", "")
+    earlier = EarlierRuns(cast("Any", None), cast("Any", None), cast("Any", None), report, lambda *_: None)
+    earlier.note(Followed(cast("Any", SimpleNamespace(id=1)), 0, 0, 0, news=news, done=True))
+    assert (report.taken_up, report.notes) == (counted, [])
