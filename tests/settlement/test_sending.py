@@ -13,7 +13,7 @@ import pytest
 from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.errors import NodeFailure
 from serving_network.settlement import sending
-from serving_network.settlement.nonces import Turn
+from serving_network.settlement.nonces import Turn, next_turn
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.wallet_nonces import UnknownTransactions
 from tests.settlement.fake_chain import FakeChain, Pending
@@ -90,7 +90,12 @@ def test_a_nonce_that_was_used_since_the_start_of_the_run_is_noticed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     previewed = note_previews(scene.chain, monkeypatch)
-    at_the_second_block(scene.chain, lambda: [scene.chain.fund(user, 0, nonce=1) for user in USERS] and None)
+
+    def settle_elsewhere() -> None:
+        for user in USERS:
+            scene.chain.fund(user, 0, nonce=1)
+
+    at_the_second_block(scene.chain, settle_elsewhere)
     report = scene.settle()
     assert [report.lines[user].wait for user in USERS] == [Wait.UNKNOWN_SETTLEMENT] * 3
     assert (previewed, scene.chain.broadcasts) == ([], [])
@@ -107,10 +112,8 @@ def test_an_account_that_was_closed_since_the_start_of_the_run_is_noticed(
 
 
 def test_a_limit_below_the_first_request_signs_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    turn = sending.next_turn
-
     def limited(now: float, user: Any, *rest: Any) -> Turn | Wait:
-        found = turn(now, user, *rest)
+        found = next_turn(now, user, *rest)
         return found._replace(limit=9) if user.address == BOB and isinstance(found, Turn) else found
 
     monkeypatch.setattr(sending, "next_turn", limited)
