@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from eth_utils.address import to_checksum_address
@@ -124,3 +125,15 @@ def test_no_more_rejects_are_kept_than_are_needed(journal: Journal, monkeypatch:
     monkeypatch.setattr(journal, "end_reading_at", lambda reading: kept.append(len(reading.rejects)))
     assert record(Source([], rejects=9), journal).rejected == 9
     assert kept == [4], "one chunk more than the limit says that there were too many"
+
+
+def test_others_get_a_turn_after_each_chunk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(recording, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(recording, "asyncio", SimpleNamespace(sleep=sleep))
+    record(Source(["a", "b", "c", "d", "e"]), journal)
+    assert slept == [0, 0]
