@@ -340,6 +340,24 @@ def test_empty_transactions_are_sent_again_and_replaced_until_time_is_up(
     assert "serving settlement cancel" in str(caught.value.next_step)
 
 
+def test_an_empty_transaction_is_sent_again_a_quarter_of_the_time_after_the_last(
+    world: World, virtual_time: VirtualTime
+) -> None:
+    world.settle(("a", ANN, 10))
+    sent: list[float] = []
+    started = virtual_time.now = 100.0
+
+    def note(method: str, when: str) -> None:
+        if (method, when) == ("broadcast", "before"):
+            sent.append(virtual_time.now - started)
+
+    world.chain.hook = note
+    world.chain.least_fee = 10**6
+    with pytest.raises(TransactionPending):
+        world.cancel(options=Options(first_pause=2, stuck_after=12, give_up_after=11))
+    assert sent == [0, 4, 8]
+
+
 def test_unknown_transactions_alone_are_cancelled(world: World) -> None:
     world.chain.pool["0xunknown"] = Pending("0xunknown", 0, 1, None)
     report = world.settle(("a", ANN, 10))
