@@ -183,21 +183,103 @@ def test_another_programs_settlement_needs_a_decision(world: World) -> None:
 def test_covers_books_the_given_amount(world: World) -> None:
     world.foreign(ANN, 12, 77)
     world.settle("journal", LOG)
-    with pytest.raises(InvalidInput, match="one user at a time"):
+    with pytest.raises(InvalidInput, match="one user at a time") as caught:
         world.adopt("journal", Covers(12))
-    with pytest.raises(InvalidInput, match="paid only 12 wei, not 13 wei"):
+    assert caught.value.next_step == "Name one user with --covers."
+    with pytest.raises(InvalidInput, match="paid only 12 wei, not 13 wei") as caught:
         world.adopt("journal", Covers(13), [ANN])
+    assert "--covers" in str(caught.value.next_step)
     (one,) = world.adopt("journal", Covers(12), [ANN])
     assert (one.how, one.covered) == (How.COVERS, 12)
     assert world.settle("journal").paid == 3
     assert world.charged(ANN) == 15
 
 
+def test_a_decision_keeps_what_was_signed(world: World) -> None:
+    world.foreign(ANN, 12, 77)
+    world.foreign(BEN, 3, 78)
+    world.past[1] = replace(world.past[1], settlement=None)
+    world.settle("journal", LOG)
+    world.adopt("journal", Covers(12), [ANN])
+    world.adopt("journal", PaidBefore(), [BEN])
+    with world.journal("journal") as journal:
+        booked = journal._db.execute(
+            "SELECT CAST(nonce AS INTEGER), fee, requests, requests_hash FROM settlement ORDER BY nonce"
+        ).fetchall()
+    assert booked == [(77, "12", 0, b"\x09" * 32), (78, "0", 0, bytes(32))]
+
+
+def test_one_decision_is_enough_for_all_settlements_before_the_journal(world: World) -> None:
+    world.foreign(ANN, 12, 77)
+    world.foreign(ANN, 13, 78)
+    world.settle("journal", LOG)
+    assert [one.how for one in world.adopt("journal", PaidBefore(), [ANN])] == [How.PAID_BEFORE] * 2
+
+
+def test_another_settlement_with_a_nonce_of_an_open_batch_is_decided(world: World) -> None:
+    world.chain.mines_at_once = False
+    world.settle("journal", LOG)
+    with world.journal("journal") as journal:
+        (batch,) = journal.open_batches()
+    nonce = next(row.settlement.nonce for row in batch.rows if row.user.address == ANN)
+    world.chain.pool.clear()
+    world.foreign(ANN, 4, nonce)
+    (one,) = world.adopt("journal", Covers(4), [ANN])
+    assert (one.how, one.nonce, one.covered) == (How.COVERS, nonce, 4)
+
+
+def test_only_users_with_a_settlement_are_searched(world: World) -> None:
+    log: Requests = [("a", EVE, 1), ("b", ANN, 10), ("c", BEN, 0)]
+    world.settle("journal", log)
+    asked: list[tuple[list[str], int]] = []
+    told = world.chain.past_settlements
+
+    async def noted(users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        asked.append((list(users), from_block))
+        return await told(users, from_block)
+
+    world.chain.past_settlements = noted  # type: ignore[method-assign]
+    world.settle("other", log)
+    world.chain.leave(EVE)
+    world.foreign(BEN, 5, 1)
+    found = world.adopt("other")
+    assert [(one.user, one.how, one.paid) for one in found] == [
+        (ANN, How.MATCHED, 10),
+        (BEN, How.UNDECIDED, 5),
+    ]
+    world.chain.state.accounts[BEN] = replace(world.chain.state.accounts[BEN], nonce=0)
+    asked.clear()
+    world.adopt("other", from_block=7)
+    assert asked == [([ANN], 2)]
+
+
+def test_the_search_begins_with_the_user_whose_acceptances_are_the_oldest(world: World) -> None:
+    for _ in range(400):
+        world.chain.mine()
+    world.settle("journal", [("a", ANN, 10)])
+    world.foreign(ANN, 1, 10**18)
+    world.foreign(BEN, 5, 1)
+    asked: list[int] = []
+    told = world.chain.past_settlements
+
+    async def noted(users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        asked.append(from_block)
+        return await told(users, from_block)
+
+    world.chain.past_settlements = noted  # type: ignore[method-assign]
+    world.settle("journal", LOG)
+    asked.clear()
+    world.adopt("journal", from_block=7)
+    world.adopt("journal", from_block=7, users=[ANN])
+    assert asked == [7, 401 - 256]
+
+
 def test_covering_more_than_is_open_is_refused(world: World) -> None:
     world.foreign(ANN, 16, 77)
     world.settle("journal", LOG)
-    with pytest.raises(InvalidInput, match="only 15 wei open, not 16 wei"):
+    with pytest.raises(InvalidInput, match="only 15 wei open, not 16 wei") as caught:
         world.adopt("journal", Covers(16), [ANN])
+    assert "--covers" in str(caught.value.next_step)
     assert world.settle("journal").paid == 0
     (one,) = world.adopt("journal", Covers(15), [ANN])
     assert one.covered == 15
@@ -244,6 +326,7 @@ def test_an_unrecognised_settlement_takes_the_nonce_of_the_account(world: World)
     (one,) = world.adopt("journal")
     assert (one.how, one.nonce, one.paid) == (How.UNDECIDED, 101, 1)
     world.adopt("journal", PaidBefore())
+    assert world.adopt("journal") == []
     assert world.settle("journal").paid == 15
     assert (world.charged(ANN), world.charged(BEN)) == (16, 20)
 
@@ -323,6 +406,7 @@ def test_nothing_is_adopted_from_a_chain_that_is_behind(world: World) -> None:
     world.chain.state.accounts[ANN] = replace(world.chain.state.accounts[ANN], nonce=0)
     (one,) = world.adopt("journal", PaidBefore())
     assert (one.user, one.how, one.how.booked) == (ANN, How.BEHIND, False)
+    assert (one.covered, one.requests) == (0, 0)
 
 
 def test_a_settlement_of_the_journal_is_booked_for_its_batch(world: World) -> None:

@@ -329,6 +329,15 @@ def test_a_lost_batch_ends_by_the_observed_wallet_nonce(scene: Scene) -> None:
     assert (scene.batches(), scene.signed(ALICE)[0][3]) == (["ended"], "signed")
 
 
+def test_where_the_newest_block_is_final_the_wallet_nonce_in_it_has_passed(scene: Scene) -> None:
+    scene.chain.state.wallet_nonce = 4
+    scene.mine()
+    scene.settle(replace(OPTIONS, final_depth=1))
+    assert sighting(scene) is None
+    with scene.journal() as journal:
+        assert journal.wallet_nonce_passed(len(scene.chain.blocks) - 1) == 4
+
+
 def test_a_batch_ends_when_final_settlements_have_overtaken_all_of_its_own(scene: Scene) -> None:
     """Somebody settles for Alice with a higher nonce, not from the wallet, and the operator adopts that."""
     chain = scene.chain

@@ -16,6 +16,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.chain.connection import AsyncConnection
 from serving_network.chain.fees import Fees
+from serving_network.chain.receipts import Receipt
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
@@ -23,23 +24,25 @@ from serving_network.clients.read.settlement_calls import Form
 from serving_network.clients.settlements import Disagreement, Outcome, SignedSettlements
 from serving_network.clients.user import AsyncUser
 from serving_network.contracts import load
+from serving_network.contracts.errors import ServiceNotExist, TransferFailed
 from serving_network.contracts.models import Offer, Status
-from serving_network.errors import NodeFailure, RpcError, TransactionDropped, TransactionFailure
+from serving_network.errors import InvalidInput, NodeFailure, RpcError, TransactionDropped, TransactionFailure
 from serving_network.localchain import EmbeddedChain
+from serving_network.messages.transactions import SignedTransaction
 from serving_network.messages.typed_data import (
     TEESettlement,
     TEESettlementBatch,
     UserSettlement,
 )
-from serving_network.settlement import sending
+from serving_network.settlement import live, sending
 from serving_network.settlement.chain import Landed, PastSettlement, Service, TooMuchGas, Underpriced
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.records import Acceptance, Mined, Transaction
-from serving_network.settlement.live import GasPriceAboveCap, LiveChain
+from serving_network.settlement.live import GasPriceAboveCap, LiveChain, WalletRefusesCoins
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.runner import Settlement
-from serving_network.store.opening import Identity
+from serving_network.store.opening import Identity, JournalFailure
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalSigner
 from tests.settlement.stage import (
@@ -626,3 +629,153 @@ def test_a_tag_ahead_of_the_newest_block_is_not_trusted() -> None:
 def test_the_local_chain_uses_only_the_depth(depth: int | None, final: int) -> None:
     node = Script(31337, 1000, 3)
     assert (final_block(node, depth), node.asked) == (final, [])
+
+
+# ---------------------------------------------------------------------------------------- what the contracts answer
+
+
+@dataclass
+class Contracts:
+    """A network with an inference service and another one, and a provider with this answer of the service."""
+
+    answer: Any = None
+    asked: list[Any] = field(default_factory=list)
+    address: str = STRANGER.address
+
+    async def service(self, name: str) -> Any:
+        kind = "inference" if name == "inference" else "fine-tuning"
+        return SimpleNamespace(kind=kind, name=f"{name} v1", contract=self)
+
+    async def read(self, function: str, *arguments: Any) -> Any:
+        assert (function, arguments) == ("getService", (PROVIDER.address,))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def has(self, function: str, *arguments: Any, sender: str) -> bool:
+        self.asked.append((function, arguments, sender))
+        return True
+
+    async def accounts_with(self, provider: str, users: list[str], service: str, *, block: Any) -> dict[str, Any]:
+        assert (provider, service) == (PROVIDER.address, "inference v1")
+        self.asked.append((users, block))
+        return {}
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, contracts: Contracts, service: str = "inference") -> LiveChain:
+    made: Any = contracts
+    network = SimpleNamespace(chain=None, service=contracts.service, accounts_with=contracts.accounts_with)
+    monkeypatch.setattr(live, "AsyncNetwork", lambda *_: network)
+    monkeypatch.setattr(live, "ProviderService", SimpleNamespace(read=lambda _, answer: answer))
+    made.interface = load("InferenceServing").interface
+    return asyncio.run(LiveChain.open(cast("Any", SimpleNamespace()), PROVIDER, service=service))
+
+
+def test_only_an_inference_service_is_settled_from_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="fine-tuning v1 settles deliverables one by one") as caught:
+        opened(monkeypatch, Contracts(), "fine-tuning")
+    assert "--service" in str(caught.value.next_step)
+
+
+def test_the_service_is_read_with_its_prices_and_whether_it_takes_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer = Offer("chatbot", "https://a.example", "model", "TeeML", 3, 4, "{}", to_checksum_address(TEE.address))
+    contracts = Contracts(SimpleNamespace(offer=offer, confirmed=True))
+    chain = opened(monkeypatch, contracts)
+    assert asyncio.run(chain.service()) == Service(3, 4, offer.tee_signer, True, True, 1)
+    assert contracts.asked == [("settleBatchWithTEE", ([], b""), PROVIDER.address)]
+    contracts.answer = ServiceNotExist(PROVIDER.address)
+    assert asyncio.run(chain.service()) is None
+    contracts.answer = SimpleNamespace(offer=None, confirmed=True)
+    with pytest.raises(Disagreement, match="a service of another kind"):
+        asyncio.run(chain.service())
+
+
+def test_accounts_are_read_at_the_block_or_at_the_newest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    contracts = Contracts()
+    chain = opened(monkeypatch, contracts)
+    for block in (None, 0, 5):
+        asyncio.run(chain.accounts([ANN], block))
+    assert contracts.asked == [([ANN], "latest"), ([ANN], 0), ([ANN], 5)]
+
+
+def test_a_wallet_that_takes_no_coins_is_reported_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Pricing(Fees(1, 1))
+
+    async def refuses(*_: Any) -> int:
+        raise TransferFailed()
+
+    monkeypatch.setattr(node, "estimate_gas", refuses)
+    with pytest.raises(WalletRefusesCoins, match="does not accept coins") as caught:
+        asyncio.run(priced(node).prepare(EMPTY, 4, 100, CAP, 30))
+    assert "code delegation" in str(caught.value.next_step)
+    assert node.made == []
+
+
+# ------------------------------------------------------------------------------------ what the journal says was sent
+
+
+def written(nonce: int = 3, data: bytes = b"") -> Transaction:
+    """A transaction of the wallet, as it is in the journal."""
+    fields = {
+        "chainId": 16661, "nonce": nonce, "to": STRANGER.address, "value": 0, "data": data, "gas": 21_000,
+        "maxFeePerGas": 10, "maxPriorityFeePerGas": 1,
+    }  # fmt: skip
+    raw = PROVIDER.sign_transaction(fields)
+    return Transaction(SignedTransaction.decode(raw).hash, raw, nonce, 21_000, 10, 1)
+
+
+@dataclass
+class Receipts(Pricing):
+    """A node that also has this receipt of every transaction."""
+
+    found: Receipt | None = None
+
+    async def receipt(self, _: str) -> Receipt | None:
+        return self.found
+
+
+def test_an_empty_transaction_that_is_mined_has_no_outcomes() -> None:
+    node = Receipts(Fees(1, 1))
+    cancelled = written()._replace(purpose="cancel")
+    assert asyncio.run(priced(node).landed(cancelled, EMPTY)) is None
+    assert asyncio.run(priced(node).landed(written(), EMPTY)) is None
+    signed = SignedSettlements("entries", (settlement(ANN, 1, 1),), (bytes(65),))
+    node.found = Receipt("0xaa", True, 3, "0xb3", 100, 7, None, [])
+    landed = asyncio.run(priced(node).landed(cancelled, signed))
+    assert landed == Landed(True, Mined(3, "0xb3", 100, 700), (), "0xaa")
+    with pytest.raises(Disagreement):
+        asyncio.run(priced(node).landed(written(), signed))
+    node.found = Receipt("0xaa", False, 3, "0xb3", 100, 7, None, [])
+    assert asyncio.run(priced(node).landed(written(), signed)) == Landed(False, landed.mined, (), "0xaa")
+
+
+@pytest.mark.parametrize(
+    ("damage", "differs"),
+    [
+        ({"nonce": 4}, "nonce"),
+        ({"gas": 1, "max_fee_per_gas": 11}, "gas, max_fee_per_gas"),
+        ({"max_priority_fee_per_gas": 2, "legacy": True}, "max_priority_fee_per_gas, legacy"),
+        ({"hash": "0xaa"}, "hash"),
+        ({"raw": b"raw"}, "neither a legacy nor an EIP-1559 transaction"),
+    ],
+)
+def test_a_damaged_transaction_of_the_journal_is_not_sent(damage: dict[str, Any], differs: str) -> None:
+    sent: list[Any] = []
+    node = Pricing(Fees(1, 1))
+    chain = priced(node)
+    node.broadcast = sent.append  # type: ignore[assignment]
+    with pytest.raises(JournalFailure, match="is damaged") as caught:
+        asyncio.run(chain.broadcast(written()._replace(**damage)))
+    assert caught.value.cause == f"It differs in: {differs}."
+    assert sent == []
+
+
+def test_a_transaction_is_replaced_only_by_one_with_the_same_calldata() -> None:
+    node = Pricing(Fees(1, 1))
+    chain = priced(node)
+    same = written(data=chain._wire.calldata(EMPTY))
+    asyncio.run(chain.replace(EMPTY, same, CAP))
+    assert [stuck.raw for stuck, _ in node.replaced] == [same.raw]
+    with pytest.raises(JournalFailure) as caught:
+        asyncio.run(chain.replace(EMPTY, written(data=b"other"), CAP))
+    assert caught.value.cause == "It differs in: data."

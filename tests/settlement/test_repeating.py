@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import selectors
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
@@ -92,9 +93,9 @@ def stopped() -> Report:
 
 
 def test_a_run_begins_a_period_after_the_last_one_ended(play: Play) -> None:
-    runs = Runs(4, period=100, seconds=7)
+    runs = Runs(4, period=100.5, seconds=7)
     play(runs.loop.keep_settling())
-    assert runs.times == [0, 107, 214, 321]
+    assert runs.times == [0, 107.5, 215, 322.5]
     assert (FIRST_PAUSE, LOOK_SECONDS) == (runs.loop.first_pause, runs.loop.look) == (5, 10)
     assert len(set(runs.tasks)) == 1, "no task is left behind"
 
@@ -111,6 +112,14 @@ def test_pauses_after_failures_double_up_to_the_period_and_start_again(play: Pla
     away = "The node is away."
     assert errors == [away, away, "The disk is full.", away, away, None, away, away, None]
     assert [state["paid"] for state in runs.states] == [None, "0", None, None, None, "0", None, "0", "0"]
+
+
+def test_a_run_that_failed_or_stopped_early_is_logged(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    play(Runs(3, AWAY, stopped(), REPORT, period=60).loop.keep_settling())
+    assert caplog.record_tuples == [
+        ("serving_network.settlement", logging.ERROR, "the settlement run failed: The node is away."),
+        ("serving_network.settlement", logging.ERROR, "the settlement run stopped early: The node is away."),
+    ]
 
 
 def test_the_state_after_a_run_is_published(play: Play) -> None:
@@ -200,6 +209,7 @@ def test_a_stop_ends_a_run_at_once(play: Play) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(5, loop.stop.set)
         await loop.keep_settling()
+        assert ended == [5], "the loop ends after its run"
 
     play(scenario())
     assert (ended, states, loop.runs) == ([5], [], 0)

@@ -14,16 +14,18 @@ from typing import Any
 import pytest
 from eth_utils.address import to_checksum_address
 
+from serving_network.chains import LOCAL_CHAIN
 from serving_network.clients.settlements import ROWS_AT_MOST, Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Status
-from serving_network.errors import NodeUnreachable, ServingError, TransactionPending
+from serving_network.errors import NodeUnreachable, RpcError, ServingError, TransactionPending
+from serving_network.messages.typed_data import UserSettlement
 from serving_network.messages.usage import Reject
 from serving_network.money import describe
 from serving_network.settlement import recording, runner, sending
-from serving_network.settlement.chain import Landed, TooMuchGas
+from serving_network.settlement.chain import Landed, PastSettlement, TooMuchGas
 from serving_network.settlement.following import BatchFailed
 from serving_network.settlement.journal import open_journal
-from serving_network.settlement.journal.records import Mined, Transaction
+from serving_network.settlement.journal.records import Acceptance, Mined, SignedRow, Transaction
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
@@ -226,6 +228,27 @@ def test_no_more_transactions_are_in_flight_than_requested(run: Run, in_flight: 
     assert [done for _, done, _ in settling] == ([1, 2, 3, 4, 5, 6, 7] if in_flight == 1 else [3, 6, 7])
 
 
+def test_transactions_that_are_mined_one_by_one_are_all_followed(run: Run) -> None:
+    users = run.fund(3)
+    run.chain.mines_at_once = False
+    looks = 0
+
+    def mine_the_next(method: str, _: str) -> None:
+        nonlocal looks
+        looks += method == "landed"
+        if method == "landed" and looks % 2:
+            first, *rest = sorted(run.chain.pool.values(), key=lambda sent: sent.nonce)
+            run.chain.pool = {first.hash: first}
+            run.chain.mine()
+            run.chain.pool = {sent.hash: sent for sent in rest}
+
+    run.chain.hook = mine_the_next
+    report = run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=2))
+    assert (report.stopped_by, report.paid, report.batches) == (None, 30, 3)
+    assert [line.wait for line in report.lines.values()] == [None] * 3
+    assert [told for told in run.told if told[0] == "settling"] == [("settling", done, 3) for done in (1, 2, 3)]
+
+
 def test_transactions_in_flight_never_share_a_nonce(run: Run) -> None:
     users = run.fund(4)
     run.chain.mines_at_once = False
@@ -328,21 +351,23 @@ def test_a_journal_that_contradicts_itself_sends_nothing(run: Run) -> None:
     assert (report.paid, run.chain.broadcasts) == (0, [])
 
 
-def test_transactions_in_flight_are_followed_if_the_next_cannot_be_sent(run: Run) -> None:
-    users = run.fund(3)
+@pytest.mark.parametrize("failure", [NodeUnreachable("gone"), TooMuchGas("too many rows")], ids=["node", "gas"])
+def test_transactions_in_flight_are_followed_if_the_next_cannot_be_sent(run: Run, failure: ServingError) -> None:
+    users = run.fund(5)
     calls = 0
 
     def out_of_reach(method: str, _: str) -> None:
         nonlocal calls
         calls += method == "prepare"
         if method == "prepare" and calls == 3:
-            raise NodeUnreachable("gone")
+            raise failure
 
     run.chain.hook = out_of_reach
     report = run.settle(of_each(users), replace(CALM, batch_rows=1))
-    assert isinstance(report.stopped_by, NodeUnreachable)
-    assert (report.paid, report.unsettled, report.batches) == (20, 10, 2)
-    assert sorted(line.outcome for line in report.lines.values()) == ["not sent", "settled", "settled"]
+    assert report.stopped_by is failure
+    assert (report.paid, report.unsettled, report.batches) == (20, 30, 2)
+    assert sorted(line.outcome for line in report.lines.values()) == ["not sent"] * 3 + ["settled"] * 2
+    assert (calls, report.notes) == (3, []), "after a failure, nothing more is sent"
 
 
 def test_a_batch_is_journalled_with_its_signatures_before_it_is_sent(run: Run) -> None:
@@ -378,8 +403,13 @@ def test_a_dry_run_signs_nothing_and_follows_nothing(run: Run) -> None:
 # ---------------------------------------------------------------------------------------------------- taking up
 
 
-@pytest.mark.parametrize(("behind", "refused"), [(256, False), (257, True)])
-def test_a_much_shorter_chain_is_refused_as_another(run: Run, behind: int, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("chain_id", "behind", "refused"), [(LOCAL_CHAIN, 256, False), (LOCAL_CHAIN, 257, True), (16661, 1, True)]
+)
+def test_a_much_shorter_chain_is_refused_as_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch, chain_id: int, behind: int, refused: bool
+) -> None:
+    monkeypatch.setattr(run.chain, "chain_id", chain_id)
     users = run.fund(1)
     for _ in range(300):
         run.chain.mine()
@@ -467,6 +497,70 @@ def test_batches_are_resumed_in_the_order_of_their_nonces(run: Run) -> None:
     assert asked[0] == users[1]
 
 
+# -------------------------------------------------------------------------------------------- unknown settlements
+
+
+def searched(run: Run) -> int | None:
+    """The newest block up to which settlements were searched, as the journal says."""
+    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        return journal.searched_block()
+
+
+def past(user: str, block: int, transaction: str, nonce: int | None) -> PastSettlement:
+    settlement = None if nonce is None else UserSettlement(user, 1, nonce, bytes(32))
+    return PastSettlement(user, settlement, Acceptance(Outcome(Status.SUCCESS, 1), block, "0xb", transaction))
+
+
+def test_a_user_with_a_settlement_that_is_not_in_the_journal_waits(run: Run) -> None:
+    users = run.fund(4)
+    run.settle(of_each(users))
+    (ours,) = run.chain.broadcasts
+    nonces = [run.chain.state.accounts[user].nonce for user in users]
+    found = [
+        past(USERS[9], 9, "0x1", 1),  # of a user who has no requests here
+        past(users[0], 9, ours, None),
+        past(users[1], 9, "0x2", nonces[1]),
+        past(users[2], 7, "0x3", nonces[2] + 1),
+        past(users[3], 8, "0x4", None),
+    ]
+
+    async def paid_since(*_: Any) -> list[PastSettlement]:
+        return found
+
+    run.chain.paid_since = paid_since  # type: ignore[assignment]
+    for _ in range(10):
+        run.chain.mine()
+    report = run.settle([(f"new {user}", user, 1) for user in users])
+    unknown = Wait.UNKNOWN_SETTLEMENT
+    assert [report.lines[user].wait for user in users] == [None, None, unknown, unknown]
+    assert searched(run) == 6, "these blocks are searched again"
+
+
+def test_blocks_that_were_searched_are_not_searched_again(run: Run) -> None:
+    run.fund(1)
+    for _ in range(30):
+        run.chain.mine()
+    run.settle([], replace(CALM, dry_run=True))
+    assert searched(run) is None, "a dry run changes nothing"
+    run.settle([])
+    assert searched(run) == 30
+    run.settle([], replace(CALM, final_depth=20))
+    assert searched(run) == 30
+
+
+def test_a_node_without_events_is_reported_and_the_run_goes_on(run: Run) -> None:
+    users = run.fund(1)
+
+    def refuse(method: str, _: str) -> None:
+        if method == "paid_since":
+            raise RpcError(-32000, "history has been pruned")
+
+    run.chain.hook = refuse
+    report = run.settle(of_each(users))
+    assert report.paid == 10
+    assert [note.partition(":")[0] for note in report.notes] == ["The node did not return the events since block 0"]
+
+
 # ----------------------------------------------------------------------------------------------------- results
 
 
@@ -523,6 +617,22 @@ def test_a_change_between_preview_and_result_is_reported(
     )
 
 
+@pytest.mark.parametrize(("accepted", "notes"), [(0, 1), (6, 1), (7, 0), (8, 0)])
+def test_a_settlement_refused_after_one_of_the_journal_is_no_surprise(
+    run: Run, monkeypatch: pytest.MonkeyPatch, accepted: int, notes: int
+) -> None:
+    """Its nonce is 7. Another one with this nonce or a higher one was accepted, unless the highest is below."""
+    (user,) = run.fund(1)
+    run.settle(of_each([user]), replace(CALM, dry_run=True))
+    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        (state,) = journal.users()
+        settlement = Settlement(run.chain, journal, TEE, CALM)
+        monkeypatch.setattr(journal, "accepted_nonce", lambda _: accepted)
+        row = SignedRow(state, UserSettlement(user, 10, 7, bytes(32)), b"", 1, 10)
+        settlement._add_result(row, Outcome(Status.INVALID_NONCE, 0), 0, None)
+        assert len(settlement._report.notes) == notes
+
+
 def test_a_failed_batch_paid_nothing_and_is_reported(run: Run) -> None:
     users = run.fund(2)
     whole = Mined(1, "", 77, 88)
@@ -538,6 +648,7 @@ def test_a_failed_batch_paid_nothing_and_is_reported(run: Run) -> None:
     assert isinstance(report.stopped_by, BatchFailed)
     assert "serving doctor" in str(report.stopped_by.next_step)
     assert report.notes == ["A batch of 1 settlement was mined but failed: nothing was paid."]
+    assert [report.lines[user].wait for user in users] == [Wait.NOT_SENT] * 2
     assert (report.paid, report.gas_used, report.gas_cost, report.batches) == (0, 3 * 77, 3 * 88, 0)
     assert run.rows_of_batches() == [2, 1, 1], "the batch is sent again as two"
     assert run.states() == ["signed"] * 4

@@ -20,12 +20,14 @@ from serving_network.messages.receipts import Ending, SignedReceipt, hash_receip
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal import open_journal, served
 from serving_network.settlement.journal.records import Acceptance
+from serving_network.settlement.runner import JournalOfGateway, Settlement
 from serving_network.store.billing import Delivered, Kept, Terms
 from serving_network.store.intake import Intake
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure
+from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
-from tests.settlement.fake_chain import CONTRACT, PROVIDER
+from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
 IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 SIGNER = LocalTeeSigner(bytes(31) + b"\x07")
@@ -264,3 +266,17 @@ def test_its_tables_are_those_of_a_new_store(tmp_path: Path, old: str) -> None:
         with open_journal(tmp_path / name, IDENTITY), closing(sqlite3.connect(tmp_path / name)) as connection:
             found.append([(*row, re.sub(" *--.*", "", sql)) for *row, sql in connection.execute(query).fetchall()])
     assert found[0] == found[1]
+
+
+def test_a_run_settles_what_was_served_and_takes_no_log_beside_it(location: Location, tmp_path: Path) -> None:
+    asyncio.run(serve(location, [(number, USERS[0], 10) for number in range(3)]))
+    chain = FakeChain()
+    chain.fund(USERS[0], 100)
+    with open_journal(location, IDENTITY) as journal:
+        report = asyncio.run(Settlement(chain, journal, TEE).run(None))
+        assert (report.new_requests, report.paid) == (3, 30)
+        log = tmp_path / "usage.jsonl"
+        log.write_text("")
+        with pytest.raises(JournalOfGateway) as caught:
+            asyncio.run(Settlement(chain, journal, TEE).run(UsageLog(log, provider=PROVIDER)))
+    assert "--journal" in str(caught.value.next_step)

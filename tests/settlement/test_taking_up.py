@@ -204,6 +204,23 @@ def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, 
     assert (report.taken_up, report.taken_up_paid, report.paid, report.unsettled, report.notes) == (2, 0, 30, 0, [])
 
 
+def test_a_batch_that_is_booked_in_part_is_not_resumed_yet(scene: Scene) -> None:
+    """Alice's first transaction fails, her second one is pending. Carol is paid."""
+    chain = scene.chain
+    first, _ = sorted(chain.pool.values(), key=lambda sent: sent.nonce)
+    second = chain._make(first.signed, 2, 20_000, 1)
+    with scene.journal() as journal:
+        journal.add_transaction(journal.batch(1), second)
+    chain.reverting = {first.hash}
+    scene.mine()
+    chain.least_fee = 4
+    report = scene.settle()
+    assert (report.taken_up, scene.paid(ALICE), scene.paid(CAROL)) == (1, 0, 10)
+    assert [note.partition(":")[0] for note in report.notes] == [
+        f"Batch 1 of an earlier run is still waiting for transaction {second.hash}"
+    ]
+
+
 def test_the_report_names_the_fee_that_an_earlier_batch_needs(scene: Scene) -> None:
     async def at_the_cap(_: SignedSettlements, stuck: Transaction, gas_price_cap: int) -> Transaction:
         raise TransactionFailure(

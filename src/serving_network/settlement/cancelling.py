@@ -234,5 +234,4 @@ class _Cancellation:
                     self._done.waiting.append(one.batch.id)
         self._done.waiting += [one.batch.id for one in following]
         self._done.batches = [self._journal.batch(number) for number in numbers]
-        self._done.notes += self._report.notes
         self._done.gas_used, self._done.gas_cost = self._report.gas_used, self._report.gas_cost

@@ -50,8 +50,6 @@ class Repeating:
             self.asked.clear()
             failed = await self._run_once()
             failures = failures + 1 if failed else 0
-            if self.stop.is_set():
-                return
             pause = min(self.first_pause * 2 ** (failures - 1), self.period) if failures else self.period
             await self._wait(pause, may_be_due=not failures)
 

@@ -134,9 +134,9 @@ class Settlement:
 
     async def _settle(self, service: Service, head: Head) -> None:
         users = [user for user in self._journal.users() if user.open]
-        await self._look_up([user.address for user in users])
+        accounts = await self._look_up([user.address for user in users])
         due = max(int(self._clock()), head.timestamp) + self._options.interval
-        stakes = {user.address: stake_of(user, self._sender.accounts.get(user.address), due) for user in users}
+        stakes = {user.address: stake_of(user, accounts.get(user.address), due) for user in users}
         lines = {user.address: self._line(user) for user in users}
         for user in users:
             lines[user.address].stake = stakes[user.address]
@@ -145,8 +145,7 @@ class Settlement:
         options = self._options
         ready = []
         for user in users:
-            account = self._sender.accounts.get(user.address)
-            wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
+            wait = obstacle(user, accounts.get(user.address), service, options.minimum_fee, options.max_user_fee)
             if user.address in unknown:
                 wait = Wait.UNKNOWN_SETTLEMENT
             if user.address in held:
@@ -195,10 +194,13 @@ class Settlement:
             journal.set_searched_block(searched)
         return unknown
 
-    async def _look_up(self, users: Sequence[str]) -> None:
+    async def _look_up(self, users: Sequence[str]) -> dict[str, Account]:
+        """The users' accounts with the provider. Users without an account are omitted."""
+        accounts: dict[str, Account] = {}
         for start in range(0, len(users), ACCOUNTS_AT_ONCE):
             self._progress("looking up accounts", start, len(users))
-            self._sender.accounts |= await self._chain.accounts(users[start : start + ACCOUNTS_AT_ONCE])
+            accounts |= await self._chain.accounts(users[start : start + ACCOUNTS_AT_ONCE])
+        return accounts
 
     def _line(self, user: UserState) -> UserLine:
         work = self._journal.open_work(user)

@@ -37,10 +37,7 @@ SIGNING_ATTEMPTS: Final = 5
 
 
 class Sender:
-    """Sends the batches of one run.
-
-    `accounts` holds the users' accounts as last seen, `waits` the reason why each user's requests are open.
-    """
+    """Sends the batches of one run. `waits` holds the reason why each user's requests are open."""
 
     def __init__(
         self,
@@ -64,7 +61,6 @@ class Sender:
         self._earlier = earlier
         self._progress = progress
         self._clock = clock
-        self.accounts: dict[str, Account] = {}
         self.waits: dict[str, Wait] = {}
 
     async def send_all(self, users: Sequence[UserState], service: Service) -> None:
@@ -79,10 +75,8 @@ class Sender:
         earlier = [one for one in self._earlier.followed if not one.done]
         failures: list[ServingError] = []
         total = len(users)
-        while waiting or flying:
-            await self._fill(waiting, flying, service, failures)
-            if not flying:
-                break
+        await self._fill(waiting, flying, service, failures)
+        while flying:
             for one in await self._follower.next_done([*flying, *earlier]):
                 if one in flying:
                     flying.remove(one)
@@ -92,6 +86,7 @@ class Sender:
                     self._earlier.note(one)
             left = sum(map(len, waiting)) + sum(len(one.batch.rows) for one in flying)
             self._progress("settling", total - left, total)
+            await self._fill(waiting, flying, service, failures)
         while earlier and (done := await self._follower.next_done(earlier, linger=self._options.patience)):
             for one in done:
                 earlier.remove(one)
@@ -149,8 +144,8 @@ class Sender:
         """Sign, preview and broadcast one batch; None if none of it may be signed or would be paid."""
         for _ in range(SIGNING_ATTEMPTS):
             head, nonce = await self._next_nonce()
-            self.accounts |= await self._chain.accounts([user.address for user in users], head.number)
-            made = [row for user in users if (row := self._row(user)) is not None]
+            accounts = await self._chain.accounts([user.address for user in users], head.number)
+            made = [row for user in users if (row := self._row(user, accounts.get(user.address))) is not None]
             rows = await self._previewed(made, service)
             if self._options.dry_run or not rows:
                 return None
@@ -204,9 +199,8 @@ class Sender:
         await self._chain.broadcast(transaction)
         return batch
 
-    def _row(self, user: UserState) -> SignedRow | None:
+    def _row(self, user: UserState, account: Account | None) -> SignedRow | None:
         """The settlement to sign for a user; None, with the reason in `waits`, if nothing may be signed now."""
-        account = self.accounts.get(user.address)
         if account is None:
             self.waits[user.address] = Wait.NO_ACCOUNT
             return None
