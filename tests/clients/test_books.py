@@ -48,7 +48,7 @@ class Contract:
         assert block == BLOCK
         return self.lists[function]
 
-    async def pages(self, function: str, *, block: int, pages_ahead: int) -> AsyncIterator[list[dict[str, Any]]]:
+    async def pages(self, function: str, *, block: int, **_: int) -> AsyncIterator[list[dict[str, Any]]]:
         yield await self.listing(function, block=block)
 
 

@@ -57,9 +57,7 @@ async def _registered(network: AsyncNetwork, offer: ProviderService | None, prov
         command = f"serving service register offer.toml --service {service.name}"
         command = await step(network, provider, command, stake)
         if elsewhere := await network.services_of(provider):
-            detail = f"{provider} not in {service.name}, but in {' and '.join(elsewhere)}"
-            command = f"serving doctor --provider {provider} --service {elsewhere[0]}"
-            return Check("service registered", False, detail, command)
+            detail += f". {provider} is in {' and '.join(elsewhere)}: to check that, pass --service {elsewhere[0]}"
     return Check("service registered", offer is not None, detail, command, "provider")
 
 
