@@ -82,6 +82,13 @@ def test_a_row_above_the_token_limit_is_rejected(tmp_path: Path, kind: str) -> N
     assert reject.reason == "too many input tokens: 20, the limit for one row is 19 (--max-row)"
 
 
+@pytest.mark.parametrize("kind", ["cached tokens", "images", "seconds"])
+def test_other_units_above_the_limit_of_a_row_are_rejected(tmp_path: Path, kind: str) -> None:
+    columns = Columns({kind.replace(" ", "_"): "n"})
+    _, (reject,) = read(tmp_path, line(n=MAX_ROW + 1), columns=columns)
+    assert reject.reason == f"too many {kind}: 10000001, the limit for one row is 10000000 (--max-row)"
+
+
 @pytest.mark.parametrize("limit", [0, -1, MAX_TOKENS + 1])
 def test_an_impossible_token_limit_is_refused(limit: int) -> None:
     with pytest.raises(InvalidInput, match="is not possible") as caught:
@@ -235,6 +242,7 @@ def test_an_address_is_recognised_in_each_spelling(tmp_path: Path, spelling: str
     [
         ("0x" + "a1" * 19, "bad address: "), ("0x" + "a1" * 21, "bad address: "), ("a1" * 20, "bad address: "),
         ("0X" + "a1" * 20, "bad address: "), ("0x" + USER[2:].swapcase(), "fails its checksum"),
+        ("0xA" + "b" * 39, "fails its checksum"), ("0xb" + "A" * 39, "fails its checksum"),
         ("0x" + "00" * 20, "the zero address"), (OTHER, "the provider cannot be its own user"),
         (OTHER.lower(), "the provider cannot be its own user"), (7, "bad address: '7'"), ("", "missing column: user"),
     ],
@@ -433,6 +441,24 @@ def test_quoted_fields_are_read_exactly_or_not_at_all(tmp_path: Path) -> None:
     assert "Nothing from this line on was read" in bad[1].reason
 
 
+def test_a_row_that_the_csv_library_refuses_costs_only_itself(tmp_path: Path) -> None:
+    """Its quotes are closed, so the next record begins in the next line."""
+    long = "x" * 200_000
+    rows = [f'a\rb,{USER},1,2,"3"', f'b,{USER},1,2,"3"', f'"{long}",{USER},1,2,3', f"{long[:500]},{USER},1,2,3"]
+    good, bad = read(tmp_path, "\r\n".join([HEADER, *rows, ""]), "u.csv")
+    assert [row.line for row in good] == [3, 5]
+    assert [(reject.line, reject.reason.partition(":")[0]) for reject in bad] == [(2, "broken CSV"), (4, "broken CSV")]
+    good, bad = read(tmp_path, f"{HEADER},note\na,{USER},1,2,3,{long}\n", "u.csv")  # without a quote, it is just long
+    assert ([row.line for row in good], bad) == ([2], [])
+
+
+def test_the_first_known_column_counts_even_where_it_is_empty(tmp_path: Path) -> None:
+    _, (reject,) = read(tmp_path, f"request_hash,{HEADER}\n,r,{USER},1,2,3\n", "u.csv")
+    assert reject.reason == "missing column: request id"
+    (row,), _ = read(tmp_path, f"x,{HEADER}\n,r,{USER},1,2,3\n", "u.csv", Columns({"id": "x|id"}))
+    assert row.request_hash == sha256(b"r").digest()
+
+
 @pytest.mark.parametrize(
     ("last", "asked", "taken"),
     [
@@ -449,6 +475,25 @@ def test_a_last_line_without_end_is_accepted_only_complete_and_on_request(
     assert all(reject.reason.startswith("incomplete last line") for reject in rejects)
 
 
+# ------------------------------------------------------------------------------------------------------ streams
+
+
+def test_a_stream_ends_when_too_many_others_went_on_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving_network.usage_logs.reader._STREAMS", 2)
+    columns = Columns(last_of_stream=True)
+
+    def outputs(*ids: str) -> list[tuple[int, int]]:
+        """The lines that are taken of a log of these ids, with their tokens, in the order in which they are given."""
+        text = "".join(line(id=name, output_tokens=number) for number, name in enumerate(ids, 1))
+        rows, rejects = read(tmp_path, text, columns=columns)
+        assert rejects == []
+        return [(row.line, row.output_tokens) for row in rows]
+
+    assert outputs("a", "b", "a", "b") == [(3, 3), (4, 4)]
+    assert outputs("a", "b", "a", "c", "a") == [(2, 2), (4, 4), (5, 5)]
+    assert outputs("a", "b", "c", "a") == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
 # ------------------------------------------------------------------------------------------------- rows as ids
 
 
@@ -462,6 +507,8 @@ def test_a_row_without_id_is_identified_by_place_and_content(tmp_path: Path) -> 
         assert row.request_text == "0x" + row.request_hash.hex()
     dos, _ = read(tmp_path, text.replace("\n", "\r\n"), "u.csv", columns)
     assert [row.request_hash for row in dos] == [row.request_hash for row in rows]
+    ended, _ = read(tmp_path, text.replace("3\n", "3,_\n").replace("tokens\n", "tokens,x\n"), "u.csv", columns)
+    assert ended[0].request_hash == sha256(b"serving usage row\x002\0" + content + b",_").digest()
     (row,), _ = read(tmp_path, line(id=...), "u.jsonl", columns)
     assert row.request_hash == sha256(b"serving usage row\x001\0" + line(id=...).strip().encode()).digest()
 

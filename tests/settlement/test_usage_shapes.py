@@ -60,6 +60,7 @@ COLUMNS = [
     Columns(only=("note=text", "note=0"), id_with_time=True),
     Columns(user=USERS[1]),
     Columns(start="2026-11-28T00:00Z", time_unit="ms"),
+    Columns(start="2026-11-28T00:00Z"),
     Columns({"fee": "note"}),
 ]
 VALUES: dict[str, list[Any]] = {
@@ -173,6 +174,7 @@ def line(**changes: Any) -> str:
         line().replace(": 2}", ": NaN}"),
         line(id="\ue0000"),
         line(id='a"b'),
+        line(id="a "),
         line() + "x",
         line(time=10**11 - 1),
         line(time=10**11),
@@ -216,14 +218,72 @@ def test_a_value_that_decides_where_a_field_is_read(name: str, usual: str, odd: 
     assert len(found) + left_out == 5
 
 
-def test_lines_of_one_shape_are_matched_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+USUAL = [line(id=f"r{number}", user=USERS[number % 2].lower(), time=1_795_000_000 + number) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *COLUMNS,
+        Columns(id_with_time=True),
+        Columns(skip=("id=r1",)),
+        Columns({"seconds": "input_tokens", "images": "output_tokens", "cached_tokens": "1"}),
+        Columns({"id": "@row", "input_tokens": "3", "output_tokens": "4"}, user=USERS[0]),  # only the time is a value
+        Columns({"id": "@row", "input_tokens": "0", "output_tokens": "0", "seconds": "time"}, user=USERS[0],
+                start="2026-11-28T00:00Z"),
+        Columns({"id": "time"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
+def test_usual_lines_are_read_as_one_by_one_with_any_columns(name: str, columns: Columns) -> None:
+    rows = [{"note": note} | json.loads(one) for one in USUAL for note in ("text", "0", "5")]
+    small = [row | {"time": number} for number, row in enumerate(rows, 100)]
+    for made in rows, small:
+        lines = [json.dumps(row) if name == "u.jsonl" else ",".join(map(str, row.values())) for row in made]
+        header = [] if name == "u.jsonl" else [",".join(made[0])]
+        found, left_out, _ = check(name, "\n".join([*header, *lines, ""]).encode(), columns)
+        assert len(found) + left_out == len(made)
+
+
+def test_a_line_that_is_not_text_is_rejected_in_any_block() -> None:
+    lines = [one.encode() + b"\n" for one in USUAL]
+    for place in range(4):
+        broken = [*lines[:place], lines[place].replace(b"r", b"\xff", 1), *lines[place + 1 :]]
+        found, _, _ = check("u.jsonl", b"".join(broken), Columns(), block=len(lines[0]) + 1)
+        assert [kind is Reject for kind, _ in found] == [number == place for number in range(4)]
+
+
+def test_a_header_of_two_lines_is_read_whatever_the_first_block_holds() -> None:
+    text = f"sep=;\nid;user;time;input_tokens;output_tokens\nr;{USERS[0]};1;2;3\ns;{USERS[0]};1;2;3\n"
+    for block in range(4, 60):
+        found, _, _ = check("u.csv", text.encode(), Columns(), block=block)
+        assert [row.line for _, row in found] == [3, 4]
+
+
+class Counted:
+    """How many lines were read one by one, and how many values of rows one after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parsed = mock.Mock(side_effect=read_json)
+        self.rows = mock.Mock(side_effect=UsageLog._row, autospec=True)
+        monkeypatch.setattr(reader, "read_json", self.parsed)
+        monkeypatch.setattr(UsageLog, "_row", lambda *given: self.rows(*given))
+
+    def read(self, path: Path, lines: list[str], columns: Columns | None = None) -> tuple[int, int]:
+        self.parsed.reset_mock()
+        self.rows.reset_mock()
+        path.write_text("\n".join([*lines, ""]))
+        assert len(list(UsageLog(path, columns).rows(refused))) == len(lines) - (path.suffix == ".csv")
+        return self.parsed.call_count, self.rows.call_count
+
+
+def refused(reject: Reject) -> None:
+    pytest.fail(reject.reason)
+
+
+def test_lines_of_one_shape_are_matched_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the reader would be right and slow."""
-
-    def refused(reject: Reject) -> None:
-        pytest.fail(reject.reason)
-
-    parsed = mock.Mock(side_effect=read_json)
-    monkeypatch.setattr(reader, "read_json", parsed)
+    counted = Counted(monkeypatch)
     usage = {"prompt_tokens": 3, "completion_tokens": 4}
     nested = [
         json.dumps(
@@ -232,9 +292,37 @@ def test_lines_of_one_shape_are_matched_as_a_whole(monkeypatch: pytest.MonkeyPat
         for n in range(500)
     ]
     for lines in ([line(id=f"r{n}") for n in range(500)], nested):
-        parsed.reset_mock()
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "u.jsonl"
-            path.write_text("\n".join([*lines, ""]))
-            assert len(list(UsageLog(path).rows(refused))) == 500
-        assert parsed.call_count < 10
+        assert counted.read(tmp_path / "u.jsonl", lines) < (10, 1)
+    header = "id,user,time,input_tokens,output_tokens"
+    rows = [f"r{n},{USERS[n % 2]},{1_795_000_000 + n},{n},5" for n in range(500)]
+    assert counted.read(tmp_path / "u.csv", [header, *rows]) == (0, 0)
+
+
+def test_a_shape_is_looked_for_behind_lines_that_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    odd = [line(id="a").replace("a", "\\u0061")] * 2
+    usual = [line(id=f"r{n}") for n in range(500)]
+    assert counted.read(tmp_path / "u.jsonl", [*odd, *usual])[0] < 10
+    left_out = Columns(skip=("output_tokens=1",))
+    path = tmp_path / "u.jsonl"
+    path.write_text("\n".join(["", "no row", *(line(output_tokens=1) for _ in range(2)), *usual, ""]))
+    counted.parsed.reset_mock()
+    assert len(list(UsageLog(path, left_out).rows(lambda _: None))) == 500
+    assert counted.parsed.call_count < 10
+
+
+def test_another_shape_is_taken_when_most_lines_of_a_block_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(monkeypatch)
+    one = line(x="y").ljust(199)
+    other = line(y=["z"]).ljust(199)
+    monkeypatch.setattr("serving_network.usage_logs.records._BLOCK", 800)
+
+    def parsed(kinds: str) -> int:
+        return counted.read(tmp_path / "u.jsonl", [one if kind == "1" else other for kind in kinds])[0]
+
+    assert parsed("111111111111") == 1  # the first line, for its shape
+    assert parsed("111111221111") == 1 + 2
+    assert parsed("1111122222222222") == 1 + 3 + 1
+    assert parsed("1111122211111111") == 1 + 3 + 1

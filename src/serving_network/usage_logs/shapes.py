@@ -130,7 +130,7 @@ def _shape(
         return None
     places = {meaning: place for meaning, value in found.items() if (place := _place(value)) is not None}
     groups = {place: number for number, place in enumerate(sorted(set(places.values())))}
-    if not groups:
+    if len(groups) < 2:  # a pattern with one group finds texts, not tuples
         return None
     kinds = {meaning: parts[place].kind for meaning, place in places.items()}
     patterns = {place: texts.pattern(required=True) for place in groups}
