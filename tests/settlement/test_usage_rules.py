@@ -14,7 +14,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request
+from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request, text_of
 from serving_network.usage_logs import records as usage
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
@@ -599,3 +599,35 @@ def test_invalid_column_files_are_refused(tmp_path: Path, content: str | None) -
     with pytest.raises(ConfigurationError) as caught:
         load_columns(tmp_path / "c.toml")
     assert caught.value.next_step
+
+
+# ---------------------------------------------------------------------------------------------------- requests
+
+
+def test_an_id_joined_with_its_time_is_spelled_as_it_always_was() -> None:
+    row = UsageRow(1, b"\x11" * 32, "a", USER, USER, 1_795_000_000_000_000, 1, 2, None, id_with_time=True)
+    joined = sha256(b"serving usage id at time\0" + b"\x11" * 32 + b"1795000000000000").digest()
+    assert row.at_its_time() == row._replace(request_hash=joined, request_text="0x" + joined.hex())
+
+
+@pytest.mark.parametrize(
+    ("change", "continues"),
+    [
+        ({}, True), ({"output_tokens": 3}, True), ({"output_tokens": 1}, False), ({"input_tokens": 2}, False),
+        ({"user": OTHER}, False), ({"request_hash": bytes(32)}, False), ({"fees": (0, 1)}, False),
+    ],
+)  # fmt: skip
+def test_a_row_continues_one_that_reported_no_more(change: dict[str, Any], continues: bool) -> None:
+    earlier = UsageRow(1, b"\x11" * 32, "a", USER, USER, 1, 1, 2, None)
+    assert earlier._replace(**change).continues(earlier) is continues
+    priced = earlier._replace(fees=(0, 1))
+    assert not priced.continues(priced)
+
+
+def test_an_id_may_be_any_text_that_is_not_blank(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path, line(id="_") + line(id=7))
+    assert [row.request_hash for row in rows] == [sha256(b"_").digest(), sha256(b"7").digest()]
+
+
+def test_a_number_too_long_to_be_written_is_described() -> None:
+    assert (text_of(10**5000), text_of([1])) == ("a number with thousands of digits", "[1]")
