@@ -73,9 +73,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
-@pytest.mark.parametrize("name", ["u.jsonl.gz", "u.json.gz"])
-def test_a_packed_log_that_is_broken_from_its_start_gives_one_reject(tmp_path: Path, name: str, broken: bytes) -> None:
-    rows, (reject,) = read(tmp_path, broken, name)
+@pytest.mark.parametrize("log_format", ["jsonl", "json", None])
+def test_a_packed_log_that_is_broken_from_its_start_gives_one_reject(
+    tmp_path: Path, log_format: Any, broken: bytes
+) -> None:
+    rows, (reject,) = read(tmp_path, broken, "u.json.gz", log_format=log_format)
     assert rows == []
     assert "the compressed log is cut off: " in reject.reason
 

@@ -175,6 +175,8 @@ def line(**changes: Any) -> str:
         line(id="\ue0000"),
         line(id='a"b'),
         line(id="a "),
+        line(id=""),
+        line(user=""),
         line() + "x",
         line(time=10**11 - 1),
         line(time=10**11),
@@ -232,6 +234,8 @@ USUAL = [line(id=f"r{number}", user=USERS[number % 2].lower(), time=1_795_000_00
         Columns({"id": "@row", "input_tokens": "0", "output_tokens": "0", "seconds": "time"}, user=USERS[0],
                 start="2026-11-28T00:00Z"),
         Columns({"id": "time"}),
+        Columns({"images": "1"}),
+        Columns({"seconds": "note", "cached_tokens": "note"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
@@ -243,6 +247,50 @@ def test_usual_lines_are_read_as_one_by_one_with_any_columns(name: str, columns:
         header = [] if name == "u.jsonl" else [",".join(made[0])]
         found, left_out, _ = check(name, "\n".join([*header, *lines, ""]).encode(), columns)
         assert len(found) + left_out == len(made)
+
+
+@pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
+@pytest.mark.parametrize(
+    "columns", [Columns(), Columns({"seconds": "note"}), Columns({"output_tokens": "note.out|output_tokens"})]
+)
+def test_after_any_value_any_other_is_read_as_one_by_one(name: str, columns: Columns) -> None:
+    """The first row makes the shape, each of the others has another value in one column."""
+    usual = {"id": "r", "user": USERS[0], "time": 1_795_000_000, "input_tokens": 1, "output_tokens": 2, "note": "7"}
+    for column, values in VALUES.items():
+        made = [usual | {column: value} for value in values]
+        for first in values:
+            rows = [usual | {column: first}] * 5 + made
+            if name == "u.jsonl":
+                lines = [json.dumps(row) for row in rows]
+            else:
+                lines = [
+                    ",".join(usual),
+                    *(",".join("" if one is None else str(one) for one in row.values()) for row in rows),
+                ]
+            check(name, "\n".join([*lines, ""]).encode(), columns)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_of_csv_unlike_the_others_is_read_as_on_its_own(end: str) -> None:
+    usual = f"r,{USERS[0]},1795000000,1,2,x y"
+    odd = [
+        usual + ",", usual + ",more", usual.replace("x y", ""), usual.removesuffix(",x y"), usual + "\r", f" {usual}",
+        usual.replace("r,", "r\rs,"), usual.replace("r,", "r\v,"), usual.replace(",1,", ",,"),
+        usual.replace("x y", "{"),
+        usual.replace("r,", ","), usual.replace("r,", " ,"), usual.replace("r,", "\ue0000,"), f"{usual}\0", "",
+    ]  # fmt: skip
+    lines = ["id,user,time,input_tokens,output_tokens,note", usual, *odd, usual, ""]
+    found, _, _ = check("u.csv", end.join(lines).encode(), Columns())
+    assert len(found) == len(odd) + 1  # nothing is said of the empty line
+    for block in 100, 300:
+        check("u.csv", end.join(lines).encode(), Columns(), block=block)
+
+
+def test_a_value_that_begins_like_a_mark_is_no_mark() -> None:
+    rows = [line(id="x", note="\ue000" + number) for number in ("0", "3", "13", "x") for _ in range(3)]
+    for columns in Columns({"id": "note"}, skip=("note=y",)), Columns({"id": "note"}):
+        found, _, _ = check("u.jsonl", "\n".join([*rows, ""]).encode(), columns)
+        assert len({one.request_hash for _, one in found}) == 4
 
 
 def test_a_line_that_is_not_text_is_rejected_in_any_block() -> None:
@@ -269,11 +317,11 @@ class Counted:
         monkeypatch.setattr(reader, "read_json", self.parsed)
         monkeypatch.setattr(UsageLog, "_row", lambda *given: self.rows(*given))
 
-    def read(self, path: Path, lines: list[str], columns: Columns | None = None) -> tuple[int, int]:
+    def read(self, path: Path, lines: list[str], *, end: str = "\n") -> tuple[int, int]:
         self.parsed.reset_mock()
         self.rows.reset_mock()
-        path.write_text("\n".join([*lines, ""]))
-        assert len(list(UsageLog(path, columns).rows(refused))) == len(lines) - (path.suffix == ".csv")
+        path.write_text(end.join([*lines, ""]), newline="")
+        assert len(list(UsageLog(path).rows(refused))) == len(lines) - (path.suffix == ".csv")
         return self.parsed.call_count, self.rows.call_count
 
 
@@ -296,6 +344,27 @@ def test_lines_of_one_shape_are_matched_as_a_whole(tmp_path: Path, monkeypatch: 
     header = "id,user,time,input_tokens,output_tokens"
     rows = [f"r{n},{USERS[n % 2]},{1_795_000_000 + n},{n},5" for n in range(500)]
     assert counted.read(tmp_path / "u.csv", [header, *rows]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"time": "2026-11-28T10:00:00Z"}, {"time": 1_795_000_000.25}, {"time": "1795000000"}, {"input_tokens": "7"},
+        {"id": "r 1 x"}, {"note": " "}, {"note": ""}, {"note": "a b"}, {"cached_tokens": ""}, {"fee": None},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
+def test_usual_variants_of_lines_have_a_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, end: str, changes: dict[str, Any]
+) -> None:
+    counted = Counted(monkeypatch)
+    rows = [json.loads(line(id=f"r{n}")) | {"note": "x" * n} | changes for n in range(3, 40)]
+    if name == "u.jsonl":
+        assert counted.read(tmp_path / name, [json.dumps(row) for row in rows], end=end) <= (5, 0)
+    else:
+        lines = [",".join("" if one is None else str(one) for one in row.values()) for row in rows]
+        assert counted.read(tmp_path / name, [",".join(rows[0]), *lines], end=end) == (0, 0)
 
 
 def test_a_shape_is_looked_for_behind_lines_that_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
