@@ -216,6 +216,18 @@ def test_with_too_many_open_rejects_the_log_is_read_whole(
     assert ledger.counts() == (0, 1, MAX_KEPT_REJECTS + 1)
 
 
+def test_with_as_many_open_rejects_as_are_kept_the_log_is_read_on(ledger: Ledger) -> None:
+    ledger.append(*range(MAX_KEPT_REJECTS), input_tokens=-1)
+    assert ledger.counts() == (0, 0, MAX_KEPT_REJECTS)
+    report = ledger.read()
+    assert (report.rejected, report.continued_at) == (MAX_KEPT_REJECTS, MAX_KEPT_REJECTS + 1)
+    ledger.append(1, input_tokens=-1)
+    for _ in range(2):
+        report = ledger.read()
+        assert report.rejected == MAX_KEPT_REJECTS + 1
+    assert (report.continued_at, report.notes) == (None, [])
+
+
 def test_an_incomplete_last_line_is_read_again(ledger: Ledger) -> None:
     ledger.append(1)
     ledger.append(2, end="")

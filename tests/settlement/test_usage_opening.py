@@ -136,7 +136,7 @@ def test_the_separator_is_that_of_the_first_line_or_the_one_that_gives_most_colu
 @pytest.mark.parametrize(
     ("header", "message", "cause"),
     [
-        ("abcd,\n", "no column for id: the header is abcd, .", None),  # not a separator line
+        ("abcd,\nx\n", "no column for id: the header is abcd, .", None),  # not a separator line
         (f"sep=|\n{CSV.replace(',', '|')}", "no column for id: the header is sep=|.", None),
         ("\n", "is not CSV in UTF-8", "the first line is empty"),
         ('"id\n', "is not CSV in UTF-8", "unexpected end of data"),

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,21 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request, text_of
+from serving_network.messages.usage import (
+    MAX_FEE,
+    MAX_ID_CHARACTERS,
+    BadRow,
+    Reject,
+    UsageRow,
+    identify_request,
+    text_of,
+)
 from serving_network.usage_logs import records as usage
 from serving_network.usage_logs.columns import Columns, load_columns, load_users
 from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
 from serving_network.usage_logs.records import MAX_LINE_BYTES
-from serving_network.usage_logs.values import MAX_TOKENS, parse_time
+from serving_network.usage_logs.sources import csv_column
+from serving_network.usage_logs.values import MAX_TOKENS, Fraction, parse_offset, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)
 OTHER = to_checksum_address("0x" + "b2" * 20)
@@ -631,3 +643,134 @@ def test_an_id_may_be_any_text_that_is_not_blank(tmp_path: Path) -> None:
 
 def test_a_number_too_long_to_be_written_is_described() -> None:
     assert (text_of(10**5000), text_of([1])) == ("a number with thousands of digits", "[1]")
+
+
+# ------------------------------------------------------------------------------------------------ uncommon values
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fee": "1e29"}, "fee out of range: '1e29', the limit is 19807040628566084398385987583"),
+        ({"fee": -1}, "negative fee: '-1'"),
+        ({"fee": "1.5"}, "fractional fee: '1.5'. Fees are whole wei; --ignore COLUMN prices the tokens instead"),
+        ({"fee": 2 * MAX_FEE + 1, "input_fee": MAX_FEE, "output_fee": MAX_FEE}, "fee out of range: "),
+        ({"input_tokens": "-x"}, "input tokens are not a whole number: '-x'"),
+        ({"input_tokens": "-"}, "input tokens are not a whole number: '-'"),
+        ({"time": " 1712011512345"}, "bad time: ' 1712011512345'"),
+        ({"time": True}, "bad time: 'True'"), ({"time": [1]}, "bad time: '[1]'"), ({"time": "1 2"}, "bad time: '1 2'"),
+    ],
+)  # fmt: skip
+def test_uncommon_values_are_rejected_with_their_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    assert reason(tmp_path, **changes).startswith(why)
+
+
+def test_the_largest_fees_add_up(tmp_path: Path) -> None:
+    (row,), _ = read(tmp_path, line(fee=2 * MAX_FEE, input_fee=MAX_FEE, output_fee=MAX_FEE))
+    assert row.fees == (MAX_FEE, MAX_FEE)
+
+
+@pytest.mark.parametrize(
+    ("time", "microseconds"),
+    [
+        (Fraction("20261128.05"), 20_261_128_050_000), (Fraction("1.0000019"), 1_000_001), ("5.", None),
+        ("1795000000123.4567", 1_795_000_000_123_456), ("1795000000123", 1_795_000_000_123_000), ("0", 0),
+        ("1795000000123456", 1_795_000_000_123_456), ("1795000000123456789", 1_795_000_000_123_456),
+        ("99999999999", 99_999_999_999_000_000), ("100000000000", 100_000_000_000_000), ("12345678901234", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_a_time_in_the_unit_of_its_length(time: Any, microseconds: int | None) -> None:
+    if microseconds is None:
+        with pytest.raises(BadRow):
+            parse_time(time)
+    else:
+        assert parse_time(time) == microseconds
+
+
+def test_offsets_reach_to_the_last_moment_of_the_calendar() -> None:
+    latest = (datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert parse_offset(str(latest), "us") == latest
+    assert (parse_offset(" 45 ", "s"), parse_offset("1.5", "ms"), parse_offset(Fraction("999"), "ns")) == (
+        45_000_000, 1500, 0,
+    )  # fmt: skip
+    for odd, why in (
+        (str(latest + 1), "too far in the future"), (None, "missing column: time"), (" ", "missing column: time"),
+        (True, "'True' is not a number of us"), ([1], "is not a number of us"), ("-1", "is not a number of us"),
+    ):  # fmt: skip
+        with pytest.raises(BadRow, match=why):
+            parse_offset(odd, "us")
+
+
+# ------------------------------------------------------------------------------------------------ where values are
+
+
+def both(directory: Path, row: dict[str, Any], columns: Columns) -> list[tuple[list[UsageRow], list[Reject]]]:
+    """What is read of a row as JSON and as CSV."""
+    separated = io.StringIO()
+    csv.writer(separated, lineterminator="\n").writerows([row, row.values()])
+    return [
+        read(directory, json.dumps(row) + "\n", columns=columns),
+        read(directory, separated.getvalue(), "u.csv", columns),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "tokens"),
+    [
+        ('{"out": 5}', {"output_tokens": "note.out"}, 5),
+        (' {"out": 5} ', {"output_tokens": "note.out"}, 5),
+        ('\u2003{"out": 5}\u2003', {"output_tokens": "note.out"}, 5),
+        ("text", {"output_tokens": "note.out|output_tokens"}, 20),
+        ("7", {"output_tokens": "note"}, 7),
+        ("7", {"output_tokens": "note+output_tokens"}, 27),
+        ("", {"output_tokens": "note|output_tokens"}, 20),
+        ("-", {"output_tokens": "note|output_tokens"}, 20),
+        (" - ", {"output_tokens": "note|output_tokens"}, 20),
+        ("-", {"cached_tokens": "note"}, 20),
+    ],
+)
+def test_a_field_is_the_first_candidate_with_a_value(
+    tmp_path: Path, text: str, columns: dict[str, str], tokens: int
+) -> None:
+    for rows, rejects in both(tmp_path, GOOD | {"note": text}, Columns(columns, absent=("-", "n/a"))):
+        assert ([row.output_tokens for row in rows], rejects) == ([tokens], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a":' * 101 + "1" + "}" * 101, "JSON nested more than 100 levels deep"),
+        ('{"out": 1, "out": 2}', "duplicate field: it is ambiguous which value is meant"),
+        ('{"out": NaN}', "NaN is not a number"),
+        ('{"out"', "broken JSON in a column: "),
+    ],
+)
+def test_a_column_with_broken_json_is_rejected(tmp_path: Path, text: str, why: str) -> None:
+    _, (reject,) = read(tmp_path, line(note=text), columns=Columns({"output_tokens": "note.out"}))
+    assert reject.reason.startswith(why)
+
+
+@pytest.mark.parametrize("condition", ["note=text", " note = TEXT "])
+@pytest.mark.parametrize("text", ["text", " Text "])
+def test_conditions_ignore_case_and_blanks(tmp_path: Path, condition: str, text: str) -> None:
+    for columns, count in (Columns(skip=(condition,)), 0), (Columns(only=(condition,)), 1):
+        for rows, rejects in both(tmp_path, GOOD | {"note": text}, columns):
+            assert (len(rows), rejects) == (count, [])
+
+
+def test_names_of_columns_that_look_like_something_else(tmp_path: Path) -> None:
+    assert csv_column(".x", ["", "id"]) is None
+    for rows, _ in both(tmp_path, {"7": "named"} | GOOD, Columns({"id": "7"})):  # only counts may be constant
+        assert [row.request_hash for row in rows] == [sha256(b"named").digest()]
+    for rows, _ in both(tmp_path, GOOD | {"\u0663": 5}, Columns({"images": "\u0663"})):
+        assert [row.images for row in rows] == [5]
+    for place, (rows, _) in enumerate(both(tmp_path, {"@row": "x"} | GOOD, Columns({"id": "@row"})), 1):
+        assert rows[0].request_hash not in (sha256(b"x").digest(), sha256(b"r").digest())
+        assert rows[0].line == place
+    dotted = {"usage.prompt_tokens": 5, "usage": {"prompt_tokens": 7}}
+    (row,), _ = read(tmp_path, line(input_tokens=..., **dotted))
+    assert row.input_tokens == 5
+    _, (reject,) = read(tmp_path, line(request_id=""))
+    assert reject.reason == "missing column: request id"
+    with pytest.raises(UnusableLog, match="no column for input_tokens"):
+        read(tmp_path, HEADER + "\n", "u.csv", Columns({"input_tokens": "a+b"}))

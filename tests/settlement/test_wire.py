@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -56,15 +57,15 @@ def wire(answer: Any = None) -> SettlementWire:
     return SettlementWire(cast(Contract, StandIn(answer)), PROVIDER)
 
 
-def settlements(*fees: int, users: list[str] = USERS) -> tuple[UserSettlement, ...]:
+def settlements(*fees: int, users: Sequence[str] = USERS) -> tuple[UserSettlement, ...]:
     return tuple(UserSettlement(user, fee, 7, bytes(32)) for user, fee in zip(users, fees, strict=False))
 
 
-def entries(*fees: int, users: list[str] = USERS) -> SignedSettlements:
+def entries(*fees: int, users: Sequence[str] = USERS) -> SignedSettlements:
     return SignedSettlements("entries", settlements(*fees, users=users), (b"\1" * 65,) * len(fees))
 
 
-def batch(*fees: int, users: list[str] = USERS) -> SignedSettlements:
+def batch(*fees: int, users: Sequence[str] = USERS) -> SignedSettlements:
     return SignedSettlements("batch", settlements(*fees, users=users), (b"\1" * 65,))
 
 
