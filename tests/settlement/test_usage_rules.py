@@ -27,7 +27,7 @@ from serving_network.messages.usage import (
     text_of,
 )
 from serving_network.usage_logs import records as usage
-from serving_network.usage_logs.columns import Columns, load_columns, load_users
+from serving_network.usage_logs.columns import Columns, load_columns, load_users, presets
 from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
 from serving_network.usage_logs.records import MAX_LINE_BYTES
 from serving_network.usage_logs.sources import csv_column
@@ -594,6 +594,7 @@ def test_column_and_user_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [("u.toml", "acme = 1"), ("u.toml", "[users]\nacme = 1"), ("u.toml", "users = 1"), ("u.json", '{"acme": 1}'),
+     ("u.json", '{"acme": "0x", "other": 1}'),
      ("u.json", "[]"), ("u.json", "{"), ("u.toml", "["), ("absent.json", None), ("absent.toml", None)],
 )  # fmt: skip
 def test_invalid_user_files_are_refused(tmp_path: Path, name: str, content: str | None) -> None:
@@ -604,7 +605,41 @@ def test_invalid_user_files_are_refused(tmp_path: Path, name: str, content: str 
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("content", ["", "columns = 1", "[columns]\nuser = 1", "[columns]\ncolour = 'x'", "[", None])
+def test_a_column_file_may_hold_every_option(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        "skip = ['a=b']\nonly = ['c=d']\nignore = ['e']\nabsent = ['-']\nrows = 'f'\nuser = 'g'\nstart = 'h'\n"
+        "time_unit = 'ms'\nlast_of_stream = true\nid_with_time = true\n[columns]\nid = '@row'\n"
+    )
+    expected = Columns({"id": "@row"}, ("a=b",), ("c=d",), ("e",), ("-",), "f", "g", "h", "ms", True, True)
+    assert load_columns(tmp_path / "c.toml") == expected
+
+
+@pytest.mark.parametrize("key", ["named", "colour"])
+def test_an_unknown_key_of_a_column_file_is_named(tmp_path: Path, key: str) -> None:
+    (tmp_path / "c.toml").write_text(f"{key} = 'x'\n[columns]\n")
+    with pytest.raises(ConfigurationError, match=f"'{key}' is not a known key"):
+        load_columns(tmp_path / "c.toml")
+
+
+def test_only_counts_are_sums(tmp_path: Path) -> None:
+    (row,), _ = read(tmp_path, line(**{"a+b": OTHER}), columns=Columns({"user": "a+b"}))
+    assert row.user == OTHER
+
+
+def test_presets_are_listed_in_the_order_of_their_files() -> None:
+    assert list(presets()) == sorted(presets(), key=lambda name: f"{name}.toml")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "columns = 1", "[columns]\nuser = 1", "[columns]\nuser = 'x'\ntime = 1", "[columns]\ncolour = 'x'",
+        "[", None,
+        "[columns]\nuser = 'x'\n[colour]", "named = 1\n[columns]", "rows = ['a']\n[columns]",
+        "absent = 'ab'\n[columns]",
+        "absent = ['a', 1]\n[columns]", "last_of_stream = 1\n[columns]", "skip = ['x']\n[columns]",
+    ],
+)  # fmt: skip
 def test_invalid_column_files_are_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "c.toml").write_text(content)
