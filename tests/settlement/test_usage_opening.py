@@ -125,6 +125,12 @@ def test_the_names_of_the_columns_are_those_of_the_header_or_the_first_row(
     assert written(tmp_path, content, name, columns).column_names() == names
 
 
+def test_a_separator_is_tried_although_quotes_do_not_fit_another(tmp_path: Path) -> None:
+    header = ";".join(f'"{name}"' for name in HEADER.split(","))
+    (row,), rejects = read(tmp_path, f"{header}\nr;{USER};1;10;20\n", "u.csv")
+    assert (row.input_tokens, rejects) == (10, [])
+
+
 @pytest.mark.parametrize("first", ["", "sep=;\n", "SEP=;\r\n", "sep=\t\n"])
 def test_the_separator_is_that_of_the_first_line_or_the_one_that_gives_most_columns(tmp_path: Path, first: str) -> None:
     separator = "\t" if "\t" in first else ";"

@@ -84,8 +84,6 @@ def json_shape(text: str, fields_of: Getter, columns: Columns) -> Shape | None:
             parts.append(_Part(match[0]))
         else:
             parts += [_Part('"'), _Part(content, "text"), _Part('"')]
-    if place != len(text):
-        return None
     return _shape(parts, columns, fields_of, json_column, parse_json, _JSON_TEXTS)
 
 
