@@ -771,6 +771,11 @@ def test_a_field_is_the_first_candidate_with_a_value(
         assert ([row.output_tokens for row in rows], rejects) == ([tokens], [])
 
 
+def test_an_absent_value_counts_as_none_in_the_usual_columns_too(tmp_path: Path) -> None:
+    for rows, rejects in both(tmp_path, GOOD | {"cached_tokens": "-", "fee": " - "}, Columns(absent=("-",))):
+        assert ([(row.cached_tokens, row.fees) for row in rows], rejects) == ([(0, None)], [])
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [

@@ -378,6 +378,15 @@ def test_usual_variants_of_lines_have_a_shape(
         assert counted.read(tmp_path / name, [",".join(rows[0]), *lines], end=end) == (0, 0)
 
 
+def test_two_values_are_enough_for_a_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    columns = Columns({"id": "@row", "output_tokens": "1"}, user=USERS[0])
+    path = tmp_path / "u.jsonl"
+    path.write_text("".join(json.dumps({"time": number, "input_tokens": number}) + "\n" for number in range(100, 200)))
+    assert [row.input_tokens for row in UsageLog(path, columns).rows(refused)] == list(range(100, 200))
+    assert counted.parsed.call_count == 1
+
+
 def test_a_shape_is_looked_for_behind_lines_that_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
     odd = [line(id="a").replace("a", "\\u0061")] * 2

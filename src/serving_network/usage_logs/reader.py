@@ -715,5 +715,5 @@ def _format_of(path: Path) -> Format:
 
 def _unreadable(path: Path, error: OSError) -> UnusableLog:
     return UnusableLog(
-        f"{path} cannot be read.", cause=error.strerror or str(error), next_step="Give the path of a usage log."
+        f"{path} cannot be read.", cause=error.strerror, next_step="Give the path of a usage log."
     )
