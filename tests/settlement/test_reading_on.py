@@ -7,6 +7,8 @@ import asyncio
 import gc
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +161,18 @@ def test_other_units_are_priced_and_stored(ledger: Ledger) -> None:
     ledger.log.write_text(ledger.log.read_text().replace("801", "800"))
     assert ledger.counts(columns=columns) == (0, 3, 1)
     assert ledger.owed() == sum(expected)
+
+
+def test_fees_and_units_are_stored_only_where_the_prices_do_not_give_them(ledger: Ledger) -> None:
+    ledger.append(1, 2)
+    ledger.append(3, fee=7)
+    ledger.append(4, cached_tokens=2)
+    assert ledger.counts() == (4, 0, 0)
+    with closing(sqlite3.connect(ledger.directory / "journal")) as connection:
+        fees = connection.execute("SELECT number, input_fee, output_fee FROM own_fee ORDER BY number").fetchall()
+        units = connection.execute("SELECT number, kind, tokens FROM other_tokens").fetchall()
+    assert fees == [(2, "0", "7"), (3, str(2 * 100 + 2 * 100 // 4), "1000")]
+    assert units == [(3, "cached_tokens", 2)]
 
 
 # -------------------------------------------------------------------------------------------------- reading on
