@@ -231,9 +231,6 @@ USUAL = [line(id=f"r{number}", user=USERS[number % 2].lower(), time=1_795_000_00
         Columns(id_with_time=True),
         Columns(skip=("id=r1",)),
         Columns({"seconds": "input_tokens", "images": "output_tokens", "cached_tokens": "1"}),
-        Columns({"id": "@row", "input_tokens": "3", "output_tokens": "4"}, user=USERS[0]),  # only the time is a value
-        Columns({"id": "@row", "input_tokens": "0", "output_tokens": "0", "seconds": "time"}, user=USERS[0],
-                start="2026-11-28T00:00Z"),
         Columns({"id": "time"}),
         Columns({"id": "note|id"}, absent=("text",)),
         Columns({"images": "1"}),
@@ -249,6 +246,24 @@ def test_usual_lines_are_read_as_one_by_one_with_any_columns(name: str, columns:
         header = [] if name == "u.jsonl" else [",".join(made[0])]
         found, left_out, _ = check(name, "\n".join([*header, *lines, ""]).encode(), columns)
         assert len(found) + left_out == len(made)
+
+
+@pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
+@pytest.mark.parametrize(
+    ("start", "named", "values"),
+    [
+        ("", {"images": "1"}, [(1_795_000_000_000_000, 0), (1_795_000_001_000_000, 0), (1_795_000_002_000_000, 0)]),
+        ("1970-01-01T00:00Z", {"seconds": "time"}, [(second * 10**6, second) for second in range(1795, 1798)]),
+    ],
+)
+def test_a_log_of_one_column_is_read_whole(
+    name: str, start: str, named: dict[str, str], values: list[tuple[int, int]]
+) -> None:
+    columns = Columns({"id": "@row", "input_tokens": "0", "output_tokens": "3"} | named, user=USERS[0], start=start)
+    times = [seconds or time // 10**6 for time, seconds in values]
+    lines = [json.dumps({"time": time}) if name == "u.jsonl" else str(time) for time in times]
+    found, _, _ = check(name, "\n".join([*([] if name == "u.jsonl" else ["time"]), *lines, ""]).encode(), columns)
+    assert [(row.time, row.seconds) for _, row in found] == values
 
 
 @pytest.mark.parametrize("name", ["u.jsonl", "u.csv"])
