@@ -714,6 +714,4 @@ def _format_of(path: Path) -> Format:
 
 
 def _unreadable(path: Path, error: OSError) -> UnusableLog:
-    return UnusableLog(
-        f"{path} cannot be read.", cause=error.strerror, next_step="Give the path of a usage log."
-    )
+    return UnusableLog(f"{path} cannot be read.", cause=error.strerror, next_step="Give the path of a usage log.")
