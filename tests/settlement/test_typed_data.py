@@ -200,7 +200,9 @@ def test_an_invalid_key_is_refused_and_not_shown(key: bytes) -> None:
 
 def test_the_full_typed_data_of_a_deliverable_is_what_is_signed() -> None:
     message = VerifierMessage("task", b"secret", b"root", 5, 7, USER)
-    encoded = encode_typed_data(full_message=verifier_typed_data(31337, CONTRACT, message))
+    full = verifier_typed_data(31337, CONTRACT, message)
+    assert full["primaryType"] == "VerifierMessage"
+    encoded = encode_typed_data(full_message=full)
     digest = keccak(b"\x19" + encoded.version + encoded.header + encoded.body)
     assert digest == Domain(FINE_TUNING_NAME, 31337, CONTRACT).digest(message)
     with pytest.raises(MalformedMessage):

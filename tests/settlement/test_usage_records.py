@@ -221,11 +221,11 @@ def read_json(
 @pytest.mark.parametrize("length", [401, 501, 1000, 1999])
 def test_after_a_line_of_any_excess_the_next_one_is_read(tmp_path: Path, length: int) -> None:
     path = tmp_path / "u.jsonl"
-    path.write_text(f"{ELEMENT}\n{'x' * length}\n{ELEMENT}\n{'y' * length}\n{ELEMENT}\n")
+    path.write_text(f"{ELEMENT}\n{'x' * length}\n\n{ELEMENT}\n{'y' * length}\n{ELEMENT}\n")
     rows, rejects = read(path)
-    assert [one.line for one in rows] == [1, 3, 5]
+    assert [one.line for one in rows] == [1, 4, 6]
     assert [(one.line, one.reason) for one in rejects] == [
-        (line, "line too long: more than 400 bytes" if length > 500 else rejects[0].reason) for line in (2, 4)
+        (line, "line too long: more than 400 bytes" if length > 500 else rejects[0].reason) for line in (2, 5)
     ]
 
 
@@ -261,6 +261,7 @@ def test_a_record_of_several_lines_keeps_its_text(tmp_path: Path, name: str, tex
         ("{}", Columns(), "the document has no array of rows (--rows PATH names another)"),
         ('{"a": {"b": 1}}', Columns(rows="a.b"), "the document has no array at a.b (--rows PATH names another)"),
         (f'{{"a": 1}}\n[{ELEMENT}]', Columns(), "the document has no array of rows (--rows PATH names another)"),
+        (f"{{}}\n[{ELEMENT}]", Columns(), "the document has no array of rows (--rows PATH names another)"),
         (f'{{"b": "a" [{ELEMENT}]}}', Columns(rows="a"), "the document has no array at a (--rows PATH names another)"),
         (f'{{"b": ["a", [{ELEMENT}]]}}', Columns(rows="a"), "the document has no array at a"),
         ('{"a', Columns(rows="a"), "the document has no array at a (--rows PATH names another)"),
@@ -295,6 +296,12 @@ def test_the_longest_element(tmp_path: Path, length: int) -> None:
         assert [(one.line, one.reason) for one in rejects] == [
             (2, "element too long: more than 400 bytes. Nothing from this line on was read")
         ]
+
+
+@pytest.mark.usefixtures("small")
+def test_an_element_is_read_on_until_more_than_the_limit_is_held(tmp_path: Path) -> None:
+    rows, rejects = read_json(tmp_path, " " * 99 + "[" + ELEMENT[:-1].ljust(449) + "}]")
+    assert (len(rows), rejects) == (1, [])
 
 
 def test_an_array_that_is_not_closed_is_reported_where_its_last_element_begins(tmp_path: Path) -> None:

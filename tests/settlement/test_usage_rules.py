@@ -24,6 +24,7 @@ from serving_network.messages.usage import (
     Reject,
     UsageRow,
     identify_request,
+    is_absent,
     text_of,
 )
 from serving_network.usage_logs import records as usage
@@ -674,6 +675,7 @@ def test_a_row_continues_one_that_reported_no_more(change: dict[str, Any], conti
 def test_an_id_may_be_any_text_that_is_not_blank(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, line(id="_") + line(id=7))
     assert [row.request_hash for row in rows] == [sha256(b"_").digest(), sha256(b"7").digest()]
+    assert [is_absent(one) for one in (None, "", " ", "_", 0, False, [])] == [True] * 3 + [False] * 4
 
 
 def test_a_number_too_long_to_be_written_is_described() -> None:
@@ -697,7 +699,9 @@ def test_a_number_too_long_to_be_written_is_described() -> None:
     ],
 )  # fmt: skip
 def test_uncommon_values_are_rejected_with_their_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
-    assert reason(tmp_path, **changes).startswith(why)
+    found = reason(tmp_path, **changes)
+    assert found.startswith(why)
+    assert ("--ignore" in found) is ("--ignore" in why)
 
 
 def test_the_largest_fees_add_up(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Lines:
             end = block.rfind(b"\n")
             if end < 0:
                 rest = rest if too_long else rest + block
-                if len(rest) > MAX_LINE_BYTES and not too_long:
+                if len(rest) > MAX_LINE_BYTES:
                     reason = f"line too long: more than {MAX_LINE_BYTES} bytes"
                     if self._quotes:
                         raise Unreadable(number, f"{reason}. Nothing from this line on was read", rest)
