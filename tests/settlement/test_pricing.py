@@ -76,4 +76,5 @@ def test_cached_tokens_cost_less_only_by_a_whole_divisor(text: str, divisor: int
 
 def test_cached_tokens_are_rounded_down_and_other_units_priced() -> None:
     row = UsageRow(1, bytes(32), "0x", "0xu", "0xu", 1, 10, 20, None, 7, 3, 5)
+    assert Prices(3, 11).cached_divisor == 1
     assert Prices(3, 11, 4).fees_of(row) == ((10 - 7) * 3 + 7 * 3 // 4 + 5 * 3, (20 + 3) * 11)

@@ -277,7 +277,7 @@ def test_a_document_without_the_array_is_rejected_as_a_whole(
 
 
 @pytest.mark.usefixtures("small")
-def test_whatever_stands_before_the_array_may_be_long(tmp_path: Path) -> None:
+def test_the_text_before_the_array_may_be_long(tmp_path: Path) -> None:
     before = json.dumps({f"field {number}": ["\u00e9" * 20, {"data": None}] for number in range(50)})[:-1].encode()
     content = before + b', "\xff": 1, "data": [' + ELEMENT.encode() + b"]}"
     rows, rejects = read_json(tmp_path, content, Columns(rows="data"))

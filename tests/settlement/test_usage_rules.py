@@ -759,6 +759,7 @@ def both(directory: Path, row: dict[str, Any], columns: Columns) -> list[tuple[l
         ('{"out": 5}', {"output_tokens": "note.out"}, 5),
         (' {"out": 5} ', {"output_tokens": "note.out"}, 5),
         ('\u2003{"out": 5}\u2003', {"output_tokens": "note.out"}, 5),
+        ('{"text": "two\nlines", "out": 5}', {"output_tokens": "note.out"}, 5),
         ("text", {"output_tokens": "note.out|output_tokens"}, 20),
         ("7", {"output_tokens": "note"}, 7),
         ("7", {"output_tokens": "note+output_tokens"}, 27),

@@ -14,6 +14,7 @@ from eth_utils.address import to_checksum_address
 from serving_network.chain.contract import Contract
 from serving_network.chain.receipts import Receipt
 from serving_network.clients.settlements import (
+    ROWS_AT_MOST,
     Disagreement,
     Outcome,
     SettlementWire,
@@ -138,6 +139,10 @@ def test_a_preview_is_asked_for_in_the_providers_name_at_the_block() -> None:
         *of_provider.arguments(signed),
         {"sender": PROVIDER, "block": 5},
     )
+
+
+def test_a_transaction_holds_what_the_contract_accepts() -> None:
+    assert ROWS_AT_MOST == {"entries": 50, "batch": 200}
 
 
 def test_entries_need_a_signature_each() -> None:

@@ -164,7 +164,6 @@ def _unclosed(line: Record, until: str) -> Unreadable:
 
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},:]', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
 
 
 class JsonArray:
