@@ -675,7 +675,8 @@ def test_a_row_continues_one_that_reported_no_more(change: dict[str, Any], conti
 def test_an_id_may_be_any_text_that_is_not_blank(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, line(id="_") + line(id=7))
     assert [row.request_hash for row in rows] == [sha256(b"_").digest(), sha256(b"7").digest()]
-    assert [is_absent(one) for one in (None, "", " ", "_", 0, False, [])] == [True] * 3 + [False] * 4
+    values: list[Any] = [None, "", " ", "_", 0, False, []]
+    assert [is_absent(one) for one in values] == [True] * 3 + [False] * 4
 
 
 def test_a_number_too_long_to_be_written_is_described() -> None:
