@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from serving_network.errors import InvalidInput
 from serving_network.messages.typed_data import (
+    DOMAIN_TYPE,
     FINE_TUNING_NAME,
     INFERENCE_NAME,
+    VERIFIER_TYPE,
     Domain,
     MalformedMessage,
     Message,
@@ -202,6 +204,8 @@ def test_the_full_typed_data_of_a_deliverable_is_what_is_signed() -> None:
     message = VerifierMessage("task", b"secret", b"root", 5, 7, USER)
     full = verifier_typed_data(31337, CONTRACT, message)
     assert full["primaryType"] == "VerifierMessage"
+    fields = {name: ",".join(" ".join((one["type"], one["name"])) for one in of) for name, of in full["types"].items()}
+    assert [f"{name}({of})" for name, of in fields.items()] == [DOMAIN_TYPE, VERIFIER_TYPE]
     encoded = encode_typed_data(full_message=full)
     digest = keccak(b"\x19" + encoded.version + encoded.header + encoded.body)
     assert digest == Domain(FINE_TUNING_NAME, 31337, CONTRACT).digest(message)
