@@ -201,7 +201,7 @@ def test_a_line_unlike_the_others_is_read_as_on_its_own(odd: str) -> None:
 
 @pytest.mark.parametrize("odd", ["5x", "05", "[]", "nul", "-", '1, "x": 2', '"5"', "5 5", "1e", "{", "-0", "1.5e9"])
 @pytest.mark.parametrize("usual", ["5", "-0", "-5", "1.5"])
-@pytest.mark.parametrize("columns", [Columns(), Columns({"seconds": "x"})])
+@pytest.mark.parametrize("columns", [Columns(), Columns({"seconds": "x"}), Columns({"id": "x"})])
 def test_a_number_is_only_taken_for_a_number(usual: str, odd: str, columns: Columns) -> None:
     lines = [line(id=f"r{number}", x="?").replace('"?"', odd if number == 2 else usual) for number in range(4)]
     found, _, _ = check("u.jsonl", "\n".join([*lines, ""]).encode(), columns)
