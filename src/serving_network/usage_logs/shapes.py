@@ -131,6 +131,7 @@ def _shape(
     kinds = {meaning: parts[place].kind for meaning, place in places.items()}
     patterns = {place: texts.pattern(required=True) for place in groups}
     plain = places.keys() == {"id", "user", "time", "input_tokens", "output_tokens"}
+    plain = plain and kinds["id"] != "number"  # -0 is the id 0
     plain = plain and all(is_absent(value) for meaning, value in found.items() if meaning not in places)
     for meaning, pattern in (("time", _SECONDS), ("input_tokens", _TOKENS), ("output_tokens", _TOKENS)):
         if kinds.get(meaning) != "text":
