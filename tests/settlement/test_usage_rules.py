@@ -626,8 +626,9 @@ def test_an_unknown_key_of_a_column_file_is_named(tmp_path: Path, key: str) -> N
 
 
 def test_only_counts_are_sums(tmp_path: Path) -> None:
-    (row,), _ = read(tmp_path, line(**{"a+b": OTHER}), columns=Columns({"user": "a+b"}))
-    assert row.user == OTHER
+    row = GOOD | {"a+b": OTHER, "c+d": 5, "e+f": "id"}
+    ((one,), _), _ = both(tmp_path, row, Columns({"user": "a+b", "time": "c+d", "id": "e+f"}))
+    assert (one.user, one.time, one.request_hash) == (OTHER, 5_000_000, sha256(b"id").digest())
 
 
 def test_presets_are_listed_in_the_order_of_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
