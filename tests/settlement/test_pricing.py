@@ -8,7 +8,8 @@ from eth_utils.crypto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.messages.prices import Charge, Prices, count_covered, hash_requests
+from serving_network.messages.prices import Charge, Prices, cached_divisor, count_covered, hash_requests
+from serving_network.messages.usage import UsageRow
 
 FEES = st.integers(0, 2**94)
 
@@ -56,3 +57,24 @@ def test_a_settlement_is_recognised_among_the_charges(fees: list[tuple[int, int]
     assert count_covered(iter(charges), fee + 1, requests_hash) is None
     assert count_covered(iter(charges), fee, bytes(32)) is None
     assert covered == 0 or count_covered(iter(charges[1:]), fee, requests_hash) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "divisor"),
+    [
+        ('{"cacheTokenBilling": {"divisor": 4}}', 4), ('{"cacheTokenBilling": {"divisor": 1}}', 1),
+        ('{"cacheTokenBilling": {"divisor": 0}}', 1), ('{"cacheTokenBilling": {"divisor": -4}}', 1),
+        ('{"cacheTokenBilling": {"divisor": true}}', 1), ('{"cacheTokenBilling": {"divisor": 2.5}}', 1),
+        ('{"cacheTokenBilling": {"divisor": "4"}}', 1), ('{"cacheTokenBilling": {}}', 1), ("{}", 1), ("", 1),
+        ('{"divisor": 4}', 1), ('{"cacheTokenBilling": 4}', 1), ("[4]", 1), ("null", 1), ('"text"', 1),
+        ("a service of ours", 1), ("[" * 1000, 1),
+    ],
+)  # fmt: skip
+def test_cached_tokens_cost_less_only_by_a_whole_divisor(text: str, divisor: int) -> None:
+    assert cached_divisor(text) == divisor
+
+
+def test_cached_tokens_are_rounded_down_and_other_units_priced() -> None:
+    row = UsageRow(1, bytes(32), "0x", "0xu", "0xu", 1, 10, 20, None, 7, 3, 5)
+    assert Prices(3, 11).cached_divisor == 1
+    assert Prices(3, 11, 4).fees_of(row) == ((10 - 7) * 3 + 7 * 3 // 4 + 5 * 3, (20 + 3) * 11)

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from eth_utils.address import to_checksum_address
 
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.usage import Reject
+from serving_network.settlement import recording
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.readings import MAX_KEPT_REJECTS, Readings
 from serving_network.settlement.recording import record
@@ -114,6 +118,24 @@ def test_a_log_without_ids_warns_when_all_its_rows_moved(ledger: Ledger) -> None
     assert ledger.read(columns=by_row).notes == []
 
 
+def test_only_ids_that_are_places_warn_when_all_rows_are_new(ledger: Ledger) -> None:
+    by_row = Columns({"id": "@row"})
+    ledger.append(1, 2)
+    assert ledger.counts(columns=by_row) == (2, 0, 0)
+    whole = ledger.log.read_text()
+    ledger.log.write_text("\n")
+    (note,) = ledger.read(columns=by_row).notes
+    assert "all its rows are new" not in note  # there is none
+    ledger.log.write_text(whole + json.dumps({"id": "r", "user": USER, "time": 1}) + "\n" + whole)
+    (note,) = ledger.read(columns=by_row).notes
+    assert "all its rows are new" not in note  # two are known
+    other = ledger.directory / "other.jsonl"
+    for name in "a", "b":
+        other.write_text(json.dumps({"id": name, "user": USER, "time": 1, "input_tokens": 1, "output_tokens": 1}))
+        notes = ledger.read(other).notes
+        assert not any("all its rows are new" in note for note in notes)
+
+
 # ------------------------------------------------------------------------------------------------------- prices
 
 
@@ -139,6 +161,18 @@ def test_other_units_are_priced_and_stored(ledger: Ledger) -> None:
     ledger.log.write_text(ledger.log.read_text().replace("801", "800"))
     assert ledger.counts(columns=columns) == (0, 3, 1)
     assert ledger.owed() == sum(expected)
+
+
+def test_fees_and_units_are_stored_only_where_the_prices_do_not_give_them(ledger: Ledger) -> None:
+    ledger.append(1, 2)
+    ledger.append(3, fee=7)
+    ledger.append(4, cached_tokens=2)
+    assert ledger.counts() == (4, 0, 0)
+    with closing(sqlite3.connect(ledger.directory / "journal")) as connection:
+        fees = connection.execute("SELECT number, input_fee, output_fee FROM own_fee ORDER BY number").fetchall()
+        units = connection.execute("SELECT number, kind, tokens FROM other_tokens").fetchall()
+    assert fees == [(2, "0", "7"), (3, str(2 * 100 + 2 * 100 // 4), "1000")]
+    assert units == [(3, "cached_tokens", 2)]
 
 
 # -------------------------------------------------------------------------------------------------- reading on
@@ -185,11 +219,27 @@ def test_open_rejects_are_repeated(ledger: Ledger) -> None:
     assert ledger.counts() == (1, 2, 1)
 
 
-def test_with_too_many_open_rejects_the_log_is_read_whole(ledger: Ledger) -> None:
+@pytest.mark.parametrize("chunk", [1, 40_000])
+def test_with_too_many_open_rejects_the_log_is_read_whole(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(recording, "CHUNK_ROWS", chunk)
     ledger.append(*range(MAX_KEPT_REJECTS + 1), input_tokens=-1)
     ledger.append(1000)
     assert ledger.counts() == (1, 0, MAX_KEPT_REJECTS + 1)
     assert ledger.counts() == (0, 1, MAX_KEPT_REJECTS + 1)
+
+
+def test_with_as_many_open_rejects_as_are_kept_the_log_is_read_on(ledger: Ledger) -> None:
+    ledger.append(*range(MAX_KEPT_REJECTS), input_tokens=-1)
+    assert ledger.counts() == (0, 0, MAX_KEPT_REJECTS)
+    report = ledger.read()
+    assert (report.rejected, report.continued_at) == (MAX_KEPT_REJECTS, MAX_KEPT_REJECTS + 1)
+    ledger.append(1, input_tokens=-1)
+    for _ in range(2):
+        report = ledger.read()
+        assert report.rejected == MAX_KEPT_REJECTS + 1
+    assert (report.continued_at, report.notes) == (None, [])
 
 
 def test_an_incomplete_last_line_is_read_again(ledger: Ledger) -> None:
@@ -307,3 +357,53 @@ def test_only_what_is_new_is_read(ledger: Ledger, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("serving_network.usage_logs.reader._first_shape", lambda *_: None)
     ledger.read()
     assert parsed == 1
+
+
+# ------------------------------------------------------------------------------------------------ while it is read
+
+
+def test_rows_that_are_left_out_are_reported(ledger: Ledger) -> None:
+    ledger.append(1, 2, 3)
+    report = ledger.read(columns=Columns(skip=("id=r-2", "id=r-3")))
+    assert (report.new_requests, report.left_out) == (1, 2)
+
+
+def test_others_get_their_turn_between_the_chunks(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "CHUNK_ROWS", 2)
+    ledger.append(*range(9))
+    turns = 0
+
+    async def reading() -> None:
+        nonlocal turns
+        with open_journal(ledger.directory / "journal", IDENTITY) as journal:
+            run = asyncio.create_task(
+                record(UsageLog(ledger.log), journal, PRICES, Report(1, "", ""), reject=print, progress=no_progress)
+            )
+            while not run.done():
+                await asyncio.sleep(0)
+                turns += 1
+
+    asyncio.run(reading())
+    assert 4 <= turns <= 10
+
+
+def test_cycles_of_objects_are_looked_for_less_often_only_while_rows_are_read(ledger: Ledger) -> None:
+    ledger.append(1)
+    usual = gc.get_threshold()
+    meanwhile = []
+
+    class Watched(UsageLog):
+        def rows(self, reject: Any) -> Any:
+            meanwhile.append(gc.get_threshold())
+            yield from super().rows(reject)
+
+    try:
+        for set_to, expected in ((700, 20, 30), (1_000_000, 20, 30)), ((2_000_000, 20, 30),) * 2:
+            gc.set_threshold(*set_to)
+            with open_journal(ledger.directory / "journal", IDENTITY) as journal:
+                asyncio.run(
+                    record(Watched(ledger.log), journal, PRICES, Report(1, "", ""), reject=print, progress=no_progress)
+                )
+            assert (meanwhile.pop(), gc.get_threshold()) == (expected, set_to)
+    finally:
+        gc.set_threshold(*usual)

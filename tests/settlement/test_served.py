@@ -18,6 +18,7 @@ from serving_network.errors import ServingError
 from serving_network.messages.prices import Prices, hash_requests
 from serving_network.messages.receipts import Ending, SignedReceipt, hash_receipts
 from serving_network.messages.typed_data import UserSettlement
+from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal import open_journal, served
 from serving_network.settlement.journal.records import Acceptance
 from serving_network.settlement.runner import JournalOfGateway, Settlement
@@ -74,6 +75,20 @@ def test_rows_are_taken_once_and_in_the_order_of_their_receipts(location: Locati
     assert more[0].receipt.sequence == 21
     with open_journal(location, IDENTITY) as journal:
         assert journal.take_served(Prices(1, 1)) == 1
+
+
+def test_a_served_request_that_a_log_recorded_already_is_not_taken(tmp_path: Path) -> None:
+    """It would be charged once, but the gateway goes by both."""
+    path = tmp_path / "j"
+    asyncio.run(serve(path, [(1, USERS[0], 10)]))
+    with closing(sqlite3.connect(path)) as connection:
+        (served_id,) = connection.execute("SELECT id FROM served").fetchone()
+    row = UsageRow(1, served_id, "0x" + served_id.hex(), USERS[0], USERS[0], 1_000_000, 0, 0, (5, 5))
+    with open_journal(path, IDENTITY) as journal:
+        journal.record([row], Prices(1, 1))
+        with pytest.raises(JournalFailure) as caught:
+            journal.take_served(Prices(1, 1))
+    assert "a served request is in the queue already" in str(caught.value.cause)
 
 
 def test_served_rows_are_taken_as_they_are_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

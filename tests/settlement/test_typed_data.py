@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from serving_network.errors import InvalidInput
 from serving_network.messages.typed_data import (
+    DOMAIN_TYPE,
     FINE_TUNING_NAME,
     INFERENCE_NAME,
+    VERIFIER_TYPE,
     Domain,
     MalformedMessage,
     Message,
@@ -26,6 +28,7 @@ from serving_network.messages.typed_data import (
     TEESettlementBatch,
     UserSettlement,
     VerifierMessage,
+    verifier_typed_data,
 )
 from serving_network.signing import signed_by
 from serving_network.wallet.local import LocalTeeSigner
@@ -195,3 +198,16 @@ def test_an_invalid_key_is_refused_and_not_shown(key: bytes) -> None:
         LocalTeeSigner(key)
     assert key.hex() not in str(caught.value) or not key
     assert "0101" not in repr(LocalTeeSigner(b"\x01" * 32))
+
+
+def test_the_full_typed_data_of_a_deliverable_is_what_is_signed() -> None:
+    message = VerifierMessage("task", b"secret", b"root", 5, 7, USER)
+    full = verifier_typed_data(31337, CONTRACT, message)
+    assert full["primaryType"] == "VerifierMessage"
+    fields = {name: ",".join(" ".join((one["type"], one["name"])) for one in of) for name, of in full["types"].items()}
+    assert [f"{name}({of})" for name, of in fields.items()] == [DOMAIN_TYPE, VERIFIER_TYPE]
+    encoded = encode_typed_data(full_message=full)
+    digest = keccak(b"\x19" + encoded.version + encoded.header + encoded.body)
+    assert digest == Domain(FINE_TUNING_NAME, 31337, CONTRACT).digest(message)
+    with pytest.raises(MalformedMessage):
+        verifier_typed_data(31337, CONTRACT, VerifierMessage("task", b"secret", b"root", 5, True, USER))

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,124 @@ def test_a_bad_element_is_rejected_alone_and_a_broken_document_from_there_on(tmp
     path.write_text('{"data": 1}')
     rows, (reject,) = read(path, Columns(rows="data.items"))
     assert reject.reason == "the document has no array at data.items (--rows PATH names another)"
+
+
+# ---------------------------------------------------------------------------------------------------- at the edges
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs are read in blocks of 100 bytes, and lines have at most 400."""
+    monkeypatch.setattr(records, "_BLOCK", 100)
+    monkeypatch.setattr(records, "MAX_LINE_BYTES", 400)
+
+
+ELEMENT = json.dumps({"id": "a", "user": USER, "time": 1, "input_tokens": 2, "output_tokens": 3})
+
+
+def read_json(
+    directory: Path, content: str | bytes, columns: Columns | None = None
+) -> tuple[list[UsageRow], list[Reject]]:
+    path = directory / "u.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read(path, columns, log_format="json")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("length", [401, 501, 1000, 1999])
+def test_after_a_line_of_any_excess_the_next_one_is_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "u.jsonl"
+    path.write_text(f"{ELEMENT}\n{'x' * length}\n\n{ELEMENT}\n{'y' * length}\n{ELEMENT}\n")
+    rows, rejects = read(path)
+    assert [one.line for one in rows] == [1, 4, 6]
+    assert [(one.line, one.reason) for one in rejects] == [
+        (line, "line too long: more than 400 bytes" if length > 500 else rejects[0].reason) for line in (2, 5)
+    ]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_log_that_ends_in_a_line_too_long_is_read_again_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "u.jsonl"
+    path.write_text(f"{ELEMENT}\n{'x' * 2000}")
+    log = UsageLog(path)
+    rejects: list[Reject] = []
+    assert [one.line for one in log.rows(rejects.append)] == [1]
+    assert ([one.line for one in rejects], log.reading().offset) == ([2], 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_x", '"a\nb"'),  # an unquoted field may begin with any other character
+        ('"a\n_b"', "x"),
+        ('"a\nb"', '"x\ny"'),  # one quoted field closes in the line in which the next one opens
+        ('"a\nb\n"', '"\nx,""y\n,"'),
+    ],
+)
+def test_a_record_of_several_lines_keeps_its_text(tmp_path: Path, name: str, text: str) -> None:
+    rows, rejects = read_csv(tmp_path, row(name, text), row("later"))
+    expected = name.strip('"').strip()
+    assert [one.request_hash for one in rows] == [sha256(one.encode()).digest() for one in (expected, "later")]
+    assert rejects == []
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "reason"),
+    [
+        ("{}", Columns(), "the document has no array of rows (--rows PATH names another)"),
+        ('{"a": {"b": 1}}', Columns(rows="a.b"), "the document has no array at a.b (--rows PATH names another)"),
+        (f'{{"a": 1}}\n[{ELEMENT}]', Columns(), "the document has no array of rows (--rows PATH names another)"),
+        (f"{{}}\n[{ELEMENT}]", Columns(), "the document has no array of rows (--rows PATH names another)"),
+        (f'{{"b": "a" [{ELEMENT}]}}', Columns(rows="a"), "the document has no array at a (--rows PATH names another)"),
+        (f'{{"b": ["a", [{ELEMENT}]]}}', Columns(rows="a"), "the document has no array at a"),
+        ('{"a', Columns(rows="a"), "the document has no array at a (--rows PATH names another)"),
+        ("", Columns(), "the document has no array of rows (--rows PATH names another)"),
+    ],
+)  # fmt: skip
+def test_a_document_without_the_array_is_rejected_as_a_whole(
+    tmp_path: Path, content: str, columns: Columns, reason: str
+) -> None:
+    rows, (reject,) = read_json(tmp_path, content, columns)
+    assert (rows, reject.line, reject.text) == ([], 1, content[:500])
+    assert reject.reason.startswith(reason)
+
+
+@pytest.mark.usefixtures("small")
+def test_the_text_before_the_array_may_be_long(tmp_path: Path) -> None:
+    before = json.dumps({f"field {number}": ["\u00e9" * 20, {"data": None}] for number in range(50)})[:-1].encode()
+    content = before + b', "\xff": 1, "data": [' + ELEMENT.encode() + b"]}"
+    rows, rejects = read_json(tmp_path, content, Columns(rows="data"))
+    assert ([one.line for one in rows], rejects) == ([1], [])
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("length", [400, 1000])
+def test_the_longest_element(tmp_path: Path, length: int) -> None:
+    element = ELEMENT[:-1].ljust(length - 1) + "}"
+    rows, rejects = read_json(tmp_path, "[\n" + ",".join([element] * 5) + "]")
+    if length <= 400:
+        assert (len(rows), rejects) == (5, [])
+    else:
+        assert rows == []
+        assert [(one.line, one.reason) for one in rejects] == [
+            (2, "element too long: more than 400 bytes. Nothing from this line on was read")
+        ]
+
+
+@pytest.mark.usefixtures("small")
+def test_an_element_is_read_on_until_more_than_the_limit_is_held(tmp_path: Path) -> None:
+    rows, rejects = read_json(tmp_path, " " * 99 + "[" + ELEMENT[:-1].ljust(449) + "}]")
+    assert (len(rows), rejects) == (1, [])
+
+
+def test_an_array_that_is_not_closed_is_reported_where_its_last_element_begins(tmp_path: Path) -> None:
+    content = f'[\n{ELEMENT},\n\n  {{"id":\n"b",\n'
+    rows, rejects = read_json(tmp_path, content)
+    assert [one.line for one in rows] == [2]
+    reason = "broken JSON: the array is not closed by the end of the log. Nothing from this line on was read"
+    assert rejects == [Reject(4, reason, '{"id":\n"b",\n')]
+
+
+def test_blanks_around_an_element_do_not_change_the_id_of_its_place(tmp_path: Path) -> None:
+    (one,), _ = read_json(tmp_path, f"[ {ELEMENT} \n\t]", Columns({"id": "@row"}))
+    assert one.request_hash == sha256(b"serving usage row\x001\0" + ELEMENT.encode()).digest()

@@ -3,23 +3,39 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from importlib.resources import files
+from inspect import unwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.errors import ConfigurationError, InvalidInput
-from serving_network.messages.usage import MAX_FEE, MAX_ID_CHARACTERS, Reject, UsageRow, identify_request
+from serving_network.messages.usage import (
+    MAX_FEE,
+    MAX_ID_CHARACTERS,
+    BadRow,
+    Reject,
+    UsageRow,
+    identify_request,
+    is_absent,
+    text_of,
+)
 from serving_network.usage_logs import records as usage
-from serving_network.usage_logs.columns import Columns, load_columns, load_users
+from serving_network.usage_logs.columns import Columns, load_columns, load_users, presets
 from serving_network.usage_logs.reader import MAX_ROW, UnusableLog, UsageLog
 from serving_network.usage_logs.records import MAX_LINE_BYTES
-from serving_network.usage_logs.values import MAX_TOKENS, parse_time
+from serving_network.usage_logs.sources import csv_column
+from serving_network.usage_logs.values import MAX_TOKENS, Fraction, parse_offset, parse_time
 
 USER = to_checksum_address("0x" + "a1" * 20)
 OTHER = to_checksum_address("0x" + "b2" * 20)
@@ -80,6 +96,13 @@ def test_a_row_above_the_token_limit_is_rejected(tmp_path: Path, kind: str) -> N
     assert MAX_ROW + 1 in (row.input_tokens, row.output_tokens)
     _, (reject,) = read(tmp_path, line(input_tokens=20, output_tokens=20), max_row=19)
     assert reject.reason == "too many input tokens: 20, the limit for one row is 19 (--max-row)"
+
+
+@pytest.mark.parametrize("kind", ["cached tokens", "images", "seconds"])
+def test_other_units_above_the_limit_of_a_row_are_rejected(tmp_path: Path, kind: str) -> None:
+    columns = Columns({kind.replace(" ", "_"): "n"})
+    _, (reject,) = read(tmp_path, line(n=MAX_ROW + 1), columns=columns)
+    assert reject.reason == f"too many {kind}: 10000001, the limit for one row is 10000000 (--max-row)"
 
 
 @pytest.mark.parametrize("limit", [0, -1, MAX_TOKENS + 1])
@@ -235,6 +258,7 @@ def test_an_address_is_recognised_in_each_spelling(tmp_path: Path, spelling: str
     [
         ("0x" + "a1" * 19, "bad address: "), ("0x" + "a1" * 21, "bad address: "), ("a1" * 20, "bad address: "),
         ("0X" + "a1" * 20, "bad address: "), ("0x" + USER[2:].swapcase(), "fails its checksum"),
+        ("0xA" + "b" * 39, "fails its checksum"), ("0xb" + "A" * 39, "fails its checksum"),
         ("0x" + "00" * 20, "the zero address"), (OTHER, "the provider cannot be its own user"),
         (OTHER.lower(), "the provider cannot be its own user"), (7, "bad address: '7'"), ("", "missing column: user"),
     ],
@@ -433,6 +457,24 @@ def test_quoted_fields_are_read_exactly_or_not_at_all(tmp_path: Path) -> None:
     assert "Nothing from this line on was read" in bad[1].reason
 
 
+def test_a_row_that_the_csv_library_refuses_costs_only_itself(tmp_path: Path) -> None:
+    """Its quotes are closed, so the next record begins in the next line."""
+    long = "x" * 200_000
+    rows = [f'a\rb,{USER},1,2,"3"', f'b,{USER},1,2,"3"', f'"{long}",{USER},1,2,3', f"{long[:500]},{USER},1,2,3"]
+    good, bad = read(tmp_path, "\r\n".join([HEADER, *rows, ""]), "u.csv")
+    assert [row.line for row in good] == [3, 5]
+    assert [(reject.line, reject.reason.partition(":")[0]) for reject in bad] == [(2, "broken CSV"), (4, "broken CSV")]
+    good, bad = read(tmp_path, f"{HEADER},note\na,{USER},1,2,3,{long}\n", "u.csv")  # without a quote, it is just long
+    assert ([row.line for row in good], bad) == ([2], [])
+
+
+def test_the_first_known_column_counts_even_where_it_is_empty(tmp_path: Path) -> None:
+    _, (reject,) = read(tmp_path, f"request_hash,{HEADER}\n,r,{USER},1,2,3\n", "u.csv")
+    assert reject.reason == "missing column: request id"
+    (row,), _ = read(tmp_path, f"x,{HEADER}\n,r,{USER},1,2,3\n", "u.csv", Columns({"id": "x|id"}))
+    assert row.request_hash == sha256(b"r").digest()
+
+
 @pytest.mark.parametrize(
     ("last", "asked", "taken"),
     [
@@ -449,6 +491,25 @@ def test_a_last_line_without_end_is_accepted_only_complete_and_on_request(
     assert all(reject.reason.startswith("incomplete last line") for reject in rejects)
 
 
+# ------------------------------------------------------------------------------------------------------ streams
+
+
+def test_a_stream_ends_when_too_many_others_went_on_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving_network.usage_logs.reader._STREAMS", 2)
+    columns = Columns(last_of_stream=True)
+
+    def outputs(*ids: str) -> list[tuple[int, int]]:
+        """The lines that are taken of a log of these ids, with their tokens, in the order in which they are given."""
+        text = "".join(line(id=name, output_tokens=number) for number, name in enumerate(ids, 1))
+        rows, rejects = read(tmp_path, text, columns=columns)
+        assert rejects == []
+        return [(row.line, row.output_tokens) for row in rows]
+
+    assert outputs("a", "b", "a", "b") == [(3, 3), (4, 4)]
+    assert outputs("a", "b", "a", "c", "a") == [(2, 2), (4, 4), (5, 5)]
+    assert outputs("a", "b", "c", "a") == [(1, 1), (2, 2), (3, 3), (4, 4)]
+
+
 # ------------------------------------------------------------------------------------------------- rows as ids
 
 
@@ -462,6 +523,8 @@ def test_a_row_without_id_is_identified_by_place_and_content(tmp_path: Path) -> 
         assert row.request_text == "0x" + row.request_hash.hex()
     dos, _ = read(tmp_path, text.replace("\n", "\r\n"), "u.csv", columns)
     assert [row.request_hash for row in dos] == [row.request_hash for row in rows]
+    ended, _ = read(tmp_path, text.replace("3\n", "3,_\n").replace("tokens\n", "tokens,x\n"), "u.csv", columns)
+    assert ended[0].request_hash == sha256(b"serving usage row\x002\0" + content + b",_").digest()
     (row,), _ = read(tmp_path, line(id=...), "u.jsonl", columns)
     assert row.request_hash == sha256(b"serving usage row\x001\0" + line(id=...).strip().encode()).digest()
 
@@ -535,6 +598,7 @@ def test_column_and_user_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content"),
     [("u.toml", "acme = 1"), ("u.toml", "[users]\nacme = 1"), ("u.toml", "users = 1"), ("u.json", '{"acme": 1}'),
+     ("u.json", '{"acme": "0x", "other": 1}'),
      ("u.json", "[]"), ("u.json", "{"), ("u.toml", "["), ("absent.json", None), ("absent.toml", None)],
 )  # fmt: skip
 def test_invalid_user_files_are_refused(tmp_path: Path, name: str, content: str | None) -> None:
@@ -545,10 +609,225 @@ def test_invalid_user_files_are_refused(tmp_path: Path, name: str, content: str 
     assert caught.value.next_step
 
 
-@pytest.mark.parametrize("content", ["", "columns = 1", "[columns]\nuser = 1", "[columns]\ncolour = 'x'", "[", None])
+def test_a_column_file_may_hold_every_option(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        "skip = ['a=b']\nonly = ['c=d']\nignore = ['e']\nabsent = ['-']\nrows = 'f'\nuser = 'g'\nstart = 'h'\n"
+        "time_unit = 'ms'\nlast_of_stream = true\nid_with_time = true\n[columns]\nid = '@row'\n"
+    )
+    expected = Columns({"id": "@row"}, ("a=b",), ("c=d",), ("e",), ("-",), "f", "g", "h", "ms", True, True)
+    assert load_columns(tmp_path / "c.toml") == expected
+
+
+@pytest.mark.parametrize("key", ["named", "colour"])
+def test_an_unknown_key_of_a_column_file_is_named(tmp_path: Path, key: str) -> None:
+    (tmp_path / "c.toml").write_text(f"{key} = 'x'\n[columns]\n")
+    with pytest.raises(ConfigurationError, match=f"'{key}' is not a known key"):
+        load_columns(tmp_path / "c.toml")
+
+
+def test_only_counts_are_sums(tmp_path: Path) -> None:
+    row = GOOD | {"a+b": OTHER, "c+d": 5, "e+f": "id"}
+    ((one,), _), _ = both(tmp_path, row, Columns({"user": "a+b", "time": "c+d", "id": "e+f"}))
+    assert (one.user, one.time, one.request_hash) == (OTHER, 5_000_000, sha256(b"id").digest())
+
+
+def test_presets_are_listed_in_the_order_of_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the order is in which the file system lists them."""
+    listed = sorted(
+        files("serving_network.usage_logs").joinpath("presets").iterdir(), key=lambda one: one.name, reverse=True
+    )
+    folder = SimpleNamespace(iterdir=lambda: listed)
+    package = SimpleNamespace(joinpath=lambda _: folder)
+    monkeypatch.setattr(f"{Columns.__module__}.files", lambda _: package)
+    assert [f"{name}.toml" for name in unwrap(presets)()] == [one.name for one in reversed(listed)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "columns = 1", "[columns]\nuser = 1", "[columns]\nuser = 'x'\ntime = 1", "[columns]\ncolour = 'x'",
+        "[", None,
+        "[columns]\nuser = 'x'\n[colour]", "named = 1\n[columns]", "rows = ['a']\n[columns]",
+        "absent = 'ab'\n[columns]",
+        "absent = ['a', 1]\n[columns]", "last_of_stream = 1\n[columns]", "skip = ['x']\n[columns]",
+    ],
+)  # fmt: skip
 def test_invalid_column_files_are_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "c.toml").write_text(content)
     with pytest.raises(ConfigurationError) as caught:
         load_columns(tmp_path / "c.toml")
     assert caught.value.next_step
+
+
+# ---------------------------------------------------------------------------------------------------- requests
+
+
+def test_an_id_joined_with_its_time_is_spelled_as_it_always_was() -> None:
+    row = UsageRow(1, b"\x11" * 32, "a", USER, USER, 1_795_000_000_000_000, 1, 2, None, id_with_time=True)
+    joined = sha256(b"serving usage id at time\0" + b"\x11" * 32 + b"1795000000000000").digest()
+    assert row.at_its_time() == row._replace(request_hash=joined, request_text="0x" + joined.hex())
+
+
+@pytest.mark.parametrize(
+    ("change", "continues"),
+    [
+        ({}, True), ({"output_tokens": 3}, True), ({"output_tokens": 1}, False), ({"input_tokens": 2}, False),
+        ({"user": OTHER}, False), ({"request_hash": bytes(32)}, False), ({"fees": (0, 1)}, False),
+    ],
+)  # fmt: skip
+def test_a_row_continues_one_that_reported_no_more(change: dict[str, Any], continues: bool) -> None:
+    earlier = UsageRow(1, b"\x11" * 32, "a", USER, USER, 1, 1, 2, None)
+    assert earlier._replace(**change).continues(earlier) is continues
+    priced = earlier._replace(fees=(0, 1))
+    assert not priced.continues(priced)
+
+
+def test_an_id_may_be_any_text_that_is_not_blank(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path, line(id="_") + line(id=7))
+    assert [row.request_hash for row in rows] == [sha256(b"_").digest(), sha256(b"7").digest()]
+    values: list[Any] = [None, "", " ", "_", 0, False, []]
+    assert [is_absent(one) for one in values] == [True] * 3 + [False] * 4
+
+
+def test_a_number_too_long_to_be_written_is_described() -> None:
+    assert (text_of(10**5000), text_of([1])) == ("a number with thousands of digits", "[1]")
+
+
+# ------------------------------------------------------------------------------------------------ uncommon values
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fee": "1e29"}, "fee out of range: '1e29', the limit is 19807040628566084398385987583"),
+        ({"fee": -1}, "negative fee: '-1'"),
+        ({"fee": "1.5"}, "fractional fee: '1.5'. Fees are whole wei; --ignore COLUMN prices the tokens instead"),
+        ({"fee": 2 * MAX_FEE + 1, "input_fee": MAX_FEE, "output_fee": MAX_FEE}, "fee out of range: "),
+        ({"input_tokens": "-x"}, "input tokens are not a whole number: '-x'"),
+        ({"input_tokens": "-"}, "input tokens are not a whole number: '-'"),
+        ({"time": " 1712011512345"}, "bad time: ' 1712011512345'"),
+        ({"time": True}, "bad time: 'True'"), ({"time": [1]}, "bad time: '[1]'"), ({"time": "1 2"}, "bad time: '1 2'"),
+    ],
+)  # fmt: skip
+def test_uncommon_values_are_rejected_with_their_reason(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    found = reason(tmp_path, **changes)
+    assert found.startswith(why)
+    assert ("--ignore" in found) is ("--ignore" in why)
+
+
+def test_the_largest_fees_add_up(tmp_path: Path) -> None:
+    (row,), _ = read(tmp_path, line(fee=2 * MAX_FEE, input_fee=MAX_FEE, output_fee=MAX_FEE))
+    assert row.fees == (MAX_FEE, MAX_FEE)
+
+
+@pytest.mark.parametrize(
+    ("time", "microseconds"),
+    [
+        (Fraction("20261128.05"), 20_261_128_050_000), (Fraction("1.0000019"), 1_000_001), ("5.", None),
+        ("1795000000123.4567", 1_795_000_000_123_456), ("1795000000123", 1_795_000_000_123_000), ("0", 0),
+        ("1795000000123456", 1_795_000_000_123_456), ("1795000000123456789", 1_795_000_000_123_456),
+        ("99999999999", 99_999_999_999_000_000), ("100000000000", 100_000_000_000_000), ("12345678901234", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_a_time_in_the_unit_of_its_length(time: Any, microseconds: int | None) -> None:
+    if microseconds is None:
+        with pytest.raises(BadRow):
+            parse_time(time)
+    else:
+        assert parse_time(time) == microseconds
+
+
+def test_offsets_reach_to_the_last_moment_of_the_calendar() -> None:
+    latest = (datetime.max.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert parse_offset(str(latest), "us") == latest
+    assert (parse_offset(" 45 ", "s"), parse_offset("1.5", "ms"), parse_offset(Fraction("999"), "ns")) == (
+        45_000_000, 1500, 0,
+    )  # fmt: skip
+    for odd, why in (
+        (str(latest + 1), "too far in the future"), (None, "missing column: time"), (" ", "missing column: time"),
+        (True, "'True' is not a number of us"), ([1], "is not a number of us"), ("-1", "is not a number of us"),
+    ):  # fmt: skip
+        with pytest.raises(BadRow, match=why):
+            parse_offset(odd, "us")
+
+
+# ------------------------------------------------------------------------------------------------ where values are
+
+
+def both(directory: Path, row: dict[str, Any], columns: Columns) -> list[tuple[list[UsageRow], list[Reject]]]:
+    """What is read of a row as JSON and as CSV."""
+    separated = io.StringIO()
+    csv.writer(separated, lineterminator="\n").writerows([row, row.values()])
+    return [
+        read(directory, json.dumps(row) + "\n", columns=columns),
+        read(directory, separated.getvalue(), "u.csv", columns),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "tokens"),
+    [
+        ('{"out": 5}', {"output_tokens": "note.out"}, 5),
+        (' {"out": 5} ', {"output_tokens": "note.out"}, 5),
+        ('\u2003{"out": 5}\u2003', {"output_tokens": "note.out"}, 5),
+        ('{"text": "two\nlines", "out": 5}', {"output_tokens": "note.out"}, 5),
+        ("text", {"output_tokens": "note.out|output_tokens"}, 20),
+        ("7", {"output_tokens": "note"}, 7),
+        ("7", {"output_tokens": "note+output_tokens"}, 27),
+        ("", {"output_tokens": "note|output_tokens"}, 20),
+        ("-", {"output_tokens": "note|output_tokens"}, 20),
+        (" - ", {"output_tokens": "note|output_tokens"}, 20),
+        ("-", {"cached_tokens": "note"}, 20),
+    ],
+)
+def test_a_field_is_the_first_candidate_with_a_value(
+    tmp_path: Path, text: str, columns: dict[str, str], tokens: int
+) -> None:
+    for rows, rejects in both(tmp_path, GOOD | {"note": text}, Columns(columns, absent=("-", "n/a"))):
+        assert ([row.output_tokens for row in rows], rejects) == ([tokens], [])
+
+
+def test_an_absent_value_counts_as_none_in_the_usual_columns_too(tmp_path: Path) -> None:
+    for rows, rejects in both(tmp_path, GOOD | {"cached_tokens": "-", "fee": " - "}, Columns(absent=("-",))):
+        assert ([(row.cached_tokens, row.fees) for row in rows], rejects) == ([(0, None)], [])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a":' * 101 + "1" + "}" * 101, "JSON nested more than 100 levels deep"),
+        ('{"out": 1, "out": 2}', "duplicate field: it is ambiguous which value is meant"),
+        ('{"out": NaN}', "NaN is not a number"),
+        ('{"out"', "broken JSON in a column: "),
+    ],
+)
+def test_a_column_with_broken_json_is_rejected(tmp_path: Path, text: str, why: str) -> None:
+    _, (reject,) = read(tmp_path, line(note=text), columns=Columns({"output_tokens": "note.out"}))
+    assert reject.reason.startswith(why)
+
+
+@pytest.mark.parametrize("condition", ["note=text", " note = TEXT "])
+@pytest.mark.parametrize("text", ["text", " Text "])
+def test_conditions_ignore_case_and_blanks(tmp_path: Path, condition: str, text: str) -> None:
+    for columns, count in (Columns(skip=(condition,)), 0), (Columns(only=(condition,)), 1):
+        for rows, rejects in both(tmp_path, GOOD | {"note": text}, columns):
+            assert (len(rows), rejects) == (count, [])
+
+
+def test_names_of_columns_that_look_like_something_else(tmp_path: Path) -> None:
+    assert csv_column(".x", ["", "id"]) is None
+    for rows, _ in both(tmp_path, {"7": "named"} | GOOD, Columns({"id": "7"})):  # only counts may be constant
+        assert [row.request_hash for row in rows] == [sha256(b"named").digest()]
+    for rows, _ in both(tmp_path, GOOD | {"\u0663": 5}, Columns({"images": "\u0663"})):
+        assert [row.images for row in rows] == [5]
+    for place, (rows, _) in enumerate(both(tmp_path, {"@row": "x"} | GOOD, Columns({"id": "@row"})), 1):
+        assert rows[0].request_hash not in (sha256(b"x").digest(), sha256(b"r").digest())
+        assert rows[0].line == place
+    dotted = {"usage.prompt_tokens": 5, "usage": {"prompt_tokens": 7}}
+    (row,), _ = read(tmp_path, line(input_tokens=..., **dotted))
+    assert row.input_tokens == 5
+    _, (reject,) = read(tmp_path, line(request_id=""))
+    assert reject.reason == "missing column: request id"
+    with pytest.raises(UnusableLog, match="no column for input_tokens"):
+        read(tmp_path, HEADER + "\n", "u.csv", Columns({"input_tokens": "a+b"}))

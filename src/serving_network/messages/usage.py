@@ -118,7 +118,7 @@ def is_absent(value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """A value of a log for a message, at most 60 characters."""
-    text = value if isinstance(value, str) else text_of(value)
+    text = text_of(value)
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 

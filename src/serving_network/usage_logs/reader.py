@@ -219,7 +219,7 @@ class UsageLog:
         """The names in the header of a CSV, or of the first row in JSON; none if there is no such row."""
         with self._opened() as raw:
             stream, document = self._stream(raw)
-            if self.format == "csv" and not document:
+            if self.format == "csv":
                 return self._header(iter(Lines(stream, _ignore)))[1]
             records = iter(JsonArray(stream, self.columns.rows) if document else Lines(stream, _ignore))
             try:
@@ -240,8 +240,13 @@ class UsageLog:
 
     def _stream(self, raw: Any) -> tuple[Any, bool]:
         """The text of the log as bytes, and whether it is a JSON document. Raises UnusableLog if it is in UTF-16."""
-        stream = gzip.GzipFile(fileobj=raw) if raw.peek(2).startswith(b"\x1f\x8b") else raw
-        head = self._head(stream)
+        stream = _unpacked(raw)
+        try:
+            head: bytes = stream.peek(1024)[:1024]
+        except (EOFError, OSError, zlib.error):
+            raw.seek(0)
+            stream, head = _unpacked(raw), b""  # reading it reports the error
+        self._check_encoding(head)
         array = self._may_be_document and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
         return stream, self._document or array
 
@@ -251,11 +256,9 @@ class UsageLog:
             if document:
                 yield from self._read(iter(JsonArray(stream, self.columns.rows)), self._json_parser(), reject)
                 return
-            begin = Reading(self.name, "", 0, 1, b"", b"")
-            if self._from is not None:
-                begin = self._from
-                if self._change(raw, begin) is not None:
-                    raise UnusableLog(f"{self.path} was changed while it was read.", next_step="Run again.")
+            begin = self._from
+            if begin is not None and self._change(raw, begin) is not None:
+                raise UnusableLog(f"{self.path} was changed while it was read.", next_step="Run again.")
             lines = Lines(stream, reject, quotes=self.format == "csv")
             blocks = lines.blocks()
             if self.format == "csv":
@@ -264,7 +267,7 @@ class UsageLog:
                 blocks = chain(blocks_of(head), blocks)
             else:
                 parser = self._json_parser()
-            if begin.offset:
+            if begin is not None:
                 raw.seek(begin.offset)
                 lines = Lines(stream, reject, begin.offset, begin.line, quotes=self.format == "csv")
                 blocks = lines.blocks()
@@ -275,16 +278,12 @@ class UsageLog:
         if stream is raw:
             self._reading = self._reading_at(raw, lines.offset, lines.number)
 
-    def _head(self, stream: Any) -> bytes:
-        """The first bytes of the log. Raises UnusableLog if it is in UTF-16."""
-        try:
-            head: bytes = stream.peek(1024)[:1024]
-        except (EOFError, OSError, zlib.error):
-            return b""  # reading reports it
+    def _check_encoding(self, head: bytes) -> None:
+        """Raise UnusableLog if a log that begins like this is in UTF-16."""
         name = "UTF-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else None
-        if name is None and len(head) >= 4 and head[0] and head[1:4:2] == b"\0\0":
+        if head[1:4:2] == b"\0\0" and head[0]:
             name = "UTF-16LE"
-        if name is None and len(head) >= 4 and head[1] and head[0:4:2] == b"\0\0":
+        if head[0:3:2] == b"\0\0" and head[1]:
             name = "UTF-16BE"
         if name is not None:
             quoted = shlex.quote(str(self.path))
@@ -292,7 +291,6 @@ class UsageLog:
                 f"{self.path} is encoded in UTF-16.",
                 next_step=f"iconv -f {name} -t UTF-8 {quoted} > usage.utf8, and settle usage.utf8.",
             )
-        return head
 
     def _read_blocks(self, blocks: Iterator[Record], parser: _Parser, reject: _Reject) -> Iterator[Iterable[UsageRow]]:
         """The rows of blocks of lines, in groups. Lines of the shape of an earlier one are read in one step."""
@@ -459,7 +457,7 @@ class UsageLog:
             separators: tuple[str, ...] = _SEPARATORS
             if text.lower().startswith("sep=") and text[4:] in _SEPARATORS:
                 separators = (text[4:],)
-                text = next(lines, line).content.decode().removesuffix("\r")
+                text = next(lines, line).content.decode()
         except UnicodeDecodeError as error:
             raise self._no_header(error) from error
         found: tuple[str, list[str]] = "", []
@@ -615,7 +613,7 @@ class UsageLog:
             raise BadRow(f"bad address: {text} fails its checksum")
         if not int(text, 16):
             raise BadRow("bad address: the zero address")
-        if self._provider is not None and address == self._provider:
+        if address == self._provider:
             raise BadRow("bad address: the provider cannot be its own user")
         return address
 
@@ -667,6 +665,11 @@ def _last_of_streams(rows: Iterator[UsageRow]) -> Iterator[UsageRow]:
     yield from open_.values()
 
 
+def _unpacked(raw: Any) -> Any:
+    """The content of a log that may be compressed."""
+    return gzip.GzipFile(fileobj=raw) if raw.peek(2).startswith(b"\x1f\x8b") else raw
+
+
 def _two_lines(blocks: Iterator[Record]) -> Iterator[Record]:
     """The lines of the first block; of the first two if it has only one, for a header may have two."""
     first = next(blocks, None)
@@ -690,7 +693,7 @@ def _first_shape(text: str, parser: _Parser) -> Shape | None:
     """The shape of the first of a few lines that has one and is a row."""
     for line in text.split("\n", _LINES_TRIED)[:_LINES_TRIED]:
         try:
-            if line.strip() and parser.parse(line, True) is not None and (found := parser.shape(line)) is not None:
+            if parser.parse(line, True) is not None and (found := parser.shape(line)) is not None:
                 return found
         except BadRow:
             continue

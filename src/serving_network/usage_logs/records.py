@@ -74,7 +74,7 @@ class Lines:
             end = block.rfind(b"\n")
             if end < 0:
                 rest = rest if too_long else rest + block
-                if len(rest) > MAX_LINE_BYTES and not too_long:
+                if len(rest) > MAX_LINE_BYTES:
                     reason = f"line too long: more than {MAX_LINE_BYTES} bytes"
                     if self._quotes:
                         raise Unreadable(number, f"{reason}. Nothing from this line on was read", rest)
@@ -165,7 +165,6 @@ def _unclosed(line: Record, until: str) -> Unreadable:
 
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["\[\]{},:]', re.DOTALL)
-_OPENING, _CLOSING = b"[{", b"]}"
 
 
 class JsonArray:
@@ -190,7 +189,7 @@ class JsonArray:
             self._kept = self._place
             depth = 0
             while True:
-                token, start, end = self._next()
+                token, start = self._next()
                 if token in (b"[", b"{"):
                     depth += 1
                 elif token in (b"]", b"}"):
@@ -200,7 +199,6 @@ class JsonArray:
             element = self._buffer[self._kept : start]
             stripped = element.lstrip()
             number = self._line_of(self._kept + len(element) - len(stripped))
-            self._place = end
             if stripped:
                 yield Record(number, stripped.rstrip(), True)
             if depth < 0:
@@ -228,13 +226,13 @@ class JsonArray:
             elif token != b":" and name is None:
                 name = token[1:-1].decode("utf-8", "backslashreplace")
 
-    def _next(self, *, searching: bool = False) -> tuple[bytes, int, int]:
-        """The next bracket, comma, colon or whole text, with its place in the buffer."""
+    def _next(self, *, searching: bool = False) -> tuple[bytes, int]:
+        """The next bracket, comma, colon or whole text, with its place in the buffer. Moves behind it."""
         while True:
             match = _TOKEN.search(self._buffer, self._place)
             if match is not None and match[0] != b'"':
                 self._place = match.end()
-                return match[0], match.start(), match.end()
+                return match[0], match.start()
             self._place = len(self._buffer) if match is None else match.start()
             if len(self._buffer) - self._kept > MAX_LINE_BYTES:
                 raise self._unreadable(f"element too long: more than {MAX_LINE_BYTES} bytes")

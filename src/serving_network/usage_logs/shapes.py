@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from serving_network.messages.usage import BadRow, is_absent
+from serving_network.messages.usage import is_absent
 from serving_network.untrusted import parse_json
 from serving_network.usage_logs.columns import FIELDS, Columns
 from serving_network.usage_logs.sources import Getter, LookUp, condition_getters, csv_column, json_column
@@ -84,15 +84,11 @@ def json_shape(text: str, fields_of: Getter, columns: Columns) -> Shape | None:
             parts.append(_Part(match[0]))
         else:
             parts += [_Part('"'), _Part(content, "text"), _Part('"')]
-    if place != len(text):
-        return None
     return _shape(parts, columns, fields_of, json_column, parse_json, _JSON_TEXTS)
 
 
 def csv_shape(text: str, separator: str, header: Sequence[str], fields_of: Getter, columns: Columns) -> Shape | None:
-    """The shape of a line of CSV that was read as a row; None if there is none."""
-    if '"' in text:
-        return None
+    """The shape of a line of CSV without quotes that was read as a row; None if there is none."""
     end = "\r" if text.endswith("\r") else ""
     parts: list[_Part] = []
     for value in text.removesuffix("\r").split(separator):
@@ -126,15 +122,16 @@ def _shape(
                 parts[place] = _Part(parts[place].text)  # whether a row is read depends on it
         marked = "".join(_marked(place, part) for place, part in enumerate(parts))
         found = dict(zip(FIELDS, fields_of(read(marked)), strict=True))
-    except (BadRow, ValueError):
+    except ValueError:
         return None
     places = {meaning: place for meaning, value in found.items() if (place := _place(value)) is not None}
     groups = {place: number for number, place in enumerate(sorted(set(places.values())))}
-    if not groups:
+    if len(groups) < 2:  # a pattern with one group finds texts, not tuples
         return None
     kinds = {meaning: parts[place].kind for meaning, place in places.items()}
     patterns = {place: texts.pattern(required=True) for place in groups}
-    plain = places.keys() == {"id", "user", "time", "input_tokens", "output_tokens"} and kinds["user"] == "text"
+    plain = places.keys() == {"id", "user", "time", "input_tokens", "output_tokens"}
+    plain = plain and kinds["id"] != "number"  # -0 is the id 0
     plain = plain and all(is_absent(value) for meaning, value in found.items() if meaning not in places)
     for meaning, pattern in (("time", _SECONDS), ("input_tokens", _TOKENS), ("output_tokens", _TOKENS)):
         if kinds.get(meaning) != "text":

@@ -57,7 +57,7 @@ def field(meaning: str, names: Sequence[str], absent: Sequence[str], look_up: Lo
     def first(row: Any) -> Any:
         for one in found:
             value = one(row)
-            if not is_absent(value) and not (absent and isinstance(value, str) and value.strip() in absent):
+            if not is_absent(value) and not (isinstance(value, str) and value.strip() in absent):
                 return value
         return None
 

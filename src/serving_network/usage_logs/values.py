@@ -154,15 +154,15 @@ def parse_time(time: Any) -> int:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
             return (moment - _EPOCH) // _MICROSECOND
-    if isinstance(time, bool) or not isinstance(time, (int, str)) or not _UNIX_TIME.fullmatch(text_of(time)):
+    if not _UNIX_TIME.fullmatch(text_of(time)):
         raise BadRow(f"bad time: {shown(time)}")
     whole, _, part = str(time).partition(".")
     number = int(whole)
     if len(whole) > 13:
         return number if len(whole) == 16 else number // 1000
     if number >= 10**11:
-        return number * 1000 + int(part[:3].ljust(3, "0") or 0)
-    return number * 1_000_000 + int(part[:6].ljust(6, "0") or 0)
+        return number * 1000 + int(part[:3].ljust(3, "0"))
+    return number * 1_000_000 + int(part[:6].ljust(6, "0"))
 
 
 def parse_offset(time: Any, unit: str) -> int:
@@ -170,7 +170,7 @@ def parse_offset(time: Any, unit: str) -> int:
     if is_absent(time):
         raise BadRow("missing column: time")
     text = text_of(time).strip()
-    if isinstance(time, bool) or not isinstance(time, (int, str)) or not _WHOLE_AS_FLOAT.fullmatch(text):
+    if not _WHOLE_AS_FLOAT.fullmatch(text):
         raise BadRow(f"bad time: {shown(time)} is not a number of {unit}")
     found = int(Decimal(text) * MICROSECONDS[unit])
     if found > _LATEST:
