@@ -147,7 +147,7 @@ def test_the_separator_is_that_of_the_first_line_or_the_one_that_gives_most_colu
         ("\n", "is not CSV in UTF-8", "the first line is empty"),
         ('"id\n', "is not CSV in UTF-8", "unexpected end of data"),
         (CSV.replace("id", '"i"d', 1), "is not CSV in UTF-8", "expected after '\"'"),
-        ("sep=;\n\udcff;id\n", "is not CSV in UTF-8", "invalid start byte"),
+        ("sep=;\n\udcff;id\n", "is not CSV in UTF-8", "is not text in UTF-8"),
         ("", "is empty", None),
     ],
 )  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_mapped_column_must_exist_even_if_the_rows_have_fees(tmp_path: Path) -
 def test_a_missing_log_is_reported_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(UnusableLog) as caught:
         list(UsageLog(tmp_path / "absent.csv").rows(lambda _: None))
-    assert caught.value.cause == "No such file or directory"
+    assert caught.value.cause == "No such file or directory."
 
 
 @pytest.mark.parametrize(
