@@ -351,6 +351,8 @@ def _break(holder: Any, code: CodeType, place: list[str]) -> None:
         if code.co_flags & inspect.CO_OPTIMIZED:
             break
     function: Any = holder.fget if isinstance(holder, property) else inspect.unwrap(getattr(holder, "__func__", holder))
+    if not code.co_freevars:  # a fault that takes out `super()` also takes out its hidden variable
+        code = code.replace(co_freevars=function.__code__.co_freevars)
     function.__code__ = code
 
 
