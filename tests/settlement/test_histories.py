@@ -86,23 +86,12 @@ def blind_to_unknown_settlements() -> AbstractContextManager[Any]:
     return patch.object(Settlement, "_unknown_settlements", unknown_settlements)
 
 
-def gaps_below_the_next_transaction() -> AbstractContextManager[Any]:
-    """The nonce of a decided batch stays free below the next transaction, where an unknown one can take it."""
-    free_nonce = Journal.free_nonce
-
-    def skipping(journal: Journal, first: int, _: object = ()) -> int:
-        return free_nonce(journal, first)
-
-    return patch.object(Journal, "free_nonce", skipping)
-
-
 FAULTS: list[tuple[Callable[[], AbstractContextManager[Any]], int]] = [
     (fresh_nonces, 277),
     (partial_payments_count_as_full, 301),
     (blind_to_other_journals, 423),
     (blind_to_reorganisations, 5),
     (blind_to_unknown_settlements, 4029),
-    (gaps_below_the_next_transaction, 18803),
 ]
 """Each with the seed of a history that goes wrong because of it."""
 
