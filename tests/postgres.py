@@ -47,6 +47,7 @@ class PostgresServer:
         """Start it, and wait until it accepts connections."""
         fast = "" if self.durable else "-c fsync=off -c full_page_writes=off"
         options = f"-k {self.directory} -c listen_addresses='' -c shared_buffers=16MB -c max_connections=40 {fast}"
+        options += " -c dynamic_shared_memory_type=mmap"  # in its directory: others stay in /dev/shm after a kill
         self._run("pg_ctl", "start", "-w", "-l", str(self.directory / "log"), "-o", options)
 
     def crash(self) -> None:
