@@ -253,7 +253,7 @@ class Stage:
                 stop_seconds=stop_seconds,
                 tracing=tracing,
             ) as started,
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout()) as http,
         ):
             model.seen.clear()
             model.handle = handle

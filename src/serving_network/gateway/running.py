@@ -45,6 +45,8 @@ from serving_network.untrusted import reason_of
 STOP_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 75.0
 """A connection is closed if the headers of a request have not arrived by then."""
+BACKLOG: Final = 1024
+"""Connections that wait until they are accepted. A client beyond that tries again after a second, then after longer."""
 
 _LOG = logging.getLogger("serving_network.gateway")
 _PROTOCOL_LOG = logging.getLogger("serving_network.gateway.http")
@@ -246,7 +248,7 @@ def served_type(service_type: str) -> None:
 async def _listen(runner: web.ServerRunner, settings: Settings, certificate: Certificate | None) -> None:
     context = None if certificate is None else certificate.context
     try:
-        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=context, backlog=BACKLOG).start()
     except OSError as error:
         raise ConfigurationError(
             f"The gateway cannot listen on {settings.host}:{settings.port}.",
