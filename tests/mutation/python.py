@@ -80,8 +80,7 @@ SUBJECTS = (
     "settlement/recording.py", "settlement/report.py", "settlement/options.py", "usage_logs/reader.py",
     "usage_logs/columns.py", "usage_logs/records.py", "usage_logs/shapes.py",
     "usage_logs/sources.py", "usage_logs/values.py",
-    "settlement/journal/readings.py", "store/intake.py", "store/served.py", "store/taking_in.py", "store/spool.py",
-    "store/schema.py", "clients/settlements.py",
+    "settlement/journal/readings.py", "store/spool.py", "store/schema.py", "clients/settlements.py",
     "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
 )  # fmt: skip
 """What is mutated, those closest to payments first."""

@@ -29,7 +29,7 @@ from serving_network.settlement.journal.records import Acceptance, Mined, Signed
 from serving_network.settlement.options import Options
 from serving_network.settlement.planning import Wait
 from serving_network.settlement.report import Report
-from serving_network.settlement.runner import NoService, Settlement, WrongSigner
+from serving_network.settlement.runner import JournalOfGateway, NoService, Settlement, WrongSigner
 from serving_network.store.opening import Identity, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
@@ -171,6 +171,13 @@ def test_with_another_signer_everything_is_recorded_and_nothing_sent(run: Run) -
 
 
 # -------------------------------------------------------------------------------------------- how much at once
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(NoService, 2), (JournalOfGateway, 2), (WrongSigner, 4), (BatchFailed, 6)]
+)
+def test_a_script_recognises_a_failure_by_its_exit_code(failure: type[ServingError], code: int) -> None:
+    assert failure("").exit_code == code
 
 
 def test_accounts_are_read_in_groups(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
