@@ -254,17 +254,18 @@ class _Values:
             try:
                 _Values([parameter])._reference.encode([value])
             except ValueError as error:
-                shown, kind, name = printable(repr(value)), parameter["type"], name.lstrip("_")
-                if kind != "address":
+                shown, argument = printable(repr(value)), name.lstrip("_")
+                if parameter["type"] != "address":
                     return UnencodableArguments(
-                        f"{shown} does not fit the argument {name} of {what}.",
+                        f"{shown} does not fit the argument {argument} of {what}.",
                         cause=printable(str(error)),
-                        next_step=f"Pass a value of the type {_type(parameter)} as {name}.",
+                        next_step=f"Pass a value of the type {_type(parameter)} as {argument}.",
                     )
+                wrong_checksum = is_hex_address(value)
                 return UnencodableArguments(
-                    f"{shown} is not an address, which {what} takes as {name}.",
-                    cause="Its checksum is wrong." if is_hex_address(value) else "It is not 0x and 40 hexadecimal digits.",
-                    next_step=f"Pass an address as {name}.",
+                    f"{shown} is not an address, which {what} takes as {argument}.",
+                    cause="Its checksum is wrong." if wrong_checksum else "It is not 0x and 40 hexadecimal digits.",
+                    next_step=f"Pass an address as {argument}.",
                 )
         return UnencodableArguments(
             f"The arguments of {what} do not match its ABI.",
