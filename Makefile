@@ -25,7 +25,7 @@ demo: build ## run the whole network once, on an in-process private chain
 
 help: ## list the targets by topic
 	@awk '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.* ## / { split($$0, line, ":.* ## "); printf "  make %-16s %s\n", line[1], line[2] }' $(MAKEFILE_LIST)
+		/^[a-z-]+:.* ## / { split($$0, line, ":.* ## "); printf "  make %-21s  %s\n", line[1], line[2] }' $(MAKEFILE_LIST)
 
 ##@ Change the code
 

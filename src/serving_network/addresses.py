@@ -10,7 +10,9 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from serving_network.errors import NotAnAddress
 from serving_network.hashing import keccak
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from eth_typing import Address, ChecksumAddress
@@ -31,13 +33,13 @@ def is_checksum_address(text: object) -> bool:
 
 
 def to_canonical_address(address: str | bytes) -> Address:
-    """The 20 bytes of an address. Raises ValueError, and TypeError if it is neither text nor bytes."""
+    """The 20 bytes of an address. Raises NotAnAddress."""
     return bytes.fromhex(_digits(address))  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=65536)
 def to_checksum_address(address: str | bytes) -> ChecksumAddress:
-    """The address as text with its checksum. Raises ValueError, and TypeError if it is neither text nor bytes."""
+    """The address as text with its checksum. Raises NotAnAddress."""
     digits = _digits(address)
     marks = keccak(digits.encode()).hex()
     cased = (one.upper() if mark >= _UPPER_FROM else one for one, mark in zip(digits, marks, strict=False))
@@ -47,7 +49,9 @@ def to_checksum_address(address: str | bytes) -> ChecksumAddress:
 def _digits(address: str | bytes) -> str:
     """The 40 digits of an address in lower case."""
     text = address.hex() if isinstance(address, bytes) else address
-    found = _ADDRESS.fullmatch(text)
+    found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise ValueError(f"{address!r} is not an address")
+        raise NotAnAddress(
+            f"{printable(repr(address))} is not an address.", next_step="Write 0x and 40 hexadecimal digits."
+        )
     return found[1].lower()

@@ -135,8 +135,8 @@ class NotAnAmount(InvalidInput):
     """The text is not an exact amount of coins."""
 
 
-class NotAnAddress(InvalidInput):
-    """The text is not an address, or its checksum is wrong."""
+class NotAnAddress(InvalidInput, ValueError):
+    """The value is not an address, or its checksum is wrong."""
 
 
 class ConfigurationError(ServingError):

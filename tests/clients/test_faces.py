@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from serving_network.clients import AsyncUser, User
-from serving_network.errors import InvalidInput, NotAnAmount
+from serving_network.contracts import UnencodableArguments
+from serving_network.errors import InvalidInput, NotAnAddress, NotAnAmount
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import World
 
@@ -43,6 +44,61 @@ def test_a_sync_client_in_an_event_loop_names_the_async_one(world: World) -> Non
     with pytest.raises(InvalidInput, match="User was used inside a running event loop") as failure:
         asyncio.run(inside())
     assert failure.value.next_step == "Use AsyncUser and await its methods."
+
+
+def test_a_url_in_place_of_a_connection_and_a_key_in_place_of_a_signer(world: World) -> None:
+    signer, key = world.network.signer(3), "0x" + "5e" * 32
+    for client, opening in ((User, "Connection.open"), (AsyncUser, "await AsyncConnection.open")):
+        with pytest.raises(InvalidInput, match="takes a connection, not this str") as no_connection:
+            client(cast("Any", "http://127.0.0.1:8545"), signer)
+        assert opening in str(no_connection.value.next_step)
+    for signs in (key, bytes.fromhex(key[2:]), None):
+        with pytest.raises(InvalidInput, match="User takes a signer, not this") as no_signer:
+            User(world.connection, cast("Any", signs))
+        assert "LocalSigner(key)" in str(no_signer.value.next_step)
+        assert "5e5e" not in repr(no_signer.value)
+
+
+@pytest.mark.parametrize(
+    ("provider", "cause"),
+    [
+        ("0x123", "It is not 0x and 40 hexadecimal digits."),
+        ("good-provider", "It is not 0x and 40 hexadecimal digits."),
+        ("0x70997970C51812dc3A010C7d01b50e0d17dc79c8", "Its checksum is wrong."),
+        (None, "It is not 0x and 40 hexadecimal digits."),
+    ],
+)
+def test_an_invalid_address_is_named_with_its_argument(world: World, provider: Any, cause: str) -> None:
+    user = world.user
+    for act in (
+        lambda: user.fund(provider, COIN),
+        lambda: user.account(user.address, provider),
+        lambda: user.check_funding(provider, COIN),
+        lambda: user.offer(provider),
+        lambda: world.owner.confirm(provider),
+    ):
+        with pytest.raises(UnencodableArguments) as refused:
+            act()
+        assert str(refused.value).startswith(f"{provider!r} is not an address, which get")
+        assert (refused.value.cause, refused.value.next_step) == (cause, "Pass an address as provider.")
+
+
+def test_an_invalid_address_is_a_failure_of_this_package_everywhere(world: World) -> None:
+    for act in (
+        lambda: world.user.balances("0x123"),
+        lambda: world.user.retrieve(["0x123"]),
+        lambda: world.user.openai("0x123"),
+        lambda: User(world.connection, world.network.signer(3), "0x123"),
+    ):
+        with pytest.raises(NotAnAddress, match="'0x123' is not an address"):
+            act()
+
+
+def test_a_provider_in_lower_case_is_the_same_provider(world: World) -> None:
+    world.provider.register(world.offer())
+    world.user.open_ledger(5 * COIN)
+    world.user.fund(world.provider.address, 2 * COIN)
+    assert world.user.retrieve([world.provider.address.lower()])
 
 
 @pytest.mark.parametrize("amount", [0.5, 3.0, "3", None, True, -1, 2**256])

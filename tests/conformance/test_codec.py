@@ -186,6 +186,12 @@ def test_values_that_do_not_fit_are_refused(account: Any) -> None:
     assert refused.value.cause
 
 
+def test_the_argument_that_does_not_fit_is_named() -> None:
+    with pytest.raises(UnencodableArguments, match=r"^'yes' does not fit the argument flags of store\.$") as refused:
+        INTERFACE.encode("store", [], b"", "yes")
+    assert refused.value.next_step
+
+
 def test_unknown_functions_are_refused_and_unknown_selectors_are_none() -> None:
     with pytest.raises(UnencodableArguments, match="no function missing"):
         INTERFACE.encode("missing")

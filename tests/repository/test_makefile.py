@@ -19,6 +19,7 @@ def test_help_lists_every_target_once_under_a_topic() -> None:
     listed = re.findall(r"^  make (\S+) +\S", printed, re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert set(listed) == TARGETS
+    assert len({len(columns) for columns in re.findall(r"^  make \S+ +", printed, re.MULTILINE)}) == 1
     topics = [line for line in printed.splitlines() if line and not line.startswith(" ")]
     assert topics == re.findall(r"^##@ (.*)", MAKEFILE, re.MULTILINE)
 

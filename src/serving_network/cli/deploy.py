@@ -19,7 +19,7 @@ from serving_network.cli.network_files import (
     spec_of,
 )
 from serving_network.cli.output import EXIT_CHECK_FAILED
-from serving_network.cli.plans import done_as_json, highest_cost, run_plan, show_unfinished
+from serving_network.cli.plans import done_as_json, highest_cost, id_width, run_plan, show_unfinished
 from serving_network.cli.prompts import ask_to_go_on
 from serving_network.cli.session import Session
 from serving_network.counting import count
@@ -213,9 +213,10 @@ async def _show(session: Session, record: Record, made: Plan, *, final: bool = T
         )
     for name, contract in record.contracts.items():
         out.line(f"exists   {name:<22} {contract.front.address}")
+    width = id_width(made.steps)
     for place, step in enumerate(made.steps, 1):
         where = f"  {addresses[step.id]}" if step.action == "create" else ""
-        out.line(f"step {place:>2}  {step.id:<38} {gas[step.id]:>9} gas{where}")
+        out.line(f"step {place:>2}  {step.id:<{width}} {gas[step.id]:>9} gas{where}")
     for one in made.delegated:
         out.line(f"then, by {one.owner}: {one.step.says}")
     for note in made.notes:

@@ -12,13 +12,15 @@ from serving_network.cli.session import Session
 from serving_network.money import rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from serving_network.deployment.engine import Progress
     from serving_network.deployment.plan import Done, Plan
     from serving_network.deployment.record import Step
     from serving_network.deployment.record_file import RecordFile
+
+_ID_WIDTH = 38
 
 
 async def run_plan(
@@ -44,12 +46,19 @@ async def run_plan(
     if not session.sending.yes and (shown or not plan.resumed):
         ask_to_go_on(question, default=default)
     options = RunOptions(
-        confirmations=spec_of(session, files).confirmations, fees=await session.fees(), progress=progress(session)
+        confirmations=spec_of(session, files).confirmations,
+        fees=await session.fees(),
+        progress=_progress(session, id_width(plan.steps)),
     )
     return await carry_out(await session.chain(), session.signer(), file, plan, options)
 
 
-def progress(session: Session) -> Progress:
+def id_width(steps: Iterable[Step]) -> int:
+    """The width of a column with the ids of these steps: the same for all plans but those with longer ids."""
+    return max([_ID_WIDTH, *(len(step.id) for step in steps)])
+
+
+def _progress(session: Session, width: int) -> Progress:
     """Report each mined transaction; what was sent last is known when the run is interrupted."""
 
     def report(step: Step, event: Literal["sent", "mined"]) -> None:
@@ -59,7 +68,7 @@ def progress(session: Session) -> Progress:
         session.sent = None
         if step.mined is not None:
             where = f" at {step.address}" if step.address else ""
-            session.out.line(f"{step.id:<38} block {step.mined.block}, gas {step.mined.gas_used}{where}")
+            session.out.line(f"{step.id:<{width}} block {step.mined.block}, gas {step.mined.gas_used}{where}")
 
     return report
 
@@ -80,8 +89,9 @@ def show_unfinished(session: Session, plan: Plan, *, final: bool = True) -> None
     if final:
         session.out.result({"under_way": plan.what, "sender": plan.sender, "left": [step.id for step in left]})
     session.out.line(f"Unfinished {plan.what} by {plan.sender}: {len(left)} of {len(plan.steps)} steps are left.")
+    width = id_width(left)
     for step in left:
-        session.out.line(f"left     {step.id:<38} {step.says}")
+        session.out.line(f"left     {step.id:<{width}} {step.says}")
 
 
 def done_as_json(done: Done, files: Sequence[str] = ()) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from serving_network.cli.command import reads, writes
 from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
 from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.plans import done_as_json, run_plan, show_unfinished
+from serving_network.cli.plans import done_as_json, id_width, run_plan, show_unfinished
 from serving_network.cli.session import Session
 from serving_network.errors import InvalidInput
 from serving_network.money import rounded
@@ -158,8 +158,9 @@ async def _show(session: Session, record: Record, made: Plan, *, final: bool = T
     )
     for setting in shown.settings:
         out.line(f"Changes with the code: {setting}")
+    width = id_width(made.steps)
     for step in made.steps:
-        out.line(f"step     {step.id:<38} {shown.gas[step.id]:>9} gas")
+        out.line(f"step     {step.id:<{width}} {shown.gas[step.id]:>9} gas")
     for one in made.delegated:
         out.line(f"then, by {one.owner}: {one.step.says}")
 

@@ -10,6 +10,7 @@ from serving_network.chain.connection import AsyncConnection, Connection
 from serving_network.chain.contract import Call
 from serving_network.chain.receipts import Receipt
 from serving_network.clients.read.network import LOCAL_LEDGER, AsyncNetwork, Network
+from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
     from eth_typing import ChecksumAddress
@@ -42,6 +43,11 @@ class AsyncActor(AsyncNetwork):
         timeout: float = 120,
     ) -> None:
         super().__init__(chain, ledger)
+        if not hasattr(signer, "sign_typed_data"):
+            raise InvalidInput(
+                f"{type(self).__name__.removeprefix('Async')} takes a signer, not this {type(signer).__name__}.",
+                next_step="Make one of a private key: LocalSigner(key), from serving_network.wallet.local.",
+            )
         self.signer = signer
         self.submit: Submit = self._send
         self._fees = fees

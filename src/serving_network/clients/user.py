@@ -208,16 +208,17 @@ class AsyncUser(AsyncActor):
         nothing to request and nothing unlocked are skipped. Raises AccountNotExists, before anything is sent, for a
         provider without an account.
         """
+        chosen = None if providers is None else [to_checksum_address(one) for one in providers]
         services = [await self.service(service)] if service else await self.services()
         listed: dict[str, list[str]] = {
             one.name: await self.ledger_contract.read("getLedgerProviders", self.address, one.name) for one in services
         }
-        for provider in providers or ():
+        for provider in chosen or ():
             if not any(provider in names for names in listed.values()):
-                raise AccountNotExists(user=self.address, provider=to_checksum_address(provider))
+                raise AccountNotExists(user=self.address, provider=provider)
         receipts = []
         for name, known in listed.items():
-            wanted = await self._retrievable([one for one in known if providers is None or one in providers], name)
+            wanted = await self._retrievable([one for one in known if chosen is None or one in chosen], name)
             for start in range(0, len(wanted), PROVIDERS_PER_RETRIEVAL):
                 part = wanted[start : start + PROVIDERS_PER_RETRIEVAL]
                 whom = count(len(part), "provider")

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serving_network.addresses import to_checksum_address
+from serving_network.addresses import is_hex_address, to_checksum_address
 from serving_network.contracts.values import AbiEntry, Kind, Unusual, kind_of, sequence_of
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.hashing import keccak
@@ -246,11 +246,32 @@ class _Values:
         try:
             return self._reference.encode(args)
         except ValueError as error:
-            raise UnencodableArguments(
-                f"The arguments of {what} do not match its ABI.",
-                cause=str(error),
-                next_step="Check the number, the types and the range of the arguments.",
-            ) from error
+            raise self._misfit(args, what, str(error)) from error
+
+    def _misfit(self, args: Sequence[Any], what: str, cause: str) -> UnencodableArguments:
+        """The error that names the first argument that does not fit, with the reason."""
+        for name, parameter, value in zip(self.names, self._parameters, args, strict=False):
+            try:
+                _Values([parameter])._reference.encode([value])
+            except ValueError as error:
+                shown, argument = printable(repr(value)), name.lstrip("_")
+                if parameter["type"] != "address":
+                    return UnencodableArguments(
+                        f"{shown} does not fit the argument {argument} of {what}.",
+                        cause=printable(str(error)),
+                        next_step=f"Pass a value of the type {_type(parameter)} as {argument}.",
+                    )
+                wrong_checksum = is_hex_address(value)
+                return UnencodableArguments(
+                    f"{shown} is not an address, which {what} takes as {argument}.",
+                    cause="Its checksum is wrong." if wrong_checksum else "It is not 0x and 40 hexadecimal digits.",
+                    next_step=f"Pass an address as {argument}.",
+                )
+        return UnencodableArguments(
+            f"The arguments of {what} do not match its ABI.",
+            cause=cause,
+            next_step="Check the number, the types and the range of the arguments.",
+        )
 
     def decode(self, data: bytes, what: str) -> tuple[Any, ...]:
         if self._usual is not None and isinstance(data, bytes):

@@ -76,6 +76,7 @@ class AsyncNetwork:
     def __init__(self, chain: AsyncReader, ledger: str = LOCAL_LEDGER) -> None:
         name = type(self).__name__
         _refuse(chain, SyncFace, f"{name} takes an async connection", f"Use {name.removeprefix('Async')}.")
+        _refuse(chain, str, f"{name} takes a connection", "Open one: await AsyncConnection.open(url).")
         self.chain = chain
         self.ledger_contract = Contract(chain, "LedgerManager", to_checksum_address(ledger))
         self._services: dict[str, Service] = {}
@@ -185,6 +186,7 @@ class AsyncNetwork:
 
     async def balances(self, user: str) -> Balances:
         """All funds of the user: in the wallet, in the ledger and in all services."""
+        user = to_checksum_address(user)
         services = await self.services()
         wallet, ledger = await asyncio.gather(self.chain.balance(user), self.ledger(user))
         accounts: list[Account] = []
@@ -194,7 +196,7 @@ class AsyncNetwork:
                 full = [await self.account(user, one.provider, service.name) for one in listed]
                 listed = [one for one in full if one is not None]
             accounts += listed
-        return Balances(to_checksum_address(user), wallet, ledger, tuple(accounts))
+        return Balances(user, wallet, ledger, tuple(accounts))
 
     async def offers(self, service: str = INFERENCE) -> list[ProviderService]:
         """Every provider's registered service."""
@@ -296,6 +298,7 @@ class Network(SyncFace[AsyncNetwork]):
     def __init__(self, connection: Reader, ledger: str = LOCAL_LEDGER) -> None:
         name = type(self).__name__
         _refuse(connection, AsyncReader, f"{name} takes a sync connection", f"Use Async{name}.")
+        _refuse(connection, str, f"{name} takes a connection", "Open one: Connection.open(url).")
         super().__init__(AsyncNetwork(connection.core, ledger), connection.runner)
 
     service = blocking(AsyncNetwork.service)
