@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import errno
+import os
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -161,3 +163,51 @@ def test_a_row_that_a_crash_cut_does_not_count(tmp_path: Path) -> None:
         spool.clear(spool.end)
     assert path.read_bytes() == bytes(100)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_rows_fill_a_spool_to_its_last_byte(tmp_path: Path) -> None:
+    row = {"n": 1}
+    size = len(b'{"n": 1}\n')
+    with closing(Spool(tmp_path / "spool", 2 * size)) as spool:
+        spool.append(row)
+        spool.append(row)
+        assert spool.rows() == ([row, row], 2 * size)
+        with pytest.raises(SpoolFull):
+            spool.append(row)
+
+
+def test_what_a_spool_writes_is_on_the_disk_before_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for name in ("fsync", "fdatasync", "close"):
+        monkeypatch.setattr(os, name, recorded(done, name, getattr(os, name)))
+    spool = Spool(tmp_path / "spool")
+    assert done == ["fsync"]
+    spool.append({"n": 1})
+    assert done == ["fsync", "fdatasync"]
+    spool.clear(spool.end)
+    spool.close()
+    assert done == ["fsync", "fdatasync", "fdatasync", "close"]
+
+
+def test_a_spool_without_space_is_an_error_and_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    done: list[str] = []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "close", recorded(done, "close", os.close))
+    with pytest.raises(OSError, match="No space left"):
+        Spool(tmp_path / "spool")
+    assert done == ["close"]
+
+
+def recorded(done: list[str], name: str, call: Callable[[int], None]) -> Callable[[int], None]:
+    """`call`, which notes its name each time."""
+
+    def noted(file: int) -> None:
+        done.append(name)
+        call(file)
+
+    return noted
