@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from serving_network.errors import NotAnAddress
 from serving_network.hashing import keccak
-from serving_network.untrusted import printable
+from serving_network.untrusted import quoted
 
 if TYPE_CHECKING:
     from eth_typing import Address, ChecksumAddress
@@ -51,7 +51,5 @@ def _digits(address: str | bytes) -> str:
     text = address.hex() if isinstance(address, bytes) else address
     found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if found is None:
-        raise NotAnAddress(
-            f"{printable(repr(address))} is not an address.", next_step="Write 0x and 40 hexadecimal digits."
-        )
+        raise NotAnAddress(f"{quoted(address)} is not an address.", next_step="Write 0x and 40 hexadecimal digits.")
     return found[1].lower()

@@ -29,7 +29,7 @@ from serving_network.addresses import is_checksum_address, is_hex_address, to_ch
 from serving_network.chains import LOCAL_CHAIN
 from serving_network.errors import ConfigurationError, NotAnAddress, UnknownName
 from serving_network.files import SHORT_WAIT, lock, write_whole
-from serving_network.untrusted import parse_toml, printable, reason_of
+from serving_network.untrusted import parse_toml, quoted, reason_of
 
 if TYPE_CHECKING:
     import tomlkit
@@ -298,7 +298,7 @@ class Configuration:
 def parse_address(text: str) -> ChecksumAddress:
     """Parse an address that a person wrote. Raises NotAnAddress, also for a wrong checksum."""
     if not is_hex_address(text) or not text.startswith("0x"):
-        raise NotAnAddress(f"{printable(text)!r} is not an address.", next_step="Write 0x and 40 hexadecimal digits.")
+        raise NotAnAddress(f"{quoted(text)} is not an address.", next_step="Write 0x and 40 hexadecimal digits.")
     digits = text.removeprefix("0x")
     if digits not in (digits.lower(), digits.upper()) and not is_checksum_address(text):
         raise NotAnAddress(

@@ -19,6 +19,9 @@ MAX_PRINTABLE: Final = 500
 MAX_DIGITS: Final = 400
 """More than any integer or float that a program uses."""
 
+_KEY_BYTES: Final = 32
+_LIKE_A_KEY: Final = re.compile(r"(?:0x)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
+
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 
@@ -66,6 +69,15 @@ def printable(value: Any, *, most: int | None = MAX_PRINTABLE, keep: str = "") -
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in keep else _escape(one) for one in text)
+
+
+def quoted(value: Any) -> str:
+    """A value that does not fit, for an error text. What looks like a private key is not shown."""
+    if isinstance(value, bytes) and len(value) == _KEY_BYTES:
+        return "a value of 32 bytes"
+    if isinstance(value, str) and _LIKE_A_KEY.fullmatch(value.strip()):
+        return "a text of 64 hexadecimal digits"
+    return printable(repr(value))
 
 
 def reason_of(error: BaseException) -> str:

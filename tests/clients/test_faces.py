@@ -12,8 +12,9 @@ import pytest
 
 from serving_network.clients import AsyncUser, User
 from serving_network.contracts import UnencodableArguments
-from serving_network.errors import InvalidInput, NotAnAddress, NotAnAmount
+from serving_network.errors import InvalidInput, NotAnAddress, NotAnAmount, ServingError
 from serving_network.money import WEI_PER_COIN as COIN
+from serving_network.networks import parse_address
 from tests.clients.network_fixture import World
 
 
@@ -92,6 +93,14 @@ def test_an_invalid_address_is_a_failure_of_this_package_everywhere(world: World
     ):
         with pytest.raises(NotAnAddress, match="'0x123' is not an address"):
             act()
+
+
+def test_a_key_that_is_passed_as_an_address_is_not_shown(world: World) -> None:
+    key = "5e" * 32
+    for act in (lambda: world.user.balances("0x" + key), lambda: world.user.offer(key), lambda: parse_address(key)):
+        with pytest.raises(ServingError, match="64 hexadecimal digits") as refused:
+            act()
+        assert "5e5e" not in str(refused.value)
 
 
 def test_a_provider_in_lower_case_is_the_same_provider(world: World) -> None:

@@ -25,7 +25,7 @@ from serving_network.addresses import is_hex_address, to_checksum_address
 from serving_network.contracts.values import AbiEntry, Kind, Unusual, kind_of, sequence_of
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.hashing import keccak
-from serving_network.untrusted import printable
+from serving_network.untrusted import printable, quoted
 
 if TYPE_CHECKING:
     from serving_network.contracts.reference import Reference
@@ -254,16 +254,16 @@ class _Values:
             try:
                 _Values([parameter])._reference.encode([value])
             except ValueError as error:
-                shown, argument = printable(repr(value)), name.lstrip("_")
+                argument = name.lstrip("_")
                 if parameter["type"] != "address":
                     return UnencodableArguments(
-                        f"{shown} does not fit the argument {argument} of {what}.",
+                        f"{printable(repr(value))} does not fit the argument {argument} of {what}.",
                         cause=printable(str(error)),
                         next_step=f"Pass a value of the type {_type(parameter)} as {argument}.",
                     )
                 wrong_checksum = is_hex_address(value)
                 return UnencodableArguments(
-                    f"{shown} is not an address, which {what} takes as {argument}.",
+                    f"{quoted(value)} is not an address, which {what} takes as {argument}.",
                     cause="Its checksum is wrong." if wrong_checksum else "It is not 0x and 40 hexadecimal digits.",
                     next_step=f"Pass an address as {argument}.",
                 )
