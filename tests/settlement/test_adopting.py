@@ -253,20 +253,26 @@ def test_only_users_with_a_settlement_are_searched(world: World) -> None:
     assert asked == [([ANN], 2)]
 
 
+def noting_first_blocks(world: World) -> list[int]:
+    """From which blocks past settlements are asked for, from now on."""
+    asked: list[int] = []
+    past = world.chain.past_settlements
+
+    async def noting(users: Sequence[str], from_block: int) -> list[PastSettlement]:
+        asked.append(from_block)
+        return await past(users, from_block)
+
+    world.chain.past_settlements = noting  # type: ignore[method-assign]
+    return asked
+
+
 def test_the_search_begins_with_the_user_whose_acceptances_are_the_oldest(world: World) -> None:
     for _ in range(400):
         world.chain.mine()
     world.settle("journal", [("a", ANN, 10)])
     world.foreign(ANN, 1, 10**18)
     world.foreign(BEN, 5, 1)
-    asked: list[int] = []
-    told = world.chain.past_settlements
-
-    async def noted(users: Sequence[str], from_block: int) -> list[PastSettlement]:
-        asked.append(from_block)
-        return await told(users, from_block)
-
-    world.chain.past_settlements = noted  # type: ignore[method-assign]
+    asked = noting_first_blocks(world)
     world.settle("journal", LOG)
     asked.clear()
     world.adopt("journal", from_block=7)
@@ -492,14 +498,7 @@ def test_a_crash_between_two_users_is_continued(world: World) -> None:
 
 
 def test_events_are_read_from_the_first_block_that_matters(world: World) -> None:
-    asked: list[int] = []
-    told = world.chain.past_settlements
-
-    async def noted(users: Sequence[str], from_block: int) -> list[PastSettlement]:
-        asked.append(from_block)
-        return await told(users, from_block)
-
-    world.chain.past_settlements = noted  # type: ignore[method-assign]
+    asked = noting_first_blocks(world)
     world.settle("first", LOG)
     for _ in range(300):
         world.chain.mine()

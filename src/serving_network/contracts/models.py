@@ -17,6 +17,11 @@ INFERENCE = "inference"
 FINE_TUNING = "fine-tuning"
 
 
+def artifact_of(kind: str) -> str:
+    """The name of the contract of a kind of service. One of unknown kind is read as inference."""
+    return "FineTuningServing" if kind == FINE_TUNING else "InferenceServing"
+
+
 @dataclass(frozen=True)
 class Ledger:
     """A user's ledger. `available` can be moved; `total` includes the accounts with providers."""

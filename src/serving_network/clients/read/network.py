@@ -29,6 +29,7 @@ from serving_network.contracts.models import (
     Ledger,
     ProviderService,
     ServiceVersion,
+    artifact_of,
 )
 from serving_network.contracts.reverts import RevertedWithoutReason
 from serving_network.errors import ContractError, InvalidInput, UnknownName
@@ -89,8 +90,7 @@ class AsyncNetwork:
                 name, address = await self._recommended(name)
             info = ServiceVersion.read(await self.ledger_contract.read("getServiceInfo", address))
             kind = FINE_TUNING if info.type == FINE_TUNING else INFERENCE
-            artifact = "FineTuningServing" if kind == FINE_TUNING else "InferenceServing"
-            self._services[name] = Service(name, kind, Contract(self.chain, artifact, address))
+            self._services[name] = Service(name, kind, Contract(self.chain, artifact_of(kind), address))
         return self._services[name]
 
     async def _recommended(self, service_type: str) -> tuple[str, ChecksumAddress]:

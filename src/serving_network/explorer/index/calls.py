@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving_network.contracts import load
 from serving_network.contracts.codec import MalformedData
-from serving_network.contracts.models import FINE_TUNING
+from serving_network.contracts.models import artifact_of
 
 if TYPE_CHECKING:
     from serving_network.contracts.codec import Decoded, Interface
@@ -26,12 +26,12 @@ BY_LEDGER: Final = "ledger"
 
 
 def interface_of(role: str, kind: str) -> Interface:
-    """The ABI of a contract. A service of unknown kind is read as inference, as elsewhere in this package."""
+    """The ABI of a contract."""
     if role == LEDGER:
         return load("LedgerManager").interface
     if role == BEACON:
         return load("UpgradeableBeacon").interface
-    return load("FineTuningServing" if kind == FINE_TUNING else "InferenceServing").interface
+    return load(artifact_of(kind)).interface
 
 
 def decoded_call(role: str, kind: str, data: bytes) -> Decoded | None:

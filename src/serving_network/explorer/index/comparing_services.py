@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from serving_network.chain.contract import Contract
 from serving_network.clients.read.providers import registered_pages
-from serving_network.contracts.models import FINE_TUNING
+from serving_network.contracts.models import FINE_TUNING, artifact_of
 from serving_network.errors import ContractError
 from serving_network.explorer.index.account_words import penalty_flag, slot_of
 from serving_network.explorer.index.comparing import (
@@ -51,7 +51,7 @@ class ServiceComparison:
         self._service = service
         self._block = block
         self._note = comparison
-        self._abi = "FineTuningServing" if service.kind == FINE_TUNING else "InferenceServing"
+        self._abi = artifact_of(service.kind)
         self._contract = Contract(chain, self._abi, service.address)
 
     async def run(self) -> None:
@@ -166,7 +166,7 @@ class ServiceComparison:
         flags: dict[tuple[str, str], tuple[bool, bool | None]] = {
             (one["user"], one["provider"]): (one["acknowledged"], None) for one, _ in accounts
         }
-        if self._abi == "FineTuningServing":
+        if self._service.kind == FINE_TUNING:
             words = await Asker(self._chain).ask([self._word(key, self._block) for key in flags], self._block)
             for one, _ in accounts:
                 key = one["user"], one["provider"]

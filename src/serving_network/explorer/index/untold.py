@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_network.contracts.models import FINE_TUNING, INFERENCE, Status
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, Status, artifact_of
 from serving_network.explorer.index.account_words import slot_of
 from serving_network.explorer.index.calls import BEACON, SERVICE
 from serving_network.explorer.index.questions import Asked, Question, Word
@@ -163,8 +163,8 @@ def registration(event: Event) -> Question:
 
 def account(event: Event, user: str, provider: str) -> Question:
     """A user's account with a provider."""
-    abi = "FineTuningServing" if event.contract.kind == FINE_TUNING else "InferenceServing"
-    return Question(abi, event.contract.address, "getAccount", (user, provider), event.block)
+    contract = event.contract
+    return Question(artifact_of(contract.kind), contract.address, "getAccount", (user, provider), event.block)
 
 
 def account_word(event: Event, user: str, provider: str) -> Word:
