@@ -38,7 +38,7 @@ ALLOWED = (
     Allowed("src/serving_network/contracts/reverts.py", ("selectors",), "tests compare it with the contracts"),
     Allowed("src/serving_network/cli/*", ("ANVIL", "BASH", "BUSINESS", "FISH", "UPGRADE", "ZSH"), "typer reads Enums"),
     Allowed("src/serving_network/cli/*", ("format_help", "no_args_is_help"), "click calls and reads them"),
-    Allowed("src/serving_network/cli/terminal.py", ("on_broken_pipe",), "rich calls it"),
+    Allowed("src/serving_network/cli/console/terminal.py", ("on_broken_pipe",), "rich calls it"),
     Allowed("src/serving_network/cli/*", ("ending", "picture", "refresh"), "parameters of a protocol"),
     Allowed("src/serving_network/deployment/*", ("model_config", "_*"), "pydantic reads settings and validators"),
     Allowed(

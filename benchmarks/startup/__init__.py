@@ -18,7 +18,7 @@ from pathlib import Path
 
 import serving_network
 from benchmarks.figures import Figure
-from serving_network.cli.home import Home
+from serving_network.cli.console.home import Home
 from serving_network.clients import User
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.networks import NamedNetwork

@@ -15,7 +15,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── InvalidReceipt           messages.receipts: a receipt that proves nothing
 │   ├── InvalidToken             messages.session_tokens: the header does not authorise its bearer
 │   ├── MalformedMessage         messages.typed_data: a value that does not fit its field
-│   ├── NobodyToAsk              cli.prompts: a confirmation is needed, and there is no terminal to ask on
+│   ├── NobodyToAsk              cli.console.prompts: a confirmation is needed, and there is no terminal to ask on
 │   ├── RequestRefused           gateway.refusals: the gateway does not serve a request
 │   │   └── UpstreamRefused      gateway.upstream: a model server does not serve a request
 │   ├── SignerOfAnother          clients.owner: another provider has registered the same TEE signer
@@ -79,7 +79,7 @@ ServingError                     a failure with its cause and one next step
 ├── GatewayNotRunning            gateway.control: no gateway runs on this store
 ├── JournalOfGateway             settlement.runner: the journal has receipts, and a usage log has none
 ├── BatchFailed                  settlement.following: a batch was mined but failed as a whole
-├── Declined                     cli.prompts: the person answered no
+├── Declined                     cli.console.prompts: the person answered no
 ├── LimitReached                 clients.buying.funding: the account needs more than the limit allows
 ├── NotAuthenticated             clients.buying.endpoint: a request with another API key
 ├── NoService                    settlement.runner: the provider has not registered a service

@@ -28,11 +28,15 @@ PLANTED = {
         ("clients/user", "settlement.gas"),
         ("wallet/keys", "usage_logs.columns"),
         ("settlement/gas", "deployment.spec"),
-        ("deployment/spec", "cli.output"),
+        ("deployment/spec", "cli.console.output"),
         ("settlement/gas", "gateway.fees"),
         ("settlement/gas", "explorer.index.schema"),
         ("explorer/index/schema", "gateway.fees"),
         ("demo/example", "testing"),
+    ],
+    "cli: parts of commands above files and console": [
+        ("cli/console/times", "cli.files.offer"),
+        ("cli/files/offer", "cli.parts.offers"),
     ],
     "clients: reading below acting": [
         ("clients/read/events", "clients.actor"),
@@ -73,7 +77,11 @@ PLANTED = {
         ("explorer/index/schema", "settlement.gas"),
         ("explorer/index/schema", "deployment.spec"),
     ],
-    "no circles": [("contracts/codec", "contracts.artifacts"), ("money", "networks")],
+    "no circles": [
+        ("contracts/codec", "contracts.artifacts"),
+        ("money", "networks"),
+        ("cli/console/times", "cli.ledger"),
+    ],
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from serving_network.cli.home import Home
+from serving_network.cli.console.home import Home
 from serving_network.cli.main import app
 from serving_network.networks import NamedNetwork
 from serving_network.wallet.keys import KeyStore

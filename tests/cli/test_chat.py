@@ -15,7 +15,7 @@ import openai
 import pexpect
 import pytest
 
-from serving_network.cli import quote
+from serving_network.cli.parts import quote
 from serving_network.gateway import attestation
 from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal

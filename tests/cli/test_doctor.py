@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving_network.cli.offer_file import EXAMPLES
+from serving_network.cli.files.offer import EXAMPLES
 from serving_network.contracts.models import FINE_TUNING, INFERENCE
 from serving_network.errors import ServingError
 from serving_network.messages.typed_data import UserSettlement

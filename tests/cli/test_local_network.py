@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from serving_network.chains import FAUCETS, how_to_get_coins
-from serving_network.cli.times import parse_span, span_up
+from serving_network.cli.console.times import parse_span, span_up
 from serving_network.errors import InvalidInput
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World

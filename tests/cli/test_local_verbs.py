@@ -41,7 +41,7 @@ KEY = "0x" + "ab" * 32
 @pytest.fixture
 def light_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Encrypt new keys in a thousandth of the time."""
-    monkeypatch.setattr("serving_network.cli.home.KeyStore", partial(KeyStore, scrypt_work=2))
+    monkeypatch.setattr("serving_network.cli.console.home.KeyStore", partial(KeyStore, scrypt_work=2))
 
 
 @pytest.mark.usefixtures("light_keys")
@@ -229,7 +229,10 @@ def imported(terminal: Terminal, *commands: str, **environment: str) -> set[str]
 @pytest.mark.parametrize(
     ("commands", "unused"),
     [
-        (["-h", "--version"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS + ("asyncio", "serving_network.cli.home")),
+        (
+            ["-h", "--version"],
+            NETWORKING + SIGNING + SLOW + FOR_TERMINALS + ("asyncio", "serving_network.cli.console.home"),
+        ),
         (["key list", "network list", "address list"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS),
         (["network show"], NETWORKING + SIGNING + SLOW + FOR_TERMINALS),
         ([f"{noun} -h" for noun in NOUNS], NETWORKING + SIGNING + SLOW),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import serving_network
-from serving_network.cli.output import Output
-from serving_network.cli.sending import past
-from serving_network.cli.times import local_time, moment, until
+from serving_network.cli.console.output import Output
+from serving_network.cli.console.sending import past
+from serving_network.cli.console.times import local_time, moment, until
 from serving_network.counting import count
 from serving_network.money import rounded
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from serving_network.cli import prompts
-from serving_network.cli.prompts import Declined, ask_new_password, ask_secret, ask_to_go_on, ask_to_remove
+from serving_network.cli.console import prompts
+from serving_network.cli.console.prompts import Declined, ask_new_password, ask_secret, ask_to_go_on, ask_to_remove
 from serving_network.errors import InvalidInput
 
 INTERRUPTIONS = 100

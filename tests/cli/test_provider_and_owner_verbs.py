@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.cli.times import local_time
+from serving_network.cli.console.times import local_time
 from serving_network.messages.prices import Prices
 from serving_network.messages.typed_data import VerifierMessage
 from serving_network.messages.usage import UsageRow

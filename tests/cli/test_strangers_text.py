@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from serving_network.cli import connect
-from serving_network.cli.output import Output
+from serving_network.cli.console.output import Output
 from serving_network.errors import ServingError
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.untrusted import printable, printable_json

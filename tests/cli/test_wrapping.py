@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving_network.cli.wrapping import shortened, wrapped
+from serving_network.cli.console.wrapping import shortened, wrapped
 
 ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 OTHER = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"

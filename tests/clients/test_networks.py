@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_network.cli.home import Home
+from serving_network.cli.console.home import Home
 from serving_network.errors import ConfigurationError, KeyFailure, NotAnAddress, UnknownName
 from serving_network.networks import Configuration, NamedNetwork, home, parse_address
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from serving_network.cli.network_files import record_if_any
+from serving_network.cli.files.networks import record_if_any
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.record_file import RecordFile
 

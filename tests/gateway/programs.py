@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from serving_network.cli.home import Home
+from serving_network.cli.console.home import Home
 from serving_network.networks import BUILT_IN, NamedNetwork
 from tests import zygote
 from tests.clients.network_fixture import TEE_KEY

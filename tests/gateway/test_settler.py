@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from serving_network.cli.gateway_options import settler_lock
+from serving_network.cli.parts.gateway_options import settler_lock
 from serving_network.files import holder_of
 from serving_network.gateway.control import ask_gateway
 from serving_network.gateway.settler import SettlerProcess, kept_running

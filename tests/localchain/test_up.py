@@ -23,9 +23,9 @@ from typing import Any
 
 import pytest
 
-from serving_network.cli import local_network
-from serving_network.cli.home import Home
-from serving_network.cli.node import Node
+from serving_network.cli.console.home import Home
+from serving_network.cli.console.node import Node
+from serving_network.cli.parts import local_network
 from serving_network.errors import ConfigurationError
 from serving_network.networks import BUILT_IN
 from tests import zygote

@@ -16,8 +16,8 @@ from eth_account import Account
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving_network.cli.offer_file import changed, read_offer
-from serving_network.cli.settlement_file import read_settlements, read_task
+from serving_network.cli.files.offer import changed, read_offer
+from serving_network.cli.files.settlements import read_settlements, read_task
 from serving_network.contracts import artifacts
 from serving_network.contracts.artifacts import ArtifactError
 from serving_network.contracts.models import FineTuningOffer, Offer

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import serving_network
-from serving_network.cli.output import Output
+from serving_network.cli.console.output import Output
 from serving_network.errors import NodeFailure, ServingError
 from serving_network.untrusted import MAX_PRINTABLE, printable
 

@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from serving_network.cli.home import Home
+from serving_network.cli.console.home import Home
 from serving_network.demo.model_server import model_server
 from serving_network.demo.selling import OWNER, PROVIDER, USER
 from serving_network.networks import BUILT_IN, NamedNetwork

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
-from serving_network.cli.settlement_list import state_of
+from serving_network.cli.parts.settlement_list import state_of
 from serving_network.errors import InvalidInput, NodeUnreachable, TransactionFailure, TransactionPending
 from serving_network.settlement.cancelling import GAS, CancellationPlan, Cancelled, cancel, plan_cancellation
 from serving_network.settlement.journal import Journal, open_journal

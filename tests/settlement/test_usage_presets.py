@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from serving_network.cli.log_options import PRESET_HELP
+from serving_network.cli.parts.log_options import PRESET_HELP
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.messages.usage import Reject, UsageRow
 from serving_network.usage_logs.columns import Columns, load_columns, load_users, preset, presets

@@ -11,13 +11,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
-from serving_network.cli.command import reads, writes
-from serving_network.cli.complete import complete_address
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.times import moment, until
-from serving_network.cli.values import values_as_text
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import moment, until
+from serving_network.cli.console.values import values_as_text
 from serving_network.errors import NodeFailure
 from serving_network.money import rounded
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.complete import complete_address
-from serving_network.cli.home import Home
-from serving_network.cli.options import JSON, YES
-from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_to_go_on, ask_to_remove
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.home import Home
+from serving_network.cli.console.options import JSON, YES
+from serving_network.cli.console.output import Output
+from serving_network.cli.console.prompts import ask_to_go_on, ask_to_remove
 from serving_network.networks import parse_address
 
 app = typer.Typer(help="Manage the address book: names that you can use in place of addresses.")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
-from serving_network.cli.command import reads
-from serving_network.cli.complete import complete_address
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.session import Session
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.session import Session
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, UnknownName
 from serving_network.files import unreadable, write_whole

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.bill import bill_identity, bill_path
-from serving_network.cli.command import reads
-from serving_network.cli.output import money
-from serving_network.cli.prompts import ask_line
-from serving_network.cli.session import Session
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.prompts import ask_line
+from serving_network.cli.console.session import Session
 from serving_network.counting import count
 from serving_network.money import rounded
 from serving_network.store.bills import open_bill

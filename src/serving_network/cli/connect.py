@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.bill import bill_identity, bill_path
-from serving_network.cli.command import reads
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.quote import Given, examine
-from serving_network.cli.session import Session
-from serving_network.cli.stopping import on_stop
+from serving_network.cli.console.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.stopping import on_stop
+from serving_network.cli.parts.quote import Given, examine
 from serving_network.counting import count
 from serving_network.errors import ServingError
 from serving_network.money import parse_wei, rounded

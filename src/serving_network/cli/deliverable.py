@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.arguments import DELIVERABLE_ID, FINE_TUNING_SERVICE, PROVIDER, USER, parse_data
-from serving_network.cli.command import reads, writes
-from serving_network.cli.complete import complete_key
-from serving_network.cli.session import Session
-from serving_network.cli.settlement_file import read_task
-from serving_network.cli.times import local_time, moment
+from serving_network.cli.console.arguments import DELIVERABLE_ID, FINE_TUNING_SERVICE, PROVIDER, USER, parse_data
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.complete import complete_key
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time, moment
+from serving_network.cli.files.settlements import read_task
 
 if TYPE_CHECKING:
     from serving_network.contracts.models import Deliverable

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.output import EXIT_CHECK_FAILED, Output
-from serving_network.cli.settlement_report import show_books
-from serving_network.cli.stopping import on_stop
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, Output
+from serving_network.cli.console.stopping import on_stop
+from serving_network.cli.parts.settlement_report import show_books
 from serving_network.counting import count
 from serving_network.money import describe
 

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads, writes
-from serving_network.cli.network_files import (
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.output import EXIT_CHECK_FAILED
+from serving_network.cli.console.prompts import ask_to_go_on
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.networks import (
     DEFAULT_FILES,
     FILES,
     hand_out,
@@ -18,10 +21,7 @@ from serving_network.cli.network_files import (
     record_path,
     spec_of,
 )
-from serving_network.cli.output import EXIT_CHECK_FAILED
-from serving_network.cli.plans import done_as_json, highest_cost, id_width, run_plan, show_unfinished
-from serving_network.cli.prompts import ask_to_go_on
-from serving_network.cli.session import Session
+from serving_network.cli.parts.plans import done_as_json, highest_cost, id_width, run_plan, show_unfinished
 from serving_network.counting import count
 from serving_network.networks import parse_address
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.checks import report
-from serving_network.cli.command import reads
-from serving_network.cli.complete import complete_address, complete_service
-from serving_network.cli.session import Session
-from serving_network.cli.settlement_file import read_settlements, read_task
-from serving_network.cli.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.complete import complete_address, complete_service
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.tee_key import TEE_KEY_VARIABLE, tee_key_from_environment
+from serving_network.cli.files.settlements import read_settlements, read_task
+from serving_network.cli.parts.checks import report
 from serving_network.errors import KeyFailure, NodeFailure, ServingError
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import INFERENCE_SERVICE, USER_OR_SELF
-from serving_network.cli.command import reads
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, USER_OR_SELF
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
 from serving_network.money import rounded
 
 

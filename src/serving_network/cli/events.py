@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads
-from serving_network.cli.complete import complete_address
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time
-from serving_network.cli.values import values_as_json, values_as_text
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time
+from serving_network.cli.console.values import values_as_json, values_as_text
 
 if TYPE_CHECKING:
     from serving_network.clients.read.events import Event

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.index_file import INDEX, index_at, subject_of
-from serving_network.cli.options import JSON, NETWORK
-from serving_network.cli.output import Output
-from serving_network.cli.stopping import on_stop
+from serving_network.cli.console.options import JSON, NETWORK
+from serving_network.cli.console.output import Output
+from serving_network.cli.console.stopping import on_stop
+from serving_network.cli.files.index import INDEX, index_at, subject_of
 from serving_network.errors import InvalidInput
 from serving_network.networks import Configuration, home
 from serving_network.store.location import Location, located
@@ -124,27 +124,18 @@ def _source(
     journal: Location | None,
     bills_of: str | None,
 ) -> Source:
+    from serving_network.cli.parts.dashboard import dashboard
     from serving_network.explorer.web.pages.bills import Bills
-    from serving_network.explorer.web.site import Source, bill_pages, gateway_pages
+    from serving_network.explorer.web.site import Source, bill_pages
 
     own: dict[Any, Any] = {}
     if journal is not None:
-        own |= gateway_pages(journal, partial(ask_gateway_of, journal))
+        own |= dashboard(journal)
     if bills_of is not None:
         user = configuration.address(bills_of)
         folder = configuration.directory / "bills"
         own |= bill_pages(Bills(folder, network.chain_id, user, partial(_verdict, network)))
     return Source(location, network.name, configuration.addresses(), own)
-
-
-def ask_gateway_of(journal: Location) -> dict[str, Any] | None:
-    """What the gateway on this store says of itself. Runs in a thread without a loop."""
-    from serving_network.gateway.control import GatewayNotRunning, ask_gateway
-
-    try:
-        return asyncio.run(ask_gateway(journal, "GET", "/status"))
-    except GatewayNotRunning:
-        return None
 
 
 def _verdict(network: NamedNetwork, bill: BillIdentity, receipts: Sequence[SignedReceipt]) -> Verdict:

@@ -17,10 +17,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving_network.chains import LOCAL_CHAIN
-from serving_network.cli import gateway_adopt, gateway_settle, gateway_setup
-from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.command import reads
-from serving_network.cli.gateway_options import (
+from serving_network.cli.bill import read_bill
+from serving_network.cli.console.arguments import INFERENCE_SERVICE
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.stopping import on_stop
+from serving_network.cli.console.tee_key import TEE_KEY, tee_of, tee_signer
+from serving_network.cli.console.times import local_time
+from serving_network.cli.files.journal import JOURNAL, existing_journal
+from serving_network.cli.parts import gateway_settle, gateway_setup
+from serving_network.cli.parts.gateway_options import (
     DEFAULT_SETTINGS,
     SET,
     SETTINGS,
@@ -29,12 +36,6 @@ from serving_network.cli.gateway_options import (
     settler_lock,
     store_of,
 )
-from serving_network.cli.journal_file import JOURNAL, existing_journal
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.stopping import on_stop
-from serving_network.cli.tee_key import tee_of
-from serving_network.cli.times import local_time
 from serving_network.counting import count
 from serving_network.errors import ConfigurationError
 from serving_network.files import holder_of
@@ -43,6 +44,7 @@ from serving_network.gateway.settler import SettlerProcess
 from serving_network.money import rounded
 from serving_network.store.location import Location
 from serving_network.store.served import Summary, summarise
+from serving_network.store.taking_in import take_in
 
 if TYPE_CHECKING:
     from serving_network.gateway.running import Running
@@ -186,7 +188,31 @@ def _show_started(session: Session, started: Running, provider: str) -> None:
 
 
 app.command()(gateway_settle.settle)
-app.command()(gateway_adopt.adopt)
+
+
+@app.command()
+@reads
+async def adopt(
+    session: Session,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Bills that users exported.")],
+    tee_key: TEE_KEY = None,
+    service: INFERENCE_SERVICE = "inference",
+    journal: JOURNAL = None,
+) -> None:
+    """Take in receipts that users have and the store lacks, after it was restored from a copy.
+
+    Stop the gateway first. All receipts are taken in, or none.
+
+    Example: serving gateway adopt bill.json --key provider
+    """
+    receipts = [one for path in files for one in read_bill(path)[1]]
+    file = await existing_journal(session, service, journal, "serving gateway run")
+    taken = take_in(file.path, file.identity, await tee_signer(session, tee_key), receipts)
+    session.out.result({"receipts": taken.receipts, "users": taken.users, "billed": money(taken.wei)})
+    session.out.line(
+        f"Took in {count(taken.receipts, 'receipt')} of {count(taken.users, 'user')} over {rounded(taken.wei)}; "
+        f"the store had {len(receipts) - taken.receipts} already."
+    )
 
 
 @app.command()

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.command import reads
-from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.session import Session
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.networks import DEFAULT_FILES, FILES, record_of
 from serving_network.money import rounded
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.command import reads
-from serving_network.cli.index_file import INDEX, index_at, subject_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time, moment
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time, moment
+from serving_network.cli.files.index import INDEX, index_at, subject_of
 from serving_network.counting import count
 from serving_network.money import rounded
 
@@ -152,7 +152,7 @@ async def search(
 
     Example: serving index search good-provider
     """
-    from serving_network.cli.index_details import details_of
+    from serving_network.cli.parts.index_details import details_of
     from serving_network.explorer.index.opening import reading
 
     named = session.configuration.addresses().get(text, text)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.complete import complete_key
-from serving_network.cli.home import Home
-from serving_network.cli.options import JSON, YES
-from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
+from serving_network.cli.console.complete import complete_key
+from serving_network.cli.console.home import Home
+from serving_network.cli.console.options import JSON, YES
+from serving_network.cli.console.output import Output
+from serving_network.cli.console.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.files import unreadable
 from serving_network.untrusted import parse_json

@@ -10,12 +10,19 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import AMOUNT, AMOUNT_HELP, AMOUNT_OR_ALL, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
-from serving_network.cli.command import reads, writes
-from serving_network.cli.complete import complete_address, complete_service
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.times import moment, until
+from serving_network.cli.console.arguments import (
+    AMOUNT,
+    AMOUNT_HELP,
+    AMOUNT_OR_ALL,
+    INFERENCE_SERVICE,
+    PROVIDER,
+    USER_OR_SELF,
+)
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.complete import complete_address, complete_service
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import moment, until
 from serving_network.counting import span
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.money import ALL, describe, parse_amount, parse_wei, rounded

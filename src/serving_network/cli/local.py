@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serving_network.chains import LOCAL_CHAIN
-from serving_network.cli.arguments import AMOUNT_HELP
-from serving_network.cli.command import reads
-from serving_network.cli.complete import complete_key
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time, moment, parse_span
+from serving_network.cli.console.arguments import AMOUNT_HELP
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.complete import complete_key
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time, moment, parse_span
 from serving_network.counting import span
 from serving_network.errors import InvalidInput, NodeFailure, RpcError
 from serving_network.money import parse_wei, rounded

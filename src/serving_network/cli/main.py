@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from serving_network.__about__ import __version__
-from serving_network.cli.program import Program
+from serving_network.cli.console.program import Program
 
 
 class Serving(Program):

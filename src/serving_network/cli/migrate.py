@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import parse_data
-from serving_network.cli.checks import report
-from serving_network.cli.command import reads
-from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time
+from serving_network.cli.console.arguments import parse_data
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time
+from serving_network.cli.files.networks import DEFAULT_FILES, FILES, record_of
+from serving_network.cli.parts.checks import report
 from serving_network.errors import ConfigurationError, KeyFailure, NodeFailure
 from serving_network.files import unreadable
 from serving_network.money import rounded

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from serving_network.cli.complete import complete_network
-from serving_network.cli.home import Home
-from serving_network.cli.options import JSON, YES
-from serving_network.cli.output import Output
-from serving_network.cli.prompts import ask_to_remove
+from serving_network.cli.console.complete import complete_network
+from serving_network.cli.console.home import Home
+from serving_network.cli.console.options import JSON, YES
+from serving_network.cli.console.output import Output
+from serving_network.cli.console.prompts import ask_to_remove
 from serving_network.errors import InvalidInput, UnknownName
 from serving_network.networks import BUILT_IN, NamedNetwork, parse_address
 from serving_network.untrusted import without_secrets

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads, writes
-from serving_network.cli.network_files import DEFAULT_FILES, FILES, hand_out, record_if_any, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED
-from serving_network.cli.plans import done_as_json, run_plan, show_calls
-from serving_network.cli.session import Session
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.output import EXIT_CHECK_FAILED
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.networks import DEFAULT_FILES, FILES, hand_out, record_if_any, record_of
+from serving_network.cli.parts.plans import done_as_json, run_plan, show_calls
 from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads, writes
-from serving_network.cli.network_files import DEFAULT_FILES, FILES, record_if_any
-from serving_network.cli.output import money
-from serving_network.cli.plans import done_as_json, run_plan, show_calls
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time, moment
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time, moment
+from serving_network.cli.files.networks import DEFAULT_FILES, FILES, record_if_any
+from serving_network.cli.parts.plans import done_as_json, run_plan, show_calls
 from serving_network.errors import UnknownName
 from serving_network.money import rounded
 

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
 from serving_network.cli.bill import bill_identity, bill_path
-from serving_network.cli.command import reads, writes
-from serving_network.cli.offer_file import EXAMPLES, changed, kind_of, read_offer
-from serving_network.cli.offers import PRICES, changes, models, offer_as_json, price, prices
-from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time
+from serving_network.cli.console.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER, USER_OR_SELF
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time
+from serving_network.cli.files.offer import EXAMPLES, changed, kind_of, read_offer
+from serving_network.cli.parts.offers import PRICES, changes, models, offer_as_json, price, prices
+from serving_network.cli.parts.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
@@ -201,7 +201,7 @@ async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> 
 
     Example: serving service remove --dry-run
     """
-    from serving_network.cli.journal_file import usual_path
+    from serving_network.cli.files.journal import usual_path
     from serving_network.settlement.journal import read_journal
     from serving_network.store.served import summarise
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.arguments import FINE_TUNING_SERVICE, INFERENCE_SERVICE
-from serving_network.cli.command import reads, writes
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.times import parse_span
+from serving_network.cli.console.arguments import FINE_TUNING_SERVICE, INFERENCE_SERVICE
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import parse_span
 from serving_network.counting import span
 from serving_network.errors import InvalidInput
 from serving_network.money import describe

@@ -20,16 +20,16 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli import log_options
-from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.command import settles
-from serving_network.cli.journal_file import JOURNAL, directory, journal_of, newest_transaction
-from serving_network.cli.log_check import EXIT_REJECTED, show_check
-from serving_network.cli.options import STUCK_AFTER
-from serving_network.cli.progress_bars import progress_bars
-from serving_network.cli.session import Session
-from serving_network.cli.settlement_report import show_report
-from serving_network.cli.tee_key import TEE_KEY, tee_signer
+from serving_network.cli.console.arguments import INFERENCE_SERVICE
+from serving_network.cli.console.command import settles
+from serving_network.cli.console.options import STUCK_AFTER
+from serving_network.cli.console.progress_bars import progress_bars
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.tee_key import TEE_KEY, tee_signer
+from serving_network.cli.files.journal import JOURNAL, directory, journal_of, newest_transaction
+from serving_network.cli.parts import log_options
+from serving_network.cli.parts.log_check import EXIT_REJECTED, show_check
+from serving_network.cli.parts.settlement_report import show_report
 from serving_network.errors import InvalidInput
 from serving_network.files import private_file
 from serving_network.messages.usage import Reject

@@ -21,10 +21,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from serving_network.cli.arguments import INFERENCE_SERVICE
-from serving_network.cli.command import cancels, reads, records, writes
-from serving_network.cli.complete import complete_address
-from serving_network.cli.journal_file import (
+from serving_network.cli.console.arguments import INFERENCE_SERVICE
+from serving_network.cli.console.command import cancels, reads, records, writes
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.options import STUCK_AFTER
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.progress_bars import progress_bars
+from serving_network.cli.console.prompts import ask_to_go_on
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.journal import (
     JOURNAL,
     directory,
     existing_journal,
@@ -33,14 +38,9 @@ from serving_network.cli.journal_file import (
     provider_address,
     run_locked,
 )
-from serving_network.cli.options import STUCK_AFTER
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.progress_bars import progress_bars
-from serving_network.cli.prompts import ask_to_go_on
-from serving_network.cli.session import Session
-from serving_network.cli.settlement_file import read_settlements
-from serving_network.cli.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
-from serving_network.cli.settlement_report import outcomes_as_json, show_books, show_outcomes
+from serving_network.cli.files.settlements import read_settlements
+from serving_network.cli.parts.settlement_list import batch_as_json, show_batches, show_voids, void_as_json
+from serving_network.cli.parts.settlement_report import outcomes_as_json, show_books, show_outcomes
 from serving_network.counting import count
 from serving_network.errors import InvalidInput
 from serving_network.money import WEI_PER_GWEI, parse_wei, rounded

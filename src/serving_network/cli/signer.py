@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli import quote
-from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
-from serving_network.cli.command import reads, writes
-from serving_network.cli.offer_file import kind_of
-from serving_network.cli.offers import PRICES, models, offer_as_json, prices
-from serving_network.cli.quote import COLLATERAL, COMPOSE_HASH, PCCS
-from serving_network.cli.session import Session
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.offer import kind_of
+from serving_network.cli.parts import quote
+from serving_network.cli.parts.offers import PRICES, models, offer_as_json, prices
+from serving_network.cli.parts.quote import COLLATERAL, COMPOSE_HASH, PCCS
 from serving_network.networks import parse_address
 
 app = typer.Typer(help="Review and confirm providers' TEE signers, as the owner of a service.")

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from serving_network.cli.command import reads
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
 from serving_network.errors import KeyFailure, NodeFailure
 from serving_network.money import rounded
 

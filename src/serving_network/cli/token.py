@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.arguments import INFERENCE_SERVICE, PROVIDER
-from serving_network.cli.command import reads, writes
-from serving_network.cli.complete import complete_address
-from serving_network.cli.session import Session
-from serving_network.cli.times import local_time, moment
+from serving_network.cli.console.arguments import INFERENCE_SERVICE, PROVIDER
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.complete import complete_address
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.times import local_time, moment
 from serving_network.errors import InvalidInput, ServingError
 from serving_network.messages.session_tokens import (
     DAY_MS,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving_network.cli.command import reads
-from serving_network.cli.output import money
-from serving_network.cli.session import Session
-from serving_network.cli.values import call_lines, plain, values_as_json, values_as_text
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import money
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.values import call_lines, plain, values_as_json, values_as_text
 from serving_network.errors import InvalidInput, TransactionFailure
 from serving_network.money import rounded
 

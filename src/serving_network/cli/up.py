@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from serving_network.cli.node import Node
+from serving_network.cli.console.node import Node
 from serving_network.errors import InvalidInput
 
 
@@ -57,7 +57,7 @@ def up(
         raise InvalidInput("Only a gateway has an upstream.", next_step="Add --gateway.")
     if empty and (gateway or explore):
         raise InvalidInput("An empty chain has no network to sell on or to show.", next_step="Omit --empty.")
-    from serving_network.cli.local_network import run
+    from serving_network.cli.parts.local_network import run
 
     asyncio.run(
         run(

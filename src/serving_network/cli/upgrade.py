@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads, writes
-from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, money
-from serving_network.cli.plans import done_as_json, id_width, run_plan, show_unfinished
-from serving_network.cli.session import Session
+from serving_network.cli.console.command import reads, writes
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.networks import CONTRACT, DEFAULT_FILES, FILES, hand_out, record_of
+from serving_network.cli.parts.plans import done_as_json, id_width, run_plan, show_unfinished
 from serving_network.errors import InvalidInput
 from serving_network.money import rounded
 

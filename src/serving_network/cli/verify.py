@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving_network.cli.command import reads
-from serving_network.cli.network_files import CONTRACT, DEFAULT_FILES, FILES, record_of
-from serving_network.cli.output import EXIT_CHECK_FAILED, Output
-from serving_network.cli.session import Session
+from serving_network.cli.console.command import reads
+from serving_network.cli.console.output import EXIT_CHECK_FAILED, Output
+from serving_network.cli.console.session import Session
+from serving_network.cli.files.networks import CONTRACT, DEFAULT_FILES, FILES, record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`serving gateway init`: register or update the service, check the model server, and write the settings."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving_network.cli.console.arguments import INFERENCE_SERVICE
+from serving_network.cli.console.command import writes
+from serving_network.cli.console.prompts import ask
+from serving_network.cli.console.session import Session
+from serving_network.cli.console.tee_key import tee_key_from_environment, tee_of
+from serving_network.cli.files.offer import parse_url
+from serving_network.cli.parts.gateway_options import DEFAULT_SETTINGS, SETTINGS
+from serving_network.contracts.models import Offer
+from serving_network.errors import ConfigurationError, InvalidInput
+from serving_network.files import write_whole
+from serving_network.money import parse_wei
+
+if TYPE_CHECKING:
+    from serving_network.clients.provider import AsyncProvider
+
+PRICE = Annotated[int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="Per token, such as '100 wei'.")]
+
+
+@writes
+async def init(
+    session: Session,
+    upstream: Annotated[str | None, typer.Option(help="The base URL of the model server, with its /v1.")] = None,
+    url: Annotated[str | None, typer.Option(help="The public URL of the gateway, to register.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name, to register.")] = None,
+    service_type: Annotated[str | None, typer.Option(help="What is sold: chatbot or embedding.")] = None,
+    verifiability: Annotated[str | None, typer.Option(help="How answers are verified. Default: TeeML.")] = None,
+    input_price: PRICE = None,
+    output_price: PRICE = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 3080,
+    settle_key: Annotated[
+        str | None, typer.Option("--settle-key", help="Let the gateway start the settler with this key.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The model's tokenizer.json, for a model server that reports no usage."
+        ),
+    ] = None,
+    signer: Annotated[str | None, typer.Option(help="The TEE signer: local or dstack. Default: local.")] = None,
+    settings: SETTINGS = DEFAULT_SETTINGS,
+    service: INFERENCE_SERVICE = "inference",
+) -> None:
+    """Register or update the service, check the model server, and write a settings file with comments.
+
+    In a terminal, it asks for what is missing. A registered service is left as it is, except for what you pass.
+
+    Example: serving gateway init --key provider --upstream http://127.0.0.1:8000/v1
+    """
+    from serving_network.gateway.running import check_upstream, served_type
+    from serving_network.gateway.settings import render_settings
+    from serving_network.gateway.upstream import Upstream
+    from serving_network.gateway.upstreams import UpstreamSettings
+    from serving_network.tokenizing.tokenizer import load_tokenizer
+
+    if settings.exists():
+        raise ConfigurationError(
+            f"{settings} exists already.", next_step="Remove it, or name another file with --settings."
+        )
+    given = {
+        "url": None if url is None else parse_url(url),
+        "model": model,
+        "service_type": service_type,
+        "verifiability": verifiability,
+        "input_price": input_price,
+        "output_price": output_price,
+    }
+    if signer is not None:
+        given["tee_signer"] = (await tee_of(signer)).signer.address
+    changes = {name: value for name, value in given.items() if value is not None}
+    network = await session.reader()
+    found = await network.offer(session.own_address(), service)
+    registered = found.offer if found is not None and isinstance(found.offer, Offer) else None
+    if registered is None and signer is None:
+        tee_key_from_environment()
+    upstream = _asked("--upstream", upstream, "Model server, with its /v1", "http://127.0.0.1:8000/v1")
+    offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
+    served_type(offer.service_type)
+    server = Upstream(UpstreamSettings(upstream), None if tokenizer is None else load_tokenizer(tokenizer))
+    try:
+        await check_upstream(server, offer)
+    finally:
+        await server.close()
+    if offer != registered:
+        await _register(session, await session.provider(), offer, service, is_new=registered is None)
+    provider = session.own_address()
+    text = render_settings(
+        provider,
+        upstream,
+        offer,
+        host=host,
+        port=port,
+        settle_key=settle_key,
+        signer=signer or "local",
+        tokenizer=None if tokenizer is None else str(tokenizer.resolve()),
+    )
+    if session.dry_run:
+        session.out.line(text)
+        return
+    write_whole(settings, text, new=True)
+    session.beside |= {"settings": str(settings), "provider": provider, "model": offer.model}
+    if not session.done:
+        session.out.result(session.beside)
+    session.out.line(f"Wrote {settings} for {offer.model}. Next: serving gateway run")
+
+
+async def _register(session: Session, provider: AsyncProvider, offer: Offer, service: str, *, is_new: bool) -> None:
+    """Register or update, after saying what it costs and resets and asking."""
+    if is_new:
+        await provider.register(offer, None, service)
+        session.out.line("Next, the network's owner must confirm the TEE signer. To check: serving service show")
+        return
+    if lost := await provider.update_costs(offer, service):
+        session.out.note(
+            f"Note: the owner must confirm the TEE signer again, because these fields change: {', '.join(lost)}. "
+            "Until then the gateway refuses all requests.",
+            "yellow",
+        )
+    await provider.update(offer, service)
+
+
+def _new_offer(given: dict[str, str | int | None]) -> Offer:
+    """The offer of a provider who has none. What is missing is asked for. Raises InvalidInput without a terminal."""
+    tee_signer = given.get("tee_signer") or tee_key_from_environment().address
+    return Offer(
+        service_type=str(given["service_type"] or "chatbot"),
+        url=parse_url(_asked("--url", given["url"], "Public URL of the gateway", None)),
+        model=_asked("--model", given["model"], "Name of the model", None),
+        verifiability=str(given["verifiability"] or "TeeML"),
+        input_price=_price("--input-price", given["input_price"], "Price of an input token"),
+        output_price=_price("--output-price", given["output_price"], "Price of an output token"),
+        additional_info="{}",
+        tee_signer=tee_signer,  # type: ignore[arg-type]
+    )
+
+
+def _price(option: str, given: str | int | None, question: str) -> int:
+    return given if isinstance(given, int) else parse_wei(_asked(option, None, question, "100 gwei"))
+
+
+def _asked(option: str, given: str | int | None, question: str, default: str | None) -> str:
+    """What was given as an option, or is typed now. Raises InvalidInput where there is no terminal."""
+    if given is not None:
+        return str(given)
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"{question} is missing, and there is no terminal to ask on.", next_step=f"Pass {option}.")
+    answer = ask(f"{question}{f' [{default}]' if default else ''}: ").strip() or (default or "")
+    if not answer:
+        raise InvalidInput(f"{question} is missing.", next_step=f"Pass {option}.")
+    return answer
