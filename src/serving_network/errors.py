@@ -48,7 +48,7 @@ ServingError                     a failure with its cause and one next step
 │   ├── TransactionPending       sent, but not mined in time
 │   ├── TransactionDropped       can no longer be mined: another transaction used its nonce
 │   ├── GasPriceAboveCap         settlement.live: the fee per gas would exceed the run's limit
-│   ├── Interrupted              cli.interrupt: the command was interrupted
+│   ├── Interrupted              cli.console.interrupt: the command was interrupted
 │   ├── TooMuchGas               settlement.chain: a batch that needs more gas than a transaction may use
 │   ├── Underpriced              settlement.chain: a replacement whose fee is too low
 │   ├── UnknownTransactions      settlement.wallet_nonces: pending transactions that are not in the journal
