@@ -9,8 +9,9 @@
 | paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
 
 The gateway keeps its rows in SQLite; "PostgreSQL" is the gateway with a store there, whose server has its own processor
-time. Servers take turns, and each ratio is the median over the turns of a server's figure to that of R in the same
-turn. Ratios hold on other machines, times do not.
+time. "stack" is the gateway's HTTP stack, which passes bytes through and does no more. Servers take turns, and each
+ratio is the median over the turns of a server's figure to that of R, or of the stack, in the same turn. Ratios hold on
+other machines, times do not.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from statistics import median
 
 from benchmarks.gateway.comparing import CASES, Figures, compare
 from benchmarks.gateway.load import load
-from benchmarks.gateway.servers import Server, servers
+from benchmarks.gateway.servers import STACK, Server, servers
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import deployed_world
 from tests.gateway.stage import Stage
@@ -87,13 +88,18 @@ def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) ->
         for name, figures in turns.items():
             text = f"{name} {median(one[figure] for one in figures):.4g}"
             if name not in ("direct", "R"):
-                ratios = [one[figure] / other[figure] for one, other in zip(figures, turns["R"], strict=True)]
-                text += f" ({median(ratios):.2f} R)"
+                text += f" ({_ratio(figure, figures, turns['R']):.2f} R)"
+            if name in ("gateway", "PostgreSQL"):
+                text += f" ({_ratio(figure, figures, turns[STACK]):.2f} of the stack)"
             if name == "gateway" and (others := turns.get("LiteLLM")):
-                ratios = [other[figure] / one[figure] for one, other in zip(figures, others, strict=True)]
-                text += f" (LiteLLM has {median(ratios):.3g} times as much)"
+                text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
             cells.append(text)
         _line(f"{case}: {figure}", *cells)
+
+
+def _ratio(figure: str, figures: list[Figures], base: list[Figures]) -> float:
+    """The median over the turns."""
+    return median(one[figure] / other[figure] for one, other in zip(figures, base, strict=True))
 
 
 def _line(title: str, *cells: str) -> None:

@@ -21,6 +21,8 @@ from tests.gateway.programs import program, write_home
 from tests.gateway.stage import Stage
 from tests.postgres import missing, postgres_server
 
+STACK: Final = "stack"
+"""The name of the gateway's HTTP stack without its work."""
 CORES: Final = sorted(os.sched_getaffinity(0))
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _OPTIONS: Final = ("requests_per_minute_of_user=0", "max_requests_of_user=512")
@@ -81,7 +83,7 @@ class Server:
 
 @asynccontextmanager
 async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None) -> AsyncIterator[list[Server]]:
-    """The model server, the reference, nginx if it is installed, LiteLLM if its program is given, and the gateway.
+    """The model server, R, nginx if it is installed, LiteLLM if its program is given, the HTTP stack, and the gateway.
 
     The gateway is there once on each store, if PostgreSQL is installed.
     """
@@ -94,6 +96,7 @@ async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None)
             found.append(await held.enter_async_context(_nginx(nginx, home, upstream)))
         if litellm is not None:
             found.append(await held.enter_async_context(_litellm(litellm, home, upstream)))
+        found.append(await held.enter_async_context(_stack(upstream)))
         if missing() is None:
             several = home / "several"
             several.mkdir()
@@ -113,6 +116,14 @@ async def _reference(uvicorn: Path, upstream: int) -> AsyncIterator[Server]:
     async with _process(*words, UPSTREAM=f"http://127.0.0.1:{upstream}") as process:
         await _listens(port)
         yield _pinned(Server("R", port, process.pid))
+
+
+@asynccontextmanager
+async def _stack(upstream: int) -> AsyncIterator[Server]:
+    words = [sys.executable, "-m", "benchmarks.gateway.passing", f"http://127.0.0.1:{upstream}/v1"]
+    async with _process(*words) as process:
+        port = int(await cast(asyncio.StreamReader, process.stdout).readline())
+        yield _pinned(Server(STACK, port, process.pid))
 
 
 @asynccontextmanager
