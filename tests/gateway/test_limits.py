@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving_network.errors import ConfigurationError
-from serving_network.gateway import application
+from serving_network.gateway import admission, application
 from serving_network.gateway import limits as limits_module
 from serving_network.gateway.limits import Departures, Limits, RateLimiter
 from serving_network.gateway.memory import Memory
@@ -194,7 +195,9 @@ def test_memory_is_given_back_once() -> None:
     assert memory.used == 0
 
 
-def test_users_over_their_rate_learn_when_to_try_again(stage: Stage) -> None:
+def test_users_over_their_rate_learn_when_to_try_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "RateLimiter", partial(RateLimiter, clock=lambda: 0.0))  # the clock stands still
+
     async def scenario() -> None:
         async with stage.gate(requests_per_minute_of_user=2) as gate:
             for expected in (200, 200, 429, 429):
