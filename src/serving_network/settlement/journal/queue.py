@@ -154,8 +154,9 @@ class Queue:
         self, rows: Sequence[UsageRow], keys: Sequence[bytes], prices: Prices, price: int
     ) -> Recorded | None:
         """Record rows that are all new. Returns None, and records nothing, if one is recorded or occurs twice."""
-        if any(self._db.query_many("SELECT 1 FROM known WHERE hash = ?", [keys[:1], keys[-1:]])):
-            return None  # found before anything was prepared: a log that is read again
+        ends = [(key,) for key in (*keys[:1], *keys[-1:])]
+        if self._db.query_many("SELECT 1 FROM known WHERE hash = ?", ends):
+            return None  # a log that is read again: nothing is prepared in vain
         made = _New()
         self._append(rows, keys, prices, price, made)
         made.known.sort(key=itemgetter(0))
