@@ -52,6 +52,21 @@ def due(journal: Journal, user: UserState) -> list[tuple[int, int]]:
 # ------------------------------------------------------------------------------ an id that occurs again
 
 
+@pytest.mark.parametrize("known", [0, 2], ids=["first", "last"])
+def test_a_chunk_with_a_known_row_at_an_end_is_looked_up_at_once(
+    tmp_path: Path, known: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vain(*_: object) -> bool:
+        raise AssertionError("rows were prepared in vain")
+
+    with opened(tmp_path / "j") as journal:
+        journal.begin_reading()
+        journal.record([row(known)], PRICES)
+        journal.begin_reading()
+        monkeypatch.setattr(journal._db, "append_new", vain)
+        assert journal.record([row(0), row(1), row(2)], PRICES) == Recorded(2, 1, [])
+
+
 @pytest.mark.parametrize(
     ("again", "twice", "later"),
     [

@@ -32,18 +32,21 @@ class Found(NamedTuple):
         return same and self.output_tokens < row.output_tokens
 
 
+_new_found: Final = tuple.__new__
+
+
 def recorded(db: Database, keys: Sequence[bytes]) -> dict[bytes, Found]:
     """What is recorded under these keys."""
-    found = {}
+    found: dict[bytes, Found] = {}
     for part in _parts(keys):
-        for key, *values in db.execute(
+        for row in db.execute(
             "SELECT k.hash, k.pass, r.user_id, r.number, r.time, r.input_tokens, r.output_tokens, r.price_id,"  # noqa: S608
             " f.input_fee, f.output_fee FROM known k JOIN request r ON r.user_id = k.user_id AND r.number = k.number"
             " LEFT JOIN own_fee f ON f.user_id = k.user_id AND f.number = k.number"
             f" WHERE k.hash IN ({_MARKS})",
             part,
         ):
-            found[key] = Found(*values)
+            found[row[0]] = _new_found(Found, row[1:])
     return found
 
 
@@ -67,7 +70,11 @@ def mark_met(db: Database, keys: Sequence[bytes], met: int) -> None:
 
 
 def _parts(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Parts of one length, so that each statement is prepared once: the last key fills up the last part."""
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        part = list(keys[start : start + _KEYS_AT_ONCE])
+    """Parts of one length, so that each statement is prepared once: the last key fills up the last part.
+
+    Keys of a part are next to each other in the table, so that few of its pages are visited for each part.
+    """
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), _KEYS_AT_ONCE):
+        part = ordered[start : start + _KEYS_AT_ONCE]
         yield part + part[-1:] * (_KEYS_AT_ONCE - len(part))
