@@ -45,9 +45,11 @@ def delivered(fee: int) -> Delivered:
     return Delivered(sha256(b"answer").digest(), 6, 1, 0, 2, fee // 2, fee - fee // 2)
 
 
-async def serve(path: Location, rows: list[tuple[int, str, int]]) -> list[SignedReceipt]:
+async def serve(
+    path: Location, rows: list[tuple[int, str, int]], signer: LocalTeeSigner = SIGNER
+) -> list[SignedReceipt]:
     """Finish these requests (number, user, fee) all at once; returns their receipts."""
-    intake = Intake(path, IDENTITY, SIGNER)
+    intake = Intake(path, IDENTITY, signer)
     intake.open()
     try:
         found = await asyncio.gather(
