@@ -18,6 +18,7 @@ from serving_network.store.opening import copy_journal
 from serving_network.store.served import summarise
 from serving_network.store.taking_in import TakenIn, take_in
 from serving_network.wallet.local import LocalTeeSigner
+from tests.postgres import PostgresServer
 from tests.settlement.test_served import IDENTITY, SIGNER, USERS, serve, terms
 
 NEWER = LocalTeeSigner(bytes(31) + b"\x08")
@@ -84,7 +85,7 @@ FITS_NOT: list[tuple[Callable[[SignedReceipt], SignedReceipt], type[ServingError
     (lambda one: replace(one, chain_id=1), InvalidReceipt, "another service"),
     (lambda one: replace(one, contract=USERS[0]), InvalidReceipt, "another service"),
     (lambda one: signed(one, provider=USERS[1]), InvalidReceipt, "another service"),
-    (lambda one: signed(one, sequence=5), InvalidInput, "does not follow the store's last one, which is 3"),
+    (lambda one: signed(one, sequence=5), InvalidInput, f"receipt 5 of {USERS[0]} does not follow"),
     (lambda one: signed(one, billed_before=61), InvalidInput, "does not follow"),
     (lambda one: signed(one, sequence=1), InvalidInput, "another receipt 1"),
 ]
@@ -122,3 +123,15 @@ def test_nothing_is_taken_in_while_a_gateway_uses_the_store(
     with pytest.raises(ServingError, match="A gateway uses this store"):
         take_in(store, IDENTITY, SIGNER, bill)
     intake.close()
+
+
+def test_nothing_is_taken_in_while_a_gateway_of_another_machine_uses_the_store(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    store = postgres.store(tmp_path / "here")
+    intake = Intake(replace(store, files=tmp_path / "there"), IDENTITY, SIGNER)
+    intake.open()
+    with pytest.raises(ServingError, match="A gateway uses this store"):
+        take_in(store, IDENTITY, SIGNER, [])
+    intake.close()
+    assert take_in(store, IDENTITY, SIGNER, []) == TakenIn(0, 0, 0)
