@@ -121,6 +121,9 @@ REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/settlements.py")
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
 
+POSTGRES = "store/postgres.py"
+"""What a test reaches that needs a PostgreSQL server."""
+
 ENOUGH = 12
 """CPU seconds of tests that a mutant has to survive, unless `--enough` says otherwise."""
 
@@ -283,7 +286,14 @@ class Workshop:
             if REAL_CHAIN not in test or subject in NEEDS_REAL_CHAIN
             if (test.split("::")[0] in files if mutant.imported else set(lines) & set(told["lines"].get(subject, ())))
         ]
-        found.sort(key=lambda one: (one != first, not any(name in one for name in own), self._suite[one]["seconds"]))
+        found.sort(
+            key=lambda one: (
+                one != first,
+                not any(name in one for name in own),
+                POSTGRES in self._suite[one]["lines"],  # the server's work is not in its seconds
+                self._suite[one]["seconds"],
+            )
+        )
         times = accumulate(self._suite[test]["seconds"] for test in found)
         return [test for test, until in zip(found, times, strict=True) if until <= self._enough or test == found[0]]
 

@@ -302,6 +302,18 @@ def test_the_spool_is_emptied_once_and_not_after_the_store_is_closed(
     asyncio.run(scenario())
 
 
+def test_a_closed_store_leaves_no_file_open(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with opened(tmp_path / "j") as intake:
+            assert intake.receipts(USER, 0, 9) == []
+
+    asyncio.run(scenario())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        asyncio.run(scenario())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_lost_checkpoint_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         async with opened(tmp_path / "j") as intake:

@@ -21,7 +21,8 @@ from serving_network.wallet.local import LocalTeeSigner
 from tests.postgres import PostgresServer
 from tests.settlement.test_served import IDENTITY, SIGNER, USERS, serve, terms
 
-NEWER = LocalTeeSigner(bytes(31) + b"\x08")
+NEWER, NEWEST, UNKNOWN = (LocalTeeSigner(bytes(31) + bytes([number])) for number in (8, 9, 10))
+STRANGER = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 Bill = list[SignedReceipt]
 
 
@@ -44,18 +45,20 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture
 def bill(store: Path) -> Bill:
     """The receipts that were made after the copy, newest first."""
-    return asyncio.run(serve(store.with_name("j"), [(3, USERS[0], 30), (4, USERS[0], 40), (5, USERS[1], 50)]))[::-1]
+    rows = [(3, USERS[0], 30), (4, USERS[0], 40), (5, USERS[1], 50), (6, STRANGER, 6)]
+    return asyncio.run(serve(store.with_name("j"), rows))[::-1]
 
 
 def test_the_lacking_receipts_are_taken_in_once_and_the_next_ones_continue(store: Path, bill: Bill) -> None:
-    assert take_in(store, IDENTITY, SIGNER, bill) == TakenIn(3, 2, 120)
+    assert take_in(store, IDENTITY, SIGNER, bill) == TakenIn(4, 3, 126)
     assert take_in(store, IDENTITY, SIGNER, bill) == TakenIn(0, 0, 0)
     intake = Intake(store, IDENTITY, SIGNER)
     assert intake.open() == 0, "the request that the copy has as begun is billed already"
-    assert intake.receipts(USERS[0], 2, 9) == bill[:0:-1]
-    assert intake.receipts(USERS[1], 1, 9) == bill[:1]
+    assert intake.receipts(USERS[0], 2, 9) == bill[:1:-1]
+    assert intake.receipts(USERS[1], 1, 9) == bill[1:2]
+    assert intake.receipts(STRANGER, 0, 9) == bill[:1]
     intake.close()
-    (following,) = asyncio.run(serve(store, [(6, USERS[0], 1)]))
+    (following,) = asyncio.run(serve(store, [(7, USERS[0], 1)]))
     assert (following.receipt.sequence, following.receipt.billed_before) == (5, 100)
 
 
@@ -95,23 +98,23 @@ FITS_NOT: list[tuple[Callable[[SignedReceipt], SignedReceipt], type[ServingError
 def test_with_a_receipt_that_does_not_fit_none_is_taken_in(
     store: Path, bill: Bill, change: Callable[[SignedReceipt], SignedReceipt], expected: type[ServingError], why: str
 ) -> None:
-    newest, last, first = bill
+    *newest, last, first = bill
     with pytest.raises(expected, match=why) as caught:
-        take_in(store, IDENTITY, SIGNER, [first, change(last), newest])
+        take_in(store, IDENTITY, SIGNER, [first, change(last), *newest])
     assert type(caught.value) is expected
     assert ("--redact" in str(caught.value.next_step)) is ("redacted" in why)
     assert summarise(store).requests == 3
-    assert take_in(store, IDENTITY, SIGNER, bill).receipts == 3
+    assert take_in(store, IDENTITY, SIGNER, bill).receipts == 4
 
 
 def test_a_signer_that_was_replaced_counts_as_long_as_the_store_has_its_receipts(store: Path, bill: Bill) -> None:
-    assert take_in(store, IDENTITY, NEWER, bill[1:]).receipts == 2
+    assert take_in(store, IDENTITY, NEWER, bill[2:]).receipts == 2
     copy_journal(store, store.with_name("later"))
     (newer,) = asyncio.run(serve(store, [(7, USERS[0], 7)], NEWER))
     later = store.with_name("later")
     with pytest.raises(InvalidReceipt):
-        take_in(later, IDENTITY, NEWER, [signed(newer, LocalTeeSigner(bytes(31) + b"\x09"))])
-    assert take_in(later, IDENTITY, NEWER, [*bill, newer]) == TakenIn(2, 2, 57)
+        take_in(later, IDENTITY, NEWER, [signed(newer, UNKNOWN)])
+    assert take_in(later, IDENTITY, NEWEST, [*bill, newer]) == TakenIn(3, 3, 63)
 
 
 def test_nothing_is_taken_in_while_a_gateway_uses_the_store(
