@@ -278,7 +278,12 @@ def test_the_spool_is_emptied_once_and_not_after_the_store_is_closed(
             await rich(intake)
             await spool(intake)
             submit = intake._writer.submit
-            monkeypatch.setattr(intake._writer, "submit", lambda *job: (asked.append(job), submit(*job))[1])
+
+            def noted(*job: Any) -> asyncio.Future[Any]:
+                asked.append(job)
+                return submit(*job)
+
+            monkeypatch.setattr(intake._writer, "submit", noted)
             check(intake)
             check(intake)
             assert len(asked) == 1
