@@ -242,11 +242,12 @@ def test_a_store_that_cannot_be_opened_is_left_to_others(tmp_path: Path, monkeyp
             await finish(intake, 2)
         with monkeypatch.context() as patch:
             patch.setattr(Biller, "bill_cut", fails)
+            first, second = Intake(path, IDENTITY, SIGNER), Intake(path, IDENTITY, SIGNER)
             with pytest.raises(RuntimeError):
-                Intake(path, IDENTITY, SIGNER).open()
+                first.open()
             patch.setattr("serving_network.store.intake.Spool", no_space)
             with pytest.raises(JournalFailure, match="cannot be used") as caught:
-                Intake(path, IDENTITY, SIGNER).open()
+                second.open()
         assert looked_up(path, "SELECT count(*) FROM served") == [(0,)]
         assert isinstance(caught.value.__cause__, OSError)
         with pytest.raises(JournalFailure, match="another genesis"):

@@ -248,6 +248,9 @@ def test_a_gateway_has_an_id_of_its_own_and_leaves_nothing_when_it_stops(
         for _ in range(2):
             async with gateways(store, 1) as (intake,):
                 ids.append(postgres.sql(f"SELECT id FROM {schema}.gateway").strip())
+                assert intake._sessions is not None
+                jobs, sessions = list(intake._writer._order), intake._sessions
+                assert jobs[-3:] == [sessions.lower, sessions.grow, sessions.bill], "a lease is set anew, then lowered"
                 await intake.set_balance(USER, 10_000 * WEI, 0, 1)
                 await intake.money.secure(USER, WEI)
         return ids
