@@ -96,8 +96,8 @@ SUBJECTS = (
 
 SETTLEMENT = ("tests/settlement",)
 STORE = ("tests/store", "tests/settlement/test_served.py", "tests/settlement/test_spool.py")
-OPENING = (*STORE, "tests/settlement/test_opening.py", "tests/settlement/test_journal_rules.py")
 MIGRATION = ("tests/settlement/test_migration.py", "tests/settlement/test_migration_4.py")
+OPENING = (*STORE, *MIGRATION, "tests/settlement/test_opening.py", "tests/settlement/test_journal_rules.py")
 GUARDS = {
     "store/served.py": STORE, "store/intake.py": STORE, "store/taking_in.py": STORE, "store/billing.py": STORE,
     "store/bills.py": ("tests/clients/bills/test_storing.py",), "store/opening.py": OPENING,

@@ -380,9 +380,10 @@ def test_each_of_many_requests_is_migrated_once(tmp_path: Path) -> None:
         )
     with opened(path):
         pass
-    assert look(path, "SELECT number, hash FROM request") == [
-        (number, number.to_bytes(32, "big")) for number in range(count)
+    assert look(path, "SELECT number, hash, price_id FROM request") == [
+        (number, number.to_bytes(32, "big"), 0) for number in range(count)
     ]
+    assert look(path, "SELECT * FROM price") == [(0, "0", "0", "1", 0)]
     assert look(path, "SELECT number, input_fee FROM own_fee") == [(number, str(number)) for number in range(count)]
 
 
