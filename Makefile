@@ -130,7 +130,7 @@ prove-gateway: build ## kill gateway, settler and database 200 times on each sto
 mutation: build ## run mutation tests of the contracts, or of what changed SINCE a revision; can be resumed
 	$(BIN)/python -m tests.mutation.run $(if $(SINCE),--since $(SINCE))
 
-mutation-python: build ## run mutation tests of the settlement code
+mutation-python: build ## run mutation tests of the settlement code and the store
 	$(BIN)/python -m tests.mutation.python
 
 proofs: build .proofs/bin/halmos ## prove claims about the compiled contracts for all values

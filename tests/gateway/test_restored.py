@@ -1,29 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store that is restored from a copy: the gateway refuses it, and the documented steps lead out."""
+"""A store that is restored from a copy: the gateway refuses it, and the documented steps lead out.
+
+tests/store/test_taking_in.py tests which receipts are taken in.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving_network.clients.bills.exported import export_bill
-from serving_network.errors import InvalidInput
 from serving_network.gateway.readiness import GatewayNotReady
-from serving_network.messages.receipts import InvalidReceipt, SignedReceipt, parse_receipt
+from serving_network.messages.receipts import parse_receipt
 from serving_network.store.bills import BillIdentity
 from serving_network.store.opening import identity_of
 from serving_network.store.served import summarise
 from serving_network.store.taking_in import take_in
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from serving_network.wallet.local import LocalTeeSigner
 from tests.gateway.programs import PASSWORD, serving, write_home
 from tests.gateway.stage import PROVIDER, Stage
 
@@ -104,51 +103,5 @@ def test_a_user_who_has_receipts_that_the_store_lacks_is_not_served(stage: Stage
         async with stage.gate() as gate:
             assert (await gate.chat(token))[0] == 200
             assert len(await gate.receipts(token)) == 3
-
-    asyncio.run(scenario())
-
-
-def other_fee(one: SignedReceipt) -> SignedReceipt:
-    return replace(one, receipt=replace(one.receipt, output_fee=one.receipt.output_fee + 1))
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda bill: [other_fee(one) for one in bill], InvalidReceipt),
-        (lambda bill: [one.redacted() for one in bill], InvalidReceipt),
-        (lambda bill: [replace(one, chain_id=1) for one in bill], InvalidReceipt),
-        (lambda bill: bill[2:], InvalidInput),
-    ],
-    ids=["forged", "redacted", "another chain", "gap"],
-)
-def test_receipts_that_are_not_taken_in(
-    stage: Stage, tmp_path: Path, change: Callable[[list[SignedReceipt]], list[SignedReceipt]], expected: type
-) -> None:
-    bill = [parse_receipt(one) for one in asyncio.run(serve(stage, tmp_path / "backup"))]
-    signer = stage.world.tee_signer
-    with pytest.raises(expected):
-        take_in(stage.store, identity_of(stage.store), signer, change(bill))
-    assert summarise(stage.store).requests == 1
-    assert take_in(stage.store, identity_of(stage.store), signer, bill).receipts == 2
-    assert take_in(stage.store, identity_of(stage.store), signer, bill).receipts == 0
-
-
-def test_a_signer_that_was_replaced_counts_as_long_as_the_store_has_its_receipts(stage: Stage, tmp_path: Path) -> None:
-    bill = [parse_receipt(one) for one in asyncio.run(serve(stage, tmp_path / "backup"))]
-    newer = LocalTeeSigner(bytes(31) + b"\x08")
-    assert take_in(stage.store, identity_of(stage.store), newer, bill).receipts == 2
-    with closing(sqlite3.connect(stage.file)) as db:
-        assert db.execute("SELECT DISTINCT signer FROM served").fetchall() == [(stage.world.tee_signer.address,)]
-
-
-def test_two_requests_with_one_sequence(stage: Stage, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        bill = [parse_receipt(one) for one in await serve(stage, tmp_path / "backup")]
-        with closing(sqlite3.connect(stage.file)) as db:
-            db.execute("UPDATE served SET id = ?", (bytes(32),))
-            db.commit()
-        with pytest.raises(InvalidInput, match="another receipt 1"):
-            take_in(stage.store, identity_of(stage.store), stage.world.tee_signer, bill)
 
     asyncio.run(scenario())

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mutation testing of the settlement's Python code: does its fast suite notice a small fault?
+"""Mutation testing of the settlement's Python code: do its fast tests notice a small fault?
 
     python -m tests.mutation.python --results .mutation/python.jsonl [--sample 100] [FILE ...]
     python -m tests.mutation.python --table
 
-The tests in tests/settlement are run once, to see which lines each of them reaches. Then every mutant gets a process of
+The tests that guard a file (tests/settlement, or what `GUARDS` names for it) are run once, to see which lines each of
+them reaches. Then every mutant gets a process of
 its own, forked from one in which the tests are collected and wait: a function's code is replaced in place, so that
 everybody who holds the function runs the broken one. What runs when a module is imported is broken on import instead,
 in a process forked from one that has loaded the libraries only. The tests that reach the line are run, the fastest
@@ -46,23 +47,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, count
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import CodeType, FrameType, ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import hypothesis
 import pytest
 
+from tests import store_fixtures
 from tests.mutation.python_mutants import Mutant, broken, mutants
 from tests.mutation.python_tables import Judged, written
+from tests.postgres import PostgresServer, missing, postgres_server
 from tests.results import add, read
 from tests.scratch import memory
 
@@ -80,15 +87,31 @@ SUBJECTS = (
     "settlement/recording.py", "settlement/report.py", "settlement/options.py", "usage_logs/reader.py",
     "usage_logs/columns.py", "usage_logs/records.py", "usage_logs/shapes.py",
     "usage_logs/sources.py", "usage_logs/values.py",
-    "settlement/journal/readings.py", "store/spool.py", "store/schema.py", "clients/settlements.py",
+    "settlement/journal/readings.py", "store/spool.py", "store/schema.py", "store/served.py", "store/intake.py",
+    "store/taking_in.py", "store/billing.py", "store/bills.py", "store/opening.py", "store/migration.py",
+    "store/sqlite.py", "clients/settlements.py",
     "messages/prices.py", "messages/typed_data.py", "messages/usage.py",
 )  # fmt: skip
 """What is mutated, those closest to payments first."""
 
+SETTLEMENT = ("tests/settlement",)
+STORE = ("tests/store", "tests/settlement/test_served.py", "tests/settlement/test_spool.py")
+MIGRATION = ("tests/settlement/test_migration.py", "tests/settlement/test_migration_4.py")
+OPENING = (*STORE, *MIGRATION, "tests/settlement/test_opening.py", "tests/settlement/test_journal_rules.py")
+GUARDS = {
+    "store/served.py": STORE, "store/intake.py": STORE, "store/taking_in.py": STORE, "store/billing.py": STORE,
+    "store/bills.py": ("tests/clients/bills/test_storing.py",), "store/opening.py": OPENING,
+    "store/migration.py": (*MIGRATION, "tests/settlement/test_served.py"), "store/sqlite.py": OPENING,
+}  # fmt: skip
+"""The folders and files of the tests that a file's mutants are given to, where these are not tests/settlement."""
+
 SLOW = (
-    "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py", "test_migration.py",
-    "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
+    "test_killed.py", "test_demo.py", "test_example.py", "test_histories.py", "test_commands.py",
+    "test_journal_machine.py", "::TestJournalMachine", "::test_whatever_", "::test_no_space_left",
+    "::test_a_kill_at_any_statement", "::test_any_journal_of_version_1", "::test_rows_wait_in_the_spool_while_",
+    "test_moving.py::test_the_command",
 )  # fmt: skip
+"""Tests that take long, kill processes or stop the PostgreSQL server."""
 LOADED = (
     "eth_account.messages", "hypothesis.stateful", "serving_network.chain.connection", "serving_network.localchain",
     "serving_network.contracts.codec", "serving_network.chain.contract", "serving_network.contracts.models",
@@ -97,6 +120,9 @@ LOADED = (
 REAL_CHAIN = "test_live.py"
 NEEDS_REAL_CHAIN = ("settlement/live.py", "settlement/history.py", "clients/settlements.py")
 """Only mutants of these are given to the tests on the real contracts: those of the others are noticed sooner."""
+
+POSTGRES = "store/postgres.py"
+"""What a test reaches that needs a PostgreSQL server."""
 
 ENOUGH = 12
 """CPU seconds of tests that a mutant has to survive, unless `--enough` says otherwise."""
@@ -124,8 +150,13 @@ def main() -> int:
         sys.stdout.write(written(_current(subjects, arguments.results)))
         return 0
     if arguments.copy is not None:
-        return Workshop(arguments.copy, arguments.results, subjects, arguments.enough).run(arguments.sample)
-    with TemporaryDirectory(dir=memory()) as scratch:
+        with _postgres_at(arguments.postgres):
+            return Workshop(arguments.copy, arguments.results, subjects, arguments.enough).run(arguments.sample)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the server
+    with (
+        TemporaryDirectory(dir=memory()) as scratch,
+        nullcontext() if missing() else postgres_server() as server,
+    ):
         copy = Path(scratch)
         for name in COPIED:
             source = ROOT / name
@@ -135,12 +166,24 @@ def main() -> int:
                 shutil.copy(source, copy / name)
         words = ["--copy", scratch, "--results", str(arguments.results.resolve()), *arguments.subjects]
         words += ["--sample", str(arguments.sample), "--enough", str(arguments.enough)]
+        words += ["--postgres", str(server.directory)] if server is not None else []
         return subprocess.run(
             [sys.executable, "-m", "tests.mutation.python", *words],
             cwd=scratch,
             env=os.environ | {"PYTHONPATH": f"{copy / 'src'}:{copy}"},
             check=False,
         ).returncode
+
+
+def _postgres_at(directory: Path | None) -> AbstractContextManager[object]:
+    """Tests that need a PostgreSQL server use the one in this directory, instead of starting one for each mutant."""
+    if directory is None:
+        return nullcontext()
+    return patch.object(
+        store_fixtures,
+        "postgres_server",
+        lambda: nullcontext(PostgresServer(directory, durable=False, numbers=count(time.time_ns()))),
+    )
 
 
 class Workshop:
@@ -169,9 +212,10 @@ class Workshop:
         gc.collect()
         gc.freeze()
         results.parent.mkdir(parents=True, exist_ok=True)
+        self._guards = sorted({guard for subject in subjects for guard in guards(subject)})
         self._suite = self._measured()
-        self._versions = _versions(copy / "tests/settlement")
-        self._bench = Bench(self._copy, self._log)
+        self._versions = _versions(copy, self._guards)
+        self._bench = Bench(self._copy, self._log, self._guards)
 
     def run(self, sample: int) -> int:
         done = {one["mutant"]: one for one in read(self._results)}
@@ -238,25 +282,33 @@ class Workshop:
         found = [
             test
             for test, told in self._suite.items()
+            if test.startswith(guards(subject))
             if REAL_CHAIN not in test or subject in NEEDS_REAL_CHAIN
             if (test.split("::")[0] in files if mutant.imported else set(lines) & set(told["lines"].get(subject, ())))
         ]
-        found.sort(key=lambda one: (one != first, not any(name in one for name in own), self._suite[one]["seconds"]))
+        found.sort(
+            key=lambda one: (
+                one != first,
+                not any(name in one for name in own),
+                POSTGRES in self._suite[one]["lines"],  # the server's work is not in its seconds
+                self._suite[one]["seconds"],
+            )
+        )
         times = accumulate(self._suite[test]["seconds"] for test in found)
         return [test for test, until in zip(found, times, strict=True) if until <= self._enough or test == found[0]]
 
     def _measured(self) -> Suite:
         """The suite, measured on the sound code; a file that was measured before, with the same code, is not again."""
-        tests = self._copy / "tests/settlement"
-        shared = [*self._source.rglob("*.py"), *(path for path in tests.glob("*.*") if "test_" not in path.name)]
-        sources = "".join(path.read_text() for path in sorted(shared))
+        code = "".join(path.read_text() for path in sorted(self._source.rglob("*.py")))
         suite: Suite = {}
-        for path in sorted(tests.glob("test_*.py")):
-            kept = self._results.parent / "suite" / f"{path.stem}-{_hash(sources + path.read_text())}.json"
+        for path in _files(self._copy, self._guards):
+            name = str(path.relative_to(self._copy))
+            sources = code + _shared(path.parent) + name + path.read_text()
+            kept = self._results.parent / "suite" / f"{path.stem}-{_hash(sources)}.json"
             kept.parent.mkdir(exist_ok=True)
             needed = path.name != REAL_CHAIN or set(self._subjects) & set(NEEDS_REAL_CHAIN)
             if needed and path.name not in SLOW and not kept.exists():
-                passed, by = self._forked(Measure(path.name, self._source, kept), None)
+                passed, by = self._forked(Measure(name, self._source, kept), None)
                 assert passed, f"the tests do not pass as they are: {by}, see {self._log}"
             suite |= json.loads(kept.read_text()) if kept.exists() else {}
         return suite
@@ -287,7 +339,7 @@ class Job:
 class Bench:
     """A process in which the tests are collected; it forks one for each mutant."""
 
-    def __init__(self, copy: Path, log: Path) -> None:
+    def __init__(self, copy: Path, log: Path, guards: Sequence[str]) -> None:
         ours, theirs = multiprocessing.Pipe()
         process = os.fork()
         if process == 0:
@@ -295,7 +347,7 @@ class Bench:
             output = os.open(log.with_name("bench.log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os._exit(_pytest(copy, ["tests/settlement"], Bench.Plugin(theirs, copy, log)))
+            os._exit(_pytest(copy, list(guards), Bench.Plugin(theirs, copy, log)))
         theirs.close()
         self._pipe = ours
 
@@ -398,14 +450,14 @@ def _in_a_fork(run: Callable[[], None], begun: Path, log: Path) -> tuple[bool, s
     return code == 0, begun.read_text()
 
 
-class Choice:
+class Choice(ABC):
     """A plugin of pytest: which tests are run, in which order, and how many CPU seconds each may take."""
 
     def __init__(self, begun: Path | None = None) -> None:
         self.begun = begun
 
-    def files(self) -> list[str]:
-        return ["tests/settlement"]
+    @abstractmethod
+    def files(self) -> list[str]: ...
 
     def seconds(self, _: str) -> float:
         return 300
@@ -452,15 +504,17 @@ class Measure(Choice):
         self._reached: dict[str, set[int]] = {}
 
     def files(self) -> list[str]:
-        return [f"tests/settlement/{self._file}"]
+        return [self._file]
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         self._reached = {}
         began = time.process_time()
+        threading.settrace(self._entered)
         sys.settrace(self._entered)
         yield
         sys.settrace(None)
+        threading.settrace(None)
         seconds = (time.process_time() - began) / TRACED
         lines = {name: sorted(reached) for name, reached in self._reached.items()}
         self._suite[item.nodeid] = {"seconds": round(seconds, 2), "lines": lines}
@@ -526,11 +580,29 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _versions(tests: Path) -> dict[tuple[str, str], str]:
+def guards(subject: str) -> tuple[str, ...]:
+    """The folders and files of the tests that guard a file."""
+    return GUARDS.get(subject, SETTLEMENT)
+
+
+def _files(copy: Path, guards: Sequence[str]) -> list[Path]:
+    """The files of these tests."""
+    found = {
+        one for name in guards for one in ((copy / name).glob("test_*.py") if (copy / name).is_dir() else [copy / name])
+    }
+    return sorted(found)
+
+
+def _shared(folder: Path) -> str:
+    """What the tests in a folder share."""
+    return "".join(path.read_text() for path in sorted(folder.glob("*.*")) if not path.name.startswith("test_"))
+
+
+def _versions(copy: Path, guards: Sequence[str]) -> dict[tuple[str, str], str]:
     """What decides on the result of a test, by file and name: its own text, and what it shares with others."""
-    shared = "".join(path.read_text() for path in sorted(tests.glob("*.*")) if not path.name.startswith("test_"))
     found: dict[tuple[str, str], str] = {}
-    for path in sorted(tests.glob("test_*.py")):
+    shared = {folder: _shared(folder) for folder in {path.parent for path in _files(copy, guards)}}
+    for path in _files(copy, guards):
         body = ast.parse(path.read_text()).body
         own = {
             one.name: ast.unparse(one)
@@ -539,7 +611,7 @@ def _versions(tests: Path) -> dict[tuple[str, str], str]:
         }
         rest = "\n".join(ast.unparse(one) for one in body if getattr(one, "name", "") not in own)
         for name, text in own.items():
-            found[f"tests/settlement/{path.name}", name] = _hash(shared + rest + text)
+            found[str(path.relative_to(copy)), name] = _hash(shared[path.parent] + rest + text)
     return found
 
 
@@ -562,6 +634,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--enough", type=float, default=ENOUGH, help="CPU seconds of tests for a mutant that survives")
     parser.add_argument("--table", action="store_true", help="write the results so far as tables")
     parser.add_argument("--copy", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--postgres", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("subjects", nargs="*")
     return parser.parse_args()
 

@@ -368,6 +368,25 @@ def test_a_kill_at_any_statement_keeps_version_1(
                 }
 
 
+def test_each_of_many_requests_is_migrated_once(tmp_path: Path) -> None:
+    """They are written in chunks of 10,000."""
+    path, count = write(tmp_path / "j", SCHEMA_1), 10_001
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        facts = {"schema": "1", "chain_id": "31337", "genesis": "0x", "contract": CONTRACT, "provider": PROVIDER}
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", (facts | {"pass": "1"}).items())
+        connection.executemany(
+            "INSERT INTO request VALUES (1, ?, ?, NULL, 1, 1, 0, ?, '2')",
+            ((number, number.to_bytes(32, "big"), str(number)) for number in range(count)),
+        )
+    with opened(path):
+        pass
+    assert look(path, "SELECT number, hash, price_id FROM request") == [
+        (number, number.to_bytes(32, "big"), 0) for number in range(count)
+    ]
+    assert look(path, "SELECT * FROM price") == [(0, "0", "0", "1", 0)]
+    assert look(path, "SELECT number, input_fee FROM own_fee") == [(number, str(number)) for number in range(count)]
+
+
 def test_an_interrupted_migration_is_reported_and_succeeds_next_time(old: Path) -> None:
     intact = dump(old)
     with contextlib.closing(sqlite3.connect(old)) as connection:

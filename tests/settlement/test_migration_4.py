@@ -17,8 +17,11 @@ from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.decisions import CannotVoid
 from serving_network.settlement.journal.records import Recorded
 from serving_network.store.location import Location, PostgresStore
-from serving_network.store.opening import Identity
+from serving_network.store.migration import create
+from serving_network.store.opening import Identity, meta_of
 from serving_network.store.postgres import Postgres
+from serving_network.store.schema import SCHEMA_VERSION, TABLES
+from serving_network.store.sqlite import Sqlite
 from tests.settlement.fake_chain import CONTRACT, PROVIDER
 
 VERSION_4 = Path(__file__).with_name("journal_version_4.sql").read_text()
@@ -95,3 +98,10 @@ def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite
             for user, number, request_hash, _, time, input_tokens, output_tokens, _ in requests
         ]
         assert journal.record(again, Prices(1, 1)) == Recorded(0, len(requests), [])
+
+
+def test_new_tables_are_those_of_the_newest_version() -> None:
+    with closing(Sqlite(sqlite3.connect(":memory:", isolation_level=None))) as db:
+        create(db)
+        assert meta_of(db)["schema"] == SCHEMA_VERSION
+        assert all(db.has_table(name) for name in TABLES)

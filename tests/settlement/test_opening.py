@@ -27,7 +27,8 @@ from serving_network.store.opening import (
     identity_of,
 )
 from serving_network.store.schema import MOVED
-from serving_network.store.sqlite import open_file, private_database
+from serving_network.store.sqlite import open_file, open_file_for_reading, private_database
+from tests.postgres import PostgresServer
 from tests.settlement.fake_chain import CONTRACT, PROVIDER
 
 IDENTITY = Identity(31337, "0x12", CONTRACT, PROVIDER)
@@ -95,21 +96,32 @@ MOVED_TO = "postgresql://u@h/d"
         ("UPDATE meta SET value = 'x' WHERE key = 'chain_id'", "cannot be used", "belongs to another chain id"),
         ("DELETE FROM meta WHERE key = 'genesis'", "cannot be used", "belongs to another genesis"),
         ("DROP TABLE meta", "cannot be used", "cannot be used"),
+        ("UPDATE meta SET value = 'many' WHERE key = 'pass'", None, "cannot be used"),
+        ("DELETE FROM meta WHERE key = 'pass'", None, "cannot be used"),
+        ("UPDATE meta SET value = '12' WHERE key = 'secret'", None, "cannot be used"),
+        ("UPDATE meta SET value = value || '_' WHERE key = 'secret'", None, "cannot be used"),
     ],
 )
 def test_a_journal_that_cannot_be_used_is_neither_read_nor_written(
-    tmp_path: Path, statement: str, reading: str, writing: str
+    tmp_path: Path, statement: str, reading: str | None, writing: str
 ) -> None:
+    """Only a run needs the number of its pass and the journal's secret."""
     path = tmp_path / "journal"
     record(path, "a")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
-    with pytest.raises(JournalFailure, match=reading) as caught, connected_for_reading(path):
-        pass
-    assert (caught.value.exit_code, bool(caught.value.next_step)) == (3, True)
+    if reading is not None:
+        with pytest.raises(JournalFailure, match=reading) as caught, connected_for_reading(path):
+            pass
+        assert (caught.value.exit_code, bool(caught.value.next_step)) == (3, True)
+        assert ("serving settle once" in str(caught.value.next_step)) is ("version" in reading)
     with pytest.raises(JournalFailure, match=writing) as caught, open_journal(path, IDENTITY):
         pass
     assert isinstance(caught.value, JournalOfAnother) is writing.startswith("belongs")
+    assert ("--journal PATH" in str(caught.value.next_step)) is (
+        writing in ("belongs to another chain id", "belongs to another genesis")
+    )
+    assert writing != "cannot be used" or len(str(caught.value.cause)) > len(".")
     if statement.startswith("INSERT"):
         assert MOVED_TO in str(caught.value.next_step)
     if reading == "cannot be used":
@@ -118,11 +130,14 @@ def test_a_journal_that_cannot_be_used_is_neither_read_nor_written(
         assert "serving settlement adopt" in str(caught.value.next_step)
 
 
-def test_a_journal_whose_creation_fails_is_not_half_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_a_journal_whose_creation_fails_is_not_half_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
     path = tmp_path / "journal"
 
     def fails(*_: object) -> None:
-        raise ValueError("no")
+        raise kind("no")
 
     with monkeypatch.context() as patched:
         patched.setattr(opening, "migrate", fails)
@@ -150,3 +165,28 @@ def test_what_is_written_is_on_disk_and_for_the_owner_only(tmp_path: Path) -> No
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         db.execute("CREATE TABLE there (number)")
         assert (db.has_table("there"), db.has_table("elsewhere")) == (True, False)
+        assert db.execute("PRAGMA cache_size").fetchone() == (-65_536,)
+
+
+def test_a_place_where_no_journal_can_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(JournalFailure, match="cannot be created") as caught,
+        open_journal(tmp_path / "file/journal", IDENTITY),
+    ):
+        pass
+    assert "--journal" in str(caught.value.next_step)
+
+
+def test_the_files_beside_a_postgresql_store_are_for_the_owner_only(postgres: PostgresServer, tmp_path: Path) -> None:
+    store = postgres.store(tmp_path / "new/inside/store")
+    for _ in range(2):
+        record(store, "a")
+    assert store.files.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_is_read_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "a journal?"
+    record(path, "a")
+    with closing(open_file_for_reading(path)) as db, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        db.execute("DELETE FROM request")

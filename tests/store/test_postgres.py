@@ -15,7 +15,7 @@ from serving_network.settlement.journal import open_journal, read_journal
 from serving_network.store.database import Conflict
 from serving_network.store.intake import Intake
 from serving_network.store.location import PostgresStore, beside, located
-from serving_network.store.opening import JournalFailure, copy_journal, identity_of
+from serving_network.store.opening import JournalFailure, copy_journal, exists, identity_of
 from serving_network.store.postgres import Postgres, schema, translated
 from tests.postgres import PostgresServer
 from tests.settlement.test_journal_rules import IDENTITY, USERS, read, row, send
@@ -133,3 +133,6 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(JournalFailure, match="cannot be used") as caught, open_journal(store, IDENTITY):
         pass
     assert f"psql {store}" in str(caught.value.next_step)
+    for ask in (exists, identity_of):
+        with pytest.raises(JournalFailure, match="cannot be used"):
+            ask(store)

@@ -6,19 +6,25 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from serving_network.messages.prices import Prices
 from serving_network.messages.receipts import Ending, Source
 from serving_network.settlement.journal import open_journal
-from serving_network.store.billing import Delivered, Terms
-from serving_network.store.intake import Intake
-from serving_network.store.location import PostgresStore
-from serving_network.store.opening import JournalFailure
+from serving_network.store import intake as intake_module
+from serving_network.store.billing import Balance, Begun, Biller, Delivered, Finished, Terms, begin, set_balances
+from serving_network.store.database import Database, DatabaseFailure
+from serving_network.store.intake import Intake, _plain
+from serving_network.store.leases import LeasedMoney
+from serving_network.store.location import PostgresStore, beside
+from serving_network.store.opening import JournalFailure, connected
+from serving_network.store.spool import Spool
 from serving_network.store.writing import each
 from tests.postgres import PostgresServer
 from tests.settlement.test_served import IDENTITY, SIGNER, USERS, delivered, terms
@@ -193,3 +199,111 @@ def test_a_gateway_that_starts_again_bills_what_its_crash_cut(store: PostgresSto
             assert await other.finish(asked(2), Delivered(), Ending.COMPLETE, 2) is not None
 
     asyncio.run(scenario())
+
+
+def test_a_gateway_keeps_its_leases_and_watches_the_others(
+    postgres: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unused leases are returned, spooled rows stored and crashed gateways taken over, also after a failure."""
+    schema = store.url.rpartition("=")[2]
+
+    async def scenario() -> None:
+        async with gateways(store, 2) as (one, crashed), asyncio.timeout(30):
+            assert isinstance(one.money, LeasedMoney)
+            await crashed.begin(asked(1), 1)
+            await one.set_balance(USER, 10_000 * WEI, 0, 1)
+            await one.money.secure(USER, WEI)
+            assert leased(postgres, store) > 0
+            await one._not_stored(Finished(asked(2), delivered(WEI), Ending.COMPLETE, 1), temporary())
+            take_over, failures = one._sessions.take_over, iter([True])  # type: ignore[union-attr]
+
+            def first_fails(db: Database) -> int:
+                if next(failures, False):
+                    raise ValueError("once")
+                return take_over(db)
+
+            monkeypatch.setattr(one._sessions, "take_over", first_fails)
+            postgres.sql(f"UPDATE {schema}.gateway SET until = 0 WHERE id = '{crashed._sessions.gateway}'")  # type: ignore[union-attr]
+            waiting = asyncio.create_task(one.keep())
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            assert leased(postgres, store) > 0, "nothing is done before the time has come"
+            monkeypatch.setattr(intake_module, "RENEW_SECONDS", 0.01)
+            keeping = asyncio.create_task(one.keep())
+            while len(one.receipts(USER, 0, 9)) < 2 or leased(postgres, store):
+                await asyncio.sleep(0.01)
+            assert not keeping.done()
+            keeping.cancel()
+            assert {receipt.receipt.id for receipt in one.receipts(USER, 0, 9)} == {asked(1).id, asked(2).id}
+
+    asyncio.run(scenario())
+
+
+def temporary() -> JournalFailure:
+    failure = JournalFailure("The request could not be stored.")
+    failure.__cause__ = DatabaseFailure("down", temporary=True)
+    return failure
+
+
+def test_a_gateway_has_an_id_of_its_own_and_leaves_nothing_when_it_stops(
+    postgres: PostgresServer, store: PostgresStore
+) -> None:
+    schema = store.url.rpartition("=")[2]
+
+    async def scenario() -> list[str]:
+        ids = []
+        for _ in range(2):
+            async with gateways(store, 1) as (intake,):
+                ids.append(postgres.sql(f"SELECT id FROM {schema}.gateway").strip())
+                assert intake._sessions is not None
+                jobs, sessions = list(intake._writer._order), intake._sessions
+                assert jobs[-3:] == [sessions.lower, sessions.grow, sessions.bill], "a lease is set anew, then lowered"
+                await intake.set_balance(USER, 10_000 * WEI, 0, 1)
+                await intake.money.secure(USER, WEI)
+        return ids
+
+    first, second = asyncio.run(scenario())
+    assert (first, len(bytes.fromhex(first))) == (second, 16)
+    assert beside(of_machine(store, 0), ".gateway-id").read_text() == first
+    assert postgres.sql(f"SELECT count(*) FROM {schema}.gateway").strip() == "0"
+    assert leased(postgres, store) == 0
+
+
+@pytest.mark.parametrize("left", ["begun", "spooled"])
+def test_what_a_crash_left_is_billed_after_what_another_gateway_bills_meanwhile(
+    postgres: PostgresServer, store: PostgresStore, left: str
+) -> None:
+    def bill_it() -> None:
+        intake = Intake(store, IDENTITY, SIGNER)
+        with closing(Spool(beside(store, ".spool"))) as intake._spool, connected(store, IDENTITY) as db:
+            if left == "spooled":
+                intake._spool.append(spooled(asked(1)))
+            db.begin()
+            if left == "spooled":
+                intake._take_spool(db)
+            else:
+                intake._biller.bill_cut(db, "crashed")
+            db.commit()
+
+    with connected(store, IDENTITY) as db, ThreadPoolExecutor(1) as pool:
+        db.begin()
+        set_balances(db, [Balance(USER, WEI, 0, 1, 0)])
+        if left == "begun":
+            begin(db, [Begun(asked(1), "crashed", 1)])
+        db.commit()
+        db.begin()
+        db.lock_accounts([USER])
+        Biller(IDENTITY, SIGNER).bill(db, [Finished(asked(2), delivered(WEI), Ending.COMPLETE, 1)])
+        billing = pool.submit(bill_it)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'serving'"
+        while postgres.sql(waits).strip() == "0" and not billing.done():
+            pass
+        db.commit()
+        billing.result(60)
+        rows = db.execute("SELECT id, sequence, billed_before FROM served ORDER BY sequence").fetchall()
+        assert [tuple(row) for row in rows] == [(asked(2).id, 1, "0"), (asked(1).id, 2, str(WEI))]
+
+
+def spooled(terms: Terms) -> dict[str, Any]:
+    """The row that a spool has for this request."""
+    return {"terms": _plain(terms), "delivery": _plain(Delivered()), "ending": 0, "time": 1, "upstream_id": None}

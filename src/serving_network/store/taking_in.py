@@ -8,6 +8,7 @@ sequence, and the user would have two receipts for it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from serving_network.errors import InvalidInput
@@ -64,7 +65,7 @@ def _take_in(
         raise InvalidReceipt(f"The {name} belongs to another service.")
     if disclosure is None:
         raise InvalidReceipt(f"The {name} is redacted.", next_step="Ask the user to export it without --redact.")
-    signed_by = _signer_of(one, signers)
+    _check_signed(one, signers)
     stored = db.execute(
         "SELECT id FROM served WHERE address = ? AND sequence = ?", (receipt.user, receipt.sequence)
     ).fetchone()
@@ -84,18 +85,15 @@ def _take_in(
             next_step=f"Add the user's receipts from {requests + 1} on.",
         )
     answer = signer.sign_answer(answer_text(disclosure.request_hash, [disclosure.answer_hash]))
-    insert_served(db, [ServedRow(one, disclosure, signed_by, answer)])
+    insert_served(db, [ServedRow(one, disclosure, signer.address, answer)])
     abandon(db, [one.receipt.id])
     return True
 
 
-def _signer_of(one: SignedReceipt, signers: Sequence[str]) -> str:
-    """Which of the service's signers signed a receipt. Raises InvalidReceipt."""
+def _check_signed(one: SignedReceipt, signers: Sequence[str]) -> None:
+    """Check that one of the service's signers signed a receipt. Raises InvalidReceipt."""
     for signer in signers[:-1]:
-        try:
+        with suppress(InvalidReceipt):
             one.check(signer)
-        except InvalidReceipt:
-            continue
-        return signer
+            return
     one.check(signers[-1])
-    return signers[-1]
