@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
+import asyncio
 import json
 import urllib.request
 
 import pytest
 from budget import spread
 
-from serving_network.clients import Provider
+from serving_network.chain.connection import AsyncConnection
+from serving_network.clients import AsyncUser, Provider
 from serving_network.contracts.errors import ServiceNotExist
 from serving_network.contracts.models import Offer
 from serving_network.money import WEI_PER_COIN as COIN
@@ -53,6 +55,17 @@ def test_unspent_funds_return_to_the_ledger(serving_network: LocalNetwork) -> No
     ledger = user.ledger(user.address)
     assert ledger is not None
     assert ledger.available == 10 * COIN
+
+
+def test_a_program_with_an_event_loop_opens_a_connection_of_its_own(serving_network: LocalNetwork) -> None:
+    async def deposited() -> int:
+        async with await AsyncConnection.open(serving_network.chain) as connection:
+            user = AsyncUser(connection, serving_network.signer(1))
+            await user.deposit(3 * COIN)
+            ledger = await user.ledger(user.address)
+        return ledger.available if ledger else 0
+
+    assert asyncio.run(deposited()) == 3 * COIN
 
 
 def test_other_programs_reach_the_network(serving_network_url: str) -> None:

@@ -10,11 +10,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from serving_network.errors import NotAnAddress
+from serving_network.errors import InvalidInput, NotAnAddress
 from serving_network.hashing import keccak
 from serving_network.untrusted import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eth_typing import Address, ChecksumAddress
 
 _ADDRESS = re.compile(r"(?:0x)?([0-9a-f]{40})", re.IGNORECASE | re.ASCII)
@@ -44,6 +46,16 @@ def to_checksum_address(address: str | bytes) -> ChecksumAddress:
     marks = keccak(digits.encode()).hex()
     cased = (one.upper() if mark >= _UPPER_FROM else one for one, mark in zip(digits, marks, strict=False))
     return "0x" + "".join(cased)  # type: ignore[return-value]
+
+
+def several(addresses: Sequence[str]) -> list[str]:
+    """The addresses as a list. Raises InvalidInput for one address, which is also a sequence of texts."""
+    if isinstance(addresses, str | bytes):
+        raise InvalidInput(
+            f"{quoted(addresses)} stands in place of a list of addresses.",
+            next_step="Pass a list, also for one address.",
+        )
+    return list(addresses)
 
 
 def _digits(address: str | bytes) -> str:

@@ -55,7 +55,8 @@ class NamedNetwork:
         if self.ledger is None:
             raise ConfigurationError(
                 f"The network {self.name!r} has no ledger address.",
-                next_step=f"serving network add {self.name} --ledger ADDRESS",
+                next_step=f"serving network add {self.name} --ledger ADDRESS (ask the network's owner for it)."
+                " To deploy a network of your own: serving deploy plan",
             )
         return self.ledger
 

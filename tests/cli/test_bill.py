@@ -44,9 +44,16 @@ def chat(gate: Gate, token_id: int = 255) -> None:
 def test_a_bill_is_fetched_shown_and_proven(serving: Terminal, stage: Stage, gate: Gate, tmp_path: Path) -> None:
     provider = stage.world.provider.address
     assert "fetch" in serving("bill", "verify", provider, code=3).err
+    serving("bill", "fetch", provider)
+    assert serving("bill", "verify", provider).out.endswith("no coin was settled, so there is no payment to prove.\n")
     chat(gate)
+    serving("bill", "fetch", provider)
+    unsettled = serving("bill", "verify", provider).out
+    assert "covers every coin" not in unsettled
+    assert "covered by receipts" not in unsettled
+    assert unsettled.endswith("there is no payment to prove. 1 receipt verified without a fault.\n")
     chat(gate, token_id=7)
-    assert serving("bill", "fetch", provider, "--json").json == {"new": 2, "receipts": 2}
+    assert serving("bill", "fetch", provider, "--json").json == {"new": 1, "receipts": 2}
     assert asyncio.run(stage.settle()).paid == 2 * FEE
     chat(gate)
     assert serving("bill", "fetch", provider).out == "Fetched 1 new receipt, 3 in all.\n"

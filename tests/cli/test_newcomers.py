@@ -24,6 +24,10 @@ NO_PASSWORD = {"SERVING_PASSWORD": ""}
         ("key show", "Its commands: new, import, list, show-address, use, remove."),
         ("completion tcsh", "Invalid value for 'shell': 'tcsh' is not one of"),
         ("deposit 3", "There is serving ledger deposit."),
+        ("version recommend inference v1.1", "serving registry -h"),
+        ("handover apply 0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "serving ownership -h"),
+        ("key forget", "serving key use --none"),
+        ("registry migration inference-v1.0 inference-v1.1", "serving migrate plan -h"),
         ("local fund main -5", "'-5' is not an option, and no amount is negative."),
         ("token make someone --days 0", "or write it like: serving token make good-provider --days 30"),
         ("ledger fund 2 0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "may be in the wrong order"),
@@ -77,6 +81,12 @@ def test_a_name_never_stands_for_two_addresses(serving: Terminal, world: World) 
     assert serving("address", "list", "--json").json == {"friend": provider}
     serving("address", "add", "friend", other, "--yes")
     assert serving("address", "list", "--json").json == {"friend": other}
+    assert "is also the name of a key" not in serving("address", "list").err
+    file = serving.home / "config.toml"
+    file.write_text(file.read_text().replace("friend", "user"))  # earlier versions allowed it
+    noted = serving("address", "list").err
+    assert f"user is also the name of a key, {world.user.address}." in noted
+    assert noted.endswith("To end this: serving address remove user\n")
 
 
 def test_the_owner_writes_times_and_percents_as_they_are_shown(serving: Terminal, world: World) -> None:  # noqa: ARG001

@@ -72,12 +72,18 @@ def task_file(directory: Path, message: VerifierMessage, signature: bytes) -> Pa
 def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> None:
     provider, owner = ("--key", "provider", "--yes"), ("--key", "owner", "--yes")
     offer = offer_file(tmp_path, world)
+    unsigned = tmp_path / "unsigned.toml"
+    unsigned.write_text(offer.read_text().replace(world.tee_signer.address, "0x..."))
+    assert "tee_signer: '0x...' is not an address" in serving("service", "register", str(unsigned), code=3).err
+    assert "No provider has registered in inference-v1.0 yet." in serving("signer", "waiting").err
     serving("service", "register", str(offer), "--stake", "99", *provider, code=7)
-    serving("service", "register", str(offer), *provider)
+    registered = serving("service", "register", str(offer), *provider)
+    assert registered.out.endswith(f"To check: serving service show {world.provider.address}\n")
     (waiting,) = serving("signer", "waiting", "--json").json
     assert waiting["tee_signer"] == world.tee_signer.address
     serving("signer", "confirm", "provider", "--expect", world.stranger.address, *owner, code=7)
     serving("signer", "confirm", "provider", "--expect", world.tee_signer.address, *owner)
+    assert "Every registered TEE signer is confirmed." in serving("signer", "waiting").err
     assert "yes, by the owner" in serving("service", "show", "provider").out
     harmless = serving("service", "update", "--set", "url=https://new.example", *provider)
     assert "must confirm" not in harmless.err
@@ -177,6 +183,9 @@ def test_the_owners_settings(serving: Terminal, world: World) -> None:
     serving("ownership", "offer", "ledger", "stranger", *owner)
     (ledger, *_) = serving("ownership", "show", "--json").json
     assert ledger["offered_to"] == world.stranger.address
+    told = serving("doctor", "--key", "stranger", "--json", code=9).json
+    assert told["next_step"] == "serving ownership accept"
+    assert "of ledger is offered to" in told["checks"][-1]["detail"]
     serving("ownership", "accept", "--key", "stranger", "--yes")
     serving("ownership", "accept", "--key", "stranger", "--yes", code=2)
     assert serving("ownership", "show", "--json").json[0]["owner"] == world.stranger.address

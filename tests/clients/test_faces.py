@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from serving_network.clients import AsyncUser, User
+from serving_network.chain.connection import AsyncConnection, Connection
+from serving_network.clients import AsyncOwner, AsyncProvider, AsyncUser, Owner, Provider, User
+from serving_network.clients.settled import SettledReader
 from serving_network.contracts import UnencodableArguments
 from serving_network.errors import InvalidInput, NotAnAddress, NotAnAmount, ServingError
 from serving_network.money import WEI_PER_COIN as COIN
@@ -25,6 +27,11 @@ def test_a_sync_method_has_the_signature_and_documentation_of_the_async_one(worl
     assert bound.return_annotation == "Receipt"
     assert not inspect.iscoroutinefunction(User.fund)
     assert User.fund.__doc__ == AsyncUser.fund.__doc__
+    assert inspect.signature(User.events).return_annotation == "Iterator[Event]"
+    assert (
+        list(inspect.signature(world.user.events).parameters)
+        == list(inspect.signature(AsyncUser.events).parameters)[1:]
+    )
     assert "fund(self, provider: 'str', amount: 'int'" in pydoc.plain(pydoc.render_doc(User))
 
 
@@ -45,6 +52,14 @@ def test_a_sync_client_in_an_event_loop_names_the_async_one(world: World) -> Non
     with pytest.raises(InvalidInput, match="User was used inside a running event loop") as failure:
         asyncio.run(inside())
     assert failure.value.next_step == "Use AsyncUser and await its methods."
+
+    async def opens() -> None:
+        with Connection.open(world.connection.where):
+            pass
+
+    with pytest.raises(InvalidInput, match="Connection was opened inside a running event loop") as opened:
+        asyncio.run(opens())
+    assert opened.value.next_step == "Use await AsyncConnection.open(...)."
 
 
 def test_a_url_in_place_of_a_connection_and_a_key_in_place_of_a_signer(world: World) -> None:
@@ -108,6 +123,44 @@ def test_a_provider_in_lower_case_is_the_same_provider(world: World) -> None:
     world.user.open_ledger(5 * COIN)
     world.user.fund(world.provider.address, 2 * COIN)
     assert world.user.retrieve([world.provider.address.lower()])
+
+
+def test_one_address_in_place_of_a_list_is_named(world: World) -> None:
+    address, contract = world.user.address, world.user.service().contract
+    core = world.connection.core
+    for act in (
+        lambda: world.user.retrieve(address),
+        lambda: world.user.accounts_with(world.provider.address, address),
+        lambda: world.connection.logs(address, from_block=0, to_block=1),
+        lambda: world.connection.run(lambda: SettledReader(core, contract, address).of_users(address, 0)),
+    ):
+        with pytest.raises(InvalidInput, match=f"'{address}' stands in place of a list of addresses") as refused:
+            act()
+        assert not isinstance(refused.value, NotAnAddress)
+        assert refused.value.next_step == "Pass a list, also for one address."
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_connection_that_was_not_awaited_is_named(world: World) -> None:
+    signer = world.network.signer(3)
+    for client, takes, opening in (
+        (User, "sync connection", "Connection.open(url)"),
+        (AsyncUser, "open connection", "await AsyncConnection.open(url)"),
+    ):
+        opened: Any = AsyncConnection.open("http://127.0.0.1:8545")
+        with pytest.raises(InvalidInput, match=f"{client.__name__} takes an? {takes}, not this coroutine") as refused:
+            client(opened, signer)
+        assert opening in str(refused.value.next_step)
+        opened.close()
+
+
+def test_a_sync_client_takes_every_option_of_the_async_one(world: World) -> None:
+    for sync, other in ((User, AsyncUser), (Provider, AsyncProvider), (Owner, AsyncOwner)):
+        assert list(inspect.signature(sync).parameters)[1:] == list(inspect.signature(other).parameters)[1:]
+    user = User(world.connection, world.network.signer(3), gas=321_000)
+    sent = world.connection.run(lambda: world.connection.core.transaction(user.open_ledger(3 * COIN).transaction_hash))
+    assert sent is not None
+    assert int(sent["gas"], 16) == 321_000
 
 
 @pytest.mark.parametrize("amount", [0.5, 3.0, "3", None, True, -1, 2**256])

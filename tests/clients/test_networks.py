@@ -18,8 +18,12 @@ def test_built_in_networks(tmp_path: Path) -> None:
     names = {one.name: one.chain_id for one in Configuration(tmp_path).networks()}
     assert names == {"local": 31337, "testnet": 16602, "mainnet": 16661}
     assert Configuration(tmp_path).network().name == "local"
-    with pytest.raises(ConfigurationError, match="no ledger address"):
+    with pytest.raises(ConfigurationError, match="no ledger address") as refused:
         Configuration(tmp_path).network("mainnet").require_ledger()
+    assert refused.value.next_step == (
+        "serving network add mainnet --ledger ADDRESS (ask the network's owner for it)."
+        " To deploy a network of your own: serving deploy plan"
+    )
 
 
 def test_comments_and_order_are_kept(tmp_path: Path) -> None:

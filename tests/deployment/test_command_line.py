@@ -93,6 +93,29 @@ def test_a_deployed_network_is_found_by_every_command(deployed: Guide) -> None:
     assert ledger in deployed.type("serving network show mine")
 
 
+def test_a_minimum_is_changed_with_an_amount_and_the_plan_says_how(deployed: Guide) -> None:
+    spec = deployed.folder / "networks" / "mine.toml"
+    spec.write_text(spec.read_text().replace('"3 coins"', '"2 coins"'))
+    noted = " ".join(deployed.type("serving deploy plan --key deployer").split())
+    assert "the file says 2000000000000000000: serving upgrade apply ledger" in noted
+    option = noted.partition("serving upgrade apply ledger ")[2]
+    assert option.startswith("--argument minAccountBalance=2000000000000000000")
+    fails(deployed, "serving upgrade plan ledger --key deployer --argument minAccountBalance=many", 2, "not an amount")
+    for amount in (option.partition("=")[2].split()[0], "2coins"):
+        planned = deployed.type(f"serving upgrade plan ledger --key deployer --argument minAccountBalance={amount}")
+        assert "3000000000000000000 -> 2000000000000000000" in " ".join(planned.split())
+
+
+def test_a_recommendation_that_the_next_deployment_would_undo_is_noted(deployed: Guide) -> None:
+    spec = deployed.folder / "networks" / "mine.toml"
+    later = SPEC.split("[[service]]")[1].replace("v1.0", "v1.1").replace("recommended", "#")
+    spec.write_text(f"{SPEC}\n[[service]]{later}")
+    deployed.type("serving deploy apply --key deployer --yes")
+    noted = " ".join(deployed.type("serving registry recommend inference-v1.1 --key deployer --yes").split())
+    assert "networks/mine.toml recommends inference-v1.0, so the next serving deploy apply" in noted
+    assert "recommends" not in deployed.type("serving registry recommend inference-v1.0 --key deployer --yes")
+
+
 def test_a_second_network_is_planned_with_a_warning_and_deployed_only_if_confirmed(deployed: Guide) -> None:
     (deployed.folder / "networks" / "mine.json").unlink()
     warning = "this deploys a second network beside it"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from serving_network.errors import InvalidInput
@@ -33,14 +34,18 @@ class SyncFace(Generic[Core]):
 
     def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run the coroutine of `work` and return its result. Raises InvalidInput inside a running event loop."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return self.runner.run(work())
-        raise InvalidInput(
-            f"{type(self).__name__} was used inside a running event loop.",
-            next_step=f"Use Async{type(self).__name__} and await its methods.",
-        )
+        name = type(self).__name__
+        refuse_in_event_loop(name, "was used", f"Async{name} and await its methods")
+        return self.runner.run(work())
+
+
+def refuse_in_event_loop(name: str, done: str, instead: str) -> None:
+    """Raise InvalidInput if this thread runs an event loop, which a sync class would block."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInput(f"{name} {done} inside a running event loop.", next_step=f"Use {instead}.")
 
 
 def blocking(
@@ -74,5 +79,8 @@ def blocking_iterator(
             except StopAsyncIteration:
                 return
 
+    signature = inspect.signature(method)
+    returns = str(signature.return_annotation).removeprefix("Async")
+    iterate.__signature__ = signature.replace(return_annotation=returns)  # type: ignore[attr-defined]
     iterate.__qualname__ = method.__qualname__.removeprefix("Async")
     return iterate

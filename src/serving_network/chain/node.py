@@ -8,6 +8,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
+from serving_network.addresses import several
 from serving_network.chain.host_limits import asks_for_smaller_range
 from serving_network.chain.transport import RpcCall, TransientFailure, Transport
 from serving_network.contracts.reverts import explain_refusal
@@ -142,7 +143,7 @@ class AsyncNode:
         to_block: int,
     ) -> list[Log]:
         """As `logs`, in one request. Raises RpcError if the range or its logs are more than the node allows."""
-        query = {"address": list(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
+        query = {"address": several(addresses), "fromBlock": hex(from_block), "toBlock": hex(to_block)}
         if topics:
             query["topics"] = list(topics)
         logs: list[Log] = await self.rpc("eth_getLogs", [query])

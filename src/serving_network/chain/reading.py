@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from serving_network.chain.blocking import SyncFace, blocking
+from serving_network.chain.blocking import SyncFace, blocking, refuse_in_event_loop
 from serving_network.chain.node import AsyncNode, from_hex, from_quantity, is_address
 from serving_network.chain.receipts import Receipt, read_receipt, same_hash
 from serving_network.chain.transport import InProcessChain, transport_to
@@ -99,7 +99,8 @@ class Reader(SyncFace[AsyncReader]):
     def open(
         cls, target: Target, expected_chain_id: int | None = None, *, timeout: float = 30, attempts: int = 5
     ) -> Self:
-        """As `AsyncReader.open`."""
+        """As `AsyncReader.open`. Raises InvalidInput inside a running event loop."""
+        refuse_in_event_loop(cls.__name__, "was opened", f"await Async{cls.__name__}.open(...)")
         runner = asyncio.Runner()
         try:
             core = runner.run(cls.opens.open(target, expected_chain_id, timeout=timeout, attempts=attempts))

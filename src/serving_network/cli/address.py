@@ -45,14 +45,21 @@ def list_addresses(as_json: JSON = False) -> None:
 
     Example: serving address list
     """
-    book = Home.open().addresses()
-    out = Output(as_json)
+    files = Home.open()
+    book, out = files.addresses(), Output(as_json)
     out.result(book)
     out.table(
         ("name", "address"),
         list(book.items()),
         empty="The address book is empty. Add a name: serving address add NAME 0x...",
     )
+    for key in files.keys.list():
+        if book.get(key.name, key.address) != key.address:
+            out.note(
+                f"Note: {key.name} is also the name of a key, {key.address}. As an argument it stands for the address"
+                f" in the list. To end this: serving address remove {key.name}",
+                "yellow",
+            )
 
 
 @app.command()

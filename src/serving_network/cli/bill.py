@@ -271,12 +271,13 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
     from serving_network.clients.bills.matching import Coverage
 
     out = session.out
+    covered = verdict.paid(Coverage.COVERED)
     out.facts(
         {
             "provider": session.name(identity.provider),
             "user": session.name(identity.user),
             "receipts": f"{verdict.receipts} over {rounded(verdict.billed)}",
-            "settled": f"{rounded(verdict.paid(Coverage.COVERED))} covered by receipts",
+            "settled": rounded(covered) + (" covered by receipts" if covered else ""),
             "not settled": f"{rounded(verdict.to_settle)} of {count(len(verdict.unsettled), 'receipt')}",
         }
         | ({"free": count(verdict.free, "receipt")} if verdict.free else {})
@@ -293,7 +294,13 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
     if len(verdict.problems) > MOST_SHOWN:
         out.line(f"... and {len(verdict.problems) - MOST_SHOWN} more; --json lists all.")
     if verdict.proven:
-        out.line(f"Proven up to block {verdict.block}: a signed receipt covers every coin that was settled.", "green")
+        if covered:
+            result = f"Proven up to block {verdict.block}: a signed receipt covers every coin that was settled."
+        else:
+            result = f"Up to block {verdict.block} no coin was settled, so there is no payment to prove."
+            if verdict.receipts:
+                result += f" {count(verdict.receipts, 'receipt')} verified without a fault."
+        out.line(result, "green")
         return
     out.line("Not proven.", "red")
     if verdict.paid(Coverage.UNCOVERED):

@@ -125,13 +125,13 @@ async def _roles(
     session: Session, network: AsyncNetwork, address: str, service: str | None
 ) -> tuple[list[Check], set[Role]]:
     """The checks of each role that the address has; those of a user if it has none."""
-    from serving_network.clients.doctor import examine_owner, examine_user
+    from serving_network.clients.doctor import examine_offers, examine_owner, examine_user
 
     services = [await network.service(service)] if service else await network.services()
     owned = [one for one in services if (await network.settings(one.name))["owner"] == address]
     offered = [one for one in services if await network.offer(address, one.name) is not None]
-    checks: list[Check] = []
-    you: set[Role] = set()
+    checks: list[Check] = await examine_offers(network, address)
+    you: set[Role] = {"owner"} if checks else set()
     for one in owned:
         checks += _new(checks, await examine_owner(network, address, one.name))
         you.add("owner")

@@ -14,6 +14,13 @@ class Serving(Program):
     """The commands of this program, in the columns and under the roles in which its help lists them."""
 
     package = "serving_network.cli"
+    renamed: ClassVar[Mapping[str, str]] = {
+        "handover": "serving ownership -h",
+        "key forget": "serving key use --none",
+        "registry migration": "serving migrate plan -h",
+        "version": "serving registry -h",
+        "watch": "serving account watch -h",
+    }
     columns: ClassVar[tuple[Mapping[str, Mapping[str, str]], ...]] = (
         {
             "Everyone": {

@@ -15,7 +15,7 @@ from serving_network.cli.console.command import reads, writes
 from serving_network.cli.console.output import money
 from serving_network.cli.console.session import Session
 from serving_network.cli.console.times import local_time, moment
-from serving_network.cli.files.networks import DEFAULT_FILES, FILES, record_if_any
+from serving_network.cli.files.networks import DEFAULT_FILES, FILES, record_if_any, spec_of
 from serving_network.cli.parts.plans import done_as_json, run_plan, show_calls
 from serving_network.errors import UnknownName
 from serving_network.money import rounded
@@ -141,6 +141,20 @@ async def recommend(
         return
     made = await plan_recommendation(await session.chain(), file.record, service, session.own_address())
     await _run(session, file, made, files, "Recommend it?")
+    _compare_with_spec(session, files, service)
+
+
+def _compare_with_spec(session: Session, files: Path, service: str) -> None:
+    """Note if the network's file recommends another version, which the next deployment would recommend again."""
+    path = files / f"{session.network.name}.toml"
+    if not path.exists():
+        return
+    for one in spec_of(session, files).services:
+        if one.recommended and one.name != service and service.startswith(f"{one.type}-"):
+            session.out.note(
+                f"Note: {path} recommends {one.name}, so the next serving deploy apply would recommend it again. Set"
+                " recommended = true for the version that you want."
+            )
 
 
 async def _run(session: Session, file: RecordFile, made: Plan, files: Path, question: str) -> None:

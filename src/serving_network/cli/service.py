@@ -14,7 +14,7 @@ from serving_network.cli.console.command import reads, writes
 from serving_network.cli.console.session import Session
 from serving_network.cli.console.times import local_time
 from serving_network.cli.files.offer import EXAMPLES, changed, kind_of, read_offer
-from serving_network.cli.parts.offers import PRICES, changes, models, offer_as_json, price, prices
+from serving_network.cli.parts.offers import PRICES, changes, models, offer_as_json, price, prices, to_check
 from serving_network.cli.parts.quote import COLLATERAL, COMPOSE_HASH, PCCS, Given, end, review
 from serving_network.contracts.models import FineTuningOffer
 from serving_network.counting import count
@@ -155,7 +155,7 @@ async def register(
     provider = await session.provider()
     await provider.register(read_offer(offer, service), stake, service)
     if not session.dry_run:
-        session.out.line("Next, the network's owner must confirm the TEE signer. To check: serving service show")
+        session.out.line(to_check(provider.address, service))
 
 
 @app.command()

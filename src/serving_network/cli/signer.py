@@ -26,7 +26,10 @@ async def waiting(session: Session, service: INFERENCE_SERVICE = "inference") ->
 
     Example: serving signer waiting
     """
-    offers = [one for one in await (await session.reader()).offers(service) if not one.confirmed]
+    network = await session.reader()
+    registered = await network.offers(service)
+    offers = [one for one in registered if not one.confirmed]
+    nobody = f"No provider has registered in {(await network.service(service)).name} yet."
     session.out.result([offer_as_json(one) for one in offers])
     session.out.table(
         ("provider", "TEE signer", "url", "model", *PRICES[kind_of(service)]),
@@ -34,7 +37,7 @@ async def waiting(session: Session, service: INFERENCE_SERVICE = "inference") ->
             (session.name(one.provider), one.offer.tee_signer, one.offer.url, models(one.offer), *prices(one.offer))
             for one in offers
         ],
-        empty="Every registered TEE signer is confirmed.",
+        empty="Every registered TEE signer is confirmed." if registered else nobody,
     )
 
 

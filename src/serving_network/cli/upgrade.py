@@ -27,7 +27,7 @@ RENAME = Annotated[
 ]
 ARGUMENT = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=VALUE: a constructor argument (wei, seconds) to change. Repeatable."),
+    typer.Option(help="NAME=AMOUNT: a constructor argument to change, in wei or with a unit. Repeatable."),
 ]
 
 

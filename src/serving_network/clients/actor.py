@@ -93,9 +93,12 @@ class Actor(Network):
         ledger: str = LOCAL_LEDGER,
         *,
         fees: Fees | None = None,
+        gas: int | None = None,
         confirmations: int = 1,
         timeout: float = 120,
     ) -> None:
         super().__init__(connection, ledger)
-        self.core = self.role(connection.core, signer, ledger, fees=fees, confirmations=confirmations, timeout=timeout)
+        self.core = self.role(
+            connection.core, signer, ledger, fees=fees, gas=gas, confirmations=confirmations, timeout=timeout
+        )
         self.address = signer.address

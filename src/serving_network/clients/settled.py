@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from serving_network.addresses import to_checksum_address
+from serving_network.addresses import several, to_checksum_address
 from serving_network.chain.node import from_quantity
 from serving_network.clients.read.settlement_calls import RESULT_EVENTS
 from serving_network.clients.settlements import Disagreement, Outcome, SettlementWire, known_status, outcome_of
@@ -51,7 +51,7 @@ class SettledReader:
 
     async def of_users(self, users: Sequence[str], from_block: int, to_block: int | None = None) -> list[Settled]:
         """The accepted settlements of these users in these blocks, in the order of the chain."""
-        wanted = set(users)
+        wanted = set(several(users))
         return [
             one
             for receipt, sent in await self.transactions(users, from_block, to_block)

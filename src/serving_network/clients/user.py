@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serving_network.addresses import to_checksum_address
+from serving_network.addresses import several, to_checksum_address
 from serving_network.chain.blocking import blocking
 from serving_network.clients.actor import Actor, AsyncActor
 from serving_network.clients.read.inference import inference_service
@@ -208,7 +208,7 @@ class AsyncUser(AsyncActor):
         nothing to request and nothing unlocked are skipped. Raises AccountNotExists, before anything is sent, for a
         provider without an account.
         """
-        chosen = None if providers is None else [to_checksum_address(one) for one in providers]
+        chosen = None if providers is None else [to_checksum_address(one) for one in several(providers)]
         services = [await self.service(service)] if service else await self.services()
         listed: dict[str, list[str]] = {
             one.name: await self.ledger_contract.read("getLedgerProviders", self.address, one.name) for one in services

@@ -7,7 +7,7 @@ with the ledger. The order is fixed, because the addresses of a fresh deployer d
 inference and fine-tuning are created with its nonces 2, 6 and 12.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import rlp
@@ -195,25 +195,23 @@ def recommend_step(service_type: str, version: str) -> Step:
 
 def _ledger_differences(spec: LedgerSpec, record: Record) -> Iterator[str]:
     stands = record.ledger
-    yield from _constructor_differences(
-        "ledger", ledger_arguments(spec), list(stands.implementation.arguments.values())
-    )
+    yield from _constructor_differences("ledger", ledger_arguments(spec), stands.implementation.arguments)
     yield from _owner_differences("ledger", spec.owner, stands.owner, spec.upgrade_owner, stands.upgrade_owner)
 
 
 def _service_differences(spec: ServiceSpec, record: Record) -> Iterator[str]:
     stands = record.contracts[spec.name]
-    yield from _constructor_differences(
-        spec.name, [str(spec.min_provider_stake)], list(stands.implementation.arguments.values())
-    )
+    yield from _constructor_differences(spec.name, [str(spec.min_provider_stake)], stands.implementation.arguments)
     yield from _owner_differences(spec.name, spec.owner, stands.owner, spec.upgrade_owner, stands.upgrade_owner)
 
 
-def _constructor_differences(name: str, wanted: list[str], has: list[str]) -> Iterator[str]:
-    if wanted != has:
-        yield (
-            f"{name} was built with {', '.join(has)}, the file says {', '.join(wanted)}: serving upgrade apply {name}"
-        )
+def _constructor_differences(name: str, wanted: list[str], has: Mapping[str, str]) -> Iterator[str]:
+    for argument, (built, value) in zip(has, zip(has.values(), wanted, strict=True), strict=True):
+        if value != built:
+            yield (
+                f"{name} was built with {argument}={built}, the file says {value}:"
+                f" serving upgrade apply {name} --argument {argument}={value}"
+            )
 
 
 def _owner_differences(

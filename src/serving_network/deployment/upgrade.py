@@ -21,6 +21,7 @@ from serving_network.deployment.layout import Layout, compare
 from serving_network.deployment.plan import Assumption, Delegated, Plan, check_ready, getter, resumed
 from serving_network.deployment.record import Implementation, Record, RecordedContract, Step, What
 from serving_network.deployment.steps import CALL_GAS, implementation_step, known_addresses
+from serving_network.money import parse_wei, whole_wei
 
 BEACON = "UpgradeableBeacon"
 
@@ -180,12 +181,17 @@ def _arguments(old: Implementation, given: Mapping[str, str]) -> dict[str, str]:
             f"{old.contract} is not built with {', '.join(sorted(unknown))}.",
             next_step=f"It takes: {', '.join(names)}.",
         )
-    values = {**old.arguments, **given}
+    values = {**old.arguments, **{name: _in_wei(value) for name, value in given.items()}}
     if missing := [one for one in names if one not in values]:
         raise PlanRefused(
             f"The new {old.contract} also needs {', '.join(missing)}.", next_step=f"Give --argument {missing[0]}=VALUE."
         )
     return named(inputs, [values[one] for one in names])
+
+
+def _in_wei(value: str) -> str:
+    """A constructor argument as whole wei: all are amounts. Raises NotAnAmount."""
+    return str(whole_wei(int(value) if value.isdecimal() and value.isascii() else parse_wei(value)))
 
 
 def _appended(before: Layout, after: Layout) -> tuple[str, ...]:

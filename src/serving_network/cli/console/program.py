@@ -60,6 +60,8 @@ class Program(_Light, TyperGroup):
 
     package: ClassVar[str]
     columns: ClassVar[Sequence[Mapping[str, Mapping[str, str]]]]
+    renamed: ClassVar[Mapping[str, str]]
+    """What took the place of commands of earlier versions."""
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
@@ -95,6 +97,10 @@ class Program(_Light, TyperGroup):
         if not isinstance(error, USAGE_ERROR) or type(error).__name__ == "NoArgsIsHelpError":
             raise error  # it prints the help
         where = error.ctx or ctx
+        for old, new in self.renamed.items():
+            if isinstance(where.command, TyperGroup) and [*words][: len(old.split())] == old.split():
+                failure = InvalidInput(f"serving {old} was renamed.", next_step=new)
+                return typer.Exit(Output("--json" in words).failure(failure))
         next_step, cause = f"{where.command_path} -h", None
         if example := _example(where.command):
             next_step += f", or write it like: {example}"

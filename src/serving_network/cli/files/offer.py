@@ -74,7 +74,7 @@ def read_offer(path: Path, service: str) -> Offer | FineTuningOffer:
             next_step=f"Fix {path} and run again.",
         )
     try:
-        return kind(**{name: _value(name, value) for name, value in content.items()})
+        return kind(**{name: _field(name, value) for name, value in content.items()})
     except (TypeError, InvalidInput) as error:
         raise ConfigurationError(
             f"{path} does not describe a service.", cause=printable(str(error)), next_step=f"Fix {path} and run again."
@@ -119,6 +119,14 @@ def parse_url(text: str) -> str:
         f"{printable(text)!r} is not the URL of a server.",
         next_step="Write it with its scheme: https://gateway.example",
     )
+
+
+def _field(name: str, value: Any) -> Any:
+    """A field's value in a file. Raises InvalidInput naming the field, and TypeError."""
+    try:
+        return _value(name, value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}: {error}") from error
 
 
 def _value(name: str, value: Any) -> Any:

@@ -17,6 +17,7 @@ from serving_network.cli.console.session import Session
 from serving_network.cli.console.tee_key import tee_key_from_environment, tee_of
 from serving_network.cli.files.offer import parse_url
 from serving_network.cli.parts.gateway_options import DEFAULT_SETTINGS, SETTINGS
+from serving_network.cli.parts.offers import to_check
 from serving_network.contracts.models import Offer
 from serving_network.errors import ConfigurationError, InvalidInput
 from serving_network.files import write_whole
@@ -120,7 +121,7 @@ async def _register(session: Session, provider: AsyncProvider, offer: Offer, ser
     """Register or update, after saying what it costs and resets and asking."""
     if is_new:
         await provider.register(offer, None, service)
-        session.out.line("Next, the network's owner must confirm the TEE signer. To check: serving service show")
+        session.out.line(to_check(provider.address, service))
         return
     if lost := await provider.update_costs(offer, service):
         session.out.note(

@@ -66,3 +66,9 @@ def offer_as_json(found: ProviderService) -> dict[str, Any]:
         "confirmed": found.confirmed,
         "updated": None if found.updated_at is None else moment(found.updated_at),
     }
+
+
+def to_check(provider: str, service: str) -> str:
+    """What follows a registration, and the command that shows it whichever key is in use."""
+    which = "" if service == INFERENCE else f" --service {service}"
+    return f"Next, the network's owner must confirm the TEE signer. To check: serving service show {provider}{which}"

@@ -2,7 +2,7 @@
 """Check what stands in the way of a payment, and name the command that leads on and the role that runs it."""
 
 from serving_network.clients.doctor.check import Check, Role, first_failure
-from serving_network.clients.doctor.owner import examine_owner
+from serving_network.clients.doctor.owner import examine_offers, examine_owner
 from serving_network.clients.doctor.payment import examine_payment
 from serving_network.clients.doctor.provider import examine_provider
 from serving_network.clients.doctor.settlement import examine_fine_tuning, examine_inference
@@ -13,6 +13,7 @@ __all__ = [
     "Role",
     "examine_fine_tuning",
     "examine_inference",
+    "examine_offers",
     "examine_owner",
     "examine_payment",
     "examine_provider",

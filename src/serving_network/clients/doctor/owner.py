@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
 
 
+async def examine_offers(network: AsyncNetwork, address: str) -> list[Check]:
+    """A failed check if the business ownership of a contract is offered to this address; else none."""
+    contracts = {"ledger": network.ledger_contract} | {one.name: one.contract for one in await network.services()}
+    offered = [
+        name
+        for name, contract in contracts.items()
+        if await contract.has("pendingOwner") and await contract.read("pendingOwner") == address
+    ]
+    if not offered:
+        return []
+    detail = f"of {', '.join(offered)} is offered to {address}, and not accepted yet"
+    return [Check("ownership", False, detail, "serving ownership accept", "owner")]
+
+
 async def examine_owner(network: AsyncNetwork, owner: str, service: str = INFERENCE) -> list[Check]:
     """Check that no TEE signer of this service waits for its owner, and that the owner can pay for a confirmation."""
     found = await network.service(service)

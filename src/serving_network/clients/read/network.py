@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from serving_network.addresses import to_checksum_address
+from serving_network.addresses import several, to_checksum_address
 from serving_network.chain.blocking import SyncFace, blocking, blocking_iterator
 from serving_network.chain.contract import Contract
 from serving_network.chain.reading import AsyncReader, Reader
@@ -77,6 +78,7 @@ class AsyncNetwork:
     def __init__(self, chain: AsyncReader, ledger: str = LOCAL_LEDGER) -> None:
         name = type(self).__name__
         _refuse(chain, SyncFace, f"{name} takes an async connection", f"Use {name.removeprefix('Async')}.")
+        _refuse(chain, Coroutine, f"{name} takes an open connection", "Await it: await AsyncConnection.open(url).")
         _refuse(chain, str, f"{name} takes a connection", "Open one: await AsyncConnection.open(url).")
         self.chain = chain
         self.ledger_contract = Contract(chain, "LedgerManager", to_checksum_address(ledger))
@@ -172,7 +174,8 @@ class AsyncNetwork:
         """The accounts of many users with one provider, by user. Users without an account are omitted."""
         found = await self.service(service)
         size = USERS_PER_REQUEST[found.kind]
-        parts = [list(users[start : start + size]) for start in range(0, len(users), size)]
+        users = several(users)
+        parts = [users[start : start + size] for start in range(0, len(users), size)]
         lock_time, *answers = await found.contract.read_many(
             [("lockTime", ()), *(("getBatchAccountsByUsers", (part,)) for part in parts)], sender=provider, block=block
         )
@@ -298,6 +301,7 @@ class Network(SyncFace[AsyncNetwork]):
     def __init__(self, connection: Reader, ledger: str = LOCAL_LEDGER) -> None:
         name = type(self).__name__
         _refuse(connection, AsyncReader, f"{name} takes a sync connection", f"Use Async{name}.")
+        _refuse(connection, Coroutine, f"{name} takes a sync connection", "Open one: Connection.open(url).")
         _refuse(connection, str, f"{name} takes a connection", "Open one: Connection.open(url).")
         super().__init__(AsyncNetwork(connection.core, ledger), connection.runner)
 
