@@ -154,7 +154,7 @@ async def ask_gateway(store: Location, method: str, route: str) -> dict[str, Any
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise GatewayNotRunning(
             f"No gateway runs on the store {store}.",
-            cause=f"{reason_of(error)}.",
+            cause=None if isinstance(error, FileNotFoundError) else f"{reason_of(error)}.",
             next_step="Start it: serving gateway run",
         ) from error
 
