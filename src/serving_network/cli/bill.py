@@ -127,7 +127,7 @@ async def fetch(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE
                     new += bill.add(page)
         except ProviderFailure as failure:
             if failure.status == HTTPStatus.PAYMENT_REQUIRED:
-                raise AccountNotExists(user=user.address, provider=identity.provider) from failure
+                raise AccountNotExists(user=user.address, provider=session.address(provider)) from failure
             raise
         last = bill.complete_to()
     session.out.result({"new": new, "receipts": last})

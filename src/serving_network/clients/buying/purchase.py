@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
+from serving_network.addresses import to_checksum_address
 from serving_network.clients.bills.checking import check_receipt
 from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.fetching import ProviderFailure, error_in
@@ -208,7 +209,7 @@ class Purchase:
         user, provider = self._buyer.user, self._buyer.identity.provider
         unpaid = self.status == HTTPStatus.PAYMENT_REQUIRED
         if unpaid and await user.account(user.address, provider, self._buyer.service) is None:
-            return AccountNotExists(user=user.address, provider=provider)
+            return AccountNotExists(user=user.address, provider=to_checksum_address(provider))
         refused = 400 <= self.status < 500
         return ProviderFailure(
             f"The provider {'refused the request' if refused else 'failed'} with status {self.status}.",
