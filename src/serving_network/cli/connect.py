@@ -104,7 +104,7 @@ async def connect(
                 f"serving ledger fund {identity.provider} AMOUNT",
                 "yellow",
             )
-        user = AsyncUser(network.chain, session.signer(), session.network.require_ledger())
+        user = AsyncUser(await session.chain(), session.signer(), session.network.require_ledger())
         async with Buyer(user, identity, bill, service, counts) as buyer:
             funding = Funding(buyer, limit or 0)
             async with Endpoint(buyer, funding, key, report).serving(HOST, port) as url:

@@ -153,7 +153,7 @@ def _new_offer(session: Session, given: dict[str, Any]) -> Offer:
         input_price=given_or_asked("input_price", "Price of an input token", parse_wei, "100 gwei"),
         output_price=given_or_asked("output_price", "Price of an output token", parse_wei, "100 gwei"),
         additional_info="{}",
-        tee_signer=tee_signer,
+        tee_signer=tee_signer,  # type: ignore[arg-type]
     )
 
 
