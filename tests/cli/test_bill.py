@@ -108,6 +108,8 @@ def test_a_changed_receipt_is_named(serving: Terminal, stage: Stage, gate: Gate,
     content["receipts"][0]["outputFee"] = "x"
     file.write_text(json.dumps(content))
     assert "not a bill" in serving("bill", "verify", "--file", str(file), code=2).err
+    mistaken = json.loads(serving("bill", "verify", str(file), "--json", code=3).err)
+    assert f"serving bill verify --file {file}" in mistaken["next_step"]
 
 
 def test_what_cannot_be_verified(serving: Terminal, stage: Stage) -> None:

@@ -161,3 +161,24 @@ def test_a_genuine_quote_that_is_not_of_the_signer(
     archived = json.loads(Path(verdict["archive"]).read_text())
     assert bytes.fromhex(archived["report"]["quote"]) == sample
     assert (archived["mrtd"], archived["collateral"] is None) == (f"0x{sample[184:232].hex()}", False)
+
+
+def test_a_user_without_an_account_is_served_for_free_or_told_to_fund_one(serving: Terminal, stage: Stage) -> None:
+    provider, user = stage.world.provider.address, stage.world.stranger.address
+    serving.environment["SERVING_KEY"] = "stranger"
+    with gateway(stage, free=[user]) as gate:
+        gate.model.handle = streaming(events(3))
+        assert "Cost 0 coins for 15 tokens" in serving("chat", provider, "Hi").err
+        assert "Fetched 0 new receipts, 1 in all." in serving("bill", "fetch", provider).out
+        made = serving("token", "make", provider, "--free")
+        assert (made.out.startswith("app-sk-"), "it cannot be revoked" in made.err) == (True, True)
+        assert "needs an account" in serving("token", "make", provider, "--free", "--days", "1", code=2).err
+    with gateway(stage):
+        for words in (("chat", provider, "Hi"), ("bill", "fetch", provider), ("token", "make", provider)):
+            assert f"serving ledger fund {provider} AMOUNT" in serving(*words, code=7).err
+
+
+def test_connect_checks_the_provider_before_it_asks_for_the_password(serving: Terminal, stage: Stage) -> None:
+    stage.world.owner.revoke(stage.world.provider.address)
+    refused = serving("connect", stage.world.provider.address, "--port", "0", code=3, SERVING_PASSWORD="wrong password")
+    assert "not confirmed" in refused.err

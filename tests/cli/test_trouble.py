@@ -102,6 +102,7 @@ def test_a_dry_run_needs_no_password(serving: Terminal) -> None:
 def test_a_wrong_password(serving: Terminal) -> None:
     told = serving("ledger", "open", "3", "--yes", "--json", code=4, SERVING_PASSWORD="not this one")
     assert json.loads(told.err)["error"] == "WrongPassword"
+    assert "SERVING_PASSWORD" in json.loads(told.err)["next_step"]
 
 
 def test_no_key_at_all(serving: Terminal) -> None:

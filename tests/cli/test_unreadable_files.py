@@ -121,7 +121,8 @@ def test_the_port_of_the_gateway_is_chosen_with_its_own_option(lonely: Terminal)
     assert f"serving up --gateway --gateway-port {port + 1}" in failed.err
 
 
-def test_a_tree_is_printed_where_there_is_no_utf_8(serving: Terminal) -> None:
-    shown = serving.program("account", "show", PYTHONIOENCODING="ascii")
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:surrogateescape"])
+def test_a_tree_is_printed_where_there_is_no_utf_8(serving: Terminal, encoding: str) -> None:
+    shown = serving.program("account", "show", PYTHONIOENCODING=encoding)
     assert "total" in shown.out
     assert shown.err == ""

@@ -61,9 +61,12 @@ def test_a_terminal_is_asked_for_what_is_missing(stage: Stage, home: Path) -> No
         child = zygote.Terminal(words, environment=own, directory=home, columns=200)
         for question, answer in (
             ("Model server, with its /v1 \\[http://127.0.0.1:8000/v1\\]: ", upstream),
-            ("Public URL of the gateway: ", "https://new.example"),
+            ("Public URL of the gateway: ", "new.example"),
+            ("Write it with its scheme: https://gateway.example\\s+Public URL of the gateway: ", "https://new.example"),
+            ("Name of the model: ", ""),
             ("Name of the model: ", "m"),
-            ("Price of an input token \\[100 gwei\\]: ", ""),
+            ("Price of an input token \\[100 gwei\\]: ", "cheap"),
+            ("'cheap' is not an amount(.|\\n)*Price of an input token \\[100 gwei\\]: ", ""),
             ("Price of an output token \\[100 gwei\\]: ", "3 gwei"),
             ("stake(.|\\n)*\\[Y/n\\]: ", "y"),
         ):

@@ -22,7 +22,10 @@ from serving_network.gateway.control import GatewayNotRunning, ask_gateway, cont
 from serving_network.gateway.metrics import Metrics
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.store.served import summarise
-from tests.gateway.stage import CHAT, Stage, plain
+from serving_network.testing import LocalNetwork
+from serving_network.wallet.keys import KeyStore
+from tests.gateway.programs import PASSWORD, printed_by, write_home
+from tests.gateway.stage import CHAT, PROVIDER, Stage, plain
 
 
 def test_drain_refuses_new_requests_and_finishes_those_under_way(stage: Stage) -> None:
@@ -53,8 +56,23 @@ def test_drain_refuses_new_requests_and_finishes_those_under_way(stage: Stage) -
             assert (state["under_way"], state["reserved"], state["refused"]) == (0, "0", {"draining": 1})
             await ask_gateway(stage.store, "POST", "/resume")
             assert (await gate.chat(token))[0] == 200
-        with pytest.raises(GatewayNotRunning):
+        with pytest.raises(GatewayNotRunning) as stopped:
             await ask_gateway(stage.store, "GET", "/status")
+        assert stopped.value.cause is None
+
+    asyncio.run(scenario())
+
+
+def test_a_drain_without_a_settler_names_the_command_that_settles(stage: Stage, tmp_path: Path) -> None:
+    KeyStore(tmp_path / "keys", scrypt_work=2).add("provider", LocalNetwork.signer(PROVIDER), PASSWORD)
+    write_home(stage, tmp_path, "http://127.0.0.1:1/v1")
+    words = ["--key", "provider", "--journal", str(stage.store)]
+
+    async def scenario() -> None:
+        async with stage.gate() as gate:
+            assert (await gate.chat(stage.token()))[0] == 200
+            code, text = await printed_by(tmp_path, "gateway", "drain", *words)
+        assert (code, text.strip().endswith(f"Next: serving settle {' '.join(words)}")) == (11, True)
 
     asyncio.run(scenario())
 

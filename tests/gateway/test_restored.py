@@ -23,7 +23,8 @@ from serving_network.store.served import summarise
 from serving_network.store.taking_in import take_in
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.gateway.programs import PASSWORD, serving, write_home
+from serving_network.wallet.local import LocalTeeSigner
+from tests.gateway.programs import PASSWORD, printed_by, serving, write_home
 from tests.gateway.stage import PROVIDER, Stage
 
 
@@ -66,6 +67,8 @@ def test_the_documented_steps(stage: Stage, tmp_path: Path) -> None:
         about = BillIdentity(identity.chain_id, identity.contract, identity.provider, receipts[0].receipt.user)
         (home / "bill.json").write_text(export_bill(about, receipts, redact=False))
         words = ["--key", "provider", "--journal", str(stage.store)]
+        code, backed_up = await printed_by(home, "settlement", "backup", str(home / "copy"), *words)
+        assert (code, "run serving gateway adopt" in backed_up) == (0, True)
         code, taken = await serving(home, "gateway", "adopt", str(home / "bill.json"), *words)
         assert (code, taken["receipts"], taken["users"]) == (0, 2, 1)
         assert (await serving(home, "settle", *words))[0] == 11

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import datetime, timedelta
 from enum import StrEnum
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,19 +110,25 @@ async def fetch(session: Session, provider: PROVIDER, service: INFERENCE_SERVICE
 
     Example: serving bill fetch good-provider
     """
-    from serving_network.clients.bills.fetching import fetch_receipts
+    from serving_network.clients.bills.fetching import ProviderFailure, fetch_receipts
     from serving_network.clients.read.inference import inference_service
     from serving_network.clients.servers import provider_session
+    from serving_network.contracts.errors import AccountNotExists
 
     user = await session.user()
     identity = await bill_identity(session, user, provider, service)
     offer, _ = await inference_service(user, identity.provider, service)
-    token = await user.make_session(identity.provider, service)
+    token = await user.make_session(identity.provider, service, free=True)
     new = 0
     with open_bill(bill_path(session, identity), identity) as bill:
-        async with provider_session(identity.chain_id) as http:
-            async for page in fetch_receipts(http, offer.url, token, identity, bill.complete_to()):
-                new += bill.add(page)
+        try:
+            async with provider_session(identity.chain_id) as http:
+                async for page in fetch_receipts(http, offer.url, token, identity, bill.complete_to()):
+                    new += bill.add(page)
+        except ProviderFailure as failure:
+            if failure.status == HTTPStatus.PAYMENT_REQUIRED:
+                raise AccountNotExists(user=user.address, provider=session.address(provider)) from failure
+            raise
         last = bill.complete_to()
     session.out.result({"new": new, "receipts": last})
     session.out.line(f"Fetched {count(new, 'new receipt')}, {last} in all.")
@@ -160,7 +168,12 @@ async def verify(
                 next_step="Choose the network of the bill with --network.",
             )
     else:
-        identity = await bill_identity(session, network, str(provider), service)
+        try:
+            identity = await bill_identity(session, network, str(provider), service)
+        except UnknownName as unknown:
+            if Path(str(provider)).is_file():
+                unknown.next_step = f"To verify this file: serving bill verify --file {shlex.quote(str(provider))}"
+            raise
         receipts = stored_receipts(session, identity)
     verdict = verify_bill(receipts, await read_evidence(network, identity))
     session.out.result(_as_json(identity, verdict))

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import resource
+import shlex
 import signal
 import sys
 import time
@@ -315,7 +316,9 @@ async def drain(
     if state["under_way"]:
         session.out.line(f"{count(state['under_way'], 'request')} still under way. To wait longer, drain again.")
     elif not settled:
-        session.out.line("Drained. No settler runs, so nothing was settled. Next: serving settle --key NAME")
+        given = (("--key", session.key), ("--journal", journal))
+        options = "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value is not None)
+        session.out.line(f"Drained. No settler runs, so nothing was settled. Next: serving settle{options}")
     elif unsettled:
         session.out.line(f"Drained. {rounded(unsettled)} could not be settled: serving gateway status shows why.")
     else:

@@ -362,19 +362,20 @@ async def backup(
     """Back up the journal, even while a run writes it.
 
     A restored backup lacks what was settled since: after restoring it, run serving settle, then serving settlement
-    adopt.
+    adopt. That of a gateway lacks receipts, too: run serving gateway adopt first.
 
     Example: serving settlement backup journal-2026-11-29 --key provider
     """
     from serving_network.store.location import PostgresStore
     from serving_network.store.opening import copy_journal
+    from serving_network.store.served import summarise
 
     source = await existing_journal(session, service, journal)
     if isinstance(source.path, PostgresStore):
+        after = _after_restoring(gateway=summarise(source.path).requests > 0)
         raise InvalidInput(
             "This journal is in PostgreSQL, whose own tools back it up.",
-            next_step=f"Run pg_dump --format=custom --file={file} '{source.path}'. After restoring it, run serving"
-            " settle, then serving settlement adopt.",
+            next_step=f"Run pg_dump --format=custom --file={file} '{source.path}'. {after}",
         )
     if file.exists():
         raise _exists(file)
@@ -419,7 +420,17 @@ async def backup(
                 else "no bookings yet",
             }
         )
-    session.out.line("After restoring it, run serving settle, then serving settlement adopt.")
+    session.out.line(_after_restoring(gateway=content is not None and content.served > 0))
+
+
+def _after_restoring(*, gateway: bool) -> str:
+    """What to do after a backup was restored. Receipts that a gateway's store lacks come before settlements."""
+    if gateway:
+        return (
+            "After restoring it, run serving gateway adopt with the bills that users exported, then serving settle,"
+            " then serving settlement adopt."
+        )
+    return "After restoring it, run serving settle, then serving settlement adopt."
 
 
 class _Content(NamedTuple):

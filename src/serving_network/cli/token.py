@@ -50,6 +50,9 @@ async def make(
     token_id: Annotated[
         int | None, typer.Option("--id", min=0, max=254, help="The API key's id. Default: a free one.")
     ] = None,
+    free: Annotated[
+        bool, typer.Option("--free", help="Make a session token without an account: the provider serves you for free.")
+    ] = False,
     service: INFERENCE_SERVICE = "inference",
 ) -> None:
     """Make a token for requests to a provider's server. No transaction is sent.
@@ -65,13 +68,18 @@ async def make(
         raise InvalidInput(
             "Only one of --hours, --days and --forever can be given.", next_step="serving token make --help"
         )
+    of_session = days is None and not forever and token_id is None
+    if free and not of_session:
+        raise InvalidInput("An API key needs an account.", next_step="Pass --free without --days, --forever and --id.")
     user = await session.user()
     whose = session.address(provider)
-    if await user.account(user.address, whose, service) is None:
+    account = await user.account(user.address, whose, service)
+    if account is None and not free:
         raise AccountNotExists(user=user.address, provider=whose)
     session.signer()
-    if days is None and not forever and token_id is None:
-        header = await user.make_session(whose, service, lifetime_ms=hours * HOUR_MS if hours else DAY_MS)
+    if of_session:
+        lifetime_ms = hours * HOUR_MS if hours else DAY_MS
+        header = await user.make_session(whose, service, lifetime_ms=lifetime_ms, free=free)
     else:
         lifetime_ms = 0 if forever else days * DAY_MS if days else (hours or 24) * HOUR_MS
         header = await user.make_api_key(whose, _book(session), service, lifetime_ms=lifetime_ms, token_id=token_id)
@@ -89,7 +97,10 @@ async def make(
     revokes = "revoke-all" if token.token_id == SESSION_ID else "revoke"
     numbered = "" if token.token_id == SESSION_ID else f" {token.token_id}"
     session.out.note(f"{_kind(token)}, {expires}. Keep it secret.")
-    session.out.note(f"To revoke it: serving token {revokes} {provider}{numbered}")
+    if account is None:
+        session.out.note("Without an account, it cannot be revoked.")
+    else:
+        session.out.note(f"To revoke it: serving token {revokes} {provider}{numbered}")
     if used:
         session.out.note(f"Base URL: {used[0]}")
         session.out.note(f"To try it, with the token in TOKEN: {used[1]}")

@@ -21,7 +21,7 @@ from serving_network.contracts.errors import (
     MinimumDepositRequired,
     ServiceNotExist,
 )
-from serving_network.contracts.models import FINE_TUNING, INFERENCE
+from serving_network.contracts.models import FINE_TUNING, INFERENCE, Account
 from serving_network.counting import count
 from serving_network.errors import InvalidInput, ServingError
 from serving_network.messages.session_tokens import (
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from serving_network.chain.receipts import Receipt
     from serving_network.clients.read.network import Service
-    from serving_network.contracts.models import Account, Ledger, ProviderService
+    from serving_network.contracts.models import Ledger, ProviderService
 
 PROVIDERS_PER_RETRIEVAL = 20
 
@@ -263,9 +263,20 @@ class AsyncUser(AsyncActor):
             found.contract.call("acknowledgeDeliverable", to_checksum_address(provider), id, effect=effect)
         )
 
-    async def make_session(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> str:
-        """An Authorization header for one session of at most 24 hours. Raises InvalidInput for a longer one."""
-        account = await self._account_with(provider, service)
+    async def make_session(
+        self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS, free: bool = False
+    ) -> str:
+        """An Authorization header for one session of at most 24 hours. Raises InvalidInput for a longer one.
+
+        With `free`, it is also made without an account: a provider can serve users without payment. Otherwise raises
+        AccountNotExists.
+        """
+        account = await self.account(self.address, provider, service)
+        if account is None:
+            whose = to_checksum_address(provider)
+            if not free:
+                raise AccountNotExists(user=self.address, provider=whose)
+            account = Account(service, self.address, whose, 0, 0, 0, (), "", acknowledged=False)
         return sign_token(new_token(account, _now_ms(), token_id=SESSION_ID, lifetime_ms=lifetime_ms), self.signer)
 
     async def openai(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> dict[str, Any]:

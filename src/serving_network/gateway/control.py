@@ -8,6 +8,7 @@ served without authentication on a port of 127.0.0.1, if one is set.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -152,9 +153,10 @@ async def ask_gateway(store: Location, method: str, route: str) -> dict[str, Any
             ):
                 return dict(await answer.json())
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        has_no_socket = isinstance(error, OSError) and error.errno == errno.ENOENT
         raise GatewayNotRunning(
             f"No gateway runs on the store {store}.",
-            cause=f"{reason_of(error)}.",
+            cause=None if has_no_socket else f"{reason_of(error)}.",
             next_step="Start it: serving gateway run",
         ) from error
 

@@ -114,7 +114,6 @@ async def check_store(network: AsyncNetwork, provider: str, service: str, store:
         raise GatewayNotReady(
             f"The store {store} lacks settlements of {count(len(behind), 'user')} that are on the chain.",
             cause=f"The first is {behind[0]}. The store was restored from a copy, or another program settled.",
-            next_step="After a restore, first take in the receipts that users export:"
-            f" serving gateway adopt FILE --key {provider} --journal {store}. Then run serving settle, and adopt the"
-            f" settlements: serving settlement adopt --key {provider} --journal {store}",
+            next_step="After a restore, run serving gateway adopt FILE... with the bills that users exported, then"
+            f" serving settle, then serving settlement adopt, each with --key {provider} --journal {store}",
         )

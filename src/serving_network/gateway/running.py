@@ -214,7 +214,7 @@ async def check_upstream(upstream: Upstream, offer: Offer) -> None:
         raise UpstreamUnavailable(
             f"The model server at {where} does not serve requests.",
             cause=f"{error.message} {error.passed_on[:200].decode('utf-8', 'replace')}".strip(),
-            next_step="Start it, or correct its URL, model and headers in the settings.",
+            next_step=f"Start it, or correct its URL, model and headers.{_usual_path(upstream.url)}",
         ) from error
     answer.close()
     counted = upstream.tokenizer is not None and route is not Route.TRANSCRIPTIONS
@@ -225,6 +225,10 @@ async def check_upstream(upstream: Upstream, offer: Offer) -> None:
             next_step="Use a model server that reports usage, or name the model's tokenizer.json as tokenizer in the"
             " settings.",
         )
+
+
+def _usual_path(url: str) -> str:
+    return "" if url.endswith("/v1") else f" Its URL usually ends with /v1: {url}/v1"
 
 
 async def registered_offer(network: AsyncNetwork, provider: str, service: str) -> tuple[Offer, bool]:

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from serving_network.explorer.web.site import Source
 from serving_network.store.location import Location
 from tests.explorer.web.conftest import Browser, browse
 from tests.explorer.web.document import Document
-from tests.explorer.web.synthetic import HOSTILE, USER, Size, build
+from tests.explorer.web.synthetic import HOSTILE, INFERENCE, NOW, USER, Size, build
 
 
 def _amounts(html: str) -> list[int]:
@@ -55,6 +56,23 @@ def test_a_query_that_makes_no_sense_is_as_none(source: Source) -> None:
         return {one.partition("<tbody")[2].partition("</tbody")[0] for one in bodies}
 
     assert len(browse(source, read)) == 1
+
+
+def test_what_contracts_hold_is_set_against_what_they_owed_at_the_same_block(index: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "index.sqlite"
+    shutil.copy(index, newer)
+    db = sqlite3.connect(newer)
+    db.execute("UPDATE total SET amount = '1' || amount WHERE contract = ? AND name = 'balances'", (INFERENCE,))
+    db.commit()
+    db.close()
+
+    async def read(browser: Browser) -> Any:
+        assert "Held when compared" in (await browser.get("/")).text
+        return json.loads((await browser.get("/?table=books&format=json")).text)
+
+    books = browse(Source(newer, "test", clock=lambda: NOW), read)
+    assert {one["surplus"]["wei"] for one in books} == {"0"}
+    assert any(int(one["owed"]["wei"]) > int(one["held"]["wei"]) for one in books)
 
 
 def test_downloads_are_whole_and_exact(source: Source) -> None:

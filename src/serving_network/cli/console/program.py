@@ -121,7 +121,7 @@ class Program(_Light, TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         words = [*ctx._protected_args, *ctx.args]
-        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        if isinstance(sys.stdout, TextIOWrapper) and _fails_to_write(sys.stdout):
             sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 has no lines for a tree
         try:
             return super().invoke(ctx)
@@ -155,6 +155,11 @@ class Noun(_Light, TyperGroup):
         """The verb itself, built now that it is used."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and _built(self._verbs[str(name)]), rest
+
+
+def _fails_to_write(output: TextIOWrapper) -> bool:
+    """Whether a character that the encoding lacks is an error. In the C locale, Python passes on single bytes only."""
+    return output.errors == "strict" or (output.errors == "surrogateescape" and output.encoding.lower() != "utf-8")
 
 
 def _with_whole_amounts(args: Sequence[str]) -> list[str]:

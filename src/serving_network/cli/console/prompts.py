@@ -69,11 +69,15 @@ def open_with_password(prompt: str, locked: str, opens: Callable[[str], Opened])
 
     A wrong password is asked for again on a terminal. Raises WrongPassword, and KeyLocked if there is none to ask on.
     """
-    from serving_network.wallet.keys import no_password, password_from_environment
+    from serving_network.wallet.keys import PASSWORD_VARIABLE, no_password, password_from_environment
 
     known = password_from_environment()
     if known is not None:
-        return opens(known)
+        try:
+            return opens(known)
+        except WrongPassword as wrong:
+            wrong.next_step = f"Correct the password in the variable {PASSWORD_VARIABLE}."
+            raise
     if not sys.stdin.isatty():
         raise no_password(locked)
     for _ in range(ATTEMPTS - 1):

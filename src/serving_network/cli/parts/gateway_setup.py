@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -24,8 +24,11 @@ from serving_network.files import write_whole
 from serving_network.money import parse_wei
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from serving_network.clients.provider import AsyncProvider
 
+T = TypeVar("T")
 PRICE = Annotated[int | None, typer.Option(parser=parse_wei, metavar="AMOUNT", help="Per token, such as '100 wei'.")]
 
 
@@ -86,8 +89,9 @@ async def init(
     registered = found.offer if found is not None and isinstance(found.offer, Offer) else None
     if registered is None and signer is None:
         tee_key_from_environment()
-    upstream = _asked("--upstream", upstream, "Model server, with its /v1", "http://127.0.0.1:8000/v1")
-    offer = replace(registered, **changes) if registered is not None else _new_offer(given)  # type: ignore[arg-type]
+    if upstream is None:
+        upstream = _asked(session, "--upstream", "Model server, with its /v1", str, "http://127.0.0.1:8000/v1")
+    offer = replace(registered, **changes) if registered is not None else _new_offer(session, given)  # type: ignore[arg-type]
     served_type(offer.service_type)
     server = Upstream(UpstreamSettings(upstream), None if tokenizer is None else load_tokenizer(tokenizer))
     try:
@@ -132,32 +136,37 @@ async def _register(session: Session, provider: AsyncProvider, offer: Offer, ser
     await provider.update(offer, service)
 
 
-def _new_offer(given: dict[str, str | int | None]) -> Offer:
+def _new_offer(session: Session, given: dict[str, Any]) -> Offer:
     """The offer of a provider who has none. What is missing is asked for. Raises InvalidInput without a terminal."""
+
+    def given_or_asked(name: str, question: str, parse: Callable[[str], T], default: str | None = None) -> T:
+        if given[name] is not None:
+            found: T = given[name]
+            return found
+        return _asked(session, f"--{name.replace('_', '-')}", question, parse, default)
+
     tee_signer = given.get("tee_signer") or tee_key_from_environment().address
     return Offer(
-        service_type=str(given["service_type"] or "chatbot"),
-        url=parse_url(_asked("--url", given["url"], "Public URL of the gateway", None)),
-        model=_asked("--model", given["model"], "Name of the model", None),
-        verifiability=str(given["verifiability"] or "TeeML"),
-        input_price=_price("--input-price", given["input_price"], "Price of an input token"),
-        output_price=_price("--output-price", given["output_price"], "Price of an output token"),
+        service_type=given["service_type"] or "chatbot",
+        url=given_or_asked("url", "Public URL of the gateway", parse_url),
+        model=given_or_asked("model", "Name of the model", str),
+        verifiability=given["verifiability"] or "TeeML",
+        input_price=given_or_asked("input_price", "Price of an input token", parse_wei, "100 gwei"),
+        output_price=given_or_asked("output_price", "Price of an output token", parse_wei, "100 gwei"),
         additional_info="{}",
         tee_signer=tee_signer,  # type: ignore[arg-type]
     )
 
 
-def _price(option: str, given: str | int | None, question: str) -> int:
-    return given if isinstance(given, int) else parse_wei(_asked(option, None, question, "100 gwei"))
-
-
-def _asked(option: str, given: str | int | None, question: str, default: str | None) -> str:
-    """What was given as an option, or is typed now. Raises InvalidInput where there is no terminal."""
-    if given is not None:
-        return str(given)
+def _asked(session: Session, option: str, question: str, parse: Callable[[str], T], default: str | None) -> T:
+    """What is typed, once it can be used. Raises InvalidInput where there is no terminal."""
     if not sys.stdin.isatty():
         raise InvalidInput(f"{question} is missing, and there is no terminal to ask on.", next_step=f"Pass {option}.")
-    answer = ask(f"{question}{f' [{default}]' if default else ''}: ").strip() or (default or "")
-    if not answer:
-        raise InvalidInput(f"{question} is missing.", next_step=f"Pass {option}.")
-    return answer
+    while True:
+        answer = ask(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+        if answer is None:
+            continue
+        try:
+            return parse(answer)
+        except InvalidInput as invalid:
+            session.out.note(f"{invalid} {invalid.next_step or ''}".strip())

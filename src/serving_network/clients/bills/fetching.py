@@ -24,10 +24,13 @@ _SECONDS: Final = 60.0
 
 
 class ProviderFailure(NodeFailure):
-    """The provider's server did not answer, or its answer makes no sense."""
+    """The provider's server did not answer, or its answer makes no sense. `status` is that of an answer, if any."""
 
-    def __init__(self, message: str, *, cause: str | None = None, next_step: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, cause: str | None = None, next_step: str | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message, cause=cause, next_step=next_step or "Try again later, or ask the provider.")
+        self.status = status
 
 
 async def get_json(http: aiohttp.ClientSession, url: str, authorization: str | None = None) -> Any:
@@ -44,7 +47,9 @@ async def get_json(http: aiohttp.ClientSession, url: str, authorization: str | N
                     raise ProviderFailure(f"{where} sent more than {MAX_BYTES} bytes.")
             if answer.status != 200:
                 raise ProviderFailure(
-                    f"{where} answered with status {answer.status}.", cause=error_in(bytes(content)) or None
+                    f"{where} answered with status {answer.status}.",
+                    cause=error_in(bytes(content)) or None,
+                    status=answer.status,
                 )
             return parse_json(bytes(content))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
+from serving_network.addresses import to_checksum_address
 from serving_network.clients.bills.checking import check_receipt
 from serving_network.clients.bills.evidence import read_evidence
 from serving_network.clients.bills.fetching import ProviderFailure, error_in
@@ -19,6 +20,7 @@ from serving_network.clients.buying.answers import KEY_HEADER, AnswerUnproven, D
 from serving_network.clients.buying.provider import trusted_offer
 from serving_network.clients.buying.recount import Recount
 from serving_network.clients.servers import provider_session
+from serving_network.contracts.errors import AccountNotExists
 from serving_network.contracts.models import INFERENCE
 from serving_network.messages.prices import cached_divisor, input_fee
 from serving_network.messages.session_tokens import DAY_MS
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from serving_network.clients.user import AsyncUser
     from serving_network.contracts.models import Offer
+    from serving_network.errors import ServingError
     from serving_network.messages.receipts import Receipt, SignedReceipt
     from serving_network.store.bills import BillIdentity, BillStore
     from serving_network.tokenizing.tokenizer import Tokenizer
@@ -88,7 +91,7 @@ class Buyer:
         """The header of a session, made anew an hour before it ends or when `renew` is set."""
         now = time.monotonic()
         if renew or self._token is None or now - self._token[0] > _SESSION_SECONDS - RENEW_SECONDS:
-            self._token = now, await self.user.make_session(self.identity.provider, self.service)
+            self._token = now, await self.user.make_session(self.identity.provider, self.service, free=True)
         return self._token[1]
 
     @asynccontextmanager
@@ -200,9 +203,13 @@ class Purchase:
             self._recount.whole(bytes(self._body))
         return self._recount.excess(receipt.receipt, whole=self._whole)
 
-    async def refusal(self) -> ProviderFailure:
-        """The failure to raise for an answer whose status is not 200."""
+    async def refusal(self) -> ServingError:
+        """The failure to raise for an answer whose status is not 200: AccountNotExists or ProviderFailure."""
         cause = error_in(await self.body())
+        user, provider = self._buyer.user, self._buyer.identity.provider
+        unpaid = self.status == HTTPStatus.PAYMENT_REQUIRED
+        if unpaid and await user.account(user.address, provider, self._buyer.service) is None:
+            return AccountNotExists(user=user.address, provider=to_checksum_address(provider))
         refused = 400 <= self.status < 500
         return ProviderFailure(
             f"The provider {'refused the request' if refused else 'failed'} with status {self.status}.",

@@ -23,7 +23,8 @@ _BOOKS: Final = (
     Column("pending", "Being refunded", Kind.AMOUNT, "coins", "The part of the accounts that users asked back"),
     Column("stakes", "Stakes", Kind.AMOUNT, "coins", "What providers deposited"),
     Column("owed", "Owed in all", Kind.AMOUNT, "coins", "The contract holds at least this"),
-    Column("held", "Holds", Kind.AMOUNT, "coins", "The contract's own coins when it was last compared"),
+    Column("held", "Held when compared", Kind.AMOUNT, "coins", "The contract's own coins at that block"),
+    Column("surplus", "Surplus", Kind.AMOUNT, "coins", "What it held beyond what it owed at that block"),
     Column("number", "Accounts", Kind.COUNT),
 )
 
@@ -82,14 +83,14 @@ def count_of(number: int, one: str) -> str:
 
 def _books(view: View) -> Table:
     totals, checked = view.reader.totals(), view.reader.checked()
-    held = {} if checked is None else {one.contract: one.held for one in checked.coins}
-    ledger, available = view.tip.ledger, totals.available
-    in_ledger = [available, None, None, None, available, held.get(ledger), totals.ledgers]
+    compared = {} if checked is None else {one.contract: (one.held, one.surplus) for one in checked.coins}
+    ledger, available, unknown = view.tip.ledger, totals.available, (None, None)
+    in_ledger = [available, None, None, None, available, *compared.get(ledger, unknown), totals.ledgers]
     rows: list[Row] = [[Link("ledger", f"/contract/{ledger}"), *in_ledger]]
     rows += [
         [
             Link(one.name, f"/contract/{one.service}"), None, one.balances, one.pending, one.stakes,
-            one.balances + one.stakes, held.get(one.service), one.accounts,
+            one.balances + one.stakes, *compared.get(one.service, unknown), one.accounts,
         ]
         for one in totals.services
     ]  # fmt: skip
