@@ -23,7 +23,6 @@ from serving_network.store.served import summarise
 from serving_network.store.taking_in import take_in
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
-from serving_network.wallet.local import LocalTeeSigner
 from tests.gateway.programs import PASSWORD, printed_by, serving, write_home
 from tests.gateway.stage import PROVIDER, Stage
 
