@@ -17,11 +17,8 @@ import pytest
 from serving_network.messages.prices import Prices
 from serving_network.messages.receipts import Ending, Source
 from serving_network.settlement.journal import open_journal
-from serving_network.store import intake as intake_module
 from serving_network.store.billing import Balance, Begun, Biller, Delivered, Finished, Terms, begin, set_balances
-from serving_network.store.database import Database, DatabaseFailure
 from serving_network.store.intake import Intake, _plain
-from serving_network.store.leases import LeasedMoney
 from serving_network.store.location import PostgresStore, beside
 from serving_network.store.opening import JournalFailure, connected
 from serving_network.store.spool import Spool
@@ -199,50 +196,6 @@ def test_a_gateway_that_starts_again_bills_what_its_crash_cut(store: PostgresSto
             assert await other.finish(asked(2), Delivered(), Ending.COMPLETE, 2) is not None
 
     asyncio.run(scenario())
-
-
-def test_a_gateway_keeps_its_leases_and_watches_the_others(
-    postgres: PostgresServer, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Unused leases are returned, spooled rows stored and crashed gateways taken over, also after a failure."""
-    schema = store.url.rpartition("=")[2]
-
-    async def scenario() -> None:
-        async with gateways(store, 2) as (one, crashed), asyncio.timeout(30):
-            assert isinstance(one.money, LeasedMoney)
-            await crashed.begin(asked(1), 1)
-            await one.set_balance(USER, 10_000 * WEI, 0, 1)
-            await one.money.secure(USER, WEI)
-            assert leased(postgres, store) > 0
-            await one._not_stored(Finished(asked(2), delivered(WEI), Ending.COMPLETE, 1), temporary())
-            take_over, failures = one._sessions.take_over, iter([True])  # type: ignore[union-attr]
-
-            def first_fails(db: Database) -> int:
-                if next(failures, False):
-                    raise ValueError("once")
-                return take_over(db)
-
-            monkeypatch.setattr(one._sessions, "take_over", first_fails)
-            postgres.sql(f"UPDATE {schema}.gateway SET until = 0 WHERE id = '{crashed._sessions.gateway}'")  # type: ignore[union-attr]
-            waiting = asyncio.create_task(one.keep())
-            await asyncio.sleep(0.1)
-            waiting.cancel()
-            assert leased(postgres, store) > 0, "nothing is done before the time has come"
-            monkeypatch.setattr(intake_module, "RENEW_SECONDS", 0.01)
-            keeping = asyncio.create_task(one.keep())
-            while len(one.receipts(USER, 0, 9)) < 2 or leased(postgres, store):
-                await asyncio.sleep(0.01)
-            assert not keeping.done()
-            keeping.cancel()
-            assert {receipt.receipt.id for receipt in one.receipts(USER, 0, 9)} == {asked(1).id, asked(2).id}
-
-    asyncio.run(scenario())
-
-
-def temporary() -> JournalFailure:
-    failure = JournalFailure("The request could not be stored.")
-    failure.__cause__ = DatabaseFailure("down", temporary=True)
-    return failure
 
 
 def test_a_gateway_has_an_id_of_its_own_and_leaves_nothing_when_it_stops(
