@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving_network.clients.bills.matching import Coverage, Payment
 from serving_network.clients.bills.verdict import Verdict
+from serving_network.clients.settled import Settled
+from serving_network.clients.settlements import Outcome
 from serving_network.explorer.web.pages.bills import Bills
 from serving_network.gateway.metrics import Metrics
 from serving_network.messages.receipts import Disclosure, Ending, Receipt, SignedReceipt, Source
@@ -16,6 +19,7 @@ from serving_network.store.opening import Identity, connected
 from tests.explorer.web.synthetic import CHAIN_ID, INFERENCE, NOW, PROVIDER, SPELLS, USER
 
 COIN = 10**18
+HASH = "0x" + "7" * 64
 
 
 def store_of_gateway(path: Path) -> Path:
@@ -55,7 +59,9 @@ def _receipt(sequence: int, model: str) -> SignedReceipt:
     return SignedReceipt(receipt, CHAIN_ID, INFERENCE, bytes(65), Disclosure(model, bytes(32), bytes(32), bytes(32), 1))
 
 
-def bills_with_receipts(directory: Path, asked: Callable[[int], object] = lambda _: None) -> Bills:
+def bills_with_receipts(
+    directory: Path, asked: Callable[[int], object] = lambda _: None, *, settled: bool = True
+) -> Bills:
     """The bill of one provider: two answers, the second of a model with a hostile name. `asked` is told of checks."""
     directory.mkdir(exist_ok=True)
     identity = BillIdentity(CHAIN_ID, INFERENCE, PROVIDER, USER)
@@ -64,6 +70,7 @@ def bills_with_receipts(directory: Path, asked: Callable[[int], object] = lambda
 
     def verify(_: BillIdentity, receipts: Sequence[SignedReceipt]) -> Verdict:
         asked(len(receipts))
-        return Verdict(77, 2, 2 * COIN, (), (), (), 0, 0)
+        payment = Payment(Settled(USER, None, Outcome(0, 2 * COIN), 76, "0x", HASH), Coverage.COVERED, 1, 2)
+        return Verdict(77, 2, 2 * COIN, (), (payment,) if settled else (), (), 0, 0)
 
     return Bills(directory, CHAIN_ID, USER, verify)

@@ -64,3 +64,14 @@ def test_bills_are_verified_when_asked(source: Source, tmp_path: Path) -> None:
     assert "proven" in again
     assert f"serving bill fetch {USER}" in missing
     assert asked == [2]
+
+
+def test_a_bill_without_a_settlement_has_nothing_to_prove(source: Source, tmp_path: Path) -> None:
+    own = bill_pages(bills_with_receipts(tmp_path, settled=False))
+
+    async def read(browser: Browser) -> str:
+        return " ".join(Document((await browser.get(f"/bills/{FRIEND}?verify=now")).text).text.split())
+
+    shown = browse(replace(source, own=own), read)
+    assert "Up to block 77 no coin was settled, so there is no payment to prove." in shown
+    assert "Proven" not in shown
