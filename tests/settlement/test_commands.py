@@ -343,6 +343,7 @@ def test_a_row_with_too_many_tokens_is_rejected(house: House) -> None:
     assert "--max-row" in rejects
     assert "\\u202e" in rejects
     assert rejects.rstrip("\n").isprintable()
+    assert f"\n  line 1: {json.loads(rejects)['reason']}\n" in house("settle", str(log), "--dry-run", code=10)
     assert house.json("settle", str(log), "--max-row", "10000001")["total"]["paid"] == str(1_000_000 * (10**7 + 1))
 
 

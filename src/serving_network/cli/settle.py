@@ -180,7 +180,7 @@ async def settle(
         finally:
             session.sent = newest_transaction(opened)
     session.out.result(report.as_dict() | {"dry_run": session.dry_run, "rejects": reject.written()})
-    show_report(session, report, reject.written())
+    show_report(session, report, reject.written(), reject.first)
     code = _exit_code(session, report)
     if code:
         raise typer.Exit(code)
@@ -205,9 +205,11 @@ class _RejectFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.first: Reject | None = None
         self._file: IO[str] | None = None
 
     def add(self, reject: Reject) -> None:
+        self.first = self.first or reject
         if self.path is None:
             return
         if self._file is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from serving_network.cli.console.output import money
 from serving_network.counting import count
 from serving_network.money import format_coins, rounded
+from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from serving_network.cli.console.session import Session
     from serving_network.clients.provider import SettlementResult
     from serving_network.clients.read.books import BookLine
+    from serving_network.messages.usage import Reject
     from serving_network.settlement.planning import Wait
     from serving_network.settlement.report import Report, UserLine
 
 COLUMNS = ("user", "requests", "input tokens", "output tokens", "fee", "paid", "unsettled", "status", "gas")
 
 
-def show_report(session: Session, report: Report, rejects: str | None) -> None:
-    """Print the users, what must happen first, the notes and the totals."""
+def show_report(session: Session, report: Report, rejects: str | None, first: Reject | None = None) -> None:
+    """Print the users, what must happen first, the notes, the totals, and the first of the rejected rows."""
     out = session.out
     lines = list(report.lines.values())
     paid = "expected" if session.dry_run else "paid"
@@ -42,6 +44,8 @@ def show_report(session: Session, report: Report, rejects: str | None) -> None:
     if report.rejected:
         where = rejects or "run it without --dry-run to write them to a file"
         out.line(f"Rejected {count(report.rejected, 'row')} of the log: {where}", "yellow")
+    if first is not None:
+        out.line(f"  line {first.line}: {printable(first.reason)}", "yellow")
 
 
 def show_books(out: Output, books: list[BookLine]) -> None:
