@@ -3,8 +3,8 @@
 
     make bench PARTS=chain
 
-The floor of calls and settlements is revm (pyrevm), where it is installed, on the same state; a settlement cannot take
-less than recovering its 50 signatures with coincurve.
+The floors of calls and settlements are revm (pyrevm) and anvil, where they are installed, on the same state; a
+settlement cannot take less than recovering its 50 signatures with coincurve.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from coincurve import PrivateKey, PublicKey
 
+from benchmarks.chain.anvil import anvil_ms
 from benchmarks.figures import Figure, cpu_ms
 from serving_network.addresses import to_checksum_address
 from serving_network.clients import SignedSettlement, User
@@ -134,8 +135,17 @@ def measure() -> list[Figure]:
         logs = len(request("eth_getLogs", [{"fromBlock": "0x0"}]))
         fetching = cpu_ms(lambda: request("eth_getLogs", [{"fromBlock": "0x0"}]), runs)
         floor, revm_listing, revm_settling = _revm(provider, runs)
+        anvil = anvil_ms(provider, CHAIN_ID)
     recovering = _recovering(runs)
     gas = int(receipt["gasUsed"], 16)
+    beside_anvil = (
+        []
+        if anvil is None
+        else [
+            Figure(f"list {USERS} accounts", listing, "ms", "anvil", anvil[0]),
+            Figure(f"settle {USERS} users", settling, "ms", "anvil", anvil[1]),
+        ]
+    )
     return [
         Figure(f"list {USERS} accounts", listing, "ms", floor, revm_listing, unit_target=LISTING_MS),
         Figure(f"list {USERS} accounts through a client", client_listing, "ms", "the call alone", listing),
@@ -146,6 +156,7 @@ def measure() -> list[Figure]:
         Figure("receipt of this settlement", reading, "ms"),
         Figure(f"all {logs} logs of the chain", fetching, "ms"),
         Figure("gas of settlements", gas / settling / 1000, "Mgas/s", unit_target=20),
+        *beside_anvil,
     ]
 
 
