@@ -304,7 +304,7 @@ def test_what_a_deployment_cannot_change_is_told(network: Bench) -> None:
     plan = network.run(work)
     assert plan.steps == ()
     assert [note.partition(":")[0].partition(",")[0] for note in plan.notes] == [
-        "ledger was built with 3000000000000000000",
+        "ledger was built with minAccountBalance=3000000000000000000",
         f"ledger belongs to {network.owner.address}",
         "fine-tuning-v1.1 is deployed but not in the file; nothing changes",
     ]
