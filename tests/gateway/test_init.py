@@ -62,7 +62,10 @@ def test_a_terminal_is_asked_for_what_is_missing(stage: Stage, home: Path) -> No
         for question, answer in (
             ("Model server, with its /v1 \\[http://127.0.0.1:8000/v1\\]: ", upstream),
             ("Public URL of the gateway: ", "new.example"),
-            ("Write it with its scheme:\\s+https://gateway.example\\s+Public URL of the gateway: ", "https://new.example"),
+            (
+                "Write it with its scheme:\\s+https://gateway.example\\s+Public URL of the gateway: ",
+                "https://new.example",
+            ),
             ("Name of the model: ", ""),
             ("Name of the model: ", "m"),
             ("Price of an input token \\[100 gwei\\]: ", "cheap"),
