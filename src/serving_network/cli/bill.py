@@ -307,12 +307,9 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
     if len(verdict.problems) > MOST_SHOWN:
         out.line(f"... and {len(verdict.problems) - MOST_SHOWN} more; --json lists all.")
     if verdict.proven:
-        if covered:
-            result = f"Proven up to block {verdict.block}: a signed receipt covers every coin that was settled."
-        else:
-            result = f"Up to block {verdict.block} no coin was settled, so there is no payment to prove."
-            if verdict.receipts:
-                result += f" {count(verdict.receipts, 'receipt')} verified without a fault."
+        result = verdict.conclusion(str(verdict.block))
+        if not covered and verdict.receipts:
+            result += f" {count(verdict.receipts, 'receipt')} verified without a fault."
         out.line(result, "green")
         return
     out.line("Not proven.", "red")

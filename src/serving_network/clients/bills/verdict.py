@@ -41,6 +41,12 @@ class Verdict:
         """Whether every receipt is right, and covers every coin that was settled."""
         return not self.problems and all(one.coverage is Coverage.COVERED for one in self.payments)
 
+    def conclusion(self, block: str) -> str:
+        """What follows if it is proven, in words, with the block as the reader shows it."""
+        if self.paid(Coverage.COVERED):
+            return f"Proven up to block {block}: a signed receipt covers every coin that was settled."
+        return f"Up to block {block} no coin was settled, so there is no payment to prove."
+
 
 def verify_bill(receipts: Sequence[SignedReceipt], evidence: Evidence) -> Verdict:
     """Verify receipts, sorted by sequence, against what the chain says."""

@@ -175,12 +175,8 @@ def bill(own: Bills, text: str, query: Mapping[str, str]) -> Page:
 def _verdict_note(provider: str, verdict: Verdict | None) -> Note:
     if verdict is None:
         return Note("Not verified against the chain yet.", link=Link("Verify now", f"/bills/{provider}?verify=now"))
-    if verdict.proven and verdict.paid(Coverage.COVERED):
-        words = f"Proven up to block {verdict.block:,}: a signed receipt covers every coin that was settled."
-        return Note(words, Tone.GOOD)
     if verdict.proven:
-        words = f"Up to block {verdict.block:,} no coin was settled, so there is no payment to prove."
-        return Note(words, Tone.GOOD)
+        return Note(verdict.conclusion(f"{verdict.block:,}"), Tone.GOOD)
     problems = [f"Receipt {one.sequence}: {one.message}" for one in verdict.problems[:SHOWN_PROBLEMS]]
     return Note(
         "Not proven. Receipts may be missing on this machine:", Tone.BAD, problems, f"serving bill fetch {provider}"
