@@ -271,12 +271,12 @@ class AsyncUser(AsyncActor):
         With `free`, it is also made without an account: a provider can serve users without payment. Otherwise raises
         AccountNotExists.
         """
-        account = await self.account(self.address, provider, service)
-        if account is None:
-            whose = to_checksum_address(provider)
-            if not free:
-                raise AccountNotExists(user=self.address, provider=whose)
-            account = Account(service, self.address, whose, 0, 0, 0, (), "", acknowledged=False)
+        if free:
+            account = await self.account(self.address, provider, service) or Account(
+                service, self.address, to_checksum_address(provider), 0, 0, 0, (), "", acknowledged=False
+            )
+        else:
+            account = await self._account_with(provider, service)
         return sign_token(new_token(account, _now_ms(), token_id=SESSION_ID, lifetime_ms=lifetime_ms), self.signer)
 
     async def openai(self, provider: str, service: str = INFERENCE, *, lifetime_ms: int = DAY_MS) -> dict[str, Any]:
