@@ -33,7 +33,7 @@ RICH = Delivered(sha256(b"answer").digest(), 77, 11, 4, 5, 700, 1000, Source.DEL
 
 @asynccontextmanager
 async def opened(path: Path, billed: int = 0) -> AsyncIterator[Intake]:
-    """A store whose opening bills so many requests. No callback may fail while it is open and when it closes."""
+    """A store that bills this many requests when it is opened. No callback may fail until it is closed."""
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     intake = Intake(path, IDENTITY, SIGNER)
@@ -50,7 +50,7 @@ async def opened(path: Path, billed: int = 0) -> AsyncIterator[Intake]:
 
 
 def refuse(intake: Intake, monkeypatch: pytest.MonkeyPatch, cause: BaseException | None) -> None:
-    """Let every job fail for this reason, or wait for ever."""
+    """Let every job fail for this reason, or never end if there is none."""
 
     def submit(*_: Any, **__: Any) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
