@@ -89,7 +89,7 @@ def blind_to_unknown_settlements() -> AbstractContextManager[Any]:
 FAULTS: list[tuple[Callable[[], AbstractContextManager[Any]], int]] = [
     (fresh_nonces, 277),
     (partial_payments_count_as_full, 301),
-    (blind_to_other_journals, 423),
+    (blind_to_other_journals, 880),
     (blind_to_reorganisations, 5),
     (blind_to_unknown_settlements, 4029),
 ]

@@ -188,20 +188,70 @@ def test_a_run_with_nothing_else_to_do_ends_within_its_patience(scene: Scene, vi
     ]
 
 
-def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, virtual_time: VirtualTime) -> None:
-    asked = 0
+def when_asked_often(*steps: Callable[[], None]) -> Callable[[str, str], None]:
+    """From the ninth look at an earlier batch on, take one step before each look."""
+    asked, left = 0, list(steps)
 
-    def mine_at_last(method: str, _: str) -> None:
+    def hook(method: str, when: str) -> None:
         nonlocal asked
-        asked += method == "landed"
-        if asked == 9:
-            scene.mine()
+        if (method, when) == ("landed", "before"):
+            asked += 1
+            if asked >= 9 and left:
+                left.pop(0)()
 
-    scene.chain.hook = mine_at_last
+    return hook
+
+
+PATIENT = replace(OPTIONS, patience=60, give_up_after=600)
+
+
+def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, virtual_time: VirtualTime) -> None:
+    scene.chain.hook = when_asked_often(scene.mine)
     started = virtual_time.now
-    report = scene.settle(replace(OPTIONS, patience=60, give_up_after=600))
+    report = scene.settle(PATIENT)
     assert virtual_time.now - started < 30
     assert (report.taken_up, report.taken_up_paid, report.paid, report.unsettled, report.notes) == (2, 0, 30, 0, [])
+
+
+def test_what_a_held_user_owes_beyond_the_earlier_batch_is_settled_in_the_same_run(scene: Scene) -> None:
+    def mine_from_now_on() -> None:
+        scene.mine()
+        scene.chain.mines_at_once = True
+
+    scene.record(ALICE, 3)
+    scene.chain.hook = when_asked_often(mine_from_now_on)
+    report = scene.settle(PATIENT)
+    line = report.lines[ALICE]
+    assert (line.paid, line.unsettled, line.wait) == (23, 0, None)
+    assert (report.unsettled, report.stopped_by, report.notes) == (0, None, [])
+    assert [scene.paid(user) for user in (ALICE, BOB, CAROL)] == [23, 0, 10]
+
+
+def test_what_is_left_below_the_minimum_waits(scene: Scene) -> None:
+    scene.record(ALICE, 3)
+    scene.chain.hook = when_asked_often(scene.mine)
+    report = scene.settle(replace(PATIENT, minimum_fee=4))
+    line = report.lines[ALICE]
+    assert (line.paid, line.unsettled, line.wait) == (20, 3, Wait.UNDER_MINIMUM)
+
+
+def test_nothing_more_is_sent_after_a_failure(scene: Scene) -> None:
+    """Bob's transaction cannot be sent; then Alice's earlier batch is mined."""
+
+    def hook(method: str, when: str) -> None:
+        if (method, when) == ("prepare", "before"):
+            raise TransactionFailure("The wallet has no gas.", cause="Why.", next_step="What to do.")
+        asked_often(method, when)
+
+    asked_often = when_asked_often(scene.mine)
+    scene.record(ALICE, 3)
+    scene.record(BOB, 5)
+    scene.chain.hook = hook
+    report = scene.settle(PATIENT)
+    assert isinstance(report.stopped_by, TransactionFailure)
+    line = report.lines[ALICE]
+    assert (line.paid, line.unsettled, line.wait) == (20, 3, Wait.NOT_SENT)
+    assert len(scene.signed(ALICE)) == 1
 
 
 def test_a_batch_that_is_booked_in_part_is_not_resumed_yet(scene: Scene) -> None:

@@ -143,20 +143,21 @@ class Settlement:
         held = self._earlier.holds()
         unknown = await self._unknown_settlements(service)
         options = self._options
-        ready = []
+        ready, freed_later = [], {}
         for user in users:
             wait = obstacle(user, accounts.get(user.address), service, options.minimum_fee, options.max_user_fee)
             if user.address in unknown:
                 wait = Wait.UNKNOWN_SETTLEMENT
-            if user.address in held:
+            elif user.address in held:
                 wait = Wait.IN_FLIGHT
+                freed_later[user.address] = user
             if wait is None:
                 ready.append(user)
             self._sender.waits[user.address] = wait or Wait.NOT_SENT
         self._report.lines = lines
         self._report.other_units = self._journal.open_units()
         try:
-            await self._sender.send_all(in_order_of_risk(ready, stakes), service)
+            await self._sender.send_all(in_order_of_risk(ready, stakes), freed_later, service)
         except ServingError as error:
             self._report.stopped_by = error
         for user in users:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from serving_network.clients.settlements import ROWS_AT_MOST, SignedSettlements
@@ -27,7 +27,7 @@ from serving_network.settlement.journal import Journal
 from serving_network.settlement.journal.records import Batch, SignedRow, Transaction, UserState
 from serving_network.settlement.nonces import next_turn
 from serving_network.settlement.options import Options
-from serving_network.settlement.planning import Wait, wait_for
+from serving_network.settlement.planning import Wait, obstacle, wait_for
 from serving_network.settlement.report import Progress, Report
 from serving_network.settlement.resuming import EarlierRuns
 from serving_network.settlement.wallet_nonces import UnknownTransactions
@@ -63,34 +63,38 @@ class Sender:
         self._clock = clock
         self.waits: dict[str, Wait] = {}
 
-    async def send_all(self, users: Sequence[UserState], service: Service) -> None:
+    async def send_all(self, users: Sequence[UserState], held: Mapping[str, UserState], service: Service) -> None:
         """Send batches for these users, and follow them together with the batches of earlier runs.
 
-        A batch that failed is sent again as two. The first failure is raised after everything sent has been followed.
+        A batch that failed is sent again as two. A user in `held`, by address, is in a batch of an earlier run and
+        follows when that batch is decided. The first failure is raised after everything sent has been followed.
         """
         rows = self._options.batch_rows or ROWS_AT_MOST[service.form]
         rows = min(rows, ROWS_AT_MOST[service.form])
-        waiting = deque(list(users[start : start + rows]) for start in range(0, len(users), rows))
+        waiting = deque(_chunks(users, rows))
         flying: list[Followed] = []
         earlier = [one for one in self._earlier.followed if not one.done]
         failures: list[ServingError] = []
         total = len(users)
         await self._fill(waiting, flying, service, failures)
-        while flying:
-            for one in await self._follower.next_done([*flying, *earlier]):
+        while flying or earlier:
+            linger = None if flying else self._options.patience
+            done = await self._follower.next_done([*flying, *earlier], linger)
+            if not done:
+                break
+            for one in done:
                 if one in flying:
                     flying.remove(one)
                     failures += self._failures_of(one, waiting)
                 else:
                     earlier.remove(one)
                     self._earlier.note(one)
+                    free = [] if failures else self._free(held, one)
+                    waiting += _chunks(free, rows)
+                    total += len(free)
             left = sum(map(len, waiting)) + sum(len(one.batch.rows) for one in flying)
             self._progress("settling", total - left, total)
             await self._fill(waiting, flying, service, failures)
-        while earlier and (done := await self._follower.next_done(earlier, linger=self._options.patience)):
-            for one in done:
-                earlier.remove(one)
-                self._earlier.note(one)
         for one in earlier:
             self._report.notes.append(
                 f"Batch {one.batch.id} of an earlier run is still waiting for transaction"
@@ -99,6 +103,12 @@ class Sender:
         if failures:
             self._report.notes += [str(error) for error in failures[1:]]
             raise failures[0]
+
+    def _free(self, held: Mapping[str, UserState], followed: Followed) -> list[UserState]:
+        """The users of a batch of an earlier run that is done, if they still owe and no other batch holds them."""
+        still = self._earlier.holds()
+        users = [held[row.user.address] for row in followed.batch.rows if row.user.address in held]
+        return [user for user in users if user.open and user.address not in still]
 
     async def _fill(
         self,
@@ -145,7 +155,7 @@ class Sender:
         for _ in range(SIGNING_ATTEMPTS):
             head, nonce = await self._next_nonce()
             accounts = await self._chain.accounts([user.address for user in users], head.number)
-            made = [row for user in users if (row := self._row(user, accounts.get(user.address))) is not None]
+            made = [row for user in users if (row := self._row(user, accounts.get(user.address), service)) is not None]
             rows = await self._previewed(made, service)
             if self._options.dry_run or not rows:
                 return None
@@ -199,12 +209,13 @@ class Sender:
         await self._chain.broadcast(transaction)
         return batch
 
-    def _row(self, user: UserState, account: Account | None) -> SignedRow | None:
+    def _row(self, user: UserState, account: Account | None, service: Service) -> SignedRow | None:
         """The settlement to sign for a user; None, with the reason in `waits`, if nothing may be signed now."""
-        if account is None:
-            self.waits[user.address] = Wait.NO_ACCOUNT
+        options, journal = self._options, self._journal
+        wait = obstacle(user, account, service, options.minimum_fee, options.max_user_fee)
+        if account is None or wait is not None:
+            self.waits[user.address] = wait or Wait.NO_ACCOUNT
             return None
-        journal = self._journal
         turn = next_turn(self._clock(), user, account.nonce, journal.accepted_nonce(user), journal.live(user))
         if isinstance(turn, Wait):
             self.waits[user.address] = turn
@@ -249,6 +260,10 @@ class Sender:
                 return kept
             rows = kept
         return []
+
+
+def _chunks(users: Sequence[UserState], size: int) -> Iterator[list[UserState]]:
+    return (list(users[start : start + size]) for start in range(0, len(users), size))
 
 
 def _halves(users: list[UserState]) -> tuple[list[UserState], list[UserState]]:
