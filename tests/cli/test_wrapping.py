@@ -49,6 +49,12 @@ def test_a_command_has_a_line_of_its_own_and_is_not_broken() -> None:
     ]
 
 
+def test_an_address_that_does_not_fit_below_an_aligned_column_begins_further_to_the_left() -> None:
+    text = f"{'ledger/front':<38} block 3, gas 176056 at {ADDRESS}"
+    assert lines(text, 80) == [text[: -len(ADDRESS) - 1], " " * 38 + ADDRESS]
+    assert lines(text, 78) == [text[: -len(ADDRESS) - 1], " " * 36 + ADDRESS]
+
+
 def test_amounts_and_times_are_not_broken() -> None:
     text = "user=one amount=10.5 coins unlocks in 1 d (2026-12-01 03:39:27 CET)"
     assert lines(text, 24) == [

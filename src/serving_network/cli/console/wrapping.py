@@ -25,12 +25,14 @@ _UNIT: Final = re.compile(
 _GAP: Final = re.compile(r"\S {2,}(?=\S)")
 _HEX: Final = re.compile(r"0x(?:[0-9a-fA-F]{64}|[0-9a-fA-F]{40})(?![0-9a-zA-Z])")
 _HEAD, _TAIL = 6, 4
+_LEAST_HANG: Final = 2
 
 
 def wrapped(text: str, width: int) -> Iterator[tuple[int, int, int]]:
     """The lines of `text` on a terminal of `width` columns: for each its indent, its start and its end in the text.
 
-    Lines after the first are indented to the last column of an aligned line, otherwise by two.
+    Lines after the first are indented to the last column of an aligned line, otherwise by two; less if what must not
+    be broken would not fit there.
     """
     if cell_len(text) <= width:
         yield 0, 0, len(text)
@@ -38,17 +40,19 @@ def wrapped(text: str, width: int) -> Iterator[tuple[int, int, int]]:
     hang = _hang(text, width)
     indent = start = end = 0
     for unit in _UNIT.finditer(text):
-        gains = indent + unit.start() - start > hang  # on the next line, the unit begins further to the left
+        room = width - cell_len(unit[0])
+        next_indent = min(hang, room) if room >= _LEAST_HANG else hang
+        gains = indent + unit.start() - start > next_indent  # on the next line, the unit begins further to the left
         if end and gains and indent + cell_len(text[start : unit.end()]) > width:
             yield indent, start, end
-            indent, start = hang, unit.start()
+            indent, start = next_indent, unit.start()
         end = unit.end()
     yield indent, start, end
 
 
 def _hang(text: str, width: int) -> int:
     gaps = [gap.end() for gap in _GAP.finditer(text) if gap.end() <= width // 2]
-    return gaps[-1] if gaps else len(text) - len(text.lstrip()) + 2
+    return gaps[-1] if gaps else len(text) - len(text.lstrip()) + _LEAST_HANG
 
 
 def shortened(rows: Sequence[Sequence[str]]) -> list[list[str]]:
