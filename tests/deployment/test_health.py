@@ -86,11 +86,22 @@ def test_a_registered_service_that_does_not_answer_is_a_warning(network: Bench) 
     assert "service_silent" in checks
 
 
-def test_an_offer_of_ownership_and_what_it_asks_of_others_are_warnings(network: Bench) -> None:
-    hand_over(network, network.upgrade_owner, kinds=("upgrade",), names=("ledger",), two_steps=True)
+def test_an_offer_of_ownership_is_one_warning(network: Bench) -> None:
+    hand_over(network, network.upgrade_owner, kinds=("business", "upgrade"), names=("ledger",), two_steps=True)
     found = health(network)
-    assert {one.check for one in found.symptoms} == {"ownership_offered", "instruction_open"}
+    assert [(one.check, one.subject) for one in found.symptoms] == [
+        ("ownership_offered", "ledger business"),
+        ("ownership_offered", "ledger upgrade"),
+    ]
     assert found.level is Level.WARNING
+
+
+def test_an_instruction_to_accept_what_is_offered_to_another_account_by_now_is_a_warning(network: Bench) -> None:
+    hand_over(network, network.upgrade_owner, kinds=("upgrade",), names=("ledger",), two_steps=True)
+    record = network.record()
+    (instruction,) = record.open_instructions
+    instruction.sender = network.stranger.address
+    assert [one.check for one in health(network, record).symptoms] == ["ownership_offered", "instruction_open"]
 
 
 def test_the_metrics_are_what_prometheus_reads(network: Bench) -> None:

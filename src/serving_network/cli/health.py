@@ -46,14 +46,13 @@ async def health(
         }
     )
     if metrics:
-        for sample in prometheus(found).splitlines():
-            session.out.line(sample)
+        session.out.document(prometheus(found))
     else:
         for one in found.symptoms:
             session.out.line(f"{one.level.name.lower():<8} {one.subject}: {one.says}")
         if found.books is not None:
             session.out.line(
-                f"Block {found.block}: {found.books.ledgers} users have {rounded(found.books.total)}, "
+                f"Block {found.block}: {_users_have(found.books.ledgers)} {rounded(found.books.total)}, "
                 f"{rounded(found.books.available)} available and {rounded(found.books.in_accounts)} in accounts."
             )
         session.out.line(
@@ -65,3 +64,7 @@ async def health(
         )
     if found.level is Level.FAILURE or (strict and found.level is Level.WARNING):
         raise typer.Exit(EXIT_CHECK_FAILED)
+
+
+def _users_have(number: int) -> str:
+    return "1 user has" if number == 1 else f"{number} users have"

@@ -16,7 +16,7 @@ from serving_network.clients.read.books import Books
 from serving_network.clients.read.providers import registered_providers
 from serving_network.deployment.books import front_of, recorded_books
 from serving_network.deployment.check import check_record
-from serving_network.deployment.ownership import ownerships
+from serving_network.deployment.ownership import accepts, ownerships
 from serving_network.deployment.record import Record, RecordedContract
 from serving_network.errors import ContractError, NodeFailure
 
@@ -79,10 +79,10 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
         symptoms += [Symptom(Level.FAILURE, "books", "network", problem) for problem in books.problems]
     except (ContractError, NodeFailure) as error:
         symptoms.append(Symptom(Level.FAILURE, "books", "network", f"the books cannot be read: {error}"))
+    offered = [one for one in await ownerships(chain, record) if one.offered_to is not None]
     symptoms += [
         Symptom(Level.WARNING, "ownership_offered", f"{one.name} {one.kind}", f"is offered to {one.offered_to}")
-        for one in await ownerships(chain, record)
-        if one.offered_to is not None
+        for one in offered
     ]
     if record.pending is not None:
         symptoms.append(
@@ -91,6 +91,7 @@ async def examine(chain: AsyncConnection, record: Record) -> Health:
     symptoms += [
         Symptom(Level.WARNING, "instruction_open", one.subject, f"{one.sender} still has to {one.says}")
         for one in record.open_instructions
+        if not any(accepts(one, offer) for offer in offered)
     ]
     symptoms += [
         Symptom(

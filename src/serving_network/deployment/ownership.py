@@ -20,7 +20,7 @@ from serving_network.deployment.chain_copy import on_a_copy, send_as
 from serving_network.deployment.effects import has_happened
 from serving_network.deployment.errors import NotTheOwner, PlanRefused, RehearsalFailed
 from serving_network.deployment.plan import Assumption, Plan, check_ready, getter, resumed
-from serving_network.deployment.record import Pending, Record, Step, What
+from serving_network.deployment.record import Instruction, Pending, Record, Step, What
 from serving_network.deployment.steps import CALL_GAS, known_addresses, resolve
 from serving_network.errors import ContractError, NotAnAddress, ServingError
 
@@ -266,6 +266,17 @@ async def _write_down(chain: AsyncConnection, record: Record, finished: Sequence
         owner = contract.upgrade_owner if instruction.contract == BEACON else contract.owner
         if instruction.function == "acceptOwnership" and owner == instruction.sender:
             instruction.done_in = block
+
+
+def accepts(instruction: Instruction, offer: Ownership) -> bool:
+    """Whether an instruction is to accept this offer."""
+    kind = "upgrade" if instruction.contract == BEACON else "business"
+    return (instruction.function, instruction.subject, kind, instruction.sender) == (
+        "acceptOwnership",
+        offer.name,
+        offer.kind,
+        offer.offered_to,
+    )
 
 
 async def _powers(
