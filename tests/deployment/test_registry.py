@@ -164,6 +164,18 @@ def test_a_migration_shows_whose_money_is_where_and_what_is_left_to_do(network: 
     assert {one.provider_has_moved for one in moves(network)} == {True}
 
 
+def test_a_migration_lists_a_provider_without_users(network: Bench) -> None:
+    register_provider(network, "inference-v1.0")
+    network.deploy(with_service(NEXT_VERSION))
+    remove = "remove the service from this version, which returns the stake"
+    (alone,) = moves(network)
+    assert (alone.user, alone.provider, alone.balance) == (None, network.provider.address, 0)
+    assert alone.steps == ("register in the next version", remove)
+    register_provider(network, "inference-v1.1")
+    (alone,) = moves(network)
+    assert alone.steps == (remove,)
+
+
 def test_versions_of_different_services_are_no_migration(network: Bench) -> None:
     with pytest.raises(PlanRefused, match="not versions of the same service"):
         moves(network, entered="fine-tuning-v1.1")

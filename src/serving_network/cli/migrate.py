@@ -83,7 +83,7 @@ async def plan(
     entered: Annotated[str, typer.Argument(help="The version to move to.")],
     files: FILES = DEFAULT_FILES,
 ) -> None:
-    """Show the balances that are left in one version, and what each user has to do to move to the next.
+    """Show what is left in one version, and what each user and each provider without users has to do to move on.
 
     Example: serving migrate plan inference-v1.0 inference-v1.1 --network testnet
     """
@@ -105,15 +105,18 @@ async def plan(
         ]
     )
     for one in moves:
+        if one.user is None:
+            session.out.line(f"{session.name(one.provider)}, a provider, has no users")
+            session.out.line(f"  to do: {', '.join(one.steps)}")
+            continue
         unlocks = f"; {rounded(one.pending)} unlock at {local_time(one.unlocks_at)}" if one.unlocks_at else ""
         session.out.line(
             f"{session.name(one.user)} has {rounded(one.balance)} with {session.name(one.provider)}{unlocks}"
         )
         session.out.line(f"  to do: {', '.join(one.steps)}")
-    session.out.line(
-        f"Left in {left}: {rounded(sum(one.balance for one in moves))}. Users: {len({one.user for one in moves})}, "
-        f"providers: {len({one.provider for one in moves})}."
-    )
+    users, providers = {one.user for one in moves if one.user}, {one.provider for one in moves}
+    balance = rounded(sum(one.balance for one in moves))
+    session.out.line(f"Left in {left}: {balance}. Users: {len(users)}, providers: {len(providers)}.")
 
 
 def _examine(path: Path) -> str | None:

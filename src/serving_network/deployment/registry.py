@@ -41,11 +41,11 @@ class Listed:
 class Move:
     """What one user has with one provider in the version to leave. Amounts in wei, times in unix seconds.
 
-    `unlocks_at` is when the last refund unlocks, None if none was requested. `provider_has_moved` says whether the
-    provider is registered in the next version.
+    `user` is None for a provider without users, who is listed once. `unlocks_at` is when the last refund unlocks, None
+    if none was requested. `provider_has_moved` says whether the provider is registered in the next version.
     """
 
-    user: str
+    user: str | None
     provider: str
     balance: int
     pending: int
@@ -54,7 +54,10 @@ class Move:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What the user still has to do, in order."""
+        """What the user, or a provider without users, still has to do, in order."""
+        if self.user is None:
+            register = () if self.provider_has_moved else ("register in the next version",)
+            return (*register, "remove the service from this version, which returns the stake")
         ask = () if self.pending == self.balance else ("retrieve",)
         wait = () if self.balance == 0 else ("wait for the lock time", "retrieve again")
         return (
@@ -179,7 +182,7 @@ async def _write_down(_: AsyncConnection, record: Record, finished: Sequence[Ste
 
 
 async def plan_migration(chain: AsyncConnection, record: Record, left: str, entered: str) -> list[Move]:
-    """How much of whom is with which provider of the version to leave, largest first.
+    """How much of whom is with which provider of the version to leave, largest first, then providers without users.
 
     Coins cannot be moved for users: each of them retrieves them, which takes the lock time, and funds a provider of the
     next version. Raises PlanRefused for versions of different services.
@@ -207,7 +210,9 @@ async def plan_migration(chain: AsyncConnection, record: Record, left: str, ente
                 one["user"], one["provider"], one["balance"], one["pendingRefund"], unlocks_at, one["provider"] in moved
             )
         )
-    return moves
+    used = {one.provider for one in moves}
+    registered = [one["provider"] for one in await registered_providers(service, block=block)]
+    return moves + [Move(None, one, 0, 0, None, one in moved) for one in registered if one not in used]
 
 
 def _last_unlock(account: dict[str, Any], lock_time: int) -> int | None:
