@@ -303,8 +303,9 @@ def test_what_a_deployment_cannot_change_is_told(network: Bench) -> None:
 
     plan = network.run(work)
     assert plan.steps == ()
+    assert plan.notes[0].endswith(": serving upgrade apply ledger --argument 'minAccountBalance=1 wei'")
     assert [note.partition(":")[0].partition(",")[0] for note in plan.notes] == [
-        "ledger was built with minAccountBalance=3000000000000000000",
+        "ledger was built with minAccountBalance=3 coins",
         f"ledger belongs to {network.owner.address}",
         "fine-tuning-v1.1 is deployed but not in the file; nothing changes",
     ]

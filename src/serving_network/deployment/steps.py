@@ -18,6 +18,7 @@ from serving_network.deployment.plan import Delegated
 from serving_network.deployment.record import Record, Step
 from serving_network.deployment.spec import LedgerSpec, NetworkSpec, ServiceSpec
 from serving_network.hashing import keccak
+from serving_network.money import describe
 
 # Gas limits that no step reaches, for chains whose node does not estimate. Unused gas is not paid.
 CREATE_IMPLEMENTATION_GAS = 8_000_000
@@ -209,8 +210,8 @@ def _constructor_differences(name: str, wanted: list[str], has: Mapping[str, str
     for argument, (built, value) in zip(has, zip(has.values(), wanted, strict=True), strict=True):
         if value != built:
             yield (
-                f"{name} was built with {argument}={built}, the file says {value}:"
-                f" serving upgrade apply {name} --argument {argument}={value}"
+                f"{name} was built with {argument}={describe(int(built))}, the file says {describe(int(value))}:"
+                f" serving upgrade apply {name} --argument '{argument}={describe(int(value))}'"
             )
 
 
