@@ -69,7 +69,9 @@ ServingError                     a failure with its cause and one next step
 │   │   └── PlanOutdated         deployment.errors: the plan differs from the one that was shown
 │   ├── NotAsRecorded            deployment.errors: the chain differs from the network's file
 │   ├── RehearsalFailed          deployment.errors: the change failed on a copy of the chain's state
-│   └── VerifierFailed           deployment.errors: a verification service refused or failed
+│   ├── VerifierFailed           deployment.errors: a verification service refused or failed
+│   ├── NothingToCompile         deployment.errors: the sources or the compiler are not on this machine
+│   └── NotReproduced            deployment.errors: the sources do not compile to the package's code
 ├── JournalFailure               store.opening: the journal cannot be used
 │   ├── JournalOfAnother         store.opening: the journal of another chain, contract or provider
 │   └── OtherVersion             store.opening: the journal of an earlier or later version of this program

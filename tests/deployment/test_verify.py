@@ -20,9 +20,10 @@ from vyper.cli import vyper_json
 from serving_network.contracts import load
 from serving_network.deployment.blockscout import Blockscout, BlockscoutResult
 from serving_network.deployment.bytecode import code_problem, front_code
-from serving_network.deployment.errors import VerifierFailed
+from serving_network.deployment.errors import NothingToCompile, NotReproduced, VerifierFailed
 from serving_network.deployment.sourcify import Sourcify, SourcifyResult
 from serving_network.deployment.standard_json import StandardJson, check_recompiled, standard_json
+from serving_network.errors import InvalidInput
 
 from .conftest import Bench
 
@@ -200,32 +201,33 @@ def test_the_standard_json_input_gives_the_very_bytecode(name: str) -> None:
 
 def test_an_input_that_gives_other_bytecode_is_not_handed_out(beacon_input: StandardJson) -> None:
     content = json.loads(json.dumps(beacon_input.content).replace("Ownable: caller is not", "Ownable: caller isn't"))
-    with pytest.raises(VerifierFailed, match="compile to another bytecode than the artifact"):
+    with pytest.raises(NotReproduced, match="compile to another bytecode than the artifact"):
         check_recompiled(load(BEACON), replace(beacon_input, content=content))
 
 
 def test_an_input_that_does_not_compile_is_not_handed_out(beacon_input: StandardJson) -> None:
     content = json.loads(json.dumps(beacon_input.content).replace("def attach", "deaf attach"))
-    with pytest.raises(VerifierFailed, match="does not compile"):
+    with pytest.raises(NotReproduced, match="does not compile"):
         check_recompiled(load(BEACON), replace(beacon_input, content=content))
 
 
 def test_two_sources_of_one_name_are_told_before_the_compiler_stumbles() -> None:
     artifact = load(BEACON)
     twice = replace(artifact, source_hashes=artifact.source_hashes | {"contracts/other/ownable.vy": "00"})
-    with pytest.raises(VerifierFailed, match="have the same name"):
+    with pytest.raises(NotReproduced, match="have the same name"):
         standard_json(twice)
 
 
 def test_without_sources_it_says_where_they_are(tmp_path: Path) -> None:
-    with pytest.raises(VerifierFailed, match="is missing") as failure:
+    with pytest.raises(NothingToCompile, match="is missing") as failure:
         standard_json(load(BEACON), tmp_path)
     assert failure.value.next_step is not None
     assert "checkout" in failure.value.next_step
+    assert failure.value.exit_code == 3, "no node is to blame"
 
 
 def test_the_hand_written_front_is_verified_by_its_bytes(network: Bench) -> None:
-    with pytest.raises(VerifierFailed, match="not written in Vyper"):
+    with pytest.raises(InvalidInput, match="not written in Vyper"):
         standard_json(load("BeaconProxy"))
     ledger = network.record().ledger
     code = bytes.fromhex(network.chain.request("eth_getCode", [ledger.front.address, "latest"])[2:])

@@ -35,7 +35,7 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
     """
     from serving_network.contracts import load
     from serving_network.deployment.bytecode import FRONT, code_problem
-    from serving_network.deployment.errors import VerifierFailed
+    from serving_network.deployment.errors import NothingToCompile, NotReproduced
     from serving_network.deployment.standard_json import check_recompiled, standard_json
 
     chain, record = await session.chain(), record_of(session, files).record
@@ -52,7 +52,7 @@ async def local(session: Session, files: FILES = DEFAULT_FILES) -> None:
         try:
             check_recompiled(load(kind), standard_json(load(kind)))
             found.append((f"source of {kind}", "recompiled", None))
-        except VerifierFailed as error:
+        except (NothingToCompile, NotReproduced) as error:
             found.append((f"source of {kind}", "recompiled", str(error)))
             next_step = error.next_step
     session.out.result([{"what": what, "where": where, "problem": problem} for what, where, problem in found])
@@ -156,7 +156,7 @@ async def blockscout(
 
 
 def _submissions(contract: RecordedContract) -> Iterator[tuple[Code, StandardJson]]:
-    """The implementation and the beacon with their checked sources. Raises VerifierFailed."""
+    """The implementation and the beacon with their checked sources. Raises NothingToCompile and NotReproduced."""
     from serving_network.contracts import load
     from serving_network.deployment.standard_json import check_recompiled, standard_json
 

@@ -11,7 +11,9 @@ ServingError
     │   └── NotTheOwner      the key in use may not do this
     ├── NotAsRecorded        the chain differs from the record
     ├── RehearsalFailed      the change did harm on a copy of the chain
-    └── VerifierFailed       a verification service refused or sent no valid answer
+    ├── VerifierFailed       a verification service refused or sent no valid answer
+    ├── NothingToCompile     the sources or the compiler are not on this machine
+    └── NotReproduced        the sources do not compile to the package's code
 """
 
 from collections.abc import Sequence
@@ -100,3 +102,15 @@ class VerifierFailed(DeploymentError):
     """A verification service refused, or sent no valid answer."""
 
     exit_code = 5
+
+
+class NothingToCompile(DeploymentError):
+    """The sources or the compiler are not on this machine."""
+
+    exit_code = 3
+
+
+class NotReproduced(DeploymentError):
+    """The sources do not compile to the code that the package contains."""
+
+    exit_code = 9

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from serving_network.contracts import Artifact
-from serving_network.deployment.errors import VerifierFailed
+from serving_network.deployment.errors import NothingToCompile, NotReproduced
+from serving_network.errors import InvalidInput
 
 ROOT = Path(__file__).parents[3]
 SOURCES = "contracts/"
@@ -34,17 +35,18 @@ class StandardJson:
 def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     """The input for a contract made from the sources under `root`.
 
-    Raises VerifierFailed for a contract that is not written in Vyper, and if sources are missing.
+    Raises InvalidInput for a contract that is not written in Vyper, NothingToCompile if sources are missing, and
+    NotReproduced for sources that no service can compile.
     """
     if artifact.compiler.get("name") != "vyper":
-        raise VerifierFailed(
+        raise InvalidInput(
             f"{artifact.name} is not written in Vyper, so no service can compile it.",
             next_step="Compare its bytes: serving verify local",
         )
     paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
     stems = Counter(Path(path).stem for path in paths)
     if double := [path for path in paths if stems[Path(path).stem] > 1]:
-        raise VerifierFailed(
+        raise NotReproduced(
             f"{' and '.join(double)} have the same name.",
             cause="The compiler's standard JSON mode refuses that, so no service can compile it.",
             next_step="Rename one of them.",
@@ -54,10 +56,10 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
     try:
         sources = {path: {"content": (root / SOURCES / path).read_text(encoding="utf-8")} for path in sorted(paths)}
     except FileNotFoundError as error:
-        raise VerifierFailed(
+        raise NothingToCompile(
             f"The source {error.filename} is missing.",
             cause="An installed package contains compiled contracts only.",
-            next_step="Run this in a checkout of the release that was deployed.",
+            next_step="In a checkout of the release that was deployed: make build, then run this there.",
         ) from error
     content = {
         "language": "Vyper",
@@ -76,22 +78,22 @@ def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
 def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
     """Compile the input and compare the result with the artifact.
 
-    Raises VerifierFailed if the bytecode differs, or if the compiler is not installed.
+    Raises NotReproduced if the bytecode differs, and NothingToCompile if the compiler is not installed.
     """
     try:
         from vyper.cli.vyper_json import compile_json, exc_handler_to_dict
     except ImportError as error:
-        raise VerifierFailed("The Vyper compiler is not installed.", next_step="pip install vyper==0.4.3") from error
+        raise NothingToCompile("The Vyper compiler is not installed.", next_step="pip install vyper==0.4.3") from error
     path, name = made.identifier.split(":")
     compiled = compile_json(json.loads(made.text), exc_handler_to_dict)
     if "contracts" not in compiled:
-        raise VerifierFailed(
+        raise NotReproduced(
             "The standard JSON input does not compile.", cause=str(compiled.get("errors")), next_step="make build"
         )
     code = compiled["contracts"][path][name]["evm"]
     for what, expected in (("bytecode", artifact.bytecode), ("deployedBytecode", artifact.deployed_bytecode)):
         if bytes.fromhex(code[what]["object"].removeprefix("0x")) != expected:
-            raise VerifierFailed(
+            raise NotReproduced(
                 f"The sources of {artifact.name} compile to another {what} than the artifact's.",
                 cause="The artifact was compiled from other sources.",
                 next_step="make build",
