@@ -85,6 +85,7 @@ def test_a_search_shows_what_the_index_knows(serving: Terminal, world: World) ->
     user = serving("index", "search", world.user.address.lower()).out
     assert "ledger: 5 coins, 3 coins available" in user
     assert f"inference-v1.0: 2 coins with {world.provider.address}" in user
+    assert serving("index", "search", world.user.address[:10].lower()).out == user
     (hit,) = serving("index", "search", "a model", "--json").json
     assert hit["key"] == world.provider.address
     assert hit["details"][0]["input_price"] == 10

@@ -145,7 +145,9 @@ async def check(
 @reads
 async def search(
     session: Session,
-    text: Annotated[str, typer.Argument(help="An address, a transaction, or the name of a service or a model.")],
+    text: Annotated[
+        str, typer.Argument(help="An address or a transaction, or its beginning; or the name of a service or a model.")
+    ],
     index: INDEX = None,
 ) -> None:
     """Find users, providers, services and transactions in an index, and show what it knows about each. Needs no node.
@@ -153,11 +155,12 @@ async def search(
     Example: serving index search good-provider
     """
     from serving_network.cli.parts.index_details import details_of
+    from serving_network.explorer.index.listing import Lists
     from serving_network.explorer.index.opening import reading
 
     named = session.configuration.addresses().get(text, text)
     with reading(index_at(index, session.network)) as found:
-        hits = [(hit, details_of(found, hit)) for hit in found.search(named)]
+        hits = [(hit, details_of(found, hit)) for hit in Lists(found).search(named)]
     session.out.result([asdict(hit) | {"details": [one.as_json() for one in details]} for hit, details in hits])
     for hit, details in hits:
         session.out.line(f"{hit.kind} {hit.key}", "bold")

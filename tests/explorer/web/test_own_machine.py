@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,24 @@ def test_the_dashboard_without_a_running_gateway(source: Source, tmp_path: Path)
     shown = _gateway_page(source, store_of_gateway(tmp_path / "journal"), None)
     assert "No gateway runs on this store. serving gateway run" in shown
     assert "At risk 1.5 coins" in shown
+
+
+def test_every_user_of_the_gateway_who_is_linked_has_a_page(source: Source, tmp_path: Path) -> None:
+    """A user who is served without payment has no ledger, no account and no page."""
+    store = store_of_gateway(tmp_path / "journal")
+    free = "0x" + "9" * 40
+    with closing(sqlite3.connect(store)) as db, db:
+        db.execute("INSERT INTO account VALUES (?, 1, '0', '0', '0', '0', '0', 7, 0)", (free,))
+
+    async def read(browser: Browser) -> tuple[str, str, dict[str, int]]:
+        page, table = await browser.get("/gateway"), await browser.get("/gateway?table=served&format=csv")
+        links = [href for one in Document(page.text).all("a") if (href := one.attributes["href"]).startswith("/user/")]
+        return page.text, table.text, {link: (await browser.get(link)).status for link in links}
+
+    page, table, statuses = browse(replace(source, own=gateway_pages(store, lambda: None)), read)
+    assert free in page
+    assert free in table
+    assert statuses == {f"/user/{USER}": 200}
 
 
 def test_no_explorer_has_these_pages_unless_asked(source: Source) -> None:

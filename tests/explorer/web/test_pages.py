@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from itertools import pairwise
@@ -11,7 +12,7 @@ from serving_network.explorer.web.headers import HEADERS
 from serving_network.explorer.web.site import Source
 from tests.explorer.web.conftest import Browser, browse
 from tests.explorer.web.document import Document
-from tests.explorer.web.synthetic import HOSTILE, SPELLS
+from tests.explorer.web.synthetic import HOSTILE, OWNER, PROVIDER, SPELLS
 
 MOST_BYTES = 300_000
 ELEMENTS = frozenset(
@@ -169,3 +170,14 @@ def test_static_files_are_kept_by_browsers_and_change_their_address(source: Sour
             assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", ""), path
 
     browse(source, check)
+
+
+def test_who_may_upgrade_the_ledger_is_shown_and_to_whom_it_is_offered(source: Source) -> None:
+    async def read(browser: Browser) -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = json.loads((await browser.get("/owners?table=owners&format=json")).text)
+        return rows
+
+    found = {one["contract"]: (one["owner"], one["offered"]) for one in browse(source, read)}
+    assert found["beacon of ledger"] == (OWNER, PROVIDER)
+    assert found["beacon of inference-v1.0"] == (OWNER, None)
+    assert found["ledger"] == (OWNER, None)

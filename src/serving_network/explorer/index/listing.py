@@ -123,6 +123,7 @@ class Lists:
     """The lists of one index."""
 
     def __init__(self, reader: IndexReader) -> None:
+        self._reader = reader
         self._rows = reader.rows
 
     # ------------------------------------------------------------------------------------------ sorted and paged
@@ -341,7 +342,12 @@ class Lists:
         found = [int(gas) // int(size) for gas, size in rows if size]
         return int(median(found)) if found else None
 
-    def starting_with(self, text: str) -> list[Hit]:
+    def search(self, text: str) -> list[Hit]:
+        """What a text stands for; if nothing, what begins with this part of an address or a hash."""
+        wanted = text.strip()
+        return self._reader.search(wanted) or (self._starting_with(wanted) if wanted.startswith("0x") else [])
+
+    def _starting_with(self, text: str) -> list[Hit]:
         """Users, providers and transactions whose address or hash starts with a text, at most some of each."""
         digits = text[2:].lower()
         if not digits or len(digits) > 64 or not all(one in "0123456789abcdef" for one in digits):

@@ -16,6 +16,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from serving_network.addresses import is_hex_address
+from serving_network.counting import count
 from serving_network.money import format_coins
 from serving_network.untrusted import printable
 
@@ -97,6 +98,12 @@ class Link:
 
     word: str
     path: str
+
+
+class AddressWithoutPage(str):
+    """An address that no page of the explorer is about: it is shown without a link."""
+
+    __slots__ = ()
 
 
 def shown(kind: Kind, value: Any, names: Names) -> Markup:
@@ -222,6 +229,11 @@ def _price(wei: int) -> Markup:
     return Markup('<span class="amount" title="{}">{}<span class="part">{}</span></span>').format(exact, whole, part)
 
 
+def count_of(number: int, one: str) -> str:
+    """A number and what it counts, with separators of thousands."""
+    return count(number, one).replace(str(number), f"{number:,}", 1)
+
+
 def share_text(millionths: int) -> str:
     """A share in millionths as a percentage with one decimal."""
     tenths = (millionths + 500) // 1_000
@@ -266,12 +278,16 @@ def text(value: str, most: int = LONGEST_TEXT) -> Markup:
 
 
 def address(value: str, names: Names, page: str = "address") -> Markup:
-    """An address: its name, if the reader gave it one, and its ends, with a link."""
+    """An address: its name, if the reader gave it one, and its ends, with a link to its page if it has one."""
     ends = f"{value[:6]}…{value[-4:]}"
     name = names.get(value)
-    if name is None:
-        return _shortened(value, f"/{page}/{value}", ends)
-    words = Markup('<bdi class="name">{}</bdi> <span class="ends">{}</span>').format(printable(name, most=32), ends)
+    words = (
+        escape(ends)
+        if name is None
+        else Markup('<bdi class="name">{}</bdi> <span class="ends">{}</span>').format(printable(name, most=32), ends)
+    )
+    if isinstance(value, AddressWithoutPage):
+        return Markup('<span class="short" data-copy="{0}" title="{0}">{1}</span>').format(value, words)
     return _shortened(value, f"/{page}/{value}", words)
 
 

@@ -118,7 +118,7 @@ class Source:
 
 def gateway_pages(store: Location, ask: Asked) -> dict[Section, Mapping[str, PageOf]]:
     """The dashboard of the provider whose store this is."""
-    pages: Mapping[str, PageOf] = {"/gateway": lambda _view, _parts, _query: gateway(store, ask)}
+    pages: Mapping[str, PageOf] = {"/gateway": lambda view, _parts, _query: gateway(view, store, ask)}
     return {Section("gateway", "Gateway", "/gateway"): pages}
 
 

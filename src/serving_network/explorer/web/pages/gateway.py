@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from serving_network.counting import count
-from serving_network.explorer.web.cells import Kind, State, Tone
+from serving_network.explorer.web.cells import AddressWithoutPage, Kind, State, Tone
 from serving_network.explorer.web.page import Entry, Group, Note, Page
 from serving_network.explorer.web.plots import Plot, Series, Shape
 from serving_network.explorer.web.tables import Column, Listed, Order, Row, Table
+from serving_network.explorer.web.view import View
 from serving_network.messages.receipts import Ending
 from serving_network.store.activity import Activity, activity
 from serving_network.store.location import Location
@@ -52,7 +53,7 @@ Asked = Callable[[], Mapping[str, Any] | None]
 """What the running gateway says of itself, None if none runs."""
 
 
-def gateway(store: Location, ask: Asked, clock: Callable[[], float] = time.time) -> Page:
+def gateway(view: View, store: Location, ask: Asked, clock: Callable[[], float] = time.time) -> Page:
     """The dashboard of the provider whose store this is. Raises JournalFailure."""
     found, recent, process = summarise(store), activity(store), ask()
     return Page(
@@ -63,7 +64,7 @@ def gateway(store: Location, ask: Asked, clock: Callable[[], float] = time.time)
         tiles=_tiles(found, process, clock()),
         groups=[Group("How the newest answers ended", _endings(recent))],
         plots=_plots(recent),
-        tables=[*_process_tables(process), _users(recent)],
+        tables=[*_process_tables(process), _users(view, recent)],
     )
 
 
@@ -158,8 +159,19 @@ def _bound(found: Mapping[str, Any], percent: int) -> int | None:
     return None
 
 
-def _users(recent: Activity) -> Table:
-    rows = [[one.user, one.requests, one.billed, one.unsettled, one.unsettled - one.covered] for one in recent.users]
+def _users(view: View, recent: Activity) -> Table:
+    """The users served. A user who is served without payment may have neither a ledger nor an account."""
+    known = {one.user for one in view.users()}
+    rows = [
+        [
+            one.user if one.user in known else AddressWithoutPage(one.user),
+            one.requests,
+            one.billed,
+            one.unsettled,
+            one.unsettled - one.covered,
+        ]
+        for one in recent.users
+    ]
     return Table(
         "served",
         "Users served",

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from serving_network.counting import count
 from serving_network.explorer.index.found import Checked
-from serving_network.explorer.web.cells import Kind, Link, State, Tone
+from serving_network.explorer.web.cells import Kind, Link, State, Tone, count_of
 from serving_network.explorer.web.page import Entry, Note, Page
 from serving_network.explorer.web.pages.settlements import batch_table
 from serving_network.explorer.web.plots import DAY, by_day
@@ -74,11 +73,6 @@ def _agreement(checked: Checked | None) -> list[Entry]:
         return []
     state = State("agrees", Tone.GOOD) if checked.agrees else State("differs", Tone.BAD)
     return [Entry("Contracts", Kind.STATE, state, note=f"compared at block {checked.block:,}")]
-
-
-def count_of(number: int, one: str) -> str:
-    """A number and what it counts, with separators of thousands."""
-    return count(number, one).replace(str(number), f"{number:,}", 1)
 
 
 def _books(view: View) -> Table:

@@ -148,20 +148,17 @@ def _versions(view: View) -> Table:
 
 
 def _owners(view: View) -> Table:
-    ledger = view.tip.ledger
     settings = {(one.contract, one.name): one.value for one in view.lists.changes() if one.current}
-    rows = [
-        [
-            Link("ledger", f"/contract/{ledger}"),
-            "the registry of services",
-            settings.get(("ledger", "owner")),
-            settings.get(("ledger", "pending_owner")),
-        ]
-    ]
-    for one in view.reader.versions():
-        rows.append([Link(one.name, f"/contract/{one.address}"), _SETTINGS, one.owner, one.pending_owner])
-        if one.beacon is not None:
-            rows.append([Link(f"beacon of {one.name}", f"/contract/{one.beacon}"), _UPGRADES, one.upgrade_owner, None])
+    fronts = [("ledger", view.tip.ledger, "the registry of services")]
+    fronts += [(one.name, one.address, _SETTINGS) for one in view.reader.versions()]
+    rows = []
+    for name, address, decides in fronts:
+        parts = [(name, address, decides)]
+        if (beacon := settings.get((name, "beacon"))) is not None:
+            parts.append((f"beacon of {name}", beacon, _UPGRADES))
+        for part, place, what in parts:
+            owner, pending = (settings.get((part, setting)) for setting in ("owner", "pending_owner"))
+            rows.append([Link(part, f"/contract/{place}"), what, owner, pending])
     return Table("owners", "Who owns what", _OWNERS, Listed(rows, _OWNERS), Order("contract", falling=False), size=50)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from serving_network.contracts.models import FINE_TUNING
 from serving_network.explorer.index.found import OfferVersion
-from serving_network.explorer.web.cells import Kind, Link, State, Tone
+from serving_network.explorer.web.cells import Kind, Link, State, Tone, count_of
 from serving_network.explorer.web.page import Entry, Group, Missing, Note, Page
 from serving_network.explorer.web.pages.addresses import checked, whole
 from serving_network.explorer.web.pages.events import event_table
@@ -61,10 +61,10 @@ def provider(view: View, text: str) -> Page:
     pending = sum(one[2] for one in accounts.values())
     current = [one for one in versions if one.until is None]
     tiles = [
-        Entry("Earned", Kind.AMOUNT, sum(days.values()), "coins", f"{accepted:,} settlements"),
+        Entry("Earned", Kind.AMOUNT, sum(days.values()), "coins", count_of(accepted, "settlement")),
         Entry("In 30 days", Kind.AMOUNT, sum(paid for day, paid in days.items() if day > today - 30), "coins"),
         Entry("In users' accounts", Kind.AMOUNT, sum(one[1] for one in accounts.values()), "coins",
-              f"{sum(one[0] for one in accounts.values()):,} accounts"),
+              count_of(sum(one[0] for one in accounts.values()), "account")),
         Entry("Being refunded", Kind.AMOUNT, pending, "coins", "at risk for what is not settled yet"),
         Entry("Paid in part", Kind.SHARE, partial_share(merged), note="of accepted settlements"),
         Entry("Stake", Kind.AMOUNT, sum(stakes.values()), "coins"),

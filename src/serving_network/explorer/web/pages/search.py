@@ -54,10 +54,7 @@ def _rows(view: View, wanted: str) -> list[Row]:
     rows: list[Row] = []
     for name, address in named.items():
         rows.append(["address book", Link(_short(address), f"/address/{address}"), name])
-    hits = view.reader.search(wanted)
-    if wanted.startswith("0x") and not hits:
-        hits = view.lists.starting_with(wanted)
-    for one in hits:
+    for one in view.lists.search(wanted):
         label = "" if one.label == one.key else one.label
         rows.append([_TITLES.get(one.kind, one.kind), Link(_short(one.key), f"/{_PATHS[one.kind]}/{one.key}"), label])
     return rows

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from serving_network.contracts.models import Status
 from serving_network.explorer.index.listing import BatchRow, SettledRow
-from serving_network.explorer.web.cells import Kind, Link, State, Tone
+from serving_network.explorer.web.cells import Kind, Link, State, Tone, count_of
 from serving_network.explorer.web.page import Entry, Group, Missing, Note, Page
 from serving_network.explorer.web.tables import ROWS, Column, Order, Queried, Row, Table
 from serving_network.explorer.web.view import View
@@ -99,13 +99,13 @@ def settlement(view: View, key: str) -> Page:
         f"Settlement {found.key}",
         "settlements",
         "Settlement",
-        f"{found.size:,} users, block {found.at.block:,}",
+        f"{count_of(found.size, 'user')}, block {found.at.block:,}",
         notes=notes,
         tiles=[
             Entry("Paid", Kind.AMOUNT, found.paid, "coins"),
             Entry("Signed", Kind.AMOUNT, found.fee, "coins" if found.fee is not None else ""),
             Entry("Not paid", Kind.AMOUNT, unpaid, "coins" if unpaid is not None else ""),
-            Entry("Accepted", Kind.COUNT, found.accepted, note=f"of {found.size:,} users"),
+            Entry("Accepted", Kind.COUNT, found.accepted, note=f"of {count_of(found.size, 'user')}"),
         ],
         groups=[
             Group("Settlement", entries),

@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 
 from serving_network.explorer.index.found import AccountFound
-from serving_network.explorer.web.cells import Kind, shown
+from serving_network.explorer.web.cells import Kind, count_of, shown
 from serving_network.explorer.web.page import Branch, Entry, Group, Missing, Page
 from serving_network.explorer.web.pages.addresses import checked, whole
 from serving_network.explorer.web.pages.events import event_table
@@ -97,7 +97,7 @@ def user(view: View, text: str) -> Page:
         tiles=[
             Entry("Total", Kind.AMOUNT, available + in_accounts + held, "coins"),
             Entry("Available", Kind.AMOUNT, available, "coins", "in the ledger"),
-            Entry("In accounts", Kind.AMOUNT, in_accounts, "coins", f"with {len(accounts):,} providers"),
+            Entry("In accounts", Kind.AMOUNT, in_accounts, "coins", f"in {count_of(len(accounts), 'account')}"),
             Entry("Being refunded", Kind.AMOUNT, pending, "coins", "of the accounts"),
             Entry("Paid", Kind.AMOUNT, paid, "coins", "to providers so far"),
         ],
