@@ -97,7 +97,7 @@ def test_a_minimum_is_changed_with_an_amount_and_the_plan_says_how(deployed: Gui
     spec = deployed.folder / "networks" / "mine.toml"
     spec.write_text(spec.read_text().replace('"3 coins"', '"2 coins"'))
     noted = " ".join(deployed.type("serving deploy plan --key deployer").split())
-    assert "the file says 2000000000000000000: serving upgrade apply ledger" in noted
+    assert "the file says 2 coins: serving upgrade apply ledger" in noted
     option = noted.partition("serving upgrade apply ledger ")[2]
     assert option.startswith("--argument minAccountBalance=2000000000000000000")
     fails(deployed, "serving upgrade plan ledger --key deployer --argument minAccountBalance=many", 2, "not an amount")

@@ -303,7 +303,7 @@ def test_what_a_deployment_cannot_change_is_told(network: Bench) -> None:
 
     plan = network.run(work)
     assert plan.steps == ()
-    assert plan.notes[0].endswith(": serving upgrade apply ledger --argument 'minAccountBalance=1 wei'")
+    assert plan.notes[0].endswith(" 1 wei: serving upgrade apply ledger --argument minAccountBalance=1")
     assert [note.partition(":")[0].partition(",")[0] for note in plan.notes] == [
         "ledger was built with minAccountBalance=3 coins",
         f"ledger belongs to {network.owner.address}",

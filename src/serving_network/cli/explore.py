@@ -127,10 +127,12 @@ def _source(
     from serving_network.cli.parts.dashboard import dashboard
     from serving_network.explorer.web.pages.bills import Bills
     from serving_network.explorer.web.site import Source, bill_pages
+    from serving_network.store.opening import connected_for_reading
 
     own: dict[Any, Any] = {}
     if journal is not None:
-        own |= dashboard(journal)
+        with connected_for_reading(journal):  # refuse what cannot be shown now, not on the page
+            own |= dashboard(journal)
     if bills_of is not None:
         user = configuration.address(bills_of)
         folder = configuration.directory / "bills"

@@ -211,7 +211,7 @@ def _constructor_differences(name: str, wanted: list[str], has: Mapping[str, str
         if value != built:
             yield (
                 f"{name} was built with {argument}={describe(int(built))}, the file says {describe(int(value))}:"
-                f" serving upgrade apply {name} --argument '{argument}={describe(int(value))}'"
+                f" serving upgrade apply {name} --argument {argument}={value}"
             )
 
 

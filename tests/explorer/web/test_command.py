@@ -19,6 +19,7 @@ from serving_network.explorer.index.opening import Subject, writing
 from serving_network.explorer.web.site import Source
 from serving_network.money import WEI_PER_COIN
 from serving_network.testing import local_network
+from serving_network.store.opening import JournalFailure
 from tests.docs.commands import fault
 from tests.explorer.web.conftest import Browser, browse
 from tests.explorer.web.document import Document
@@ -48,6 +49,12 @@ def test_other_commands_do_not_load_it() -> None:
 def test_what_is_private_is_shown_on_this_machine_only(private: dict[str, str]) -> None:
     with pytest.raises(InvalidInput, match="on this machine only"):
         explore.explore(host="0.0.0.0", **private)  # type: ignore[arg-type]
+
+
+def test_a_journal_that_is_not_there_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_HOME", str(tmp_path))
+    with pytest.raises(JournalFailure, match="There is no journal"):
+        explore.explore(journal=str(tmp_path / "journal"), follow=False, port=0)
 
 
 def test_an_empty_index_names_commands_that_exist(tmp_path: Path) -> None:
