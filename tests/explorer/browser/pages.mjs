@@ -43,6 +43,17 @@ async function opened(kind, options = {}) {
   return page;
 }
 
+// The texts of cells whose content is wider than the cell.
+function overflowing() {
+  const range = document.createRange();
+  const shown = [...document.querySelectorAll("td, dd")].filter((one) => one.getClientRects().length);
+  const wide = shown.filter((one) => {
+    range.selectNodeContents(one);
+    return range.getBoundingClientRect().right > one.getBoundingClientRect().right + 1;
+  });
+  return wide.slice(0, 3).map((one) => one.innerText.slice(0, 60));
+}
+
 for (const kind of Object.keys(KINDS)) {
   const page = await opened(kind);
   for (const [name, path] of Object.entries(paths)) {
@@ -55,6 +66,7 @@ for (const kind of Object.keys(KINDS)) {
     if (kind === "no-script") continue;
     const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (over > 0) fault(kind, name, `scrolls sideways by ${over} pixels`);
+    for (const text of await page.evaluate(overflowing)) fault(kind, name, `runs out of its cell: ${text}`);
     await page.evaluate(axe);
     const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     for (const one of violations) fault(kind, name, one.id, one.help, one.nodes.slice(0, 2).map((node) => node.html.slice(0, 160)).join(" | "));
