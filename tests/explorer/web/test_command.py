@@ -18,8 +18,8 @@ from serving_network.errors import InvalidInput
 from serving_network.explorer.index.opening import Subject, writing
 from serving_network.explorer.web.site import Source
 from serving_network.money import WEI_PER_COIN
-from serving_network.testing import local_network
 from serving_network.store.opening import JournalFailure
+from serving_network.testing import local_network
 from tests.docs.commands import fault
 from tests.explorer.web.conftest import Browser, browse
 from tests.explorer.web.document import Document
