@@ -102,6 +102,13 @@ def test_one_changed_byte_is_found(guide: Guide, contract: str, name: str, at: i
     assert address in bad
 
 
+def test_a_source_that_does_not_exist_is_answered_with_those_that_do(guide: Guide) -> None:
+    told = guide.type("serving verify input Ledger")
+    assert guide.exit_code == 2, told
+    assert "FineTuningServing, InferenceServing, LedgerManager" in " ".join(told.split())
+    assert told.splitlines()[-1] == "Next   serving verify input LedgerManager"
+
+
 def test_code_that_is_gone_is_found(guide: Guide) -> None:
     guide.chain.request("anvil_setCode", [part(guide, "ledger", "implementation"), "0x"])
     assert "has no code" in guide.type("serving verify local")

@@ -12,6 +12,7 @@ from serving_network.cli.console.command import reads
 from serving_network.cli.console.output import EXIT_CHECK_FAILED, Output
 from serving_network.cli.console.session import Session
 from serving_network.cli.files.networks import CONTRACT, DEFAULT_FILES, FILES, record_of
+from serving_network.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +78,16 @@ def write_input(
     Example: serving verify input LedgerManager
     """
     from serving_network.contracts import load
+    from serving_network.contracts.artifacts import names
+    from serving_network.deployment.bytecode import FRONT
     from serving_network.deployment.standard_json import check_recompiled, standard_json
 
+    if (known := names()) and contract not in known:
+        raise InvalidInput(
+            f"{contract!r} is not the name of a contract's source.",
+            cause=f"The sources are {', '.join(one for one in known if one != FRONT)}.",
+            next_step="serving verify input LedgerManager",
+        )
     artifact = load(contract)
     made = standard_json(artifact)
     check_recompiled(artifact, made)
