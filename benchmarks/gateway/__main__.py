@@ -9,9 +9,9 @@
 | paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
 
 The gateway keeps its rows in SQLite; "PostgreSQL" is the gateway with a store there, whose server has its own processor
-time. "stack" is the gateway's HTTP stack, which passes bytes through and does no more. Servers take turns, and each
-ratio is the median over the turns of a server's figure to that of R, or of the stack, in the same turn. Ratios hold on
-other machines, times do not.
+time. "no store" is the gateway that signs its rows and does not store them. "stack" is its HTTP stack, which passes
+bytes through and does no more. Servers take turns, and each ratio is the median over the turns of a server's figure to
+that of R, or of the gateway without a store, in the same turn. Ratios hold on other machines, times do not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from statistics import median
 
 from benchmarks.gateway.comparing import CASES, Figures, compare
 from benchmarks.gateway.load import load
-from benchmarks.gateway.servers import STACK, Server, servers
+from benchmarks.gateway.servers import UNSTORED, Server, servers
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.clients.network_fixture import deployed_world
 from tests.gateway.stage import Stage
@@ -90,7 +90,7 @@ def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) ->
             if name not in ("direct", "R"):
                 text += f" ({_ratio(figure, figures, turns['R']):.2f} R)"
             if name in ("gateway", "PostgreSQL"):
-                text += f" ({_ratio(figure, figures, turns[STACK]):.2f} of the stack)"
+                text += f" ({_ratio(figure, figures, turns[UNSTORED]):.2f} of no store)"
             if name == "gateway" and (others := turns.get("LiteLLM")):
                 text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
             cells.append(text)
