@@ -227,6 +227,27 @@ def test_what_a_held_user_owes_beyond_the_earlier_batch_is_settled_in_the_same_r
     assert [scene.paid(user) for user in (ALICE, BOB, CAROL)] == [23, 0, 10]
 
 
+def test_a_user_of_two_earlier_batches_is_settled_once_more(scene: Scene) -> None:
+    """The first was refused in a block that a reorganisation undoes, so both are pending, and mined at once."""
+    chain = scene.chain
+    account = chain.state.accounts[ALICE]
+    chain.state.accounts[ALICE] = replace(account, acknowledged=False)
+    scene.mine()
+    assert scene.settle().lines[ALICE].wait is Wait.NOT_ACKNOWLEDGED
+    chain.state.accounts[ALICE] = account
+    scene.settle()
+    chain.reorganise(1)
+    chain.state.accounts[ALICE] = account
+    assert len(chain.pool) == 3
+    scene.record(ALICE, 3)
+    chain.hook = when_asked_often(scene.mine)
+    report = scene.settle(PATIENT)
+    scene.mine()
+    assert len(scene.signed(ALICE)) == 3
+    scene.settle()
+    assert (scene.paid(ALICE), report.lines[ALICE].paid) == (23, 20)
+
+
 def test_what_is_left_below_the_minimum_waits(scene: Scene) -> None:
     scene.record(ALICE, 3)
     scene.chain.hook = when_asked_often(scene.mine)
