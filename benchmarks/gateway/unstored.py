@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway without its store: receipts are signed, but rows are neither written nor read.
 
-python -m benchmarks.gateway.unstored gateway run ...
+    python -m benchmarks.gateway.unstored gateway run ...
+
+It takes the options of `serving gateway run`.
 """
 
 from __future__ import annotations
