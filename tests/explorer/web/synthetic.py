@@ -210,7 +210,7 @@ def _offers(writer: _Writer) -> None:
     writer.add("total", INFERENCE, "providers", str(writer.size.services))
     writer.add("total", INFERENCE, "stakes", str(writer.size.services * 100 * WEI_PER_COIN))
     provider = address("provider", 1)
-    position = writer.event(FINE_TUNING, "ServiceUpdated", None, provider)
+    position = writer.event(FINE_TUNING, "ServiceUpdated", None, provider, pricePerToken=300, updatedAt=1_795_000_000)
     details = json.dumps({"quota": {"cpuCount": 32, "gpuType": "H100"}, "occupied": False})
     writer.add(
         "offer", FINE_TUNING, provider, "https://provider-1.example", str(10**12), None, json.dumps(["qwen-2.5-0.5b"]),

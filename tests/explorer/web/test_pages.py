@@ -181,3 +181,13 @@ def test_who_may_upgrade_the_ledger_is_shown_and_to_whom_it_is_offered(source: S
     assert found["beacon of ledger"] == (OWNER, PROVIDER)
     assert found["beacon of inference-v1.0"] == (OWNER, None)
     assert found["ledger"] == (OWNER, None)
+
+
+def test_arguments_of_events_have_units(source: Source) -> None:
+    async def check(browser: Browser) -> None:
+        path = f"/provider/{PROVIDER}?table=events&format=json"
+        rows: list[dict[str, str]] = json.loads((await browser.get(path)).text)
+        written = {row["arguments"] for row in rows if row["event"] == "ServiceUpdated"}
+        assert "pricePerToken 300 wei, updatedAt 2026-11-18T11:06:40Z" in written
+
+    browse(source, check)

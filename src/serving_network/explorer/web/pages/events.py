@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from serving_network.explorer.index.found import CallFound
-from serving_network.explorer.web.cells import Kind, Link
+from serving_network.explorer.web.cells import Kind, Link, iso_time
 from serving_network.explorer.web.page import Entry, Group, Missing, Note, Page
 from serving_network.explorer.web.pages.addresses import whole
 from serving_network.explorer.web.pages.settlements import batch_table
@@ -25,6 +25,10 @@ AMOUNTS: Final = frozenset(
     }
 )  # fmt: skip
 """Arguments that are amounts in wei."""
+_PRICES: Final = frozenset({"inputPrice", "outputPrice", "pricePerToken"})
+"""Arguments that are prices of a unit in wei."""
+_TIMES: Final = frozenset({"createdAt", "registeredAt", "updatedAt"})
+"""Arguments that are times in unix seconds."""
 _LONGEST: Final = 400
 _EVENTS: Final = (
     Column("time", "Time", Kind.TIME),
@@ -158,8 +162,13 @@ def _argument_table(found: CallFound) -> list[Table]:
 
 
 def _written(name: str, value: Any) -> str:
-    if name in AMOUNTS and isinstance(value, (int, str)) and str(value).isdecimal():
-        return f"{format_coins(int(value))} coins"
+    if isinstance(value, (int, str)) and str(value).isdecimal():
+        if name in AMOUNTS:
+            return f"{format_coins(int(value))} coins"
+        if name in _PRICES:
+            return f"{value} wei"
+        if name in _TIMES:
+            return iso_time(int(value))
     if isinstance(value, bytes):
         return f"0x{value.hex()}"
     if isinstance(value, str):
