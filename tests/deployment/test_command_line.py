@@ -103,7 +103,7 @@ def test_a_minimum_is_changed_with_an_amount_and_the_plan_says_how(deployed: Gui
     fails(deployed, "serving upgrade plan ledger --key deployer --argument minAccountBalance=many", 2, "not an amount")
     for amount in (option.partition("=")[2].split()[0], "2coins"):
         planned = deployed.type(f"serving upgrade plan ledger --key deployer --argument minAccountBalance={amount}")
-        assert "3000000000000000000 -> 2000000000000000000" in " ".join(planned.split())
+        assert "3 coins -> 2 coins" in " ".join(planned.split())
 
 
 def test_a_recommendation_that_the_next_deployment_would_undo_is_noted(deployed: Guide) -> None:

@@ -236,7 +236,7 @@ def test_a_constructor_argument_can_be_changed_and_is_shown(network: Bench, othe
         )
         return await rehearse_upgrade(chain, network.record(), made)
 
-    assert network.run(work).settings == ("ledger.MIN_ACCOUNT_BALANCE(): 3000000000000000000 -> 1000000000000000000",)
+    assert network.run(work).settings == ("ledger.MIN_ACCOUNT_BALANCE(): 3 coins -> 1 coin",)
 
 
 def test_rollback_is_one_command(network: Bench, other_build: Path) -> None:

@@ -23,6 +23,7 @@ from serving_network.cli.files.networks import (
 )
 from serving_network.cli.parts.plans import done_as_json, highest_cost, id_width, run_plan, show_unfinished
 from serving_network.counting import count
+from serving_network.money import describe
 from serving_network.networks import parse_address
 
 if TYPE_CHECKING:
@@ -137,7 +138,9 @@ async def show(session: Session, files: FILES = DEFAULT_FILES) -> None:
                 "  front": contract.front.address,
                 "  beacon": contract.beacon.address,
                 "  implementation": f"{running.address} ({running.contract}, release {running.release})",
-                "  built with": ", ".join(f"{key} = {value}" for key, value in running.arguments.items()),
+                "  built with": ", ".join(
+                    f"{key} = {describe(int(value))}" for key, value in running.arguments.items()
+                ),
                 "  initialised with": ", ".join(f"{key} = {value}" for key, value in contract.initial.items()),
                 "  in block": str(contract.front.mined.block),
                 "  owner": contract.owner,

@@ -7,7 +7,7 @@ the rollback. Between them a new user deposits and withdraws everything, after w
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
@@ -25,9 +25,12 @@ from serving_network.deployment.steps import created_address, known_addresses, r
 from serving_network.deployment.upgrade import upgrade_call
 from serving_network.errors import ContractError, ServingError
 from serving_network.hashing import keccak
+from serving_network.money import describe
 
 Answers = dict[str, str]
 
+_AMOUNTS: Final = frozenset({"MIN_ACCOUNT_BALANCE", "MIN_TRANSFER_AMOUNT", "MIN_PROVIDER_STAKE"})
+"""Constants of the contracts in wei."""
 NEWCOMER = to_checksum_address(keccak(b"a newcomer of the rehearsal")[12:])
 
 
@@ -214,8 +217,11 @@ def _compare(before: Answers, after: Answers, says: str, *, may_lose: bool) -> t
             cause="The new code reads stored words differently.",
             next_step="Nothing was sent. Fix the implementation.",
         )
-    return tuple(f"{one}: {_number(before[one])} -> {_number(after.get(one, ''))}" for one in settings)
+    return tuple(f"{one}: {_value(one, before[one])} -> {_value(one, after.get(one, ''))}" for one in settings)
 
 
-def _number(answer: str) -> str:
-    return str(int(answer, 16)) if answer else "nothing"
+def _value(question: str, answer: str) -> str:
+    if not answer:
+        return "nothing"
+    value = int(answer, 16)
+    return describe(value) if question.partition(".")[2].partition("(")[0] in _AMOUNTS else str(value)
