@@ -49,6 +49,14 @@ def test_a_command_has_a_line_of_its_own_and_is_not_broken() -> None:
     ]
 
 
+def test_a_span_of_time_keeps_its_unit() -> None:
+    assert lines("1.499094 coins of good: unlocks in 1 d (2026)", 36) == [
+        "1.499094 coins of good: unlocks in",
+        "  1 d (2026)",
+    ]
+    assert lines("wait for 12 min 5 s now", 16) == ["wait for 12 min", "  5 s now"]
+
+
 def test_amounts_and_times_are_not_broken() -> None:
     text = "user=one amount=10.5 coins unlocks in 1 d (2026-12-01 03:39:27 CET)"
     assert lines(text, 24) == [

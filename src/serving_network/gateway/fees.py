@@ -85,7 +85,7 @@ def reserve(tariff: Tariff, bounds: Bounds, free: int, provider: str) -> Reserva
             "insufficient_funds",
             f"This request can cost {describe(needed)}. Your account with the provider has {describe(max(free, 0))} "
             f"free and lacks {describe(needed - free)}.",
-            next_step=f'Fund it: serving ledger fund {provider} "{needed - free} wei"',
+            next_step=f'Fund it: serving ledger fund {provider} "{describe(needed - free)}"',
         )
     per_token = bounds.choices * tariff.prices.output_price
     affordable = bounds._replace(output=(free - bounds.input * tariff.prices.input_price) // per_token)
