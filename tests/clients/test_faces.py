@@ -139,6 +139,8 @@ def test_one_address_in_place_of_a_list_is_named(world: World) -> None:
             act()
         assert not isinstance(refused.value, NotAnAddress)
         assert refused.value.next_step == "Pass a list, also for one address."
+    with pytest.raises(InvalidInput, match="7 stands in place of a list of token ids"):
+        world.user.revoke_tokens(world.provider.address, cast("Any", 7))
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
