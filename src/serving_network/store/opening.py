@@ -111,8 +111,8 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
                 raise OtherVersion(
                     f"The journal {store} is of another version.",
                     cause=f"Its schema has version {found.get('schema')}, this program's has {SCHEMA_VERSION}.",
-                    next_step=f"Back it up: serving settlement backup COPY {named}. An earlier version is then "
-                    f"migrated by: serving settle {named}",
+                    next_step=f"Back it up with serving settlement backup COPY {named}. To migrate an earlier "
+                    f"version: serving settle {named}",
                 )
             yield db
     except FAILURES as error:
