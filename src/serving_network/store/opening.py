@@ -107,12 +107,12 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
             if MOVED in found:
                 raise was_moved(store, found[MOVED])
             if found.get("schema") != SCHEMA_VERSION:
-                named = f"--journal {shlex.quote(str(store))}"
+                named = shlex.quote(str(store))
                 raise OtherVersion(
                     f"The journal {store} is of another version.",
                     cause=f"Its schema has version {found.get('schema')}, this program's has {SCHEMA_VERSION}.",
-                    next_step=f"Back it up with serving settlement backup COPY {named}. To migrate an earlier "
-                    f"version: serving settle {named}",
+                    next_step=f"Back it up with serving settlement backup COPY --journal {named}. To migrate an "
+                    f"earlier version: serving settle --journal {named}",
                 )
             yield db
     except FAILURES as error:
