@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,13 +16,22 @@ import openai
 import pexpect
 import pytest
 
+from serving_network.cli import connect as connect_module
 from serving_network.cli.parts import quote
+from serving_network.clients.bills.fetching import ProviderFailure
+from serving_network.clients.buying import provider as buying_provider
+from serving_network.clients.buying.endpoint import Endpoint
+from serving_network.clients.buying.purchase import Purchase
+from serving_network.clients.read.inference import inference_service
+from serving_network.clients.read.network import AsyncNetwork
+from serving_network.contracts.models import Offer
 from serving_network.gateway import attestation
+from serving_network.messages.receipts import SignedReceipt
 from tests import zygote
 from tests.cli.conftest import PASSWORD, Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_attestation import QUOTES, genuine
-from tests.gateway.background import gateway
+from tests.gateway.background import gateway, in_background
 from tests.gateway.stage import Gate, Stage, events, streaming
 from tests.gateway.streams import chunk, event
 from tests.tee_reports import report
@@ -83,11 +93,89 @@ def test_a_conversation(serving: Terminal, stage: Stage, gate: Gate) -> None:
         terminal.expect("receipt")
         terminal.expect("> ")
     terminal.sendeof()
-    terminal.expect("2 answers, ")
+    terminal.expect("\r\n2 answers, ")  # below the prompt, not beside it
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 0
     assert [one["role"] for one in gate.model.seen[-1]["messages"]] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize("question", [["Hi"], []], ids=["one question", "a conversation"])
+def test_an_answer_that_ctrl_c_cuts_shows_what_it_costs(
+    serving: Terminal, stage: Stage, gate: Gate, question: list[str]
+) -> None:
+    gate.model.handle = streaming(events(1000), pause=0.02)
+    words = ["chat", stage.world.provider.address, *question]
+    own = serving.variables() | {"TERM": "xterm"}
+    with closing(zygote.Terminal(words, environment=own, directory=serving.home, columns=100)) as terminal:
+        if not question:
+            terminal.expect("> ")
+            terminal.sendline("Hi")
+        terminal.expect("word word")
+        terminal.sendintr()
+        terminal.expect(r"\r\n.*Cost (\d+ .*) for \d+ tokens; receipt 1, of the answer that was cut\.")
+        cost = terminal.match[1]
+        if not question:
+            terminal.expect(f"1 answer, {cost} in all")
+        terminal.expect("Interrupted")
+        terminal.expect(pexpect.EOF)
+    assert terminal.exitstatus == 130
+    assert serving("bill", "show", "--json").json["total"]["wei"] == cost.removesuffix(" wei")
+
+
+def test_a_cut_answer_whose_receipt_does_not_come_names_the_command_that_fetches_it(
+    serving: Terminal, stage: Stage, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(_: Purchase) -> SignedReceipt:
+        if not gate.model.seen[1:]:
+            gate.model.seen.append({})
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(600)
+        raise ProviderFailure("gone")
+
+    monkeypatch.setattr(Purchase, "prove", cut)
+    provider = stage.world.provider.address
+    said = " ".join(serving("chat", provider, "Hi", code=130).err.split())
+    assert f"To see the cost: serving bill fetch {provider}, then serving bill show {provider}" in said
+    assert "Interrupted" in said
+
+
+def test_what_was_spent_is_rounded_up_wherever_it_is_shown(serving: Terminal, stage: Stage) -> None:
+    world, provider = stage.world, stage.world.provider.address
+    prices = {"input_price": 0, "output_price": 400_000_000_001}
+    world.provider.update(world.offer(**prices))
+    with in_background(stage.gate(streaming(events(3)))) as gate:
+        world.provider.update(world.offer(url=gate.running.url, **prices))
+        assert "Cost 0.000002 coins" in serving("chat", provider, "Hi").err
+        assert serving("bill", "show").out.endswith("\t0.000002 coins\n")
+        assert "Total 0.000002 coins" in serving("bill", "show").err
+        verified = serving("bill", "verify", provider).out
+        assert "1 over 0.000002 coins" in verified
+        assert "0.000002 coins of 1 receipt" in verified
+        asyncio.run(stage.settle())
+        assert "0.000002 coins covered by receipts" in serving("bill", "verify", provider).out
+
+
+@pytest.mark.usefixtures("gate")
+def test_connect_reads_the_offer_once(serving: Terminal, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    stops: list[Callable[[], object]] = []
+
+    async def counted(network: AsyncNetwork, provider: str, service: str) -> tuple[Offer, bool]:
+        read.append(provider)
+        return await inference_service(network, provider, service)
+
+    @asynccontextmanager
+    async def serving_one(self: Endpoint, *_: object) -> AsyncIterator[str]:
+        await self._buyer.offer()
+        stops[0]()
+        yield "http://127.0.0.1:1/v1"
+
+    monkeypatch.setattr(buying_provider, "inference_service", counted)
+    monkeypatch.setattr(connect_module, "on_stop", stops.append)
+    monkeypatch.setattr(Endpoint, "serving", serving_one)
+    serving("connect", stage.world.provider.address)
+    assert read == [stage.world.provider.address]
 
 
 @pytest.mark.usefixtures("gate")

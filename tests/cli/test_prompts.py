@@ -51,10 +51,11 @@ def test_an_empty_line_removes_nothing(terminal: int) -> None:
         ask_to_remove("This deletes a key.", yes=False)
 
 
-def test_the_end_of_input_interrupts(terminal: int) -> None:
+def test_the_end_of_input_interrupts_and_ends_the_line(terminal: int, capsys: pytest.CaptureFixture[str]) -> None:
     os.write(terminal, b"\x04")
     with pytest.raises(KeyboardInterrupt):
         ask_to_go_on()
+    assert capsys.readouterr().err == "Continue? [Y/n]: \n"
 
 
 def test_a_secret_is_not_echoed_and_echo_is_restored(terminal: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -142,7 +143,9 @@ def test_a_journal_of_an_earlier_version_is_backed_up_before_it_is_migrated(lone
     journal, copy = tmp_path / "old.journal", tmp_path / "copy"
     with closing(sqlite3.connect(journal)) as database:
         database.executescript((Path(__file__).parents[1] / "settlement" / "journal_version_4.sql").read_text("utf-8"))
-    assert "serving settlement backup" in lonely("settlement", "list", "--journal", str(journal), code=3).err
+    refused = lonely("settlement", "list", "--journal", str(journal), code=3).err
+    assert f"serving settlement backup COPY --journal {journal}. " in refused
+    assert f"serving settle --journal {journal}\n" in refused
     assert "another version" in lonely("settlement", "backup", str(copy), "--journal", str(journal)).out
     with closing(sqlite3.connect(journal)) as old, closing(sqlite3.connect(copy)) as new:
         assert list(old.iterdump()) == list(new.iterdump())
@@ -208,6 +211,9 @@ def test_the_doctor_leads_from_nothing_to_a_payment(serving: Terminal, world: Wo
 def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: Path) -> None:
     unready = serving("migrate", "check", "provider", "--key", "provider", "--json", code=9).json
     assert "serving service register" in unready["next_step"]
+    details = " ".join(one["detail"] for one in unready["checks"])
+    assert re.search(r"\.\d{7}", details) is None  # coins that paid for gas have 18 decimals
+    assert "0x0000000000000000000000000000000000000000" not in details
     old = serving("migrate", "check", "owner", "--calldata", "0x2ba43b8200", "--json", code=None)
     assert old.code in (0, 9)
     with_task(world)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from serving_network.chain import node
+from serving_network.chain.reading import AsyncReader
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.money import WEI_PER_COIN as COIN
@@ -64,6 +67,19 @@ def test_no_network(serving: Terminal, nobody: str, words: tuple[str, ...]) -> N
     assert failure["error"] == "NodeUnreachable"
     assert failure["cause"] == f"{nobody}: Connection refused"
     assert "serving up" in failure["next_step"]
+
+
+def test_a_silent_node_is_named_while_it_is_waited_for(serving: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "SILENCE", 0.01)
+    monkeypatch.setitem(AsyncReader.open.__func__.__kwdefaults__, "timeout", 0.2)  # type: ignore[attr-defined]
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        use_node(serving, url, 31337)
+        said = serving("account", "show", code=5).err
+        assert serving("account", "show", "--json", code=5).err.count("\n") == 1
+    assert said.startswith(f"Waiting for {url} to answer. Press Ctrl-C to stop.\nError  {url} does not answer.\n")
 
 
 @pytest.mark.parametrize("words", [READS[0], WRITES[0]], ids=" ".join)

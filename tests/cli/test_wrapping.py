@@ -55,6 +55,14 @@ def test_an_address_that_does_not_fit_below_an_aligned_column_begins_further_to_
     assert lines(text, 78) == [text[: -len(ADDRESS) - 1], " " * 36 + ADDRESS]
 
 
+def test_a_span_of_time_keeps_its_unit() -> None:
+    assert lines("1.499094 coins of good: unlocks in 1 d (2026)", 36) == [
+        "1.499094 coins of good: unlocks in",
+        "  1 d (2026)",
+    ]
+    assert lines("wait for 12 min 5 s now", 16) == ["wait for 12 min", "  5 s now"]
+
+
 def test_amounts_and_times_are_not_broken() -> None:
     text = "user=one amount=10.5 coins unlocks in 1 d (2026-12-01 03:39:27 CET)"
     assert lines(text, 24) == [

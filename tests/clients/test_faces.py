@@ -17,6 +17,7 @@ from serving_network.contracts import UnencodableArguments
 from serving_network.errors import InvalidInput, NotAnAddress, NotAnAmount, ServingError
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.networks import parse_address
+from serving_network.testing import LocalNetwork
 from tests.clients.network_fixture import World
 
 
@@ -138,6 +139,8 @@ def test_one_address_in_place_of_a_list_is_named(world: World) -> None:
             act()
         assert not isinstance(refused.value, NotAnAddress)
         assert refused.value.next_step == "Pass a list, also for one address."
+    with pytest.raises(InvalidInput, match="7 stands in place of a list of token ids"):
+        world.user.revoke_tokens(world.provider.address, cast("Any", 7))
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -181,3 +184,13 @@ def test_an_amount_that_is_no_number_of_wei(world: World, amount: Any) -> None:
             world.provider.register(world.offer(), stake=amount)
     assert world.user.ledger(world.user.address) is None
     assert world.user.open_ledger(3 * COIN).succeeded
+
+
+def test_a_closed_connection_is_named_and_closed_twice_without_harm(world: World) -> None:
+    connection = Connection.open(world.network.chain)
+    user = User(connection, LocalNetwork.signer(0))
+    with connection:
+        connection.close()
+    with pytest.raises(InvalidInput, match="User was used after the connection was closed") as failure:
+        user.ledger(user.address)
+    assert failure.value.next_step == "Open a new one: Connection.open(url)."

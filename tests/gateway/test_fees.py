@@ -76,6 +76,19 @@ def test_below_the_least_bound_the_request_is_refused_with_what_is_missing() -> 
     )
 
 
+def test_what_an_account_lacks_is_what_it_owes_and_what_the_request_can_cost() -> None:
+    with pytest.raises(RequestRefused, match="owes 32 wei more than it can spend and lacks 205832 wei"):
+        reserve(TARIFF, Bounds(10, 1000, 2, shrinks=True), -32, PROVIDER)
+
+
+def test_the_command_that_funds_a_request_has_the_exact_amount_in_coins() -> None:
+    price = Prices(10**12, 4 * 10**12)
+    with pytest.raises(RequestRefused) as refused:
+        reserve(TARIFF._replace(prices=price), Bounds(7, 255), 1, PROVIDER)
+    message = json.loads(refused.value.body())["error"]["message"]
+    assert message.endswith(f'serving ledger fund {PROVIDER} "0.001026999999999999 coins"')
+
+
 @pytest.mark.parametrize(
     ("bounds", "free"),
     [

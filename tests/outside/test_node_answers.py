@@ -168,23 +168,57 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(monkeypatch: pytest.
     assert "larger than 100000 bytes" in str(failure.value.cause)
 
 
-def test_a_silent_node_times_out() -> None:
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+def test_a_node_that_never_answers_is_reported_and_asked_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "SILENCE", 0.01)
+    connected: list[None] = []
+    waited_for: list[str] = []
+
     async def silent() -> None:
         async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connected.append(None)
             await reader.read()
             writer.close()
+            await writer.wait_closed()
+            gone.set()
 
+        gone = asyncio.Event()
         server = await asyncio.start_server(hold, "127.0.0.1", 0)
-        where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        for scheme in ("http", "ws"):
-            began = time.monotonic()
-            with pytest.raises(NodeUnreachable) as failure:
-                await AsyncConnection.open(f"{scheme}://{where}", timeout=0.2, attempts=2)
-            is_clear(failure.value)
-            assert time.monotonic() - began < 600
+        url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NodeUnreachable, match=f"{url} does not answer") as failure:
+            await AsyncConnection.open(url, timeout=0.2, attempts=5, on_silence=waited_for.append)
+        is_clear(failure.value)
+        assert failure.value.cause == f"{url}: no answer in time"
+        assert waited_for == [url]
+        await gone.wait()
         server.close()
 
     run(silent())
+    assert len(connected) == 1
+
+
+def test_a_node_that_has_answered_is_asked_again_after_a_timeout() -> None:
+    async def work() -> None:
+        asked = 0
+
+        async def serve(request: web.Request) -> web.Response:
+            nonlocal asked
+            question = await request.json()
+            if question["method"] != "eth_chainId":
+                asked += 1
+                if asked == 1:
+                    await asyncio.sleep(600)
+            return web.json_response(answer(question, "0x10" if question["method"] != "eth_chainId" else "0x7a69"))
+
+        app = web.Application()
+        app.router.add_post("/", serve)
+        server = TestServer(app)
+        await server.start_server(shutdown_timeout=0)
+        async with await AsyncConnection.open(str(server.make_url("/")), timeout=2, attempts=2) as chain:
+            assert await chain.block_number() == 16
+        await server.close()
+
+    run(work())
 
 
 def test_the_wait_for_a_busy_node_is_limited() -> None:

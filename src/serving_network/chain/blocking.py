@@ -32,10 +32,26 @@ class SyncFace(Generic[Core]):
         self.core = core
         self.runner = runner
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection was closed, and its event loop with it."""
+        try:
+            self.runner.get_loop()
+        except RuntimeError:
+            return True
+        return False
+
     def run(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Run the coroutine of `work` and return its result. Raises InvalidInput inside a running event loop."""
+        """Run the coroutine of `work` and return its result.
+
+        Raises InvalidInput inside a running event loop, and after the connection was closed.
+        """
         name = type(self).__name__
         refuse_in_event_loop(name, "was used", f"Async{name} and await its methods")
+        if self.is_closed:
+            raise InvalidInput(
+                f"{name} was used after the connection was closed.", next_step="Open a new one: Connection.open(url)."
+            )
         return self.runner.run(work())
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from serving_network.addresses import several
@@ -16,13 +17,14 @@ from serving_network.errors import ContractError, NodeFailure, NodeUnreachable, 
 from serving_network.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 Block = int | str
 Log = dict[str, Any]
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 8.0
+SILENCE = 5.0  # seconds without an answer
 CALLS_PER_BATCH = 100  # what nodes accept by default
 QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 DATA = re.compile(r"(?:0x)?[0-9a-fA-F]*")
@@ -35,13 +37,22 @@ class AsyncNode:
 
     A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer, HTTP 5xx
     or a rate limit. `chain_id` is checked at each URL before its first answer is used, and again after every failure,
-    because another node may have started at that URL. A block is a number or "latest", "pending" or "earliest";
-    amounts are in wei.
+    because another node may have started at that URL. A URL that has never answered is not tried again after a timeout.
+    A block is a number or "latest", "pending" or "earliest";
+    amounts are in wei. `on_silence` is called with a URL each time that it has not answered for SILENCE seconds.
     """
 
-    def __init__(self, transports: Sequence[Transport], expected_chain_id: int | None, attempts: int) -> None:
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        expected_chain_id: int | None,
+        attempts: int,
+        on_silence: Callable[[str], None] | None = None,
+    ) -> None:
         self._transports = list(transports)
         self._checked: set[int] = set()
+        self._heard: set[int] = set()
+        self._on_silence = on_silence
         self._expected_chain_id = expected_chain_id
         self._attempts = attempts
         self._current = 0
@@ -211,15 +222,19 @@ class AsyncNode:
 
     async def _ask(self, calls: list[RpcCall], attempts: int) -> list[Any | RpcError]:
         reason = ""
+        silent: set[int] = set()
         for attempt in range(max(attempts, len(self._transports))):
             place = self._current
             try:
-                await self._check(place)
-                return await self._transports[place].ask(calls)
+                with self._noticing_silence(place):
+                    await self._check(place)
+                    return await self._transports[place].ask(calls)
             except TransientFailure as failure:
                 self._checked.discard(place)
                 reason = f"{self._transports[place].where}: {failure}"
-                if attempt + 1 >= attempts:
+                if isinstance(failure.__cause__, TimeoutError) and place not in self._heard:
+                    silent.add(place)
+                if attempt + 1 >= attempts or len(silent) == len(self._transports):
                     break
                 self._current = (place + 1) % len(self._transports)
                 if self._current == 0:
@@ -229,6 +244,18 @@ class AsyncNode:
             cause=reason,
             next_step="Check that the node is running: serving network show. Start a local one with: serving up",
         )
+
+    @contextmanager
+    def _noticing_silence(self, place: int) -> Iterator[None]:
+        if self._on_silence is None:
+            yield
+            return
+        where = self._transports[place].where
+        notice = asyncio.get_running_loop().call_later(SILENCE, self._on_silence, where)
+        try:
+            yield
+        finally:
+            notice.cancel()
 
     async def _check(self, place: int) -> None:
         """Read or compare the chain id, once for each URL."""
@@ -242,6 +269,7 @@ class AsyncNode:
             raise WrongChain(self._expected_chain_id, actual, self._transports[place].where)
         self._expected_chain_id = actual
         self._checked.add(place)
+        self._heard.add(place)
 
     async def check_chain_id(self) -> None:
         """Read the chain id again. Raises WrongChain if it has changed."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from serving_network.chain.blocking import SyncFace, blocking, refuse_in_event_loop
@@ -28,18 +28,26 @@ class AsyncReader(AsyncNode):
 
     @classmethod
     async def open(
-        cls, target: Target, expected_chain_id: int | None = None, *, timeout: float = 30, attempts: int = 5
+        cls,
+        target: Target,
+        expected_chain_id: int | None = None,
+        *,
+        timeout: float = 30,
+        attempts: int = 5,
+        on_silence: Callable[[str], None] | None = None,
     ) -> Self:
         """Connect to `target`: a URL, several URLs of one chain (for failover), or a chain in this process.
 
         `timeout` is the time limit of one request in seconds; `attempts` is how often a request is tried before
-        NodeUnreachable is raised. Raises WrongChain if a node does not serve `expected_chain_id`.
+        NodeUnreachable is raised. A node that has never answered is not asked again after `timeout`. `on_silence` is
+        called with a node's URL when it takes long to answer. Raises WrongChain if a node does not serve
+        `expected_chain_id`.
         """
         targets: Sequence[str | InProcessChain]
         targets = [target] if isinstance(target, str) or not isinstance(target, Sequence) else target
         if not targets:
             raise ConfigurationError("The network has no node URL.", next_step="serving network add --help")
-        connection = cls([transport_to(one, timeout) for one in targets], expected_chain_id, attempts)
+        connection = cls([transport_to(one, timeout) for one in targets], expected_chain_id, attempts, on_silence)
         try:
             await connection.rpc("eth_chainId")
         except BaseException:
@@ -132,9 +140,10 @@ class Reader(SyncFace[AsyncReader]):
     receipt = blocking(AsyncReader.receipt)
 
     def close(self) -> None:
-        """Close the connection and its event loop."""
-        self.runner.run(self.core.close())
-        self.runner.close()
+        """Close the connection and its event loop. Does nothing if it was closed before."""
+        if not self.is_closed:
+            self.runner.run(self.core.close())
+            self.runner.close()
 
     def __enter__(self) -> Self:
         return self

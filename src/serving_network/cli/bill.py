@@ -90,7 +90,7 @@ async def show(
             (
                 session.name(one.name) if by is By.PROVIDER else one.name,
                 str(one.requests),
-                rounded(one.wei),
+                rounded(one.wei, at_most=True),
                 "█" * max(one.wei > 0, one.wei * BAR // most),
             )[:columns]
             for one in found
@@ -98,7 +98,7 @@ async def show(
         empty="There are no receipts on this machine. Fetch them: serving bill fetch PROVIDER",
     )
     if found:
-        session.out.line(f"Total {rounded(total)}")
+        session.out.line(f"Total {rounded(total, at_most=True)}")
     if free := sum(one.receipt.is_free for one in receipts):
         session.out.line(f"{count(free, 'request')} of these at no price")
 
@@ -289,15 +289,15 @@ def _show_verdict(session: Session, identity: BillIdentity, verdict: Verdict) ->
         {
             "provider": session.name(identity.provider),
             "user": session.name(identity.user),
-            "receipts": f"{verdict.receipts} over {rounded(verdict.billed)}",
-            "settled": rounded(covered) + (" covered by receipts" if covered else ""),
-            "not settled": f"{rounded(verdict.to_settle)} of {count(len(verdict.unsettled), 'receipt')}",
+            "receipts": f"{verdict.receipts} over {rounded(verdict.billed, at_most=True)}",
+            "settled": rounded(covered, at_most=True) + (" covered by receipts" if covered else ""),
+            "not settled": f"{rounded(verdict.to_settle, at_most=True)} of {count(len(verdict.unsettled), 'receipt')}",
         }
         | ({"free": count(verdict.free, "receipt")} if verdict.free else {})
     )
     for coverage, what in ((Coverage.UNCOVERED, "without receipts"), (Coverage.UNREADABLE, "through a contract")):
         for one in [one for one in verdict.payments if one.coverage is coverage]:
-            paid = rounded(one.settled.outcome.paid)
+            paid = rounded(one.settled.outcome.paid, at_most=True)
             out.line(f"Settled {what}: {paid} in block {one.settled.block_number}", "red")
             out.line(f"  {one.settled.transaction_hash}")
     for one in [one for one in verdict.payments if one.voided]:

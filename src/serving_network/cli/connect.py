@@ -14,6 +14,7 @@ import typer
 from serving_network.cli.bill import bill_identity, bill_path
 from serving_network.cli.console.arguments import AMOUNT_HELP, INFERENCE_SERVICE, PROVIDER
 from serving_network.cli.console.command import reads
+from serving_network.cli.console.locked_signer import LockedSigner
 from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.console.session import Session
 from serving_network.cli.console.stopping import on_stop
@@ -70,7 +71,7 @@ async def connect(
     """
     from serving_network.clients.buying.endpoint import Endpoint
     from serving_network.clients.buying.funding import Funding
-    from serving_network.clients.buying.provider import is_encrypted, trusted_offer
+    from serving_network.clients.buying.provider import is_encrypted
     from serving_network.clients.buying.purchase import Buyer
     from serving_network.clients.user import AsyncUser
     from serving_network.tokenizing.tokenizer import load_tokenizer
@@ -95,17 +96,20 @@ async def connect(
     on_stop(stop.set)
     with open_bill(bill_path(session, identity), identity) as bill:
         counts = None if tokenizer is None else load_tokenizer(tokenizer)
-        offer = await trusted_offer(network, identity.provider, service, bill)
-        if require_quote:
-            await _require_quote(session, identity.provider, offer)
-        if not limit and await network.account(identity.user, identity.provider, service) is None:
-            out.note(
-                "You have no account with this provider: it answers only if it serves you for free. To open one: "
-                f"serving ledger fund {identity.provider} AMOUNT",
-                "yellow",
-            )
-        user = AsyncUser(await session.chain(), session.signer(), session.network.require_ledger())
+        user = AsyncUser(
+            await session.chain(), LockedSigner(session.own_address(), session.signer), session.network.require_ledger()
+        )
         async with Buyer(user, identity, bill, service, counts) as buyer:
+            offer = await buyer.offer()
+            if require_quote:
+                await _require_quote(session, identity.provider, offer)
+            if not limit and await network.account(identity.user, identity.provider, service) is None:
+                out.note(
+                    "You have no account with this provider: it answers only if it serves you for free. To open one: "
+                    f"serving ledger fund {identity.provider} AMOUNT",
+                    "yellow",
+                )
+            session.signer()  # asks for the password now, not at the first request
             funding = Funding(buyer, limit or 0)
             async with Endpoint(buyer, funding, key, report).serving(HOST, port) as url:
                 out.entry({"base_url": url, "api_key": key, "model": offer.model, "limit": money(limit or 0)})

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from serving_network.counting import span
 from serving_network.errors import InvalidInput, NodeFailure
 from serving_network.money import ALL, describe, parse_amount, parse_wei, rounded
 from serving_network.untrusted import printable
+
+if TYPE_CHECKING:
+    from serving_network.clients.user import AsyncUser
 
 app = typer.Typer(help="Manage your ledger: deposit coins, fund providers, retrieve coins and withdraw them.")
 
@@ -264,9 +267,7 @@ async def withdraw(session: Session, amount: AMOUNT_OR_ALL) -> None:
     ledger = await user.ledger(user.address)
     if ledger is not None and ledger.available and (amount is ALL or amount == ledger.total):
         if ledger.with_providers:
-            session.out.note(
-                f"Left with providers: {rounded(ledger.with_providers)}. To request it: serving ledger retrieve --all"
-            )
+            session.out.note(f"Left with providers: {rounded(ledger.with_providers)}. {await _to_get_it(user)}")
         else:
             least_ledger, least_transfer = await user.minimums()
             session.out.note(
@@ -274,6 +275,15 @@ async def withdraw(session: Session, amount: AMOUNT_OR_ALL) -> None:
                 f" each provider with at least {describe(least_transfer)}. Revoked tokens stay revoked."
             )
     await user.withdraw(amount)
+
+
+async def _to_get_it(user: AsyncUser) -> str:
+    """How the user gets what providers still have: by a request, or by collecting a refund that was requested."""
+    accounts = (await user.balances(user.address)).accounts
+    if any(one.balance > one.pending_refund for one in accounts):
+        return "To request it: serving ledger retrieve --all"
+    unlocks_at = max((refund.unlocks_at for one in accounts for refund in one.refunds), default=0)
+    return f"Its refund {until(unlocks_at, await user.chain.timestamp())}. To collect it: serving ledger retrieve --all"
 
 
 @app.command("describe")

@@ -51,7 +51,8 @@ def add(
     files.save_network(network)
     out = Output(as_json)
     out.result(_as_json(network))
-    out.line(f"Saved in {files.path}. To use it: serving network use {name}")
+    hint = "" if files.network_in_use == name else f" To use it: serving network use {name}"
+    out.line(f"Saved in {files.path}.{hint}")
 
 
 @app.command("list")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving_network.clients.doctor import Check
 from serving_network.contracts.models import FINE_TUNING, ZERO_ADDRESS
-from serving_network.money import describe
+from serving_network.money import describe, rounded
 
 if TYPE_CHECKING:
     from serving_network.clients.read.network import AsyncNetwork
@@ -26,7 +26,7 @@ async def provider_checklist(network: AsyncNetwork, provider: str, service: str 
             offer is not None or wallet > stake,
             "the service is registered, and its stake is paid"
             if offer
-            else f"{describe(wallet)} in the wallet; the stake is {describe(stake)}",
+            else f"{rounded(wallet)} in the wallet; the stake is {describe(stake)}",
             f"Send at minimum {describe(stake)}, plus some for gas, to {provider}.",
         ),
         Check(
@@ -38,7 +38,8 @@ async def provider_checklist(network: AsyncNetwork, provider: str, service: str 
         Check(
             "TEE signer set",
             None if offer is None else signer != ZERO_ADDRESS,
-            f"{signer}: settlements are checked against this signer, not against one in the user's account",
+            ("" if signer == ZERO_ADDRESS else f"{signer}: ")
+            + "settlements are checked against the registered signer, not against one in the user's account",
             f"serving service update --set tee_signer=0x... --service {found.name}",
         ),
         Check(
@@ -72,7 +73,7 @@ async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_T
         Check(
             "ledger",
             ledger is not None,
-            f"{describe(ledger.available)} available" if ledger else "none",
+            f"{rounded(ledger.available)} available" if ledger else "none",
             f"serving ledger open '{describe(minimum)}'",
         ),
         Check(
@@ -85,7 +86,7 @@ async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_T
         Check(
             f"acknowledged: {account.provider}",
             account.acknowledged,
-            f"balance {describe(account.balance)} in {found.name}",
+            f"balance {rounded(account.balance)} in {found.name}",
             f"serving ledger fund {account.provider} 0 --service {found.name}",
         )
         for account in await network.accounts(user=user, service=service)

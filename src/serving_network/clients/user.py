@@ -317,6 +317,10 @@ class AsyncUser(AsyncActor):
 
     async def revoke_tokens(self, provider: str, token_ids: Sequence[int], service: str = INFERENCE) -> Receipt:
         """Revoke API keys permanently, even if the account is deleted."""
+        if isinstance(token_ids, int):
+            raise InvalidInput(
+                f"{token_ids} stands in place of a list of token ids.", next_step="Pass a list, also for one id."
+            )
         found = await self.service(service)
         whose = to_checksum_address(provider)
         which = ", ".join(map(str, token_ids))

@@ -80,12 +80,13 @@ def reserve(tariff: Tariff, bounds: Bounds, free: int, provider: str) -> Reserva
     least = bounds._replace(output=min(bounds.output, LEAST_OUTPUT)) if bounds.shrinks else bounds
     needed = most(tariff, least)
     if needed > free:
+        has = f"has {describe(free)} free" if free >= 0 else f"owes {describe(-free)} more than it can spend"
         raise RequestRefused(
             402,
             "insufficient_funds",
-            f"This request can cost {describe(needed)}. Your account with the provider has {describe(max(free, 0))} "
-            f"free and lacks {describe(needed - free)}.",
-            next_step=f'Fund it: serving ledger fund {provider} "{needed - free} wei"',
+            f"This request can cost {describe(needed)}. Your account with the provider {has} and lacks "
+            f"{describe(needed - free)}.",
+            next_step=f'Fund it: serving ledger fund {provider} "{describe(needed - free)}"',
         )
     per_token = bounds.choices * tariff.prices.output_price
     affordable = bounds._replace(output=(free - bounds.input * tariff.prices.input_price) // per_token)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -106,11 +107,12 @@ def connected_for_reading(store: Location) -> Iterator[Database]:
             if MOVED in found:
                 raise was_moved(store, found[MOVED])
             if found.get("schema") != SCHEMA_VERSION:
+                named = shlex.quote(str(store))
                 raise OtherVersion(
                     f"The journal {store} is of another version.",
                     cause=f"Its schema has version {found.get('schema')}, this program's has {SCHEMA_VERSION}.",
-                    next_step="Back it up with serving settlement backup, then run serving settle once: it migrates an"
-                    " earlier version.",
+                    next_step=f"Back it up with serving settlement backup COPY --journal {named}. To migrate an "
+                    f"earlier version: serving settle --journal {named}",
                 )
             yield db
     except FAILURES as error:

@@ -134,10 +134,11 @@ def ask_secret(prompt: str) -> str:
     hidden[_LOCAL_MODES] &= ~termios.ECHO
     try:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, hidden)
-        return ask(prompt).removesuffix("\n")
+        typed = ask(prompt)
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, shown)
-        typer.echo(err=True)
+    typer.echo(err=True)
+    return typed.removesuffix("\n")
 
 
 def ask(prompt: str) -> str:
@@ -150,6 +151,21 @@ def ask(prompt: str) -> str:
 
 def ask_line(prompt: str) -> str | None:
     """A line typed on the terminal; None at the end of input. Raises KeyboardInterrupt on Ctrl-C.
+
+    What is printed next starts a new line, however this one ended.
+    """
+    try:
+        line = _read_line(prompt)
+    except KeyboardInterrupt:
+        typer.echo(err=True)
+        raise
+    if line is None:
+        typer.echo(err=True)
+    return line
+
+
+def _read_line(prompt: str) -> str | None:
+    """As `ask_line`.
 
     `input` can lose a Ctrl-C that arrives just before it blocks, and the event loop's own handler would wait for the
     answer. Here the signal ends the wait, whenever it arrives. Signals arrive in the main thread only.

@@ -54,6 +54,7 @@ class Session:
     done: list[dict[str, Any]] = field(default_factory=list)
     beside: dict[str, Any] = field(default_factory=dict)
     _chain: AsyncConnection | None = None
+    _silent: set[str] = field(default_factory=set)
     _signer: Signer | None = None
     _unlocked: dict[str, Signer] = field(default_factory=dict)
 
@@ -67,8 +68,15 @@ class Session:
         from serving_network.chain.connection import AsyncConnection
 
         if self._chain is None:
-            self._chain = await AsyncConnection.open(self.network.urls, self.network.chain_id)
+            self._chain = await AsyncConnection.open(
+                self.network.urls, self.network.chain_id, on_silence=self._note_silence
+            )
         return self._chain
+
+    def _note_silence(self, where: str) -> None:
+        if where not in self._silent:
+            self._silent.add(where)
+            self.out.note(f"Waiting for {where} to answer. Press Ctrl-C to stop.", "yellow")
 
     async def reader(self) -> AsyncNetwork:
         """The network, for reading."""

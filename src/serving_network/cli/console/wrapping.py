@@ -19,6 +19,7 @@ _UNIT: Final = re.compile(
     r"(?:^|(?<=: )|(?<=  ))(?:serving|curl|chmod|export|mkdir) .*$"  # a command, to the end of the line
     r"|serving [a-z-]+(?: [a-z-]+)?(?: --?\S+)*"  # a command in a sentence
     r"|(?:\w+=)?\(?-?[\d.]+ (?:coins?|gwei|wei)\b\S*"  # an amount
+    r"|\d+ (?:d|h|min|s)\b\S*"  # a span of time
     r"|(?:\w+=)?\(?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+"  # a time
     r"|\S+"
 )

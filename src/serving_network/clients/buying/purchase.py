@@ -138,6 +138,11 @@ class Purchase:
         self._recount = None if buyer.tokenizer is None else Recount(path, body, buyer.tokenizer)
 
     @property
+    def provider(self) -> str:
+        """The provider's address."""
+        return self._buyer.identity.provider
+
+    @property
     def status(self) -> int:
         """The HTTP status."""
         return self._answer.status
