@@ -51,7 +51,10 @@ def add(
     files.save_network(network)
     out = Output(as_json)
     out.result(_as_json(network))
-    out.line(f"Saved in {files.path}. To use it: serving network use {name}")
+    if files.network_in_use == name:
+        out.line(f"Saved in {files.path}. It is in use.")
+    else:
+        out.line(f"Saved in {files.path}. To use it: serving network use {name}")
 
 
 @app.command("list")
