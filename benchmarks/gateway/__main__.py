@@ -9,9 +9,9 @@
 | paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
 
 The gateway keeps its rows in SQLite; "PostgreSQL" is the gateway with a store there, whose server has its own processor
-time. "stack" is the gateway's HTTP stack, which passes bytes through and does no more. Servers take turns, and each
-ratio is the median over the turns of a server's figure to that of R, or of the stack, in the same turn. Ratios hold on
-other machines, times do not.
+time. "no store" is the gateway that signs its rows and does not store them. "stack" is its HTTP stack, which passes
+bytes through and does no more. Servers take turns, and each ratio is the median over the turns of a server's figure to
+that of R, or of the gateway without a store, in the same turn. Ratios hold on other machines, times do not.
 """
 
 from __future__ import annotations
@@ -22,18 +22,23 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
 from benchmarks.gateway.comparing import CASES, Figures, compare
 from benchmarks.gateway.load import load
-from benchmarks.gateway.servers import STACK, Server, servers
+from benchmarks.gateway.servers import CROWD, UNSTORED, Server, servers
+from serving_network.clients import User
 from serving_network.money import WEI_PER_COIN as COIN
-from tests.clients.network_fixture import deployed_world
+from serving_network.wallet.local import LocalSigner
+from tests.clients.network_fixture import World, deployed_world
 from tests.gateway.stage import Stage
+from tests.postgres import missing
 
 MANY, STEP = 200_000, 20_000
+USERS = 200
+"""As many as may be new to the gateway in a minute, with some to spare."""
 
 
 def main() -> None:
@@ -45,18 +50,31 @@ def main() -> None:
     parser.add_argument("--litellm", type=Path, help="the program of LiteLLM, to measure it, too")
     parser.add_argument("--growth", action="store_true", help="send 200,000 requests and watch the memory instead")
     given = parser.parse_args()
-    with deployed_world() as world, world.network.served() as url, tempfile.TemporaryDirectory() as directory:
+    with ExitStack() as held:
+        world = held.enter_context(deployed_world())
         world.with_account(deposit=10_000 * COIN, amount=9_000 * COIN)
-        home = Path(directory)
+        crowd = [] if given.growth or missing() else _crowd(world)
+        url, home = held.enter_context(world.network.served()), Path(held.enter_context(tempfile.TemporaryDirectory()))
         stage = Stage(world, url, home / "provider.journal")
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
-        started = servers(stage, home, given.uvicorn, given.litellm)
+        started = servers(stage, home, given.uvicorn, given.litellm, crowd)
         cases = {name: CASES[name] for name in given.case or CASES}
         if given.growth:
             asyncio.run(_grow(started))
             return
         memory = asyncio.run(compare(started, cases, given.pairs, given.seconds, _show))
         _line("memory MB", *(f"{name} {before >> 20} to {after >> 20}" for name, (before, after) in memory.items()))
+
+
+def _crowd(world: World) -> list[LocalSigner]:
+    """Users who have an account with the provider."""
+    crowd = [LocalSigner(number.to_bytes(32, "big")) for number in range(1, 1 + USERS)]
+    for signer in crowd:
+        world.chain.request("anvil_setBalance", [signer.address, hex(1_000 * COIN)])
+        user = User(world.connection, signer)
+        user.open_ledger(10 * COIN)
+        user.fund(world.provider.address, 9 * COIN)
+    return crowd
 
 
 async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
@@ -66,7 +84,7 @@ async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
         sent = 0
         for mark in range(0, MANY + 1, STEP):
             while sent < mark:
-                sent += len((await load(gateway.port, gateway.token, 16, 5, {})).answers)
+                sent += len((await load(gateway.port, gateway.tokens, 16, 5, {})).answers)
             _line(f"after {sent:,} requests", f"{gateway.memory() / 2**20:.1f} MB")
 
 
@@ -90,7 +108,9 @@ def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) ->
             if name not in ("direct", "R"):
                 text += f" ({_ratio(figure, figures, turns['R']):.2f} R)"
             if name in ("gateway", "PostgreSQL"):
-                text += f" ({_ratio(figure, figures, turns[STACK]):.2f} of the stack)"
+                text += f" ({_ratio(figure, figures, turns[UNSTORED]):.2f} of no store)"
+            if name == "PostgreSQL" and (others := turns.get(CROWD)):
+                text += f" ({_ratio(figure, figures, others):.2f} of many users)"
             if name == "gateway" and (others := turns.get("LiteLLM")):
                 text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
             cells.append(text)

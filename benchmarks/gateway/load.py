@@ -7,7 +7,9 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Final, cast
 
 CHAT: Final = {"model": "model-1", "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 256}
@@ -29,8 +31,8 @@ class Measured:
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, request: bytes, measured: Measured, paced: bool) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], measured: Measured, paced: bool) -> None:
+        self._requests = requests
         self._measured = measured
         self._paced = paced
         self.stopping = False
@@ -44,7 +46,7 @@ class _Client(asyncio.Protocol):
         self._began, self._head, self._seen = time.monotonic(), b"", False
         self._left: int | None = None
         self._tail = b""
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
@@ -90,23 +92,24 @@ class _Client(asyncio.Protocol):
 
 
 async def load(
-    port: int, token: str, clients: int, seconds: float, body: dict[str, Any], arriving: float = 0.0
+    port: int, tokens: Sequence[str], clients: int, seconds: float, body: dict[str, Any], arriving: float = 0.0
 ) -> Measured:
     """Send requests from this many clients for this many seconds. Every answer must be a success.
 
-    The clients come evenly in the `arriving` seconds before.
+    The clients come evenly in the `arriving` seconds before. The `tokens` take turns.
     """
     content = json.dumps(CHAT | body).encode()
-    request = (
+    requests = cycle(
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        b"Authorization: %b\r\nContent-Length: %d\r\n\r\n" % (token.encode(), len(content))
-    ) + content
+        b"Authorization: %b\r\nContent-Length: %d\r\n\r\n%b" % (token.encode(), len(content), content)
+        for token in tokens
+    )
     measured, loop = Measured(), asyncio.get_running_loop()
     began = time.monotonic()
     connected: list[_Client] = []
     for place in range(clients):
         await asyncio.sleep(max(0.0, began + place * arriving / clients - time.monotonic()))
-        _, client = await loop.create_connection(lambda: _Client(request, measured, "user" in body), "127.0.0.1", port)
+        _, client = await loop.create_connection(lambda: _Client(requests, measured, "user" in body), "127.0.0.1", port)
         connected.append(client)
     await asyncio.sleep(seconds)
     for client in connected:

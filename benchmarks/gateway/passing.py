@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import uvloop
 from aiohttp import web
 
 from serving_network.gateway.memory import Memory
@@ -55,4 +56,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

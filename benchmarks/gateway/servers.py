@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,15 +18,20 @@ from typing import Final, cast
 
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.store.location import located
-from tests.gateway.programs import program, write_home
+from serving_network.wallet.local import LocalSigner
+from tests.gateway.programs import environment, program, run_words, write_home
 from tests.gateway.stage import Stage
 from tests.postgres import missing, postgres_server
 
 STACK: Final = "stack"
 """The name of the gateway's HTTP stack without its work."""
+CROWD: Final = "PostgreSQL, many users"
+"""The name of the gateway on PostgreSQL while many users send requests, not one."""
+UNSTORED: Final = "no store"
+"""The name of the gateway that signs its rows and does not store them."""
 CORES: Final = sorted(os.sched_getaffinity(0))
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_OPTIONS: Final = ("requests_per_minute_of_user=0", "max_requests_of_user=512")
+_SETTINGS: Final = ("--set", "requests_per_minute_of_user=0", "--set", "max_requests_of_user=512")
 _NGINX: Final = """\
 daemon off;
 pid {home}/pid;
@@ -67,7 +73,7 @@ class Server:
     name: str
     port: int
     pid: int = 0
-    token: str = ""
+    tokens: Sequence[str] = ("",)
 
     def cpu(self) -> float:
         """The seconds of processor time that it has used."""
@@ -82,10 +88,13 @@ class Server:
 
 
 @asynccontextmanager
-async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None) -> AsyncIterator[list[Server]]:
+async def servers(
+    stage: Stage, home: Path, uvicorn: Path, litellm: Path | None, crowd: Sequence[LocalSigner] = ()
+) -> AsyncIterator[list[Server]]:
     """The model server, R, nginx if it is installed, LiteLLM if its program is given, the HTTP stack, and the gateway.
 
-    The gateway is there once on each store, if PostgreSQL is installed.
+    The gateway is there without a store, and once on each store, if PostgreSQL is installed. The `crowd` are more users
+    who have an account.
     """
     async with AsyncExitStack() as held:
         stub = await held.enter_async_context(_process(sys.executable, "-m", "benchmarks.gateway.stub"))
@@ -97,12 +106,17 @@ async def servers(stage: Stage, home: Path, uvicorn: Path, litellm: Path | None)
         if litellm is not None:
             found.append(await held.enter_async_context(_litellm(litellm, home, upstream)))
         found.append(await held.enter_async_context(_stack(upstream)))
+        unstored = home / "unstored"
+        unstored.mkdir()
+        found.append(await held.enter_async_context(_unstored(stage, unstored, upstream)))
         if missing() is None:
             several = home / "several"
             several.mkdir()
             database = held.enter_context(postgres_server(durable=True))
             shared = replace(stage, store=located(database.store(several).url, several / "settlements"))
             found.append(await held.enter_async_context(_gateway(shared, several, upstream, "PostgreSQL")))
+            if crowd:
+                found.append(replace(found[-1], name=CROWD, tokens=[stage.token(one) for one in crowd]))
         found.append(await held.enter_async_context(_gateway(stage, home, upstream, "gateway")))
         os.sched_setaffinity(0, CORES[1:] or CORES)
         yield found
@@ -145,16 +159,28 @@ async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Se
     variables = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     async with _process(*words, **variables) as process:
         await _listens(port)
-        yield _pinned(Server("LiteLLM", port, process.pid, f"Bearer {key}"))
+        yield _pinned(Server("LiteLLM", port, process.pid, [f"Bearer {key}"]))
 
 
 @asynccontextmanager
 async def _gateway(stage: Stage, home: Path, upstream: int, name: str) -> AsyncIterator[Server]:
     write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
-    options = [word for one in _OPTIONS for word in ("--set", one)]
-    async with program(stage, home, *options) as (process, printed):
+    async with program(stage, home, *_SETTINGS) as (process, printed):
         port = int(printed["url"].rpartition(":")[2])
-        yield _pinned(Server(name, port, process.pid, stage.token()))
+        yield _pinned(Server(name, port, process.pid, [stage.token()]))
+
+
+@asynccontextmanager
+async def _unstored(stage: Stage, home: Path, upstream: int) -> AsyncIterator[Server]:
+    write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
+    words = run_words(home, home / "settlements", *_SETTINGS)
+    variables = environment(home)
+    async with _process(sys.executable, "-m", "benchmarks.gateway.unstored", *words, **variables) as process:
+        output, printed = cast(asyncio.StreamReader, process.stdout), b""
+        while not printed.endswith(b"}\n"):
+            printed += await output.readline()
+        port = int(json.loads(printed)["url"].rpartition(":")[2])
+        yield _pinned(Server(UNSTORED, port, process.pid, [stage.token()]))
 
 
 @asynccontextmanager

@@ -1,16 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+import uvloop
 
 from tests.clients.network_fixture import World, deployed_world
 from tests.gateway.stage import Stage
 from tests.store_fixtures import location, postgres
 
 __all__ = ["location", "postgres"]
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture(autouse=True)
+def event_loop_of_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways run on this event loop, so tests of their parts do, too."""
+
+    def run(work: Coroutine[Any, Any, Result]) -> Result:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+
+    monkeypatch.setattr(asyncio, "run", run)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 
 from serving_network.cli.console.home import Home
 from serving_network.networks import BUILT_IN, NamedNetwork
+from serving_network.store.location import Location
 from tests import zygote
 from tests.clients.network_fixture import TEE_KEY
 from tests.gateway.stage import Stage
@@ -71,16 +72,19 @@ async def program(
     stage: Stage, home: Path, *more: str, **variables: str
 ) -> AsyncIterator[tuple[Program, dict[str, Any]]]:
     """The gateway as a program of its own, and what it printed."""
-    words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
-    process = await asyncio.to_thread(
-        Program, [*words, "--journal", str(stage.store), *more], environment(home) | variables
-    )
+    process = await asyncio.to_thread(Program, run_words(home, stage.store, *more), environment(home) | variables)
     try:
         async with asyncio.timeout(600):
             printed = await asyncio.to_thread(process.printed)
         yield process, printed
     finally:
         await stop(process, signal.SIGKILL)
+
+
+def run_words(home: Path, store: Location, *more: str) -> list[str]:
+    """The command that runs the gateway of `write_home`."""
+    words = ["gateway", "run", "--json", "--network", "test", "--settings", str(home / "gateway.toml")]
+    return [*words, "--journal", str(store), *more]
 
 
 def write_home(stage: Stage, home: Path, upstream: str) -> None:

@@ -35,6 +35,7 @@ from serving_network.settlement.runner import Settlement
 from serving_network.store.location import Location
 from serving_network.store.opening import identity_of, read_only
 from serving_network.testing import LocalNetwork
+from serving_network.wallet.local import LocalSigner
 from tests.clients.network_fixture import World
 from tests.gateway.streams import chunk, event
 
@@ -205,9 +206,11 @@ class Stage:
         assert isinstance(self.store, Path)
         return self.store
 
-    def token(self, user: int = USER, token_id: int = SESSION_ID, *, generation: int = 0, **changes: Any) -> str:
-        """An Authorization header of a development account, by default the user with an account."""
-        signer = LocalNetwork.signer(user)
+    def token(
+        self, user: int | LocalSigner = USER, token_id: int = SESSION_ID, *, generation: int = 0, **changes: Any
+    ) -> str:
+        """An Authorization header of a key or a development account, by default the user with an account."""
+        signer = LocalNetwork.signer(user) if isinstance(user, int) else user
         now = int(time.time() * 1000)
         provider = self.world.provider.address
         token = SessionToken(signer.address, provider, now, now + DAY_MS, token_hex(16), generation, token_id)

@@ -375,11 +375,13 @@ def test_an_answer_without_usage_is_not_delivered(stage: Stage, stream: bool) ->
 def test_a_stop_cuts_streams_and_bills_them(stage: Stage) -> None:
     async def scenario() -> None:
         token = stage.token()
-        async with stage.gate(streaming(events(500), pause=0.02), stop_seconds=0.1) as gate:
-            body = CHAT | {"stream": True}
-            answer = await gate.http.post(gate.url("/v1/chat/completions"), json=body, headers={"Authorization": token})
-            await answer.content.readany()
-        answer.close()
+        async with aiohttp.ClientSession() as staying:
+            async with stage.gate(streaming(events(500), pause=0.02), stop_seconds=0.1) as gate:
+                body = CHAT | {"stream": True}
+                url = gate.url("/v1/chat/completions")
+                answer = await staying.post(url, json=body, headers={"Authorization": token})
+                await answer.content.readany()
+            answer.close()
         async with stage.gate() as gate:
             (one,) = await gate.receipts(token)
             assert one.receipt.ending is Ending.CUT_BY_STOP

@@ -188,16 +188,16 @@ def test_a_run_with_nothing_else_to_do_ends_within_its_patience(scene: Scene, vi
     ]
 
 
-def when_asked_often(*steps: Callable[[], None]) -> Callable[[str, str], None]:
-    """From the ninth look at an earlier batch on, take one step before each look."""
-    asked, left = 0, list(steps)
+def when_asked_often(step: Callable[[], None]) -> Callable[[str, str], None]:
+    """Take this step at the ninth look at an earlier batch."""
+    asked = 0
 
     def hook(method: str, when: str) -> None:
         nonlocal asked
         if (method, when) == ("landed", "before"):
             asked += 1
-            if asked >= 9 and left:
-                left.pop(0)()
+            if asked == 9:
+                step()
 
     return hook
 
@@ -225,6 +225,27 @@ def test_what_a_held_user_owes_beyond_the_earlier_batch_is_settled_in_the_same_r
     assert (line.paid, line.unsettled, line.wait) == (23, 0, None)
     assert (report.unsettled, report.stopped_by, report.notes) == (0, None, [])
     assert [scene.paid(user) for user in (ALICE, BOB, CAROL)] == [23, 0, 10]
+
+
+def test_a_user_of_two_earlier_batches_is_settled_once_more(scene: Scene) -> None:
+    """The first was refused in a block that a reorganisation undoes, so both are pending, and mined at once."""
+    chain = scene.chain
+    account = chain.state.accounts[ALICE]
+    chain.state.accounts[ALICE] = replace(account, acknowledged=False)
+    scene.mine()
+    assert scene.settle().lines[ALICE].wait is Wait.NOT_ACKNOWLEDGED
+    chain.state.accounts[ALICE] = account
+    scene.settle()
+    chain.reorganise(1)
+    chain.state.accounts[ALICE] = account
+    assert len(chain.pool) == 3
+    scene.record(ALICE, 3)
+    chain.hook = when_asked_often(scene.mine)
+    report = scene.settle(PATIENT)
+    scene.mine()
+    assert len(scene.signed(ALICE)) == 3
+    scene.settle()
+    assert (scene.paid(ALICE), report.lines[ALICE].paid) == (23, 20)
 
 
 def test_what_is_left_below_the_minimum_waits(scene: Scene) -> None:

@@ -20,7 +20,7 @@ import typer
 from serving_network.chains import LOCAL_CHAIN
 from serving_network.cli.bill import read_bill
 from serving_network.cli.console.arguments import INFERENCE_SERVICE
-from serving_network.cli.console.command import reads
+from serving_network.cli.console.command import reads, serves
 from serving_network.cli.console.output import money
 from serving_network.cli.console.session import Session
 from serving_network.cli.console.stopping import on_stop
@@ -60,7 +60,7 @@ EXIT_NOT_DRAINED = 11
 
 
 @app.command()
-@reads
+@serves
 async def run(
     session: Session,
     settings: SETTINGS = DEFAULT_SETTINGS,

@@ -66,9 +66,10 @@ class Sender:
     async def send_all(self, users: Sequence[UserState], held: Mapping[str, UserState], service: Service) -> None:
         """Send batches for these users, and follow them together with the batches of earlier runs.
 
-        A batch that failed is sent again as two. A user in `held`, by address, is in a batch of an earlier run and
-        follows when that batch is decided. The first failure is raised after everything sent has been followed.
+        A batch that failed is sent again as two. The users in `held`, by address, are in batches of earlier runs, and
+        follow when these are decided. The first failure is raised after everything sent has been followed.
         """
+        held = dict(held)
         rows = self._options.batch_rows or ROWS_AT_MOST[service.form]
         rows = min(rows, ROWS_AT_MOST[service.form])
         waiting = deque(_chunks(users, rows))
@@ -104,11 +105,14 @@ class Sender:
             self._report.notes += [str(error) for error in failures[1:]]
             raise failures[0]
 
-    def _free(self, held: Mapping[str, UserState], followed: Followed) -> list[UserState]:
-        """The users of a batch of an earlier run that is done, if they still owe and no other batch holds them."""
-        still = self._earlier.holds()
-        users = [held[row.user.address] for row in followed.batch.rows if row.user.address in held]
-        return [user for user in users if user.open and user.address not in still]
+    def _free(self, held: dict[str, UserState], followed: Followed) -> list[UserState]:
+        """Take the users of an earlier run's batch out of `held` unless another batch holds them; those who still owe.
+
+        The batch is done.
+        """
+        addresses = {row.user.address for row in followed.batch.rows} & held.keys() - self._earlier.holds()
+        users = [held.pop(address) for address in sorted(addresses)]
+        return [user for user in users if user.open]
 
     async def _fill(
         self,

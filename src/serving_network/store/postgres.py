@@ -77,6 +77,8 @@ class Postgres:
             raise ConfigurationError(
                 "The driver of PostgreSQL is not installed.", next_step="pip install 'serving-network[postgres]'"
             ) from error
+        import uvloop  # here, since every command imports this module
+
         self._errors = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
         self._conflict = asyncpg.UniqueViolationError
         self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}
@@ -85,7 +87,7 @@ class Postgres:
         self._collects = False
         """Whether statements that return nothing wait: within a transaction."""
         self._helper = ThreadPoolExecutor(1, "postgresql")
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         try:
             self._connection = self._run(

@@ -39,6 +39,11 @@ def reads(function: Command) -> Callable[..., None]:
     return _Command(function, READING | {"wide": options.WIDE})
 
 
+def serves(function: Command) -> Callable[..., None]:
+    """A command that serves requests until it is stopped. It sends nothing."""
+    return _Command(function, READING | {"wide": options.WIDE}, _fast_loop)
+
+
 def writes(function: Command) -> Callable[..., None]:
     """A command that sends transactions and asks before each."""
     sending = {"yes": options.YES, "dry_run": options.DRY_RUN, "max_fee": options.MAX_FEE}
@@ -63,9 +68,12 @@ def records(function: Command) -> Callable[..., None]:
 class _Command:
     """A command from its function. Its signature, from which typer makes options, is read when it is used."""
 
-    def __init__(self, function: Command, shared: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Command, shared: dict[str, Any], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+    ) -> None:
         self._function = function
         self._shared = shared
+        self._new_loop = new_loop
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self.__module__ = function.__module__
@@ -101,13 +109,21 @@ class _Command:
         )
         with CtrlC() as ctrl_c:
             try:
-                asyncio.run(_run(session, self._function, given, ctrl_c))
+                with asyncio.Runner(loop_factory=self._new_loop) as runner:
+                    runner.run(_run(session, self._function, given, ctrl_c))
             except BaseException as failure:
                 if ctrl_c.pressed or isinstance(failure, KeyboardInterrupt):
                     raise _interrupted(session, failure) from failure
                 raise
             if ctrl_c.pressed:
                 raise _interrupted(session)
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    """An event loop that takes a tenth less processor time for each event of a stream than asyncio's own."""
+    import uvloop  # takes 20 ms, which other commands save
+
+    return uvloop.new_event_loop()
 
 
 async def _run(session: Session, function: Command, given: dict[str, Any], ctrl_c: CtrlC) -> None:
