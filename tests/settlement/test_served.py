@@ -305,6 +305,6 @@ def test_the_list_names_what_is_served_and_not_recorded(tmp_path: Path) -> None:
     path = tmp_path / "j"
     asyncio.run(serve(path, [(1, USERS[0], 10)]))
     with closing(zygote.Piped(("settlement", "list", "--journal", str(path)))) as process:
-        shown, _ = process.communicate(60)
-    assert "Nothing is open" not in shown
-    assert "Served by the gateway and not recorded yet: 10 wei." in shown
+        _, totals = process.communicate(60)
+    assert "Nothing is open" not in totals
+    assert "Served by the gateway and not recorded yet: 10 wei." in totals
