@@ -41,6 +41,10 @@ def test_only_refunds_that_unlock_by_the_next_settlement_are_at_risk() -> None:
     assert stake_of(user_with(5), None, 60) == Stake(5, 0, 0, None)
 
 
+def test_a_warning_shows_six_decimals() -> None:
+    assert Stake(115_600_000_000_000, 0, 0, None).warning() == "open work exceeds the balance by 0.000115 coins"
+
+
 @pytest.mark.parametrize(
     ("stake", "uncovered", "endangered", "warning"),
     [

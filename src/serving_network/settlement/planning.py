@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from serving_network.contracts.models import Account, Status
-from serving_network.money import describe
+from serving_network.money import rounded
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal.records import UserState
 
@@ -74,9 +74,9 @@ class Stake:
         """A warning for people, if there is a risk."""
         said = []
         if self.endangered:
-            said.append(f"{describe(self.endangered)} of open work will not be covered once a refund unlocks")
+            said.append(f"{rounded(self.endangered)} of open work will not be covered once a refund unlocks")
         if self.uncovered:
-            said.append(f"open work exceeds the balance by {describe(self.uncovered)}")
+            said.append(f"open work exceeds the balance by {rounded(self.uncovered)}")
         return "; ".join(said) or None
 
 
