@@ -92,7 +92,10 @@ def test_networks_by_name(lonely: Terminal) -> None:
     lonely("network", "add", "mine", "--ledger", ledger)
     shown = lonely("network", "show", "mine", "--json").json
     assert (shown["urls"], shown["chain_id"], shown["ledger"]) == (["https://node.example"], 5, ledger)
+    added = ("network", "add", "mine", "--chain-id", "5")
+    assert "To use it: serving network use mine" in " ".join(lonely(*added).out.split())
     lonely("network", "use", "mine")
+    assert " ".join(lonely(*added).out.split()).endswith("It is in use.")
     assert [one["name"] for one in lonely("network", "list", "--json").json if one["in_use"]] == ["mine"]
     assert "secret" not in lonely("network", "list").out + lonely("network", "show").out
     lonely("network", "use", "yours", code=3)

@@ -19,6 +19,7 @@ from serving_network.messages.usage import UsageRow
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.settlement.journal import open_journal
 from serving_network.store.opening import Identity
+from serving_network.store.schema import MOVED
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import ROOT, signed, task, with_task
@@ -90,7 +91,8 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     assert "must confirm" not in harmless.err
     assert "url: https://provider.example -> https://new.example" in harmless.err
     costly = serving("service", "update", "--set", "model=other", *provider)
-    assert "must confirm the TEE signer again, because these fields change: model" in costly.err
+    assert " ".join((costly.err + costly.out).split()).count("must confirm") == 1
+    assert "again before anything can be settled, because these change: model" in " ".join(costly.out.split())
     assert "no" in serving("service", "list").out
     unknown = serving("service", "update", "--set", "colour=blue", *provider, code=3)
     assert "input_price, output_price" in unknown.err
@@ -102,6 +104,22 @@ def test_a_providers_life(serving: Terminal, world: World, tmp_path: Path) -> No
     serving("signer", "revoke", "provider", *owner)
     serving("service", "remove", *provider)
     assert serving("service", "list", "--json").json == []
+
+
+def test_a_removal_reads_the_database_that_the_store_was_moved_to(serving: Terminal, world: World) -> None:
+    world.provider.register(world.offer())
+    contract, provider = world.provider.service().address, world.provider.address
+    path, database = (
+        serving.home / "settlements" / f"31337-{contract}-{provider}.journal",
+        "postgresql://a@127.0.0.1:1/b",
+    )
+    path.parent.mkdir()
+    with open_journal(path, Identity(31337, "0x", contract, provider)):
+        pass
+    with closing(sqlite3.connect(path)) as journal, journal:
+        journal.execute("INSERT INTO meta VALUES (?, ?)", (MOVED, database))
+    said = serving("service", "remove", "--key", "provider", "--dry-run", code=3).err
+    assert f"The journal {database} cannot be used." in " ".join(said.split())
 
 
 def test_a_removal_says_what_a_usage_log_left_unsettled(serving: Terminal, world: World) -> None:
@@ -167,6 +185,24 @@ def test_a_deliverable(serving: Terminal, world: World, tmp_path: Path) -> None:
     assert "settled without its secret" in serving("deliverable", "list", "user", "provider").out
     failed = serving("doctor", "-u", "user", "-p", "provider", "-s", "fine-tuning", "--settlement", path, code=9)
     assert "FAILS  nonce" in failed.out
+
+
+def test_a_deliverable_that_is_not_acknowledged(serving: Terminal, world: World, tmp_path: Path) -> None:
+    world.provider.register(world.fine_tuning_offer())
+    provider = ("--key", "provider", "--yes")
+    unfunded = serving("deliverable", "add", "user", "task-1", "0x" + ROOT.hex(), *provider, code=7)
+    step = f"The user runs: serving ledger fund {world.provider.address} AMOUNT --service fine-tuning"
+    assert step in " ".join(unfunded.err.split())
+    world.owner.confirm(world.provider.address, "fine-tuning")
+    world.user.open_ledger(10 * COIN)
+    world.user.fund(world.provider.address, 2 * COIN, "fine-tuning")
+    serving("deliverable", "add", "user", "task-1", "0x" + ROOT.hex(), *provider)
+    path = task_file(tmp_path, *task(world))
+    refused = serving("deliverable", "settle", str(path), *provider, code=7)
+    assert '"encryptedSecret": "0x"' in " ".join(refused.err.split())
+    path = task_file(tmp_path, *task(world, encrypted_secret=b""))
+    settled = " ".join(serving("deliverable", "settle", str(path), *provider).out.split())
+    assert "over 1 coin, for the penalty of 0.3 coins, as it is not acknowledged" in settled
 
 
 def test_the_owners_settings(serving: Terminal, world: World) -> None:

@@ -7,14 +7,17 @@ import asyncio
 import json
 import time
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving_network.errors import NodeUnreachable
 from serving_network.gateway import admission
+from serving_network.gateway.control import ask_gateway
 from serving_network.messages.session_tokens import DAY_MS, SessionToken, read_token
 from serving_network.money import WEI_PER_COIN as COIN
+from tests.gateway.programs import printed_by, write_home
 from tests.gateway.stage import CHAT, STRANGER, Stage, plain
 
 NOW = int(time.time() * 1000)
@@ -106,15 +109,21 @@ def test_an_acknowledgement_counts_at_once(stage: Stage) -> None:
     asyncio.run(scenario())
 
 
-def test_a_new_signer_that_nobody_confirmed(stage: Stage) -> None:
+def test_a_new_signer_that_nobody_confirmed(stage: Stage, tmp_path: Path) -> None:
     world = stage.world
     world.owner.revoke(world.provider.address)
+    write_home(stage, tmp_path, "http://127.0.0.1:1/v1")
 
     async def scenario() -> None:
         async with stage.gate() as gate:
             assert gate.running.confirmed is False
             assert refused(await gate.chat(stage.token())) == (503, "signer_not_confirmed")
+            assert (await ask_gateway(stage.store, "GET", "/status"))["signer_confirmed"] is False
+            _, shown = await printed_by(tmp_path, "gateway", "status", "--journal", str(stage.store))
+            command = f"serving signer confirm {world.provider.address}"
+            assert f"TEE signer not confirmed: the owner runs {command}" in " ".join(shown.split())
             await stage.act(lambda: world.owner.confirm(world.provider.address))
+            assert (await ask_gateway(stage.store, "GET", "/status"))["signer_confirmed"] is True
             assert (await gate.chat(stage.token()))[0] == 200
 
     asyncio.run(scenario())

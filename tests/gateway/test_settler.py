@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from serving_network.cli.parts.gateway_options import settler_lock
+from serving_network.cli.parts.gateway_options import read_settler_state, settler_lock
 from serving_network.files import holder_of
 from serving_network.gateway.control import ask_gateway
 from serving_network.gateway.settler import SettlerProcess, kept_running
@@ -95,6 +95,11 @@ def test_each_survives_the_other(stage: Stage, tmp_path: Path) -> None:
                 printed,
             ):
                 assert not (await ask_gateway(stage.file, "GET", "/status"))["draining"]
+                before = read_settler_state(stage.file)
+                process.send_signal(signal.SIGUSR1)  # is passed on to the settler
+                async with asyncio.timeout(SECONDS):
+                    while read_settler_state(stage.file) == before:
+                        await asyncio.sleep(0.1)
                 os.kill(pid, signal.SIGTERM)
                 pid = await settler(stage.file, other_than=pid)
                 async with http.post(f"{printed['url']}/v1/chat/completions", json=CHAT) as answer:

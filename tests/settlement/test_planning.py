@@ -9,6 +9,7 @@ import pytest
 from eth_utils.address import to_checksum_address
 
 from serving_network.contracts.models import Account, Refund, Status
+from serving_network.money import describe
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal.records import UserState
 from serving_network.settlement.planning import (
@@ -39,6 +40,12 @@ def test_only_refunds_that_unlock_by_the_next_settlement_are_at_risk() -> None:
     assert stake_of(user_with(5), account_with(100, *refunds), 60) == Stake(5, 100, 30, 50)
     assert stake_of(user_with(5), account_with(100), 60) == Stake(5, 100, 0, None)
     assert stake_of(user_with(5), None, 60) == Stake(5, 0, 0, None)
+
+
+def test_a_warning_shows_six_decimals() -> None:
+    stake = Stake(115_600_000_000_000, 0, 0, None)
+    assert stake.warning() == "open work exceeds the balance by 0.000115 coins"
+    assert stake.warning(describe) == "open work exceeds the balance by 0.0001156 coins"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
+from tests import zygote
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain
 
 IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
@@ -298,3 +299,12 @@ def test_a_run_settles_what_was_served_and_takes_no_log_beside_it(location: Loca
         with pytest.raises(JournalOfGateway) as caught:
             asyncio.run(Settlement(chain, journal, TEE).run(UsageLog(log, provider=PROVIDER)))
     assert "--journal" in str(caught.value.next_step)
+
+
+def test_the_list_names_what_is_served_and_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    asyncio.run(serve(path, [(1, USERS[0], 10)]))
+    with closing(zygote.Piped(("settlement", "list", "--journal", str(path)))) as process:
+        _, totals = process.communicate(60)
+    assert "Nothing is open" not in totals
+    assert "Served by the gateway and not recorded yet: 10 wei." in totals

@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -123,6 +125,35 @@ def test_rows_are_stored_at_the_next_start(disk: Disk, tmp_path: Path) -> None:
         (tmp_path / "j.spool").write_bytes(spool)  # as after a crash before the spool was cleared
         intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
         assert intake.open() == 0
+        check(intake, 2)
+        intake.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[" * 9_000 + b"{", b"[]", b"{}", b"\xff\r"])
+def test_a_damaged_row_is_named_and_no_other_is_lost(disk: Disk, tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "j.spool"
+
+    async def scenario() -> None:
+        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        intake.open()
+        await disk.fill(intake)
+        for number in (1, 2, 3):
+            assert await intake.finish(large(number), delivered(10), Ending.COMPLETE, NOW) is None
+        intake.close()
+        disk.full = False
+        rows = path.read_bytes().split(b"\n")
+        path.write_bytes(b"\n".join([rows[0], damage, *rows[2:]]))
+        spool = path.read_bytes()
+        with pytest.raises(JournalFailure, match=r"Row 2 of .*j\.spool is damaged") as caught:
+            Intake(tmp_path / "j", IDENTITY, SIGNER).open()
+        assert path.read_bytes().rstrip(b"\0") == spool.rstrip(b"\0")
+        assert caught.value.next_step is not None
+        _, command = caught.value.next_step.split(": ")
+        subprocess.run(shlex.split(command), check=True)
+        intake = Intake(tmp_path / "j", IDENTITY, SIGNER)
+        assert intake.open() == 2
         check(intake, 2)
         intake.close()
 

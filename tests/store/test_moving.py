@@ -210,6 +210,8 @@ def test_the_command(postgres: PostgresServer, tmp_path: Path, monkeypatch: pyte
     code, _, err = serving("settlement", "list", "--journal", str(source))
     assert code == 3
     assert "was moved to" in " ".join(err.split())
+    code, _, err = serving("gateway", "drain", "--journal", str(source))
+    assert (code, "was moved to" in " ".join(err.split())) == (3, True)
     for wrong, text in ((str(tmp_path / "file"), "not the URL"), ("postgresql://a:b@c/d", "contains a password")):
         code, _, err = serving("settlement", "move", wrong, "--journal", str(source))
         assert code in (2, 3)

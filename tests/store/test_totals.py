@@ -48,6 +48,8 @@ def test_the_totals_of_a_store(location: Location) -> None:
                 ("0xd", 0, "900", "0", "0", "0", "", 5, 0),
                 ("0xe", 4, "30", "0", "30", "0", "", 5, 0),
                 ("0xf", 1, "30", "0", "30", "1", "", 5, 0),
+                ("0x10", 1, "8", "6", "10", "20", "", 5, 1),
+                ("0x11", 1, "8", "8", "10", "20", "", 5, 1),
             ],
             # id, address, requests, tokens, owed, billed, paid, open from, open paid
             "user": [(1, "0xa", 2, 1, 1, "60", "60", "10", 0, "0"), (2, "0xc", 1, 1, 1, "7", "7", "9", 1, "0")],
@@ -61,13 +63,13 @@ def test_the_totals_of_a_store(location: Location) -> None:
         },
     )
     assert summarise(location) == Summary(
-        requests=11,
-        users=5,
-        billed=217,
-        unsettled=90 + 50 + 0 + 30 + 30,
+        requests=13,
+        users=7,
+        billed=233,
+        unsettled=90 + 50 + 0 + 30 + 30 + 2,
         begun=2,
-        uncovered=(90 - 65) + 50 + 1,
-        at_risk=[("0xb", 50), ("0xa", 25), ("0xf", 1)],
+        uncovered=(90 - 65) + 50 + 1 + 2,
+        at_risk=[("0xb", 50), ("0xa", 25), ("0x10", 2), ("0xf", 1)],
         settled=19,
         settled_at=7,
     )

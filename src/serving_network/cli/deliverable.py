@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,7 +35,8 @@ async def list_deliverables(
     Example: serving deliverable list my-key good-provider
     """
     network = await session.reader()
-    found = await network.deliverables(session.address(user), session.address(provider), service)
+    with _funding_named(service):
+        found = await network.deliverables(session.address(user), session.address(provider), service)
     session.out.result([_as_json(one) for one in found])
     session.out.table(
         ("id", "added", "state", "model root hash"),
@@ -56,7 +59,8 @@ async def show(
     Example: serving deliverable show my-key good-provider task-1
     """
     network = await session.reader()
-    found = await network.deliverable(session.address(user), session.address(provider), deliverable_id, service)
+    with _funding_named(service):
+        found = await network.deliverable(session.address(user), session.address(provider), deliverable_id, service)
     session.out.result(_as_json(found))
     session.out.facts(
         {
@@ -85,7 +89,8 @@ async def add(
     Example: serving deliverable add a-user task-1 0x6d6f64656c
     """
     provider = await session.provider()
-    await provider.add_deliverable(session.address(user), deliverable_id, model_root_hash, service)
+    with _funding_named(service):
+        await provider.add_deliverable(session.address(user), deliverable_id, model_root_hash, service)
 
 
 @app.command()
@@ -101,7 +106,8 @@ async def acknowledge(
     Example: serving deliverable acknowledge good-provider task-1
     """
     user = await session.user()
-    await user.acknowledge_deliverable(session.address(provider), deliverable_id, service)
+    with _funding_named(service):
+        await user.acknowledge_deliverable(session.address(provider), deliverable_id, service)
 
 
 @app.command()
@@ -114,7 +120,8 @@ async def abandon(
     Example: serving deliverable abandon a-user task-1
     """
     provider = await session.provider()
-    await provider.abandon_deliverable(session.address(user), deliverable_id, service)
+    with _funding_named(service):
+        await provider.abandon_deliverable(session.address(user), deliverable_id, service)
 
 
 @app.command()
@@ -123,7 +130,10 @@ async def settle(
     session: Session,
     task: Annotated[
         Path,
-        typer.Argument(help="JSON: id, user, taskFee, modelRootHash, encryptedSecret; from the TEE nonce, signature."),
+        typer.Argument(
+            help="JSON: id, user, taskFee, modelRootHash, encryptedSecret (0x if not acknowledged);"
+            " from the TEE nonce, signature."
+        ),
     ],
     tee_key: Annotated[
         str | None,
@@ -147,7 +157,20 @@ async def settle(
         message = replace(message, nonce=time.time_ns() // 100)
         typed_data = verifier_typed_data(session.network.chain_id, found.address, message)
         signature = session.unlock(tee_key).sign_typed_data(typed_data)
-    await provider.settle_deliverable(message, signature, service)
+    with _funding_named(service):
+        await provider.settle_deliverable(message, signature, service)
+
+
+@contextmanager
+def _funding_named(service: str) -> Iterator[None]:
+    """Let the failure for a missing account name who funds it, and in which service."""
+    from serving_network.contracts.errors import AccountNotExists
+
+    try:
+        yield
+    except AccountNotExists as failure:
+        failure.next_step = f"The user runs: serving ledger fund {failure.provider} AMOUNT --service {service}"
+        raise
 
 
 def _state(deliverable: Deliverable) -> str:

@@ -140,6 +140,7 @@ async def run(
         ) as started:
             reload = stop.set if started.certificate is None else started.certificate.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _ask_settler, store)
             _show_started(session, started, chosen.provider)
             _spare_what_was_loaded()
             await stop.wait()
@@ -225,7 +226,8 @@ async def status(session: Session, service: INFERENCE_SERVICE = "inference", jou
     """
     from serving_network.gateway.control import GatewayNotRunning, ask_gateway
 
-    store = (await existing_journal(session, service, journal, "serving gateway run")).path
+    file = await existing_journal(session, service, journal, "serving gateway run")
+    store = file.path
     found = summarise(store)
     try:
         process = await ask_gateway(store, "GET", "/status")
@@ -248,13 +250,13 @@ async def status(session: Session, service: INFERENCE_SERVICE = "inference", jou
             "gateway": process,
         }
     )
-    session.out.facts(_facts(found, process, settler, settling is not None))
+    session.out.facts(_facts(found, file.identity.provider, process, settler, settling is not None))
     for user, wei in found.at_risk[:SHOWN_USERS]:
-        session.out.line(f"At risk: {rounded(wei, at_most=True)} of {session.name(user)}")
+        session.out.line(f"At risk: {rounded(wei)} of {session.name(user)}")
 
 
 def _facts(
-    found: Summary, process: dict[str, Any] | None, settler: dict[str, Any] | None, settling: bool
+    found: Summary, provider: str, process: dict[str, Any] | None, settler: dict[str, Any] | None, settling: bool
 ) -> dict[str, str]:
     facts = {
         "served": f"{count(found.requests, 'request')} of {count(found.users, 'user')}",
@@ -270,6 +272,11 @@ def _facts(
     if process is None:
         return facts | {"gateway": "not running"}
     facts["gateway"] = f"{'draining' if process['draining'] else 'serving'} at {process['url']}"
+    match process.get("signer_confirmed", True):  # a gateway of an earlier version does not say
+        case False:
+            facts["TEE signer"] = f"not confirmed: the owner runs serving signer confirm {provider}"
+        case None:
+            facts["TEE signer"] = "unknown whether it is confirmed: the chain does not answer"
     facts["requests under way"] = str(process["under_way"])
     facts["refused"] = ", ".join(f"{number} {code}" for code, number in process["refused"].items()) or "none"
     for one in process["model_servers"]:
@@ -297,6 +304,7 @@ async def drain(
     from serving_network.gateway.control import ask_gateway
 
     store = (await existing_journal(session, service, journal, "serving gateway run")).path
+    summarise(store)  # raises JournalFailure if the store was moved: no gateway runs on it then
     state = await ask_gateway(store, "POST", "/resume" if resume else "/drain")
     if resume:
         session.out.result(state)
@@ -330,11 +338,17 @@ async def drain(
 
 async def _settle_now(store: Location, ends: float) -> bool:
     """Ask the settler for a run and wait for its end. False if there is no settler, or time is up."""
-    pid = holder_of(settler_lock(store))
-    if pid is None:
-        return False
     before = read_settler_state(store)
-    os.kill(pid, signal.SIGUSR1)
+    if not _ask_settler(store):
+        return False
     while read_settler_state(store) == before and time.monotonic() < ends:
         await asyncio.sleep(POLL_SECONDS)
     return read_settler_state(store) != before
+
+
+def _ask_settler(store: Location) -> bool:
+    """Ask the settler for a run. False if none runs."""
+    pid = holder_of(settler_lock(store))
+    if pid is not None:
+        os.kill(pid, signal.SIGUSR1)
+    return pid is not None

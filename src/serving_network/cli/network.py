@@ -51,8 +51,10 @@ def add(
     files.save_network(network)
     out = Output(as_json)
     out.result(_as_json(network))
-    hint = "" if files.network_in_use == name else f" To use it: serving network use {name}"
-    out.line(f"Saved in {files.path}.{hint}")
+    if files.network_in_use == name:
+        out.line(f"Saved in {files.path}. It is in use.")
+    else:
+        out.line(f"Saved in {files.path}. To use it: serving network use {name}")
 
 
 @app.command("list")

@@ -182,13 +182,6 @@ async def update(
     new = changed(old if offer is None else read_offer(offer, service), dict(_assignment(one) for one in sets or ()))
     for name, before, after in changes(old, new):
         session.out.note(f"{name}: {before} -> {after}")
-    lost = await provider.update_costs(new, service)
-    if lost:
-        session.out.note(
-            f"Note: the owner must confirm the TEE signer again, because these fields change: {', '.join(lost)}. "
-            "Until then nothing can be settled.",
-            "yellow",
-        )
     await provider.update(new, service)
 
 
@@ -197,22 +190,25 @@ async def update(
 async def remove(session: Session, service: INFERENCE_SERVICE = "inference") -> None:
     """Remove your service and get the stake back. Settle first: afterwards nothing can be settled.
 
-    Refused while the gateway's store on this machine has unsettled requests.
+    Refused while the gateway's store has unsettled requests: the file on this machine, or the database it was moved to.
 
     Example: serving service remove --dry-run
     """
-    from serving_network.cli.files.journal import usual_path
+    from serving_network.cli.files.journal import own_store
     from serving_network.settlement.journal import read_journal
     from serving_network.store.served import summarise
 
     provider = await session.provider()
     contract = (await provider.service(service)).address
-    store = usual_path(provider.chain.chain_id, contract, provider.address)
-    if store.is_file():
+    store = own_store(provider.chain.chain_id, contract, provider.address)
+    if store is not None:
         if unsettled := summarise(store).unsettled:
+            commands = "serving gateway drain, or serving settle"
+            if not isinstance(store, Path):
+                commands = f"serving gateway drain --journal {store}, or serving settle --journal {store}"
             raise InvalidInput(
                 f"Your gateway has {rounded(unsettled)} unsettled, which could never be charged without the service.",
-                next_step="Settle it: serving gateway drain, or serving settle",
+                next_step=f"Settle it: {commands}",
             )
         with read_journal(store) as journal:
             waiting = [one.open for one in journal.users() if one.open]

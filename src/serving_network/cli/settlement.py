@@ -74,6 +74,8 @@ async def list_settlements(
 
     Example: serving settlement list --key provider
     """
+    from serving_network.store.served import summarise
+
     file = await existing_journal(session, service, journal)
     with file.read() as opened:
         batches, voids = opened.summaries(recent), opened.voids()
@@ -88,11 +90,14 @@ async def list_settlements(
         }
     )
     show_batches(session, batches)
+    total = sum(fee for _, _, fee in open_work)
+    served = max(0, summarise(file.path).unsettled - total)
     if open_work:
-        total = sum(fee for _, _, fee in open_work)
         session.out.line(f"Open  {rounded(total)} of {count(len(open_work), 'user')}.")
-    else:
+    elif not served:
         session.out.line("Nothing is open.")
+    if served:
+        session.out.line(f"Served by the gateway and not recorded yet: {rounded(served)}. The next run settles it.")
     show_voids(session, voids)
 
 

@@ -95,7 +95,10 @@ class AsyncProvider(AsyncActor):
         lost = await self.update_costs(offer, service)
         effect = f"updates the service in {found.name}"
         if lost:
-            effect += f"; the owner must confirm its TEE signer again, because these change: {', '.join(lost)}"
+            effect += (
+                "; the owner must confirm its TEE signer again before anything can be settled, because these change:"
+                f" {', '.join(lost)}"
+            )
         return await self.submit(found.contract.call("addOrUpdateService", *_arguments(offer), effect=effect))
 
     async def open_accounts(self, service: str = INFERENCE) -> list[Account]:
@@ -187,7 +190,10 @@ class AsyncProvider(AsyncActor):
     async def settle_deliverable(
         self, message: VerifierMessage, signature: bytes, service: str = FINE_TUNING
     ) -> Receipt:
-        """Settle one deliverable. Raises the error of the first check that fails (see `serving doctor`)."""
+        """Settle one deliverable: without a secret, for the penalty.
+
+        Raises the error of the first check that fails (see `serving doctor`).
+        """
         found = await self.service(service)
         verifier_input = {
             "id": message.id,
@@ -199,6 +205,10 @@ class AsyncProvider(AsyncActor):
             "user": message.user,
         }
         effect = f"settles the deliverable {message.id!r} of {message.user} over {describe(message.task_fee)}"
+        if not message.encrypted_secret:
+            percent = (await self.settings(service))["penaltyPercentage"]
+            penalty = message.task_fee * percent // 100
+            effect += f", for the penalty of {describe(penalty)}, as it is not acknowledged"
         return await self.submit(found.contract.call("settleFees", verifier_input, effect=effect))
 
     async def check_header(self, header: str, now_ms: int, service: str = INFERENCE) -> SessionToken:

@@ -256,6 +256,15 @@ class Admission:
                 next_step=f"Fund one: serving ledger fund {token.provider} AMOUNT",
             )
 
+    async def signer_is_confirmed(self) -> bool | None:
+        """Whether the owner has confirmed this gateway's signer; None if the chain does not answer."""
+        if self._is_confirmed(self._chain.fresh_service()):
+            return True
+        try:
+            return await self._service_is_confirmed(self._chain.now())
+        except RequestRefused:
+            return None
+
     async def _service_is_confirmed(self, since: float | None) -> bool:
         return self._is_confirmed(await self._chain.service(since=since))
 

@@ -167,7 +167,8 @@ def _runner(application: web.Application) -> web.AppRunner:
 
 def _control(operations: Operations) -> web.Application:
     async def status(_: web.Request) -> web.Response:
-        return web.json_response(operations.as_json())
+        confirmed = await operations.admission.signer_is_confirmed()
+        return web.json_response(operations.as_json() | {"signer_confirmed": confirmed})
 
     async def drain(request: web.Request) -> web.Response:
         operations.admission.draining = request.path == "/drain"

@@ -7,13 +7,13 @@ work exceeds their balance come next, then all others. Within each group, the la
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from serving_network.contracts.models import Account, Status
-from serving_network.money import describe
+from serving_network.money import rounded
 from serving_network.settlement.chain import Service
 from serving_network.settlement.journal.records import UserState
 
@@ -70,13 +70,13 @@ class Stake:
         """Open work that will no longer be covered unless it is settled before the refund unlocks."""
         return max(0, self.open - (self.balance - self.leaving)) - self.uncovered
 
-    def warning(self) -> str | None:
-        """A warning for people, if there is a risk."""
+    def warning(self, amount: Callable[[int], str] = rounded) -> str | None:
+        """A warning for people, if there is a risk; `amount` writes the wei."""
         said = []
         if self.endangered:
-            said.append(f"{describe(self.endangered)} of open work will not be covered once a refund unlocks")
+            said.append(f"{amount(self.endangered)} of open work will not be covered once a refund unlocks")
         if self.uncovered:
-            said.append(f"open work exceeds the balance by {describe(self.uncovered)}")
+            said.append(f"open work exceeds the balance by {amount(self.uncovered)}")
         return "; ".join(said) or None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from serving_network.contracts.models import Status
 from serving_network.errors import ServingError
+from serving_network.money import describe
 from serving_network.settlement.planning import Stake, Wait
 
 Progress = Callable[[str, int, int], None]
@@ -50,7 +51,7 @@ class UserLine:
         return "open" if self.wait is None else self.wait.name.lower().replace("_", " ")
 
     def as_dict(self) -> dict[str, Any]:
-        warning = self.stake.warning() if self.stake is not None else None
+        warning = self.stake.warning(describe) if self.stake is not None else None
         return {
             "user": self.user,
             "requests": self.requests,

@@ -180,7 +180,6 @@ class Intake(Lookups):
             await asyncio.to_thread(self._spool.append, row | {"time": one.time, "upstream_id": one.upstream_id})
         except OSError:
             raise failure from None
-        self.money.forget()
         return None
 
     async def set_balance(
@@ -240,12 +239,13 @@ class Intake(Lookups):
         """Store the rows of the spool that are not stored yet. Returns how many, and the end of what was read."""
         rows, end = self._spool.rows()
         new = []
-        for row in rows:
-            terms = Terms(**_bytes(row["terms"], "id", "request_hash"))
-            fields = _bytes(row["delivery"], "answer_hash", "images")
-            fields |= {"source": Source(fields["source"]), "images": tuple(split(fields["images"]))}
-            if db.execute("SELECT 1 FROM served WHERE id = ?", (terms.id,)).fetchone() is None:
-                new.append(Finished(terms, Delivered(**fields), Ending(row["ending"]), row["time"], row["upstream_id"]))
+        for number, row in enumerate(rows, start=1):
+            try:
+                one = _finished(row)
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._spool.damaged(number, error) from error
+            if db.execute("SELECT 1 FROM served WHERE id = ?", (one.terms.id,)).fetchone() is None:
+                new.append(one)
         if new:
             db.lock_accounts(one.terms.user for one in new)
             self._biller.bill(db, new)
@@ -296,6 +296,14 @@ def _is_temporary(cause: BaseException) -> bool:
     if isinstance(cause, DatabaseFailure):
         return cause.temporary
     return isinstance(cause, (sqlite3.OperationalError, OSError, JournalFailure))
+
+
+def _finished(row: dict[str, Any]) -> Finished:
+    """A row of the spool. Raises KeyError, TypeError or ValueError if it is damaged."""
+    terms = Terms(**_bytes(row["terms"], "id", "request_hash"))
+    fields = _bytes(row["delivery"], "answer_hash", "images")
+    fields |= {"source": Source(fields["source"]), "images": tuple(split(fields["images"]))}
+    return Finished(terms, Delivered(**fields), Ending(row["ending"]), row["time"], row["upstream_id"])
 
 
 def _plain(value: Terms | Delivered) -> dict[str, Any]:

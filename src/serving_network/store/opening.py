@@ -155,6 +155,16 @@ def identity_of(store: Location) -> Identity:
         raise unusable(store, error) from error
 
 
+def moved_to(store: Path) -> str | None:
+    """The URL of the database that a journal was moved to, if it was. Raises JournalFailure if it cannot be read."""
+    _check_exists(store)
+    try:
+        with closing(read_only(store, COMMAND_SECONDS)) as db:
+            return meta_of(db).get(MOVED)
+    except FAILURES as error:
+        raise unusable(store, error) from error
+
+
 def _check_exists(store: Location) -> None:
     if not isinstance(store, PostgresStore) and not store.is_file():
         raise _missing(store)

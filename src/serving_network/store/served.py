@@ -43,7 +43,8 @@ def summarise(path: Location) -> Summary:
     uncovered: dict[str, int] = {}
     for address, _, billed, taken, owed, paid, balance, pending, block in rows:
         unsettled[address] = max(0, int(billed) - int(taken) + int(owed) - int(paid))
-        short = unsettled[address] - (int(balance) - int(pending) if block >= 0 else 0)
+        free = max(0, int(balance) - int(pending)) if block >= 0 else 0
+        short = unsettled[address] - free
         if short > 0:
             uncovered[address] = short
     return Summary(

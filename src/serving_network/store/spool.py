@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from pathlib import Path
 from typing import Any, Final
+
+from serving_network.store.opening import JournalFailure
+from serving_network.untrusted import reason_of
 
 SIZE: Final = 2**20
 
@@ -25,6 +29,7 @@ class Spool:
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         """Open the file, and allocate its space. Raises OSError if there is not enough."""
+        self._path = path
         self._size = SIZE if size is None else size
         self._lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,10 +57,25 @@ class Spool:
             self._end += len(line)
 
     def rows(self) -> tuple[list[dict[str, Any]], int]:
-        """All rows, and the end that `clear` needs."""
+        """All rows, and the end that `clear` needs. Raises JournalFailure, and keeps all rows, if one is damaged."""
         with self._lock:
             content = self._content()
-            return [json.loads(line) for line in content.splitlines()], len(content)
+        rows = []
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise self.damaged(number, error) from error
+        return rows, len(content)
+
+    def damaged(self, number: int, error: Exception) -> JournalFailure:
+        """The failure to raise if the row with this number, from 1, is not what `append` wrote."""
+        return JournalFailure(
+            f"Row {number} of {self._path} is damaged.",
+            cause=f"{reason_of(error)}. The file has requests that were served while the store took no rows.",
+            next_step="Take this row out, which keeps a copy of the file and all other rows, and run again:"
+            f" sed -i.damaged {number}d {shlex.quote(str(self._path))}",
+        )
 
     def clear(self, end: int) -> None:
         """Remove all rows, unless some were appended after the rows up to `end` were read."""

@@ -16,7 +16,7 @@ from serving_network.cli.console.session import DEVICE
 from serving_network.files import lock
 from serving_network.networks import home
 from serving_network.store.location import Location, beside, located
-from serving_network.store.opening import BUSY, Identity, JournalFailure, copy_journal, exists, identity_of
+from serving_network.store.opening import BUSY, Identity, JournalFailure, copy_journal, exists, identity_of, moved_to
 
 if TYPE_CHECKING:
     from serving_network.cli.console.session import Session
@@ -129,6 +129,15 @@ def provider_address(session: Session) -> str:
     if session.key is None or session.key.startswith(DEVICE):
         return session.own_address()
     return session.address(session.key)
+
+
+def own_store(chain_id: int, contract: str, provider: str) -> Location | None:
+    """The provider's journal on this machine, or the database that it was moved to. None if there is none."""
+    path = usual_path(chain_id, contract, provider)
+    if not path.is_file():
+        return None
+    database = moved_to(path)
+    return path if database is None else located(database, directory())
 
 
 def usual_path(chain_id: int, contract: str, provider: str) -> Path:

@@ -127,12 +127,8 @@ async def _register(session: Session, provider: AsyncProvider, offer: Offer, ser
         await provider.register(offer, None, service)
         session.out.line(to_check(provider.address, service))
         return
-    if lost := await provider.update_costs(offer, service):
-        session.out.note(
-            f"Note: the owner must confirm the TEE signer again, because these fields change: {', '.join(lost)}. "
-            "Until then the gateway refuses all requests.",
-            "yellow",
-        )
+    if await provider.update_costs(offer, service):
+        session.out.note("Note: the gateway refuses all requests until the owner has confirmed the signer.", "yellow")
     await provider.update(offer, service)
 
 

@@ -139,6 +139,6 @@ def _secret(deliverable: Deliverable | None, message: VerifierMessage) -> Check:
         "acknowledged: the secret must be revealed" if acknowledged else "not acknowledged: there must be no secret",
         "Sign the settlement again with the encrypted secret."
         if acknowledged
-        else "Sign it again with an empty secret.",
+        else 'Sign it again with an empty secret: "encryptedSecret": "0x".',
         "provider",
     )

@@ -19,7 +19,7 @@ class CannotAcknowledgeSettledDeliverable(DeclaredError):
     wire = ("CannotAcknowledgeSettledDeliverable(string id)",)
     id: str
     problem = "The deliverable {id!r} is settled and can no longer be acknowledged."
-    remedy = "serving deliverable list"
+    remedy = "serving deliverable list USER PROVIDER"
 
 
 class CannotEvictUnsettledDeliverable(DeclaredError):
@@ -157,7 +157,7 @@ class SecretShouldBeEmpty(DeclaredError):
 
     wire = ("SecretShouldBeEmpty()",)
     problem = "The user has not acknowledged this deliverable: the settlement must not contain its secret."
-    remedy = "Sign the settlement again with an empty secret."
+    remedy = 'Sign the settlement again with an empty secret: "encryptedSecret": "0x".'
 
 
 class SecretShouldNotBeEmpty(DeclaredError):
