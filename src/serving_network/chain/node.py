@@ -38,8 +38,8 @@ class AsyncNode:
     A request that is safe to repeat is retried at the next URL, with growing pauses, if it got no answer, HTTP 5xx
     or a rate limit. `chain_id` is checked at each URL before its first answer is used, and again after every failure,
     because another node may have started at that URL. A URL that has never answered is not tried again after a timeout.
-    A block is a number or "latest", "pending" or "earliest";
-    amounts are in wei. `on_silence` is called with a URL each time that it has not answered for SILENCE seconds.
+    A block is a number or "latest", "pending" or "earliest"; amounts are in wei. `on_silence` is called with a URL each
+    time that it has not answered for SILENCE seconds.
     """
 
     def __init__(
