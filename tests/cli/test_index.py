@@ -100,7 +100,10 @@ def test_a_search_shows_what_the_index_knows(serving: Terminal, world: World) ->
 
 def test_without_an_index_and_with_the_file_of_something_else(serving: Terminal, tmp_path: Path) -> None:
     missing = serving("index", "status", code=3)
-    assert "Build it: serving index run" in missing.err
+    assert "Build it: serving index run\n" in missing.err
+    named = str(tmp_path / "an index")
+    for verb in (["index", "status"], ["index", "search", "x"], ["index", "check"]):
+        assert f"serving index run --index '{named}'\n" in serving(*verb, "--index", named, code=3).err
     with closing(sqlite3.connect(tmp_path / "journal")) as db, db:
         db.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
         db.execute("INSERT INTO meta VALUES ('schema', '4')")

@@ -14,7 +14,7 @@ import typer
 from serving_network.cli.console.options import JSON, NETWORK
 from serving_network.cli.console.output import Output
 from serving_network.cli.console.stopping import on_stop
-from serving_network.cli.files.index import INDEX, index_at, subject_of
+from serving_network.cli.files.index import INDEX, index_at, named_in_next_steps, subject_of
 from serving_network.errors import InvalidInput
 from serving_network.networks import Configuration, home
 from serving_network.store.location import Location, located
@@ -104,6 +104,7 @@ async def _explore(
     location = index_at(index, network)
     source = _source(configuration, network, location, journal, bills_of)
     async with AsyncExitStack() as held:
+        held.enter_context(named_in_next_steps(index))
         if every is not None:
             open_chain = partial(AsyncReader.open, network.urls, network.chain_id)
             async with await open_chain() as chain:

@@ -17,7 +17,7 @@ from serving_network.cli.console.command import reads
 from serving_network.cli.console.output import EXIT_CHECK_FAILED, money
 from serving_network.cli.console.session import Session
 from serving_network.cli.console.times import local_time, moment
-from serving_network.cli.files.index import INDEX, index_at, subject_of
+from serving_network.cli.files.index import INDEX, build, index_at, named_in_next_steps, subject_of
 from serving_network.counting import count
 from serving_network.money import rounded
 
@@ -69,7 +69,7 @@ async def run(
         {"block": reached.block, "events": progress.events} | ({} if checked is None else {"check": _as_json(checked)})
     )
     if checked is not None:
-        _show(session, checked)
+        _show(session, checked, index)
 
 
 @app.command()
@@ -82,7 +82,7 @@ async def status(session: Session, index: INDEX = None) -> None:
     from serving_network.explorer.index.opening import reading
 
     location = index_at(index, session.network)
-    with reading(location) as found:
+    with named_in_next_steps(index), reading(location) as found:
         tip, checked, contents = found.tip(), found.checked(), found.contents()
         oddities = found.oddities(limit=MOST_LISTED).entries
     session.out.result(
@@ -135,10 +135,10 @@ async def check(
 
     chain = await session.chain()
     progress = _Reports(session)
-    with reading(index_at(index, session.network)) as found:
+    with named_in_next_steps(index), reading(index_at(index, session.network)) as found:
         checked = await (recheck(found, chain, progress.reread) if history else reconcile(found, chain))
     session.out.result(_as_json(checked))
-    _show(session, checked)
+    _show(session, checked, index)
 
 
 @app.command()
@@ -159,7 +159,7 @@ async def search(
     from serving_network.explorer.index.opening import reading
 
     named = session.configuration.addresses().get(text, text)
-    with reading(index_at(index, session.network)) as found:
+    with named_in_next_steps(index), reading(index_at(index, session.network)) as found:
         hits = [(hit, details_of(found, hit)) for hit in Lists(found).search(named)]
     session.out.result([asdict(hit) | {"details": [one.as_json() for one in details]} for hit, details in hits])
     for hit, details in hits:
@@ -210,11 +210,12 @@ async def _follower(
     from serving_network.explorer.index.opening import writing
 
     chain, ledger = await session.chain(), session.network.require_ledger()
-    with writing(index_at(index, session.network), await subject_of(chain, ledger)) as db:
+    subject = await subject_of(chain, ledger)
+    with named_in_next_steps(index), writing(index_at(index, session.network), subject) as db:
         yield Follower(db, chain, ledger, first=first, confirmations=confirmations)
 
 
-def _show(session: Session, checked: Checked) -> None:
+def _show(session: Session, checked: Checked, index: str | None) -> None:
     """Print a check. Ends the command with exit code 9 if something differs."""
     out = session.out
     compared = [count(number, name.removesuffix("s")) for name, number in checked.compared.items() if name != SILENT]
@@ -238,9 +239,7 @@ def _show(session: Session, checked: Checked) -> None:
     if checked.agrees:
         out.line("The index agrees with the contracts.", "bold")
         return
-    out.line(
-        "The index differs from the contracts. Next: delete it and build it again with serving index run.", "bold red"
-    )
+    out.line(f"The index differs from the contracts. Next: delete it and build it again: {build(index)}", "bold red")
     raise typer.Exit(EXIT_CHECK_FAILED)
 
 

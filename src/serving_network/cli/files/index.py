@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from serving_network.errors import ServingError
 from serving_network.networks import home
 from serving_network.store.location import Location, located
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from serving_network.chain.reading import AsyncReader
     from serving_network.explorer.index.opening import Subject
     from serving_network.networks import NamedNetwork
@@ -24,6 +29,8 @@ INDEX = Annotated[
     ),
 ]
 
+BUILD: Final = "serving index run"
+
 
 def index_at(given: str | None, network: NamedNetwork) -> Location:
     """The index that is named, or that of the network at its default path."""
@@ -31,6 +38,22 @@ def index_at(given: str | None, network: NamedNetwork) -> Location:
     if given is not None:
         return located(given, directory)
     return directory / f"{network.chain_id}-{network.require_ledger()}.sqlite"
+
+
+@contextmanager
+def named_in_next_steps(given: str | None) -> Iterator[None]:
+    """Let the next steps of failures build the index that is named."""
+    try:
+        yield
+    except ServingError as failure:
+        if failure.next_step:
+            failure.next_step = failure.next_step.replace(BUILD, build(given))
+        raise
+
+
+def build(given: str | None) -> str:
+    """The command that builds the index that is named, or that of the network."""
+    return BUILD if given is None else f"{BUILD} --index {shlex.quote(given)}"
 
 
 async def subject_of(chain: AsyncReader, ledger: str) -> Subject:
