@@ -262,6 +262,14 @@ def test_coming_from_the_old_version(serving: Terminal, world: World, tmp_path: 
     assert "Remove providerSigner from VerifierMessage" in told.out
 
 
+def test_a_wallet_that_cannot_pay_for_the_migration_gets_what_it_lacks(serving: Terminal, world: World) -> None:
+    address = world.stranger.address
+    for role, needed in (("provider", 100 * COIN), ("user", 3 * COIN)):
+        world.chain.request("hardhat_setBalance", [address, hex(needed)])  # and nothing for gas
+        unready = serving("migrate", "check", role, "--address", address, "--json", code=9).json
+        assert unready["next_step"] == f"serving local fund {address}"
+
+
 @pytest.mark.parametrize("role", ["user", "provider", "owner"])
 def test_a_call_of_the_old_version_is_examined_without_a_key_and_a_node(
     lonely: Terminal, nobody: str, role: str

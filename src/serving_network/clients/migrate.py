@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from serving_network.clients.doctor import Check
+from serving_network.clients.doctor.check import coins, step
 from serving_network.contracts.models import FINE_TUNING, ZERO_ADDRESS
 from serving_network.money import describe, rounded
 
@@ -18,17 +20,11 @@ async def provider_checklist(network: AsyncNetwork, provider: str, service: str 
     found = await network.service(service)
     offer = await network.offer(provider, service)
     stake = (await network.settings(service))["MIN_PROVIDER_STAKE"]
-    wallet = await network.chain.balance(provider)
     signer = offer.offer.tee_signer if offer else ZERO_ADDRESS
     return [
-        Check(
-            "stake available",
-            offer is not None or wallet > stake,
-            "the service is registered, and its stake is paid"
-            if offer
-            else f"{rounded(wallet)} in the wallet; the stake is {describe(stake)}",
-            f"Send at minimum {describe(stake)}, plus some for gas, to {provider}.",
-        ),
+        Check("stake available", True, "the service is registered, and its stake is paid")
+        if offer
+        else replace(await coins(network, provider, "provider", stake), name="stake available", by=None),
         Check(
             "registered with the new arguments",
             offer is not None,
@@ -74,7 +70,7 @@ async def user_checklist(network: AsyncNetwork, user: str, service: str = FINE_T
             "ledger",
             ledger is not None,
             f"{rounded(ledger.available)} available" if ledger else "none",
-            f"serving ledger open '{describe(minimum)}'",
+            await step(network, user, f"serving ledger open '{describe(minimum)}'", minimum),
         ),
         Check(
             "no acknowledgeProviderSigner",
