@@ -270,3 +270,17 @@ def test_clients_import_only_what_every_client_uses(module: str) -> None:
 def test_a_failure_in_json(lonely: Terminal) -> None:
     failure = json.loads(lonely("network", "use", "nowhere", "--json", code=3).err)
     assert (failure["error"], failure["exit_code"]) == ("UnknownName", 3)
+
+
+@pytest.mark.usefixtures("light_keys")
+def test_a_variable_that_takes_precedence_is_named(lonely: Terminal) -> None:
+    unset = "SERVING_PRIVATE_KEY is set, so commands use its key. To use the key in use: unset SERVING_PRIVATE_KEY\n"
+    assert lonely("key", "new", "main", SERVING_PRIVATE_KEY=KEY).err.startswith(unset)
+    lonely("key", "new", "other")
+    for words in (("use", "main"), ("use", "--none"), ("use", "other"), ("list",)):
+        assert lonely("key", *words, SERVING_PRIVATE_KEY=KEY).err == unset
+        assert lonely("key", *words).err == ""
+    assert "unset SERVING_KEY\n" in lonely("key", "use", "other", SERVING_KEY="main").err
+    assert lonely("key", "use", "main", SERVING_KEY="main", SERVING_PRIVATE_KEY=KEY).err == ""
+    assert "unset SERVING_NETWORK\n" in lonely("network", "use", "local", SERVING_NETWORK="testnet").err
+    assert lonely("network", "use", "local", SERVING_NETWORK="local").err == ""

@@ -13,6 +13,7 @@ from serving_network.cli.console.complete import complete_key
 from serving_network.cli.console.home import Home
 from serving_network.cli.console.options import JSON, YES
 from serving_network.cli.console.output import Output
+from serving_network.cli.console.overriding import note_key_variables
 from serving_network.cli.console.prompts import ask_new_password, ask_secret, ask_to_remove, open_with_password
 from serving_network.errors import InvalidInput, KeyFailure
 from serving_network.files import unreadable
@@ -78,6 +79,7 @@ def list_keys(as_json: JSON = False) -> None:
         [(one.name, one.address, "yes" if one.name == files.key_in_use else "") for one in keys],
         empty="There are no keys yet. Make one: serving key new NAME",
     )
+    note_key_variables(out, files.key_in_use)
     for failure in files.keys.unreadable():
         out.note(f"{failure} {failure.next_step}", "yellow")
 
@@ -124,10 +126,12 @@ def use(
     if name is None:
         out.result({"name": None})
         out.line("No key is in use.")
+        note_key_variables(out, None)
         return
     key = files.keys.find(name)
     out.result({"name": key.name, "address": key.address})
     out.line(f"In use: {key.name}  {key.address}")
+    note_key_variables(out, key.name)
 
 
 @app.command()
@@ -153,6 +157,7 @@ def _added(files: Home, key: StoredKey, as_json: bool) -> None:
     out = Output(as_json)
     out.result({"name": key.name, "address": key.address, "file": str(key.path)})
     out.line(f"{key.name}  {key.address}")
+    note_key_variables(out, files.key_in_use)
 
 
 def _from_terminal_or_input() -> LocalSigner:

@@ -11,6 +11,7 @@ from serving_network.cli.console.complete import complete_network
 from serving_network.cli.console.home import Home
 from serving_network.cli.console.options import JSON, YES
 from serving_network.cli.console.output import Output
+from serving_network.cli.console.overriding import note_network_variable
 from serving_network.cli.console.prompts import ask_to_remove
 from serving_network.errors import InvalidInput, UnknownName
 from serving_network.networks import BUILT_IN, NamedNetwork, parse_address
@@ -53,6 +54,7 @@ def add(
     out.result(_as_json(network))
     if files.network_in_use == name:
         out.line(f"Saved in {files.path}. It is in use.")
+        note_network_variable(out, name)
     else:
         out.line(f"Saved in {files.path}. To use it: serving network use {name}")
 
@@ -82,6 +84,7 @@ def list_networks(as_json: JSON = False) -> None:
         ],
         empty="There are no networks.",
     )
+    note_network_variable(out, in_use)
     if unknown := [one.name for one in networks if one.ledger is None]:
         out.note(
             f"No ledger is known for {' and '.join(unknown)}. Get its address from the network's owner: "
@@ -128,6 +131,7 @@ def use(name: NAME, as_json: JSON = False) -> None:
     out = Output(as_json)
     out.result(_as_json(network))
     out.line(f"In use: {network.name}, chain {network.chain_id}")
+    note_network_variable(out, network.name)
 
 
 @app.command()

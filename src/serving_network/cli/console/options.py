@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from serving_network.cli.console.complete import complete_key, complete_network
 from serving_network.money import parse_wei
 
+NETWORK_VARIABLE: Final = "SERVING_NETWORK"
+KEY_NAME_VARIABLE: Final = "SERVING_KEY"
+
 NETWORK = Annotated[
     str | None,
-    typer.Option(
-        "--network", "-n", help="Use this network.", envvar="SERVING_NETWORK", autocompletion=complete_network
-    ),
+    typer.Option("--network", "-n", help="Use this network.", envvar=NETWORK_VARIABLE, autocompletion=complete_network),
 ]
 KEY = Annotated[
     str | None,
@@ -23,7 +24,7 @@ KEY = Annotated[
         "--key",
         "-k",
         help='Use this key; "ledger:0" is the first account of a Ledger device.',
-        envvar="SERVING_KEY",
+        envvar=KEY_NAME_VARIABLE,
         autocompletion=complete_key,
     ),
 ]
