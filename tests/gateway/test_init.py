@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
 import pexpect
 import pytest
 
+from serving_network.cli.parts import gateway_setup
 from serving_network.gateway.readiness import GatewayNotReady
+from serving_network.gateway.routes import ROUTES_OF
 from serving_network.gateway.settings import read_settings
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.keys import KeyStore
@@ -26,6 +29,11 @@ def home(tmp_path: Path) -> Path:
     for name, number in (("new", NEW), ("provider", PROVIDER)):
         KeyStore(home / "keys", scrypt_work=2).add(name, LocalNetwork.signer(number), PASSWORD)
     return home
+
+
+def test_the_help_names_every_type_of_service_that_is_served() -> None:
+    option = inspect.signature(gateway_setup.init, eval_str=True).parameters["service_type"].annotation.__metadata__[0]
+    assert [name for name in ROUTES_OF if name not in option.help] == []
 
 
 def test_a_service_is_registered(stage: Stage, home: Path) -> None:

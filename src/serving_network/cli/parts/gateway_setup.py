@@ -38,7 +38,12 @@ async def init(
     upstream: Annotated[str | None, typer.Option(help="The base URL of the model server, with its /v1.")] = None,
     url: Annotated[str | None, typer.Option(help="The public URL of the gateway, to register.")] = None,
     model: Annotated[str | None, typer.Option(help="The model's name, to register.")] = None,
-    service_type: Annotated[str | None, typer.Option(help="What is sold: chatbot or embedding.")] = None,
+    service_type: Annotated[
+        str | None,
+        typer.Option(
+            help="What is sold: chatbot (the default), embedding, text-to-image, image-editing or speech-to-text."
+        ),
+    ] = None,
     verifiability: Annotated[str | None, typer.Option(help="How answers are verified. Default: TeeML.")] = None,
     input_price: PRICE = None,
     output_price: PRICE = None,
