@@ -114,7 +114,7 @@ def test_a_journal_that_cannot_be_used_is_neither_read_nor_written(
         with pytest.raises(JournalFailure, match=reading) as caught, connected_for_reading(path):
             pass
         assert (caught.value.exit_code, bool(caught.value.next_step)) == (3, True)
-        assert ("serving settle once" in str(caught.value.next_step)) is ("version" in reading)
+        assert ("serving settle --journal" in str(caught.value.next_step)) is ("version" in reading)
     with pytest.raises(JournalFailure, match=writing) as caught, open_journal(path, IDENTITY):
         pass
     assert isinstance(caught.value, JournalOfAnother) is writing.startswith("belongs")
