@@ -52,6 +52,8 @@ def test_refunds_say_how_much_from_whom_and_until_when(serving: Terminal, world:
     assert "1 coin of provider 0x" in asked.out
     assert "unlocks in 23 h 59 min" in asked.out or "unlocks in 1 d" in asked.out
     assert "serving ledger retrieve --all" in asked.out
+    again = serving("ledger", "retrieve", "provider", "--service", "inference", "--yes")
+    assert f"retrieve {world.provider.address} --service inference-v1.0\n" in again.out, "the others are left alone"
     command = asked.err[asked.err.index("serving local travel") :].split()[1:]
     serving(*command)
     got = serving("ledger", "retrieve", "--all", "--yes", "--json").json

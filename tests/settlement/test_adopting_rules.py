@@ -125,7 +125,7 @@ def test_the_search_begins_where_the_journal_may_lack_a_settlement(
 @pytest.mark.parametrize(
     ("how", "named"),
     [
-        (How.UNDECIDED, ["--paid-before", "--covers"]),
+        (How.UNDECIDED, ["first run serving settle with every log", "--paid-before", "--covers"]),
         (How.NO_EVENTS, ["another node", "--paid-before", "--covers"]),
         (How.SIGNED_HERE, ["serving settle"]),
         (How.BEHIND, ["ask a node that is in sync"]),

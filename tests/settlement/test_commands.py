@@ -249,13 +249,18 @@ def test_a_cancellation_is_completed(house: House) -> None:
 
 
 def test_a_voided_request_is_never_charged(house: House) -> None:
+    unread = house("settlement", "void", "a", "--reason", "late", "--yes", code=3)
+    assert "row out of the log" in unread
+    assert "serving settle" not in unread, "it would charge the request"
     house.settle(("a", ANN, 10), code=0)
     house.settle(("a", ANN, 10), ("b", ANN, 5), ("c", ANN, 2), options=("--min-fee", "8 wei"), code=11)
     house("settlement", "void", "b", code=2)
     house("settlement", "void", "b", "--reason", " ", "--yes", code=2)
     house("settlement", "void", "b", "--reason", "empty answer", code=2)
     assert "is paid" in house("settlement", "void", "a", "--reason", "late", "--yes", code=2)
-    assert "is not recorded" in house("settlement", "void", "zzz", "--reason", "late", "--yes", code=2)
+    unread = house("settlement", "void", "zzz", "--reason", "late", "--yes", code=2)
+    assert "is not recorded" in unread
+    assert "row out of the log" in unread
     assert "Nothing was written" in house("settlement", "void", "b", "--reason", "empty answer", "--dry-run")
     told = house.json("settlement", "void", "b", "--reason", "empty answer", "--yes")
     assert (told["user"], told["fee"]["wei"], told["reason"]) == (ANN, "5", "empty answer")

@@ -131,8 +131,8 @@ async def settle(
     task: Annotated[
         Path,
         typer.Argument(
-            help="JSON: id, user, taskFee, modelRootHash, encryptedSecret (0x if not acknowledged);"
-            " from the TEE nonce, signature."
+            help="JSON: id, user, taskFee (wei, or with a unit), modelRootHash, encryptedSecret"
+            " (0x if not acknowledged); from the TEE nonce, signature."
         ),
     ],
     tee_key: Annotated[

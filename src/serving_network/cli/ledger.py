@@ -250,7 +250,9 @@ async def _show_refunds(session: Session, user: str, chosen: Sequence[str] | Non
             f"{rounded(refund.amount)} of {session.name(account.provider)}: {until(refund.unlocks_at, now)}"
         )
     if waiting:
-        session.out.line("Then collect them: serving ledger retrieve --all")
+        whom = " ".join(dict.fromkeys(account.provider for account, _ in waiting)) if chosen else "--all"
+        only = f" --service {name}" if name else ""
+        session.out.line(f"Then collect them: serving ledger retrieve {whom}{only}")
         session.time_travel_hint(max(refund.unlocks_at for _, refund in waiting) - now)
 
 

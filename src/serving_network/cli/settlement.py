@@ -535,6 +535,7 @@ async def void(
     Example: serving settlement void req-8f2a --reason "The answer was empty" --key provider
     """
     from serving_network.messages.usage import identify_request
+    from serving_network.settlement.journal.decisions import LEAVE_OUT
 
     reason = reason.strip()
     if not reason:
@@ -545,7 +546,7 @@ async def void(
         raise InvalidInput(
             f"This is not a request id: {error}.", next_step="Give the id exactly as in the log."
         ) from None
-    file = await existing_journal(session, service, journal)
+    file = await existing_journal(session, service, journal, next_step=f"Name the journal with --journal. {LEAVE_OUT}")
     with file.locked(), file.copied() if session.dry_run else file.opened() as opened:
         found = opened.voidable(request_hash)
         what = f"request {request} of {session.name(found.user)}, {rounded(found.fee)}"

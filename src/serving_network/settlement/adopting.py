@@ -53,7 +53,10 @@ class How(Enum):
     SENT_HERE = "Signed by this journal: its acceptance is booked."
     PAID_BEFORE = "Paid for no recorded request, by your decision: only its nonce is adopted."
     COVERS = "Paid for recorded requests, by your decision."
-    UNDECIDED = "Does not match the recorded requests: decide with --paid-before or --covers."
+    UNDECIDED = (
+        "Does not match the recorded requests: first run serving settle with every log that it may have paid for, then"
+        " decide with --paid-before or --covers."
+    )
     NO_EVENTS = (
         "Cannot be compared, because the node has no events for it: use another node, or decide with --paid-before or"
         " --covers."

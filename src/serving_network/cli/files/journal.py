@@ -104,11 +104,12 @@ async def journal_of(chain: LiveChain, given: str | None) -> JournalFile:
 
 
 async def existing_journal(
-    session: Session, service: str, given: str | None, made_by: str = "serving settle"
+    session: Session, service: str, given: str | None, made_by: str = "serving settle", *, next_step: str | None = None
 ) -> JournalFile:
     """The journal of the provider given by --key, without unlocking the key. With a given one, no node is needed.
 
-    Raises JournalFailure if it does not exist; `made_by` is the command that makes it.
+    Raises JournalFailure if it does not exist; `made_by` is the command that makes it. `next_step` takes the
+    place of the advice to run that command, where it would do harm.
     """
     path: Location
     if given is None:
@@ -119,7 +120,8 @@ async def existing_journal(
         path = located(given, directory())
     if not exists(path):
         raise JournalFailure(
-            f"There is no journal {path}.", next_step=f"Run {made_by} first, or name the journal with --journal."
+            f"There is no journal {path}.",
+            next_step=next_step or f"Run {made_by} first, or name the journal with --journal.",
         )
     return JournalFile(path, identity_of(path))
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from serving_network.errors import InvalidInput
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.journal.bookings import Bookings
 from serving_network.settlement.journal.records import Acceptance, Request, SignedRow, UserState, Void
 from serving_network.store.schema import hash_key
+
+LEAVE_OUT: Final = "A request that no run has read is not charged if you take its row out of the log."
 
 
 class CannotVoid(InvalidInput):
@@ -59,7 +63,10 @@ class Decisions(Bookings):
             "SELECT user_id, number FROM known WHERE hash = ?", (hash_key(self._secret)(request_hash),)
         ).fetchone()
         if found is None:
-            raise CannotVoid(f"Request {name} is not recorded.", next_step="Give the id exactly as in the log.")
+            raise CannotVoid(
+                f"Request {name} is not recorded.",
+                next_step=f"Give the id exactly as in the log. {LEAVE_OUT}",
+            )
         user, number = self._by_id[found[0]], found[1]
         fee, start = self._place(user, number, name)
         self._check_free(user, start, fee, name)
