@@ -144,8 +144,10 @@ def _account(view: View, one: AccountFound) -> Branch:
         if refund.unlocks_at is None:
             parts.append(Branch("Being refunded", refund.amount))
         elif refund.unlocks_at <= view.now:
-            parts.append(Branch("Refund, unlocked", refund.amount, "can be collected: serving ledger retrieve"))
+            parts.append(
+                Branch("Refund, unlocked", refund.amount, "can be collected: serving ledger retrieve PROVIDER")
+            )
         else:
-            note = Markup("locked until {}").format(shown(Kind.TIME, refund.unlocks_at, {}))
-            parts.append(Branch("Being refunded", refund.amount, note))
+            until = Markup("locked until {}").format(shown(Kind.TIME, refund.unlocks_at, {}))
+            parts.append(Branch("Being refunded", refund.amount, until))
     return Branch(words, one.balance, parts=parts)
