@@ -19,7 +19,7 @@ from typing import Final, cast
 from serving_network.contracts.build.artifacts import ROOT
 from serving_network.store.location import located
 from serving_network.wallet.local import LocalSigner
-from tests.gateway.programs import environment, program, run_words, write_home
+from tests.gateway.programs import environment, run_words, write_home
 from tests.gateway.stage import Stage
 from tests.postgres import missing, postgres_server
 
@@ -31,6 +31,8 @@ UNSTORED: Final = "no store"
 """The name of the gateway that signs its rows and does not store them."""
 CORES: Final = sorted(os.sched_getaffinity(0))
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_SERVING: Final = ("-c", "from serving_network.cli.main import app; app()")
+_UNSTORED: Final = ("-m", "benchmarks.gateway.unstored")
 _SETTINGS: Final = ("--set", "requests_per_minute_of_user=0", "--set", "max_requests_of_user=512")
 _NGINX: Final = """\
 daemon off;
@@ -108,7 +110,8 @@ async def servers(
         found.append(await held.enter_async_context(_stack(upstream)))
         unstored = home / "unstored"
         unstored.mkdir()
-        found.append(await held.enter_async_context(_unstored(stage, unstored, upstream)))
+        alone = replace(stage, store=unstored / "settlements")
+        found.append(await held.enter_async_context(_gateway(alone, unstored, upstream, UNSTORED, _UNSTORED)))
         if missing() is None:
             several = home / "several"
             several.mkdir()
@@ -163,24 +166,17 @@ async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Se
 
 
 @asynccontextmanager
-async def _gateway(stage: Stage, home: Path, upstream: int, name: str) -> AsyncIterator[Server]:
+async def _gateway(
+    stage: Stage, home: Path, upstream: int, name: str, program: Sequence[str] = _SERVING
+) -> AsyncIterator[Server]:
     write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
-    async with program(stage, home, *_SETTINGS) as (process, printed):
-        port = int(printed["url"].rpartition(":")[2])
-        yield _pinned(Server(name, port, process.pid, [stage.token()]))
-
-
-@asynccontextmanager
-async def _unstored(stage: Stage, home: Path, upstream: int) -> AsyncIterator[Server]:
-    write_home(stage, home, f"http://127.0.0.1:{upstream}/v1")
-    words = run_words(home, home / "settlements", *_SETTINGS)
-    variables = environment(home)
-    async with _process(sys.executable, "-m", "benchmarks.gateway.unstored", *words, **variables) as process:
+    words = run_words(home, stage.store, *_SETTINGS)
+    async with _process(sys.executable, *program, *words, **environment(home)) as process:
         output, printed = cast(asyncio.StreamReader, process.stdout), b""
         while not printed.endswith(b"}\n"):
             printed += await output.readline()
         port = int(json.loads(printed)["url"].rpartition(":")[2])
-        yield _pinned(Server(UNSTORED, port, process.pid, [stage.token()]))
+        yield _pinned(Server(name, port, process.pid, [stage.token()]))
 
 
 @asynccontextmanager
