@@ -23,8 +23,6 @@ from tests.gateway.programs import environment, run_words, write_home
 from tests.gateway.stage import Stage
 from tests.postgres import missing, postgres_server
 
-STACK: Final = "stack"
-"""The name of the gateway's HTTP stack without its work."""
 CROWD: Final = "PostgreSQL, many users"
 """The name of the gateway on PostgreSQL while many users send requests, not one."""
 UNSTORED: Final = "no store"
@@ -140,7 +138,7 @@ async def _stack(upstream: int) -> AsyncIterator[Server]:
     words = [sys.executable, "-m", "benchmarks.gateway.passing", f"http://127.0.0.1:{upstream}/v1"]
     async with _process(*words) as process:
         port = int(await cast(asyncio.StreamReader, process.stdout).readline())
-        yield _pinned(Server(STACK, port, process.pid))
+        yield _pinned(Server("stack", port, process.pid))
 
 
 @asynccontextmanager

@@ -558,7 +558,7 @@ async def void(
                 ask_to_go_on(what="written")
             opened.void(request_hash, reason, int(time.time()))
             session.out.line(f"Voided {what}.")
-            session.out.note("Backups made before do not know it. Make a new one: serving settlement backup COPY")
+            session.out.note("Earlier backups do not contain it. Make a new one: serving settlement backup COPY")
     session.out.result(
         {
             "dry_run": session.dry_run,

@@ -120,8 +120,8 @@ class _Command:
 
 
 def _fast_loop() -> asyncio.AbstractEventLoop:
-    """An event loop that takes a tenth less processor time for each event of a stream than asyncio's own."""
-    import uvloop  # takes 20 ms, which other commands save
+    """uvloop's event loop, which takes less processor time for each event of a stream than asyncio's own."""
+    import uvloop  # other commands do not need it
 
     return uvloop.new_event_loop()
 
