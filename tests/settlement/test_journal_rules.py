@@ -466,7 +466,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
     assert "--journal" in str(caught.value.next_step)
     stored = dict(elsewhere(tmp_path / "j", "SELECT key, value FROM meta"))
     assert stored == {
-        "schema": "5", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
+        "schema": "6", "chain_id": "31337", "genesis": IDENTITY.genesis, "contract": USERS[0], "provider": USERS[1],
         "pass": "0", "secret": stored["secret"],
     }  # fmt: skip
     assert len(bytes.fromhex(stored["secret"])) == 32
@@ -475,7 +475,7 @@ def test_a_journal_names_what_it_belongs_to(tmp_path: Path, change: dict[str, An
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE meta SET value = '6' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
+        "UPDATE meta SET value = '7' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'schema'",
         "UPDATE meta SET value = '1' WHERE key = 'schema'", "DELETE FROM meta WHERE key = 'pass'",
         "DELETE FROM meta WHERE key = 'secret'", "UPDATE meta SET value = '00' WHERE key = 'secret'",
         "UPDATE meta SET value = 'x' WHERE key = 'secret'",

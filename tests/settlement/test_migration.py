@@ -152,7 +152,7 @@ def test_a_journal_is_migrated_once(old: Path) -> None:
     secret = meta.pop("secret")
     assert len(bytes.fromhex(secret)) == 32
     assert meta == {
-        "schema": "5", "chain_id": "31337", "genesis": "0x", "contract": CONTRACT, "provider": PROVIDER, "pass": "3",
+        "schema": "6", "chain_id": "31337", "genesis": "0x", "contract": CONTRACT, "provider": PROVIDER, "pass": "3",
     }  # fmt: skip
     assert not look(old, "SELECT name FROM sqlite_master WHERE name LIKE 'old%'")
     assert look(old, "PRAGMA integrity_check") == [("ok",)]
@@ -407,7 +407,7 @@ def test_an_interrupted_migration_is_reported_and_succeeds_next_time(old: Path) 
         assert user_of(journal, USERS[5]).open == 6000
 
 
-@pytest.mark.parametrize("version", ["6", "10", ""])
+@pytest.mark.parametrize("version", ["7", "10", ""])
 def test_a_journal_of_another_version_is_refused_unchanged(old: Path, version: str) -> None:
     with contextlib.closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))

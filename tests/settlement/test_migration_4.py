@@ -82,7 +82,7 @@ def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite
         ] == users
         kept = journal._db.execute("SELECT * FROM request ORDER BY user_id, number").fetchall()
         assert [tuple(one) for one in kept] == requests
-        assert journal._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0] == "5"
+        assert journal._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0] == SCHEMA_VERSION
         found = {}
         for request_hash in starts:
             with suppress(CannotVoid):

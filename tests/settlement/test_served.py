@@ -251,7 +251,7 @@ def test_a_journal_of_version_2_becomes_a_store(tmp_path: Path) -> None:
         for name, rows in before.items():
             kept = [row[:-1] for row in rows] if name == "request" else rows  # version 5 drops its last column
             assert connection.execute(f"SELECT * FROM {name}").fetchall() == kept
-        assert dict(connection.execute("SELECT key, value FROM meta").fetchall()) == meta | {"schema": "5"}
+        assert dict(connection.execute("SELECT key, value FROM meta").fetchall()) == meta | {"schema": "6"}
     with open_journal(path, IDENTITY) as journal:
         assert journal.take_served(Prices(1, 1)) == 1
 

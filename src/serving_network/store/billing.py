@@ -24,6 +24,11 @@ from serving_network.store.writing import nothing
 
 KEEP_SECONDS: Final = 600
 """How long an answer that was not streamed can be fetched again."""
+_SWEEP: Final = (
+    "DELETE FROM kept WHERE number < coalesce("
+    "(SELECT number FROM kept WHERE until > ? ORDER BY number LIMIT 1), 9223372036854775807)"
+)
+"""Removes answers up to the oldest that is still kept. An index by time would be one more page to write per commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +185,10 @@ class Biller:
     def _keep(self, db: Database, requests: Sequence[Finished]) -> None:
         now = max(one.time for one in requests)
         if now != self._swept:
-            db.executemany("DELETE FROM kept WHERE until <= ?", [(now,)])
+            db.executemany(_SWEEP, [(now,)])
             self._swept = now
         db.executemany(
-            "INSERT INTO kept VALUES (?, ?, ?, ?)",
+            "INSERT INTO kept VALUES ((SELECT number FROM served WHERE id = ?), ?, ?, ?)",
             [
                 (one.terms.id, one.time + KEEP_SECONDS, one.kept.content_type, one.kept.body)
                 for one in requests

@@ -126,7 +126,9 @@ class Lookups:
 
     def kept(self, id: bytes, now: int) -> Kept | None:  # noqa: A002
         """An answer that is still kept."""
-        row = self._row("SELECT content_type, body FROM kept WHERE id = ? AND until > ?", (id, now))
+        row = self._row(
+            "SELECT content_type, body FROM kept JOIN served USING (number) WHERE id = ? AND until > ?", (id, now)
+        )
         return None if row is None else Kept(*row)
 
     def _signed(self, row: tuple[Any, ...]) -> SignedReceipt:

@@ -14,6 +14,7 @@ from serving_network.store.schema import (
     create_journal,
     drop_billed_before,
     hash_key,
+    number_kept,
 )
 
 _TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
@@ -36,6 +37,14 @@ def migrate(connection: Database, version: str | None) -> None:
         migrate_version_3(connection)
     if version in ("1", "2", "3", "4"):
         migrate_version_4(connection)
+    if version in ("1", "2", "3", "4", "5"):
+        migrate_version_5(connection)
+
+
+def migrate_version_5(connection: Database) -> None:
+    """Migrate from version 5 to 6, in which an answer that is kept has the number of its row in served."""
+    number_kept(connection)
+    connection.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
 
 
 def migrate_version_4(connection: Database) -> None:

@@ -44,7 +44,7 @@ from typing import Final
 
 from serving_network.store.database import Database
 
-SCHEMA_VERSION: Final = "5"
+SCHEMA_VERSION: Final = "6"
 NONCE_DIGITS: Final = 20
 SET_FACT: Final = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 """Writes an entry of `meta`."""
@@ -255,6 +255,18 @@ CREATE TABLE lease (
 CREATE INDEX begun_gateway ON begun (gateway);
 CREATE INDEX lease_gateway ON lease (gateway)
 """
+_KEPT: Final = """
+DROP INDEX kept_until;
+ALTER TABLE kept RENAME TO old_kept;
+CREATE TABLE kept (
+    number INTEGER PRIMARY KEY,         -- of its row in served: answers are appended, whatever their ids are
+    until BIGINT NOT NULL,              -- unix seconds
+    content_type TEXT NOT NULL,
+    body BLOB NOT NULL
+);
+INSERT INTO kept SELECT s.number, o.until, o.content_type, o.body FROM old_kept o JOIN served s ON s.id = o.id;
+DROP TABLE old_kept
+"""
 
 
 TABLES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _JOURNAL + _INTAKE + _GATEWAYS))
@@ -279,6 +291,11 @@ def create_gateways(db: Database) -> None:
 def drop_billed_before(db: Database) -> None:
     """Drop what version 5 computes from a user's cursor, inside the caller's transaction."""
     db.create("ALTER TABLE request DROP COLUMN billed_before")
+
+
+def number_kept(db: Database) -> None:
+    """Key kept answers as version 6 does, inside the caller's transaction."""
+    _execute(db, _KEPT)
 
 
 def _execute(db: Database, script: str) -> None:
