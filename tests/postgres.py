@@ -66,6 +66,11 @@ class PostgresServer:
         return PostgresStore(f"{self.url}&search_path={name}", files)
 
     @property
+    def pid(self) -> int:
+        """The process that started all others of the server."""
+        return int((self.directory / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    @property
     def url(self) -> str:
         return f"postgresql:///postgres?host={self.directory}&user=serving"
 

@@ -26,7 +26,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.gateway.comparing import CASES, Figures, compare
+from benchmarks.gateway.comparing import CASES, CPU, DATABASE, Figures, compare
 from benchmarks.gateway.load import load
 from benchmarks.gateway.servers import CROWD, UNSTORED, Server, servers
 from serving_network.clients import User
@@ -102,19 +102,33 @@ def _fdatasync(directory: Path) -> float:
 
 def _show(case: str, turns: dict[str, list[Figures]], shown: tuple[str, ...]) -> None:
     for figure in shown:
-        cells = []
-        for name, figures in turns.items():
-            text = f"{name} {median(one[figure] for one in figures):.4g}"
-            if name not in ("direct", "R"):
-                text += f" ({_ratio(figure, figures, turns['R']):.2f} R)"
-            if name in ("gateway", "PostgreSQL"):
-                text += f" ({_ratio(figure, figures, turns[UNSTORED]):.2f} of no store)"
-            if name == "PostgreSQL" and (others := turns.get(CROWD)):
-                text += f" ({_ratio(figure, figures, others):.2f} of many users)"
-            if name == "gateway" and (others := turns.get("LiteLLM")):
-                text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
-            cells.append(text)
-        _line(f"{case}: {figure}", *cells)
+        cells = _of_database(turns) if figure == DATABASE else [_cell(name, figure, turns) for name in turns]
+        if cells:
+            _line(f"{case}: {figure}", *cells)
+
+
+def _cell(name: str, figure: str, turns: dict[str, list[Figures]]) -> str:
+    figures = turns[name]
+    text = f"{name} {median(one[figure] for one in figures):.4g}"
+    if name not in ("direct", "R"):
+        text += f" ({_ratio(figure, figures, turns['R']):.2f} R)"
+    if name in ("gateway", "PostgreSQL"):
+        text += f" ({_ratio(figure, figures, turns[UNSTORED]):.2f} of no store)"
+    if name == "PostgreSQL" and (others := turns.get(CROWD)):
+        text += f" ({_ratio(figure, figures, others):.2f} of many users)"
+    if name == "gateway" and (others := turns.get("LiteLLM")):
+        text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
+    return text
+
+
+def _of_database(turns: dict[str, list[Figures]]) -> list[str]:
+    """What the database server spends, beside what the gateway without a store spends."""
+    cells = []
+    for name, figures in turns.items():
+        if spent := [one[DATABASE] for one in figures if DATABASE in one]:
+            share = median(one / other[CPU] for one, other in zip(spent, turns[UNSTORED], strict=True))
+            cells.append(f"{name} {median(spent):.4g} ({share:.2f} of the CPU of no store)")
+    return cells
 
 
 def _ratio(figure: str, figures: list[Figures], base: list[Figures]) -> float:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from statistics import median, quantiles
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from benchmarks.gateway.load import PACED, STREAM, Measured, load
 from benchmarks.gateway.servers import CROWD, Server
@@ -22,11 +22,14 @@ class Case(NamedTuple):
     arriving: float = 0.0
 
 
+CPU: Final = "CPU ms"
+DATABASE: Final = "CPU ms of PostgreSQL"
+"""What the server of the database spends for a request; other servers have none."""
 _FIRST = ("first p50 ms", "first p99 ms")
 CASES: dict[str, Case] = {
-    "JSON, 16 clients": Case(16, {}, ("CPU ms", "per second", "p50 ms")),
-    "JSON, one client": Case(1, {}, ("CPU ms", "per second", "p50 ms")),
-    "stream, 16 clients": Case(16, STREAM, ("CPU ms", "per second")),
+    "JSON, 16 clients": Case(16, {}, (CPU, DATABASE, "per second", "p50 ms")),
+    "JSON, one client": Case(1, {}, (CPU, "per second", "p50 ms")),
+    "stream, 16 clients": Case(16, STREAM, (CPU, "per second")),
     "paced, 100 at once": Case(100, PACED, ("CPU us/event", "event p50 ms", "event p99 ms", *_FIRST)),
     "paced, 100 arriving": Case(100, PACED, _FIRST, EVENTS * 0.02),
 }
@@ -61,15 +64,18 @@ def _takes_part(server: Server, case: Case) -> bool:
 
 
 async def _turn(server: Server, case: Case, seconds: float) -> Figures:
-    before = server.cpu()
+    before, of_database = server.cpu(), server.database_cpu()
     measured = await load(server.port, server.tokens, case.clients, seconds, case.body, case.arriving)
-    return _figures(measured, server.cpu() - before)
+    figures = _figures(measured, server.cpu() - before)
+    if server.database:
+        figures[DATABASE] = 1e3 * (server.database_cpu() - of_database) / len(measured.answers)
+    return figures
 
 
 def _figures(measured: Measured, cpu: float) -> Figures:
     answers = len(measured.answers)
     found = {
-        "CPU ms": 1e3 * cpu / answers,
+        CPU: 1e3 * cpu / answers,
         "CPU us/event": 1e6 * cpu / answers / EVENTS,
         "per second": answers / measured.seconds,
         "p50 ms": 1e3 * median(measured.answers),

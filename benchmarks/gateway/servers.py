@@ -68,23 +68,48 @@ model_list:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens. `pid` is 0 for the model server itself."""
+    """A server that listens. `pid` is 0 for the model server itself; `database` is that of its PostgreSQL, if any."""
 
     name: str
     port: int
     pid: int = 0
     tokens: Sequence[str] = ("",)
+    database: int = 0
 
     def cpu(self) -> float:
         """The seconds of processor time that it has used."""
-        if not self.pid:
-            return 0.0
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return _cpu(self.pid) if self.pid else 0.0
+
+    def database_cpu(self) -> float:
+        """The seconds of processor time that the processes of its database have used."""
+        return sum(map(_cpu, _family(self.database))) if self.database else 0.0
 
     def memory(self) -> int:
         """Its resident memory in bytes."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpu(process: int) -> float:
+    used, system = _stat(process)[11:13]
+    return (int(used) + int(system)) / _TICKS
+
+
+def _family(parent: int) -> list[int]:
+    """A process and its children."""
+    running = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal())
+    return [parent, *(one for one in running if _parent(one) == parent)]
+
+
+def _parent(process: int) -> int:
+    try:
+        return int(_stat(process)[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _stat(process: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 @asynccontextmanager
@@ -115,7 +140,8 @@ async def servers(
             several.mkdir()
             database = held.enter_context(postgres_server(durable=True))
             shared = replace(stage, store=located(database.store(several).url, several / "settlements"))
-            found.append(await held.enter_async_context(_gateway(shared, several, upstream, "PostgreSQL")))
+            gateway = await held.enter_async_context(_gateway(shared, several, upstream, "PostgreSQL"))
+            found.append(replace(gateway, database=database.pid))
             if crowd:
                 found.append(replace(found[-1], name=CROWD, tokens=[stage.token(one) for one in crowd]))
         found.append(await held.enter_async_context(_gateway(stage, home, upstream, "gateway")))
