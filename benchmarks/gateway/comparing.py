@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 CPU: Final = "CPU ms"
-DATABASE: Final = "CPU ms of PostgreSQL"
+DATABASE: Final = "database CPU ms"
 """What the server of the database spends for a request; other servers have none."""
 _FIRST = ("first p50 ms", "first p99 ms")
 CASES: dict[str, Case] = {

@@ -3,9 +3,9 @@
 
 The thread takes all jobs that are waiting, runs them in one transaction and commits it; while it commits, the next jobs
 gather. There is no timer, so that a single request does not wait, and many requests share a commit. The jobs of one
-round of the event loop reach the thread together: a commit costs as much processor time as four rows. Jobs of one kind
-run together, so that PostgreSQL gets the rows of many requests in one round trip. If any job fails, each runs alone: a
-job that fails is undone, and no other.
+round of the event loop reach the thread together, with those of the next rounds while each brings more: a commit costs
+as much processor time as four rows. Jobs of one kind run together, so that PostgreSQL gets the rows of many requests in
+one round trip. If any job fails, each runs alone: a job that fails is undone, and no other.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from serving_network.store.database import Database, DatabaseFailure
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure, connected
+
+MORE_ROUNDS: Final = 4
+"""How many rounds of the event loop a job waits for others at most."""
 
 V = TypeVar("V")
 T = TypeVar("T")
@@ -60,7 +63,7 @@ class Writer:
         self._connect = connect
         self._enter = enter
         self._gathered: list[_Job] = []
-        """The jobs of this round of the event loop."""
+        """The jobs that the thread is not given yet."""
         self._jobs: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
 
@@ -79,9 +82,17 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         if not self._gathered:
-            loop.call_soon(self._hand_over)
+            loop.call_soon(self._wait_for_more, loop, 1, MORE_ROUNDS)
         self._gathered.append(_Job(self._order.get(kind, len(self._order)), kind, value, user, future))
         return future
+
+    def _wait_for_more(self, loop: asyncio.AbstractEventLoop, seen: int, rounds: int) -> None:
+        """Hand over once a round has brought no more than the jobs that were `seen`, or none of the `rounds` is left."""
+        gathered = len(self._gathered)
+        if gathered > seen and rounds:
+            loop.call_soon(self._wait_for_more, loop, gathered, rounds - 1)
+        else:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         jobs, self._gathered = self._gathered, []
