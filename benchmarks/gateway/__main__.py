@@ -28,7 +28,7 @@ from statistics import median
 
 from benchmarks.gateway.comparing import CASES, CPU, DATABASE, Figures, compare
 from benchmarks.gateway.load import load
-from benchmarks.gateway.servers import CROWD, UNSTORED, Server, servers
+from benchmarks.gateway.servers import CROWD, TWO, UNSTORED, Server, servers
 from serving_network.clients import User
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.wallet.local import LocalSigner
@@ -84,7 +84,7 @@ async def _grow(started: AbstractAsyncContextManager[list[Server]]) -> None:
         sent = 0
         for mark in range(0, MANY + 1, STEP):
             while sent < mark:
-                sent += len((await load(gateway.port, gateway.tokens, 16, 5, {})).answers)
+                sent += len((await load(gateway.ports, gateway.tokens, 16, 5, {})).answers)
             _line(f"after {sent:,} requests", f"{gateway.memory() / 2**20:.1f} MB")
 
 
@@ -116,6 +116,8 @@ def _cell(name: str, figure: str, turns: dict[str, list[Figures]]) -> str:
         text += f" ({_ratio(figure, figures, turns[UNSTORED]):.2f} of no store)"
     if name == "PostgreSQL" and (others := turns.get(CROWD)):
         text += f" ({_ratio(figure, figures, others):.2f} of many users)"
+    if name == TWO:
+        text += f" ({_ratio(figure, figures, turns['PostgreSQL']):.2f} of one gateway)"
     if name == "gateway" and (others := turns.get("LiteLLM")):
         text += f" (LiteLLM has {_ratio(figure, others, figures):.3g} times as much)"
     return text

@@ -9,7 +9,7 @@ from statistics import median, quantiles
 from typing import Any, Final, NamedTuple
 
 from benchmarks.gateway.load import PACED, STREAM, Measured, load
-from benchmarks.gateway.servers import CROWD, Server
+from benchmarks.gateway.servers import CROWD, TWO, Server
 from benchmarks.gateway.stub import EVENTS
 
 
@@ -43,29 +43,31 @@ async def compare(
 ) -> dict[str, tuple[int, int]]:
     """Show the turns of each case. Returns the memory of each server before and after, in bytes."""
     async with started as compared:
-        resting = {one.name: one.memory() for one in compared if one.pid}
+        resting = {one.name: one.memory() for one in compared if one.pids}
         for name, case in cases.items():
             able = [one for one in compared if _takes_part(one, case)]
             turns: dict[str, list[Figures]] = {one.name: [] for one in able}
             for server in able:
                 warmed = 0
                 while warmed < len(server.tokens):
-                    warmed += len((await load(server.port, server.tokens, case.clients, 0.3, case.body)).answers)
+                    warmed += len((await load(server.ports, server.tokens, case.clients, 0.3, case.body)).answers)
             for turn in range(pairs):
                 for server in able if turn % 2 else reversed(able):
                     turns[server.name].append(await _turn(server, case, seconds))
             show(name, turns, case.shown)
-        return {one.name: (resting[one.name], one.memory()) for one in compared if one.pid}
+        return {one.name: (resting[one.name], one.memory()) for one in compared if one.pids}
 
 
 def _takes_part(server: Server, case: Case) -> bool:
-    """LiteLLM takes minutes for a hundred streams, and many users change nothing once a stream has begun."""
-    return not (server.name == "LiteLLM" and case.body is PACED) and not (server.name == CROWD and case.body)
+    """LiteLLM takes minutes for a hundred streams; many users, or two gateways, change nothing once one has begun."""
+    if server.name == "LiteLLM":
+        return case.body is not PACED
+    return server.name not in (CROWD, TWO) or not case.body
 
 
 async def _turn(server: Server, case: Case, seconds: float) -> Figures:
     before, of_database = server.cpu(), server.database_cpu()
-    measured = await load(server.port, server.tokens, case.clients, seconds, case.body, case.arriving)
+    measured = await load(server.ports, server.tokens, case.clients, seconds, case.body, case.arriving)
     figures = _figures(measured, server.cpu() - before)
     if server.database:
         figures[DATABASE] = 1e3 * (server.database_cpu() - of_database) / len(measured.answers)

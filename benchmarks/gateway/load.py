@@ -92,11 +92,16 @@ class _Client(asyncio.Protocol):
 
 
 async def load(
-    port: int, tokens: Sequence[str], clients: int, seconds: float, body: dict[str, Any], arriving: float = 0.0
+    ports: Sequence[int],
+    tokens: Sequence[str],
+    clients: int,
+    seconds: float,
+    body: dict[str, Any],
+    arriving: float = 0.0,
 ) -> Measured:
     """Send requests from this many clients for this many seconds. Every answer must be a success.
 
-    The clients come evenly in the `arriving` seconds before. The `tokens` take turns.
+    The clients come evenly in the `arriving` seconds before. The `ports` and the `tokens` take turns.
     """
     content = json.dumps(CHAT | body).encode()
     requests = cycle(
@@ -109,6 +114,7 @@ async def load(
     connected: list[_Client] = []
     for place in range(clients):
         await asyncio.sleep(max(0.0, began + place * arriving / clients - time.monotonic()))
+        port = ports[place % len(ports)]
         _, client = await loop.create_connection(lambda: _Client(requests, measured, "user" in body), "127.0.0.1", port)
         connected.append(client)
     await asyncio.sleep(seconds)

@@ -25,6 +25,8 @@ from tests.postgres import missing, postgres_server
 
 CROWD: Final = "PostgreSQL, many users"
 """The name of the gateway on PostgreSQL while many users send requests, not one."""
+TWO: Final = "PostgreSQL, two gateways"
+"""Two gateways on one store, on the same core: more cores would show what they serve, this shows what they spend."""
 UNSTORED: Final = "no store"
 """The name of the gateway that signs its rows and does not store them."""
 CORES: Final = sorted(os.sched_getaffinity(0))
@@ -68,17 +70,20 @@ model_list:
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens. `pid` is 0 for the model server itself; `database` is that of its PostgreSQL, if any."""
+    """A server that listens, or several of one kind. The model server itself has no `pids`.
+
+    `database` is the first process of its PostgreSQL, 0 if it has none.
+    """
 
     name: str
-    port: int
-    pid: int = 0
+    ports: Sequence[int]
+    pids: Sequence[int] = ()
     tokens: Sequence[str] = ("",)
     database: int = 0
 
     def cpu(self) -> float:
         """The seconds of processor time that it has used."""
-        return _cpu(self.pid) if self.pid else 0.0
+        return sum(map(_cpu, self.pids))
 
     def database_cpu(self) -> float:
         """The seconds of processor time that the processes of its database have used."""
@@ -86,7 +91,8 @@ class Server:
 
     def memory(self) -> int:
         """Its resident memory in bytes."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = (int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in self.pids)
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpu(process: int) -> float:
@@ -125,7 +131,7 @@ async def servers(
         stub = await held.enter_async_context(_process(sys.executable, "-m", "benchmarks.gateway.stub"))
         upstream = int(await cast(asyncio.StreamReader, stub.stdout).readline())
         os.sched_setaffinity(stub.pid, CORES[1:] or CORES)
-        found = [Server("direct", upstream), await held.enter_async_context(_reference(uvicorn, upstream))]
+        found = [Server("direct", [upstream]), await held.enter_async_context(_reference(uvicorn, upstream))]
         if nginx := shutil.which("nginx"):
             found.append(await held.enter_async_context(_nginx(nginx, home, upstream)))
         if litellm is not None:
@@ -139,11 +145,18 @@ async def servers(
             several = home / "several"
             several.mkdir()
             database = held.enter_context(postgres_server(durable=True))
-            shared = replace(stage, store=located(database.store(several).url, several / "settlements"))
+            url = database.store(several).url
+            shared = replace(stage, store=located(url, several / "settlements"))
             gateway = await held.enter_async_context(_gateway(shared, several, upstream, "PostgreSQL"))
             found.append(replace(gateway, database=database.pid))
+            other = home / "other"
+            other.mkdir()
+            beside = replace(shared, store=located(url, other / "settlements"))
+            second = await held.enter_async_context(_gateway(beside, other, upstream, TWO))
+            both = [*gateway.ports, *second.ports], [*gateway.pids, *second.pids]
+            found.append(Server(TWO, *both, gateway.tokens, database.pid))
             if crowd:
-                found.append(replace(found[-1], name=CROWD, tokens=[stage.token(one) for one in crowd]))
+                found.append(replace(gateway, name=CROWD, tokens=[stage.token(one) for one in crowd]))
         found.append(await held.enter_async_context(_gateway(stage, home, upstream, "gateway")))
         os.sched_setaffinity(0, CORES[1:] or CORES)
         yield found
@@ -156,7 +169,7 @@ async def _reference(uvicorn: Path, upstream: int) -> AsyncIterator[Server]:
     words += ["--loop", "asyncio", "--http", "httptools", "--log-level", "warning"]
     async with _process(*words, UPSTREAM=f"http://127.0.0.1:{upstream}") as process:
         await _listens(port)
-        yield _pinned(Server("R", port, process.pid))
+        yield _pinned(Server("R", [port], [process.pid]))
 
 
 @asynccontextmanager
@@ -164,7 +177,7 @@ async def _stack(upstream: int) -> AsyncIterator[Server]:
     words = [sys.executable, "-m", "benchmarks.gateway.passing", f"http://127.0.0.1:{upstream}/v1"]
     async with _process(*words) as process:
         port = int(await cast(asyncio.StreamReader, process.stdout).readline())
-        yield _pinned(Server("stack", port, process.pid))
+        yield _pinned(Server("stack", [port], [process.pid]))
 
 
 @asynccontextmanager
@@ -173,7 +186,7 @@ async def _nginx(nginx: str, home: Path, upstream: int) -> AsyncIterator[Server]
     (home / "nginx.conf").write_text(_NGINX.format(home=home, port=port, upstream=upstream))
     async with _process(nginx, "-c", str(home / "nginx.conf"), "-g", "master_process off;") as process:
         await _listens(port)
-        yield _pinned(Server("nginx", port, process.pid))
+        yield _pinned(Server("nginx", [port], [process.pid]))
 
 
 @asynccontextmanager
@@ -186,7 +199,7 @@ async def _litellm(program: Path, home: Path, upstream: int) -> AsyncIterator[Se
     variables = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     async with _process(*words, **variables) as process:
         await _listens(port)
-        yield _pinned(Server("LiteLLM", port, process.pid, [f"Bearer {key}"]))
+        yield _pinned(Server("LiteLLM", [port], [process.pid], [f"Bearer {key}"]))
 
 
 @asynccontextmanager
@@ -200,7 +213,7 @@ async def _gateway(
         while not printed.endswith(b"}\n"):
             printed += await output.readline()
         port = int(json.loads(printed)["url"].rpartition(":")[2])
-        yield _pinned(Server(name, port, process.pid, [stage.token()]))
+        yield _pinned(Server(name, [port], [process.pid], [stage.token()]))
 
 
 @asynccontextmanager
@@ -217,8 +230,9 @@ async def _process(*words: str, **variables: str) -> AsyncIterator[asyncio.subpr
 
 
 def _pinned(server: Server) -> Server:
-    for task in Path(f"/proc/{server.pid}/task").iterdir():
-        os.sched_setaffinity(int(task.name), CORES[:1])
+    for pid in server.pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(task.name), CORES[:1])
     return server
 
 
