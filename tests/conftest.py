@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -36,28 +37,25 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-TEMPORARY = pytest.StashKey[Path]()
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Create the directories that workers share. They start later and inherit the variables."""
     if hasattr(config, "workerinput"):
         return
     if (memory := scratch.memory()) is not None:
-        config.stash[TEMPORARY] = directory = Path(tempfile.mkdtemp(prefix="st-", dir=memory))
+        directory = Path(tempfile.mkdtemp(prefix="st-", dir=memory))
+        # At the exit, after multiprocessing has removed its own directory in there.
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
         directory.chmod(0o711)  # PostgreSQL runs as another user
         os.environ["TMPDIR"] = tempfile.tempdir = str(directory)
     os.environ[shared.VARIABLE] = tempfile.mkdtemp(prefix="tests-shared-")
 
 
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+def pytest_sessionfinish(exitstatus: int) -> None:
     """Keep the files of a run that failed."""
-    if exitstatus != pytest.ExitCode.OK and TEMPORARY in session.config.stash:
-        del session.config.stash[TEMPORARY]
+    if exitstatus != pytest.ExitCode.OK:
+        atexit.unregister(shutil.rmtree)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and (directory := os.environ.pop(shared.VARIABLE, None)):
         shutil.rmtree(directory)
-    if TEMPORARY in config.stash:
-        shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
