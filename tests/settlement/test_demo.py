@@ -19,6 +19,7 @@ from serving_network.demo.example import MINIMUM_FEE, Part, users
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
+from tests.docs.test_readme import demo
 from tests.settlement.stage import COIN, USERS, prepare_in_process
 
 TEE_KEY = "07" * 32
@@ -69,10 +70,9 @@ def test_the_demo_reports_every_step_and_the_books_balance() -> None:
 
 
 def test_the_demo_reads_well() -> None:
-    result = serving("demo")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("balanced") == 3
-    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", result.stdout)
+    told = demo()
+    assert told.count("balanced") == 3
+    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", told)
 
 
 @pytest.fixture(scope="module")
