@@ -14,12 +14,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 
 from serving_network.store.location import PostgresStore
+from serving_network.store.postgres import Postgres
 
 USERS = ("postgres", "nobody")
 
@@ -62,7 +64,8 @@ class PostgresServer:
     def store(self, files: Path) -> PostgresStore:
         """An empty store, in a schema of its own. This machine's files for it are at `files`."""
         name = f"store_{next(self.numbers)}"
-        self.sql(f"CREATE SCHEMA {name}")
+        with closing(Postgres(self.url)) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
         return PostgresStore(f"{self.url}&search_path={name}", files)
 
     @property
@@ -75,9 +78,13 @@ class PostgresServer:
         return f"postgresql:///postgres?host={self.directory}&user=serving"
 
     def sql(self, statement: str) -> str:
-        """Run a statement with psql."""
+        """Run a statement with psql: the server's own, since Debian's in PATH is a script that looks for it."""
+        programs = _programs()
+        assert programs is not None
+        psql = shutil.which("psql", path=f"{programs}{os.pathsep}{os.environ['PATH']}")
+        assert psql is not None
         done = subprocess.run(
-            ["psql", "-X", "-A", "-t", "-q", "-h", str(self.directory), "-U", "serving", "-c", statement, "postgres"],
+            [psql, "-X", "-A", "-t", "-q", "-h", str(self.directory), "-U", "serving", "-c", statement, "postgres"],
             check=True,
             capture_output=True,
             text=True,
@@ -120,6 +127,7 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
         shutil.rmtree(directory)
 
 
+@cache
 def _programs() -> Path | None:
     """The directory of the server's programs."""
     for program in ("pg_ctl", "initdb"):

@@ -14,14 +14,20 @@ from typer.testing import CliRunner
 
 from serving_network.cli.main import app
 from tests.docs.readme import show, shown
+from tests.shared import shared
 
 VARYING = re.compile(r"^ *\d+\.\d s|\d+(?= gas a user)", re.MULTILINE)
 
 
 def demo() -> str:
-    result = CliRunner().invoke(app, ["demo"])
-    assert result.exit_code == 0, result.output
-    return result.output
+    """What it prints, which another test looks at, too."""
+
+    def printed() -> str:
+        result = CliRunner().invoke(app, ["demo"])
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        return result.stdout
+
+    return shared("serving demo", printed)
 
 
 def test_the_demo_prints_what_the_readme_shows() -> None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import defaultdict
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ class Scene:
         return [state for (state,) in self.rows("SELECT state FROM batch ORDER BY id")]
 
     def rows(self, query: str, *values: str) -> list[tuple[Any, ...]]:
-        with self.journal() as journal:
-            return journal._db.execute(query, values).fetchall()
+        with closing(sqlite3.connect(self.directory / "journal")) as connection:
+            return connection.execute(query, values).fetchall()
 
     def nonce(self, user: str) -> int:
         return self.chain.state.accounts[user].nonce

@@ -15,7 +15,6 @@ from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider
 from serving_network.clients.read.network import AsyncNetwork
 from serving_network.clients.user import AsyncUser
-from serving_network.contracts.build.compiler import compile_contract
 from serving_network.contracts.codec import Interface
 from serving_network.contracts.models import Offer
 from serving_network.deployment.deploy import new_record, plan_deployment
@@ -26,11 +25,14 @@ from serving_network.deployment.spec import NetworkSpec
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.wallet.local import LocalSigner, LocalTeeSigner
+from tests.shared import compile_contract
 
 ROOT = Path(__file__).parents[2]
 COIN = 10**18
 TEE = LocalTeeSigner(b"\x07" * 32)
 INPUT_PRICE, OUTPUT_PRICE = 1_000_000, 3_000_000
+GAS = 1_000_000
+"""More than any action of a user needs. To estimate it takes several calls for each."""
 SPEC = NetworkSpec(chain_id=LOCAL.chain_id, ledger=LOCAL.ledger, services=LOCAL.services[:1])
 
 
@@ -59,7 +61,7 @@ class Stage:
 
     def user(self, key: LocalSigner) -> AsyncUser:
         """A user, acting."""
-        return AsyncUser(self.chain, key)
+        return AsyncUser(self.chain, key, gas=GAS)
 
     async def fund(self, user: LocalSigner, amount: int) -> AsyncUser:
         """Give a user a ledger and an account with the provider that holds `amount` wei, or so much more."""
@@ -67,7 +69,8 @@ class Stage:
         acting = self.user(user)
         if await self.network.ledger(user.address) is None:
             await acting.open_ledger(max(3 * COIN, amount))
-        await acting.deposit(max(COIN, amount))
+        else:
+            await acting.deposit(max(COIN, amount))
         await acting.fund(PROVIDER.address, amount)
         return acting
 

@@ -624,7 +624,7 @@ def test_a_batch_that_cannot_be_read_stops_no_other(
     scene.chain.mines_at_once = lost
     if lost:
         scene.mine()
-    report = scene.settle(replace(OPTIONS, give_up_after=0.5) if lost else OPTIONS)
+    report = scene.settle(replace(OPTIONS, give_up_after=0.5, first_pause=0.05) if lost else OPTIONS)
     assert failed, "this is never asked of such a batch"
     assert report.new_requests == 1
     assert report.lines[ALICE].wait is Wait.IN_FLIGHT

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from serving_network.demo.example import MINIMUM_FEE, Part, users
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.localchain.server import running_server
+from serving_network.wallet.keys import KeyStore
+from tests.docs.test_readme import demo
 from tests.settlement.stage import COIN, USERS, prepare_in_process
 
 TEE_KEY = "07" * 32
@@ -69,10 +72,9 @@ def test_the_demo_reports_every_step_and_the_books_balance() -> None:
 
 
 def test_the_demo_reads_well() -> None:
-    result = serving("demo")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.count("balanced") == 3
-    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", result.stdout)
+    told = demo()
+    assert told.count("balanced") == 3
+    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", told)
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,7 @@ def test_everything_in_the_home_is_private(home: Path, monkeypatch: pytest.Monke
     shutil.move(home / "config.toml", files)
     monkeypatch.setenv("SERVING_HOME", str(files))
     monkeypatch.setenv("SERVING_PASSWORD", "a long password")
+    monkeypatch.setattr("serving_network.cli.console.home.KeyStore", partial(KeyStore, scrypt_work=2))
     log = write(home / "usage.jsonl", ("h", USERS[3].address, 5), ("h", USERS[3].address, 5))
     allowing = os.umask(0)
     try:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -357,18 +356,23 @@ class JournalMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.directory = tempfile.TemporaryDirectory()
         self.store = self.new_store(Path(self.directory.name) / "j")
-        self.context = journal_at(self.store)
-        self.journal = self.context.__enter__()
+        self.open()
         self.model = Model()
         self.owners: dict[int, str] = {}
         self.nonce = 0
+
+    def open(self) -> None:
+        """Open the journal, and a second connection that sees only what is committed."""
+        self.context = ExitStack()
+        self.journal = self.context.enter_context(journal_at(self.store))
+        self.disk = self.context.enter_context(closing(read_only(self.store, 10)))
 
     def new_store(self, path: Path) -> Location:
         return path
 
     def teardown(self) -> None:
         if hasattr(self, "context"):
-            self.context.__exit__(None, None, None)
+            self.context.close()
             self.directory.cleanup()
 
     @rule(
@@ -512,9 +516,8 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        self.context.__exit__(None, None, None)
-        self.context = journal_at(self.store)
-        self.journal = self.context.__enter__()
+        self.context.close()
+        self.open()
 
     @precondition(lambda self: self.model.carried)
     @rule()
@@ -616,11 +619,10 @@ class JournalMachine(RuleBasedStateMachine):
     def disk_is_as_memory(self) -> None:
         if not hasattr(self, "journal"):
             return
-        with contextlib.closing(read_only(self.journal.path, 10)) as connection:
-            stored = connection.execute(
-                "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
-                " ORDER BY id"
-            ).fetchall()
+        stored = self.disk.execute(
+            "SELECT id, address, requests, input_tokens, output_tokens, owed, billed, paid, open_from FROM user"
+            " ORDER BY id"
+        ).fetchall()
         assert stored == [
             (user.id, user.address, user.requests, user.input_tokens, user.output_tokens, str(user.owed),
              str(user.billed), str(user.paid), user.open_from)

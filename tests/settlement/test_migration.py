@@ -343,7 +343,8 @@ def test_a_kill_at_any_statement_keeps_version_1(
     last = statements.index("COMMIT")
     assert last - first > 50
     for place in range(first, last + 1):
-        path = write(tmp_path / f"j{place}")
+        path = tmp_path / f"j{place}"
+        shutil.copy(tmp_path / "intact", path)
         files = tmp_path / f"killed{place}"
         count = iter(range(10**6))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store of version 4 becomes one of version 5, in both dialects: it loses the sums of requests, and nothing else."""
+"""Stores of versions 4 and 5 become ones of today, in both dialects: they lose the sums of requests, nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from serving_network.messages.usage import UsageRow
 from serving_network.settlement.journal import open_journal
 from serving_network.settlement.journal.decisions import CannotVoid
 from serving_network.settlement.journal.records import Recorded
+from serving_network.store.billing import Kept
 from serving_network.store.location import Location, PostgresStore
+from serving_network.store.lookups import Lookups
 from serving_network.store.migration import create
 from serving_network.store.opening import Identity, meta_of
 from serving_network.store.postgres import Postgres
@@ -41,21 +43,25 @@ def before() -> Iterator[sqlite3.Connection]:
 @pytest.fixture
 def store(location: Location, before: sqlite3.Connection) -> Location:
     """A store with the content of the dump."""
+    write(location, before)
+    return location
+
+
+def write(location: Location, content: sqlite3.Connection) -> None:
     if not isinstance(location, PostgresStore):
         with closing(sqlite3.connect(location)) as file:
-            before.backup(file)
-        return location
+            content.backup(file)
+        return
     with closing(Postgres(location.url)) as db:
         for kind in ("table", "index"):
-            for (statement,) in before.execute(
+            for (statement,) in content.execute(
                 "SELECT sql FROM sqlite_master WHERE type = ? AND sql IS NOT NULL", (kind,)
             ).fetchall():
                 db.create(re.sub(" *--.*", "", statement).replace('"', ""))
-        for (table,) in before.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            rows = before.execute(f"SELECT * FROM {table}").fetchall()
+        for (table,) in content.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            rows = content.execute(f"SELECT * FROM {table}").fetchall()
             if rows:
                 db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
-    return location
 
 
 def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite3.Connection) -> None:
@@ -98,6 +104,33 @@ def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite
             for user, number, request_hash, _, time, input_tokens, output_tokens, _ in requests
         ]
         assert journal.record(again, Prices(1, 1)) == Recorded(0, len(requests), [])
+
+
+@pytest.mark.parametrize("version", ["4", "5"])
+def test_answers_stay_kept(location: Location, before: sqlite3.Connection, version: str) -> None:
+    ids = [bytes([number]) * 32 for number in range(3)]
+    before.executemany(
+        "INSERT INTO served VALUES (?, ?, 'u', ?, '0', 255, 'm', '1', '1', '1', '1', 1, 0, 1, 0, 0, 1000, x'', x'', x'',"
+        " 1, NULL, 's', x'', x'', x'')",
+        [(7 + place, id_, place) for place, id_ in enumerate(ids)],
+    )
+    kept = [(ids[1], 1002, "text/plain", b"B"), (ids[0], 1001, "text/plain", b"A")]
+    before.executemany("INSERT INTO kept VALUES (?, ?, ?, ?)", kept)
+    if version == "5":
+        before.execute("ALTER TABLE request DROP COLUMN billed_before")
+        before.execute("UPDATE meta SET value = '5' WHERE key = 'schema'")
+    before.commit()
+    write(location, before)
+    with open_journal(location, IDENTITY) as journal:
+        rows = journal._db.execute("SELECT number, until, body FROM kept ORDER BY number").fetchall()
+        assert [tuple(one) for one in rows] == [(7, 1001, b"A"), (8, 1002, b"B")]
+    lookups = Lookups(location, IDENTITY)
+    try:
+        assert lookups.kept(ids[0], 1000) == Kept("text/plain", b"A")
+        assert lookups.kept(ids[0], 1001) is None
+        assert lookups.kept(ids[2], 1000) is None
+    finally:
+        lookups._stop_reading()
 
 
 def test_new_tables_are_those_of_the_newest_version() -> None:

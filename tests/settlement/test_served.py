@@ -277,12 +277,15 @@ def test_a_store_of_version_3_has_its_rows_taken_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("old", ["journal_version_2.sql", "journal_version_3.sql", "journal_version_4.sql"])
 def test_its_tables_are_those_of_a_new_store(tmp_path: Path, old: str) -> None:
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY type, name"
-    found: list[list[tuple[str, ...]]] = []
+    found: list[list[tuple[object, ...]]] = []
     with closing(sqlite3.connect(tmp_path / "old")) as connection:
         connection.executescript(Path(__file__).with_name(old).read_text())
     for name in ("old", "new"):
         with open_journal(tmp_path / name, IDENTITY), closing(sqlite3.connect(tmp_path / name)) as connection:
-            tables = [(*row, re.sub(" *--.*", "", sql)) for *row, sql in connection.execute(query).fetchall()]
+            tables = [
+                (*row, re.findall(r"\w+|\S", re.sub("--.*", "", sql)))
+                for *row, sql in connection.execute(query).fetchall()
+            ]
             found.append(tables + connection.execute("SELECT key FROM meta ORDER BY key").fetchall())
     assert found[0] == found[1]
 

@@ -202,7 +202,7 @@ def when_asked_often(step: Callable[[], None]) -> Callable[[str, str], None]:
     return hook
 
 
-PATIENT = replace(OPTIONS, patience=60, give_up_after=600)
+PATIENT = replace(OPTIONS, patience=60, give_up_after=600, first_pause=0.05)
 
 
 def test_a_run_does_not_wait_for_an_earlier_batch_mined_meanwhile(scene: Scene, virtual_time: VirtualTime) -> None:

@@ -68,11 +68,17 @@ VALUES: dict[str, list[Any]] = {
     "id": IDS, "user": ADDRESSES, "time": TIMES, "input_tokens": COUNTS, "output_tokens": COUNTS, "note": OTHERS,
 }  # fmt: skip
 _NAMES = list(VALUES)
+_FEW_NAMES = st.lists(st.sampled_from(_NAMES), max_size=2)
+_ONE_OF = {name: st.sampled_from(values) for name, values in VALUES.items()}
+
+
+def no_shape(*_: object) -> None:
+    """No line has a shape."""
 
 
 @contextmanager
 def carefully() -> Iterator[None]:
-    with mock.patch("serving_network.usage_logs.reader._first_shape", return_value=None):
+    with mock.patch("serving_network.usage_logs.reader._first_shape", no_shape):
         yield
 
 
@@ -103,14 +109,14 @@ def check(
 @st.composite
 def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Rows that have most of their values in common kinds, and some odd ones."""
-    usual = {name: values[0] for name, values in VALUES.items()} | {"note": draw(st.sampled_from(OTHERS))}
-    usual["time"] = draw(st.sampled_from(TIMES))
+    usual = {name: values[0] for name, values in VALUES.items()} | {"note": draw(_ONE_OF["note"])}
+    usual["time"] = draw(_ONE_OF["time"])
     names = draw(st.permutations(_NAMES))
     made = []
     for number in range(draw(st.integers(1, 12))):
         row = usual | {"id": f"req-{number}"}
-        for name in draw(st.lists(st.sampled_from(_NAMES), max_size=2)):
-            row[name] = draw(st.sampled_from(VALUES[name]))
+        for name in draw(_FEW_NAMES):
+            row[name] = draw(_ONE_OF[name])
         made.append({name: row[name] for name in names})
     return made
 

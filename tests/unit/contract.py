@@ -16,6 +16,8 @@ from serving_network.contracts import Decoded, Interface, load
 from tests.evm import GAS_LIMIT, Evm, Log, Outcome
 
 COIN = 10**18
+NOBODY = "0x" + "0b" * 20
+"""An address without code, coins or a role."""
 
 
 def event(name: str, **args: Any) -> Decoded:
@@ -82,10 +84,10 @@ class Contract:
         assert not outcome.success, "the transaction was not refused"
         return self._reason(outcome)
 
-    def ask(self, name: str, *args: Any, sender: str | None = None, gas: int = GAS_LIMIT) -> Any:
-        """What a call answers that nobody mines; by default from the contract itself, which has no role in it."""
+    def ask(self, name: str, *args: Any, sender: str = NOBODY, gas: int = GAS_LIMIT) -> Any:
+        """What a call answers that nobody mines."""
         data = self.interface.encode(name, *args)
-        outcome = self.evm.view(self.address, data, sender=sender or self.address, gas=gas)
+        outcome = self.evm.view(self.address, data, sender=sender, gas=gas)
         assert outcome.success, f"{name} was refused: {self._reason(outcome)}"
         return self.interface.decode_result(name, outcome.output)
 

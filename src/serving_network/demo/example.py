@@ -83,6 +83,7 @@ def log_lines() -> Iterator[str]:
         yield f"{request},{_address(user)},{stamp},{input_tokens},{output_tokens}\n"
 
 
+@cache
 def _requests() -> list[tuple[int, datetime, int, int]]:
     """Every request, sorted by time: its user, time, input tokens and output tokens."""
     chance = random.Random(_SEED)  # noqa: S311 - reproducible

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The migrations of a journal from earlier versions, each to the next one."""
+"""The tables of a new journal, and the migrations from earlier versions."""
 
 from __future__ import annotations
 
@@ -8,70 +8,76 @@ from typing import Final
 from serving_network.store.database import Database
 from serving_network.store.schema import (
     NONCE_DIGITS,
+    SCHEMA_VERSION,
     SET_FACT,
     create_gateways,
     create_intake,
     create_journal,
-    drop_billed_before,
+    create_kept,
     hash_key,
-    number_kept,
 )
 
+_EARLIER_VERSIONS: Final = ("1", "2", "3", "4", "5")
 _TABLES_OF_VERSION_1: Final = ("meta", "user", "request", "known", "batch", "settlement", "sent")
 _INDEXES_OF_VERSION_1: Final = ("sent_batch", "settlement_user", "batch_state")
 
 
 def create(connection: Database) -> None:
-    """Create all tables, inside the caller's transaction: those of version 2, and what each migration adds."""
+    """Create all tables, inside the caller's transaction."""
     create_journal(connection)
-    migrate(connection, "2")
+    create_intake(connection)
+    create_gateways(connection)
 
 
 def migrate(connection: Database, version: str | None) -> None:
     """Migrate the tables to the current version, inside the caller's transaction. Other versions are left alone."""
+    if version not in _EARLIER_VERSIONS:
+        return
     if version == "1":
-        migrate_version_1(connection)
+        replace_tables_of_version_1(connection)
+    elif version != "5":
+        drop_sums_of_requests(connection)
     if version in ("1", "2"):
-        migrate_version_2(connection)
+        create_intake(connection)
+    else:
+        number_kept_answers(connection)
+    if version == "3":
+        add_columns_of_gateways(connection)
     if version in ("1", "2", "3"):
-        migrate_version_3(connection)
-    if version in ("1", "2", "3", "4"):
-        migrate_version_4(connection)
-    if version in ("1", "2", "3", "4", "5"):
-        migrate_version_5(connection)
+        create_gateways(connection)
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
 
 
-def migrate_version_5(connection: Database) -> None:
-    """Migrate from version 5 to 6, in which an answer that is kept has the number of its row in served."""
-    number_kept(connection)
-    connection.execute("UPDATE meta SET value = '6' WHERE key = 'schema'")
+def drop_sums_of_requests(connection: Database) -> None:
+    """Version 5 computes the sum in front of a request from the user's cursor: it took a sixth of the journal."""
+    connection.create("ALTER TABLE request DROP COLUMN billed_before")
 
 
-def migrate_version_4(connection: Database) -> None:
-    """Migrate from version 4 to 5, which stores no sum with each request: a sixth of the journal's size."""
-    drop_billed_before(connection)
-    connection.execute("UPDATE meta SET value = '5' WHERE key = 'schema'")
+def number_kept_answers(connection: Database) -> None:
+    """Version 6 keys a kept answer by the number of its row in `served`. An id is random, so that each answer took a
+    page of its own."""
+    connection.execute("ALTER TABLE kept RENAME TO old_kept")
+    connection.execute("DROP INDEX kept_until")
+    create_kept(connection)
+    connection.execute(
+        "INSERT INTO kept SELECT s.number, o.until, o.content_type, o.body FROM old_kept o JOIN served s ON s.id = o.id"
+    )
+    connection.execute("DROP TABLE old_kept")
 
 
-def migrate_version_2(connection: Database) -> None:
-    """Migrate from version 2 to 3, which added the tables of a gateway and changed no other."""
-    create_intake(connection)
-    connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
-
-
-def migrate_version_3(connection: Database) -> None:
-    """Migrate from version 3 to 4, which counts what is taken of each user by sequence, and admits several gateways."""
-    create_gateways(connection)
+def add_columns_of_gateways(connection: Database) -> None:
+    """Version 4 counts what is taken of each user by sequence, and admits several gateways."""
+    connection.create("ALTER TABLE account ADD COLUMN taken_to BIGINT NOT NULL DEFAULT 0")
+    connection.create("ALTER TABLE begun ADD COLUMN gateway TEXT NOT NULL DEFAULT ''")
     connection.execute(
         "UPDATE account SET taken_to = coalesce((SELECT max(s.sequence) FROM served s WHERE s.address = account.address"
         " AND s.number <= (SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'taken')), 0)"
     )
     connection.execute("DELETE FROM meta WHERE key = 'taken'")
-    connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema'")
 
 
-def migrate_version_1(connection: Database) -> None:
-    """Migrate the tables from version 1 to 2, inside the caller's transaction.
+def replace_tables_of_version_1(connection: Database) -> None:
+    """Create the tables of settlements in place of those of version 1, and move their rows.
 
     Version 1 stored one block and one gas figure per batch. The block is copied to every accepted row, so that it is
     still checked for reorganisations; both are copied to the batch's transaction if it has only one.
@@ -101,24 +107,21 @@ def migrate_version_1(connection: Database) -> None:
 def _move_requests(connection: Database) -> None:
     """Version 1 stored a fee per request and no prices: every migrated request keeps its fees in own_fee."""
     connection.execute("INSERT INTO price VALUES (0, '0', '0', '1', 0)")
-    before: dict[int, int] = {}
     requests: list[tuple[object, ...]] = []
     fees: list[tuple[object, ...]] = []
     for user, number, hash_, spelling, time, input_tokens, output_tokens, input_fee, output_fee in connection.execute(
         "SELECT user, number, hash, spelling, time, input_tokens, output_tokens, input_fee, output_fee FROM old_request"
         " ORDER BY user, number"
     ):
-        billed = before.get(user, 0)
-        requests.append((user, number, hash_, spelling, time, input_tokens, output_tokens, 0, str(billed)))
-        fees.append((user, number, input_fee, output_fee))
-        before[user] = billed + int(input_fee) + int(output_fee)
+        requests.append((user, number, hash_, spelling, time, input_tokens, output_tokens, 0))
+        fees.append((user, number, str(int(input_fee)), str(int(output_fee))))
         if len(requests) == 10_000:
             _write_requests(connection, requests, fees)
     _write_requests(connection, requests, fees)
 
 
 def _write_requests(connection: Database, requests: list[tuple[object, ...]], fees: list[tuple[object, ...]]) -> None:
-    connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", requests)
+    connection.executemany("INSERT INTO request VALUES (?, ?, ?, ?, ?, ?, ?, ?)", requests)
     connection.executemany("INSERT INTO own_fee VALUES (?, ?, ?, ?)", fees)
     requests.clear()
     fees.clear()

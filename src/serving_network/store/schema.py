@@ -81,7 +81,6 @@ CREATE TABLE request (
     input_tokens BIGINT NOT NULL,
     output_tokens BIGINT NOT NULL,
     price_id BIGINT NOT NULL,
-    billed_before TEXT NOT NULL,        -- dropped by version 5
     PRIMARY KEY (user_id, number)
 ) WITHOUT ROWID;
 CREATE TABLE own_fee (
@@ -181,7 +180,8 @@ CREATE TABLE account (
     balance TEXT NOT NULL,              -- wei on chain
     pending_refund TEXT NOT NULL,       -- wei of the balance that the user asked back
     nonce TEXT NOT NULL,                -- of the last settlement that the contract accepted
-    block_number BIGINT NOT NULL        -- the block at which the three were so; -1 if they were never read
+    block_number BIGINT NOT NULL,       -- the block at which the three were so; -1 if they were never read
+    taken_to BIGINT NOT NULL DEFAULT 0  -- the sequence of the last of the taken rows
 ) WITHOUT ROWID;
 CREATE TABLE begun (
     id BLOB PRIMARY KEY,
@@ -198,7 +198,8 @@ CREATE TABLE begun (
     output_tokens BIGINT NOT NULL,
     input_fee TEXT NOT NULL,
     output_fee TEXT NOT NULL,
-    time BIGINT NOT NULL                -- unix seconds of the last checkpoint
+    time BIGINT NOT NULL,               -- unix seconds of the last checkpoint
+    gateway TEXT NOT NULL DEFAULT ''    -- the gateway that serves it
 ) WITHOUT ROWID;
 CREATE TABLE served (
     number INTEGER PRIMARY KEY,
@@ -229,18 +230,17 @@ CREATE TABLE served (
     images BLOB NOT NULL,               -- SHA-256 of each image, which the signature of the answer is over
     UNIQUE (address, sequence)
 );
+CREATE INDEX served_upstream ON served (address, upstream_id)
+"""
+_KEPT: Final = """
 CREATE TABLE kept (
-    id BLOB PRIMARY KEY,
+    number INTEGER PRIMARY KEY,         -- of its row in served, so that answers are appended
     until BIGINT NOT NULL,              -- unix seconds
     content_type TEXT NOT NULL,
     body BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX served_upstream ON served (address, upstream_id);
-CREATE INDEX kept_until ON kept (until)
+)
 """
 _GATEWAYS: Final = """
-ALTER TABLE account ADD COLUMN taken_to BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE begun ADD COLUMN gateway TEXT NOT NULL DEFAULT '';
 CREATE TABLE gateway (
     id TEXT PRIMARY KEY,
     session TEXT NOT NULL,              -- of its current process
@@ -255,47 +255,32 @@ CREATE TABLE lease (
 CREATE INDEX begun_gateway ON begun (gateway);
 CREATE INDEX lease_gateway ON lease (gateway)
 """
-_KEPT: Final = """
-DROP INDEX kept_until;
-ALTER TABLE kept RENAME TO old_kept;
-CREATE TABLE kept (
-    number INTEGER PRIMARY KEY,         -- of its row in served: answers are appended, whatever their ids are
-    until BIGINT NOT NULL,              -- unix seconds
-    content_type TEXT NOT NULL,
-    body BLOB NOT NULL
-);
-INSERT INTO kept SELECT s.number, o.until, o.content_type, o.body FROM old_kept o JOIN served s ON s.id = o.id;
-DROP TABLE old_kept
-"""
 
 
-TABLES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _JOURNAL + _INTAKE + _GATEWAYS))
+TABLES: Final = tuple(re.findall(r"CREATE TABLE (\w+)", _JOURNAL + _INTAKE + _KEPT + _GATEWAYS))
 
 
 def create_journal(db: Database) -> None:
-    """Create the tables that version 2 had, with their version, inside the caller's transaction."""
+    """Create the tables of settlements, with the version of the schema, inside the caller's transaction."""
     _execute(db, _JOURNAL)
-    db.executemany("INSERT INTO meta VALUES (?, ?)", [("schema", "2"), ("pass", "0"), ("secret", token_hex(32))])
+    facts = [("schema", SCHEMA_VERSION), ("pass", "0"), ("secret", token_hex(32))]
+    db.executemany("INSERT INTO meta VALUES (?, ?)", facts)
 
 
 def create_intake(db: Database) -> None:
-    """Create the tables that version 3 added, inside the caller's transaction."""
+    """Create the tables of what a gateway serves, inside the caller's transaction."""
     _execute(db, _INTAKE)
+    create_kept(db)
+
+
+def create_kept(db: Database) -> None:
+    """Create the table of kept answers, inside the caller's transaction."""
+    _execute(db, _KEPT)
 
 
 def create_gateways(db: Database) -> None:
-    """Create the tables and columns that version 4 added, inside the caller's transaction."""
+    """Create the tables of several gateways, inside the caller's transaction."""
     _execute(db, _GATEWAYS)
-
-
-def drop_billed_before(db: Database) -> None:
-    """Drop what version 5 computes from a user's cursor, inside the caller's transaction."""
-    db.create("ALTER TABLE request DROP COLUMN billed_before")
-
-
-def number_kept(db: Database) -> None:
-    """Key kept answers as version 6 does, inside the caller's transaction."""
-    _execute(db, _KEPT)
 
 
 def _execute(db: Database, script: str) -> None:

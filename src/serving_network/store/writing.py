@@ -87,7 +87,7 @@ class Writer:
         return future
 
     def _wait_for_more(self, loop: asyncio.AbstractEventLoop, seen: int, rounds: int) -> None:
-        """Hand over once a round has brought no more than the jobs that were `seen`, or none of the `rounds` is left."""
+        """Hand over once a round has brought no more than the jobs that were `seen`, or no `rounds` are left."""
         gathered = len(self._gathered)
         if gathered > seen and rounds:
             loop.call_soon(self._wait_for_more, loop, gathered, rounds - 1)

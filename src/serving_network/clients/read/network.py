@@ -90,9 +90,11 @@ class AsyncNetwork:
             address = await self.ledger_contract.read("getServiceAddressByName", name)
             if address == ZERO_ADDRESS:
                 name, address = await self._recommended(name)
-            info = ServiceVersion.read(await self.ledger_contract.read("getServiceInfo", address))
-            kind = FINE_TUNING if info.type == FINE_TUNING else INFERENCE
-            self._services[name] = Service(name, kind, Contract(self.chain, artifact_of(kind), address))
+            known = self._services.get(name)
+            if known is None or known.contract.address != address:
+                info = ServiceVersion.read(await self.ledger_contract.read("getServiceInfo", address))
+                kind = FINE_TUNING if info.type == FINE_TUNING else INFERENCE
+                self._services[name] = Service(name, kind, Contract(self.chain, artifact_of(kind), address))
         return self._services[name]
 
     async def _recommended(self, service_type: str) -> tuple[str, ChecksumAddress]:
