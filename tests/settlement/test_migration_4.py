@@ -110,8 +110,8 @@ def test_version_4_loses_its_sums_and_no_request(store: Location, before: sqlite
 def test_answers_stay_kept(location: Location, before: sqlite3.Connection, version: str) -> None:
     ids = [bytes([number]) * 32 for number in range(3)]
     before.executemany(
-        "INSERT INTO served VALUES (?, ?, 'u', ?, '0', 255, 'm', '1', '1', '1', '1', 1, 0, 1, 0, 0, 1000, x'', x'', x'',"
-        " 1, NULL, 's', x'', x'', x'')",
+        "INSERT INTO served VALUES (?, ?, 'u', ?, '0', 255, 'm', '1', '1', '1', '1', 1, 0, 1, 0, 0, 1000, x'', x'',"
+        " x'', 1, NULL, 's', x'', x'', x'')",
         [(7 + place, id_, place) for place, id_ in enumerate(ids)],
     )
     kept = [(ids[1], 1002, "text/plain", b"B"), (ids[0], 1001, "text/plain", b"A")]
