@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from eth.vm.forks.cancun.computation import CancunComputation
 from eth_typing import Address
-from eth_utils import keccak, to_canonical_address, to_checksum_address
 
+from serving_network.addresses import to_canonical_address, to_checksum_address
+from serving_network.hashing import keccak
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, execute, intrinsic_gas
 from serving_network.localchain.interpreter import Computation
 from serving_network.localchain.world import Changes, World
@@ -81,7 +82,7 @@ class Evm:
             base_fee=0,
             coinbase=bytes(20),
             randomness=bytes(32),
-            block_hash=lambda number: keccak(text=f"block {number}"),
+            block_hash=lambda number: keccak(f"block {number}".encode()),
         )
         self._begin(self._changes)
 
