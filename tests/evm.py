@@ -38,7 +38,8 @@ class Log:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one transaction did. `gas_used` counts everything that a receipt counts."""
+    """What one transaction did. `gas_used` counts everything that a receipt counts. `gas_needed` is the least limit
+    with which it does the same, 0 where the EVM does not tell."""
 
     success: bool
     output: bytes
@@ -46,6 +47,7 @@ class Outcome:
     gas_used: int
     gas_before_refunds: int
     created: str | None
+    gas_needed: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ class Evm:
         done = execute(state, call, self._computation)
         logs = tuple(Log(to_checksum_address(one.address), one.topics, one.data) for one in done.logs)
         created = None if done.created is None else to_checksum_address(done.created)
-        return Outcome(done.success, done.output, logs, done.gas_used, done.gas_used + done.gas_refunded, created)
+        before_refunds = done.gas_used + done.gas_refunded
+        return Outcome(done.success, done.output, logs, done.gas_used, before_refunds, created, done.gas_needed)
 
 
 def _copy(changes: Changes) -> Changes:
