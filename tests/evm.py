@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 from eth.vm.forks.cancun.computation import CancunComputation
 from eth_typing import Address
-from eth_utils import keccak, to_canonical_address, to_checksum_address
 
+from serving_network.addresses import to_canonical_address, to_checksum_address
+from serving_network.hashing import keccak
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, execute, intrinsic_gas
 from serving_network.localchain.interpreter import Computation
 from serving_network.localchain.world import Changes, World
@@ -37,7 +38,8 @@ class Log:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one transaction did. `gas_used` counts everything that a receipt counts."""
+    """What one transaction did. `gas_used` counts everything that a receipt counts. `gas_needed` is the least limit
+    with which it does the same, 0 where the EVM does not tell."""
 
     success: bool
     output: bytes
@@ -45,6 +47,7 @@ class Outcome:
     gas_used: int
     gas_before_refunds: int
     created: str | None
+    gas_needed: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Evm:
             base_fee=0,
             coinbase=bytes(20),
             randomness=bytes(32),
-            block_hash=lambda number: keccak(text=f"block {number}"),
+            block_hash=lambda number: keccak(f"block {number}".encode()),
         )
         self._begin(self._changes)
 
@@ -153,7 +156,8 @@ class Evm:
         done = execute(state, call, self._computation)
         logs = tuple(Log(to_checksum_address(one.address), one.topics, one.data) for one in done.logs)
         created = None if done.created is None else to_checksum_address(done.created)
-        return Outcome(done.success, done.output, logs, done.gas_used, done.gas_used + done.gas_refunded, created)
+        before_refunds = done.gas_used + done.gas_refunded
+        return Outcome(done.success, done.output, logs, done.gas_used, before_refunds, created, done.gas_needed)
 
 
 def _copy(changes: Changes) -> Changes:

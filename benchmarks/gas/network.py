@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
-
 from benchmarks.gas.evm import QuickEvm
+from serving_network.addresses import to_checksum_address
+from serving_network.hashing import keccak
 from serving_network.messages.typed_data import (
     TEESettlement,
     TEESettlementBatch,
@@ -34,7 +33,7 @@ CALL_PROVIDERS = 20
 FEE = 4 * 10**15 + 12_345
 # The live brokers count in units of 100 ns since 1970.
 FIRST_NONCE = 17_637_984_000_000_000
-ROOT = keccak(text="model root")
+ROOT = keccak(b"model root")
 SECRET = bytes(range(100))
 
 
@@ -68,7 +67,7 @@ class Network:
         self.evm = QuickEvm()
         self._people = count()
         self.owner = self.account("owner")
-        self.tee = LocalTeeSigner(keccak(text="tee of the providers"))
+        self.tee = LocalTeeSigner(keccak(b"tee of the providers"))
         self._nonces = count(FIRST_NONCE)
 
         def front(name: str, least: Sequence[int], *initialize: Any) -> Contract:
@@ -102,7 +101,7 @@ class Network:
 
     def account(self, name: str) -> str:
         """A new funded account, at an address without a zero byte, so that all calldata costs the same."""
-        made = (keccak(text=f"{name} {number}")[12:] for number in self._people)
+        made = (keccak(f"{name} {number}".encode())[12:] for number in self._people)
         address = to_checksum_address(next(raw for raw in made if 0 not in raw))
         self.evm.set_balance(address, 10**27)
         return address

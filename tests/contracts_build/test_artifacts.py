@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
-from vyper.compiler.phases import CompilerData
 
 from serving_network.cli.artifacts import artifacts
 from serving_network.contracts import ArtifactError, load
 from serving_network.contracts import artifacts as store
 from serving_network.contracts.build import artifacts as builder
-from serving_network.contracts.build.compiler import prepare
 from serving_network.contracts.build.errors import TableError
+from tests.shared import compile_contract
+
+from .facts import COMPILED, facts
 
 NAMES = list(builder.table())
-COMPILED = [name for name, entry in builder.table().items() if entry["source"].endswith(".vy")]
 MAINNET = {
     "LedgerManager": [3 * 10**18, 10**18],
     "InferenceServing": [100 * 10**18],
@@ -49,10 +49,9 @@ def test_the_compiler_is_pinned_and_uses_the_networks_evm_version(name: str) -> 
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_the_build_changes_names_in_the_abi_and_never_an_encoding(name: str) -> None:
-    prepared = prepare(builder.ROOT / builder.table()[name]["source"], builder.ROOT / "contracts")
-    raw = frozenset(one.name for one in prepared.global_ctx.exposed_functions if one.do_raw_return)
-    before = [_encoding(entry, raw) for entry in _abi(prepared)]
-    after = [_encoding(entry, raw) for entry in load(name).abi if entry["type"] != "error"]
+    known = facts(name)
+    before = [_encoding(entry, known.raw_returns) for entry in known.abi]
+    after = [_encoding(entry, known.raw_returns) for entry in load(name).abi if entry["type"] != "error"]
     assert after[: len(before)] == before
     assert all(entry[0] == "event" for entry in after[len(before) :])
 
@@ -110,7 +109,10 @@ def test_only_changed_contracts_are_rebuilt(tmp_path: Path) -> None:
         ({"constructor_arguments": {"missing": 1}}, "constructor arguments that do not exist"),
     ],
 )
-def test_a_table_that_contradicts_the_contract_is_refused(addition: dict[str, Any], complaint: str) -> None:
+def test_a_table_that_contradicts_the_contract_is_refused(
+    monkeypatch: pytest.MonkeyPatch, addition: dict[str, Any], complaint: str
+) -> None:
+    monkeypatch.setattr(builder, "compile_contract", compile_contract)
     with pytest.raises(TableError, match=complaint):
         builder.make("UpgradeableBeacon", {**builder.table()["UpgradeableBeacon"], **addition})
 
@@ -144,13 +146,6 @@ def written_stakes(folder: Path) -> list[Any]:
     """The first constructor argument of both services, as JavaScript could read it without rounding."""
     names = ("FineTuningServing", "InferenceServing")
     return [json.loads((folder / f"{name}.json").read_text())["constructorArguments"][0] for name in names]
-
-
-def _abi(prepared: CompilerData) -> list[dict[str, Any]]:
-    """The compiler's ABI. The usual output would also generate code, which the ABI does not need."""
-    module = prepared.annotated_vyper_module._metadata["type"]
-    abi: list[dict[str, Any]] = module.interface.to_toplevel_abi_dict()
-    return abi + (module.init_function.to_toplevel_abi_dict() if module.init_function else [])
 
 
 def _encoding(entry: dict[str, Any], raw: frozenset[str]) -> tuple[Any, ...]:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deploying a network: what lands where, what the record says of it, and what must not happen."""
 
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ from serving_network.errors import NotEnoughCoins, TransactionFailure, WrongChai
 from serving_network.localchain import EmbeddedChain
 from serving_network.wallet.local import LocalSigner
 
-from .conftest import Bench, DyingChain, Killed, LyingChain
+from .conftest import Bench, DyingChain, Killed, LyingChain, new_bench
 
 STEPS = 16
 NEXT_VERSION = ServiceSpec(
@@ -174,11 +177,57 @@ def test_recommending_the_next_version_takes_the_flag_from_the_former(network: B
     assert differences(network) == []
 
 
+SEND, READ = "eth_sendRawTransaction", "eth_getTransactionReceipt"
+Moment = tuple[str, int, bool]
+"""Before (False) or after (True) the chain did what the nth call of a method asks for."""
+
+
+@dataclass
+class Watched:
+    """A chain that keeps, for each moment at which its caller could be killed, what would be left: a copy of the chain,
+    and the record."""
+
+    bench: Bench
+    left: dict[Moment, tuple[EmbeddedChain, bytes]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def request(self, method: str, params: list[Any]) -> Any:
+        if method not in (SEND, READ):
+            return self.bench.chain.request(method, params)
+        self.calls[method] += 1
+        self._keep((method, self.calls[method], False))
+        answer = self.bench.chain.request(method, params)
+        self._keep((method, self.calls[method], True))
+        return answer
+
+    def _keep(self, moment: Moment) -> None:
+        self.left[moment] = self.bench.chain.copy(), self.bench.path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """One deployment."""
+    made = Watched(new_bench(EmbeddedChain(), tmp_path_factory.mktemp("watched")))
+    made.bench.deploy(chain=made)
+    return made
+
+
+def killed(watched: Watched, moment: Moment, folder: Path) -> Bench:
+    """What the deployment leaves behind if it is killed at that moment."""
+    chain, record = watched.left[moment]
+    bench = new_bench(chain.copy(), folder)
+    bench.path.write_bytes(record)
+    assert bench.record().pending is not None
+    return bench
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before it is sent", "when it is sent"])
 @pytest.mark.parametrize("nth", range(1, STEPS + 1))
-def test_killed_at_any_transaction_it_goes_on_with_the_very_same_one(bench: Bench, nth: int, after: bool) -> None:
-    with pytest.raises(Killed):
-        bench.deploy(chain=DyingChain(bench.chain, "eth_sendRawTransaction", nth, after=after))
+def test_killed_at_any_transaction_it_goes_on_with_the_very_same_one(
+    watched: Watched, tmp_path: Path, nth: int, after: bool
+) -> None:
+    bench = killed(watched, (SEND, nth, after), tmp_path)
+    assert bench.nonce(bench.owner) == nth - 1 + after
     bench.deploy()
     assert bench.nonce(bench.owner) == STEPS
     assert bench.record().contracts["fine-tuning-v1.1"].front.address == "0xA51c1fc2f0D1a1b8494Ed1FE312d7C3a78Ed91C0"
@@ -186,9 +235,8 @@ def test_killed_at_any_transaction_it_goes_on_with_the_very_same_one(bench: Benc
 
 
 @pytest.mark.parametrize("nth", range(1, 2 * STEPS, 3))
-def test_killed_before_a_receipt_is_read_nothing_is_sent_again(bench: Bench, nth: int) -> None:
-    with pytest.raises(Killed):
-        bench.deploy(chain=DyingChain(bench.chain, "eth_getTransactionReceipt", nth, after=True))
+def test_killed_before_a_receipt_is_read_nothing_is_sent_again(watched: Watched, tmp_path: Path, nth: int) -> None:
+    bench = killed(watched, (READ, nth, True), tmp_path)
     bench.deploy()
     assert bench.nonce(bench.owner) == STEPS
     assert differences(bench) == []

@@ -67,10 +67,14 @@ def misread(folder: Path, contract: str, constant: int, misread_as: int) -> None
 def lay_out_again(folder: Path, contract: str, file: str | None, edits: tuple[tuple[str, str], ...]) -> None:
     """As `rebuild`, but only the storage layout is compiled, which takes a fraction of the time: for builds that are
     refused before their code matters."""
-    with _edited(contract, file, edits) as (source, sources):
-        prepared = prepare(source, sources)
-        made = outputs_from_compiler_data(prepared, ("layout",))["layout"]
-        layout = _layout(made, _modules(prepared.annotated_vyper_module))
+
+    def compiled() -> dict[str, Any]:
+        with _edited(contract, file, edits) as (source, sources):
+            prepared = prepare(source, sources)
+            made = outputs_from_compiler_data(prepared, ("layout",))["layout"]
+            return _layout(made, _modules(prepared.annotated_vyper_module))
+
+    layout = shared(f"layout {contract} {file} {edits}", compiled)
     relayout(folder, contract, lambda stored: (stored.clear(), stored.update(layout)))
 
 

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.gas.network import Network, Step
 from serving_network.messages.typed_data import UserSettlement
 from serving_network.settlement.gas import ROW_MARGIN, worst_case_gas
+from tests.evm import GAS_LIMIT, Outcome
 from tests.unit.contract import COIN
 
 FEE = COIN
@@ -108,25 +109,21 @@ def bring_all(net: Network, state: State) -> None:
         bring(net, user, state)
 
 
-def succeeds(net: Network, step: Step, gas: int) -> bool:
+def outcome(net: Network, step: Step, gas: int = GAS_LIMIT) -> Outcome:
     with net.evm.rolled_back():
-        return net.evm.send(step.contract.address, step.data, sender=step.sender, gas=gas).success
+        return net.evm.send(step.contract.address, step.data, sender=step.sender, gas=gas)
+
+
+def succeeds(net: Network, step: Step, gas: int) -> bool:
+    return outcome(net, step, gas).success
 
 
 def least_limit(net: Network, step: Step) -> int:
     """The lowest gas limit with which the transaction succeeds, which is what a node estimates."""
-    with net.evm.rolled_back():
-        spent = step.send().gas_before_refunds
-    # The front forwards 63/64 of its gas, and the payout needs its stipend before the unused part comes back.
-    too_low, enough = spent - 1, spent * 64 // 62 + 10_000
-    assert succeeds(net, step, enough)
-    while enough - too_low > 1:
-        middle = (too_low + enough) // 2
-        if succeeds(net, step, middle):
-            enough = middle
-        else:
-            too_low = middle
-    return enough
+    limit = outcome(net, step).gas_needed
+    assert succeeds(net, step, limit)
+    assert not succeeds(net, step, limit - 1)
+    return limit
 
 
 def steps(net: Network) -> dict[str, Step]:

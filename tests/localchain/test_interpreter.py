@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from eth.vm import opcode_values
@@ -18,7 +20,7 @@ from serving_network.localchain import interpreter
 from serving_network.localchain.evm import BlockContext, EvmState, ExternalMessage, MessageResult, execute
 from serving_network.localchain.fusing import BINARY, UNARY
 from serving_network.localchain.interpreter import _FAST, Computation
-from serving_network.localchain.world import AccountState, Changes, World
+from serving_network.localchain.world import AccountState, Changes, Slot, World
 from tests.localchain.programs import assemble
 
 NO_CODE = keccak(b"")
@@ -49,14 +51,24 @@ pushes = st.one_of(
 programs = st.lists(st.one_of(pushes, pushes, instructions.map(lambda number: bytes([number]))), max_size=60)
 
 
-@pytest.fixture(scope="module", params=["one by one", "fused"])
-def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Once instruction by instruction, and once with functions for everything that can be compiled."""
+MODES = {"one by one": 10**9, "fused": 1}
+"""The visits before fusing: every instruction by itself, or functions for everything that can be compiled."""
+
+
+@contextmanager
+def mode(name: str) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interpreter, "VISITS_BEFORE_FUSING", 1 if request.param == "fused" else 10**9)
+        patch.setattr(interpreter, "VISITS_BEFORE_FUSING", MODES[name])
         interpreter._routines.cache_clear()
         yield
     interpreter._routines.cache_clear()
+
+
+@pytest.fixture(scope="module", params=MODES)
+def fusing(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once in each mode."""
+    with mode(request.param):
+        yield
 
 
 EDGES = [0, 1, 31, 255, 256, 2**255, 2**256 - 1]
@@ -123,19 +135,28 @@ loops = st.tuples(*(body(name) for name in MARKS[:-1])).map(
 )
 
 
-def run(
-    code: bytes, data: bytes, gas: int, computation_class: type[CancunComputation]
-) -> tuple[MessageResult, Changes]:
-    world, code_hash = World(), keccak(code)
-    world.commit(
+CONTEXT = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
+
+
+def world(code: bytes, slots: dict[Slot, int] | None = None) -> World:
+    made, code_hash = World(), keccak(code)
+    made.commit(
         Changes(
             accounts={SENDER: AccountState(0, 10**18, NO_CODE), CONTRACT: AccountState(1, 1000, code_hash)},
+            slots=slots or {},
             codes={code_hash: code},
         )
     )
-    context = BlockContext(1, 1, 1, 30_000_000, 0, bytes(20), bytes(32), lambda _: bytes(32))
-    state = EvmState(world, context)
-    return execute(state, ExternalMessage(SENDER, CONTRACT, 0, data, gas), computation_class), state.changes
+    return made
+
+
+def run_on(base: World, data: bytes, gas: int, kind: type[CancunComputation]) -> tuple[MessageResult, Changes]:
+    state = EvmState(base, CONTEXT)
+    return execute(state, ExternalMessage(SENDER, CONTRACT, 0, data, gas), kind), state.changes
+
+
+def run(code: bytes, data: bytes, gas: int, kind: type[CancunComputation]) -> tuple[MessageResult, Changes]:
+    return run_on(world(code), data, gas, kind)
 
 
 def observed(result: MessageResult) -> tuple[bool, bool, MessageResult]:
@@ -166,32 +187,41 @@ def test_loops_do_what_py_evm_does(code: bytes, data: bytes, gas: int) -> None:
     assert our_changes == their_changes
 
 
-def _stacks() -> Iterator[bytes]:
-    yield b""
-    edges = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
-    for below in (b"", assemble("PUSH1 0x07 " * 18)):
-        for first in edges:
-            for second in edges:
-                yield below + assemble(f"PUSH32 0x{second:064x} PUSH32 0x{first:064x}")
-
-
-STACKS = list(_stacks())
+DEEP = assemble("PUSH1 0x07 " * 18)
 RETURN_TOP = assemble("PUSH0 MSTORE PUSH1 0x20 PUSH0 RETURN")
+FULL_EDGES = [0, 1, 2, 31, 32, 255, 256, 2**255, 2**256 - 1]
+# The two words on top come from storage, so that programs differ in their state only and are compiled once.
+CASES = [(b"", 0, 0)] + [
+    (below + assemble("PUSH1 0x01 SLOAD PUSH0 SLOAD"), first, second)
+    for below in (b"", DEEP)
+    for first in FULL_EDGES
+    for second in FULL_EDGES
+]
+# In these the compiler sees the words.
+CONSTANTS = [(below + assemble("PUSH2 0x0100 PUSH1 0x1f"), 0, 0) for below in (b"", DEEP)]
 
 
 @pytest.mark.parametrize("operation", sorted(_FAST))
 def test_each_fast_instruction_alone(operation: int) -> None:
     """On full, short and empty stacks, with boundary values."""
-    for stack in STACKS:
-        code = stack + bytes([operation]) + RETURN_TOP
-        ours, theirs = (
-            run(code, b"\x01" * 40, 100_000, Computation),
-            run(code, b"\x01" * 40, 100_000, CancunComputation),
-        )
-        assert observed(ours[0]) == observed(theirs[0])
-        assert ours[1] == theirs[1]
+    ending = bytes([operation]) + RETURN_TOP
+    worlds = [
+        world(stack + ending, {(CONTRACT, 0): first, (CONTRACT, 1): second})
+        for stack, first, second in CASES + CONSTANTS
+    ]
+
+    def outcomes(kind: type[CancunComputation]) -> Iterator[Any]:
+        for base in worlds:
+            result, changes = run_on(base, b"\x01" * 40, 100_000, kind)
+            yield observed(result), changes
+
+    theirs = list(outcomes(CancunComputation))
+    for name in MODES:
+        with mode(name):
+            assert list(outcomes(Computation)) == theirs
 
 
+@pytest.mark.usefixtures("fusing")
 @pytest.mark.parametrize("gas", ["PUSH3 0x00c350", "PUSH2 0x0384", "PUSH0", "GAS"])
 @pytest.mark.parametrize("value", ["PUSH0 ", "PUSH1 0x05 ", "PUSH2 0xffff "])
 @pytest.mark.parametrize("kind", ["CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"])

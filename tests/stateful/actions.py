@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from tests.stateful.foreign import Foreign
 from tests.stateful.model import (
     MAX_AVAILABLE,

@@ -1421,6 +1421,6 @@ def remove(entries: list[Any], entry: Any) -> None:
 
 def unpack_row(user_and_fee: int) -> tuple[str, int]:
     """The user's address and the fee in wei of a compact row."""
-    from eth_utils import to_checksum_address
+    from serving_network.addresses import to_checksum_address
 
     return to_checksum_address((user_and_fee >> 96).to_bytes(20, "big")), user_and_fee & (2**96 - 1)

@@ -16,8 +16,8 @@ from importlib.util import find_spec
 from typing import Any
 from weakref import ref
 
-from eth_utils import keccak, to_checksum_address
-
+from serving_network.addresses import to_checksum_address
+from serving_network.hashing import keccak
 from tests.evm import CHAIN_ID, GAS_LIMIT, START_TIME, Evm, Log, Outcome
 
 available = find_spec("pyrevm") is not None

@@ -11,21 +11,19 @@ from functools import lru_cache
 from typing import Any
 
 from eth_keys.datatypes import PrivateKey
-from eth_utils import keccak, to_checksum_address
 
+from serving_network.addresses import to_checksum_address
+from serving_network.hashing import keccak
 from tests.evm import CHAIN_ID
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
-DOMAIN = keccak(text="EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
-SETTLEMENT = keccak(
-    text="TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)"
-)
-ROW = "UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
-BATCH = keccak(text="TEESettlementBatch(address provider,UserSettlement[] settlements)" + ROW)
+DOMAIN = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+SETTLEMENT = keccak(b"TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)")
+ROW = b"UserSettlement(address user,uint256 totalFee,uint256 nonce,bytes32 requestsHash)"
+BATCH = keccak(b"TEESettlementBatch(address provider,UserSettlement[] settlements)" + ROW)
 VERIFIER = keccak(
-    text="VerifierMessage(string id,bytes encryptedSecret,bytes modelRootHash,"
-    "uint256 nonce,uint256 taskFee,address user)"
+    b"VerifierMessage(string id,bytes encryptedSecret,bytes modelRootHash,uint256 nonce,uint256 taskFee,address user)"
 )
 INFERENCE = "0G Inference Serving"
 FINE_TUNING = "0G Fine-Tuning Serving"
@@ -56,7 +54,7 @@ def digest(name: str, contract: str, struct_hash: bytes, chain_id: int = CHAIN_I
 
 @lru_cache(maxsize=64)
 def _domain(name: str, contract: str, chain_id: int, version: str) -> bytes:
-    return keccak(DOMAIN + keccak(text=name) + keccak(text=version) + word(chain_id) + word(contract))
+    return keccak(DOMAIN + keccak(name.encode()) + keccak(version.encode()) + word(chain_id) + word(contract))
 
 
 def settlement_hash(entry: Mapping[str, Any]) -> bytes:
@@ -69,7 +67,7 @@ def batch_hash(provider: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Of the rows of settleBatchWithTEE."""
     hashes = (
         keccak(
-            keccak(text=ROW)
+            keccak(ROW)
             + word(row["userAndFee"] >> 96)
             + word(row["userAndFee"] & (2**96 - 1))
             + word(row["nonce"])
@@ -82,7 +80,7 @@ def batch_hash(provider: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def verifier_hash(task: Mapping[str, Any]) -> bytes:
     """Of the input of settleFees."""
-    texts = (keccak(text=task["id"]), keccak(task["encryptedSecret"]), keccak(task["modelRootHash"]))
+    texts = (keccak(task["id"].encode()), keccak(task["encryptedSecret"]), keccak(task["modelRootHash"]))
     numbers = (task["nonce"], task["taskFee"], task["user"])
     return keccak(VERIFIER + b"".join(map(word, (*texts, *numbers))))
 

@@ -8,6 +8,7 @@ sent, so that the next run can resume after a crash.
 Integer arguments of contracts are kept as text, because amounts in wei do not fit a JSON number.
 """
 
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -109,7 +110,7 @@ class SignedAttempt(Model):
     sender: Address
     raw: Data
 
-    @property
+    @cached_property
     def signed(self) -> SignedTransaction:
         return SignedTransaction.decode(bytes.fromhex(self.raw.removeprefix("0x")), self.sender)
 

@@ -156,8 +156,9 @@ class EmbeddedChain:
 
 def _arity(method: Callable[..., Any]) -> tuple[int, int]:
     """The minimum and maximum number of arguments of the method."""
-    parameters = inspect.signature(method).parameters.values()
-    return sum(parameter.default is parameter.empty for parameter in parameters), len(parameters)
+    function = getattr(method, "__func__", method)
+    most = function.__code__.co_argcount - inspect.ismethod(method)
+    return most - len(function.__defaults__ or ()), most
 
 
 def _range(least: int, most: int) -> str:
