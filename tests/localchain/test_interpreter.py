@@ -198,7 +198,7 @@ CASES = [(b"", 0, 0)] + [
     for second in FULL_EDGES
 ]
 # In these the compiler sees the words.
-CONSTANTS = [(below + assemble("PUSH2 0x0100 PUSH1 0x1f"), 0, 0) for below in (b"", DEEP)]
+CONSTANTS = [(DEEP + assemble(f"PUSH2 0x0100 PUSH32 0x{first:064x}"), 0, 0) for first in FULL_EDGES]
 
 
 @pytest.mark.parametrize("operation", sorted(_FAST))
