@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -113,18 +114,29 @@ def served() -> Iterator[tuple[Node, str]]:
         yield chain, server.url
 
 
+@pytest.fixture(scope="module")
+def new_home(served: tuple[Node, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that uses the chain's network, for tests to copy."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVING_HOME", str(home))
+        patch.delenv("SERVING_NETWORK", raising=False)
+        made = House(served[0], home)
+        made("network", "add", "here", "--url", served[1], "--chain-id", "31337", "--ledger", LEDGER)
+        made("network", "use", "here")
+    return home
+
+
 @pytest.fixture
-def house(served: tuple[Node, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    node, url = served
+def house(served: tuple[Node, str], new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    node, _ = served
+    shutil.copytree(new_home, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("SERVING_HOME", str(tmp_path))
     monkeypatch.setenv("SERVING_PRIVATE_KEY", "0x" + development_keys()[1].to_bytes().hex())
     monkeypatch.setenv("SERVING_TEE_KEY", "07" * 32)
     monkeypatch.delenv("SERVING_NETWORK", raising=False)
     snapshot = node.request("evm_snapshot", [])
-    made = House(node, tmp_path)
-    made("network", "add", "here", "--url", url, "--chain-id", "31337", "--ledger", LEDGER)
-    made("network", "use", "here")
-    yield made
+    yield House(node, tmp_path)
     node.refused = node.refused_after = node.mines_after = ""
     node.request("evm_setAutomine", [True])
     assert node.request("evm_revert", [snapshot])

@@ -593,15 +593,14 @@ class JournalMachine(RuleBasedStateMachine):
         for user in self.journal.users():
             mine = self.model.of(user.address)
             alive = [one for one in mine if one.state in ("signed", "accepted")]
-            assert [(one.nonce, one.fee, one.paid_before, one.accepted) for one in self.journal.live(user)] == [
-                (one.nonce, one.fee, one.start, one.state == "accepted")
-                for one in sorted(alive, key=lambda one: (one.nonce, one.batch))
+            alive.sort(key=lambda one: (one.nonce, one.batch))
+            live = self.journal.live(user)
+            assert [(one.nonce, one.fee, one.paid_before, one.accepted) for one in live] == [
+                (one.nonce, one.fee, one.start, one.state == "accepted") for one in alive
             ]
             assert all(
                 told.in_full == (one.state == "accepted" and one.requests > 0 and one.paid == one.fee)
-                for told, one in zip(
-                    self.journal.live(user), sorted(alive, key=lambda one: (one.nonce, one.batch)), strict=True
-                )
+                for told, one in zip(live, alive, strict=True)
             )
             assert user.last_nonce == max((one.nonce for one in mine), default=0)
             done = [one.nonce for one in mine if one.state in ("accepted", "final")]

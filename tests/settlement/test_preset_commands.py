@@ -11,10 +11,10 @@ import pytest
 
 from serving_network.localchain.server import running_server
 from tests.settlement.stage import COIN, INPUT_PRICE, OUTPUT_PRICE, dev_signer, prepare_in_process
-from tests.settlement.test_commands import House, Node, house
+from tests.settlement.test_commands import House, Node, house, new_home
 from tests.settlement.test_usage_presets import EXPECTED, SAMPLES
 
-__all__ = ["house"]
+__all__ = ["house", "new_home"]
 
 
 @pytest.fixture(scope="module")
