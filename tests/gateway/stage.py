@@ -19,7 +19,9 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from serving_network.chain.connection import AsyncConnection
+from serving_network.chain.transport import InProcessTransport, RpcCall
 from serving_network.clients.read.network import AsyncNetwork
+from serving_network.errors import RpcError
 from serving_network.gateway import running as running_module
 from serving_network.gateway.running import Running, running
 from serving_network.gateway.selling import Seller
@@ -192,9 +194,16 @@ class Gate:
         check_answer(signed, self.stage.world.tee_signer.address, request, answer)
 
 
+class InThread(InProcessTransport):
+    """The chain in this process, asked in a thread: as with any node, others go on until the answer is there."""
+
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
+        return await asyncio.to_thread(lambda: [self._ask_one(method, params) for method, params in calls])
+
+
 @dataclass
 class Stage:
-    """The local network at `url`, and where the provider's store is."""
+    """The local network, which programs find at `url`, and where the provider's store is."""
 
     world: World
     url: str
@@ -247,10 +256,10 @@ class Stage:
         tracing = given.pop("tracing", None)
         async with (
             model_server() as model,
-            await AsyncNetwork.open(self.url) as network,
+            self._connected() as connection,
             running(
                 Settings(self.world.provider.address, given.pop("upstream", model.url), **given),
-                network,
+                AsyncNetwork(connection),
                 self.world.tee_signer,
                 self.store,
                 stop_seconds=stop_seconds,
@@ -265,10 +274,13 @@ class Stage:
 
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""
-        async with await AsyncConnection.open(self.url) as connection:
+        async with self._connected() as connection:
             chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
             with open_journal(self.store, identity_of(self.store)) as journal:
                 return await Settlement(chain, journal, self.world.tee_signer, Options(interval=0)).run(None)
+
+    def _connected(self) -> AsyncConnection:
+        return AsyncConnection([InThread(self.world.chain)], self.world.connection.chain_id, attempts=1)
 
 
 def digest(content: bytes) -> bytes:
