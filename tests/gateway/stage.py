@@ -19,9 +19,7 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 
 from serving_network.chain.connection import AsyncConnection
-from serving_network.chain.transport import InProcessTransport, RpcCall
 from serving_network.clients.read.network import AsyncNetwork
-from serving_network.errors import RpcError
 from serving_network.gateway import running as running_module
 from serving_network.gateway.running import Running, running
 from serving_network.gateway.selling import Seller
@@ -38,7 +36,7 @@ from serving_network.store.location import Location
 from serving_network.store.opening import identity_of, read_only
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.local import LocalSigner
-from tests.clients.network_fixture import World
+from tests.clients.network_fixture import InThread, World
 from tests.gateway.streams import chunk, event
 
 PROVIDER, USER, STRANGER = 1, 3, 5
@@ -194,13 +192,6 @@ class Gate:
         check_answer(signed, self.stage.world.tee_signer.address, request, answer)
 
 
-class InThread(InProcessTransport):
-    """The chain in this process, asked in a thread: as with any node, others go on until the answer is there."""
-
-    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
-        return await asyncio.to_thread(lambda: [self._ask_one(method, params) for method, params in calls])
-
-
 @dataclass
 class Stage:
     """The local network, which programs find at `url`, and where the provider's store is."""
@@ -256,7 +247,7 @@ class Stage:
         tracing = given.pop("tracing", None)
         async with (
             model_server() as model,
-            self._connected() as connection,
+            self.connected() as connection,
             running(
                 Settings(self.world.provider.address, given.pop("upstream", model.url), **given),
                 AsyncNetwork(connection),
@@ -274,12 +265,13 @@ class Stage:
 
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""
-        async with self._connected() as connection:
+        async with self.connected() as connection:
             chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
             with open_journal(self.store, identity_of(self.store)) as journal:
                 return await Settlement(chain, journal, self.world.tee_signer, Options(interval=0)).run(None)
 
-    def _connected(self) -> AsyncConnection:
+    def connected(self) -> AsyncConnection:
+        """A connection to the chain, as a gateway or a client has one."""
         return AsyncConnection([InThread(self.world.chain)], self.world.connection.chain_id, attempts=1)
 
 
