@@ -71,9 +71,18 @@ def start(
 class Terminal(pexpect.spawn):  # type: ignore[misc]  # which has no types
     """A terminal in which `serving WORDS` runs, as pexpect gives one."""
 
-    def __init__(self, words: Sequence[str], *, environment: Mapping[str, str], directory: Path, columns: int) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        columns: int,
+        function: str = SERVING,
+    ) -> None:
         self._words = words
         self._directory = directory
+        self._function = function
         super().__init__(sys.executable, encoding="utf-8", timeout=600, env=dict(environment), dimensions=(50, columns))
 
     def _spawnpty(self, _args: Any, *, env: dict[str, str], dimensions: tuple[int, int], **_: Any) -> PtyProcess:
@@ -86,6 +95,7 @@ class Terminal(pexpect.spawn):  # type: ignore[misc]  # which has no types
                 directory=self._directory,
                 streams=(theirs, theirs, theirs),
                 terminal=True,
+                function=self._function,
             )
         finally:
             os.close(theirs)

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from serving_network.chain.transport import Transport, transport_to
 from serving_network.cli.console.home import Home
 from serving_network.cli.main import app
 from serving_network.networks import NamedNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.clients.network_fixture import World, deployed_world, signer
+from tests.clients.network_fixture import InThread, World, deployed_world, signer
 
 PASSWORD = "a long password"
 
@@ -131,3 +132,14 @@ def serving(
     configuration.save_network(NamedNetwork("local", (url,), local.chain_id, local.ledger))
     configuration.use_key("user")
     return Terminal(tmp_path)
+
+
+@pytest.fixture
+def without_http(served: tuple[World, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands ask the served chain itself: for tests of what they do, not of how they reach a node."""
+    world, url = served
+
+    def transport(target: str, timeout: float) -> Transport:
+        return InThread(world.chain) if target == url else transport_to(target, timeout)
+
+    monkeypatch.setattr("serving_network.chain.reading.transport_to", transport)

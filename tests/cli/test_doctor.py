@@ -20,6 +20,8 @@ from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import signed
 
+pytestmark = pytest.mark.usefixtures("without_http")
+
 MOST_STEPS = 12
 SENDS_NOTHING = (("local", "fund"),)
 KINDS = {"inference-v1.0": INFERENCE, "fine-tuning-v1.1": FINE_TUNING}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verbs of providers and owners, and those that look, against a served network."""
+"""The verbs of providers and owners, and those that look, against a network."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from serving_network.store.schema import MOVED
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
 from tests.clients.test_provider import ROOT, signed, task, with_task
+
+pytestmark = pytest.mark.usefixtures("without_http")
 
 
 def offer_file(directory: Path, world: World) -> Path:

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user's verbs against a served network."""
+"""A user's verbs against a network."""
 
 from __future__ import annotations
 
 import json
 import shlex
 
+import pytest
+
 from serving_network.money import WEI_PER_COIN as COIN
 from tests.cli.conftest import Terminal
 from tests.clients.network_fixture import World
+
+pytestmark = pytest.mark.usefixtures("without_http")
 
 
 def test_from_the_first_coin_to_the_last(serving: Terminal, world: World) -> None:

@@ -20,7 +20,7 @@ from serving_network.networks import Configuration, NamedNetwork
 from serving_network.testing import local_network
 from serving_network.wallet.keys import KeyStore
 from serving_network.wallet.local import LocalSigner
-from tests import zygote
+from tests import light_keys, zygote
 from tests.cli.conftest import PASSWORD
 
 DOCS = Path(__file__).parents[2] / "docs" / "walkthroughs"
@@ -75,8 +75,8 @@ def play(text: str, home: Path, offer: str) -> str:
                 assert "\n".join(shown).replace("0x...", tee_signer(offer)).strip() == offer.strip()
                 (home / file).write_text(offer)
                 continue
-            if words[:2] in (["key", "new"], ["key", "import"]):
-                shown = open_quickly(home, words[2], shown)
+            if words[:2] == ["key", "new"]:
+                shown = exchanged(home, words[2], shown)
             lines += shown
     return "\n".join(lines) + "\n"
 
@@ -85,14 +85,10 @@ def tee_signer(offer: str) -> str:
     return str(tomllib.loads(offer)["tee_signer"])
 
 
-def open_quickly(home: Path, name: str, shown: list[str]) -> list[str]:
-    """Encrypt the key that was just stored with less work, so that opening it takes no second each time.
-
-    A new key is exchanged for the one of its role. Returns what was shown, with its address.
-    """
+def exchanged(home: Path, name: str, shown: list[str]) -> list[str]:
+    """Exchange a new key for the one of its role. Returns what was shown, with its address."""
     store = KeyStore(home / "keys", scrypt_work=2)
-    stored = store.find(name)
-    signer = LocalSigner(KEYS[name]) if name in KEYS else store.unlock(name, PASSWORD)
+    stored, signer = store.find(name), LocalSigner(KEYS[name])
     store.remove(name)
     store.add(name, signer, PASSWORD)
     return [line.replace(stored.address, signer.address) for line in shown]
@@ -107,6 +103,7 @@ def answers(words: list[str], home: Path) -> Iterator[str]:
         | {"TZ": "UTC", "SERVING_HOME": str(home), "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": str(COLUMNS)},
         directory=home,
         columns=COLUMNS,
+        function=light_keys.SERVING,
     )
     typed = {
         r"Private key \(not shown\): ": development_keys()[0].to_hex(),

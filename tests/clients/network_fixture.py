@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from serving_network.chain.connection import Connection
+from serving_network.chain.transport import InProcessTransport, RpcCall
 from serving_network.clients import Owner, Provider, User
 from serving_network.contracts.models import FineTuningOffer, Offer, Quota
+from serving_network.errors import RpcError
 from serving_network.localchain import EmbeddedChain
 from serving_network.money import WEI_PER_COIN as COIN
 from serving_network.testing import LocalNetwork, local_network
@@ -17,6 +21,13 @@ from serving_network.wallet.local import LocalTeeSigner
 
 signer = LocalNetwork.signer
 TEE_KEY = bytes(31) + b"\x07"
+
+
+class InThread(InProcessTransport):
+    """The chain in this process, asked in a thread: as with any node, others go on until the answer is there."""
+
+    async def ask(self, calls: list[RpcCall]) -> list[Any | RpcError]:
+        return await asyncio.to_thread(lambda: [self._ask_one(method, params) for method, params in calls])
 
 
 @dataclass

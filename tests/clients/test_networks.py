@@ -10,6 +10,7 @@ import pytest
 from serving_network.cli.console.home import Home
 from serving_network.errors import ConfigurationError, KeyFailure, NotAnAddress, UnknownName
 from serving_network.networks import Configuration, NamedNetwork, home, parse_address
+from serving_network.wallet.keys import KeyStore
 
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
@@ -99,7 +100,7 @@ def test_home(tmp_path: Path) -> None:
 def test_a_damaged_key_file_does_not_hide_the_address_book(tmp_path: Path) -> None:
     configuration = Home(tmp_path)
     configuration.save_address("good-provider", parse_address(ADDRESS))
-    configuration.keys.create("main", "password").path.write_text("{")
+    KeyStore(tmp_path / "keys", scrypt_work=2).create("main", "password").path.write_text("{")
     assert configuration.address("good-provider") == ADDRESS
     assert configuration.name_of(ADDRESS) == "good-provider"
     with pytest.raises(KeyFailure):
@@ -110,7 +111,7 @@ def test_keys_in_use(tmp_path: Path) -> None:
     configuration = Home(tmp_path)
     with pytest.raises(UnknownName):
         configuration.use_key("main")
-    key = configuration.keys.create("main", "password")
+    key = KeyStore(tmp_path / "keys", scrypt_work=2).create("main", "password")
     configuration.use_key("main")
     assert Home(tmp_path).key_in_use == "main"
     assert configuration.address("main") == key.address

@@ -43,7 +43,13 @@ def world(deployed: World) -> Iterator[World]:
         yield deployed
 
 
+@pytest.fixture(scope="session")
+def url(deployed: World) -> Iterator[str]:
+    """Where programs outside this process reach the network."""
+    with deployed.network.served() as url:
+        yield url
+
+
 @pytest.fixture
-def stage(world: World, tmp_path: Path) -> Iterator[Stage]:
-    with world.network.served() as url:
-        yield Stage(world, url, tmp_path / "provider.journal")
+def stage(world: World, url: str, tmp_path: Path) -> Stage:
+    return Stage(world, url, tmp_path / "provider.journal")

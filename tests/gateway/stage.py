@@ -36,7 +36,7 @@ from serving_network.store.location import Location
 from serving_network.store.opening import identity_of, read_only
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.local import LocalSigner
-from tests.clients.network_fixture import World
+from tests.clients.network_fixture import InThread, World
 from tests.gateway.streams import chunk, event
 
 PROVIDER, USER, STRANGER = 1, 3, 5
@@ -194,7 +194,7 @@ class Gate:
 
 @dataclass
 class Stage:
-    """The local network at `url`, and where the provider's store is."""
+    """The local network, which programs find at `url`, and where the provider's store is."""
 
     world: World
     url: str
@@ -247,10 +247,10 @@ class Stage:
         tracing = given.pop("tracing", None)
         async with (
             model_server() as model,
-            await AsyncNetwork.open(self.url) as network,
+            self.connected() as connection,
             running(
                 Settings(self.world.provider.address, given.pop("upstream", model.url), **given),
-                network,
+                AsyncNetwork(connection),
                 self.world.tee_signer,
                 self.store,
                 stop_seconds=stop_seconds,
@@ -265,10 +265,14 @@ class Stage:
 
     async def settle(self) -> Report:
         """Settle what is served, as `serving settle` does."""
-        async with await AsyncConnection.open(self.url) as connection:
+        async with self.connected() as connection:
             chain = await LiveChain.open(connection, LocalNetwork.signer(PROVIDER))
             with open_journal(self.store, identity_of(self.store)) as journal:
                 return await Settlement(chain, journal, self.world.tee_signer, Options(interval=0)).run(None)
+
+    def connected(self) -> AsyncConnection:
+        """A connection to the chain, as a gateway or a client has one."""
+        return AsyncConnection([InThread(self.world.chain)], self.world.connection.chain_id, attempts=1)
 
 
 def digest(content: bytes) -> bytes:

@@ -17,7 +17,6 @@ import openai
 import pytest
 from aiohttp import web
 
-from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.bills import evidence
 from serving_network.clients.buying import funding, purchase
 from serving_network.clients.buying.endpoint import Endpoint
@@ -61,7 +60,7 @@ async def connected(
     """Connect to a gateway; `in_front` makes a server between them, of the gateway's URL."""
     world = stage.world
     bought: list[SignedReceipt] = []
-    async with stage.gate(handle) as gate, await AsyncConnection.open(stage.url) as connection:
+    async with stage.gate(handle) as gate, stage.connected() as connection:
         shown = gate.running.url
         if in_front is not None:
             shown = await in_front(shown)

@@ -8,6 +8,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import pytest
@@ -724,13 +725,16 @@ def test_contradictory_pages_are_refused(
 ) -> None:
     looks = 0
 
+    @cache
+    def page(entries: int, of: int) -> bytes:
+        ledgers = [("0x" + "11" * 20, 7, 7, "")] * entries
+        return encode(["(address,uint256,uint256,string)[]", "uint256"], [ledgers, of])
+
     def answer_to(data: bytes, block: Any) -> bytes:
         nonlocal looks
         looks += 1
         assert block >= 0
-        size = int.from_bytes(data[-32:])
-        ledgers = [("0x" + "11" * 20, 7, 7, "")] * count(looks, size)
-        return encode(["(address,uint256,uint256,string)[]", "uint256"], [ledgers, total(looks)])
+        return page(count(looks, int.from_bytes(data[-32:])), total(looks))
 
     async def call(_: AsyncNode, __: str, data: bytes, *, block: Any) -> bytes:
         assert looks < 50
