@@ -64,18 +64,9 @@ class Tally:
 
 
 async def kill_under_load(
-    stage: Stage,
-    home: Path,
-    kills: int,
-    chance: random.Random,
-    database: PostgresServer | None = None,
-    *,
-    longest_life: float = LONGEST_LIFE,
+    stage: Stage, home: Path, kills: int, chance: random.Random, database: PostgresServer | None = None
 ) -> Tally:
-    """Kill so many times, then check everything. The server of the store is killed, too, if it is a `database`.
-
-    The next kill comes after `longest_life` seconds at most.
-    """
+    """Kill so many times, then check everything. The server of the store is killed, too, if it is a `database`."""
     tally = Tally()
     programs_killed = (GATEWAY, SETTLER) if database is None else (GATEWAY, SETTLER, DATABASE)
     victims = [programs_killed[number % len(programs_killed)] for number in range(kills)]
@@ -92,7 +83,7 @@ async def kill_under_load(
                 for _ in range(CLIENTS_OF_USER)
             ]
             for victim in victims:
-                await asyncio.sleep(chance.uniform(0.05, longest_life))
+                await asyncio.sleep(chance.uniform(0.05, LONGEST_LIFE))
                 tally.kills[victim] += 1
                 if victim == DATABASE and database is not None:
                     await asyncio.to_thread(database.crash)
