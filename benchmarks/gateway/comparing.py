@@ -67,7 +67,8 @@ def _takes_part(server: Server, case: Case) -> bool:
 
 async def _turn(server: Server, case: Case, seconds: float) -> Figures:
     before, of_database = server.cpu(), server.database_cpu()
-    measured = await load(server.ports, server.tokens, case.clients, seconds, case.body, case.arriving)
+    clients = case.clients * len(server.ports)
+    measured = await load(server.ports, server.tokens, clients, seconds, case.body, case.arriving)
     figures = _figures(measured, server.cpu() - before)
     if server.database:
         figures[DATABASE] = 1e3 * (server.database_cpu() - of_database) / len(measured.answers)
