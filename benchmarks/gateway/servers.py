@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -87,7 +87,7 @@ class Server:
 
     def database_cpu(self) -> float:
         """The seconds of processor time that the processes of its database have used."""
-        return sum(map(_cpu, _family(self.database))) if self.database else 0.0
+        return _cpu_of_family(self.database) if self.database else 0.0
 
     def memory(self) -> int:
         """Its resident memory in bytes."""
@@ -96,21 +96,19 @@ class Server:
 
 
 def _cpu(process: int) -> float:
-    used, system = _stat(process)[11:13]
-    return (int(used) + int(system)) / _TICKS
+    return sum(map(int, _stat(process)[11:13])) / _TICKS
 
 
-def _family(parent: int) -> list[int]:
-    """A process and its children."""
-    running = (int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal())
-    return [parent, *(one for one in running if _parent(one) == parent)]
-
-
-def _parent(process: int) -> int:
-    try:
-        return int(_stat(process)[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
+def _cpu_of_family(parent: int) -> float:
+    """What a process and all its children have used, including children that have ended."""
+    ticks = sum(map(int, _stat(parent)[13:15]))
+    for one in Path("/proc").iterdir():
+        if one.name.isdecimal():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                stat = _stat(int(one.name))
+                if parent in (int(one.name), int(stat[1])):
+                    ticks += sum(map(int, stat[11:13]))
+    return ticks / _TICKS
 
 
 def _stat(process: int) -> list[str]:
