@@ -72,9 +72,9 @@ def test_the_demo_reports_every_step_and_the_books_balance() -> None:
 
 
 def test_the_demo_reads_well() -> None:
-    told = demo()
-    assert told.count("balanced") == 3
-    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", told)
+    output = demo()
+    assert output.count("balanced") == 3
+    assert re.search(r"settled 5280 requests: [\d.]+ coins of [\d.]+ coins from 115 users", output)
 
 
 @pytest.fixture(scope="module")
