@@ -7,7 +7,7 @@ import pytest
 import vyper
 
 from serving_network.contracts.build.compiler import compile_contract
-from serving_network.contracts.build.errors import CompilerMismatch, LayoutError
+from serving_network.contracts.build.errors import CompilerMismatch, DuplicateName, LayoutError
 
 HERE = Path(__file__).parent
 FIXTURE = HERE / "Layout.vy"
@@ -75,3 +75,16 @@ def test_another_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vyper, "__version__", "0.4.2")
     with pytest.raises(CompilerMismatch, match=r"Vyper 0\.4\.3 is required, but 0\.4\.2 is installed"):
         compile_contract(FIXTURE, HERE)
+
+
+def test_two_sources_of_one_name_are_refused_before_the_compiler_stumbles(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part.vy").write_text("A: constant(uint256) = 1\n")
+    source = tmp_path / "Twice.vy"
+    source.write_text(
+        "from one import part as first\nfrom two import part as second\n"
+        "@external\ndef f() -> uint256:\n    return first.A + second.A\n"
+    )
+    with pytest.raises(DuplicateName, match=r"one/part\.vy and two/part\.vy have the same name"):
+        compile_contract(source, tmp_path)

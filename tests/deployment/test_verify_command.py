@@ -15,7 +15,7 @@ from aiohttp import web
 from tests.deployment.guide import GUIDE, Guide
 from tests.deployment.test_verify import Service
 
-# The ledger alone: compiling takes seconds, and `test_verify.py` recompiles all the others.
+# The ledger alone, which is deployed sooner.
 SPEC = GUIDE.read_text().split("```toml\n", 1)[1].split("[[service]]", 1)[0]
 
 

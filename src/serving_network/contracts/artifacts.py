@@ -27,8 +27,9 @@ class Artifact:
 
     `bytecode` is the creation code without constructor arguments; `deployed_bytecode` is the runtime code without
     immutables. `constructor_arguments` are mainnet's values in the constructor's order, None for one that depends on
-    the deployment. `storage_layout` is the compiler's. `source_hashes` maps each file that the artifact was built from,
-    by its path in the repository, to its SHA-256.
+    the deployment. `storage_layout` is the compiler's. `standard_json` has the compiler's `input` without the texts of
+    the sources, and the `sha256` of the whole; it is empty for a contract that is not written in Vyper.
+    `source_hashes` maps each file that the artifact was built from, by its path in the repository, to its SHA-256.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Artifact:
     constructor_arguments: list[int | None]
     storage_layout: dict[str, Any]
     compiler: dict[str, Any]
+    standard_json: dict[str, Any]
     source_hashes: dict[str, str]
 
     @cached_property
@@ -84,6 +86,7 @@ def read(path: Path) -> Artifact:
             constructor_arguments=stored["constructorArguments"],
             storage_layout=stored["storageLayout"],
             compiler=stored["compiler"],
+            standard_json=stored["standardJson"],
             source_hashes=stored["sourceHashes"],
         )
     except FileNotFoundError as error:

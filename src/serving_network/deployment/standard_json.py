@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiler's standard JSON input of a contract, for verification services.
 
-The input is used only if it compiles to exactly the artifact's bytecode, so a service never refuses because of the
-input. Sources come from a checkout; an installed wheel has none.
+It is the input that the artifact was compiled from, so a service never refuses because of the input. Sources come from
+a checkout; an installed wheel has none.
 """
 
+import hashlib
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from serving_network.contracts import Artifact
 from serving_network.deployment.errors import NothingToCompile, NotReproduced
 from serving_network.errors import InvalidInput
 
-ROOT = Path(__file__).parents[3]
-SOURCES = "contracts/"
+SOURCES = Path(__file__).parents[3] / "contracts"
 
 
 @dataclass(frozen=True)
@@ -32,47 +31,36 @@ class StandardJson:
         return json.dumps(self.content, indent=2, ensure_ascii=False) + "\n"
 
 
-def standard_json(artifact: Artifact, root: Path = ROOT) -> StandardJson:
-    """The input for a contract made from the sources under `root`.
+def standard_json(artifact: Artifact, folder: Path = SOURCES) -> StandardJson:
+    """The input that a contract was compiled from, with the sources in `folder`.
 
     Raises InvalidInput for a contract that is not written in Vyper, NothingToCompile if sources are missing, and
-    NotReproduced for sources that no service can compile.
+    NotReproduced for other sources.
     """
-    if artifact.compiler.get("name") != "vyper":
+    if not artifact.standard_json:
         raise InvalidInput(
             f"{artifact.name} is not written in Vyper, so no service can compile it.",
             next_step="Compare its bytes: serving verify local",
         )
-    paths = [path.removeprefix(SOURCES) for path in artifact.source_hashes if path.endswith((".vy", ".vyi"))]
-    stems = Counter(Path(path).stem for path in paths)
-    if double := [path for path in paths if stems[Path(path).stem] > 1]:
-        raise NotReproduced(
-            f"{' and '.join(double)} have the same name.",
-            cause="The compiler's standard JSON mode refuses that, so no service can compile it.",
-            next_step="Rename one of them.",
-        )
-    target = next(path for path in paths if Path(path).stem == artifact.name)
-    settings = artifact.compiler["settings"]
+    compiled = artifact.standard_json["input"]
     try:
-        sources = {path: {"content": (root / SOURCES / path).read_text(encoding="utf-8")} for path in sorted(paths)}
+        sources = {path: {"content": (folder / path).read_text(encoding="utf-8")} for path in compiled["sources"]}
     except FileNotFoundError as error:
         raise NothingToCompile(
             f"The source {error.filename} is missing.",
             cause="An installed package contains compiled contracts only.",
             next_step="In a checkout of the release that was deployed: make build, then run this there.",
         ) from error
-    content = {
-        "language": "Vyper",
-        "sources": sources,
-        "settings": {
-            "evmVersion": settings["evm_version"],
-            "optimize": settings["optimize"],
-            "experimentalCodegen": settings["experimental_codegen"],
-            "search_paths": ["."],
-            "outputSelection": {target: ["abi", "evm.bytecode", "evm.deployedBytecode", "layout", "metadata"]},
-        },
-    }
+    content = compiled | {"sources": sources}
+    if digest(content) != artifact.standard_json["sha256"]:
+        raise _not_reproduced(f"{artifact.name} was not compiled from the sources in {folder}.")
+    (target,) = compiled["settings"]["outputSelection"]
     return StandardJson(content, artifact.compiler["version"], f"{target}:{artifact.name}")
+
+
+def digest(content: dict[str, Any]) -> str:
+    """The hash by which an artifact knows the input that it was compiled from, as the contracts' build makes it."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
@@ -93,8 +81,8 @@ def check_recompiled(artifact: Artifact, made: StandardJson) -> None:
     code = compiled["contracts"][path][name]["evm"]
     for what, expected in (("bytecode", artifact.bytecode), ("deployedBytecode", artifact.deployed_bytecode)):
         if bytes.fromhex(code[what]["object"].removeprefix("0x")) != expected:
-            raise NotReproduced(
-                f"The sources of {artifact.name} compile to another {what} than the artifact's.",
-                cause="The artifact was compiled from other sources.",
-                next_step="make build",
-            )
+            raise _not_reproduced(f"The sources of {artifact.name} compile to another {what} than the artifact's.")
+
+
+def _not_reproduced(what: str) -> NotReproduced:
+    return NotReproduced(what, cause="The artifact was compiled from other sources.", next_step="make build")

@@ -210,7 +210,7 @@ class World:
 
 @cache
 def _compiled(name: str) -> tuple[Interface, bytes]:
-    made = compile_contract(MOCKS / f"{name}.vy", CHECKOUT / "contracts")
+    made = compile_contract(MOCKS / f"{name}.vy", CHECKOUT)
     return Interface(made.abi), made.bytecode
 
 

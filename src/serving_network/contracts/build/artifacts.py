@@ -60,6 +60,7 @@ def make(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "constructorArguments": _constructor_arguments(abi, entry.get("constructor_arguments", {})),
         "storageLayout": compiled.storage_layout,
         "compiler": compiled.settings,
+        "standardJson": compiled.standard_json,
         "sourceHashes": {
             path.relative_to(ROOT).as_posix(): _sha256(path)
             for path in [*compiled.sources, *tools]
@@ -118,6 +119,7 @@ def _assemble(source: Path) -> Compiled:
         deployed_bytecode=sections["runtime"],
         storage_layout={},
         settings={"name": "assembler of this repository", "evmVersion": EVM_VERSION, "vyper": VYPER_VERSION},
+        standard_json={},
         sources=[source],
     )
 

@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile one Vyper contract, and complete the storage layout with what the compiler leaves out."""
+"""Compile one Vyper contract, and complete the storage layout with what the compiler leaves out.
+
+The code is compiled from the compiler's standard JSON input, so that it is what a verification service gets when it
+compiles the same input.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import vyper
 from vyper.ast import nodes
-from vyper.compiler import outputs_from_compiler_data
+from vyper.cli.vyper_json import compile_json
 from vyper.compiler.input_bundle import FilesystemInputBundle
 from vyper.compiler.phases import CompilerData
 from vyper.compiler.settings import Settings
 from vyper.semantics.data_locations import DataLocation
 from vyper.semantics.types import DArrayT, FlagT, HashMapT, SArrayT, StructT, VyperType
 
-from .errors import CompilerMismatch, LayoutError
+from .errors import CompilerMismatch, DuplicateName, LayoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 VYPER_VERSION = "0.4.3"
@@ -43,6 +50,7 @@ class Compiled:
     deployed_bytecode: bytes
     storage_layout: dict[str, Any]
     settings: dict[str, Any]
+    standard_json: dict[str, Any]
     sources: list[Path]
 
 
@@ -64,27 +72,70 @@ def prepare(source: Path, search_path: Path) -> CompilerData:
 
 
 def compile_contract(source: Path, search_path: Path) -> Compiled:
-    """Compile one contract. Raises `BuildError`, and the compiler's errors for invalid source code."""
+    """Compile one contract. Raises `BuildError`, and the compiler's errors for invalid source code.
+
+    `standard_json` has the input without the texts of the sources, and the SHA-256 of the whole input, written with
+    sorted keys and without needless escapes.
+    """
     contract = prepare(source, search_path)
-    outputs = outputs_from_compiler_data(contract, ("abi", "layout", "bytecode", "bytecode_runtime", "settings_dict"))
-    modules = _modules(contract.annotated_vyper_module)
+    module = contract.annotated_vyper_module
+    settings = contract.settings
+    sources = [source.resolve(), *(file.resolved_path for file in contract.resolved_imports.compiler_inputs)]
+    target = _path(source, search_path)
+    standard_input = {
+        "language": "Vyper",
+        "sources": {_path(file, search_path): {"content": file.read_text(encoding="utf-8")} for file in sources},
+        "settings": {
+            "evmVersion": settings.evm_version,
+            "optimize": str(settings.optimize),
+            "experimentalCodegen": settings.experimental_codegen,
+            "search_paths": ["."],
+            "outputSelection": {target: ["abi", "evm.bytecode", "evm.deployedBytecode", "layout", "metadata"]},
+        },
+    }
+    _refuse_duplicates(standard_input["sources"])
+    output = compile_json(standard_input, _failed)["contracts"][target][source.stem]
+    modules = _modules(module)
     return Compiled(
-        abi=outputs["abi"],
+        abi=output["abi"],
         raw_returns=frozenset(one.name for one in contract.global_ctx.exposed_functions if one.do_raw_return),
-        structs=dict(_structs(contract.annotated_vyper_module)),
-        bytecode=bytes.fromhex(outputs["bytecode"].removeprefix("0x")),
-        deployed_bytecode=bytes.fromhex(outputs["bytecode_runtime"].removeprefix("0x")),
-        storage_layout=_layout(outputs["layout"], modules),
+        structs=dict(_structs(module)),
+        bytecode=bytes.fromhex(output["evm"]["bytecode"]["object"].removeprefix("0x")),
+        deployed_bytecode=bytes.fromhex(output["evm"]["deployedBytecode"]["object"].removeprefix("0x")),
+        storage_layout=_layout(output["layout"], modules),
         settings={
             "name": "vyper",
             "version": vyper.__long_version__,
-            "evmVersion": contract.settings.evm_version,
-            "optimize": str(contract.settings.optimize),
-            "codegen": "venom" if contract.settings.experimental_codegen else "legacy",
-            "settings": outputs["settings_dict"],
+            "evmVersion": settings.evm_version,
+            "optimize": str(settings.optimize),
+            "codegen": "venom" if settings.experimental_codegen else "legacy",
+            "settings": settings.as_dict(),
         },
-        sources=[source.resolve(), *(file.resolved_path for file in contract.resolved_imports.compiler_inputs)],
+        standard_json={
+            "input": standard_input | {"sources": sorted(standard_input["sources"])},
+            "sha256": _sha256(standard_input),
+        },
+        sources=sources,
     )
+
+
+def _path(source: Path, search_path: Path) -> str:
+    return source.resolve().relative_to(search_path.resolve()).as_posix()
+
+
+def _refuse_duplicates(paths: Iterable[str]) -> None:
+    """The compiler finds the sources of a standard JSON input by their names without folders."""
+    names = Counter(path.rpartition("/")[2] for path in paths)
+    if duplicates := [path for path in paths if names[path.rpartition("/")[2]] > 1]:
+        raise DuplicateName(f"{' and '.join(duplicates)} have the same name: rename one of them")
+
+
+def _failed(_file: str | None, error: Exception, _component: str) -> NoReturn:
+    raise error
+
+
+def _sha256(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _modules(top: nodes.Module) -> dict[str, nodes.Module]:

@@ -24,3 +24,7 @@ class CompilerMismatch(BuildError):
 
 class LayoutError(BuildError):
     """The declaration of a packed word is invalid."""
+
+
+class DuplicateName(BuildError):
+    """Two sources of a contract have the same name."""

@@ -8,7 +8,7 @@
      Its owner has nothing to stop.
 """
 
-from fine_tuning import verifier
+from contracts.fine_tuning import verifier
 
 
 @external
