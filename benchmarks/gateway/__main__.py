@@ -7,6 +7,7 @@
 | JSON, one client | 1 | the same |
 | stream | 16 | 200 events as fast as they go |
 | paced | 100 | a stream of 200 events, one every 20 ms; the clients come at once, or one after the other |
+| JSON, 0.3 of a core | 16 | as JSON, with 0.3 of a core for each process, so that two gateways do not compete for one |
 
 The gateway keeps its rows in SQLite; "PostgreSQL" is the gateway with a store there, whose server has its own processor
 time. "no store" is the gateway that signs its rows and does not store them. "stack" is its HTTP stack, which passes
@@ -26,6 +27,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
+from benchmarks.gateway import shares
 from benchmarks.gateway.comparing import CASES, CPU, DATABASE, Figures, compare
 from benchmarks.gateway.load import load
 from benchmarks.gateway.servers import CROWD, TWO, UNSTORED, Server, servers
@@ -59,6 +61,9 @@ def main() -> None:
         _line("fdatasync p50 ms", f"disk {_fdatasync(home):.3g}")
         started = servers(stage, home, given.uvicorn, given.litellm, crowd)
         cases = {name: CASES[name] for name in given.case or CASES}
+        if reason := shares.missing():
+            cases = {name: case for name, case in cases.items() if case.share == 1}
+            _line("less than a core", reason)
         if given.growth:
             asyncio.run(_grow(started))
             return
@@ -139,7 +144,7 @@ def _ratio(figure: str, figures: list[Figures], base: list[Figures]) -> float:
 
 
 def _line(title: str, *cells: str) -> None:
-    sys.stdout.write(f"{title:<34}{'   '.join(cells)}\n")
+    sys.stdout.write(f"{title:<38}{'   '.join(cells)}\n")
     sys.stdout.flush()
 
 

@@ -9,17 +9,22 @@ from statistics import median, quantiles
 from typing import Any, Final, NamedTuple
 
 from benchmarks.gateway.load import PACED, STREAM, Measured, load
-from benchmarks.gateway.servers import CROWD, TWO, Server
+from benchmarks.gateway.servers import CROWD, TWO, UNSTORED, Server
+from benchmarks.gateway.shares import shares
 from benchmarks.gateway.stub import EVENTS
 
 
 class Case(NamedTuple):
-    """The number of clients, their request, the figures that are shown, and the seconds in which the clients arrive."""
+    """The number of clients, their request, the figures that are shown, and the seconds in which the clients arrive.
+
+    Each process of a server has one core, or a `share` of it.
+    """
 
     clients: int
     body: dict[str, Any]
     shown: tuple[str, ...]
     arriving: float = 0.0
+    share: float = 1.0
 
 
 CPU: Final = "CPU ms"
@@ -32,6 +37,7 @@ CASES: dict[str, Case] = {
     "stream, 16 clients": Case(16, STREAM, (CPU, "per second")),
     "paced, 100 at once": Case(100, PACED, ("CPU us/event", "event p50 ms", "event p99 ms", *_FIRST)),
     "paced, 100 arriving": Case(100, PACED, _FIRST, EVENTS * 0.02),
+    "JSON, 0.3 of a core": Case(16, {}, (CPU, DATABASE, "per second"), share=0.3),
 }
 Figures = dict[str, float]
 Show = Callable[[str, dict[str, list[Figures]], tuple[str, ...]], None]
@@ -47,22 +53,28 @@ async def compare(
         for name, case in cases.items():
             able = [one for one in compared if _takes_part(one, case)]
             turns: dict[str, list[Figures]] = {one.name: [] for one in able}
-            for server in able:
-                warmed = 0
-                while warmed < len(server.tokens):
-                    warmed += len((await load(server.ports, server.tokens, case.clients, 0.3, case.body)).answers)
-            for turn in range(pairs):
-                for server in able if turn % 2 else reversed(able):
-                    turns[server.name].append(await _turn(server, case, seconds))
+            with shares({pid for one in able for pid in one.pids}, case.share):
+                for server in able:
+                    warmed = 0
+                    while warmed < len(server.tokens):
+                        warmed += len((await load(server.ports, server.tokens, case.clients, 0.3, case.body)).answers)
+                for turn in range(pairs):
+                    for server in able if turn % 2 else reversed(able):
+                        turns[server.name].append(await _turn(server, case, seconds))
             show(name, turns, case.shown)
         return {one.name: (resting[one.name], one.memory()) for one in compared if one.pids}
 
 
 def _takes_part(server: Server, case: Case) -> bool:
-    """LiteLLM takes minutes for a hundred streams; many users, or two gateways, change nothing once one has begun."""
+    """LiteLLM takes minutes for a hundred streams, and many users change nothing once a stream has begun.
+
+    Only two gateways with less than a core each show what two cores would serve.
+    """
+    if case.share < 1:
+        return server.name in ("R", UNSTORED, "PostgreSQL", TWO)
     if server.name == "LiteLLM":
         return case.body is not PACED
-    return server.name not in (CROWD, TWO) or not case.body
+    return server.name != TWO and (server.name != CROWD or not case.body)
 
 
 async def _turn(server: Server, case: Case, seconds: float) -> Figures:

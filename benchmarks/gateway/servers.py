@@ -26,7 +26,7 @@ from tests.postgres import missing, postgres_server
 CROWD: Final = "PostgreSQL, many users"
 """The name of the gateway on PostgreSQL while many users send requests, not one."""
 TWO: Final = "PostgreSQL, two gateways"
-"""Two gateways on one store, each with as many clients as one has. On the same core, they show what they spend."""
+"""Two gateways on one store, each with as many clients as one has."""
 UNSTORED: Final = "no store"
 """The name of the gateway that signs its rows and does not store them."""
 CORES: Final = sorted(os.sched_getaffinity(0))
