@@ -43,5 +43,24 @@ def test_jobs_wait_for_others_while_each_round_brings_more(
     assert [len(jobs or ()) for jobs in given] == together
 
 
+def test_a_job_for_which_nobody_waits_goes_along_with_others_or_at_its_time(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "store", IDENTITY, [])
+
+    async def submit() -> list[int]:
+        async def handed_over() -> list[int]:
+            await asyncio.sleep(0.05)
+            return [len(writer._jobs.get_nowait() or ()) for _ in range(writer._jobs.qsize())]
+
+        writer.submit(each, nothing, within=60)
+        writer.submit(each, nothing, within=60)
+        waiting = await handed_over()
+        writer.submit(each, nothing)
+        together = await handed_over()
+        writer.submit(each, nothing, within=0.01)
+        return [len(waiting), *together, *await handed_over()]
+
+    assert asyncio.run(submit()) == [0, 3, 1]
+
+
 def nothing(_: Database) -> None:
     """A job."""

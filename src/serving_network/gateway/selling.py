@@ -40,11 +40,11 @@ from serving_network.messages.answer_signatures import image_hashes
 from serving_network.messages.receipts import Ending, receipt_id
 from serving_network.messages.session_tokens import SessionToken
 from serving_network.store.billing import Delivered, Kept, Terms
-from serving_network.store.intake import Intake
+from serving_network.store.intake import CHECKPOINT_WAIT, Intake
 from serving_network.store.opening import JournalFailure
 from serving_network.tokenizing.tokenizer import Tokenizer
 
-CHECKPOINT_SECONDS: Final = 1.0
+CHECKPOINT_SECONDS: Final = 1.0 - CHECKPOINT_WAIT
 CLIENT_SECONDS: Final = 60.0
 """A client that accepts nothing for so long has left."""
 PART: Final = 2**16

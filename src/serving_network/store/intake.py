@@ -34,6 +34,8 @@ from serving_network.store.writing import Kind, Writer, each
 
 CACHE_KIB: Final = 16_384
 """What the writing thread keeps of an SQLite store in memory: rows are appended, so few pages are used again."""
+CHECKPOINT_WAIT: Final = 0.25
+"""The seconds that a checkpoint waits for others at most, so that a hundred streams do not take as many commits."""
 _THE_ONLY: Final = ""
 """The name of the gateway of an SQLite store."""
 
@@ -121,8 +123,8 @@ class Intake(Lookups):
         await self._writer.submit(billing.begin, Begun(terms, gateway, now))
 
     def checkpoint(self, id: bytes, delivery: Delivered, now: int) -> None:  # noqa: A002
-        """Store what of a stream was delivered so far, without waiting for the commit."""
-        waiting = self._writer.submit(billing.checkpoint, Checkpoint(id, delivery, now))
+        """Store what of a stream was delivered so far, within CHECKPOINT_WAIT."""
+        waiting = self._writer.submit(billing.checkpoint, Checkpoint(id, delivery, now), within=CHECKPOINT_WAIT)
         waiting.add_done_callback(_ignore_failure)
 
     async def abandon(self, id: bytes) -> None:  # noqa: A002

@@ -2,10 +2,11 @@
 """One thread that commits whatever is queued.
 
 The thread takes all jobs that are waiting, runs them in one transaction and commits it; while it commits, the next jobs
-gather. There is no timer, so that a single request does not wait, and many requests share a commit. The jobs of one
-round of the event loop reach the thread together, with those of the next rounds while each brings more: a commit costs
-as much processor time as four rows. Jobs of one kind run together, so that PostgreSQL gets the rows of many requests in
-one round trip. If any job fails, each runs alone: a job that fails is undone, and no other.
+gather. No request waits for a timer, and many requests share a commit. The jobs of one round of the event loop reach
+the thread together, with those of the next rounds while each brings more: a commit costs as much processor time as four
+rows. Jobs for which no request waits go along with others, or soon after. Jobs of one kind run together, so that
+PostgreSQL gets the rows of many requests in one round trip. If any job fails, each runs alone: a job that fails is
+undone, and no other.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class Writer:
         self._enter = enter
         self._gathered: list[_Job] = []
         """The jobs that the thread is not given yet."""
+        self._handing_over = False
+        """Whether a round of the event loop is about to hand them over."""
+        self._latest: asyncio.TimerHandle | None = None
+        """When they are handed over in any case."""
         self._jobs: SimpleQueue[list[_Job] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="intake", daemon=True)
 
@@ -77,13 +82,19 @@ class Writer:
         self._jobs.put(None)
         self._thread.join()
 
-    def submit(self, kind: Kind[V, T], value: V, *, user: str | None = None) -> asyncio.Future[T]:
-        """Queue a job. `user` is the one whose account it changes. The future fails with JournalFailure."""
+    def submit(self, kind: Kind[V, T], value: V, *, user: str | None = None, within: float = 0.0) -> asyncio.Future[T]:
+        """Queue a job. `user` is the one whose account it changes. The future fails with JournalFailure.
+
+        The job waits for others that share its commit, for `within` seconds at most.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if not self._gathered:
-            loop.call_soon(self._wait_for_more, loop, 1, MORE_ROUNDS)
         self._gathered.append(_Job(self._order.get(kind, len(self._order)), kind, value, user, future))
+        if within:
+            self._latest = self._latest or loop.call_later(within, self._hand_over)
+        elif not self._handing_over:
+            self._handing_over = True
+            loop.call_soon(self._wait_for_more, loop, len(self._gathered), MORE_ROUNDS)
         return future
 
     def _wait_for_more(self, loop: asyncio.AbstractEventLoop, seen: int, rounds: int) -> None:
@@ -96,6 +107,10 @@ class Writer:
 
     def _hand_over(self) -> None:
         jobs, self._gathered = self._gathered, []
+        self._handing_over = False
+        if self._latest is not None:
+            self._latest.cancel()
+            self._latest = None
         if jobs:
             self._jobs.put(jobs)
 
