@@ -30,8 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import patch
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import NodeUnreachable, ServingError
 from serving_network.settlement import following, sending
 from serving_network.settlement.adopting import Covers, adopt
@@ -89,6 +88,7 @@ class History:
     owed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
     lines: list[str] = field(default_factory=list)
     lost: list[Pending] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     highest: int = 0
     fault_rate: float = 0
     calm: bool = False
@@ -250,7 +250,7 @@ class History:
         signer = OTHER_TEE if service.tee_signer == OTHER_TEE.address else TEE
         with self.journal() as journal:
             run = Settlement(self.chain, journal, signer, self.options, clock=lambda: self.chain.now)
-            report = asyncio.run(run.run(log))
+            report = self.loop.run_until_complete(run.run(log))
         if report.fee != report.paid + report.unsettled:
             raise Charged(f"the report does not add up: {report.fee} = {report.paid} + {report.unsettled}")
         return report
@@ -309,7 +309,9 @@ class History:
         if not self.restores:
             raise Charged(f"seed {self.seed}: the only journal says that another one settled for {users}")
         with self.journal() as journal:
-            asyncio.run(self.decide(journal, [user for user in journal.users() if user.address in users]))
+            self.loop.run_until_complete(
+                self.decide(journal, [user for user in journal.users() if user.address in users])
+            )
 
     async def decide(self, journal: Journal, users: Sequence[UserState]) -> None:
         """Adopt what matches the recorded requests; what does not, paid for some of them, as both copies read one log.
@@ -333,7 +335,9 @@ def play(seed: int) -> str | None:
         tempfile.TemporaryDirectory(dir=_fast_directory()) as name,
     ):
         try:
-            History(seed, Path(name)).run()
+            history = History(seed, Path(name))
+            with contextlib.closing(history.loop):
+                history.run()
         except Exception as error:  # noqa: BLE001 - any exception is a failed history
             return f"seed {seed}: {type(error).__name__}: {error}"
     return None
