@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
