@@ -44,8 +44,10 @@ from serving_network.store.opening import Identity, copy_journal
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+from tests.settlement.new_journals import put_new_journal
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 DEEPEST_REORGANISATION = 8
 RICH = 10_000
@@ -118,6 +120,7 @@ class History:
 
     def run(self) -> None:
         """Play the history. Raises Charged."""
+        put_new_journal(self.directory / "journal", IDENTITY)
         self.grow_log()
         for _ in range(DEEPEST_REORGANISATION + 2):
             self.chain.mine()
@@ -256,9 +259,7 @@ class History:
         return report
 
     def journal(self) -> contextlib.AbstractContextManager[Journal]:
-        return open_journal(
-            self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER), lambda: self.chain.now
-        )
+        return open_journal(self.directory / "journal", IDENTITY, lambda: self.chain.now)
 
     # ------------------------------------------------------------------------------------------- the end
 

@@ -35,6 +35,7 @@ from serving_network.settlement.journal.records import (
 )
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure, JournalOfAnother, copy_journal, read_only
+from tests.settlement.new_journals import put_new_journal
 
 BUSY = "Another settlement of this provider is running."
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
@@ -368,6 +369,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.disk = self.context.enter_context(closing(read_only(self.store, 10)))
 
     def new_store(self, path: Path) -> Location:
+        put_new_journal(path, IDENTITY)
         return path
 
     def teardown(self) -> None:
