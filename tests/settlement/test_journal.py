@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,7 @@ from serving_network.settlement.journal.records import (
     Transaction,
     UserState,
 )
+from serving_network.store.database import Database
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure, JournalOfAnother, copy_journal, read_only
 from tests.settlement.new_journals import put_new_journal
@@ -366,7 +367,10 @@ class JournalMachine(RuleBasedStateMachine):
         """Open the journal, and a second connection that sees only what is committed."""
         self.context = ExitStack()
         self.journal = self.context.enter_context(journal_at(self.store))
-        self.disk = self.context.enter_context(closing(read_only(self.store, 10)))
+        self.disk = self.context.enter_context(self.reader())
+
+    def reader(self) -> AbstractContextManager[Database]:
+        return closing(read_only(self.store, 10))
 
     def new_store(self, path: Path) -> Location:
         put_new_journal(path, IDENTITY)
