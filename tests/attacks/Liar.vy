@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A service that others wrote, and that lies
 @notice It keeps no book, takes coins like a service, sends home and reports what it is told, refuses to delete, and calls

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title An implementation that says in whose name and storage it runs
 """

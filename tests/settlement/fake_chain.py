@@ -12,8 +12,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.clients.settlements import Outcome, SignedSettlements
 from serving_network.contracts.models import Account, Refund, Status
 from serving_network.errors import TransactionFailure

@@ -30,8 +30,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unittest.mock import patch
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.errors import NodeUnreachable, ServingError
 from serving_network.settlement import following, sending
 from serving_network.settlement.adopting import Covers, adopt
@@ -45,8 +44,10 @@ from serving_network.store.opening import Identity, copy_journal
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+from tests.settlement.new_journals import put_new_journal
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 8)]
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 OTHER_TEE = LocalTeeSigner(b"\x08" * 32)
 DEEPEST_REORGANISATION = 8
 RICH = 10_000
@@ -89,6 +90,7 @@ class History:
     owed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(USERS, 0))
     lines: list[str] = field(default_factory=list)
     lost: list[Pending] = field(default_factory=list)
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     highest: int = 0
     fault_rate: float = 0
     calm: bool = False
@@ -118,6 +120,7 @@ class History:
 
     def run(self) -> None:
         """Play the history. Raises Charged."""
+        put_new_journal(self.directory / "journal", IDENTITY)
         self.grow_log()
         for _ in range(DEEPEST_REORGANISATION + 2):
             self.chain.mine()
@@ -250,15 +253,13 @@ class History:
         signer = OTHER_TEE if service.tee_signer == OTHER_TEE.address else TEE
         with self.journal() as journal:
             run = Settlement(self.chain, journal, signer, self.options, clock=lambda: self.chain.now)
-            report = asyncio.run(run.run(log))
+            report = self.loop.run_until_complete(run.run(log))
         if report.fee != report.paid + report.unsettled:
             raise Charged(f"the report does not add up: {report.fee} = {report.paid} + {report.unsettled}")
         return report
 
     def journal(self) -> contextlib.AbstractContextManager[Journal]:
-        return open_journal(
-            self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER), lambda: self.chain.now
-        )
+        return open_journal(self.directory / "journal", IDENTITY, lambda: self.chain.now)
 
     # ------------------------------------------------------------------------------------------- the end
 
@@ -309,7 +310,9 @@ class History:
         if not self.restores:
             raise Charged(f"seed {self.seed}: the only journal says that another one settled for {users}")
         with self.journal() as journal:
-            asyncio.run(self.decide(journal, [user for user in journal.users() if user.address in users]))
+            self.loop.run_until_complete(
+                self.decide(journal, [user for user in journal.users() if user.address in users])
+            )
 
     async def decide(self, journal: Journal, users: Sequence[UserState]) -> None:
         """Adopt what matches the recorded requests; what does not, paid for some of them, as both copies read one log.
@@ -333,7 +336,9 @@ def play(seed: int) -> str | None:
         tempfile.TemporaryDirectory(dir=_fast_directory()) as name,
     ):
         try:
-            History(seed, Path(name)).run()
+            history = History(seed, Path(name))
+            with contextlib.closing(history.loop):
+                history.run()
         except Exception as error:  # noqa: BLE001 - any exception is a failed history
             return f"seed {seed}: {type(error).__name__}: {error}"
     return None

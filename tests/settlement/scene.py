@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.settlement.journal import Journal, open_journal
 from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
@@ -20,9 +19,11 @@ from serving_network.store.opening import Identity
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, PROVIDER, TEE, FakeChain, Pending
+from tests.settlement.new_journals import put_new_journal
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 5)]
 ALICE, BOB, CAROL, DAVE = USERS
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 OPTIONS = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.05, final_depth=5)
 FINAL = 5
 """Blocks until everything before them is final."""
@@ -36,6 +37,7 @@ class Scene:
         self.directory = directory
         self.lines: defaultdict[str, list[str]] = defaultdict(list)
         self.owed: dict[str, int] = {}
+        put_new_journal(directory / "journal", IDENTITY)
 
     def record(self, user: str, fee: int, *, journal: str = "journal") -> None:
         """Write a request into a log."""
@@ -56,8 +58,7 @@ class Scene:
         return report
 
     def journal(self, name: str = "journal") -> AbstractContextManager[Journal]:
-        identity = Identity(31337, "0x", CONTRACT, PROVIDER)
-        return open_journal(self.directory / name, identity, lambda: self.chain.now)
+        return open_journal(self.directory / name, IDENTITY, lambda: self.chain.now)
 
     def check(self) -> None:
         """Nobody has paid more than is owed."""

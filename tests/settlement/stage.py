@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eth_utils.address import to_checksum_address
-
+from serving_network.addresses import to_checksum_address
 from serving_network.chain.connection import AsyncConnection
 from serving_network.clients.owner import AsyncOwner
 from serving_network.clients.provider import AsyncProvider

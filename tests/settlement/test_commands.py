@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands around the journal, end to end: real contracts, a served chain, a home with keys in the environment."""
+"""The commands around the journal, end to end: real contracts, a home with keys in the environment.
+
+They ask the chain itself. `test_demo` has commands that ask over HTTP, as `test_killed` has runs.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from serving_network.chain.transport import InProcessTransport, Transport, transport_to
 from serving_network.cli.main import app
 from serving_network.errors import RpcError
 from serving_network.files import lock
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
-from serving_network.localchain.server import running_server
 from serving_network.messages.typed_data import TEESettlement, UserSettlement
 from tests.settlement.stage import COIN, PROVIDER, TEE, USERS, prepare_in_process
 
+URL = "http://127.0.0.1:1"
 LEDGER = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"
 ANN, BEN, EVE = (USERS[number].address for number in range(3))
 Row = tuple[str, str, int]
@@ -106,30 +110,39 @@ class House:
         assert self.json("settlement", "send", str(path), "--yes")["outcomes"][0]["status"] == "SUCCESS"
 
 
+def ask_without_http(patch: pytest.MonkeyPatch, node: Node) -> None:
+    """Let commands that connect to URL ask the node."""
+
+    def transport(url: str, timeout: float) -> Transport:
+        return InProcessTransport(node) if url == URL else transport_to(url, timeout)
+
+    patch.setattr("serving_network.chain.reading.transport_to", transport)
+
+
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Node, str]]:
+def node() -> Node:
     chain = Node()
     prepare_in_process(chain, USERS[:3], COIN)
-    with running_server(chain) as server:
-        yield chain, server.url
+    return chain
 
 
 @pytest.fixture(scope="module")
-def new_home(served: tuple[Node, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new_home(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home that uses the chain's network, for tests to copy."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVING_HOME", str(home))
         patch.delenv("SERVING_NETWORK", raising=False)
-        made = House(served[0], home)
-        made("network", "add", "here", "--url", served[1], "--chain-id", "31337", "--ledger", LEDGER)
+        ask_without_http(patch, node)
+        made = House(node, home)
+        made("network", "add", "here", "--url", URL, "--chain-id", "31337", "--ledger", LEDGER)
         made("network", "use", "here")
     return home
 
 
 @pytest.fixture
-def house(served: tuple[Node, str], new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    node, _ = served
+def house(node: Node, new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    ask_without_http(monkeypatch, node)
     shutil.copytree(new_home, tmp_path, dirs_exist_ok=True)
     monkeypatch.setenv("SERVING_HOME", str(tmp_path))
     monkeypatch.setenv("SERVING_PRIVATE_KEY", "0x" + development_keys()[1].to_bytes().hex())

@@ -28,6 +28,7 @@ from serving_network.settlement.options import Options
 from serving_network.settlement.report import Report
 from serving_network.settlement.wallet_nonces import UnknownTransactions
 from serving_network.store.opening import Identity
+from tests.settlement.new_journals import put_new_journal
 
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
 NONCE = 1000
@@ -226,8 +227,9 @@ class Scene:
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
-    clock = Clock()
-    with open_journal(tmp_path / "j", Identity(1, "", "", ""), clock) as journal:
+    clock, identity = Clock(), Identity(1, "", "", "")
+    put_new_journal(tmp_path / "j", identity)
+    with open_journal(tmp_path / "j", identity, clock) as journal:
         made = Scene(journal)
         made.clock = clock
 

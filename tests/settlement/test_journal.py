@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -33,8 +33,10 @@ from serving_network.settlement.journal.records import (
     Transaction,
     UserState,
 )
+from serving_network.store.database import Database
 from serving_network.store.location import Location
 from serving_network.store.opening import Identity, JournalFailure, JournalOfAnother, copy_journal, read_only
+from tests.settlement.new_journals import put_new_journal
 
 BUSY = "Another settlement of this provider is running."
 USERS: list[str] = [to_checksum_address(bytes([number]) * 20) for number in range(1, 4)]
@@ -365,9 +367,13 @@ class JournalMachine(RuleBasedStateMachine):
         """Open the journal, and a second connection that sees only what is committed."""
         self.context = ExitStack()
         self.journal = self.context.enter_context(journal_at(self.store))
-        self.disk = self.context.enter_context(closing(read_only(self.store, 10)))
+        self.disk = self.context.enter_context(self.reader())
+
+    def reader(self) -> AbstractContextManager[Database]:
+        return closing(read_only(self.store, 10))
 
     def new_store(self, path: Path) -> Location:
+        put_new_journal(path, IDENTITY)
         return path
 
     def teardown(self) -> None:

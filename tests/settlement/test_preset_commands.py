@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
-from serving_network.localchain.server import running_server
 from tests.settlement.stage import COIN, INPUT_PRICE, OUTPUT_PRICE, dev_signer, prepare_in_process
 from tests.settlement.test_commands import House, Node, house, new_home
 from tests.settlement.test_usage_presets import EXPECTED, SAMPLES
@@ -18,12 +16,11 @@ __all__ = ["house", "new_home"]
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Node, str]]:
+def node() -> Node:
     """A chain on which the users of the samples have funds."""
     chain = Node()
     prepare_in_process(chain, [dev_signer(2), dev_signer(3)], COIN)
-    with running_server(chain) as server:
-        yield chain, server.url
+    return chain
 
 
 @pytest.mark.parametrize(("tool", "name", "given", "expected", "left_out"), EXPECTED)

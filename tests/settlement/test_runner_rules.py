@@ -34,10 +34,12 @@ from serving_network.store.opening import Identity, JournalOfAnother
 from serving_network.usage_logs.reader import UsageLog
 from serving_network.wallet.local import LocalTeeSigner
 from tests.settlement.fake_chain import CONTRACT, GAS_PER_ROW, PROVIDER, TEE, FakeChain
+from tests.settlement.new_journals import put_new_journal
 
 pytestmark = pytest.mark.usefixtures("virtual_time")
 
 USERS: list[str] = [to_checksum_address(number.to_bytes(2, "big") * 10) for number in range(1, 260)]
+IDENTITY = Identity(31337, "0x", CONTRACT, PROVIDER)
 CALM = Options(first_pause=0, patience=0, stuck_after=60, give_up_after=0.3)
 Requests = list[tuple[str, str, int]]
 
@@ -51,6 +53,7 @@ class Run:
         self.told: list[tuple[str, int, int]] = []
         self.rejects: list[Reject] = []
         self.clock = 0.0
+        put_new_journal(directory / "journal", IDENTITY)
 
     def settle(
         self, requests: Requests | str | None = None, options: Options = CALM, signer: LocalTeeSigner = TEE
@@ -61,8 +64,7 @@ class Run:
             requests = "".join(json.dumps(one) + "\n" for one in rows)
         if requests is not None:
             path.write_text(requests)
-        identity = Identity(31337, "0x", CONTRACT, PROVIDER)
-        with open_journal(self.directory / "journal", identity) as journal:
+        with open_journal(self.directory / "journal", IDENTITY) as journal:
             run = Settlement(
                 self.chain, journal, signer, options,
                 reject=self.rejects.append, progress=lambda *told: self.told.append(told), clock=lambda: self.clock,
@@ -78,7 +80,7 @@ class Run:
 
     def query(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of the journal's tables."""
-        with open_journal(self.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+        with open_journal(self.directory / "journal", IDENTITY) as journal:
             return journal._db.execute(query).fetchall()
 
     def states(self) -> list[str]:
@@ -350,8 +352,7 @@ def test_a_user_who_would_not_pay_is_left_out_with_the_reason(run: Run) -> None:
 def test_a_journal_that_contradicts_itself_sends_nothing(run: Run) -> None:
     users = run.fund(1)
     run.settle(of_each(users), replace(CALM, dry_run=True))
-    identity = Identity(31337, "0x", CONTRACT, PROVIDER)
-    with open_journal(run.directory / "journal", identity) as journal:
+    with open_journal(run.directory / "journal", IDENTITY) as journal:
         journal._db.execute("UPDATE user SET owed = '11'")
     report = run.settle()
     assert "not consistent" in str(report.stopped_by)
@@ -388,7 +389,7 @@ def test_a_batch_is_journalled_with_its_signatures_before_it_is_sent(run: Run) -
     run.chain.hook = cut_off
     report = run.settle(of_each(users))
     assert [report.lines[user].wait for user in users] == [Wait.IN_FLIGHT] * 2
-    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+    with open_journal(run.directory / "journal", IDENTITY) as journal:
         (batch,) = journal.open_batches()
     whole = run.chain.state.service is not None and run.chain.state.service.takes_batches
     assert (batch.form, batch.signer, batch.from_block) == ("batch" if whole else "entries", TEE.address, 1)
@@ -488,7 +489,7 @@ def test_batches_are_resumed_in_the_order_of_their_nonces(run: Run) -> None:
     run.chain.mines_at_once = False
     run.settle(of_each(users), replace(CALM, batch_rows=1, in_flight=2))
     run.chain.pool.clear()
-    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+    with open_journal(run.directory / "journal", IDENTITY) as journal:
         first, _ = journal.open_batches()
         journal.add_transaction(first, first.transactions[-1]._replace(hash="0xlater", nonce=7))
     asked: list[str] = []
@@ -509,7 +510,7 @@ def test_batches_are_resumed_in_the_order_of_their_nonces(run: Run) -> None:
 
 def searched(run: Run) -> int | None:
     """The newest block up to which settlements were searched, as the journal says."""
-    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+    with open_journal(run.directory / "journal", IDENTITY) as journal:
         return journal.searched_block()
 
 
@@ -631,7 +632,7 @@ def test_a_settlement_refused_after_one_of_the_journal_is_no_surprise(
     """Its nonce is 7. Another one with this nonce or a higher one was accepted, unless the highest is below."""
     (user,) = run.fund(1)
     run.settle(of_each([user]), replace(CALM, dry_run=True))
-    with open_journal(run.directory / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+    with open_journal(run.directory / "journal", IDENTITY) as journal:
         (state,) = journal.users()
         settlement = Settlement(run.chain, journal, TEE, CALM)
         monkeypatch.setattr(journal, "accepted_nonce", lambda _: accepted)
@@ -687,5 +688,5 @@ def test_a_batch_that_takes_too_long_is_reported_and_left_to_the_next_run(run: R
 
 def test_a_run_needs_no_options(tmp_path: Path) -> None:
     chain = FakeChain()
-    with open_journal(tmp_path / "journal", Identity(31337, "0x", CONTRACT, PROVIDER)) as journal:
+    with open_journal(tmp_path / "journal", IDENTITY) as journal:
         assert asyncio.run(Settlement(chain, journal, TEE).run(None)).fee == 0

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,8 +102,11 @@ def test_an_error_at_any_call_for_an_earlier_batch_holds_its_users_and_nobody_el
     monkeypatch.setattr(Follower, "look", noted)
     options = replace(OPTIONS, max_gas_price=10**300, stuck_after=0, batch_rows=1)
     seen: set[str] = set()
+    begun = new_scene(tmp_path / "run", batches=batches)
+    shutil.copy(begun.directory / "journal", tmp_path / "copy")
     for failing in (None, *sorted(calls)):
-        scene = new_scene(tmp_path / str(failing), batches=batches)
+        scene = deepcopy(begun)
+        shutil.copy(tmp_path / "copy", scene.directory / "journal")
         prepare(scene)
         scene.record(BOB, 5)
         struck = 0

@@ -286,6 +286,12 @@ def test_times_of_all_formats_are_read(time: Any, microseconds: int) -> None:
     assert parse_time(time) == microseconds
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all examples."""
+    return tmp_path_factory.mktemp("usage")
+
+
 VALUES = st.one_of(
     st.none(),
     st.booleans(),
@@ -298,10 +304,8 @@ VALUES = st.one_of(
 
 @settings(max_examples=200)
 @given(rows=st.lists(st.dictionaries(st.sampled_from([*sorted(GOOD), "fee", "input_fee"]), VALUES), max_size=20))
-def test_every_line_is_either_a_row_or_a_reject(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
-) -> None:
-    path = tmp_path_factory.mktemp("usage") / "usage.jsonl"
+def test_every_line_is_either_a_row_or_a_reject(directory: Path, rows: list[dict[str, Any]]) -> None:
+    path = directory / "usage.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     good, bad = read(path)
     assert sorted([row.line for row in good] + [reject.line for reject in bad]) == list(range(1, len(rows) + 1))
@@ -314,10 +318,8 @@ def test_every_line_is_either_a_row_or_a_reject(
 
 @settings(max_examples=300)
 @given(content=st.binary(max_size=400), log_format=st.sampled_from(["csv", "jsonl"]))
-def test_arbitrary_bytes_do_not_break_the_reader(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, log_format: Format
-) -> None:
-    path = tmp_path_factory.mktemp("usage") / "usage"
+def test_arbitrary_bytes_do_not_break_the_reader(directory: Path, content: bytes, log_format: Format) -> None:
+    path = directory / "usage"
     path.write_bytes((HEADER.encode() if log_format == "csv" else b"") + content)
     try:
         rows, _ = read(path, log_format=log_format)
@@ -340,14 +342,12 @@ def test_arbitrary_bytes_do_not_break_the_reader(
         max_size=20,
     )
 )
-def test_output_of_the_csv_library_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]]
-) -> None:
+def test_output_of_the_csv_library_is_read_back(directory: Path, rows: list[tuple[str, int, int]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER.strip().split(","))
     writer.writerows((name, USER, "1795341600", tokens, more) for name, tokens, more in rows)
-    path = tmp_path_factory.mktemp("usage") / "usage.csv"
+    path = directory / "usage.csv"
     path.write_text(text.getvalue(), "utf-8", newline="")
     good, bad = read(path, max_row=MAX_TOKENS)
     assert not bad

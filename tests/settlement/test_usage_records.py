@@ -102,20 +102,24 @@ def test_quotes_are_followed_in_linear_time(tmp_path: Path, filler: str) -> None
     assert min(spent(2**17) for _ in range(2)) < 32 * least, "eight times the text takes about eight times as long"
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all examples."""
+    return tmp_path_factory.mktemp("usage")
+
+
 @settings(max_examples=100)
 @given(
     texts=st.lists(st.text(st.characters(blacklist_categories=["Cs"]), max_size=20), min_size=1, max_size=10),
     mark=st.sampled_from(",;\t"),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_any_text_in_a_column_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], mark: str, end: str
-) -> None:
+def test_any_text_in_a_column_is_read_back(directory: Path, texts: list[str], mark: str, end: str) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=end, delimiter=mark, quoting=csv.QUOTE_ALL)
     writer.writerow(HEADER.split(","))
     writer.writerows((f"r-{number}", USER, 1, number, 5, one) for number, one in enumerate(texts))
-    path = tmp_path_factory.mktemp("usage") / "usage.csv"
+    path = directory / "usage.csv"
     path.write_text(text.getvalue(), "utf-8", newline="")
     rows, rejects = read(path)
     assert ([one.input_tokens for one in rows], rejects) == (list(range(len(texts))), [])

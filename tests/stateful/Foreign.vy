@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A service that others wrote
 @notice Takes coins and gives them back at the second request, without a lock time; with a book of its own or without.

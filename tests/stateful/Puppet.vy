@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A wallet that is a contract
 @notice It does what it is told. When coins reach it, it refuses them, or calls somebody once, whatever comes of that.

@@ -182,7 +182,7 @@ class AsyncUser(AsyncActor):
         registered, unless `even_unregistered` is set: the contract would accept the coins.
         """
         found = await self.service(service)
-        if not even_unregistered and await self.offer(provider, service) is None:
+        if not even_unregistered and await self.offer(provider, found.name) is None:
             raise ServiceNotExist(provider=to_checksum_address(provider))
         moved = describe(whole_wei(amount))
         effect = f"moves {moved} from the ledger to the account with {provider} in {found.name}"

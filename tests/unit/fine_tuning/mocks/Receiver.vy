@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A provider that is a contract
 @notice Calls somebody whenever coins come in, and remembers what came of it.

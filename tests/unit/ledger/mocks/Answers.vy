@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A contract that answers ERC-165's question as it was made to
 @notice Answers a fixed word to each of three ids, after wasting some gas; `short` cuts them to a byte, `failing` reverts

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A service written by others, honest until it is told otherwise
 @notice Keeps accounts with one refund each that waits a day. What it does in each function can be changed beforehand by

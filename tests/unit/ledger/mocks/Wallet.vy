@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title A user that is a contract
 @notice Sends what it is told to send, and answers coins as it was told: it takes them, refuses them, or calls somebody.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # pragma version 0.4.3
 # pragma evm-version cancun
+# pragma optimize none
 """
 @title Somebody whose wallet is a contract
 @notice Does what it is told, and on receiving coins calls whom it was told to call.
