@@ -82,7 +82,7 @@ def signed_by(signer: str, digest: bytes, signature: bytes) -> bool:
     return recovered_signer(digest, signature) == signer
 
 
-def recovered_signer(digest: bytes, signature: bytes) -> str | None:
+def recovered_signer(digest: bytes, signature: bytes) -> ChecksumAddress | None:
     """The address whose key made `signature` (r, s, v; v 0, 1, 27 or 28) over `digest`, None if there is none."""
     if len(signature) != 65 or signature[64] not in (0, 1, 27, 28):
         return None

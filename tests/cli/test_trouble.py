@@ -60,7 +60,8 @@ WRITES = [
 
 
 @pytest.mark.parametrize("words", READS + WRITES, ids=" ".join)
-def test_no_network(serving: Terminal, nobody: str, words: tuple[str, ...]) -> None:
+def test_no_network(serving: Terminal, nobody: str, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "FIRST_PAUSE", 0.001)
     use_node(serving, nobody, 31337)
     told = serving(*words, "--json", code=5)
     failure = json.loads(told.err.splitlines()[-1])

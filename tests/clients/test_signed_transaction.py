@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from serving_network.localchain.transactions import decode_transaction
 from serving_network.messages.transactions import SignedTransaction
+from serving_network.signing import CURVE_ORDER
 from serving_network.wallet.local import LocalSigner
 
 USER = LocalSigner(b"\x07" * 32)
@@ -77,6 +78,13 @@ def test_damaged_bytes_are_refused_or_are_another_transaction(fields: dict[str, 
 def test_invalid_bytes_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="transaction"):
         SignedTransaction.decode(raw)
+
+
+@pytest.mark.parametrize("r", [0, CURVE_ORDER, 2**256 - 1])
+def test_a_signature_that_no_key_made_is_refused(r: int) -> None:
+    *fields, _, s = rlp.decode(USER.sign_transaction(NEW)[1:])
+    with pytest.raises(ValueError, match="valid signature"):
+        SignedTransaction.decode(b"\x02" + rlp.encode([*fields, r, s]))
 
 
 def test_an_access_list_is_refused() -> None:

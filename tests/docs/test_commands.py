@@ -59,7 +59,10 @@ def test_commands_are_found_and_invalid_ones_are_reported() -> None:
 
 def next_steps(path: Path) -> Iterator[str]:
     """The texts that a source passes as `next_step`, with X for each interpolated value."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    source = path.read_text("utf-8")
+    if "next_step" not in source:
+        return
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.keyword) and node.arg == "next_step":
             yield from _texts(node.value)
 

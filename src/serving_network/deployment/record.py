@@ -8,10 +8,9 @@ sent, so that the next run can resume after a crash.
 Integer arguments of contracts are kept as text, because amounts in wei do not fit a JSON number.
 """
 
-from functools import cached_property
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from serving_network.deployment.errors import RecordProblem
 from serving_network.deployment.spec import Address, Model
@@ -110,22 +109,27 @@ class SignedAttempt(Model):
     sender: Address
     raw: Data
 
-    @cached_property
-    def signed(self) -> SignedTransaction:
-        return SignedTransaction.decode(bytes.fromhex(self.raw.removeprefix("0x")), self.sender)
+    _signed: SignedTransaction = PrivateAttr()
 
-    @model_validator(mode="before")
+    @property
+    def signed(self) -> SignedTransaction:
+        return self._signed
+
+    @model_validator(mode="wrap")
     @classmethod
-    def _decode(cls, stored: Any) -> Any:
+    def _decode(cls, stored: Any, validated: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(stored, dict) or not isinstance(stored.get("raw"), str):
-            return stored
+            return validated(stored)
         signed = SignedTransaction.decode(bytes.fromhex(stored["raw"].removeprefix("0x")), stored.get("sender"))
         described = {name: value for name, value in stored.items() if name in DESCRIBED_BY_RELEASE_0_1}
         if wrong := signed.differences(described):
             raise ValueError(f"the signed transaction has another {' and another '.join(wrong)}")
-        return {"sender": signed.sender, "raw": stored["raw"]} | {
-            name: value for name, value in stored.items() if name not in described
-        }
+        attempt = validated(
+            {"sender": signed.sender, "raw": stored["raw"]}
+            | {name: value for name, value in stored.items() if name not in described}
+        )
+        attempt._signed = signed
+        return attempt
 
 
 class Step(Open):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from serving_network.addresses import to_checksum_address
 from serving_network.hashing import keccak
-from serving_network.signing import CURVE_ORDER
+from serving_network.signing import CURVE_ORDER, recovered_signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +55,11 @@ class SignedTransaction:
         for a signature of somebody else than `sender`.
         """
         import rlp
-        from eth_keys.exceptions import BadSignature, ValidationError
 
         try:
             decoded = cls(**_legacy(raw) if raw[:1] >= bytes([_LIST]) else _dynamic_fee(raw))
         except (rlp.DecodingError, TypeError) as error:
             raise ValueError(f"not a transaction: {error}") from error
-        except (BadSignature, ValidationError) as error:
-            raise ValueError(f"a transaction without a valid signature: {error}") from error
         if sender is not None and sender != decoded.sender:
             raise ValueError(f"a transaction of {decoded.sender}, not of {sender}")
         return decoded
@@ -134,10 +131,10 @@ def _number(item: bytes) -> int:
 
 
 def _recover(signing_hash: bytes, parity: int, r: bytes, s: bytes) -> ChecksumAddress:
-    from eth_keys.datatypes import Signature
-    from eth_keys.exceptions import BadSignature
-
     if parity not in (0, 1) or not 0 < _number(s) <= CURVE_ORDER // 2:
-        raise BadSignature("it is not canonical")
-    signature = Signature(vrs=(parity, _number(r), _number(s)))
-    return signature.recover_public_key_from_msg_hash(signing_hash).to_checksum_address()
+        raise ValueError("a transaction without a valid signature: it is not canonical")
+    signature = b"".join(_number(part).to_bytes(32) for part in (r, s)) + bytes([parity])
+    signer = recovered_signer(signing_hash, signature)
+    if signer is None:
+        raise ValueError("a transaction without a valid signature: nobody's key made it")
+    return signer
