@@ -19,7 +19,7 @@ from serving_network.cli.console.home import Home
 from serving_network.cli.main import app
 from serving_network.networks import NamedNetwork
 from serving_network.wallet.keys import KeyStore
-from tests.clients.network_fixture import InThread, World, deployed_world, signer
+from tests.clients.network_fixture import TakingTurns, World, deployed_world, signer
 
 PASSWORD = "a long password"
 
@@ -140,6 +140,6 @@ def without_http(served: tuple[World, str], monkeypatch: pytest.MonkeyPatch) -> 
     world, url = served
 
     def transport(target: str, timeout: float) -> Transport:
-        return InThread(world.chain) if target == url else transport_to(target, timeout)
+        return TakingTurns(world.chain) if target == url else transport_to(target, timeout)
 
     monkeypatch.setattr("serving_network.chain.reading.transport_to", transport)

@@ -46,7 +46,8 @@ from tests.postgres import PostgresServer
 GATEWAY, SETTLER, DATABASE = "run", "settle", "database"
 USERS: Final = (3, 4, 5)
 CLIENTS_OF_USER: Final = 2
-TOKENS: Final = 20
+TOKENS: Final = 5
+ANSWER_SECONDS: Final = 0.2
 FUNDS: Final = 5 * COIN
 LONGEST_LIFE: Final = 2.5
 
@@ -165,8 +166,13 @@ def _fund(stage: Stage) -> None:
 
 
 async def _answer(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    """As slowly as a model answers: a kill finds every client waiting."""
+    parts = events(TOKENS)
     try:
-        return await (streaming(events(TOKENS), pause=0.01) if body.get("stream") else plain)(request, body)
+        if body.get("stream"):
+            return await streaming(parts, pause=ANSWER_SECONDS / len(parts))(request, body)
+        await asyncio.sleep(ANSWER_SECONDS)
+        return await plain(request, body)
     except ConnectionError:  # the gateway was killed
         return web.Response()
 

@@ -36,7 +36,7 @@ from serving_network.store.location import Location
 from serving_network.store.opening import identity_of, read_only
 from serving_network.testing import LocalNetwork
 from serving_network.wallet.local import LocalSigner
-from tests.clients.network_fixture import InThread, World
+from tests.clients.network_fixture import TakingTurns, World
 from tests.gateway.streams import chunk, event
 
 PROVIDER, USER, STRANGER = 1, 3, 5
@@ -272,7 +272,7 @@ class Stage:
 
     def connected(self) -> AsyncConnection:
         """A connection to the chain, as a gateway or a client has one."""
-        return AsyncConnection([InThread(self.world.chain)], self.world.connection.chain_id, attempts=1)
+        return AsyncConnection([TakingTurns(self.world.chain)], self.world.connection.chain_id, attempts=1)
 
 
 def digest(content: bytes) -> bytes:

@@ -71,9 +71,11 @@ async def connected(
             async with Buyer(user, identity, bill, tokenizer=tokenizer) as buyer:
                 funds = Funding(buyer, limit)
                 endpoint = Endpoint(buyer, funds, KEY, bought.append)
+                # Loading the certificates of this machine takes longer than most of these tests, which use no TLS.
+                http = openai.DefaultAsyncHttpxClient(verify=False)
                 async with (
                     endpoint.serving("127.0.0.1", 0) as url,
-                    openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0) as client,
+                    openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, http_client=http) as client,
                 ):
                     yield Connected(gate, client, buyer, funds, url, bought)
 
