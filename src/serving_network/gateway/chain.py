@@ -2,8 +2,9 @@
 """What a gateway knows of the chain: its own service, and the accounts of users who showed a valid token.
 
 Events of the contract make what they change be read again at once: see `watch`. Everything is read again after FRESH
-seconds, since a user's acknowledgement has no event, and once more before a refusal. If the node does not answer,
-requests are served from what is known for STALE seconds, and refused with 503 after that.
+seconds, since a user's acknowledgement has no event, and once more before a refusal. Active users do not wait for that:
+see `read_ahead`. If the node does not answer, requests are served from what is known for STALE seconds, and refused with
+503 after that.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
@@ -32,6 +34,11 @@ FRESH: Final = 15.0
 STALE: Final = 30.0
 READ_SECONDS: Final = 10.0
 MAX_ACCOUNTS: Final = 100_000
+AHEAD_SECONDS: Final = 6.0
+"""Seconds between reads of what active users need."""
+ACTIVE: Final = 300.0
+"""A user who has sent a request within so many seconds is active."""
+STORED_TOGETHER: Final = 32
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
 
@@ -42,10 +49,12 @@ T = TypeVar("T")
 
 @dataclass
 class _Known(Generic[T]):
-    """A value, and when its newest read was started. The lock keeps equal reads from running side by side."""
+    """A value, when its newest read was started, and when a request needed it. The lock keeps equal reads from running
+    side by side."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     read_at: float = float("-inf")
+    used_at: float = float("-inf")
     value: T | None = None
 
 
@@ -81,10 +90,10 @@ class ChainView:
     def fresh_account(self, user: str) -> Account | None:
         """The user's account, if it is known and need not be read again."""
         known = self._accounts.get(user)
-        if known is None or not self._is_fresh(known, None):
+        if known is None:
             return None
-        self._accounts.move_to_end(user)
-        return known.value
+        self._use(user, known)
+        return known.value if self._is_fresh(known, None) else None
 
     async def account(self, user: str, *, since: float | None = None) -> Account | None:
         """The user's account, None if there is none. Its balance is in the intake. With `since`, read after it."""
@@ -93,7 +102,7 @@ class ChainView:
             known = self._accounts[user] = _Known()
             while len(self._accounts) > MAX_ACCOUNTS:
                 self._accounts.popitem(last=False)
-        self._accounts.move_to_end(user)
+        self._use(user, known)
         if self._is_fresh(known, since):
             return known.value
         return await self._get(known, lambda: self._read_account(user), since)
@@ -131,6 +140,46 @@ class ChainView:
                 _LOG.warning("events are not followed: %s", failure)
                 await asyncio.sleep(EVENT_SECONDS)
 
+    async def read_ahead(self) -> None:
+        """Read what the requests of active users need before it grows old, until cancelled."""
+        while True:
+            await asyncio.sleep(AHEAD_SECONDS)
+            active = [user for user in self._active() if self.knows(user)]
+            if active:
+                # Otherwise what is known grows old as usual.
+                with suppress(ServingError, TimeoutError):
+                    await self._read_accounts(active)
+
+    def _active(self) -> Iterator[str]:
+        """The users who sent a request lately, the last one first."""
+        since = self._clock() - ACTIVE
+        return takewhile(lambda user: self._accounts[user].used_at >= since, reversed(self._accounts))
+
+    async def _read_accounts(self, users: list[str]) -> None:
+        """Read the service, and the accounts of many users in one request."""
+        began = self._clock()
+        async with asyncio.timeout(READ_SECONDS):
+            await self.service(since=began)
+            block = await self._network.chain.block_number()
+            found = await self._network.accounts_with(self.provider, users, self._service_name, block=block)
+        for start in range(0, len(users), STORED_TOGETHER):
+            part = users[start : start + STORED_TOGETHER]
+            await asyncio.gather(*(self._take(user, found.get(user), block, began) for user in part))
+
+    async def _take(self, user: str, account: Account | None, block: int, began: float) -> None:
+        """Store an account and know it, unless a newer read has begun."""
+        known = self._accounts.get(user)
+        if known is None:
+            return
+        async with known.lock:
+            if known.read_at < began:
+                await self._store(user, account, block)
+                known.value, known.read_at = account, began
+
+    def _use(self, user: str, known: _Known[Account]) -> None:
+        known.used_at = self._clock()
+        self._accounts.move_to_end(user)
+
     async def _follow(self, event: Event) -> None:
         """Read again what an event changes. A settlement row has no provider, so it counts for every provider's."""
         provider = event.args.get("provider", event.args.get("service", self.provider))
@@ -167,12 +216,16 @@ class ChainView:
         block = await self._network.chain.block_number()
         found = await self._network.accounts_with(self.provider, [user], self._service_name, block=block)
         account = found.get(user)
+        await self._store(user, account, block)
+        return account
+
+    async def _store(self, user: str, account: Account | None, block: int) -> None:
+        """Store a user's money as it was at a block."""
         if account is not None:
             mined = await self._mined(user, account.nonce, block)
             await self._intake.set_balance(user, account.balance, account.pending_refund, block, account.nonce, mined)
         elif self._intake.funds(user) is not None:
             await self._intake.set_balance(user, 0, 0, block)
-        return account
 
     async def _mined(self, user: str, nonce: int, block: int) -> int:
         """What the settlement with this nonce paid, if it is not booked yet. It can be less than was expected."""

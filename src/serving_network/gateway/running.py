@@ -152,6 +152,7 @@ async def running(
         runner = web.ServerRunner(server, shutdown_timeout=stop_seconds)
         await held.enter_async_context(listening(operations, settings.metrics_port))
         await held.enter_async_context(_background(chain.watch()))
+        await held.enter_async_context(_background(chain.read_ahead()))
         await held.enter_async_context(_background(intake.keep()))
         if settler is not None:
             await held.enter_async_context(kept_running(settler))
