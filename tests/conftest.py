@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ if settings.get_current_profile_name() == "default":
 # A shell starts its background jobs with Ctrl-C ignored, and the programs that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the workers import the tests one after the other: the first leaves them compiled for the rest."""
+    with shared.turn("collection"):
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

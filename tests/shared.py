@@ -7,11 +7,13 @@ import fcntl
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from serving_network.contracts.build import compiler
+if TYPE_CHECKING:
+    from serving_network.contracts.build.compiler import Compiled
 
 VARIABLE = "TESTS_SHARED_DIRECTORY"
 
@@ -38,6 +40,20 @@ def shared(key: str, make: Callable[[], Made]) -> Made:
     return made
 
 
-def compile_contract(source: Path, search_path: Path) -> compiler.Compiled:
+@contextmanager
+def turn(name: str) -> Iterator[None]:
+    """Work that one worker of a test run does at a time."""
+    directory = os.environ.get(VARIABLE)
+    if directory is None:
+        yield
+        return
+    with (Path(directory) / name).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def compile_contract(source: Path, search_path: Path) -> Compiled:
     """Compile a contract once per test run. Only for sources that no test changes."""
+    from serving_network.contracts.build import compiler
+
     return shared(f"contract {source} {search_path}", lambda: compiler.compile_contract(source, search_path))
