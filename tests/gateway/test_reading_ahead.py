@@ -128,6 +128,21 @@ def test_a_user_who_stays_away_is_no_longer_read(node: Node) -> None:
     asyncio.run(scenario())
 
 
+def test_a_crowd_does_not_exhaust_the_node(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "AHEAD_USERS", 1)
+
+    async def scenario() -> None:
+        view = View(node, Store())
+        await view.account(ALICE)
+        await view.account(BOB)
+        node.asked.clear()
+        await view.pass_seconds(FRESH)
+        assert node.asked
+        assert all(users == [BOB] for users in node.asked), "the user of the latest request"
+
+    asyncio.run(scenario())
+
+
 def test_what_is_known_grows_old_while_the_node_is_down(node: Node) -> None:
     async def scenario() -> None:
         view = View(node, Store())

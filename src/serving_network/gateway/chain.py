@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Final, Generic, TypeVar
 
 from serving_network.clients.read.events import Event, event_stream
@@ -38,6 +38,8 @@ AHEAD_SECONDS: Final = 6.0
 """Seconds between reads of what active users need."""
 ACTIVE: Final = 300.0
 """A user who has sent a request within so many seconds is active."""
+AHEAD_USERS: Final = 1_000
+"""The accounts that are read ahead at most: those of the users who sent the latest requests."""
 STORED_TOGETHER: Final = 32
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
@@ -144,7 +146,7 @@ class ChainView:
         """Read what the requests of active users need before it grows old, until cancelled."""
         while True:
             await asyncio.sleep(AHEAD_SECONDS)
-            active = [user for user in self._active() if self.knows(user)]
+            active = list(islice(filter(self.knows, self._active()), AHEAD_USERS))
             if active:
                 # Otherwise what is known grows old as usual.
                 with suppress(ServingError, TimeoutError):
