@@ -3,8 +3,8 @@
 
 Events of the contract make what they change be read again at once: see `watch`. Everything is read again after FRESH
 seconds, since a user's acknowledgement has no event, and once more before a refusal. Active users do not wait for that:
-see `read_ahead`. If the node does not answer, requests are served from what is known for STALE seconds, and refused with
-503 after that.
+see `read_ahead`. If the node does not answer, requests are served from what is known for STALE seconds, and refused
+with 503 after that.
 """
 
 from __future__ import annotations
