@@ -46,15 +46,16 @@ class Node:
 
 @dataclass
 class Store:
-    """Keeps the balances that it is given."""
+    """Keeps the balances that it is given. Settlements of the users in `unbooked` are mined and not booked."""
 
     balances: dict[str, int] = field(default_factory=dict)
+    unbooked: set[str] = field(default_factory=set)
 
     def funds(self, user: str) -> int | None:
         return self.balances.get(user)
 
-    def unbooked_since(self, *_: Any) -> None:
-        return None
+    def unbooked_since(self, user: str, _nonce: int) -> int | None:
+        return 5 if user in self.unbooked else None
 
     async def set_balance(self, user: str, balance: int, *_: Any) -> None:
         self.balances[user] = balance
@@ -153,6 +154,20 @@ def test_what_is_known_grows_old_while_the_node_is_down(node: Node) -> None:
         node.down = False
         await view.pass_seconds(AHEAD_SECONDS)
         assert view.fresh_account(ALICE) is not None
+
+    asyncio.run(scenario())
+
+
+def test_a_user_whose_settlement_is_not_booked_is_read_by_the_next_request(node: Node) -> None:
+    async def scenario() -> None:
+        store = Store()
+        view = View(node, store)
+        await view.account(ALICE)
+        store.unbooked.add(ALICE)
+        node.accounts[ALICE] = account(9)
+        await view.pass_seconds(2 * FRESH)
+        assert view.fresh_account(ALICE) is None
+        assert store.balances == {ALICE: 10}
 
     asyncio.run(scenario())
 

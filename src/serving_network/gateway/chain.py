@@ -169,9 +169,12 @@ class ChainView:
             await asyncio.gather(*(self._take(user, found.get(user), block, began) for user in part))
 
     async def _take(self, user: str, account: Account | None, block: int, began: float) -> None:
-        """Store an account and know it, unless a newer read has begun."""
+        """Store an account and know it, unless a newer read has begun.
+
+        While a settlement of the user waits to be booked, what it paid must be read as well: the next request does it.
+        """
         known = self._accounts.get(user)
-        if known is None:
+        if known is None or (account is not None and self._intake.unbooked_since(user, account.nonce) is not None):
             return
         async with known.lock:
             if known.read_at < began:
