@@ -82,9 +82,10 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
     settings = contract.settings
     sources = [source.resolve(), *(file.resolved_path for file in contract.resolved_imports.compiler_inputs)]
     target = _path(source, search_path)
+    paths = {_path(file, search_path): file for file in sources}
     standard_input = {
         "language": "Vyper",
-        "sources": {_path(file, search_path): {"content": file.read_text(encoding="utf-8")} for file in sources},
+        "sources": {path: {"content": paths[path].read_text(encoding="utf-8")} for path in sorted(paths)},
         "settings": {
             "evmVersion": settings.evm_version,
             "optimize": str(settings.optimize),
@@ -93,7 +94,7 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
             "outputSelection": {target: ["abi", "evm.bytecode", "evm.deployedBytecode", "layout", "metadata"]},
         },
     }
-    _refuse_duplicates(standard_input["sources"])
+    _refuse_duplicates(paths)
     output = compile_json(standard_input, _failed)["contracts"][target][source.stem]
     modules = _modules(module)
     return Compiled(
@@ -112,7 +113,7 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
             "settings": settings.as_dict(),
         },
         standard_json={
-            "input": standard_input | {"sources": sorted(standard_input["sources"])},
+            "input": standard_input | {"sources": sorted(paths)},
             "sha256": _sha256(standard_input),
         },
         sources=sources,
