@@ -2,6 +2,7 @@
 """A chain in the process, the people of a network, and the network on it, with its files in an empty directory."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from serving_network.deployment.plan import Done
 from serving_network.deployment.record import Record
 from serving_network.deployment.record_file import RecordFile
 from serving_network.deployment.spec import NetworkSpec
-from serving_network.deployment.standard_json import digest
+from serving_network.deployment.standard_json import standard_json
 from serving_network.localchain import EmbeddedChain
 from serving_network.localchain.accounts import development_keys
 from serving_network.wallet.local import LocalSigner
@@ -80,21 +81,25 @@ def compiler_asked_once() -> Iterator[None]:
     """The compiler is asked for each standard JSON input once: for those of the three large contracts by the build,
     which takes seconds, and for others by the first test that needs it."""
     large = [artifacts.load(name) for name in ("LedgerManager", "InferenceServing", "FineTuningServing")]
-    built = {one.standard_json["sha256"]: _output(one) for one in large}
+    built = {_key(standard_json(one).content): _output(one) for one in large}
     compile_json = vyper_json.compile_json
 
     def once(content: dict[str, Any], *further: Any) -> Any:
-        known = digest(content)
-        return built.get(known) or shared(f"standard JSON {known}", lambda: compile_json(content, *further))
+        key = _key(content)
+        return built.get(key) or shared(f"standard JSON {key}", lambda: compile_json(content, *further))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vyper_json, "compile_json", once)
         yield
 
 
+def _key(content: dict[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
 def _output(artifact: artifacts.Artifact) -> dict[str, Any]:
     """What the compiler gave for the artifact's standard JSON input."""
-    (path,) = artifact.standard_json["input"]["settings"]["outputSelection"]
+    (path,) = artifact.standard_json["settings"]["outputSelection"]
     code = {"bytecode": artifact.bytecode, "deployedBytecode": artifact.deployed_bytecode}
     return {
         "contracts": {

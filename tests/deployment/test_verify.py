@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,7 @@ from serving_network.deployment.blockscout import Blockscout, BlockscoutResult
 from serving_network.deployment.bytecode import code_problem, front_code
 from serving_network.deployment.errors import NothingToCompile, NotReproduced, VerifierFailed
 from serving_network.deployment.sourcify import Sourcify, SourcifyResult
-from serving_network.deployment.standard_json import SOURCES, StandardJson, check_recompiled, digest, standard_json
+from serving_network.deployment.standard_json import SOURCES, StandardJson, check_recompiled, standard_json
 from serving_network.errors import InvalidInput
 
 from .conftest import Bench
@@ -197,7 +198,11 @@ def test_the_standard_json_input_is_what_the_build_compiled(name: str) -> None:
     made = standard_json(load(name))
     assert made.compiler == COMPILER
     assert made.identifier.endswith(f"/{name}.vy:{name}")
-    assert digest(json.loads(made.text)) == load(name).standard_json["sha256"]
+    content = json.loads(made.text)
+    texts = {path: one["content"].encode() for path, one in content["sources"].items()}
+    hashes = {f"contracts/{path}": sha256(text).hexdigest() for path, text in texts.items()}
+    assert hashes.items() <= load(name).source_hashes.items()
+    assert content | {"sources": list(texts)} == load(name).standard_json
 
 
 def test_the_standard_json_input_gives_the_very_bytecode(beacon_input: StandardJson) -> None:

@@ -27,9 +27,9 @@ class Artifact:
 
     `bytecode` is the creation code without constructor arguments; `deployed_bytecode` is the runtime code without
     immutables. `constructor_arguments` are mainnet's values in the constructor's order, None for one that depends on
-    the deployment. `storage_layout` is the compiler's. `standard_json` has the compiler's `input` without the texts of
-    the sources, and the `sha256` of the whole; it is empty for a contract that is not written in Vyper.
-    `source_hashes` maps each file that the artifact was built from, by its path in the repository, to its SHA-256.
+    the deployment. `storage_layout` is the compiler's. `standard_json` is the compiler's input with the paths of the
+    sources instead of their texts; it is empty for a contract that is not written in Vyper. `source_hashes` maps each
+    file that the artifact was built from, by its path in the repository, to its SHA-256.
     """
 
     name: str

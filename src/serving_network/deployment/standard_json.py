@@ -5,9 +5,9 @@ It is the input that the artifact was compiled from, so a service never refuses 
 a checkout; an installed wheel has none.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -42,25 +42,19 @@ def standard_json(artifact: Artifact, folder: Path = SOURCES) -> StandardJson:
             f"{artifact.name} is not written in Vyper, so no service can compile it.",
             next_step="Compare its bytes: serving verify local",
         )
-    compiled = artifact.standard_json["input"]
     try:
-        sources = {path: {"content": (folder / path).read_text(encoding="utf-8")} for path in compiled["sources"]}
+        texts = {path: (folder / path).read_bytes() for path in artifact.standard_json["sources"]}
     except FileNotFoundError as error:
         raise NothingToCompile(
             f"The source {error.filename} is missing.",
             cause="An installed package contains compiled contracts only.",
             next_step="In a checkout of the release that was deployed: make build, then run this there.",
         ) from error
-    content = compiled | {"sources": sources}
-    if digest(content) != artifact.standard_json["sha256"]:
+    if any(sha256(text).hexdigest() != artifact.source_hashes[f"contracts/{path}"] for path, text in texts.items()):
         raise _not_reproduced(f"{artifact.name} was not compiled from the sources in {folder}.")
-    (target,) = compiled["settings"]["outputSelection"]
+    content = artifact.standard_json | {"sources": {path: {"content": text.decode()} for path, text in texts.items()}}
+    (target,) = content["settings"]["outputSelection"]
     return StandardJson(content, artifact.compiler["version"], f"{target}:{artifact.name}")
-
-
-def digest(content: dict[str, Any]) -> str:
-    """The hash by which an artifact knows the input that it was compiled from, as the contracts' build makes it."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def check_recompiled(artifact: Artifact, made: StandardJson) -> None:

@@ -37,10 +37,11 @@ MAX_ACCOUNTS: Final = 100_000
 AHEAD_SECONDS: Final = 6.0
 """Seconds between reads of what active users need."""
 ACTIVE: Final = 300.0
-"""A user who has sent a request within so many seconds is active."""
+"""Seconds after a request in which its user counts as active."""
 AHEAD_USERS: Final = 1_000
 """The accounts that are read ahead at most: those of the users who sent the latest requests."""
 STORED_TOGETHER: Final = 32
+"""The accounts that are stored without a pause for other requests."""
 EVENT_SECONDS: Final = 4.0
 """Seconds between requests for new events. Half of it is the usual delay until a refund or a revocation counts."""
 

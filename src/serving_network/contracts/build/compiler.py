@@ -7,8 +7,6 @@ compiles the same input.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -74,8 +72,7 @@ def prepare(source: Path, search_path: Path) -> CompilerData:
 def compile_contract(source: Path, search_path: Path) -> Compiled:
     """Compile one contract. Raises `BuildError`, and the compiler's errors for invalid source code.
 
-    `standard_json` has the input without the texts of the sources, and the SHA-256 of the whole input, written with
-    sorted keys and without needless escapes.
+    `standard_json` is the input with the paths of the sources instead of their texts.
     """
     contract = prepare(source, search_path)
     module = contract.annotated_vyper_module
@@ -112,10 +109,7 @@ def compile_contract(source: Path, search_path: Path) -> Compiled:
             "codegen": "venom" if settings.experimental_codegen else "legacy",
             "settings": settings.as_dict(),
         },
-        standard_json={
-            "input": standard_input | {"sources": sorted(paths)},
-            "sha256": _sha256(standard_input),
-        },
+        standard_json=standard_input | {"sources": sorted(paths)},
         sources=sources,
     )
 
@@ -133,10 +127,6 @@ def _refuse_duplicates(paths: Iterable[str]) -> None:
 
 def _failed(_file: str | None, error: Exception, _component: str) -> NoReturn:
     raise error
-
-
-def _sha256(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _modules(top: nodes.Module) -> dict[str, nodes.Module]:
